@@ -1,0 +1,98 @@
+//! What the session counts.
+
+/// A thing that happened on a connection. Each is a metric of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Counter {
+    /// `PUBLISH` and `SPUBLISH` commands read.
+    Published,
+    /// Publishes that got a context.
+    Injected,
+    /// Not injected: an inline command, which is forwarded as it came.
+    SkippedInline,
+    /// Not injected: the channel is excluded, or begins with `__`.
+    SkippedChannel,
+    /// Not injected: the payload is over the injection limit, or the channel's name over its own.
+    SkippedSize,
+    /// Not injected: the payload does not fit its carrier (not a JSON object, say).
+    SkippedCarrier,
+    /// Not injected: before authentication the added bytes would have crossed Redis's 16 KiB limit.
+    SkippedUnauthenticated,
+    /// Not injected: the mode, or `OTEL_SDK_DISABLED`, or `OTEL_PROPAGATORS` says so.
+    SkippedMode,
+    /// Messages handed to the subscriber.
+    Delivered,
+    /// Messages from which a context was removed.
+    Stripped,
+    /// Messages that were too big to look for a context.
+    DeliveredUnread,
+    /// Spans not opened because too many replies were outstanding on the connection.
+    SpansUnopened,
+    /// Spans given up because replies could no longer be told apart.
+    SpansLost,
+    /// Connections that became plain pipes because a replica link or unparsable bytes began.
+    OpaqueReplication,
+    /// Client bytes that are not RESP: forwarded from there on as they come.
+    OpaqueClient,
+    /// Server bytes that are not RESP: forwarded from there on as they come.
+    OpaqueServer,
+    /// Connections whose replies could no longer be paired with commands. Forwarding is not affected.
+    PairingLost,
+}
+
+impl Counter {
+    /// All of them, in order, with their names as metrics spell them.
+    pub const NAMES: [&'static str; 17] = [
+        "published",
+        "injected",
+        "skipped_inline",
+        "skipped_channel",
+        "skipped_size",
+        "skipped_carrier",
+        "skipped_unauthenticated",
+        "skipped_mode",
+        "delivered",
+        "stripped",
+        "delivered_unread",
+        "spans_unopened",
+        "spans_lost",
+        "opaque_replication",
+        "opaque_client",
+        "opaque_server",
+        "pairing_lost",
+    ];
+}
+
+/// How often each [`Counter`] happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    values: [u64; Counter::NAMES.len()],
+    changed: bool,
+}
+
+impl Counts {
+    /// Whether anything was counted: false for almost every call.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// One count.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+
+    /// Those that happened, by index into [`Counter::NAMES`].
+    pub fn nonzero(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.values.iter().copied().enumerate().filter(|&(_, value)| value > 0)
+    }
+
+    pub(super) fn add(&mut self, counter: Counter, n: u64) {
+        let value = &mut self.values[counter as usize];
+        *value = value.saturating_add(n);
+        self.changed = true;
+    }
+
+    pub(super) fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a call of the session hands back.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::counts::Counts;
+use crate::trace::SpanRecord;
+
+/// Bytes to send to the other side, spans, and counts. Reused from call to call: [`Output::clear`] keeps capacity.
+///
+/// The bytes are a list of pieces of the input that was just given and of bytes that the session made or held back,
+/// so that what is not rewritten is never copied.
+#[derive(Debug, Default)]
+pub struct Output {
+    segments: Vec<Segment>,
+    own: Vec<u8>,
+    /// Spans that are complete.
+    pub spans: Vec<SpanRecord>,
+    /// Consumer spans whose message is among the bytes: their end is the moment these bytes have been written, and
+    /// the caller sets it.
+    pub deliveries: Vec<SpanRecord>,
+    /// What happened, for metrics.
+    pub counts: Counts,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Input(Range<usize>),
+    Own(Range<usize>),
+}
+
+impl Output {
+    /// Forgets everything, keeps the allocations.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        self.own.clear();
+        self.spans.clear();
+        self.deliveries.clear();
+        self.counts = Counts::default();
+    }
+
+    /// The bytes to send, in order. `input` is the slice that was given to the call that filled this output.
+    pub fn chunks<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.segments.iter().map(move |segment| match segment {
+            Segment::Input(range) => input.get(range.clone()).unwrap_or_default(),
+            Segment::Own(range) => self.own.get(range.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// How many bytes there are to send.
+    pub fn byte_len(&self) -> usize {
+        self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len()).sum()
+    }
+
+    /// A piece of the input, which goes on as it came.
+    pub(super) fn forward(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.segments.last_mut() {
+            Some(Segment::Input(last)) if last.end == range.start => last.end = range.end,
+            _ => self.segments.push(Segment::Input(range)),
+        }
+    }
+
+    /// Bytes that are not in the input.
+    pub(super) fn insert(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let start = self.own.len();
+        self.own.extend_from_slice(bytes);
+        match self.segments.last_mut() {
+            Some(Segment::Own(last)) if last.end == start => last.end = self.own.len(),
+            _ => self.segments.push(Segment::Own(start..self.own.len())),
+        }
+    }
+}

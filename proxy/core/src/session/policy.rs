@@ -1,0 +1,130 @@
+//! What the operator decided: the only file with product decisions about which message is touched.
+
+use alloc::vec::Vec;
+
+use crate::glob::Glob;
+use crate::trace::Sampler;
+
+/// Settings of all sessions of a route. Fixed when the session starts.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether contexts are added, only removed, or only looked at.
+    pub mode: Mode,
+    /// How a consumer span refers to its producer span.
+    pub relation: Relation,
+    /// The carrier of a channel: the first glob that matches, otherwise [`Carrier::Trailer`].
+    pub carriers: Vec<(Glob, Carrier)>,
+    /// Channels that are traced; empty means all. `__*` never is.
+    pub include: Vec<Glob>,
+    /// Channels that are not traced, though included. Contexts are still removed from their messages.
+    pub exclude: Vec<Glob>,
+    /// Channels on which a `traceparent` in a JSON object is taken as the parent, besides those whose carrier is
+    /// [`Carrier::Json`].
+    pub read_json: Vec<Glob>,
+    /// Channels whose `json` or `opencensus` context is left in the delivered message, for services that read it.
+    pub keep_context: Vec<Glob>,
+    /// Longest payload, in bytes, that gets a context. Messages up to [`Policy::strip_limit`] are searched for one.
+    pub inject_limit: usize,
+    /// Whether commands other than publishes get spans.
+    pub commands: Commands,
+    /// Which new spans are recorded.
+    pub sampler: Sampler,
+    /// `OTEL_SDK_DISABLED=false`. If not enabled no span is made; contexts that payloads carry are still passed on and
+    /// removed.
+    pub enabled: bool,
+    /// Which context formats are understood (`OTEL_PROPAGATORS`).
+    pub propagators: Propagators,
+}
+
+/// Injection limit unless set, in bytes: 1 MiB.
+pub const DEFAULT_INJECT_LIMIT: usize = 1 << 20;
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Inject,
+            relation: Relation::Parent,
+            carriers: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            read_json: Vec::new(),
+            keep_context: Vec::new(),
+            inject_limit: DEFAULT_INJECT_LIMIT,
+            commands: Commands::None,
+            sampler: Sampler::default(),
+            enabled: true,
+            propagators: Propagators::default(),
+        }
+    }
+}
+
+/// `--mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Add a context to each publish, remove it from each delivery.
+    #[default]
+    Inject,
+    /// Add nothing, remove contexts from deliveries.
+    Strip,
+    /// Change no byte; make spans only where a message already carries a context.
+    Observe,
+}
+
+/// `--relation`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Relation {
+    /// The consumer span is a child of the producer span: one trace shows the transaction.
+    #[default]
+    Parent,
+    /// The consumer span starts a trace of its own and links to the producer span.
+    Link,
+}
+
+/// `--carrier`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Carrier {
+    /// A binary suffix.
+    #[default]
+    Trailer,
+    /// Members of a JSON object.
+    Json,
+    /// The 29-byte binary context of OpenCensus as a prefix.
+    OpenCensus,
+}
+
+/// `--commands`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Commands {
+    /// Only publishes and deliveries get spans.
+    #[default]
+    None,
+    /// Each command gets a CLIENT span.
+    All,
+}
+
+/// `OTEL_PROPAGATORS`, as far as Redis payloads can hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagators {
+    /// `tracecontext`: `traceparent` and `tracestate`.
+    pub trace_context: bool,
+    /// `baggage`: passed on where a payload holds it.
+    pub baggage: bool,
+    /// `b3` and `b3multi`: a `b3` member of a JSON object is read.
+    pub b3: bool,
+    /// `jaeger`: an `uber-trace-id` member of a JSON object is read.
+    pub jaeger: bool,
+}
+
+impl Default for Propagators {
+    /// `tracecontext,baggage`, the specification's default.
+    fn default() -> Self {
+        Self { trace_context: true, baggage: true, b3: false, jaeger: false }
+    }
+}
+
+impl Propagators {
+    /// Whether a trace context may be passed on at all; false for `OTEL_PROPAGATORS=none`.
+    pub fn carries_traces(self) -> bool {
+        self.trace_context || self.b3 || self.jaeger
+    }
+}

@@ -1,0 +1,345 @@
+//! The identity of a span as it travels with a message (W3C Trace Context).
+//!
+//! Ids are fixed-size arrays that come only from parsers which refuse the all-zero value, so an invalid id cannot
+//! be carried around. The text forms here are total: any bytes give `Some` or `None`, nothing panics.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+/// A trace id: 16 bytes, never all zero (W3C Trace Context, section 3.2.2.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId([u8; 16]);
+
+impl TraceId {
+    /// The smallest valid id.
+    pub const MIN: Self = Self(1u128.to_be_bytes());
+
+    /// `None` if all bytes are zero.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        if u128::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
+    }
+
+    /// Big-endian; `None` if zero.
+    pub const fn from_u128(value: u128) -> Option<Self> {
+        Self::from_bytes(value.to_be_bytes())
+    }
+
+    /// The 16 bytes in network order.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The low 8 bytes as a big-endian number: what ratio sampling reads.
+    pub const fn low_u64(self) -> u64 {
+        u128::from_be_bytes(self.0) as u64
+    }
+}
+
+/// A span id: 8 bytes, never all zero (W3C Trace Context, section 3.2.2.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId([u8; 8]);
+
+impl SpanId {
+    /// The smallest valid id.
+    pub const MIN: Self = Self(1u64.to_be_bytes());
+
+    /// `None` if all bytes are zero.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
+        if u64::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
+    }
+
+    /// Big-endian; `None` if zero.
+    pub const fn from_u64(value: u64) -> Option<Self> {
+        Self::from_bytes(value.to_be_bytes())
+    }
+
+    /// The 8 bytes in network order.
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+/// The trace flags byte. Bit 0 is *sampled*, bit 1 *random trace id* (Level 2); both are passed on as they came.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct TraceFlags(u8);
+
+impl TraceFlags {
+    /// Bit 0.
+    pub const SAMPLED: Self = Self(0x01);
+    /// Bit 1: the low 7 bytes of the trace id are random.
+    pub const RANDOM: Self = Self(0x02);
+    const KNOWN: u8 = 0x03;
+
+    /// Keeps the two known bits; the specification has the others sent as zero.
+    pub const fn from_byte(byte: u8) -> Self {
+        Self(byte & Self::KNOWN)
+    }
+
+    /// The byte as it is sent.
+    pub const fn to_byte(self) -> u8 {
+        self.0
+    }
+
+    /// Whether bit 0 is set.
+    pub const fn is_sampled(self) -> bool {
+        self.0 & Self::SAMPLED.0 != 0
+    }
+
+    /// The same flags with bit 0 set or cleared.
+    #[must_use]
+    pub const fn with_sampled(self, sampled: bool) -> Self {
+        if sampled { Self(self.0 | Self::SAMPLED.0) } else { Self(self.0 & !Self::SAMPLED.0) }
+    }
+}
+
+/// What names a span: trace, span and flags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SpanContext {
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// The span itself.
+    pub span_id: SpanId,
+    /// Sampled and random bits.
+    pub flags: TraceFlags,
+}
+
+/// Everything that is propagated beside a message: the span context and, if present, `tracestate` and `baggage`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// The span that the message comes from.
+    pub span: SpanContext,
+    /// W3C `tracestate`, at most [`MAX_TRACE_STATE`] bytes of printable ASCII.
+    pub trace_state: Option<Arc<str>>,
+    /// W3C `baggage`, at most [`MAX_BAGGAGE`] bytes of printable ASCII.
+    pub baggage: Option<Arc<str>>,
+}
+
+/// Longest `tracestate` that is carried, in bytes: what W3C Trace Context section 3.3.1.5 asks to propagate at least.
+pub const MAX_TRACE_STATE: usize = 512;
+
+/// Longest `baggage` that is carried, in bytes. The proxy never reads it; it only passes on what a payload held.
+pub const MAX_BAGGAGE: usize = 1024;
+
+/// Length of the text form of a `traceparent`, in bytes.
+pub const TRACEPARENT_LEN: usize = 55;
+
+impl From<SpanContext> for Context {
+    fn from(span: SpanContext) -> Self {
+        Self { span, trace_state: None, baggage: None }
+    }
+}
+
+impl SpanContext {
+    /// Reads a W3C `traceparent` (section 3.2). A future version is read by its first four fields, as the
+    /// specification asks; version `ff`, upper-case digits and all-zero ids are refused.
+    pub fn parse_traceparent(text: &[u8]) -> Option<Self> {
+        let head = text.first_chunk::<TRACEPARENT_LEN>()?;
+        let version = hex_array::<1>(head.get(..2)?)?[0];
+        let longer = text.get(TRACEPARENT_LEN..)?;
+        match version {
+            0xff => return None,
+            0 if !longer.is_empty() => return None,
+            _ if !longer.is_empty() && longer[0] != b'-' => return None,
+            _ => {}
+        }
+        if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
+            return None;
+        }
+        Some(Self {
+            trace_id: TraceId::from_bytes(hex_array(head.get(3..35)?)?)?,
+            span_id: SpanId::from_bytes(hex_array(head.get(36..52)?)?)?,
+            flags: TraceFlags::from_byte(hex_array::<1>(head.get(53..55)?)?[0]),
+        })
+    }
+
+    /// The W3C `traceparent` text, version 00.
+    pub fn to_traceparent(self) -> [u8; TRACEPARENT_LEN] {
+        let mut text = [b'-'; TRACEPARENT_LEN];
+        write_hex(&[0], &mut text[0..2]);
+        write_hex(&self.trace_id.0, &mut text[3..35]);
+        write_hex(&self.span_id.0, &mut text[36..52]);
+        write_hex(&[self.flags.0], &mut text[53..55]);
+        text
+    }
+
+    /// Reads a Jaeger `uber-trace-id`, `{trace}:{span}:{parent}:{flags}`. Ids may lack leading zeros, the parent is
+    /// not used, `%3A` stands for `:`, and the flags are hexadecimal with bit 0 = sampled.
+    pub fn parse_uber_trace_id(text: &[u8]) -> Option<Self> {
+        let mut plain = [0u8; 64];
+        let mut len = 0;
+        let mut rest = text;
+        while let Some((&first, after)) = rest.split_first() {
+            let (byte, after) = match rest.first_chunk::<3>() {
+                Some(b"%3A" | b"%3a") => (b':', rest.get(3..)?),
+                _ => (first, after),
+            };
+            *plain.get_mut(len)? = byte;
+            len += 1;
+            rest = after;
+        }
+        let mut fields = plain.get(..len)?.split(|&b| b == b':');
+        let (trace, span, _parent, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        if fields.next().is_some() {
+            return None;
+        }
+        Some(Self {
+            trace_id: TraceId::from_u128(hex_number(trace, 32)?)?,
+            span_id: SpanId::from_u64(u64::try_from(hex_number(span, 16)?).ok()?)?,
+            flags: TraceFlags::default().with_sampled(hex_number(flags, 2)? & 1 == 1),
+        })
+    }
+
+    /// Reads a B3 single header, `{trace}-{span}[-{0|1|d}[-{parent}]]`. A 64-bit trace id is padded on the left; an
+    /// absent sampling field counts as not sampled, because the deciding party has not said yes.
+    pub fn parse_b3_single(text: &[u8]) -> Option<Self> {
+        let mut fields = text.split(|&b| b == b'-');
+        let (trace, span) = (fields.next()?, fields.next()?);
+        if !matches!(trace.len(), 16 | 32) || span.len() != 16 {
+            return None;
+        }
+        let sampled = match fields.next() {
+            Some(b"1" | b"d") => true,
+            Some(b"0") | None => false,
+            Some(_) => return None,
+        };
+        Some(Self {
+            trace_id: TraceId::from_u128(hex_number(trace, 32)?)?,
+            span_id: SpanId::from_u64(u64::try_from(hex_number(span, 16)?).ok()?)?,
+            flags: TraceFlags::default().with_sampled(sampled),
+        })
+    }
+}
+
+/// Lower-case hex of exactly `2 * N` digits.
+fn hex_array<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut out = [0u8; N];
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, &[high, low]) in out.iter_mut().zip(pairs) {
+        *byte = lower_digit(high)? << 4 | lower_digit(low)?;
+    }
+    Some(out)
+}
+
+/// Hex of either case, 1 to `max` digits.
+fn hex_number(digits: &[u8], max: usize) -> Option<u128> {
+    if digits.is_empty() || digits.len() > max {
+        return None;
+    }
+    digits
+        .iter()
+        .try_fold(0u128, |value, digit| Some(value << 4 | u128::from(lower_digit(digit.to_ascii_lowercase())?)))
+}
+
+fn lower_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+pub(crate) fn write_hex(bytes: &[u8], out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+fn fmt_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for TraceFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn traceparent_round_trips() {
+        let context = SpanContext::parse_traceparent(TEXT).unwrap();
+        assert!(context.flags.is_sampled());
+        assert_eq!(&context.to_traceparent()[..], TEXT);
+    }
+
+    #[test]
+    fn traceparent_of_a_future_version_is_read_by_its_known_fields() {
+        let text = b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-holds";
+        assert!(SpanContext::parse_traceparent(text).is_some());
+        let glued = b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.what";
+        assert!(SpanContext::parse_traceparent(glued).is_none());
+    }
+
+    #[test]
+    fn malformed_traceparents_are_refused() {
+        for text in [
+            &b""[..],
+            b"00",
+            b"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            b"00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
+            b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+        ] {
+            assert_eq!(SpanContext::parse_traceparent(text), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn uber_trace_id_pads_ids_and_reads_hex_flags() {
+        let context = SpanContext::parse_uber_trace_id(b"abc%3A12:0:3").unwrap();
+        assert_eq!(context.trace_id, TraceId::from_u128(0xabc).unwrap());
+        assert_eq!(context.span_id, SpanId::from_u64(0x12).unwrap());
+        assert!(context.flags.is_sampled());
+        assert!(!SpanContext::parse_uber_trace_id(b"abc:12:0:2").unwrap().flags.is_sampled());
+        for text in [&b"0:12:0:1"[..], b"abc:0:0:1", b"abc:12:0", b"abc:12:0:1:9", b"x:12:0:1", b"", b"abc:12:0:111"] {
+            assert_eq!(SpanContext::parse_uber_trace_id(text), None, "{}", text.escape_ascii());
+        }
+        assert_eq!(SpanContext::parse_uber_trace_id(&[b'a'; 500]), None);
+    }
+
+    #[test]
+    fn b3_single_is_read_with_and_without_a_decision() {
+        let text = b"80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90";
+        assert!(SpanContext::parse_b3_single(text).unwrap().flags.is_sampled());
+        assert!(!SpanContext::parse_b3_single(b"a4fe8b2a57d3eff7-e457b5a2e4d86bd1").unwrap().flags.is_sampled());
+        assert_eq!(SpanContext::parse_b3_single(b"0"), None);
+        assert_eq!(SpanContext::parse_b3_single(b"a4fe8b2a57d3eff7-e457b5a2e4d86bd1-x"), None);
+    }
+}
