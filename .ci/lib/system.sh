@@ -81,3 +81,28 @@ apt_knows() {
     apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' || return 1
   done
 }
+
+# ensure_venv FOLDER REQUIREMENTS MODULE: a private Python environment in FOLDER that holds exactly what REQUIREMENTS
+# pins. MODULE is imported as proof that a folder left by an earlier run still works.
+ensure_venv() {
+  local venv=$1 requirements=$2 module=$3
+  if cmp -s "$requirements" "$venv/requirements.txt" && "$venv/bin/python" -c "import $module" 2>/dev/null; then
+    return
+  fi
+  # Debian splits the parts that `python3 -m venv` needs into packages of their own.
+  if ! have python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    say "Python's venv module is not installed; installing it with $(package_manager || echo 'no known package manager')"
+    case $(package_manager || true) in
+      apt-get) install_packages python3 python3-venv ;;
+      apk) install_packages python3 py3-pip ;;
+      *) install_packages python3 ;;
+    esac || die "no Python with venv. Install Python 3.10 or later with its venv module by hand, then try again"
+  fi
+  say "installing what $(basename "$requirements") pins into $venv"
+  rm -rf "$venv"
+  python3 -m venv "$venv" || die "python3 -m venv $venv failed"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-virtualenv \
+    -r "$requirements" >&2 || die "pip could not install what $requirements pins"
+  # Copied last: it marks the folder as complete.
+  cp "$requirements" "$venv/requirements.txt"
+}
