@@ -18,7 +18,7 @@ test: ## run all tests, with redis-server and the test clients installed first w
 	@.ci/run tests
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
-	@.ci/run format layering scripts containers clippy docs
+	@.ci/run format layering scripts clippy docs containers
 
 fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)
 	@.ci/run fuzz
