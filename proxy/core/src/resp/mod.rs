@@ -8,6 +8,7 @@
 
 mod number;
 mod scan;
+pub(crate) mod whole;
 
 pub use number::{MAX_DECIMAL_LEN, NumberLine, write_decimal};
 pub use scan::Scan;

@@ -13,7 +13,7 @@ use super::inline::{self, Line};
 use super::pairing::Pairing;
 use super::policy::{Commands, MAX_CHANNEL_LEN};
 use super::tracer::{Publish, Tracer};
-use crate::resp::{MAX_BULK_LEN, NumberLine, Progress};
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, whole};
 use crate::trace::{Ids, UnixNanos};
 
 /// Reads requests, resumably.
@@ -111,6 +111,11 @@ impl ClientHalf {
         while pos < input.len() {
             match &mut self.state {
                 State::Start => {
+                    if let Some(len) = ordinary_request(&input[pos..], tracer) {
+                        pos += len;
+                        pairing.request(Command::Other, None, call);
+                        continue;
+                    }
                     self.request.start = call.now;
                     if input[pos] == b'*' {
                         pos += 1;
@@ -328,6 +333,15 @@ impl ClientHalf {
         call.out.counts.count(Counter::OpaqueClient);
         pairing.unknown_from_here(call);
     }
+}
+
+/// The length of a request that is whole and of no interest: nearly all of them.
+fn ordinary_request(input: &[u8], tracer: &Tracer) -> Option<usize> {
+    if tracer.policy().commands == Commands::All {
+        return None;
+    }
+    let request = whole::Request::read(input)?;
+    Command::is_ordinary(request.name).then_some(request.len)
 }
 
 /// The CLIENT span of `--commands all`. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.

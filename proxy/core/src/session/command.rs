@@ -99,6 +99,23 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether a command of this name is [`Command::Other`] whatever its arguments are.
+    pub(super) fn is_ordinary(name: &[u8]) -> bool {
+        let special: &[&str] = match name.len() {
+            4 => &["EXEC", "SYNC"],
+            5 => &["MULTI", "RESET", "PSYNC", "HELLO"],
+            6 => &["CLIENT", "SELECT"],
+            7 => &["PUBLISH", "DISCARD", "MONITOR"],
+            8 => &["SPUBLISH", "REPLCONF"],
+            9 => &["SUBSCRIBE"],
+            10 => &["PSUBSCRIBE", "SSUBSCRIBE"],
+            11 => &["UNSUBSCRIBE"],
+            12 => &["PUNSUBSCRIBE", "SUNSUBSCRIBE"],
+            _ => &[],
+        };
+        !special.iter().any(|special| name.eq_ignore_ascii_case(special.as_bytes()))
+    }
+
     /// How many words of a request, its name included, [`Command::new`] looks at.
     pub(super) fn words(name: &Word) -> u64 {
         match name.as_bytes().len() {
@@ -179,6 +196,40 @@ mod tests {
         assert_eq!(command(&["replconf", "capa", "eof"]), Command::Other);
         assert_eq!(command(&["reset", "a"]), Command::Other);
         assert_eq!(command(&["get", "publish"]), Command::Other);
+    }
+
+    #[test]
+    fn an_ordinary_command_is_never_special() {
+        let shapes: [&[&str]; 4] = [&[], &["a"], &["reply", "on"], &["ack", "a", "b"]];
+        for name in [
+            "exec",
+            "sync",
+            "multi",
+            "reset",
+            "psync",
+            "hello",
+            "client",
+            "select",
+            "publish",
+            "discard",
+            "monitor",
+            "spublish",
+            "replconf",
+            "subscribe",
+            "psubscribe",
+            "ssubscribe",
+            "unsubscribe",
+            "punsubscribe",
+            "sunsubscribe",
+        ] {
+            assert!(!Command::is_ordinary(name.as_bytes()), "{name}");
+        }
+        for name in ["get", "set", "eval", "exe", "publishx", "", "client|reply"] {
+            assert!(Command::is_ordinary(name.as_bytes()));
+            for shape in shapes {
+                assert_eq!(command(&[&[name], shape].concat()), Command::Other, "{name}");
+            }
+        }
     }
 
     #[test]

@@ -13,11 +13,14 @@ use super::hold::{Hold, Splice};
 use super::pairing::{Pairing, Reply};
 use super::policy::MAX_CHANNEL_LEN;
 use super::tracer::{Delivery, Tracer};
-use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line, whole};
 use crate::trace::Ids;
 
 /// How much of a status, error or integer line is kept, in bytes: enough for a refusal of `CLIENT REPLY`.
 const MAX_LINE_LEN: usize = 128;
+
+/// Lines up to this length, in bytes, are read where they are. `+QUEUED` and the receivers of a publish are shorter.
+const MAX_SHORT_LINE_LEN: usize = 24;
 
 /// Longest pattern that a span names, in bytes.
 const MAX_PATTERN_LEN: usize = MAX_CHANNEL_LEN;
@@ -135,6 +138,10 @@ impl ServerHalf {
                         pairing.close(None, call);
                         continue;
                     }
+                    if let Some(end) = whole_reply(input, pos, kind, pairing, call) {
+                        pos = end;
+                        continue;
+                    }
                     pos += 1;
                     match kind {
                         b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => {
@@ -154,7 +161,7 @@ impl ServerHalf {
                     self.line.extend_from_slice(&input[start..pos.min(start + room)]);
                     if ended {
                         self.state = State::Start;
-                        pairing.reply(reply_of_line(kind, self.line.trim_ascii_end()), call);
+                        pairing.reply(reply_of_line(kind, without_end(&self.line)), call);
                     }
                 }
                 State::Header { kind, number } => {
@@ -471,6 +478,32 @@ impl Message {
         let is_message = matches!(self.shape, Shape::Message { .. } | Shape::PatternMessage);
         if self.push || is_message { Meaning::Nothing } else { Meaning::Reply }
     }
+}
+
+/// Handles a scalar reply that is completely in the input, and gives the position behind it.
+fn whole_reply(input: &[u8], pos: usize, kind: u8, pairing: &mut Pairing, call: &mut Call<'_>) -> Option<usize> {
+    match kind {
+        b'$' => {
+            let (_, end) = whole::bulk(input, pos)?;
+            pairing.reply(Reply::Other, call);
+            Some(end)
+        }
+        b'+' | b':' => {
+            let near = input.get(pos + 1..input.len().min(pos + MAX_SHORT_LINE_LEN))?;
+            let len = near.iter().position(|&byte| byte == b'\r')?;
+            if near.get(len + 1) != Some(&b'\n') {
+                return None;
+            }
+            pairing.reply(reply_of_line(kind, near.get(..len)?), call);
+            Some(pos + len + 3)
+        }
+        _ => None,
+    }
+}
+
+/// The line without its CRLF, of which only a part may have been kept.
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\r")).unwrap_or(line)
 }
 
 fn reply_of_line(kind: u8, line: &[u8]) -> Reply<'_> {
