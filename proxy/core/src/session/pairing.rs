@@ -264,7 +264,10 @@ impl Pairing {
         self.settle(reply, call);
         let Some(entry) = self.pop_front() else {
             // Redis speaks unasked only to say goodbye: too many clients, protected mode, a protocol error.
-            return if error { () } else { self.lose(call) };
+            if !error {
+                self.lose(call);
+            }
+            return;
         };
         if entry.expect == Expect::Unknown {
             return self.lose(call);
@@ -313,7 +316,7 @@ impl Pairing {
             if now_left == 0
                 && let Some(span) = self.pop_front().and_then(|entry| entry.span)
             {
-                self.end_span(span, None, call);
+                self.end_span(*span, None, call);
             }
         }
         self.after_element(call);
@@ -328,7 +331,7 @@ impl Pairing {
             }
             span.end = call.now;
             span.error = error.map(ErrorType::named);
-            call.out.spans.push(*span);
+            call.out.spans.push(span);
         }
         self.lost = true;
     }
@@ -378,7 +381,7 @@ impl Pairing {
         let mut span = entry.span;
         if let Reply::Error(line) = reply {
             if let Some(span) = span {
-                self.end_span(span, Some(ErrorType::from_redis_error(line)), call);
+                self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
             }
             return;
         }
@@ -405,7 +408,7 @@ impl Pairing {
             _ => return self.lose_with(span, call),
         }
         if let Some(span) = span {
-            self.end_span(span, None, call);
+            self.end_span(*span, None, call);
         }
     }
 
@@ -501,7 +504,7 @@ impl Pairing {
             _ => {}
         }
         if let Some(span) = entry.span {
-            self.end_span(span, None, call);
+            self.end_span(*span, None, call);
         }
     }
 
@@ -513,7 +516,7 @@ impl Pairing {
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
         {
-            self.end_span(span, None, call);
+            self.end_span(*span, None, call);
         }
     }
 
@@ -529,11 +532,17 @@ impl Pairing {
         self.open_spans = self.open_spans.saturating_sub(self.drop_transaction().len());
     }
 
-    fn drop_transaction(&mut self) -> Vec<Box<SpanRecord>> {
+    fn drop_transaction(&mut self) -> Vec<SpanRecord> {
         let Some(transaction) = self.transaction.take() else { return Vec::new() };
         let is_subscription = |entry: &&Entry| matches!(entry.expect, Expect::Confirmations { .. });
         self.pending_subscriptions -= transaction.entries.iter().filter(is_subscription).count();
-        transaction.entries.into_iter().filter_map(|entry| entry.span).chain(transaction.span).collect()
+        transaction
+            .entries
+            .into_iter()
+            .filter_map(|entry| entry.span)
+            .chain(transaction.span)
+            .map(|span| *span)
+            .collect()
     }
 
     fn reset(&mut self) {
@@ -549,11 +558,11 @@ impl Pairing {
         self.lose(call);
     }
 
-    fn end_span(&mut self, mut span: Box<SpanRecord>, error: Option<ErrorType>, call: &mut Call<'_>) {
+    fn end_span(&mut self, mut span: SpanRecord, error: Option<ErrorType>, call: &mut Call<'_>) {
         self.open_spans = self.open_spans.saturating_sub(1);
         span.end = call.now;
         span.error = error;
-        call.out.spans.push(*span);
+        call.out.spans.push(span);
     }
 
     fn front(&self) -> Option<Expect> {
@@ -579,14 +588,14 @@ impl Pairing {
         Some(entry)
     }
 
-    fn take_spans(&mut self) -> Vec<Box<SpanRecord>> {
+    fn take_spans(&mut self) -> Vec<SpanRecord> {
         let transaction = self.transaction.take().unwrap_or_default();
         let entries = mem::take(&mut self.executing).into_iter();
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
         let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
         self.open_spans = 0;
         self.pending_subscriptions = 0;
-        spans.collect()
+        spans.map(|span| *span).collect()
     }
 }
 
