@@ -94,10 +94,9 @@ pub async fn run(
     let mut accepting = JoinSet::new();
     for (index, (listener, service)) in listeners.into_iter().zip(&services).enumerate() {
         let route = listener.route().clone();
-        let name = service.name.as_deref().unwrap_or_default();
-        let mode = settings.policy.mode;
+        let (name, mode) = (service.name.as_deref(), format!("{:?}", settings.policy.mode).to_lowercase());
         tracing::info!(
-            target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, ?mode, "listening"
+            target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
         let (sink, limits) = (telemetry.sink(index), settings.limits);
         let server = RouteServer::new(route, settings.policy.clone(), sink, stats.clone(), limits.connect_timeout);

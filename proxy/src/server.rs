@@ -3,7 +3,6 @@
 //! Redis is dialled as soon as a client connects: some protocols on its port let the server speak first, and a client
 //! that cannot be served should learn it at once. The number of clients is limited for the whole process.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,22 +138,14 @@ impl RouteServer {
     }
 
     /// One connection, from its acceptance to its end.
-    fn serve(
-        self: Arc<Self>,
-        client: TcpStream,
-        peer: SocketAddr,
-        ids: Entropy,
-        permit: OwnedSemaphorePermit,
-    ) -> impl Future<Output = ()> + Send {
-        async move {
-            let _permit = permit;
-            let _open = self.stats.connection();
-            tracing::debug!(%peer, "client connected");
-            match self.connect_and_relay(client, ids).await {
-                Ok(()) => tracing::debug!(%peer, "connection over"),
-                Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
-                Err(error) => tracing::info!(%peer, %error, "connection failed"),
-            }
+    async fn serve(self: Arc<Self>, client: TcpStream, peer: SocketAddr, ids: Entropy, permit: OwnedSemaphorePermit) {
+        let _permit = permit;
+        let _open = self.stats.connection();
+        tracing::debug!(%peer, "client connected");
+        match self.connect_and_relay(client, ids).await {
+            Ok(()) => tracing::debug!(%peer, "connection over"),
+            Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
+            Err(error) => tracing::info!(%peer, %error, "connection failed"),
         }
     }
 
@@ -182,7 +173,7 @@ impl RouteServer {
     }
 
     fn report_reachable(&self) {
-        if let Some(more) = self.unreachable.reset() {
+        if let Some(more) = self.unreachable.settle(Instant::now()) {
             tracing::warn!(upstream = %self.route.upstream, more, "Redis can be reached again");
         }
     }
@@ -207,6 +198,7 @@ pub fn report_defect(ended: Result<(), JoinError>) {
 #[derive(Default)]
 struct Backoff {
     delay: Duration,
+    trouble: Throttle,
 }
 
 impl Backoff {
@@ -219,8 +211,8 @@ impl Backoff {
             tracing::debug!(%error, "accept failed");
             return;
         }
-        if self.delay.is_zero() {
-            tracing::warn!(%error, "cannot accept connections; trying again until it works");
+        if let Some(more) = self.trouble.admit(Instant::now()) {
+            tracing::warn!(%error, more, "cannot accept connections; trying again until it works");
         }
         self.delay = (self.delay * 2).clamp(Self::FIRST, Self::LONGEST);
         tokio::select! {
@@ -230,9 +222,9 @@ impl Backoff {
     }
 
     fn reset(&mut self) {
-        if !self.delay.is_zero() {
-            tracing::warn!("connections are accepted again");
-            self.delay = Duration::ZERO;
+        self.delay = Duration::ZERO;
+        if let Some(more) = self.trouble.settle(Instant::now()) {
+            tracing::warn!(more, "connections are accepted again");
         }
     }
 }

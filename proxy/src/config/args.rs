@@ -26,13 +26,14 @@ Examples:
       OTEL_TRACES_EXPORTER=console redistributed --listen 127.0.0.1:6380 --upstream 127.0.0.1:6379
 
   Two services, one process:
-      redistributed --route api=127.0.0.1:6380,redis://cache:6379 --route worker=127.0.0.1:6381,redis://cache:6379
+      redistributed --route api=127.0.0.1:6380,redis://cache:6379 \\
+                    --route worker=127.0.0.1:6381,redis://cache:6379
 
   JSON channels whose consumers read `traceparent` themselves:
       redistributed ... --carrier 'orders.*=json' --keep-context 'orders.*'
 
 Environment:
-  Every option above has a variable, named beside it; the command line wins, and an empty variable counts as unset.
+  Most options have a variable, named beside them. The command line wins; an empty variable counts as unset.
   Options that can be repeated take several values there, separated by spaces or `;`.
 
   Service name, export and sampling are set by the standard OpenTelemetry variables:

@@ -57,7 +57,7 @@ pub struct Limits {
 
 /// A field that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}{}: {problem}\n  {remedy}", .value.as_ref().map(|value| format!(" = `{value}`")).unwrap_or_default())]
+#[error("{setting}{}: {problem}; {remedy}", .value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default())]
 pub struct SettingError {
     /// The option as it is typed, or the variable.
     pub setting: &'static str,
@@ -77,10 +77,8 @@ impl std::error::Error for InvalidSettings {}
 
 impl fmt::Display for InvalidSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(index, error)| {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{error}")
-        })
+        f.write_str("the settings cannot be used")?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 

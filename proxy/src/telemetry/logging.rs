@@ -89,11 +89,11 @@ impl Throttle {
         Some(std::mem::take(&mut held.left_out))
     }
 
-    /// The run is over: the next line goes through at once. `Some` if a line had been written, with the number left
-    /// out since.
-    pub fn reset(&self) -> Option<u64> {
+    /// What the lines complain of has not happened this time. `Some` once for each run of them, with the number left
+    /// out, and not before the last line has stood for its interval: trouble that comes and goes is still one line.
+    pub fn settle(&self, now: Instant) -> Option<u64> {
         let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        held.quiet_until.take()?;
+        held.quiet_until.take_if(|until| *until <= now)?;
         Some(std::mem::take(&mut held.left_out))
     }
 }
@@ -136,14 +136,22 @@ mod tests {
     #[test]
     fn a_throttle_lets_the_first_line_through_and_then_counts() {
         let (throttle, start) = (Throttle::new(), Instant::now());
-        assert_eq!(throttle.reset(), None);
         assert_eq!(throttle.admit(start), Some(0));
         assert_eq!(throttle.admit(start + Duration::from_secs(1)), None);
         assert_eq!(throttle.admit(start + Duration::from_secs(9)), None);
         assert_eq!(throttle.admit(start + Throttle::INTERVAL), Some(2));
         assert_eq!(throttle.admit(start + Throttle::INTERVAL), None);
-        assert_eq!(throttle.reset(), Some(1));
-        assert_eq!(throttle.reset(), None);
+    }
+
+    #[test]
+    fn a_throttle_says_once_that_it_is_over_and_not_too_soon() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        assert_eq!(throttle.settle(start), None);
+        assert_eq!(throttle.admit(start), Some(0));
+        assert_eq!(throttle.settle(start + Duration::from_secs(1)), None);
+        assert_eq!(throttle.admit(start + Duration::from_secs(2)), None);
+        assert_eq!(throttle.settle(start + Throttle::INTERVAL), Some(1));
+        assert_eq!(throttle.settle(start + Throttle::INTERVAL), None);
         assert_eq!(throttle.admit(start + Throttle::INTERVAL), Some(0));
     }
 }
