@@ -1,1 +1,3 @@
 //! The tokio shell of redistributed.
+
+pub mod telemetry;
