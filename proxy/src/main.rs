@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     }
     logging::start(args.log_format, args.log_level);
     logging::report_panics();
-    for warning in &settings.otel.warnings {
+    for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     if let Err(room) = open_files::make_room(settings.limits.max_connections) {

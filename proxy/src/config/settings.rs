@@ -29,6 +29,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The `OTEL_*` variables.
     pub otel: OtelSettings,
+    /// What was set aside, to be logged.
+    pub warnings: Vec<String>,
 }
 
 /// One service and its Redis.
@@ -92,9 +94,9 @@ impl Settings {
         let routes = check.routes(args);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
-        let policy = check.policy(args, otel.as_ref());
+        let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
-            (Some(otel), true) => Ok(Self { routes, policy: Arc::new(policy), limits, otel }),
+            (Some((otel, warnings)), true) => Ok(Self { routes, policy: Arc::new(policy), limits, otel, warnings }),
             _ => Err(InvalidSettings(check.errors)),
         }
     }
@@ -231,8 +233,8 @@ impl Check {
         Limits { max_connections, connect_timeout, drain_timeout, flush_timeout }
     }
 
-    fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<OtelSettings> {
-        OtelSettings::from_env(lookup)
+    fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
+        OtelSettings::from_lookup(lookup)
             .map_err(|problem| {
                 self.refuse("OTEL_* variables", None, problem, "see --help for what they may hold");
             })
