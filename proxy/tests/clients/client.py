@@ -12,9 +12,12 @@ import sys
 import threading
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 url, protocol, folder = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
-service = redis.Redis.from_url(url, protocol=protocol)
+# A client made from a URL connects again only if told to.
+service = redis.Redis.from_url(url, protocol=protocol, retry=Retry(NoBackoff(), 3))
 pubsub = service.pubsub()
 one_line = threading.Lock()
 A_LONG_TIME = 3600  # seconds; redis-py fails on None while there is no subscription
