@@ -92,14 +92,27 @@ impl World {
         Sidecar { address: process.addresses[0], process }
     }
 
-    /// Stops the sidecars, whose clients are gone, and returns all spans that they sent. Checks what must be so of every span
-    /// and every sidecar: nothing was lost, nothing was worth a warning.
+    /// Stops the sidecars, whose clients are gone, and returns all spans that they sent. Checks what must be so of every
+    /// span and every sidecar: nothing was lost, nothing was worth a warning.
     pub(crate) async fn spans(&self, sidecars: impl IntoIterator<Item = Sidecar>) -> Spans {
+        self.spans_after_warnings(sidecars, &[]).await
+    }
+
+    /// The same, with warnings that must have been given.
+    pub(crate) async fn spans_after_warnings(
+        &self,
+        sidecars: impl IntoIterator<Item = Sidecar>,
+        warnings: &[&str],
+    ) -> Spans {
         let mut sent = 0;
         for sidecar in sidecars {
             let end = sidecar.stop().await;
             assert_eq!((end.failed, end.dropped, end.unsent), (0, 0, 0), "{}", end.log);
-            let unexpected = |line: &&str| !["listening", "stopping", "stopped"].iter().any(|word| line.contains(word));
+            let expected = [&["listening", "stopping", "stopped"], warnings].concat();
+            for text in &expected {
+                assert!(end.log.contains(text), "no {text:?} in the log:\n{}", end.log);
+            }
+            let unexpected = |line: &&str| !expected.iter().any(|text| line.contains(text));
             assert_eq!(end.log.lines().find(unexpected), None, "in the log of a sidecar");
             assert_eq!(end.cut_off, 0, "a client was still connected");
             sent += end.sent;
