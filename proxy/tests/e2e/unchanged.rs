@@ -33,6 +33,7 @@ const WARNS: &str = "warns ";
 #[tokio::test]
 async fn conversations_give_the_same_bytes() {
     for mode in ["inject", "strip", "observe"] {
+        println!("mode {mode}");
         compare_all(&["--mode", mode]).await;
     }
 }
