@@ -15,10 +15,11 @@ demo: ## follow one report through API and workers on this machine; KEEP=1 leave
 	@KEEP='$(KEEP)' demo-services/demo/run.sh
 
 test: ## run all tests, with redis-server and the test clients installed first where they are missing
-	@.ci/run tests
+	@.ci/ensure-redis
+	@clients="$$(.ci/ensure-clients)"; eval "$$clients"; cargo test --workspace --locked
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
-	@.ci/run format layering scripts containers clippy docs
+	@.ci/run format layering scripts clippy docs containers
 
 fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)
 	@.ci/run fuzz

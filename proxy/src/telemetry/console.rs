@@ -1,0 +1,131 @@
+//! `OTEL_TRACES_EXPORTER=console`: one readable line a span.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use redistributed_core::trace::{Operation, SpanRecord};
+
+use super::describe::{Kind, span_name};
+
+/// Writes the spans of one service.
+#[derive(Clone)]
+pub(super) struct Console {
+    service: Arc<str>,
+    out: Arc<Mutex<dyn Write + Send>>,
+}
+
+impl Console {
+    /// To standard output.
+    pub(super) fn new(service: &str) -> Self {
+        Self::to(service, Arc::new(Mutex::new(io::stdout())))
+    }
+
+    fn to(service: &str, out: Arc<Mutex<dyn Write + Send>>) -> Self {
+        Self { service: service.into(), out }
+    }
+
+    /// Writes a batch. The write is done on a thread for blocking work: a terminal may be stopped.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub(super) async fn export(&self, records: &[SpanRecord]) -> io::Result<()> {
+        let mut lines = String::new();
+        for record in records {
+            self.line(record, &mut lines);
+        }
+        let out = Arc::clone(&self.out);
+        let write = move || {
+            let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+            out.write_all(lines.as_bytes())?;
+            out.flush()
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+
+    /// Channel and command names come from the service: control characters in them are escaped, so that they can
+    /// neither forge a line nor speak to the terminal.
+    fn line(&self, record: &SpanRecord, line: &mut String) {
+        let start = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(record.start.0));
+        let duration = Duration::from_micros(record.end.0.saturating_sub(record.start.0) / 1_000);
+        let (kind, name) = (Kind::of(record).as_str(), span_name(record));
+        let context = &record.context;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            line,
+            "{start} {kind:<8} {} {duration:?} trace={} span={}",
+            name.escape_debug(),
+            context.trace_id,
+            context.span_id
+        );
+        let _ = match &record.parent {
+            Some(parent) => write!(line, " parent={parent}"),
+            None => write!(line, " parent=-"),
+        };
+        if let Some(link) = &record.link {
+            let _ = write!(line, " link={}:{}", link.trace_id, link.span_id);
+        }
+        if let Operation::Publish { receivers: Some(receivers), .. } = record.operation {
+            let _ = write!(line, " receivers={receivers}");
+        }
+        if let Some(error) = &record.error {
+            let _ = write!(line, " error={error}");
+        }
+        let _ = writeln!(line, " service={}", self.service.escape_debug());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redistributed_core::trace::{ErrorType, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
+
+    use super::*;
+
+    fn record(channel: &str) -> SpanRecord {
+        SpanRecord {
+            context: SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED },
+            parent: SpanId::from_u64(0xabc),
+            link: None,
+            trace_state: None,
+            start: UnixNanos(1_700_000_000_123_456_789),
+            end: UnixNanos(1_700_000_000_124_690_789),
+            error: None,
+            operation: Operation::Publish { channel: channel.into(), sharded: false, receivers: Some(4), body_size: 9 },
+        }
+    }
+
+    async fn written(record: SpanRecord) -> String {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        Console::to("api", Arc::clone(&out) as _).export(&[record]).await.unwrap();
+        String::from_utf8(out.lock().unwrap().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_span_is_one_line() {
+        assert_eq!(
+            written(record("reports")).await,
+            "2023-11-14T22:13:20.123456Z PRODUCER publish reports 1.234ms trace=00000000000000000000000000000001 \
+             span=0000000000000001 parent=0000000000000abc receivers=4 service=api\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn errors_and_links_are_shown() {
+        let mut failed = record("reports");
+        failed.parent = None;
+        failed.link = Some(failed.context);
+        failed.error = Some(ErrorType::from_redis_error(b"NOPERM no"));
+        let line = written(failed).await;
+        assert!(line.contains(" parent=- "), "{line}");
+        assert!(line.contains(" link=00000000000000000000000000000001:0000000000000001 "), "{line}");
+        assert!(line.contains(" error=NOPERM "), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_channel_cannot_forge_a_line() {
+        let line = written(record("a\nb\x1b[2J")).await;
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(line.contains(r"publish a\nb\u{1b}[2J "), "{line}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What a span is called. Shared by both exporters, so that the console and the collector show the same names.
+
+use std::borrow::Cow;
+
+use redistributed_core::trace::{Operation, SpanRecord};
+
+/// How many subscriptions on that Redis node got a published message (a number). The conventions have no name for it.
+pub const RECEIVERS: &str = "redis.pubsub.receivers";
+
+/// `true` on the spans of sharded Pub/Sub (`SPUBLISH`, `smessage`), absent otherwise.
+pub const SHARDED: &str = "redis.pubsub.sharded";
+
+/// The role of a span, in the words of the semantic conventions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Producer,
+    Consumer,
+    Client,
+}
+
+impl Kind {
+    pub(super) fn of(record: &SpanRecord) -> Self {
+        match record.operation {
+            Operation::Publish { .. } => Self::Producer,
+            Operation::Deliver { .. } => Self::Consumer,
+            Operation::Command { .. } => Self::Client,
+        }
+    }
+
+    /// As OpenTelemetry writes it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "PRODUCER",
+            Self::Consumer => "CONSUMER",
+            Self::Client => "CLIENT",
+        }
+    }
+}
+
+/// `messaging.operation.name` of a publish, and the first word of its span's name.
+pub(super) const PUBLISH: &str = "publish";
+
+/// `messaging.operation.name` of a delivery, and the first word of its span's name.
+pub(super) const PROCESS: &str = "process";
+
+/// `{messaging.operation.name} {destination}` or `{db.operation.name}`.
+pub(super) fn span_name(record: &SpanRecord) -> Cow<'_, str> {
+    match &record.operation {
+        Operation::Publish { channel, .. } => format!("{PUBLISH} {channel}").into(),
+        Operation::Deliver { channel, .. } => format!("{PROCESS} {channel}").into(),
+        Operation::Command { name, .. } => Cow::Borrowed(name),
+    }
+}

@@ -1,0 +1,307 @@
+//! Takes spans from the queue, makes batches by route, keeps several exports in flight and counts what becomes of them.
+//!
+//! The queue is the only place where spans pile up: while [`MAX_IN_FLIGHT`] requests are on their way nothing is
+//! taken out of it, so memory stays bounded by its capacity and a slow collector shows as a full queue.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redistributed_core::trace::{Operation, SpanRecord};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::console::Console;
+use super::otel_env::BatchSettings;
+use super::otlp::{OtlpError, OtlpExporter};
+use super::queue::SpanQueue;
+use super::report::LossReport;
+use super::resource::{self, Host};
+use super::totals::{Totals, Unsettled};
+use super::{OtelSettings, Service};
+
+/// Requests on their way at one time. One at a time would cap the rate at a batch per round trip.
+const MAX_IN_FLIGHT: usize = 4;
+
+/// A request is sent when it has about this many bytes, however few spans: collectors take 4 MiB by default, and a
+/// channel's name, which is in each span twice, may be long.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// Encoded size of a span without its texts, in bytes, rounded up.
+const SPAN_BYTES: usize = 400;
+
+/// The order to end.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// When to give up.
+    pub(super) deadline: Instant,
+    /// Told when everything has been counted.
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// Where one route's spans go.
+#[derive(Clone)]
+pub(super) struct Destination {
+    otlp: Option<Arc<OtlpExporter>>,
+    console: Option<Console>,
+    timeout: Option<Duration>,
+}
+
+/// What the collector took of a batch.
+pub(super) struct Delivered {
+    /// Spans that it turned down, and why.
+    pub(super) rejected: u64,
+    pub(super) message: String,
+}
+
+impl Destination {
+    /// One for each route, in order. Needs a tokio runtime.
+    pub(super) fn build_all(settings: &OtelSettings, services: &[Service]) -> Result<Vec<Self>, OtlpError> {
+        let host = Host::detect(Path::new("/"));
+        let connection = settings.otlp.as_ref().map(OtlpExporter::connection).transpose()?;
+        let timeouts = [settings.otlp.as_ref().and_then(|otlp| otlp.timeout), settings.batch.export_timeout];
+        let timeout = timeouts.into_iter().flatten().min();
+        let build = |service: &Service| {
+            let otlp = connection.as_ref().map(|connection| {
+                let resource = resource::attributes(settings, service, &host);
+                OtlpExporter::new(connection, resource, service, &settings.limits)
+            });
+            Ok(Self {
+                otlp: otlp.transpose()?.map(Arc::new),
+                console: settings.console.then(|| Console::new(resource::service_name(settings, service))),
+                timeout,
+            })
+        };
+        services.iter().map(build).collect()
+    }
+
+    async fn export(&self, records: Vec<SpanRecord>) -> Result<Delivered, String> {
+        let export = async {
+            if let Some(console) = &self.console {
+                console.export(&records).await.map_err(|error| format!("cannot write to standard output: {error}"))?;
+            }
+            match &self.otlp {
+                Some(otlp) => otlp.export(records).await,
+                None => Ok(Delivered { rejected: 0, message: String::new() }),
+            }
+        };
+        let Some(timeout) = self.timeout else { return export.await };
+        match time::timeout(timeout, export).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+        }
+    }
+}
+
+/// Spans of one route that wait for company.
+struct Batch {
+    records: Vec<SpanRecord>,
+    bytes: usize,
+    /// When the first of them left the queue.
+    since: Instant,
+    unsettled: Unsettled,
+}
+
+/// What an export task hands back for the log.
+struct Settled {
+    lost: u64,
+    reason: Option<String>,
+}
+
+/// Whether batches go that are not full.
+#[derive(PartialEq, Eq)]
+enum Flush {
+    Yes,
+    No,
+}
+
+pub(super) struct Exporter {
+    settings: BatchSettings,
+    routes: Vec<Destination>,
+    queue: Arc<SpanQueue>,
+    totals: Arc<Totals>,
+    batches: Vec<Option<Batch>>,
+    in_flight: JoinSet<Settled>,
+    /// Batches begun until then are to go though they are not full.
+    flush_until: Instant,
+    failures: LossReport,
+    overflows: LossReport,
+    overflows_seen: u64,
+}
+
+impl Exporter {
+    pub(super) fn new(
+        settings: BatchSettings,
+        routes: Vec<Destination>,
+        queue: Arc<SpanQueue>,
+        totals: Arc<Totals>,
+    ) -> Self {
+        let batches = routes.iter().map(|_| None).collect();
+        Self {
+            settings,
+            routes,
+            queue,
+            totals,
+            batches,
+            in_flight: JoinSet::new(),
+            flush_until: Instant::now(),
+            failures: LossReport::default(),
+            overflows: LossReport::default(),
+            overflows_seen: 0,
+        }
+    }
+
+    /// Runs until it is told to stop, or until nobody is left who could.
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<Stop>) {
+        let mut timer = time::interval(self.settings.schedule_delay.max(Duration::from_millis(1)));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let queue = Arc::clone(&self.queue);
+        let stop = loop {
+            tokio::select! {
+                stop = &mut stopped => break stop.ok(),
+                _ = timer.tick() => {
+                    self.report_overflow();
+                    self.pump(Flush::Yes);
+                }
+                () = queue.ready() => self.pump(Flush::No),
+                Some(done) = self.in_flight.join_next() => {
+                    self.settle(done.ok());
+                    self.pump(Flush::No);
+                }
+            }
+        };
+        let deadline = stop.as_ref().map_or_else(Instant::now, |stop| stop.deadline);
+        self.drain(deadline).await;
+        if let Some(stop) = stop {
+            // Whoever asked may have stopped waiting.
+            let _ = stop.done.send(());
+        }
+    }
+
+    /// Starts as many exports as may be in flight: batches that were waiting when the last flush was asked for, then
+    /// full ones, then, once the queue is empty, those begun in this flush.
+    fn pump(&mut self, flush: Flush) {
+        let now = Instant::now();
+        if flush == Flush::Yes {
+            self.flush_until = now;
+        }
+        while self.in_flight.len() < MAX_IN_FLIGHT {
+            if let Some(route) = self.waiting(|since| since < self.flush_until) {
+                self.dispatch(route);
+            } else if let Some((route, record)) = self.queue.pop() {
+                self.collect(route, record, now);
+            } else if let Some(route) = self.waiting(|since| since <= self.flush_until) {
+                self.dispatch(route);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// A route whose batch was begun at a time that is `due`.
+    fn waiting(&self, due: impl Fn(Instant) -> bool) -> Option<usize> {
+        self.batches.iter().position(|batch| batch.as_ref().is_some_and(|batch| due(batch.since)))
+    }
+
+    /// Adds a span to its route's batch, and sends the batch when it is full.
+    fn collect(&mut self, route: usize, record: SpanRecord, now: Instant) {
+        let Some(slot) = self.batches.get_mut(route) else {
+            // A sink of a route that does not exist.
+            Unsettled::new(&self.totals).add();
+            return;
+        };
+        let batch = slot.get_or_insert_with(|| Batch {
+            records: Vec::new(),
+            bytes: 0,
+            since: now,
+            unsettled: Unsettled::new(&self.totals),
+        });
+        batch.bytes += SPAN_BYTES + text_bytes(&record);
+        batch.records.push(record);
+        batch.unsettled.add();
+        if batch.records.len() >= self.settings.max_export_batch_size || batch.bytes >= MAX_BATCH_BYTES {
+            self.dispatch(route);
+        }
+    }
+
+    fn dispatch(&mut self, route: usize) {
+        let batch = self.batches.get_mut(route).and_then(Option::take);
+        let (Some(batch), Some(destination)) = (batch, self.routes.get(route).cloned()) else { return };
+        self.in_flight.spawn(async move {
+            let spans = batch.records.len() as u64;
+            match destination.export(batch.records).await {
+                Ok(delivered) => {
+                    let lost = delivered.rejected.min(spans);
+                    batch.unsettled.sent(lost);
+                    Settled { lost, reason: (lost > 0).then_some(delivered.message) }
+                }
+                Err(reason) => {
+                    batch.unsettled.failed();
+                    Settled { lost: spans, reason: Some(reason) }
+                }
+            }
+        });
+    }
+
+    /// Notes the end of an export; `None` if its task panicked, which has already counted its spans as dropped.
+    fn settle(&mut self, settled: Option<Settled>) {
+        let Some(settled) = settled else { return };
+        match settled.reason {
+            Some(reason) => {
+                if let Some(spans) = self.failures.lost(settled.lost, time::Instant::now()) {
+                    tracing::warn!(
+                        spans,
+                        reason,
+                        "spans could not be exported; further losses are summed up once a minute"
+                    );
+                }
+            }
+            None => {
+                if let Some(spans) = self.failures.recovered() {
+                    tracing::info!(spans_lost_since_last_warning = spans, "the collector takes spans again");
+                }
+            }
+        }
+    }
+
+    fn report_overflow(&mut self) {
+        let dropped = self.queue.dropped();
+        let new = dropped - self.overflows_seen;
+        if new > 0 {
+            self.overflows_seen = dropped;
+            if let Some(spans) = self.overflows.lost(new, time::Instant::now()) {
+                tracing::warn!(
+                    spans,
+                    queue = self.settings.max_queue_size,
+                    "spans were dropped because the queue is full: the collector is slower than the traffic"
+                );
+            }
+        }
+    }
+
+    /// Sends what is left until `deadline`; the rest is dropped.
+    async fn drain(mut self, deadline: Instant) {
+        self.queue.close();
+        self.pump(Flush::Yes);
+        while let Ok(Some(done)) = time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
+            self.settle(done.ok());
+            self.pump(Flush::Yes);
+        }
+        // Ending the tasks drops their batches, and dropping a batch counts it.
+        self.in_flight.shutdown().await;
+        self.batches.clear();
+        self.queue.abandon();
+    }
+}
+
+fn text_bytes(record: &SpanRecord) -> usize {
+    let of_operation = match &record.operation {
+        Operation::Publish { channel, .. } => 2 * channel.len(),
+        Operation::Deliver { channel, pattern, .. } => {
+            2 * channel.len() + pattern.as_ref().map_or(0, |text| text.len())
+        }
+        Operation::Command { name, .. } => 2 * name.len(),
+    };
+    of_operation + record.trace_state.as_ref().map_or(0, |text| text.len())
+}

@@ -1,0 +1,145 @@
+//! From finished spans to a collector, without ever slowing the data path.
+//!
+//! ```text
+//! relay --SpanSink::offer--> queue --> exporter (own thread) --> otlp/ or console
+//!          never waits        bounded    batches by route          several requests in flight
+//! ```
+//!
+//! Every span that is offered ends in exactly one of three counts: *sent* (the collector took it), *failed* (an export
+//! was refused or took too long) or *dropped* (it found the queue full, or was still waiting when the time to shut
+//! down was over). [`otlp`] is the only folder that knows the OpenTelemetry crates.
+
+mod console;
+mod describe;
+mod exporter;
+pub mod fallback;
+pub mod logging;
+pub mod otel_env;
+mod otlp;
+mod queue;
+mod report;
+mod resource;
+pub mod stats;
+mod totals;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+pub use describe::{RECEIVERS, SHARDED};
+pub use otel_env::{OtelEnvError, OtelSettings};
+pub use otlp::OtlpError;
+pub use queue::SpanSink;
+pub use totals::ExportSummary;
+
+use exporter::{Destination, Exporter, Stop};
+use queue::SpanQueue;
+use totals::Totals;
+
+/// What a route stands for: one service and the Redis it talks to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The service's name, if the route has one of its own; it wins over `OTEL_SERVICE_NAME`.
+    pub name: Option<String>,
+    /// Host name or address of the Redis behind the proxy, or the path of its socket.
+    pub server_address: String,
+    /// Its port; `None` for a Unix socket.
+    pub server_port: Option<u16>,
+}
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The OTLP exporter cannot be built.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
+    /// The system gives no thread or no runtime for it.
+    #[error("cannot start the thread that exports spans: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The running exporter. Dropped without [`shutdown`](Self::shutdown) it stops at once and what it holds is lost.
+#[derive(Debug)]
+pub struct Telemetry {
+    queue: Option<Arc<SpanQueue>>,
+    totals: Arc<Totals>,
+    stop: Option<oneshot::Sender<Stop>>,
+}
+
+impl Telemetry {
+    /// Starts the exporter for these routes. It runs on a thread and a runtime of its own, so that encoding thousands
+    /// of spans cannot delay a relayed byte. No connection is made before there is a span to send.
+    ///
+    /// # Errors
+    /// If a certificate file cannot be used or no thread can be had. A collector that does not answer is no error.
+    pub fn start(settings: &OtelSettings, services: &[Service]) -> Result<Self, TelemetryError> {
+        let totals = Arc::new(Totals::default());
+        if settings.otlp.is_none() && !settings.console {
+            return Ok(Self { queue: None, totals, stop: None });
+        }
+        let queue = Arc::new(SpanQueue::new(settings.batch.max_queue_size, settings.batch.max_export_batch_size));
+        let (stop, stopped) = oneshot::channel();
+        let (started, starting) = mpsc::sync_channel(1);
+        let thread = {
+            let (settings, services) = (settings.clone(), services.to_vec());
+            let (queue, totals) = (Arc::clone(&queue), Arc::clone(&totals));
+            move || run_thread(&settings, &services, queue, totals, stopped, &started)
+        };
+        thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
+        let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
+        starting.recv().unwrap_or_else(|_| gone())?;
+        Ok(Self { queue: Some(queue), totals, stop: Some(stop) })
+    }
+
+    /// Where the connections of a route leave their spans. `route` is the index into the services given to
+    /// [`start`](Self::start).
+    pub fn sink(&self, route: usize) -> SpanSink {
+        SpanSink::new(route, self.queue.clone())
+    }
+
+    /// The counts so far.
+    pub fn summary(&self) -> ExportSummary {
+        self.totals.summary(self.queue.as_deref())
+    }
+
+    /// Sends what is left, for as long as `deadline` at most, and returns the final counts. Spans that are offered
+    /// from now on, and those that are unsent when time is up, count as dropped.
+    pub async fn shutdown(mut self, deadline: Duration) -> ExportSummary {
+        if let Some(stop) = self.stop.take() {
+            let (done, finished) = oneshot::channel();
+            // Neither can fail unless the thread is gone, and then there is nothing to wait for.
+            if stop.send(Stop { deadline: Instant::now() + deadline, done }).is_ok() {
+                let _ = finished.await;
+            }
+        }
+        self.summary()
+    }
+}
+
+/// The whole life of the export thread. `started` is told once whether it could begin.
+fn run_thread(
+    settings: &OtelSettings,
+    services: &[Service],
+    queue: Arc<SpanQueue>,
+    totals: Arc<Totals>,
+    stopped: oneshot::Receiver<Stop>,
+    started: &mpsc::SyncSender<Result<(), TelemetryError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(TelemetryError::Thread(error)))),
+    };
+    runtime.block_on(async {
+        let routes = match Destination::build_all(settings, services) {
+            Ok(routes) => routes,
+            Err(error) => return drop(started.send(Err(error.into()))),
+        };
+        drop(started.send(Ok(())));
+        Exporter::new(settings.batch.clone(), routes, queue, totals).run(stopped).await;
+    });
+    // A write to a terminal that nobody reads would otherwise keep the thread.
+    runtime.shutdown_background();
+}

@@ -1,0 +1,254 @@
+//! The `OTEL_*` environment variables, read into checked settings.
+//!
+//! The rules are those of the OpenTelemetry specification ("Environment Variable Specification" and "OTLP Exporter"): an empty value
+//! counts as unset, only `true` (in any case) is true, a value that is not understood costs a warning and the default
+//! applies, and a `_TRACES_` form wins over the general one. Errors are kept for what can only be a mistake that would
+//! lose all spans: an address that is none, a protocol that is not built in, half of a client identity.
+//!
+//! Nothing here reads the process environment: the caller passes a lookup, and logs the warnings once logging is up.
+
+mod otlp;
+mod reader;
+mod sampling;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use redistributed_core::session::Propagators;
+use redistributed_core::trace::Sampler;
+
+pub use otlp::{Compression, Endpoint, Headers, OtlpSettings, Protocol};
+
+use reader::Reader;
+
+/// Everything the `OTEL_*` variables decide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtelSettings {
+    /// `OTEL_SDK_DISABLED` is not `true`. If not enabled no span is made or exported, but contexts are still passed on.
+    pub enabled: bool,
+    /// `OTEL_SERVICE_NAME`, otherwise `service.name` of `OTEL_RESOURCE_ATTRIBUTES`.
+    pub service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES` without `service.name`, percent-decoded, in their order.
+    pub resource_attributes: Vec<(String, String)>,
+    /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
+    pub sampler: Sampler,
+    /// `OTEL_PROPAGATORS`.
+    pub propagators: Propagators,
+    /// `otlp` is among `OTEL_TRACES_EXPORTER` (it is the default) and the SDK is not disabled.
+    pub otlp: Option<OtlpSettings>,
+    /// `console` is among `OTEL_TRACES_EXPORTER` and the SDK is not disabled.
+    pub console: bool,
+    /// `OTEL_BSP_*`.
+    pub batch: BatchSettings,
+    /// `OTEL_*_LIMIT`.
+    pub limits: SpanLimits,
+}
+
+/// `OTEL_BSP_*`: how spans are collected into requests.
+///
+/// Three defaults differ from the specification's (queue 2048, batch 512, delay 5000 ms), which are made for one service's own
+/// spans. A sidecar sees every message of a service in bursts, and a larger batch makes a slow collector cost fewer spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: spans that wait at most; the next one is dropped. Default 65536.
+    pub max_queue_size: usize,
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: spans in one request at most. Default 2048, about 700 kB, well under the
+    /// 4 MiB that collectors take.
+    pub max_export_batch_size: usize,
+    /// `OTEL_BSP_SCHEDULE_DELAY`: how long a span waits at most for others to share its request. Default 1 s.
+    pub schedule_delay: Duration,
+    /// `OTEL_BSP_EXPORT_TIMEOUT`: how long one export may take, retries included; `None` is no limit. Default 30 s.
+    pub export_timeout: Option<Duration>,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            max_queue_size: 65_536,
+            max_export_batch_size: 2_048,
+            schedule_delay: Duration::from_secs(1),
+            export_timeout: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// How much one span may hold. Limits on events are not read, because no span of the proxy has events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpanLimits {
+    /// `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, otherwise `OTEL_ATTRIBUTE_COUNT_LIMIT`. Default 128.
+    pub attribute_count: usize,
+    /// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, otherwise `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, in characters.
+    /// `None`, the default, is no limit.
+    pub attribute_value_length: Option<usize>,
+    /// `OTEL_SPAN_LINK_COUNT_LIMIT`. Default 128; a span of the proxy has one link at most.
+    pub link_count: usize,
+}
+
+impl Default for SpanLimits {
+    fn default() -> Self {
+        Self { attribute_count: 128, attribute_value_length: None, link_count: 128 }
+    }
+}
+
+/// A mistake in the `OTEL_*` variables that would lose every span.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OtelEnvError {
+    /// The collector's address cannot be used. The value is shown without credentials and query.
+    #[error("{variable}={value} is not the address of a collector: {reason}; write it like {example}")]
+    Endpoint {
+        /// The variable it came from.
+        variable: &'static str,
+        /// The value, without what may be secret.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+        /// A usable value.
+        example: &'static str,
+    },
+    /// A protocol of the specification that is not built in.
+    #[error(
+        "{variable}={value} is not supported: use http/protobuf (the default) or grpc, which every collector takes"
+    )]
+    Protocol {
+        /// The variable it came from.
+        variable: &'static str,
+        /// The protocol.
+        value: String,
+    },
+    /// A client key without its certificate, or the other way round.
+    #[error("{given} is set and {missing} is not: a client certificate and its key are only of use together")]
+    ClientIdentity {
+        /// The variable that is set.
+        given: &'static str,
+        /// The one that is needed with it.
+        missing: &'static str,
+    },
+}
+
+impl Default for OtelSettings {
+    /// What an environment without `OTEL_*` variables means.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            service_name: None,
+            resource_attributes: Vec::new(),
+            sampler: Sampler::default(),
+            propagators: Propagators::default(),
+            otlp: Some(OtlpSettings::default()),
+            console: false,
+            batch: BatchSettings::default(),
+            limits: SpanLimits::default(),
+        }
+    }
+}
+
+impl OtelSettings {
+    /// Reads all variables by `lookup`, which is given a name and answers with the value if there is one. Returns the
+    /// settings and one warning, free of secrets, for each value that was set aside.
+    ///
+    /// # Errors
+    /// See [`OtelEnvError`].
+    ///
+    /// ```
+    /// use redistributed::telemetry::OtelSettings;
+    ///
+    /// let (settings, warnings) = OtelSettings::from_lookup(&|name| std::env::var(name).ok())?;
+    /// for warning in warnings {
+    ///     tracing::warn!("{warning}");
+    /// }
+    /// # Ok::<(), redistributed::telemetry::OtelEnvError>(())
+    /// ```
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), OtelEnvError> {
+        let mut reader = Reader::new(lookup);
+        if reader.text("OTEL_CONFIG_FILE").is_some() {
+            reader.warn("OTEL_CONFIG_FILE is not supported: the other OTEL_* variables apply".to_owned());
+        }
+        let enabled = !reader.flag("OTEL_SDK_DISABLED");
+        let (service_name, resource_attributes) = read_resource(&mut reader);
+        let exporters = read_exporters(&mut reader);
+        let settings = Self {
+            enabled,
+            service_name,
+            resource_attributes,
+            sampler: sampling::read_sampler(&mut reader),
+            propagators: sampling::read_propagators(&mut reader),
+            otlp: if enabled && exporters.otlp { Some(otlp::read(&mut reader)?) } else { None },
+            console: enabled && exporters.console,
+            batch: read_batch(&mut reader),
+            limits: read_limits(&mut reader),
+        };
+        Ok((settings, reader.into_warnings()))
+    }
+}
+
+/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+fn read_resource(reader: &mut Reader<'_>) -> (Option<String>, Vec<(String, String)>) {
+    const SERVICE_NAME: &str = "service.name";
+    let mut attributes = reader.pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let mut named = None;
+    attributes.retain(|(key, value)| {
+        if key == SERVICE_NAME {
+            named = Some(value.clone());
+        }
+        key != SERVICE_NAME
+    });
+    (reader.text("OTEL_SERVICE_NAME").or(named.filter(|name| !name.is_empty())), attributes)
+}
+
+struct Exporters {
+    otlp: bool,
+    console: bool,
+}
+
+/// `OTEL_TRACES_EXPORTER`: a list, in which `none` only counts alone.
+fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
+    const VARIABLE: &str = "OTEL_TRACES_EXPORTER";
+    let mut chosen = Exporters { otlp: false, console: false };
+    let mut none = false;
+    for name in reader.list(VARIABLE) {
+        match name.as_str() {
+            "otlp" => chosen.otlp = true,
+            "console" => chosen.console = true,
+            "none" => none = true,
+            other => {
+                reader.warn(format!("{VARIABLE}: {other} is not known and ignored; known are otlp, console, none"))
+            }
+        }
+    }
+    if none && (chosen.otlp || chosen.console) {
+        reader.warn(format!("{VARIABLE}: none is ignored because other exporters are named beside it"));
+    } else if !none && !chosen.console {
+        chosen.otlp = true;
+    }
+    chosen
+}
+
+fn read_batch(reader: &mut Reader<'_>) -> BatchSettings {
+    const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
+    const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
+    let default = BatchSettings::default();
+    let max_queue_size = reader.positive(QUEUE).unwrap_or(default.max_queue_size);
+    let asked = reader.positive(BATCH);
+    let max_export_batch_size = asked.unwrap_or(default.max_export_batch_size).min(max_queue_size);
+    if asked.is_some_and(|asked| asked > max_queue_size) {
+        reader.warn(format!("{BATCH} is larger than {QUEUE} and lowered to it: {max_queue_size}"));
+    }
+    BatchSettings {
+        max_queue_size,
+        max_export_batch_size,
+        schedule_delay: reader.millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(default.schedule_delay),
+        export_timeout: reader.timeout(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
+    }
+}
+
+fn read_limits(reader: &mut Reader<'_>) -> SpanLimits {
+    let default = SpanLimits::default();
+    let count = ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"];
+    let length = ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"];
+    SpanLimits {
+        attribute_count: reader.first_number(&count).unwrap_or(default.attribute_count),
+        attribute_value_length: reader.first_number(&length).or(default.attribute_value_length),
+        link_count: reader.first_number(&["OTEL_SPAN_LINK_COUNT_LIMIT"]).unwrap_or(default.link_count),
+    }
+}

@@ -1,0 +1,268 @@
+//! `OTEL_EXPORTER_OTLP_*`: where spans go and how.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{self, HeaderName, HeaderValue};
+use url::Url;
+
+use super::OtelEnvError;
+use super::reader::{Reader, decode_pair};
+
+/// The two forms of a variable, the one that wins first.
+macro_rules! forms {
+    ($name:literal) => {
+        [concat!("OTEL_EXPORTER_OTLP_TRACES_", $name), concat!("OTEL_EXPORTER_OTLP_", $name)]
+    };
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_HTTP: &str = "http://localhost:4318";
+const DEFAULT_GRPC: &str = "http://localhost:4317";
+/// What the general endpoint lacks.
+const TRACES_PATH: &str = "/v1/traces";
+
+/// The OTLP exporter's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtlpSettings {
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`
+    pub protocol: Protocol,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, complete: `/v1/traces` has been added where the specification says so.
+    pub endpoint: Endpoint,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`, sent with every request on both transports.
+    pub headers: Headers,
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT`: how long one batch may take, retries included; `None` is no limit. Default 10 s.
+    pub timeout: Option<Duration>,
+    /// `OTEL_EXPORTER_OTLP_COMPRESSION`
+    pub compression: Compression,
+    /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: a PEM file with the authorities that the collector's certificate is checked
+    /// against, in place of the system's.
+    pub certificate: Option<PathBuf>,
+    /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`: PEM files.
+    pub client_identity: Option<ClientIdentity>,
+}
+
+/// What the proxy shows to a collector that asks who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// A PEM file with the certificate and those between it and the authority.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key.
+    pub key: PathBuf,
+}
+
+/// `OTEL_EXPORTER_OTLP_PROTOCOL`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// `http/protobuf`
+    #[default]
+    HttpProtobuf,
+    /// `grpc`
+    Grpc,
+}
+
+/// `OTEL_EXPORTER_OTLP_COMPRESSION`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// `none`
+    #[default]
+    None,
+    /// `gzip`
+    Gzip,
+}
+
+/// An `http` or `https` URL without credentials. Its text forms leave out the query, where some vendors want a key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// The URL as it is used.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.clone();
+        shown.set_query(None);
+        shown.fmt(f)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Headers whose values are secrets: `Debug` shows the names only.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Headers {
+    /// Names and values; the values are marked as sensitive, so that no `Debug` shows them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name.as_str())).finish()
+    }
+}
+
+impl Default for OtlpSettings {
+    fn default() -> Self {
+        let mut none = Reader::new(&|_| None);
+        let defaults = read(&mut none);
+        defaults.expect("without variables only constants are read, and those are checked by a test")
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<OtlpSettings, OtelEnvError> {
+    let protocol = read_protocol(reader)?;
+    Ok(OtlpSettings {
+        protocol,
+        endpoint: read_endpoint(reader, protocol)?,
+        headers: read_headers(reader),
+        timeout: reader.timeout(&forms!("TIMEOUT"), Some(DEFAULT_TIMEOUT)),
+        compression: read_compression(reader),
+        certificate: reader.first_text(&forms!("CERTIFICATE")).map(|(_, path)| path.into()),
+        client_identity: read_client_identity(reader)?,
+    })
+}
+
+fn read_protocol(reader: &mut Reader<'_>) -> Result<Protocol, OtelEnvError> {
+    let variables = forms!("PROTOCOL");
+    if let Some((variable, value)) = reader.first_text(&variables)
+        && value.eq_ignore_ascii_case("http/json")
+    {
+        return Err(OtelEnvError::Protocol { variable, value });
+    }
+    let known = reader.first_known(&variables, "http/protobuf and grpc are supported", |value| match value {
+        "http/protobuf" => Some(Protocol::HttpProtobuf),
+        "grpc" => Some(Protocol::Grpc),
+        _ => None,
+    });
+    Ok(known.unwrap_or_default())
+}
+
+fn read_compression(reader: &mut Reader<'_>) -> Compression {
+    let known = reader.first_known(&forms!("COMPRESSION"), "gzip and none are supported", |value| match value {
+        "gzip" => Some(Compression::Gzip),
+        "none" => Some(Compression::None),
+        _ => None,
+    });
+    known.unwrap_or_default()
+}
+
+fn read_client_identity(reader: &Reader<'_>) -> Result<Option<ClientIdentity>, OtelEnvError> {
+    let [_, certificate_variable] = forms!("CLIENT_CERTIFICATE");
+    let [_, key_variable] = forms!("CLIENT_KEY");
+    match (reader.first_text(&forms!("CLIENT_CERTIFICATE")), reader.first_text(&forms!("CLIENT_KEY"))) {
+        (None, None) => Ok(None),
+        (Some((_, certificate)), Some((_, key))) => {
+            Ok(Some(ClientIdentity { certificate: certificate.into(), key: key.into() }))
+        }
+        (Some((given, _)), None) => Err(OtelEnvError::ClientIdentity { given, missing: key_variable }),
+        (None, Some((given, _))) => Err(OtelEnvError::ClientIdentity { given, missing: certificate_variable }),
+    }
+}
+
+/// The `_TRACES_` form is used as it is; the general form names a collector, to which the path of traces is added.
+fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint, OtelEnvError> {
+    let [traces, general] = forms!("ENDPOINT");
+    let default = match protocol {
+        Protocol::HttpProtobuf => DEFAULT_HTTP,
+        Protocol::Grpc => DEFAULT_GRPC,
+    };
+    let (variable, mut text) = reader.first_text(&[traces, general]).unwrap_or_else(|| (general, default.to_owned()));
+    if protocol == Protocol::Grpc && !text.contains("://") {
+        let insecure = forms!("INSECURE").into_iter().find(|variable| reader.text(variable).is_some());
+        let scheme = if insecure.is_some_and(|variable| reader.flag(variable)) { "http" } else { "https" };
+        text = format!("{scheme}://{text}");
+    }
+    let refuse =
+        |reason: String| OtelEnvError::Endpoint { variable, value: without_secrets(&text), reason, example: default };
+    let mut url = match Url::parse(&text) {
+        Ok(url) => url,
+        Err(url::ParseError::RelativeUrlWithoutBase) => return Err(refuse("it has no http:// or https://".to_owned())),
+        Err(error) => return Err(refuse(error.to_string())),
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        // `localhost:4318` is a URL too, with the scheme `localhost`.
+        return Err(refuse("it does not begin with http:// or https://".to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let [_, headers] = forms!("HEADERS");
+        return Err(refuse(format!("credentials belong into {headers}, as Authorization=Basic%20...")));
+    }
+    url.set_fragment(None);
+    match protocol {
+        Protocol::HttpProtobuf if variable == general => {
+            let path = format!("{}{TRACES_PATH}", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        Protocol::HttpProtobuf => {}
+        Protocol::Grpc => {
+            if url.path() != "/" {
+                let path = url.path();
+                reader.warn(format!("{variable}: the path {path} is ignored, because gRPC has its own paths"));
+            }
+            url.set_path("");
+            url.set_query(None);
+        }
+    }
+    Ok(Endpoint(url))
+}
+
+/// What may be shown of a value that may not even be a URL.
+fn without_secrets(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (_, None) => text.to_owned(),
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        (None, Some((_, host))) => format!("***@{host}"),
+    }
+}
+
+/// Names that belong to the transport; a value of ours would break the request.
+const RESERVED: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::HOST,
+    header::TE,
+];
+
+/// Pairs like those of the W3C baggage header. One that cannot be used is left out; the warning never shows a value.
+fn read_headers(reader: &mut Reader<'_>) -> Headers {
+    let Some((variable, text)) = reader.first_text(&forms!("HEADERS")) else { return Headers::default() };
+    let mut headers = Vec::new();
+    for (index, member) in text.split(',').map(str::trim).enumerate().filter(|(_, member)| !member.is_empty()) {
+        match decode_header(member) {
+            Some((name, _)) if RESERVED.contains(&name) => {
+                reader.warn(format!("{variable}: {name} is ignored, because the transport sets it"));
+            }
+            Some(header) => headers.push(header),
+            None => reader.warn(format!("{variable}: entry {} is ignored, because it is not name=value", index + 1)),
+        }
+    }
+    Headers(headers)
+}
+
+fn decode_header(member: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = decode_pair(member)?;
+    let mut value = HeaderValue::from_str(&value).ok()?;
+    value.set_sensitive(true);
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+}

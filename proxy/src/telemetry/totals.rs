@@ -1,0 +1,94 @@
+//! What became of the spans.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::queue::SpanQueue;
+
+/// How many spans were offered, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// Taken by the collector, or written to the console.
+    pub sent: u64,
+    /// In an export that was refused or took too long.
+    pub failed: u64,
+    /// Never exported: the queue was full, or the time to shut down was over.
+    pub dropped: u64,
+    /// Still waiting or on their way.
+    pub queued: u64,
+}
+
+impl fmt::Display for ExportSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} spans sent, {} failed, {} dropped", self.sent, self.failed, self.dropped)?;
+        if self.queued > 0 { write!(f, ", {} queued", self.queued) } else { Ok(()) }
+    }
+}
+
+/// The counts of the exporter; those of the queue are added on reading.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    sent: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+    /// Taken from the queue, fate unknown.
+    pending: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn summary(&self, queue: Option<&SpanQueue>) -> ExportSummary {
+        ExportSummary {
+            sent: self.sent.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed) + queue.map_or(0, SpanQueue::dropped),
+            queued: self.pending.load(Ordering::Relaxed) + queue.map_or(0, |queue| queue.len() as u64),
+        }
+    }
+}
+
+/// Spans that have left the queue. Whatever happens to the task that holds them, they are counted once: as dropped,
+/// unless it says otherwise.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    totals: Arc<Totals>,
+    spans: u64,
+}
+
+impl Unsettled {
+    pub(super) fn new(totals: &Arc<Totals>) -> Self {
+        Self { totals: Arc::clone(totals), spans: 0 }
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self) {
+        self.spans += 1;
+        self.totals.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The collector has taken them, except for `rejected`.
+    pub(super) fn sent(mut self, rejected: u64) {
+        let rejected = rejected.min(self.spans);
+        self.totals.sent.fetch_add(self.spans - rejected, Ordering::Relaxed);
+        self.totals.failed.fetch_add(rejected, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// The export failed.
+    pub(super) fn failed(mut self) {
+        self.totals.failed.fetch_add(self.spans, Ordering::Relaxed);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.totals.pending.fetch_sub(self.spans, Ordering::Relaxed);
+        self.spans = 0;
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.totals.dropped.fetch_add(self.spans, Ordering::Relaxed);
+        self.settle();
+    }
+}
