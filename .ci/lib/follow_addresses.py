@@ -20,14 +20,22 @@ FOREIGN_PORTS = {"redis": {6379}, "jaeger": {4317, 4318, 16686}}
 faults = []
 
 
+def routes(environment):
+    """Pairs of listen address and upstream. The proxy itself complains about malformed ones."""
+    for route in environment.get("REDISTRIBUTED_ROUTES", "").split():
+        listen, comma, upstream = route.partition("=")[2].partition(",")
+        if comma:
+            yield listen, upstream
+
+
 def listeners(environment):
     """The addresses a container binds, as its environment says them."""
     if "LISTEN" in environment:
         yield environment["LISTEN"]
     if environment.get("REDISTRIBUTED_LISTEN"):
         yield environment["REDISTRIBUTED_LISTEN"]
-    for route in environment.get("REDISTRIBUTED_ROUTES", "").split():
-        yield route.split("=", 1)[1].split(",")[0]
+    for listen, _ in routes(environment):
+        yield listen
 
 
 def targets(environment):
@@ -35,8 +43,8 @@ def targets(environment):
     for name in ("REDIS_URL", "REDISTRIBUTED_UPSTREAM", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         if environment.get(name):
             yield name, environment[name]
-    for route in environment.get("REDISTRIBUTED_ROUTES", "").split():
-        yield "REDISTRIBUTED_ROUTES", route.split(",", 1)[1]
+    for _, upstream in routes(environment):
+        yield "REDISTRIBUTED_ROUTES", upstream
 
 
 def check_settings(proxy, where, environment):
