@@ -97,7 +97,10 @@ fn workloads() -> Vec<Workload> {
             "array-1000",
             vec![
                 (Side::Client, command(&[b"LRANGE", b"list", b"0", b"-1"]).repeat(PIPELINE)),
-                (Side::Server, [b"*1000\r\n".to_vec(), b"$10\r\n0123456789\r\n".repeat(1000)].concat().repeat(PIPELINE)),
+                (
+                    Side::Server,
+                    [b"*1000\r\n".to_vec(), b"$10\r\n0123456789\r\n".repeat(1000)].concat().repeat(PIPELINE),
+                ),
             ],
         ),
     ]
