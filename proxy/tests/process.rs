@@ -26,13 +26,7 @@ fn serve(upstream: &str, more: &[&str]) -> Spawned {
 }
 
 fn ping(address: SocketAddr) -> std::io::Result<()> {
-    let mut client = TcpStream::connect(address)?;
-    client.set_read_timeout(Some(support::DEADLINE))?;
-    client.write_all(b"PING\r\n")?;
-    let mut reply = [0; 7];
-    client.read_exact(&mut reply)?;
-    assert_eq!(&reply, b"+PONG\r\n");
-    Ok(())
+    exchange(&mut TcpStream::connect(address)?, b"PING\r\n", b"+PONG\r\n")
 }
 
 #[test]
@@ -175,10 +169,10 @@ fn the_last_line_counts_the_spans_of_a_message_that_arrived_unchanged() {
     with_console.env("OTEL_TRACES_EXPORTER", "console");
     let proxy = Spawned::start(with_console, 1);
     let mut subscriber = TcpStream::connect(proxy.addresses[0]).unwrap();
-    exchange(&mut subscriber, b"SUBSCRIBE ch\r\n", b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n");
+    exchange(&mut subscriber, b"SUBSCRIBE ch\r\n", b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").unwrap();
     let mut publisher = TcpStream::connect(proxy.addresses[0]).unwrap();
-    exchange(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nhello\r\n", b":1\r\n");
-    exchange(&mut subscriber, b"", b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$5\r\nhello\r\n");
+    exchange(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nhello\r\n", b":1\r\n").unwrap();
+    exchange(&mut subscriber, b"", b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$5\r\nhello\r\n").unwrap();
     drop((publisher, subscriber));
     proxy.signal(Signal::TERM);
     let ended = proxy.ended();
@@ -190,12 +184,13 @@ fn the_last_line_counts_the_spans_of_a_message_that_arrived_unchanged() {
 }
 
 /// Sends `request` and expects exactly `reply`.
-fn exchange(stream: &mut TcpStream, request: &[u8], reply: &[u8]) {
-    stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
-    stream.write_all(request).unwrap();
+fn exchange(stream: &mut TcpStream, request: &[u8], reply: &[u8]) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(support::DEADLINE))?;
+    stream.write_all(request)?;
     let mut got = vec![0; reply.len()];
-    stream.read_exact(&mut got).unwrap();
+    stream.read_exact(&mut got)?;
     assert_eq!(got.escape_ascii().to_string(), reply.escape_ascii().to_string());
+    Ok(())
 }
 
 #[test]
