@@ -1,6 +1,6 @@
 //! Two streams and a session between them.
 //!
-//! One task carries both directions, so the session needs no lock. A [`Flow`] is one direction: it reads into a buffer
+//! One task carries both directions, so the session needs no lock. A `Flow` is one direction: it reads into a buffer
 //! that the thread's connections share, has the session say what is to be sent, and sends it. Only what the other side
 //! does not take at once is copied, and then that direction reads nothing more until it has been taken: a slow reader
 //! is felt by the writer just as without us, and an idle connection owns no buffer.
