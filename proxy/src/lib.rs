@@ -1,3 +1,139 @@
-//! The tokio shell of redistributed.
+//! The tokio shell of redistributed: everything that has sockets, a clock, randomness or an environment.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`config`] | what the operator typed, and what it means |
+//! | [`server`] | accepts clients |
+//! | [`upstream`] | connects to Redis |
+//! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
+//! | [`telemetry`] | spans out, counters, the log |
+//! | [`shutdown`] | signals and the drain |
+//! | [`healthcheck`] | the same program asking whether it runs |
+//!
+//! [`run`] is the whole program between its settings and its end.
+#![warn(missing_docs)]
 
+pub mod clock;
+pub mod config;
+pub mod entropy;
+pub mod error;
+pub mod healthcheck;
+pub mod open_files;
+pub mod relay;
+pub mod server;
+pub mod shutdown;
 pub mod telemetry;
+pub mod upstream;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use config::Settings;
+use entropy::Entropy;
+use server::{BindError, Listener, RouteServer};
+use telemetry::logging::LIFECYCLE;
+use telemetry::stats::Stats;
+use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
+
+/// Why the program could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Spans cannot be exported as the variables say.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// No ids can be made.
+    #[error("the system has no randomness: {0}")]
+    Entropy(#[from] getrandom::Error),
+    /// A listener's task ended by itself.
+    #[error("a listener has failed: {0}")]
+    Listener(#[from] JoinError),
+}
+
+/// What there is to say at the end.
+#[derive(Debug)]
+pub struct Report {
+    /// Connections that were still open when the time to drain was over.
+    pub cut_off: usize,
+    /// What became of the spans.
+    pub spans: ExportSummary,
+    /// What was counted.
+    pub stats: Arc<Stats>,
+}
+
+/// Binds the listen address of every route, before anything is served.
+///
+/// # Errors
+/// The first address that cannot be bound.
+pub async fn bind(settings: &Settings) -> Result<Vec<Listener>, BindError> {
+    let mut listeners = Vec::with_capacity(settings.routes.len());
+    for route in &settings.routes {
+        listeners.push(Listener::bind(route).await?);
+    }
+    Ok(listeners)
+}
+
+/// Serves `listeners` until `stop` is ready, then drains and flushes. Dropping the future ends everything at once.
+///
+/// # Errors
+/// [`RunError`]: it could not start, or a listener failed.
+pub async fn run(
+    settings: Settings,
+    listeners: Vec<Listener>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, RunError> {
+    let services: Vec<Service> = listeners.iter().map(|listener| service(listener, &settings)).collect();
+    let telemetry = Telemetry::start(&settings.otel, &services)?;
+    let stats = Arc::new(Stats::default());
+    let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
+    let stopping = CancellationToken::new();
+    let mut accepting = JoinSet::new();
+    for (index, (listener, service)) in listeners.into_iter().zip(&services).enumerate() {
+        let route = listener.route().clone();
+        let (name, mode) = (service.name.as_deref(), format!("{:?}", settings.policy.mode).to_lowercase());
+        tracing::info!(
+            target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
+        );
+        let (sink, limits) = (telemetry.sink(index), settings.limits);
+        let server = RouteServer::new(route, settings.policy.clone(), sink, stats.clone(), limits.connect_timeout);
+        accepting.spawn(server.accept(listener, permits.clone(), Entropy::from_os()?, stopping.clone()));
+    }
+
+    tokio::select! {
+        () = stop => {}
+        Some(ended) = accepting.join_next() => {
+            // Listeners end only when told to.
+            ended?;
+        }
+    }
+    let deadline = Instant::now() + settings.limits.drain_timeout;
+    stopping.cancel();
+    let mut cut_off = 0;
+    while let Some(connections) = accepting.join_next().await {
+        cut_off += shutdown::drain(&mut connections?, deadline).await;
+    }
+    let spans = telemetry.shutdown(settings.limits.flush_timeout).await;
+    tracing::info!(
+        target: LIFECYCLE,
+        cut_off,
+        spans_sent = spans.sent,
+        spans_failed = spans.failed,
+        spans_dropped = spans.dropped,
+        spans_unsent = spans.queued,
+        "stopped"
+    );
+    Ok(Report { cut_off, spans, stats })
+}
+
+fn service(listener: &Listener, settings: &Settings) -> Service {
+    let route = listener.route();
+    Service {
+        name: route.name.clone().or_else(|| settings.otel.service_name.clone()),
+        server_address: route.upstream.server_address(),
+        server_port: route.upstream.server_port(),
+    }
+}

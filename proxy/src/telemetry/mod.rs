@@ -12,10 +12,13 @@
 mod console;
 mod describe;
 mod exporter;
+pub mod fallback;
+pub mod logging;
 pub mod otel_env;
 mod otlp;
 mod queue;
 mod report;
+pub mod stats;
 mod totals;
 
 use std::sync::Arc;

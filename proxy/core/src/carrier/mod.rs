@@ -1,1 +1,91 @@
-//! How a context travels in a payload.
+//! How a context travels in a payload, and how it leaves it again without a trace.
+//!
+//! Three forms: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and [`opencensus`] (a
+//! binary prefix). Each can be told from what an application supplies itself: only what a proxy added is removed, and
+//! only that is replaced when a message is published again. All readers are total: any bytes, no panic.
+
+pub mod json;
+pub mod opencensus;
+pub mod trailer;
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::session::{Carrier, Propagators};
+use crate::trace::Context;
+
+/// What a proxy added to a payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added {
+    /// The form it has.
+    pub form: Carrier,
+    /// The bytes to remove, or to replace by those of another context.
+    pub range: Range<usize>,
+    /// The context; `None` if it is of a version that is removed but not understood.
+    pub context: Option<Context>,
+}
+
+/// Looks for a context that a proxy added: a trailer always, the other forms only where the channel's carrier is one.
+pub fn find_added(payload: &[u8], carrier: Carrier) -> Option<Added> {
+    trailer::find(payload).or_else(|| match carrier {
+        Carrier::Trailer => None,
+        Carrier::Json => json::find(payload),
+        Carrier::OpenCensus => opencensus::find(payload).filter(opencensus::Prefix::is_added).map(|prefix| Added {
+            form: Carrier::OpenCensus,
+            range: 0..opencensus::LEN,
+            context: Some(prefix.context.into()),
+        }),
+    })
+}
+
+/// Reads a context that the application itself put into the payload. It is never altered.
+pub fn find_supplied(payload: &[u8], carrier: Carrier, read_json: bool, formats: Propagators) -> Option<Context> {
+    if carrier == Carrier::OpenCensus {
+        return opencensus::find(payload).filter(|prefix| !prefix.is_added()).map(|prefix| prefix.context.into());
+    }
+    if read_json { json::Object::parse(payload, formats)?.supplied } else { None }
+}
+
+/// Replaces `added` by `context` in the same form: appends the new bytes for `added.range` to `out`.
+pub fn replace(payload: &[u8], added: &Added, context: &Context, out: &mut Vec<u8>) {
+    match added.form {
+        Carrier::Trailer => trailer::write(context, out),
+        Carrier::Json => {
+            let follows_a_member = payload.get(added.range.start) == Some(&b',');
+            json::write(context, follows_a_member, out);
+        }
+        Carrier::OpenCensus => opencensus::write(context.span, out),
+    }
+}
+
+/// Adds `context` to a payload that holds none: appends the bytes to `out` and says where in the payload they belong.
+/// `None`, with nothing written, if the payload does not fit the carrier.
+pub fn add(
+    payload: &[u8],
+    carrier: Carrier,
+    context: &Context,
+    formats: Propagators,
+    out: &mut Vec<u8>,
+) -> Option<usize> {
+    match carrier {
+        Carrier::Trailer => {
+            trailer::write(context, out);
+            Some(payload.len())
+        }
+        Carrier::Json => {
+            let object = json::Object::parse(payload, formats)?;
+            if object.names_context {
+                return None;
+            }
+            json::write(context, !object.is_empty, out);
+            Some(object.end)
+        }
+        Carrier::OpenCensus => {
+            if opencensus::find(payload).is_some() {
+                return None;
+            }
+            opencensus::write(context.span, out);
+            Some(0)
+        }
+    }
+}

@@ -26,10 +26,9 @@ pub enum Counter {
     Stripped,
     /// Messages that were too big to look for a context.
     DeliveredUnread,
-    /// Spans not opened because too many replies were outstanding on the connection.
-    SpansUnopened,
-    /// Spans given up because replies could no longer be told apart.
-    SpansLost,
+    /// Producer spans that end with the request instead of the reply, and do not say how many received it: the reply
+    /// was suppressed, could not be told from others, or too many were outstanding.
+    SpansUnpaired,
     /// Connections that became plain pipes because a replica link or unparsable bytes began.
     OpaqueReplication,
     /// Client bytes that are not RESP: forwarded from there on as they come.
@@ -42,7 +41,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 16] = [
         "published",
         "injected",
         "skipped_inline",
@@ -54,8 +53,7 @@ impl Counter {
         "delivered",
         "stripped",
         "delivered_unread",
-        "spans_unopened",
-        "spans_lost",
+        "spans_unpaired",
         "opaque_replication",
         "opaque_client",
         "opaque_server",

@@ -1,16 +1,41 @@
-//! One client connection.
+//! One client connection: bytes in, bytes and spans out.
+//!
+//! ```text
+//! client bytes -> client (requests) -> tracer (context in)  -> server
+//!                       |                                        |
+//!                    pairing  <- what was asked, what came ->    |
+//!                       |                                        v
+//! client      <- tracer (context out) <- server (replies) <- server bytes
+//! ```
+//!
+//! [`client`] and [`server`] read one direction each and hold back only a payload that may be rewritten. [`pairing`]
+//! knows which command a reply answers, and with it the protocol version and the subscriptions. [`tracer`] decides about
+//! single messages, by the [`policy`]. Forwarding never depends on pairing.
 
+mod channel;
+mod client;
+mod command;
 mod counts;
+mod hold;
+mod inline;
 mod output;
+mod pairing;
 mod policy;
+mod pubsub;
+mod server;
+mod tracer;
 
 use alloc::sync::Arc;
 
 pub use counts::{Counter, Counts};
 pub use output::Output;
-pub use policy::{Carrier, Commands, DEFAULT_INJECT_LIMIT, Mode, Policy, Propagators, Relation};
+pub use policy::{Carrier, Commands, DEFAULT_INJECT_LIMIT, MAX_CHANNEL_LEN, Mode, Policy, Propagators, Relation};
 
-use crate::trace::{Ids, UnixNanos};
+use self::client::ClientHalf;
+use self::pairing::Pairing;
+use self::server::ServerHalf;
+use self::tracer::Tracer;
+use crate::trace::{ErrorType, Ids, UnixNanos};
 
 /// Where bytes came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,31 +47,60 @@ pub enum Side {
 }
 
 /// The state of one client connection and its upstream connection.
+///
+/// Memory: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536 entries of
+/// unanswered commands, and 64 KiB of an inline command. An idle session has about 1 KiB.
 #[derive(Debug)]
 pub struct Session {
-    policy: Arc<Policy>,
+    client: ClientHalf,
+    server: ServerHalf,
+    pairing: Pairing,
+    tracer: Tracer,
+}
+
+/// What a call of the session may cause.
+struct Call<'a> {
+    now: UnixNanos,
+    out: &'a mut Output,
 }
 
 impl Session {
     /// A connection of which nothing has been read.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy }
+        Self {
+            client: ClientHalf::new(),
+            server: ServerHalf::new(),
+            pairing: Pairing::new(),
+            tracer: Tracer::new(policy),
+        }
     }
 
     /// Takes all of `input`, which came from `from` at the time `now`, and adds to `out` what is to be sent to the
     /// other side. The bytes that leave do not depend on how the stream was cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], now: UnixNanos, ids: &mut dyn Ids, out: &mut Output) {
-        let _ = (&self.policy, from, now, ids);
-        out.forward(0..input.len());
+        let mut call = Call { now, out };
+        match from {
+            Side::Client => self.client.receive(input, &mut self.tracer, &mut self.pairing, ids, &mut call),
+            Side::Server => {
+                self.server.receive(input, &mut self.tracer, &mut self.pairing, ids, &mut call);
+                if self.server.is_replication() {
+                    self.client.become_opaque();
+                }
+            }
+        }
     }
 
     /// `from` has sent its last byte: adds what was held back of an incomplete frame, unchanged.
     pub fn end_of_stream(&mut self, from: Side, now: UnixNanos, out: &mut Output) {
-        let _ = (from, now, out);
+        let mut call = Call { now, out };
+        match from {
+            Side::Client => self.client.end_of_stream(&mut call),
+            Side::Server => self.server.end_of_stream(&mut call),
+        }
     }
 
     /// The connection is over: closes the spans that still wait for a reply, with an error.
     pub fn close(&mut self, now: UnixNanos, out: &mut Output) {
-        let _ = (now, out);
+        self.pairing.close(Some(ErrorType::CONNECTION_CLOSED), &mut Call { now, out });
     }
 }

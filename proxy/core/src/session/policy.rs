@@ -39,6 +39,53 @@ pub struct Policy {
 /// Injection limit unless set, in bytes: 1 MiB.
 pub const DEFAULT_INJECT_LIMIT: usize = 1 << 20;
 
+/// Longest channel name, in bytes, whose messages are traced. The name is copied, and a longer one is passed on as it
+/// comes.
+pub const MAX_CHANNEL_LEN: usize = 1024;
+
+/// Channels that begin so belong to Redis and Sentinel: nothing is ever added there.
+const RESERVED: &[u8] = b"__";
+
+/// What the policy says about one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// Whether messages get spans and contexts.
+    pub(super) traced: bool,
+    pub(super) carrier: Carrier,
+    pub(super) read_json: bool,
+    pub(super) keep_context: bool,
+}
+
+impl Policy {
+    /// The decision for `channel`.
+    pub(super) fn rule(&self, channel: &[u8]) -> Rule {
+        let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(channel));
+        let carrier = self.carriers.iter().find(|(glob, _)| glob.matches(channel)).map(|(_, carrier)| *carrier);
+        let carrier = carrier.unwrap_or_default();
+        Rule {
+            traced: !is_reserved(channel) && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude),
+            carrier,
+            read_json: carrier == Carrier::Json || any(&self.read_json),
+            keep_context: any(&self.keep_context),
+        }
+    }
+
+    /// Longest delivered payload, in bytes, that is searched for a context. Never below what a proxy with the default
+    /// injection limit may have made, so that lowering one's own limit leaves no context in a message.
+    pub fn strip_limit(&self) -> usize {
+        self.inject_limit.max(DEFAULT_INJECT_LIMIT).saturating_add(crate::carrier::trailer::MAX_LEN)
+    }
+
+    /// Whether a message on `channel` may carry a context at all.
+    pub(super) fn may_carry(channel: &[u8]) -> bool {
+        channel.len() <= MAX_CHANNEL_LEN && !is_reserved(channel)
+    }
+}
+
+fn is_reserved(channel: &[u8]) -> bool {
+    channel.starts_with(RESERVED)
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {

@@ -61,7 +61,8 @@ pub enum Operation {
     },
     /// CLIENT: any other command (`--commands all`), from the request to its reply.
     Command {
-        /// The command's name as it was sent, without arguments; `EXEC` stands for a whole transaction.
+        /// The command's name as it was sent, without arguments; `MULTI` or, if all queued commands are the same one,
+        /// `MULTI` and its name stand for a whole transaction.
         name: Arc<str>,
         /// The selected database.
         database: u32,
@@ -81,8 +82,8 @@ pub struct ErrorType(Arc<str>);
 impl ErrorType {
     /// The subscriber's connection ended before the message had been written to it.
     pub const CLIENT_CLOSED: &'static str = "client_closed";
-    /// The connection to Redis ended before it answered.
-    pub const SERVER_CLOSED: &'static str = "server_closed";
+    /// The connection ended before Redis's answer was read.
+    pub const CONNECTION_CLOSED: &'static str = "connection_closed";
     /// A transaction was discarded or aborted, so that the queued publish never ran.
     pub const NOT_EXECUTED: &'static str = "not_executed";
     /// What does not look like a Redis error prefix (semantic conventions: `_OTHER`).

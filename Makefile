@@ -1,0 +1,28 @@
+# `make` alone says what there is. Every target sets up what it needs on a machine that has Rust and nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fuzz-smoke ci
+
+# rustup puts cargo here, and a shell opened before the installation does not know.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## follow one report through API and workers on this machine; KEEP=1 leaves it running
+	@KEEP='$(KEEP)' demo-services/demo/run.sh
+
+test: ## run all tests, with redis-server and the test clients installed first where they are missing
+	@.ci/ensure-redis
+	@clients="$$(.ci/ensure-clients)"; eval "$$clients"; cargo test --workspace --locked
+
+lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
+	@.ci/run format layering scripts clippy docs containers
+
+fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)
+	@.ci/run fuzz
+
+ci: ## everything that continuous integration runs
+	@.ci/run

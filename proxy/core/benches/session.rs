@@ -1,0 +1,151 @@
+//! What the session costs, without sockets: `cargo bench -p redistributed-core --bench session`.
+//!
+//! Prints nanoseconds an operation. For figures that do not depend on the machine's load, count instructions:
+//! `session count WORKLOAD N` runs one workload N times and nothing else, to be run under `valgrind --tool=callgrind`
+//! with two values of N; the difference is the cost.
+#![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use redistributed_core::trace::ids::CountingIds;
+use redistributed_core::trace::{Sampler, UnixNanos, sampler::Root};
+use redistributed_core::{Output, Policy, Session, Side};
+
+/// Commands in one read, as with `redis-benchmark -P 16`.
+const PIPELINE: usize = 16;
+
+struct Workload {
+    name: &'static str,
+    sampled: bool,
+    /// Sent once before the measurement.
+    setup: Vec<(Side, Vec<u8>)>,
+    /// One round: operations for the side, each round `PIPELINE` of them.
+    round: Vec<(Side, Vec<u8>)>,
+}
+
+fn command(words: &[&[u8]]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    words.iter().for_each(|word| bulk(word, &mut out));
+    out
+}
+
+fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn with_trailer(payload: &[u8]) -> Vec<u8> {
+    let parent = redistributed_core::trace::SpanContext::parse_traceparent(
+        b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    );
+    let mut out = payload.to_vec();
+    redistributed_core::carrier::trailer::write(&parent.expect("a valid traceparent").into(), &mut out);
+    out
+}
+
+fn workloads() -> Vec<Workload> {
+    let get = command(&[b"GET", b"key:000000000000"]).repeat(PIPELINE);
+    let value = |len| {
+        let mut out = Vec::new();
+        bulk(&vec![b'x'; len], &mut out);
+        out.repeat(PIPELINE)
+    };
+    let publish = |len| command(&[b"PUBLISH", b"orders", &vec![b'x'; len]]).repeat(PIPELINE);
+    let set = command(&[b"SET", b"key:000000000000", &[b'x'; 64]]).repeat(PIPELINE);
+    let message = |len, trailer: bool| {
+        let payload = vec![b'x'; len];
+        let payload = if trailer { with_trailer(&payload) } else { payload };
+        let mut out = b"*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n".to_vec();
+        bulk(&payload, &mut out);
+        out.repeat(PIPELINE)
+    };
+    let subscribed = vec![
+        (Side::Client, command(&[b"SUBSCRIBE", b"orders"])),
+        (Side::Server, b"*3\r\n$9\r\nsubscribe\r\n$6\r\norders\r\n:1\r\n".to_vec()),
+    ];
+    let integers = b":1\r\n".repeat(PIPELINE);
+    let ok = b"+OK\r\n".repeat(PIPELINE);
+    let plain = |name, round| Workload { name, sampled: true, setup: Vec::new(), round };
+    vec![
+        plain("get-64", vec![(Side::Client, get.clone()), (Side::Server, value(64))]),
+        plain("get-16k", vec![(Side::Client, get), (Side::Server, value(16 * 1024))]),
+        plain("set-64", vec![(Side::Client, set), (Side::Server, ok)]),
+        plain("publish-64", vec![(Side::Client, publish(64)), (Side::Server, integers.clone())]),
+        plain("publish-4k", vec![(Side::Client, publish(4096)), (Side::Server, integers.clone())]),
+        Workload {
+            name: "publish-64-unsampled",
+            sampled: false,
+            setup: Vec::new(),
+            round: vec![(Side::Client, publish(64)), (Side::Server, integers)],
+        },
+        Workload {
+            name: "deliver-64",
+            sampled: true,
+            setup: subscribed.clone(),
+            round: vec![(Side::Server, message(64, true))],
+        },
+        Workload {
+            name: "deliver-64-plain-unsampled",
+            sampled: false,
+            setup: subscribed,
+            round: vec![(Side::Server, message(64, false))],
+        },
+        plain(
+            "array-1000",
+            vec![
+                (Side::Client, command(&[b"LRANGE", b"list", b"0", b"-1"]).repeat(PIPELINE)),
+                (
+                    Side::Server,
+                    [b"*1000\r\n".to_vec(), b"$10\r\n0123456789\r\n".repeat(1000)].concat().repeat(PIPELINE),
+                ),
+            ],
+        ),
+    ]
+}
+
+fn run(workload: &Workload, rounds: usize) {
+    let root = if workload.sampled { Root::AlwaysOn } else { Root::AlwaysOff };
+    let sampler = Sampler { parent_based: false, root };
+    let policy = Arc::new(Policy { sampler, ..Policy::default() });
+    let mut session = Session::new(policy);
+    let mut ids = CountingIds::default();
+    let mut out = Output::default();
+    let mut feed = |side, bytes: &[u8]| {
+        // As they come from a socket: in pieces of at most 64 KiB.
+        for piece in bytes.chunks(64 * 1024) {
+            out.clear();
+            session.receive(side, piece, UnixNanos(1), &mut ids, &mut out);
+            black_box(out.chunks(piece).map(<[u8]>::len).sum::<usize>());
+        }
+    };
+    workload.setup.iter().for_each(|(side, bytes)| feed(*side, bytes));
+    for _ in 0..rounds {
+        workload.round.iter().for_each(|(side, bytes)| feed(*side, bytes));
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let all = workloads();
+    if let [mode, name, count] = &arguments[..]
+        && mode == "count"
+    {
+        let workload = all.iter().find(|workload| workload.name == name).expect("a workload's name");
+        return run(workload, count.parse().expect("a number of rounds"));
+    }
+    for workload in &all {
+        let rounds = if workload.name == "array-1000" { 50 } else { 20_000 };
+        run(workload, rounds / 10);
+        let best = (0..5)
+            .map(|_| {
+                let start = Instant::now();
+                run(workload, rounds);
+                start.elapsed().as_nanos() as f64 / (rounds * PIPELINE) as f64
+            })
+            .fold(f64::INFINITY, f64::min);
+        println!("{:<28} {best:>8.1} ns/op", workload.name);
+    }
+}

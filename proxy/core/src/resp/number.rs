@@ -1,0 +1,123 @@
+//! The decimal number that ends in CRLF: every length and count of RESP.
+
+use super::Progress;
+
+/// Reads a number line byte by byte across any cuts.
+///
+/// As strict as Redis's `string2ll`: an optional `-`, no `+`, no leading zero, no spaces, within `i64`. The line ends
+/// in `\r\n`. (Redis 7.0 and 8.2 do not look at the byte behind the `\r`; here a byte other than `\n` is invalid.)
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NumberLine {
+    value: i64,
+    digits: u8,
+    negative: bool,
+    carriage_return: bool,
+}
+
+impl NumberLine {
+    /// Takes bytes from `*pos` on. The line's end is behind its `\n`.
+    pub fn read(&mut self, input: &[u8], pos: &mut usize) -> Progress<i64> {
+        while let Some(&byte) = input.get(*pos) {
+            *pos += 1;
+            if self.carriage_return {
+                let value = core::mem::take(self).value;
+                return if byte == b'\n' { Progress::Done(value) } else { Progress::Invalid };
+            }
+            if !self.accept(byte) {
+                return Progress::Invalid;
+            }
+        }
+        Progress::More
+    }
+
+    fn accept(&mut self, byte: u8) -> bool {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = i64::from(byte - b'0');
+                if self.value == 0 && (self.digits > 0 || (digit == 0 && self.negative)) {
+                    return false; // "01", "00", "-0"
+                }
+                self.digits += 1;
+                // Negative numbers are built downwards, so that i64::MIN needs no case of its own.
+                let signed = if self.negative { -digit } else { digit };
+                match self.value.checked_mul(10).and_then(|value| value.checked_add(signed)) {
+                    Some(value) => self.value = value,
+                    None => return false,
+                }
+                true
+            }
+            b'-' => !core::mem::replace(&mut self.negative, true) && self.digits == 0,
+            b'\r' => {
+                self.carriage_return = true;
+                self.digits > 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Longest text of a `u64`, in bytes.
+pub const MAX_DECIMAL_LEN: usize = 20;
+
+/// Writes `value` in decimal into `buffer` and returns the digits.
+pub fn write_decimal(mut value: u64, buffer: &mut [u8; MAX_DECIMAL_LEN]) -> &[u8] {
+    let mut start = MAX_DECIMAL_LEN;
+    loop {
+        start -= 1;
+        buffer[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &buffer[start..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    fn read(text: &[u8]) -> Progress<i64> {
+        NumberLine::default().read(text, &mut 0)
+    }
+
+    #[test]
+    fn reads_what_redis_reads() {
+        for (text, value) in [
+            ("0", 0),
+            ("7", 7),
+            ("-1", -1),
+            ("2147483647", 2147483647),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(read((text.to_string() + "\r\n").as_bytes()), Progress::Done(value));
+        }
+    }
+
+    #[test]
+    fn refuses_what_redis_refuses() {
+        for text in ["", "-", "+1", "01", "00", "-0", "1 ", " 1", "--1", "1-", "abc", "9223372036854775808", "1\r", "?"]
+        {
+            assert_eq!(read((text.to_string() + "\r\n").as_bytes()), Progress::Invalid, "{text}");
+        }
+        assert_eq!(read(b"1\n"), Progress::Invalid);
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_number() {
+        let text = b"-1234567\r\n";
+        for cut in 0..text.len() {
+            let mut line = NumberLine::default();
+            assert_eq!(line.read(&text[..cut], &mut 0), Progress::More);
+            assert_eq!(line.read(&text[cut..], &mut 0), Progress::Done(-1234567));
+        }
+    }
+
+    #[test]
+    fn decimals_are_written_as_they_are_read() {
+        for value in [0, 9, 10, 536_870_912, u64::MAX] {
+            assert_eq!(write_decimal(value, &mut [0; MAX_DECIMAL_LEN]), value.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Inline commands: a line instead of a multibulk.
+
+use super::command::{Command, Word};
+
+/// Longest line, in bytes without its line feed, that Redis accepts (`PROTO_INLINE_MAX_SIZE`).
+pub(super) const MAX_LINE_LEN: usize = 64 * 1024;
+
+/// What a line says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Line {
+    /// No word: Redis does not answer it.
+    Blank,
+    Command {
+        command: Command,
+        name: alloc::vec::Vec<u8>,
+    },
+    /// Redis refuses the line and closes, or, where it holds a NUL byte, never answers.
+    Refused,
+}
+
+/// Reads a line without its line feed, by the rules of Redis's `sdssplitargs`.
+pub(super) fn read(line: &[u8]) -> Line {
+    if line.contains(&0) {
+        return Line::Refused; // Redis looks for the line's end with strchr, which stops here
+    }
+    let mut words = [Word::default(); 3];
+    let mut count: u64 = 0;
+    let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
+    loop {
+        rest = rest.trim_start_with(is_space);
+        if rest.is_empty() {
+            break;
+        }
+        let mut unused = Word::default();
+        let word = words.get_mut(count as usize).unwrap_or(&mut unused);
+        match split_word(rest, word) {
+            Some(after) => rest = after,
+            None => return Line::Refused,
+        }
+        count += 1;
+    }
+    let [name, second, third] = &words;
+    match count {
+        0 => Line::Blank,
+        _ => Line::Command { command: Command::new(name, second, third, count), name: name.as_bytes().to_vec() },
+    }
+}
+
+trait TrimStartWith {
+    fn trim_start_with(&self, strip: fn(u8) -> bool) -> &[u8];
+}
+
+impl TrimStartWith for [u8] {
+    fn trim_start_with(&self, strip: fn(u8) -> bool) -> &[u8] {
+        let start = self.iter().position(|&byte| !strip(byte)).unwrap_or(self.len());
+        self.get(start..).unwrap_or_default()
+    }
+}
+
+/// C's `isspace`.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// Takes one word off; `None` if a quote is not closed, or closed within a word.
+fn split_word<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match byte {
+            b'"' => return closed(double_quoted(after, word)?),
+            b'\'' => return closed(single_quoted(after, word)?),
+            _ if is_space(byte) => return Some(rest),
+            _ => {
+                word.push(&[byte]);
+                after
+            }
+        };
+    }
+    Some(rest)
+}
+
+/// Behind a closing quote there is white space or nothing.
+fn closed(rest: &[u8]) -> Option<&[u8]> {
+    rest.first().is_none_or(|&byte| is_space(byte)).then_some(rest)
+}
+
+fn double_quoted<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
+    loop {
+        let (byte, after) = match rest {
+            [b'"', after @ ..] => return Some(after),
+            [b'\\', b'x', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digits = [*high, *low];
+                let text = core::str::from_utf8(&digits).ok()?;
+                (u8::from_str_radix(text, 16).ok()?, after)
+            }
+            [b'\\', escaped, after @ ..] => {
+                let byte = match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 8,
+                    b'a' => 7,
+                    other => *other,
+                };
+                (byte, after)
+            }
+            [byte, after @ ..] => (*byte, after),
+            [] => return None,
+        };
+        word.push(&[byte]);
+        rest = after;
+    }
+}
+
+fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
+    loop {
+        let (byte, after) = match rest {
+            [b'\'', after @ ..] => return Some(after),
+            [b'\\', b'\'', after @ ..] => (b'\'', after),
+            [byte, after @ ..] => (*byte, after),
+            [] => return None,
+        };
+        word.push(&[byte]);
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::SubscriptionKind;
+    use super::*;
+
+    fn command(line: &str) -> Command {
+        match read(line.as_bytes()) {
+            Line::Command { command, .. } => command,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn words_are_split_as_redis_splits_them() {
+        assert_eq!(command("PING\r"), Command::Other);
+        assert_eq!(command("  multi  "), Command::Multi);
+        assert_eq!(command("\"\\x6dulti\""), Command::Multi);
+        assert_eq!(command("'multi'"), Command::Multi);
+        assert_eq!(command("client reply\t'off'"), Command::ClientReply(super::super::command::ReplyMode::Off));
+        let two = Command::Subscribe { kind: SubscriptionKind::Channel, names: 2 };
+        assert_eq!(command("subscribe \"a b\" 'c d'"), two);
+        assert_eq!(command("subscribe a\rb"), two);
+        assert_eq!(command("PUBLISH a \"x y\""), Command::Publish { sharded: false });
+    }
+
+    #[test]
+    fn blank_lines_are_no_request() {
+        for line in ["", "\r", "   ", " \t\r"] {
+            assert_eq!(read(line.as_bytes()), Line::Blank);
+        }
+    }
+
+    #[test]
+    fn lines_that_redis_refuses() {
+        for line in ["SET \"a", "SET 'a", "SET \"a\"b c", "GET a\0b", "SET \"a\\"] {
+            assert_eq!(read(line.as_bytes()), Line::Refused, "{line}");
+        }
+    }
+}

@@ -1,0 +1,638 @@
+//! Replies and the commands they answer.
+//!
+//! Redis answers in order, so a queue of what was asked tells what the next reply means. Three things bend this, and
+//! each is settled when a reply arrives, because only then is it known what the server did:
+//!
+//! - `CLIENT REPLY OFF` and `SKIP` answer nothing if they succeed, and then others answer nothing either. If the next
+//!   reply is an error for them they were refused; otherwise they took effect, and entries are passed over.
+//! - Between `MULTI` and `EXEC` every command is answered by `+QUEUED` and moves to the transaction. The header of
+//!   `EXEC`'s array is then a frame of its own, and its elements are paired with the transaction's entries exactly as
+//!   pipelined replies are. So a subscription, a protocol change or a missing element inside a transaction needs no
+//!   rule of its own.
+//! - Subscriptions are confirmed by several frames or by one error; in RESP3 the confirmations are pushes.
+//!
+//! Entries that are not described are counted in runs, so that a long pipeline of ordinary commands takes no memory.
+//! Where the stream cannot be explained the pairing is lost: nothing is described any more, nothing is held up.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::Call;
+use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
+use super::counts::Counter;
+use super::pubsub::PubSub;
+use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
+
+/// Most spans of one connection that wait for a reply; further ones end with the request.
+pub(super) const MAX_OPEN_SPANS: usize = 16_384;
+
+/// Most entries of one connection; beyond it the pairing is lost. An entry has 40 bytes.
+pub(super) const MAX_ENTRIES: usize = 65_536;
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+struct Entry {
+    expect: Expect,
+    /// Boxed, so that the queue is small for the many entries without one.
+    span: Option<Box<SpanRecord>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    /// So many commands in a row with one reply each.
+    Replies(u64),
+    /// Confirmations still to come; `None` if their number depends on the subscriptions at that time.
+    Confirmations {
+        kind: SubscriptionKind,
+        subscribe: bool,
+        left: Option<u64>,
+    },
+    Multi,
+    Exec,
+    Discard,
+    Reset,
+    Hello(Option<Protocol>),
+    ClientReply(ReplyMode),
+    Monitor,
+    Sync,
+    Select(u32),
+    /// No reply, except `+QUEUED` in a transaction.
+    Silent,
+    /// From here on requests are not understood.
+    Unknown,
+}
+
+/// One complete reply, as far as it is read. Lines are without type byte and CRLF, and possibly cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply<'a> {
+    Status(&'a [u8]),
+    Error(&'a [u8]),
+    Integer(Option<u64>),
+    Null,
+    Other,
+}
+
+/// A transaction that the server has opened.
+#[derive(Debug, Default)]
+struct Transaction {
+    entries: VecDeque<Entry>,
+    count: u64,
+    span: Option<Box<SpanRecord>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pairing {
+    pub(super) pubsub: PubSub,
+    queue: VecDeque<Entry>,
+    /// Commands of a running `EXEC` whose elements are still to come.
+    executing: VecDeque<Entry>,
+    executing_span: Option<Box<SpanRecord>>,
+    /// Open between the replies of `MULTI` and of `EXEC`.
+    transaction: Option<Transaction>,
+    /// `CLIENT REPLY OFF` is in force.
+    muted: bool,
+    monitoring: bool,
+    authenticated: bool,
+    database: u32,
+    lost: bool,
+    open_spans: usize,
+    pending_subscriptions: usize,
+    /// What the last `CLIENT REPLY` that was sent will have done, if it succeeds.
+    requested: ReplyMode,
+}
+
+impl Pairing {
+    pub(super) fn new() -> Self {
+        Self {
+            pubsub: PubSub::new(),
+            queue: VecDeque::new(),
+            executing: VecDeque::new(),
+            executing_span: None,
+            transaction: None,
+            muted: false,
+            monitoring: false,
+            authenticated: false,
+            database: 0,
+            lost: false,
+            open_spans: 0,
+            pending_subscriptions: 0,
+            requested: ReplyMode::On,
+        }
+    }
+
+    /// Whether the server has answered something that it only does after authentication.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// The selected database, on the server's word.
+    pub(super) fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// Whether the next reply belongs to `SYNC` or `PSYNC`.
+    pub(super) fn awaits_sync(&self) -> bool {
+        self.transaction.is_none() && self.executing.is_empty() && self.front_is(Expect::Sync)
+    }
+
+    /// Whether the next reply is that of the open transaction's `EXEC`.
+    pub(super) fn awaits_exec(&self) -> bool {
+        self.transaction.is_some() && self.front_is(Expect::Exec)
+    }
+
+    /// Whether an array may be a confirmation of a subscription.
+    pub(super) fn awaits_confirmation(&self) -> bool {
+        self.pending_subscriptions > 0
+    }
+
+    /// Whether a RESP2 array that looks like a message is one. Nothing that is allowed in subscriber mode answers so,
+    /// but a command of a running transaction may, unless an integer is due.
+    pub(super) fn expects_messages(&self) -> bool {
+        self.pubsub.protocol == Protocol::Resp2
+            && self.pubsub.is_subscribed()
+            && self.executing.front().is_none_or(|entry| {
+                matches!(entry.span.as_deref(), Some(SpanRecord { operation: Operation::Publish { .. }, .. }))
+            })
+    }
+
+    fn front_is(&self, expect: Expect) -> bool {
+        self.queue.front().is_some_and(|entry| entry.expect == expect)
+    }
+}
+
+/// Requests.
+impl Pairing {
+    /// A request has been read; `span` is open and ends with the reply.
+    pub(super) fn request(&mut self, command: Command, span: Option<SpanRecord>, call: &mut Call<'_>) {
+        let replies = self.requested;
+        match command {
+            Command::ClientReply(ReplyMode::Skip) if replies == ReplyMode::Off => {}
+            Command::ClientReply(mode) => self.requested = mode,
+            Command::Reset => self.requested = ReplyMode::On,
+            _ if replies == ReplyMode::Skip => self.requested = ReplyMode::On,
+            _ => {}
+        }
+        if self.lost {
+            return end_unpaired(span, call);
+        }
+        let span = match span {
+            Some(span) if replies != ReplyMode::On || self.open_spans >= MAX_OPEN_SPANS => {
+                end_unpaired(Some(span), call);
+                None
+            }
+            span => span.map(Box::new),
+        };
+        self.open_spans += usize::from(span.is_some());
+        self.push(Entry { expect: Expect::from(command), span }, call);
+    }
+
+    /// A request without a command (`*0`, a blank line). It is not answered, but some servers let it use up a
+    /// `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1) and others do not (Redis 8.2).
+    pub(super) fn empty_request(&mut self, call: &mut Call<'_>) {
+        if self.requested == ReplyMode::Skip && !self.lost {
+            self.unknown_from_here(call);
+        }
+    }
+
+    /// What follows on the client's side is not understood: replies can be paired up to here.
+    pub(super) fn unknown_from_here(&mut self, call: &mut Call<'_>) {
+        if !self.lost {
+            self.push(Entry { expect: Expect::Unknown, span: None }, call);
+        }
+    }
+
+    fn push(&mut self, entry: Entry, call: &mut Call<'_>) {
+        if let Some(Entry { expect: Expect::Replies(last), span: None }) = self.queue.back_mut()
+            && let Entry { expect: Expect::Replies(more), span: None } = entry
+        {
+            *last += more;
+            return;
+        }
+        if self.queue.len() >= MAX_ENTRIES {
+            return self.lose(call);
+        }
+        self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+        self.queue.push_back(entry);
+    }
+}
+
+impl From<Command> for Expect {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Other | Command::Publish { .. } => Self::Replies(1),
+            Command::Subscribe { kind, names } => Self::Confirmations { kind, subscribe: true, left: Some(names) },
+            Command::Unsubscribe { kind, names } => {
+                Self::Confirmations { kind, subscribe: false, left: (names > 0).then_some(names) }
+            }
+            Command::Multi => Self::Multi,
+            Command::Exec => Self::Exec,
+            Command::Discard => Self::Discard,
+            Command::Reset => Self::Reset,
+            Command::Hello(protocol) => Self::Hello(protocol),
+            Command::ClientReply(mode) => Self::ClientReply(mode),
+            Command::Monitor => Self::Monitor,
+            Command::Sync => Self::Sync,
+            Command::Silent => Self::Silent,
+            Command::Select(database) => Self::Select(database),
+        }
+    }
+}
+
+/// Replies.
+impl Pairing {
+    /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
+    pub(super) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
+        self.pop_front();
+        let Some(transaction) = self.transaction.take() else { return self.lose(call) };
+        self.executing_span = transaction.span;
+        if transaction.count != count {
+            return self.lose(call);
+        }
+        self.executing = transaction.entries;
+        self.after_element(call);
+    }
+
+    /// One reply that is neither a message nor a confirmation.
+    pub(super) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
+        if self.lost || (self.monitoring && is_monitor_feed(reply)) {
+            return;
+        }
+        let error = matches!(reply, Reply::Error(_));
+        self.settle(reply, call);
+        let Some(entry) = self.pop_front() else {
+            // Redis speaks unasked only to say goodbye: too many clients, protected mode, a protocol error.
+            if !error {
+                self.lose(call);
+            }
+            return;
+        };
+        if entry.expect == Expect::Unknown {
+            return self.lose(call);
+        }
+        if !error && entry.expect != Expect::Reset {
+            self.authenticated = true;
+        }
+        if self.transaction.is_some() {
+            self.transaction_reply(entry, reply, call);
+        } else {
+            self.plain_reply(entry, reply, call);
+        }
+        self.after_element(call);
+    }
+
+    /// A frame `subscribe`, `unsubscribe` or their kin, with the count it reports. False if it must be the reply of an
+    /// ordinary command that looks so.
+    pub(super) fn confirmation(
+        &mut self,
+        kind: SubscriptionKind,
+        subscribe: bool,
+        count: u64,
+        push: bool,
+        call: &mut Call<'_>,
+    ) -> bool {
+        let certain = push || self.pubsub.is_subscribed();
+        if self.lost {
+            if certain {
+                self.pubsub.confirm(kind, count);
+            }
+            return certain;
+        }
+        if !self.settle_for_confirmation(kind, subscribe, call) {
+            // A slot that moved away unsubscribes by itself; pushes of any kind disturb nothing.
+            if certain {
+                self.pubsub.confirm(kind, count);
+            }
+            return certain;
+        }
+        let subscriptions = self.pubsub.count(kind);
+        self.pubsub.confirm(kind, count);
+        self.authenticated = true;
+        if let Some(Entry { expect: Expect::Confirmations { left, .. }, .. }) = self.front_mut() {
+            let now_left = left.unwrap_or(subscriptions.max(1)) - 1;
+            *left = Some(now_left);
+            if now_left == 0
+                && let Some(span) = self.pop_front().and_then(|entry| entry.span)
+            {
+                self.end_span(*span, None, call);
+            }
+        }
+        self.after_element(call);
+        true
+    }
+
+    /// No further reply will be paired: open spans end now, with `error` if there is one.
+    pub(super) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
+        for mut span in self.take_spans() {
+            if error.is_none() && matches!(span.operation, Operation::Publish { .. }) {
+                call.out.counts.count(Counter::SpansUnpaired);
+            }
+            span.end = call.now;
+            span.error = error.map(ErrorType::named);
+            call.out.spans.push(span);
+        }
+        self.lost = true;
+    }
+
+    /// Replies can no longer be told apart.
+    pub(super) fn lose(&mut self, call: &mut Call<'_>) {
+        if !self.lost {
+            call.out.counts.count(Counter::PairingLost);
+            self.close(None, call);
+        }
+    }
+
+    /// The answer to a command between `MULTI` and `EXEC`.
+    fn transaction_reply(&mut self, mut entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
+        match (entry.expect, reply) {
+            (Expect::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
+            (Expect::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
+            (Expect::Discard, Reply::Status(_)) => self.discard(),
+            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
+            (_, Reply::Status(b"QUEUED")) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.count += 1;
+                    let is_command = |span: &SpanRecord| matches!(span.operation, Operation::Command { .. });
+                    if let Some(span) = entry.span.take_if(|span| is_command(span)) {
+                        // The transaction's span stands for its commands.
+                        name_batch(transaction.span.as_deref_mut(), transaction.count, &span);
+                        self.open_spans -= 1;
+                    }
+                    match (transaction.entries.back_mut(), &entry) {
+                        (
+                            Some(Entry { expect: Expect::Replies(last), span: None }),
+                            Entry { expect: Expect::Replies(more), span: None },
+                        ) => *last += more,
+                        _ => {
+                            self.pending_subscriptions +=
+                                usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+                            transaction.entries.push_back(entry);
+                        }
+                    }
+                }
+            }
+            _ => self.plain_reply(entry, reply, call),
+        }
+    }
+
+    fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
+        let mut span = entry.span;
+        if let Reply::Error(line) = reply {
+            if let Some(span) = span {
+                self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
+            }
+            return;
+        }
+        match (entry.expect, reply) {
+            (Expect::Replies(_), _) => {
+                if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = span.as_deref_mut() {
+                    match reply {
+                        Reply::Integer(count) => *receivers = count,
+                        // Nothing but an integer or an error answers a publish.
+                        _ => return self.lose_with(span, call),
+                    }
+                }
+            }
+            (Expect::Multi, Reply::Status(_)) => {
+                self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
+            }
+            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
+            (Expect::Hello(protocol), _) => {
+                self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol);
+            }
+            (Expect::ClientReply(ReplyMode::On) | Expect::Discard, Reply::Status(_)) => {}
+            (Expect::Monitor, Reply::Status(_)) => self.monitoring = true,
+            (Expect::Select(database), Reply::Status(_)) => self.database = database,
+            _ => return self.lose_with(span, call),
+        }
+        if let Some(span) = span {
+            self.end_span(*span, None, call);
+        }
+    }
+
+    /// Passes over what is not answered, so that the front of the queue is what `reply` answers.
+    fn settle(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
+        loop {
+            if self.muted {
+                // Nothing but these two answers now.
+                while let Some(front) = self.front()
+                    && !matches!(front, Expect::ClientReply(ReplyMode::On) | Expect::Reset)
+                {
+                    self.pass_over_front(call);
+                }
+                self.muted = false;
+                if self.transaction.is_some() && self.front() != Some(Expect::Reset) {
+                    self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
+                }
+                return;
+            }
+            match self.front() {
+                Some(Expect::Silent | Expect::ClientReply(_)) if self.transaction.is_some() => return,
+                Some(Expect::Silent) => drop(self.pop_front()),
+                Some(Expect::ClientReply(ReplyMode::Off)) if !matches!(reply, Reply::Error(_)) => {
+                    self.pop_front();
+                    self.muted = true;
+                }
+                Some(Expect::ClientReply(ReplyMode::Skip)) if !refuses_client_reply(reply) => {
+                    self.pop_front();
+                    self.skip_one(call);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// `CLIENT REPLY SKIP` took effect: the next command is not answered, if it is one that can be silenced.
+    fn skip_one(&mut self, call: &mut Call<'_>) {
+        match self.front() {
+            Some(Expect::Confirmations { .. } | Expect::ClientReply(_)) => {}
+            Some(_) => self.pass_over_front(call),
+            None => self.lose(call),
+        }
+    }
+
+    /// Passes over what is not answered if that leads to a subscription which this confirmation answers.
+    fn settle_for_confirmation(&mut self, kind: SubscriptionKind, subscribe: bool, call: &mut Call<'_>) -> bool {
+        let answers = |expect: Expect| matches!(expect, Expect::Confirmations { kind: k, subscribe: s, .. } if (k, s) == (kind, subscribe));
+        let (mut muted, mut skip) = (self.muted, false);
+        let mut reachable = false;
+        for expect in self.executing.iter().chain(&self.queue).map(|entry| entry.expect) {
+            match expect {
+                _ if answers(expect) => {
+                    reachable = true;
+                    break;
+                }
+                Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Unknown => break,
+                _ if muted => {}
+                Expect::Silent => {}
+                Expect::ClientReply(ReplyMode::Off) => muted = true,
+                Expect::ClientReply(ReplyMode::Skip) => skip = true,
+                Expect::Replies(1) if skip => skip = false,
+                Expect::Multi | Expect::Hello(_) | Expect::Select(_) if skip => skip = false,
+                _ => break,
+            }
+        }
+        while reachable && self.front().is_some_and(|front| !answers(front)) {
+            match self.front() {
+                Some(Expect::ClientReply(ReplyMode::Off)) => {
+                    self.pop_front();
+                    self.muted = true;
+                }
+                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Silent) => drop(self.pop_front()),
+                _ => self.pass_over_front(call),
+            }
+        }
+        reachable
+    }
+
+    /// The command at the front took effect without an answer.
+    fn pass_over_front(&mut self, call: &mut Call<'_>) {
+        let Some(entry) = self.pop_front() else { return };
+        match entry.expect {
+            Expect::Multi => self.transaction = Some(Transaction::default()),
+            Expect::Exec => {
+                for span in self.drop_transaction() {
+                    self.end_span(span, None, call);
+                }
+            }
+            Expect::Discard => self.discard(),
+            Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
+            Expect::Select(database) => self.database = database,
+            Expect::Sync | Expect::Monitor | Expect::Unknown => self.lose(call),
+            _ => {}
+        }
+        if let Some(span) = entry.span {
+            self.end_span(*span, None, call);
+        }
+    }
+
+    /// Ends `EXEC` when its last element has come.
+    fn after_element(&mut self, call: &mut Call<'_>) {
+        while self.executing.front().is_some_and(|entry| entry.expect == Expect::Silent) {
+            self.pop_front();
+        }
+        if self.executing.is_empty()
+            && let Some(span) = self.executing_span.take()
+        {
+            self.end_span(*span, None, call);
+        }
+    }
+
+    /// The transaction will never run, though the service asked for it.
+    fn abort(&mut self, error: ErrorType, call: &mut Call<'_>) {
+        for span in self.drop_transaction() {
+            self.end_span(span, Some(error.clone()), call);
+        }
+    }
+
+    /// The transaction will never run, because the service says so: nothing was sent, and no span tells of it.
+    fn discard(&mut self) {
+        self.open_spans = self.open_spans.saturating_sub(self.drop_transaction().len());
+    }
+
+    fn drop_transaction(&mut self) -> Vec<SpanRecord> {
+        let Some(transaction) = self.transaction.take() else { return Vec::new() };
+        let is_subscription = |entry: &&Entry| matches!(entry.expect, Expect::Confirmations { .. });
+        self.pending_subscriptions -= transaction.entries.iter().filter(is_subscription).count();
+        transaction
+            .entries
+            .into_iter()
+            .filter_map(|entry| entry.span)
+            .chain(transaction.span)
+            .map(|span| *span)
+            .collect()
+    }
+
+    fn reset(&mut self) {
+        self.discard();
+        self.pubsub.reset();
+        self.monitoring = false;
+        self.authenticated = false;
+        self.database = 0;
+    }
+
+    fn lose_with(&mut self, span: Option<Box<SpanRecord>>, call: &mut Call<'_>) {
+        end_unpaired(span.map(|span| *span), call);
+        self.lose(call);
+    }
+
+    fn end_span(&mut self, mut span: SpanRecord, error: Option<ErrorType>, call: &mut Call<'_>) {
+        self.open_spans = self.open_spans.saturating_sub(1);
+        span.end = call.now;
+        span.error = error;
+        call.out.spans.push(span);
+    }
+
+    fn front(&self) -> Option<Expect> {
+        self.executing.front().or(self.queue.front()).map(|entry| entry.expect)
+    }
+
+    fn front_mut(&mut self) -> Option<&mut Entry> {
+        self.executing.front_mut().or(self.queue.front_mut())
+    }
+
+    /// Takes the next entry, or one of a run.
+    fn pop_front(&mut self) -> Option<Entry> {
+        if let Some(Entry { expect: Expect::Replies(count @ 2..), .. }) = self.front_mut() {
+            *count -= 1;
+            return Some(Entry { expect: Expect::Replies(1), span: None });
+        }
+        let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
+        let entry = queue.pop_front()?;
+        if queue.is_empty() && queue.capacity() > 64 {
+            *queue = VecDeque::new();
+        }
+        self.pending_subscriptions -= usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+        Some(entry)
+    }
+
+    fn take_spans(&mut self) -> Vec<SpanRecord> {
+        let transaction = self.transaction.take().unwrap_or_default();
+        let entries = mem::take(&mut self.executing).into_iter();
+        let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
+        let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
+        self.open_spans = 0;
+        self.pending_subscriptions = 0;
+        spans.map(|span| *span).collect()
+    }
+}
+
+/// Ends a span whose reply will not be seen.
+fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
+    if let Some(mut span) = span {
+        call.out.counts.count(Counter::SpansUnpaired);
+        span.end = UnixNanos(span.end.0.max(call.now.0));
+        call.out.spans.push(span);
+    }
+}
+
+/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`.
+fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: &SpanRecord) {
+    let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
+    let Operation::Command { name: queued, .. } = &command.operation else { return };
+    let uniform = name.strip_prefix("MULTI ").map(|first| first == &**queued);
+    match (count, uniform) {
+        (1, _) => *name = alloc::format!("MULTI {queued}").into(),
+        (_, Some(false)) => *name = "MULTI".into(),
+        _ => {}
+    }
+    *batch_size = (count > 1).then_some(count);
+}
+
+/// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
+fn is_monitor_feed(reply: Reply<'_>) -> bool {
+    let Reply::Status(line) = reply else { return false };
+    let stamp = line.split(|&byte| byte == b' ').next().unwrap_or_default();
+    line.get(stamp.len()..).is_some_and(|rest| rest.starts_with(b" ["))
+        && stamp.contains(&b'.')
+        && stamp.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+}
+
+/// Whether an error is that of `CLIENT REPLY` itself, and not of a later command whose reply is the first to be seen.
+fn refuses_client_reply(reply: Reply<'_>) -> bool {
+    let Reply::Error(line) = reply else { return false };
+    // NOPERM and subscriber mode name the command, as 'client|reply' or, before Redis 7, as 'client'.
+    line.starts_with(b"NOAUTH") || line.windows(7).any(|window| window.eq_ignore_ascii_case(b"'client"))
+}

@@ -1,0 +1,250 @@
+//! Which context a message gets, what is removed from it, and the span that tells of it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::Call;
+use super::channel::{ChannelMemo, text};
+use super::counts::Counter;
+use super::hold::Splice;
+use super::policy::{Mode, Policy, Relation};
+use crate::carrier;
+use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UnixNanos};
+
+/// Longest bulk string, in bytes, that Redis takes before authentication (`PROTO_` limits for unauthenticated clients, Redis 6.2.6 and later).
+const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
+
+/// The decisions about single messages. What is remembered here only saves work.
+#[derive(Debug)]
+pub(super) struct Tracer {
+    policy: Arc<Policy>,
+    published: ChannelMemo,
+    delivered: ChannelMemo,
+    inserted: Vec<u8>,
+}
+
+/// A publish whose payload is complete.
+pub(super) struct Publish<'a> {
+    pub(super) channel: &'a [u8],
+    pub(super) payload: &'a [u8],
+    pub(super) sharded: bool,
+    /// Whether Redis has answered a command as it only does after authentication.
+    pub(super) authenticated: bool,
+    /// When its first byte was read.
+    pub(super) start: UnixNanos,
+}
+
+/// A message whose payload is complete.
+pub(super) struct Delivery<'a> {
+    pub(super) channel: &'a [u8],
+    pub(super) pattern: Option<&'a [u8]>,
+    pub(super) payload: &'a [u8],
+    pub(super) sharded: bool,
+}
+
+impl Tracer {
+    pub(super) fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, published: ChannelMemo::default(), delivered: ChannelMemo::default(), inserted: Vec::new() }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether a publish must be complete before it goes on. `channel` is `None` if its name is too long.
+    pub(super) fn wants_publish(&mut self, channel: Option<&[u8]>, len: u64, call: &mut Call<'_>) -> bool {
+        let skipped = if !self.policy.enabled {
+            Counter::SkippedMode
+        } else if let Some(channel) = channel {
+            if !self.published.look_up(channel, &self.policy).1.traced {
+                Counter::SkippedChannel
+            } else if len > self.policy.inject_limit as u64 {
+                Counter::SkippedSize
+            } else {
+                return true;
+            }
+        } else {
+            Counter::SkippedSize
+        };
+        call.out.counts.count(skipped);
+        false
+    }
+
+    /// A publish that goes on as it is because of its size: a producer span tells of it all the same.
+    pub(super) fn publish_unread(
+        &mut self,
+        channel: &[u8],
+        sharded: bool,
+        len: u64,
+        ids: &mut dyn Ids,
+        call: &mut Call<'_>,
+    ) -> Option<SpanRecord> {
+        let (name, rule) = self.published.look_up(channel, &self.policy);
+        let name = name.clone();
+        if !rule.traced || !self.policy.enabled || self.policy.mode != Mode::Inject {
+            return None;
+        }
+        let (context, sampled) = self.child_of(None, ids);
+        let operation = Operation::Publish { channel: name, sharded, receivers: None, body_size: len };
+        sampled.then(|| record(context, None, None, call.now, operation))
+    }
+
+    /// Decides about a publish: what changes in its payload, and its open producer span.
+    pub(super) fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        ids: &mut dyn Ids,
+        call: &mut Call<'_>,
+    ) -> (Option<Splice<'_>>, Option<SpanRecord>) {
+        let policy = Arc::clone(&self.policy);
+        let (name, rule) = self.published.look_up(publish.channel, &policy);
+        let name = name.clone();
+        let payload = publish.payload;
+        let added = carrier::find_added(payload, rule.carrier);
+        let parent = match &added {
+            Some(added) => added.context.clone(),
+            None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
+        };
+        if policy.mode != Mode::Inject && parent.is_none() {
+            call.out.counts.count(Counter::SkippedMode);
+            return (None, None);
+        }
+        let (context, sampled) = self.child_of(parent.as_ref(), ids);
+        let added_len = added.as_ref().map_or(0, |added| added.range.len());
+        let span = sampled.then(|| {
+            let body_size = (payload.len() - added_len) as u64;
+            let operation = Operation::Publish { channel: name, sharded: publish.sharded, receivers: None, body_size };
+            record(context, parent.as_ref(), None, publish.start, operation)
+        });
+        if policy.mode != Mode::Inject || !policy.propagators.carries_traces() {
+            call.out.counts.count(Counter::SkippedMode);
+            return (None, span);
+        }
+        let outgoing = Context {
+            span: context,
+            trace_state: parent.as_ref().and_then(|parent| parent.trace_state.clone()),
+            baggage: parent.and_then(|parent| parent.baggage).filter(|_| policy.propagators.baggage),
+        };
+        self.inserted.clear();
+        let range = match added {
+            Some(added) => {
+                carrier::replace(payload, &added, &outgoing, &mut self.inserted);
+                added.range
+            }
+            None => match carrier::add(payload, rule.carrier, &outgoing, policy.propagators, &mut self.inserted) {
+                Some(at) => at..at,
+                None => {
+                    call.out.counts.count(Counter::SkippedCarrier);
+                    return (None, span);
+                }
+            },
+        };
+        let new_len = payload.len() - range.len() + self.inserted.len();
+        if !publish.authenticated && payload.len() <= UNAUTHENTICATED_BULK_LEN && new_len > UNAUTHENTICATED_BULK_LEN {
+            call.out.counts.count(Counter::SkippedUnauthenticated);
+            return (None, span);
+        }
+        call.out.counts.count(Counter::Injected);
+        (Some(Splice { range, insert: &self.inserted }), span)
+    }
+
+    /// Whether a message must be complete before it goes on. `channel` is `None` if its name is too long.
+    pub(super) fn wants_delivery(&self, channel: Option<&[u8]>, len: u64, call: &mut Call<'_>) -> bool {
+        let may_carry = channel.is_some_and(Policy::may_carry);
+        let fits = len <= self.policy.strip_limit() as u64;
+        if may_carry && !fits || channel.is_none() {
+            call.out.counts.count(Counter::DeliveredUnread);
+        }
+        may_carry && fits
+    }
+
+    /// Decides about a delivered message: the part of the payload that is removed. Its consumer span goes to the
+    /// output, to be ended when the message has been written.
+    pub(super) fn deliver(
+        &mut self,
+        delivery: &Delivery<'_>,
+        ids: &mut dyn Ids,
+        call: &mut Call<'_>,
+    ) -> Option<Range<usize>> {
+        let policy = Arc::clone(&self.policy);
+        let (name, rule) = self.delivered.look_up(delivery.channel, &policy);
+        let payload = delivery.payload;
+        let added = carrier::find_added(payload, rule.carrier);
+        let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
+        let removed = match &added {
+            Some(added) if policy.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
+            _ => None,
+        };
+        if removed.is_some() {
+            call.out.counts.count(Counter::Stripped);
+        }
+        if !policy.enabled || !rule.traced {
+            return removed;
+        }
+        let parent = match added {
+            Some(added) => added.context,
+            None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
+        };
+        if parent.is_none() && policy.mode != Mode::Inject {
+            return removed;
+        }
+        let operation = Operation::Deliver {
+            channel: name.clone(),
+            pattern: delivery.pattern.map(text),
+            sharded: delivery.sharded,
+            body_size: (payload.len() - removed.as_ref().map_or(0, Range::len)) as u64,
+        };
+        let (parent, link) = match policy.relation {
+            Relation::Parent => (parent, None),
+            Relation::Link => (None, parent.map(|parent| parent.span)),
+        };
+        let (context, sampled) = self.child_of(parent.as_ref(), ids);
+        if sampled {
+            call.out.deliveries.push(record(context, parent.as_ref(), link, call.now, operation));
+        }
+        removed
+    }
+
+    /// A CLIENT span for a command, a root unless it is not sampled.
+    pub(super) fn command(
+        &mut self,
+        name: &[u8],
+        database: u32,
+        start: UnixNanos,
+        ids: &mut dyn Ids,
+    ) -> Option<SpanRecord> {
+        let (context, sampled) = self.child_of(None, ids);
+        let operation = Operation::Command { name: text(name), database, batch_size: None };
+        sampled.then(|| record(context, None, None, start, operation))
+    }
+
+    /// A new span's identity, and whether it is recorded. The decision travels in the flags either way.
+    fn child_of(&self, parent: Option<&Context>, ids: &mut dyn Ids) -> (SpanContext, bool) {
+        let parent = parent.map(|parent| &parent.span);
+        let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
+        let sampled = self.policy.sampler.samples(trace_id, parent);
+        let flags = parent.map_or(TraceFlags::default(), |parent| parent.flags).with_sampled(sampled);
+        (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
+    }
+}
+
+/// A span that is not finished yet: its end is its start.
+fn record(
+    context: SpanContext,
+    parent: Option<&Context>,
+    link: Option<SpanContext>,
+    start: UnixNanos,
+    operation: Operation,
+) -> SpanRecord {
+    SpanRecord {
+        context,
+        parent: parent.map(|parent| parent.span.span_id),
+        link,
+        trace_state: parent.and_then(|parent| parent.trace_state.clone()),
+        start,
+        end: start,
+        error: None,
+        operation,
+    }
+}

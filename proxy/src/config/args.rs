@@ -1,0 +1,355 @@
+//! What the operator typed: the command line, and behind it the environment.
+//!
+//! Nothing is judged here beyond what a fixed list of words can say. In particular no address is parsed: the parser's
+//! own messages repeat what they refuse, and an upstream may hold a password.
+
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+const ABOUT: &str = "Carries trace context through Redis Pub/Sub for services that know nothing of tracing";
+
+const LONG_ABOUT: &str = "\
+A sidecar proxy for Redis. Point a service's REDIS_URL at it and change nothing else: the context of a trace is added \
+to every message that the service publishes, removed from every message that is delivered to it, and both become \
+OpenTelemetry spans. Everything else passes through byte for byte.";
+
+const AFTER_HELP: &str = "See --help for examples, the OTEL_* variables and the exit codes.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  One service, spans to a collector on this host:
+      OTEL_SERVICE_NAME=api redistributed --listen 127.0.0.1:6380 --upstream redis://127.0.0.1:6379
+
+  See the spans instead of sending them:
+      OTEL_TRACES_EXPORTER=console redistributed --listen 127.0.0.1:6380 --upstream 127.0.0.1:6379
+
+  Two services, one process:
+      redistributed --route api=127.0.0.1:6380,redis://cache:6379 \\
+                    --route worker=127.0.0.1:6381,redis://cache:6379
+
+  JSON channels whose consumers read `traceparent` themselves:
+      redistributed ... --carrier 'orders.*=json' --keep-context 'orders.*'
+
+Environment:
+  Most options have a variable, named beside them. The command line wins; an empty variable counts as unset.
+  Options that can be repeated take several values there, separated by spaces or `;`.
+
+  Service name, export and sampling are set by the standard OpenTelemetry variables:
+  OTEL_SERVICE_NAME                 the service this sidecar stands for (a route's name wins)
+  OTEL_RESOURCE_ATTRIBUTES          more about the service: deployment.environment.name=prod,...
+  OTEL_TRACES_EXPORTER              otlp (default), console or none
+  OTEL_EXPORTER_OTLP_ENDPOINT       the collector: http://localhost:4318, or :4317 with grpc
+  OTEL_EXPORTER_OTLP_PROTOCOL       http/protobuf (default) or grpc
+  OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...
+  OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
+  OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
+  OTEL_SDK_DISABLED                 true: make no spans; contexts that messages carry still pass on
+  TOKIO_WORKER_THREADS              threads that move bytes (default: one for each available core)
+
+Exit codes:
+  0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener
+  1    failed while running; or --healthcheck did not find a listener
+  2    an argument, a variable or a combination of them is wrong
+  3    a listen address could not be bound
+  130  a second signal ended the drain, and it was SIGINT
+  143  a second signal ended the drain, and it was SIGTERM";
+
+const WHERE: &str = "Where";
+const WHAT: &str = "What is traced";
+const HOW: &str = "How context is carried";
+const LIMITS: &str = "Limits and timeouts";
+const LOGS: &str = "Logs";
+
+/// The command line and the environment, as they are.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "redistributed",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP,
+    max_term_width = 120
+)]
+pub struct Args {
+    /// Address on which the service connects, as in 127.0.0.1:6380
+    #[arg(long, value_name = "HOST:PORT", env = "REDISTRIBUTED_LISTEN", hide_env_values = true, help_heading = WHERE)]
+    pub listen: Option<String>,
+
+    /// The Redis behind it: redis://host:port, host:port or unix:/path
+    ///
+    /// Names are resolved again for each connection. Credentials and a database do not belong here: what the service
+    /// itself sends (AUTH, HELLO, SELECT) passes through.
+    #[arg(long, value_name = "URL", env = "REDISTRIBUTED_UPSTREAM", hide_env_values = true, help_heading = WHERE)]
+    pub upstream: Option<String>,
+
+    /// A service's name and its pair of addresses, instead of --listen and --upstream; repeatable
+    #[arg(
+        long = "route",
+        value_name = "NAME=LISTEN,UPSTREAM",
+        env = "REDISTRIBUTED_ROUTES",
+        hide_env_values = true,
+        help_heading = WHERE
+    )]
+    pub routes: Vec<String>,
+
+    /// Whether contexts are added, only removed, or only looked at
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = ModeArg::Inject,
+        env = "REDISTRIBUTED_MODE",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub mode: ModeArg,
+
+    /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
+    #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_INCLUDE", hide_env_values = true, help_heading = WHAT)]
+    pub include: Vec<String>,
+
+    /// Do not trace channels that match, though included; repeatable
+    #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_EXCLUDE", hide_env_values = true, help_heading = WHAT)]
+    pub exclude: Vec<String>,
+
+    /// Spans for commands other than publishes
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = CommandsArg::None,
+        env = "REDISTRIBUTED_COMMANDS",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub commands: CommandsArg,
+
+    /// How the span of a delivery refers to the span of its publish
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = RelationArg::Parent,
+        env = "REDISTRIBUTED_RELATION",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub relation: RelationArg,
+
+    /// Carrier for channels that match: trailer, json or opencensus; repeatable, the first match wins
+    ///
+    /// trailer (for all other channels): a binary suffix of the payload. json: a `traceparent` member of the payload's
+    /// JSON object. opencensus: the 29-byte binary context in front of the payload.
+    #[arg(
+        long = "carrier",
+        value_name = "GLOB=CARRIER",
+        env = "REDISTRIBUTED_CARRIERS",
+        hide_env_values = true,
+        help_heading = HOW
+    )]
+    pub carriers: Vec<String>,
+
+    /// Take `traceparent` in a JSON payload as the parent on channels that match; repeatable
+    #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_READ_JSON", hide_env_values = true, help_heading = HOW)]
+    pub read_json: Vec<String>,
+
+    /// Leave a json or opencensus context in messages delivered on channels that match; repeatable
+    #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_KEEP_CONTEXT", hide_env_values = true, help_heading = HOW)]
+    pub keep_context: Vec<String>,
+
+    /// Longest payload that gets a context; use the same value on every sidecar of a Redis
+    ///
+    /// Also bounds what a connection may hold back while it looks for a context. Below 512MiB.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1MiB",
+        env = "REDISTRIBUTED_INJECT_LIMIT",
+        hide_env_values = true,
+        help_heading = HOW
+    )]
+    pub inject_limit: String,
+
+    /// Connections at a time, over all routes; one more is told so as Redis tells it, and closed
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10000",
+        env = "REDISTRIBUTED_MAX_CONNECTIONS",
+        hide_env_values = true,
+        help_heading = LIMITS
+    )]
+    pub max_connections: String,
+
+    /// How long a connection to Redis may take to be made
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        env = "REDISTRIBUTED_CONNECT_TIMEOUT",
+        hide_env_values = true,
+        help_heading = LIMITS
+    )]
+    pub connect_timeout: String,
+
+    /// How long open connections may go on after a signal to stop
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        env = "REDISTRIBUTED_DRAIN_TIMEOUT",
+        hide_env_values = true,
+        help_heading = LIMITS
+    )]
+    pub drain_timeout: String,
+
+    /// How long the last spans may take to be sent after that
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "3s",
+        env = "REDISTRIBUTED_FLUSH_TIMEOUT",
+        hide_env_values = true,
+        help_heading = LIMITS
+    )]
+    pub flush_timeout: String,
+
+    /// Form of the lines on standard error
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = LogFormatArg::Text,
+        env = "REDISTRIBUTED_LOG_FORMAT",
+        hide_env_values = true,
+        help_heading = LOGS
+    )]
+    pub log_format: LogFormatArg,
+
+    /// What is logged; start and stop always are, unless off
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = LogLevelArg::Warn,
+        env = "REDISTRIBUTED_LOG_LEVEL",
+        hide_env_values = true,
+        help_heading = LOGS
+    )]
+    pub log_level: LogLevelArg,
+
+    /// Connect to each listen address instead of serving it: exit 0 if all accept, else 1
+    #[arg(long)]
+    pub healthcheck: bool,
+}
+
+/// `--mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// Add a context to each publish, remove it from each delivery
+    Inject,
+    /// Add nothing, remove contexts from deliveries
+    Strip,
+    /// Change no byte; spans only where a message already carries a context
+    Observe,
+}
+
+/// `--relation`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RelationArg {
+    /// Its child: one trace shows the whole transaction
+    Parent,
+    /// A trace of its own with a link: for large fan-out and endless loops
+    Link,
+}
+
+/// `--commands`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CommandsArg {
+    /// Publishes and deliveries only
+    None,
+    /// A CLIENT span for each command, without its arguments
+    All,
+}
+
+/// `--log-format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// `--log-level`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the usual five levels, and none")]
+pub enum LogLevelArg {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Args {
+    /// Reads the process's own command line and environment.
+    ///
+    /// # Errors
+    /// What the parser has to say, `--help` and `--version` among it: print it and exit with its code.
+    pub fn from_process() -> Result<Self, clap::Error> {
+        Self::from_command_line(std::env::args_os())
+    }
+
+    /// Reads `command_line`, whose first word is the program's name, and the process's environment.
+    ///
+    /// # Errors
+    /// As [`Args::from_process`].
+    pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        // Container platforms pass an unset variable on as an empty one.
+        let command = Self::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
+            Some(value) if value.is_empty() => arg.env(clap::builder::Resettable::Reset),
+            _ => arg,
+        });
+        let matches = command.try_get_matches_from(command_line)?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        for (id, list) in [
+            ("routes", &mut args.routes),
+            ("include", &mut args.include),
+            ("exclude", &mut args.exclude),
+            ("carriers", &mut args.carriers),
+            ("read_json", &mut args.read_json),
+            ("keep_context", &mut args.keep_context),
+        ] {
+            split_if_from_environment(&matches, id, list);
+        }
+        Ok(args)
+    }
+}
+
+/// On the command line a list is an option given several times; a variable has only one value to put it in.
+fn split_if_from_environment(matches: &ArgMatches, id: &str, list: &mut Vec<String>) {
+    if matches.value_source(id) == Some(ValueSource::EnvVariable) {
+        let separator = |c: char| c.is_whitespace() || c == ';';
+        *list =
+            list.iter().flat_map(|value| value.split(separator)).filter(|v| !v.is_empty()).map(Into::into).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_a_variable_of_its_own_name() {
+        for arg in Args::command().get_arguments().filter(|arg| arg.get_id() != "healthcheck") {
+            let expected = format!("REDISTRIBUTED_{}", arg.get_id().as_str().to_uppercase());
+            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()));
+            assert!(arg.is_hide_env_values_set(), "{expected} could be shown by --help");
+        }
+    }
+}

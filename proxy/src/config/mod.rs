@@ -1,0 +1,14 @@
+//! From what the operator typed to what the program needs.
+//!
+//! [`args`] mirrors the command line and the environment and judges nothing; [`settings`] checks all of it and keeps
+//! only typed values, so that nothing behind it has to doubt a setting. [`address`] and [`units`] are the small
+//! languages that values are written in.
+
+pub mod address;
+pub mod args;
+pub mod settings;
+pub mod units;
+
+pub use address::{ListenAddress, Upstream};
+pub use args::Args;
+pub use settings::{InvalidSettings, Settings};

@@ -1,0 +1,338 @@
+//! What the program needs, checked: addresses, policy, limits.
+//!
+//! Every wrong field is reported, each with its name, its value and what to do; a secret never is.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redistributed_core::glob::Glob;
+use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
+
+use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
+use super::args::{Args, CommandsArg, ModeArg, RelationArg};
+use super::units;
+use crate::telemetry::otel_env::OtelSettings;
+
+/// Largest `--inject-limit`, in bytes: a context must still fit beside the payload in Redis's 512 MiB.
+pub const MAX_INJECT_LIMIT: usize = 511 << 20;
+
+/// Everything that was decided before the first connection.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// At least one.
+    pub routes: Vec<Route>,
+    /// What is done to messages, on every route.
+    pub policy: Arc<Policy>,
+    /// How much and how long.
+    pub limits: Limits,
+    /// The `OTEL_*` variables.
+    pub otel: OtelSettings,
+    /// What was set aside, to be logged.
+    pub warnings: Vec<String>,
+}
+
+/// One service and its Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The service's name; without one, `OTEL_SERVICE_NAME` stands.
+    pub name: Option<String>,
+    /// Where the service connects.
+    pub listen: ListenAddress,
+    /// The Redis behind.
+    pub upstream: Upstream,
+}
+
+/// Limits of the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at a time, at least 1.
+    pub max_connections: usize,
+    /// For resolving the upstream's name and connecting to it.
+    pub connect_timeout: Duration,
+    /// From the signal to stop until open connections are closed.
+    pub drain_timeout: Duration,
+    /// From then until spans that have not been sent are given up.
+    pub flush_timeout: Duration,
+}
+
+/// A field that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}{}: {problem}; {remedy}", .value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default())]
+pub struct SettingError {
+    /// The option as it is typed, or the variable.
+    pub setting: &'static str,
+    /// What was given, without secrets.
+    pub value: Option<String>,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to write instead.
+    pub remedy: &'static str,
+}
+
+/// All fields that cannot be used; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSettings(pub Vec<SettingError>);
+
+impl std::error::Error for InvalidSettings {}
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the settings cannot be used")?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+impl Settings {
+    /// Checks `args`, and reads the `OTEL_*` variables by `lookup`.
+    ///
+    /// # Errors
+    /// One [`SettingError`] for each field that cannot be used.
+    pub fn new(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
+        let mut check = Check::default();
+        let routes = check.routes(args);
+        let limits = check.limits(args);
+        let otel = check.otel(lookup);
+        let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
+        match (otel, check.errors.is_empty()) {
+            (Some((otel, warnings)), true) => Ok(Self { routes, policy: Arc::new(policy), limits, otel, warnings }),
+            _ => Err(InvalidSettings(check.errors)),
+        }
+    }
+}
+
+/// Collects errors, so that one run shows all of them.
+#[derive(Default)]
+struct Check {
+    errors: Vec<SettingError>,
+}
+
+impl Check {
+    fn refuse(&mut self, setting: &'static str, value: Option<&str>, problem: impl fmt::Display, remedy: &'static str) {
+        self.errors.push(SettingError { setting, value: value.map(Into::into), problem: problem.to_string(), remedy });
+    }
+
+    /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.
+    fn or_refuse<T: Default, E: fmt::Display>(
+        &mut self,
+        result: Result<T, E>,
+        (setting, value, remedy): (&'static str, &str, &'static str),
+    ) -> T {
+        result.unwrap_or_else(|problem| {
+            self.refuse(setting, Some(value), problem, remedy);
+            T::default()
+        })
+    }
+
+    fn routes(&mut self, args: &Args) -> Vec<Route> {
+        let pair = args.listen.is_some() || args.upstream.is_some();
+        let routes: Vec<Route> = match (&args.listen, &args.upstream) {
+            _ if pair && !args.routes.is_empty() => {
+                self.refuse(
+                    "--route",
+                    None,
+                    "it was given together with --listen or --upstream (or REDISTRIBUTED_LISTEN, REDISTRIBUTED_UPSTREAM)",
+                    "use --listen and --upstream for one service, or only --route for several",
+                );
+                return Vec::new();
+            }
+            (Some(listen), Some(upstream)) => {
+                self.route(None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
+            }
+            (Some(_), None) => {
+                self.refuse("--upstream", None, "it is missing", "name the Redis, as in --upstream redis://cache:6379");
+                return Vec::new();
+            }
+            (None, Some(_)) => {
+                self.refuse("--listen", None, "it is missing", "name an address, as in --listen 127.0.0.1:6380");
+                return Vec::new();
+            }
+            (None, None) if args.routes.is_empty() => {
+                self.refuse(
+                    "--listen and --upstream",
+                    None,
+                    "nothing says where to listen and where Redis is",
+                    "try --listen 127.0.0.1:6380 --upstream redis://127.0.0.1:6379, or --help",
+                );
+                return Vec::new();
+            }
+            (None, None) => args.routes.iter().filter_map(|text| self.named_route(text)).collect(),
+        };
+        for (index, route) in routes.iter().enumerate() {
+            let address = route.listen.host_port();
+            if address.port != 0 && routes.iter().skip(index + 1).any(|other| other.listen.host_port() == address) {
+                let listen = route.listen.to_string();
+                self.refuse("--route", Some(&listen), "two routes listen on this address", "give each its own port");
+            }
+        }
+        routes
+    }
+
+    fn named_route(&mut self, text: &str) -> Option<Route> {
+        const FORM: &str = "write NAME=LISTEN,UPSTREAM, as in --route api=127.0.0.1:6380,redis://cache:6379";
+        let Some((name, (listen, upstream))) =
+            text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)))
+        else {
+            self.refuse("--route", Some(&without_secrets(text)), "it has not got three parts", FORM);
+            return None;
+        };
+        if name.trim().is_empty() {
+            self.refuse("--route", Some(&without_secrets(text)), "the service's name is empty", FORM);
+            return None;
+        }
+        self.route(Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
+    }
+
+    fn route(
+        &mut self,
+        name: Option<String>,
+        (listen_setting, listen): (&'static str, &str),
+        (upstream_setting, upstream): (&'static str, &str),
+    ) -> Option<Route> {
+        let parsed = (ListenAddress::parse(listen), Upstream::parse(upstream));
+        if let Err(problem) = &parsed.0 {
+            let remedy = "write an address and a port, as in 127.0.0.1:6380";
+            self.refuse(listen_setting, Some(&without_secrets(listen)), problem, remedy);
+        }
+        if let Err(problem) = &parsed.1 {
+            let remedy = "write redis://host:port, host:port or unix:/path";
+            self.refuse(upstream_setting, Some(&without_secrets(upstream)), problem, remedy);
+        }
+        let (Ok(listen), Ok(upstream)) = parsed else { return None };
+        if matches!(&upstream, Upstream::Tcp(address) if same_socket(listen.host_port(), address)) {
+            let shown = upstream.to_string();
+            self.refuse(
+                upstream_setting,
+                Some(&shown),
+                "it is the address that the proxy itself listens on",
+                "name the port of Redis here, and another one for the proxy",
+            );
+        }
+        Some(Route { name, listen, upstream })
+    }
+
+    fn limits(&mut self, args: &Args) -> Limits {
+        const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
+        let max_connections = match args.max_connections.trim().parse() {
+            // Tokio's semaphore counts to an eighth of what a usize holds; no machine has a million sockets to spare.
+            Ok(n @ 1..=1_000_000) => n,
+            _ => {
+                let remedy = "write a number from 1 to 1000000";
+                self.refuse("--max-connections", Some(&args.max_connections), "it cannot be a limit", remedy);
+                1
+            }
+        };
+        let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
+        let connect_timeout = time("--connect-timeout", &args.connect_timeout);
+        let drain_timeout = time("--drain-timeout", &args.drain_timeout);
+        let flush_timeout = time("--flush-timeout", &args.flush_timeout);
+        if connect_timeout.is_zero() {
+            self.refuse("--connect-timeout", Some(&args.connect_timeout), "no connection is made in no time", TIME);
+        }
+        Limits { max_connections, connect_timeout, drain_timeout, flush_timeout }
+    }
+
+    fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
+        OtelSettings::from_lookup(lookup)
+            .map_err(|problem| {
+                self.refuse("OTEL_* variables", None, problem, "see --help for what they may hold");
+            })
+            .ok()
+    }
+
+    fn policy(&mut self, args: &Args, otel: Option<&OtelSettings>) -> Policy {
+        const SIZE: &str = "write a number of bytes below 512MiB, as in 65536, 64KiB or 1MiB";
+        let inject_limit =
+            self.or_refuse(units::bytes(&args.inject_limit), ("--inject-limit", &args.inject_limit, SIZE));
+        if inject_limit > MAX_INJECT_LIMIT {
+            self.refuse("--inject-limit", Some(&args.inject_limit), "it is too large", SIZE);
+        }
+        let mut policy = Policy {
+            mode: args.mode.into(),
+            relation: args.relation.into(),
+            carriers: self.carriers(&args.carriers),
+            include: self.globs("--include", &args.include),
+            exclude: self.globs("--exclude", &args.exclude),
+            read_json: self.globs("--read-json", &args.read_json),
+            keep_context: self.globs("--keep-context", &args.keep_context),
+            inject_limit,
+            commands: args.commands.into(),
+            ..Policy::default()
+        };
+        if let Some(otel) = otel {
+            policy.sampler = otel.sampler;
+            policy.enabled = otel.enabled;
+            policy.propagators = otel.propagators;
+        }
+        policy
+    }
+
+    fn globs(&mut self, setting: &'static str, patterns: &[String]) -> Vec<Glob> {
+        patterns.iter().filter_map(|pattern| self.glob(setting, pattern, pattern)).collect()
+    }
+
+    fn glob(&mut self, setting: &'static str, value: &str, pattern: &str) -> Option<Glob> {
+        Glob::new(pattern)
+            .map_err(|problem| self.refuse(setting, Some(value), problem, "write a pattern as PSUBSCRIBE takes it"))
+            .ok()
+    }
+
+    fn carriers(&mut self, texts: &[String]) -> Vec<(Glob, Carrier)> {
+        texts.iter().filter_map(|text| self.carrier(text)).collect()
+    }
+
+    fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
+        const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
+        // From the right: a channel may hold a `=`, the name of a carrier does not.
+        let Some((pattern, name)) = text.rsplit_once('=') else {
+            self.refuse("--carrier", Some(text), "it names no carrier", FORM);
+            return None;
+        };
+        let carrier = match name {
+            "trailer" => Carrier::Trailer,
+            "json" => Carrier::Json,
+            "opencensus" => Carrier::OpenCensus,
+            _ => {
+                self.refuse("--carrier", Some(text), "its carrier is not known", FORM);
+                return None;
+            }
+        };
+        Some((self.glob("--carrier", text, pattern)?, carrier))
+    }
+}
+
+/// Whether dialling `upstream` would surely reach the listener itself.
+fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
+    let loopback = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let any = listen.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    listen.port == upstream.port && (listen.host == upstream.host || any && loopback(&upstream.host))
+}
+
+impl From<ModeArg> for Mode {
+    fn from(arg: ModeArg) -> Self {
+        match arg {
+            ModeArg::Inject => Self::Inject,
+            ModeArg::Strip => Self::Strip,
+            ModeArg::Observe => Self::Observe,
+        }
+    }
+}
+
+impl From<RelationArg> for Relation {
+    fn from(arg: RelationArg) -> Self {
+        match arg {
+            RelationArg::Parent => Self::Parent,
+            RelationArg::Link => Self::Link,
+        }
+    }
+}
+
+impl From<CommandsArg> for Commands {
+    fn from(arg: CommandsArg) -> Self {
+        match arg {
+            CommandsArg::None => Self::None,
+            CommandsArg::All => Self::All,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Durations (`10s`) and sizes (`64KiB`) as operators write them.
+
+use std::time::Duration;
+
+/// Why a number with a unit was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// No digits at the start, or a number beyond 64 bits.
+    #[error("it does not start with a whole number")]
+    NoNumber,
+    /// Digits followed by something else.
+    #[error("its unit is not known")]
+    UnknownUnit,
+    /// The number times its unit is beyond what can be counted.
+    #[error("it is too large")]
+    TooLarge,
+}
+
+/// Longest duration that can be set. Timers are kept far from the end of what a clock can count.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads `500ms`, `10s`, `2m` or `1h`; at most a day. A bare number is refused, because readers disagree about its unit.
+///
+/// # Errors
+/// [`UnitError`] for anything else.
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
+    let (number, unit) = split(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(UnitError::UnknownUnit),
+    };
+    let duration = Duration::from_millis(number.checked_mul(millis).ok_or(UnitError::TooLarge)?);
+    if duration <= MAX_DURATION { Ok(duration) } else { Err(UnitError::TooLarge) }
+}
+
+/// Reads a number of bytes: `1024`, `64KiB`, `1MiB`. Units count in powers of 1024, as Redis's `kb` and `mb` do.
+///
+/// # Errors
+/// [`UnitError`] for anything else.
+pub fn bytes(text: &str) -> Result<usize, UnitError> {
+    let (number, unit) = split(text)?;
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(UnitError::UnknownUnit),
+    };
+    let bytes = number.checked_mul(1 << shift).ok_or(UnitError::TooLarge)?;
+    usize::try_from(bytes).map_err(|_| UnitError::TooLarge)
+}
+
+fn split(text: &str) -> Result<(u64, &str), UnitError> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Ok((number.parse().map_err(|_| UnitError::NoNumber)?, unit.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration(" 2 m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("10"), Err(UnitError::UnknownUnit));
+        assert_eq!(duration("1.5s"), Err(UnitError::UnknownUnit));
+        assert_eq!(duration("-1s"), Err(UnitError::NoNumber));
+        assert_eq!(duration(""), Err(UnitError::NoNumber));
+        assert_eq!(duration("25h"), Err(UnitError::TooLarge));
+        assert_eq!(duration("18446744073709551615h"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn sizes_take_the_usual_suffixes() {
+        assert_eq!(bytes("0"), Ok(0));
+        assert_eq!(bytes("1024"), Ok(1024));
+        assert_eq!(bytes("64KiB"), Ok(65_536));
+        assert_eq!(bytes("64kb"), Ok(65_536));
+        assert_eq!(bytes("1MiB"), Ok(1 << 20));
+        assert_eq!(bytes("1 GiB"), Ok(1 << 30));
+        assert_eq!(bytes("1TiB"), Err(UnitError::UnknownUnit));
+        assert_eq!(bytes("KiB"), Err(UnitError::NoNumber));
+        assert_eq!(bytes("99999999999999999999"), Err(UnitError::NoNumber));
+        assert_eq!(bytes("18446744073709551615k"), Err(UnitError::TooLarge));
+    }
+}

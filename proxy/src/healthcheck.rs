@@ -1,0 +1,58 @@
+//! `--healthcheck`: does the process that has these settings accept connections?
+//!
+//! It says nothing of Redis: a sidecar whose Redis is away does its work by saying so, and restarting it would not help.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::config::ListenAddress;
+use crate::config::settings::Route;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A listen address where nobody accepts.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody accepts connections on {address}: {source}")]
+pub struct Unhealthy {
+    /// As it was set.
+    pub address: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Connects to the listen address of every route.
+///
+/// # Errors
+/// The first address that does not accept within two seconds.
+pub fn check(routes: &[Route]) -> Result<(), Unhealthy> {
+    routes.iter().try_for_each(|route| {
+        accepts(&route.listen).map_err(|source| Unhealthy { address: route.listen.to_string(), source })
+    })
+}
+
+fn accepts(listen: &ListenAddress) -> io::Result<()> {
+    let wanted = listen.host_port();
+    if wanted.port == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "port 0 says nothing about where it listens"));
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    // The listener took the first of a name's addresses that it could bind, and any of them may be that one.
+    for address in (wanted.host.as_str(), wanted.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&reachable(address), TIMEOUT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A wildcard address can be bound, but portably not be connected to.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}

@@ -1,0 +1,23 @@
+//! Room for sockets. Each connection takes two, and many systems start processes with a soft limit of 1024.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// File descriptors that are not connections: listeners, the runtime's own, exports.
+const OTHERS: u64 = 64;
+
+/// Raises the process's soft limit on open files towards what `connections` need. `Err` holds how many connections
+/// the hard limit leaves room for.
+///
+/// # Errors
+/// The hard limit is lower than that, or the system refused.
+pub fn make_room(connections: usize) -> Result<(), u64> {
+    let needed = 2 * connections as u64 + OTHERS;
+    let limit = getrlimit(Resource::Nofile);
+    let Some(soft) = limit.current.filter(|soft| *soft < needed) else { return Ok(()) };
+    let raised = limit.maximum.map_or(needed, |hard| needed.min(hard));
+    let now = match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }) {
+        Ok(()) => raised,
+        Err(_) => soft,
+    };
+    if now >= needed { Ok(()) } else { Err(now.saturating_sub(OTHERS) / 2) }
+}

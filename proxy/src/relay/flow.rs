@@ -1,0 +1,195 @@
+//! One direction of a connection.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use redistributed_core::trace::SpanRecord;
+use redistributed_core::{Output, Side};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Link;
+use super::scratch::Scratch;
+use super::write::write_pieces;
+use crate::error::{Operation, Party, RelayError};
+
+/// Reads in one poll, so that a connection that always has more does not keep its thread from the others.
+const READS_PER_POLL: usize = 8;
+
+/// Bytes that come from one side, on their way to the other.
+pub(super) struct Flow {
+    from: Side,
+    phase: Phase,
+    /// Bytes the destination has not taken yet; while there are any, nothing is read. At most one read, what the
+    /// session had held back before it, and what it added.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// Spans of the messages among the unsent bytes.
+    deliveries: Vec<SpanRecord>,
+    /// Whether something was sent after the last flush.
+    unflushed: bool,
+}
+
+/// Moves only downwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reading and sending.
+    Open,
+    /// The source has sent its last byte: send what is left, then say so to the destination.
+    Ending,
+    /// The destination is gone: read and drop, until the source ends.
+    Discarding,
+    /// Nothing more will be read or sent.
+    Over,
+}
+
+impl Flow {
+    /// A direction in which nothing has been sent.
+    pub(super) fn new(from: Side) -> Self {
+        Self { from, phase: Phase::Open, unsent: Vec::new(), sent: 0, deliveries: Vec::new(), unflushed: false }
+    }
+
+    /// Moves as much as can be moved now. Ready when the direction is over.
+    ///
+    /// # Errors
+    /// What one of the streams said. The caller decides how the direction goes on: [`Flow::source_ended`] if the source
+    /// failed, [`Flow::discard`] or [`Flow::abandon`] if the destination did.
+    pub(super) fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+        to: &mut W,
+        link: &mut Link,
+    ) -> Poll<Result<(), RelayError>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        for _ in 0..READS_PER_POLL {
+            ready!(self.poll_send(cx, to, link))?;
+            match self.phase {
+                Phase::Open => ready!(self.poll_receive(cx, from, to, link))?,
+                Phase::Discarding => ready!(self.poll_discard(cx, from))?,
+                Phase::Ending => {
+                    // A destination that cannot be told any more has gone, and the other direction will notice.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                    self.phase = Phase::Over;
+                }
+                Phase::Over => return Poll::Ready(Ok(())),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The source will send no more: what the session holds back is the last to be sent.
+    pub(super) fn source_ended(&mut self, link: &mut Link) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Ending;
+            let mut out = Output::default();
+            link.end_of_stream(self.from, &mut out);
+            // Where nothing was held back there is nothing to copy.
+            out.chunks(&[]).for_each(|piece| self.unsent.extend_from_slice(piece));
+            self.deliveries.append(&mut out.deliveries);
+        }
+    }
+
+    /// The destination is gone, and the source is to be read to its end all the same.
+    pub(super) fn discard(&mut self, link: &Link) {
+        self.forget_unsent(link);
+        self.phase = match self.phase {
+            Phase::Open | Phase::Discarding => Phase::Discarding,
+            Phase::Ending | Phase::Over => Phase::Over,
+        };
+    }
+
+    /// The destination is gone, and so is any reason to read.
+    pub(super) fn abandon(&mut self, link: &Link) {
+        self.forget_unsent(link);
+        self.phase = Phase::Over;
+    }
+
+    fn forget_unsent(&mut self, link: &Link) {
+        self.unsent = Vec::new();
+        self.sent = 0;
+        self.unflushed = false;
+        link.undelivered(&mut self.deliveries);
+    }
+
+    /// Ready when nothing is left to be sent.
+    fn poll_send<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut *to).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(self.failed(Operation::Write, std::io::ErrorKind::WriteZero.into()))),
+                Ok(n) => self.sent += n,
+                Err(error) => return Poll::Ready(Err(self.failed(Operation::Write, error))),
+            }
+        }
+        if self.sent > 0 {
+            // The memory goes too: a connection that is read in time owns none.
+            self.unsent = Vec::new();
+            self.sent = 0;
+        }
+        link.delivered(&mut self.deliveries);
+        if self.unflushed {
+            ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|error| self.failed(Operation::Write, error))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_receive<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+        to: &mut W,
+        link: &mut Link,
+    ) -> Poll<Result<(), RelayError>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        Scratch::with(|Scratch { input, out }| {
+            let mut buffer = ReadBuf::new(input);
+            ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|error| self.failed(Operation::Read, error))?;
+            let input = buffer.filled();
+            if input.is_empty() {
+                self.source_ended(link);
+                return Poll::Ready(Ok(()));
+            }
+            link.receive(self.from, input, out);
+            self.unflushed = true;
+            // Before the error, so that the spans are closed as undelivered.
+            let written = write_pieces(to, cx, || out.chunks(input), &mut self.unsent);
+            self.deliveries.append(&mut out.deliveries);
+            written.map_err(|error| self.failed(Operation::Write, error))?;
+            if self.unsent.is_empty() {
+                link.delivered(&mut self.deliveries);
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_discard<R>(&mut self, cx: &mut Context<'_>, from: &mut R) -> Poll<Result<(), RelayError>>
+    where
+        R: AsyncRead + Unpin,
+    {
+        Scratch::with(|Scratch { input, .. }| {
+            let mut buffer = ReadBuf::new(input);
+            // Reset or finished makes no difference to a side that is not listened to.
+            let ended = ready!(Pin::new(from).poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty();
+            if ended {
+                self.phase = Phase::Over;
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn failed(&self, operation: Operation, source: std::io::Error) -> RelayError {
+        let reading = operation == Operation::Read;
+        let party = if (self.from == Side::Client) == reading { Party::Client } else { Party::Server };
+        RelayError { party, operation, source }
+    }
+}

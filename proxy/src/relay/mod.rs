@@ -1,0 +1,220 @@
+//! Two streams and a session between them.
+//!
+//! One task carries both directions, so the session needs no lock. A [`Flow`] is one direction: it reads into a buffer
+//! that the thread's connections share, has the session say what is to be sent, and sends it. Only what the other side
+//! does not take at once is copied, and then that direction reads nothing more until it has been taken: a slow reader
+//! is felt by the writer just as without us, and an idle connection owns no buffer.
+//!
+//! How a connection ends, in the order of the cases below:
+//! - A side says it will send no more (half-close): what was held back follows, then the other side is told the same.
+//!   The other direction goes on, so the replies to a client that has shut its side still arrive.
+//! - The client is gone: what it had sent is still handed to Redis, then both connections are closed.
+//! - Redis is gone: what it had sent is still handed to the client. Until the client has closed too its bytes are read
+//!   and dropped for a moment, because closing a socket with unread bytes makes the kernel throw away what the client
+//!   has not fetched yet.
+//!
+//! What this module does not do: dial, read the settings, or look into the bytes.
+
+mod flow;
+mod scratch;
+mod write;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use redistributed_core::trace::{ErrorType, SpanRecord};
+use redistributed_core::{Output, Session, Side};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock;
+use crate::entropy::Entropy;
+use crate::error::{Operation, Party, RelayError};
+use crate::telemetry::stats::{Shell, Stats};
+use crate::telemetry::{SpanSink, fallback};
+use flow::Flow;
+
+/// How long a client may keep its side open after Redis has closed and all replies were handed over. It is what Linux
+/// grants a socket in FIN-WAIT-2 whose owner has closed it, as Redis does.
+const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(60);
+
+/// The same after an error: there is nobody left to take what the client sends.
+const BROKEN_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a connection works with besides its two streams.
+#[derive(Debug)]
+pub struct Link {
+    session: Session,
+    ids: Entropy,
+    sink: SpanSink,
+    stats: Arc<Stats>,
+}
+
+impl Link {
+    /// For one connection.
+    pub fn new(session: Session, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
+        Self { session, ids, sink, stats }
+    }
+
+    /// Gives the session what came from `side`, and deals with everything in its answer but the bytes and the
+    /// deliveries that are among them.
+    fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
+        out.clear();
+        self.session.receive(side, input, clock::now(), &mut self.ids, out);
+        let bytes = match side {
+            Side::Client => Shell::BytesFromClients,
+            Side::Server => Shell::BytesFromServers,
+        };
+        self.stats.add(bytes, input.len() as u64);
+        self.account(out);
+    }
+
+    /// `side` will send no more.
+    fn end_of_stream(&mut self, side: Side, out: &mut Output) {
+        out.clear();
+        self.session.end_of_stream(side, clock::now(), out);
+        self.account(out);
+    }
+
+    fn account(&self, out: &mut Output) {
+        out.spans.drain(..).for_each(|span| self.sink.offer(span));
+        if out.counts.changed() {
+            self.stats.add_counts(&out.counts);
+            fallback::report(&out.counts);
+        }
+    }
+
+    /// The messages of these spans have been handed to the client.
+    fn delivered(&self, deliveries: &mut Vec<SpanRecord>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let end = clock::now();
+        for mut span in deliveries.drain(..) {
+            span.end = end;
+            self.sink.offer(span);
+        }
+    }
+
+    /// The client has gone before the messages of these spans were handed to it.
+    fn undelivered(&self, deliveries: &mut Vec<SpanRecord>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let end = clock::now();
+        let error = ErrorType::named(ErrorType::CLIENT_CLOSED);
+        for mut span in deliveries.drain(..) {
+            span.end = end;
+            span.error = Some(error.clone());
+            self.sink.offer(span);
+        }
+    }
+}
+
+/// Carries bytes between `client` and `server` until both sides are done. Dropping the future ends the connection at
+/// once, and its open spans with it.
+///
+/// # Errors
+/// The first error of either stream. Everything that could still be handed over has been by then.
+pub async fn relay<C, S>(client: C, server: S, link: Link) -> Result<(), RelayError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut relay = Relay {
+        client,
+        server,
+        link,
+        up: Flow::new(Side::Client),
+        down: Flow::new(Side::Server),
+        limit: None,
+        error: None,
+    };
+    poll_fn(|cx| relay.poll(cx)).await
+}
+
+struct Relay<C, S> {
+    client: C,
+    server: S,
+    link: Link,
+    /// From the client to Redis.
+    up: Flow,
+    /// From Redis to the client.
+    down: Flow,
+    /// Set once nothing more can reach the client.
+    limit: Option<Pin<Box<Sleep>>>,
+    error: Option<RelayError>,
+}
+
+impl<C, S> Relay<C, S>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+        // An error in one direction can give the other one work to do, so both are looked at until neither fails.
+        // Each flow fails at most once for reading and once for writing.
+        loop {
+            let up = self.up.poll(cx, &mut self.client, &mut self.server, &mut self.link);
+            let down = self.down.poll(cx, &mut self.server, &mut self.client, &mut self.link);
+            match (up, down) {
+                (Poll::Ready(Err(error)), down) => {
+                    self.break_off(error);
+                    if let Poll::Ready(Err(error)) = down {
+                        self.break_off(error);
+                    }
+                }
+                (_, Poll::Ready(Err(error))) => self.break_off(error),
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(self.result()),
+                (_, Poll::Ready(Ok(()))) => return self.poll_limit(cx),
+                (_, Poll::Pending) => return Poll::Pending,
+            }
+        }
+    }
+
+    fn break_off(&mut self, error: RelayError) {
+        match (error.party, error.operation) {
+            (Party::Client, Operation::Read) => {
+                self.up.source_ended(&mut self.link);
+                self.down.abandon(&self.link);
+            }
+            (Party::Client, _) => self.down.abandon(&self.link),
+            (_, Operation::Read) => {
+                self.down.source_ended(&mut self.link);
+                self.up.discard(&self.link);
+            }
+            (_, _) => self.up.discard(&self.link),
+        }
+        // Whatever limit ran was for a connection that was still whole.
+        self.limit = None;
+        self.error.get_or_insert(error);
+    }
+
+    /// The client has got all it will get, and has not finished itself.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+        let duration = if self.error.is_some() { BROKEN_LIMIT } else { HALF_CLOSED_LIMIT };
+        let limit = self.limit.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + duration)));
+        match limit.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(self.result()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn result(&mut self) -> Result<(), RelayError> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+}
+
+/// However the connection ends, by itself or because the process stops, no span stays open.
+impl<C, S> Drop for Relay<C, S> {
+    fn drop(&mut self) {
+        self.down.abandon(&self.link);
+        let mut out = Output::default();
+        self.link.session.close(clock::now(), &mut out);
+        self.link.account(&mut out);
+        self.link.undelivered(&mut out.deliveries);
+    }
+}

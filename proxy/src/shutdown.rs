@@ -1,0 +1,74 @@
+//! How the process ends: signals, then a drain with a deadline.
+
+use std::io;
+
+use tokio::signal::unix::{self, SignalKind};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::server::report_defect;
+
+/// A signal that asks the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGINT`
+    Interrupt,
+    /// `SIGTERM`
+    Terminate,
+}
+
+impl Signal {
+    /// Exit code of a process that it ended: 128 and its number, as shells count.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// The signals sent to this process from now on.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    /// Takes over `SIGINT` and `SIGTERM`. Inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The system does not let a handler be installed.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
+
+/// Lets `connections` go on until `deadline`, then ends those that are still open, and says how many they were.
+pub async fn drain(connections: &mut JoinSet<()>, deadline: Instant) -> usize {
+    while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
+        report_defect(ended);
+    }
+    let cut_off = connections.len();
+    connections.shutdown().await;
+    cut_off
+}

@@ -1,0 +1,157 @@
+//! The proxy's own log: lines on standard error by `tracing`.
+//!
+//! Quiet by default: what happens at start and stop, warnings, nothing of a single connection that goes well. No line
+//! ever holds a payload, a channel, a key or an argument, at any level: the places that log do not have them.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt as lines};
+
+use crate::config::args::{LogFormatArg, LogLevelArg};
+
+/// Target of the lines about start and stop, which are shown at every level but `off`.
+pub const LIFECYCLE: &str = "redistributed::lifecycle";
+
+/// Installs the subscriber of the process. A second call changes nothing.
+pub fn start(format: LogFormatArg, level: LogLevelArg) {
+    let base = lines::layer().with_writer(std::io::stderr);
+    let layer = match format {
+        LogFormatArg::Text => base.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormatArg::Json => base.json().flatten_event(true).boxed(),
+    };
+    let already_set = tracing_subscriber::registry().with(layer.with_filter(filter(level))).try_init().is_err();
+    if already_set {
+        tracing::debug!("a log subscriber was installed before");
+    }
+}
+
+/// Panics become a log line that says where, not what: some messages of the standard library quote the text they
+/// stumbled over, which here could be a payload.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked; this is a defect of the proxy");
+    }));
+}
+
+/// Libraries are heard only when something is wrong: at lower levels some of them print headers, which may hold a
+/// collector's credentials.
+fn filter(level: LogLevelArg) -> Targets {
+    let own = match level {
+        LogLevelArg::Off => return Targets::new(),
+        LogLevelArg::Error => LevelFilter::ERROR,
+        LogLevelArg::Warn => LevelFilter::WARN,
+        LogLevelArg::Info => LevelFilter::INFO,
+        LogLevelArg::Debug => LevelFilter::DEBUG,
+        LogLevelArg::Trace => LevelFilter::TRACE,
+    };
+    Targets::new()
+        .with_default(own.min(LevelFilter::WARN))
+        .with_target("redistributed", own)
+        .with_target(LIFECYCLE, own.max(LevelFilter::INFO))
+}
+
+/// Lets the first of a run of equal lines through, then one each [`Throttle::INTERVAL`] with the number left out.
+pub struct Throttle {
+    state: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    quiet_until: Option<Instant>,
+    left_out: u64,
+}
+
+impl Throttle {
+    /// How long a line stands for all that would repeat it.
+    pub const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// Nothing has been logged.
+    pub const fn new() -> Self {
+        Self { state: Mutex::new(Held { quiet_until: None, left_out: 0 }) }
+    }
+
+    /// `Some` if the line is to be written, with the number of lines left out since the last one.
+    pub fn admit(&self, now: Instant) -> Option<u64> {
+        let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.quiet_until.is_some_and(|until| now < until) {
+            held.left_out += 1;
+            return None;
+        }
+        held.quiet_until = Some(now + Self::INTERVAL);
+        Some(std::mem::take(&mut held.left_out))
+    }
+
+    /// What the lines complain of has not happened this time. `Some` once for each run of them, with the number left
+    /// out, and not before the last line has stood for its interval: trouble that comes and goes is still one line.
+    pub fn settle(&self, now: Instant) -> Option<u64> {
+        let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        held.quiet_until.take_if(|until| *until <= now)?;
+        Some(std::mem::take(&mut held.left_out))
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Throttle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Throttle").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn start_and_stop_are_shown_at_every_level_but_off() {
+        for level in [LogLevelArg::Error, LogLevelArg::Warn, LogLevelArg::Trace] {
+            assert!(filter(level).would_enable(LIFECYCLE, &Level::INFO), "{level:?}");
+        }
+        assert!(!filter(LogLevelArg::Off).would_enable(LIFECYCLE, &Level::ERROR));
+        assert!(!filter(LogLevelArg::Warn).would_enable("redistributed::server", &Level::INFO));
+    }
+
+    #[test]
+    fn libraries_do_not_get_louder_with_us() {
+        assert!(filter(LogLevelArg::Debug).would_enable("redistributed::relay", &Level::DEBUG));
+        assert!(!filter(LogLevelArg::Trace).would_enable("h2::codec", &Level::INFO));
+        assert!(filter(LogLevelArg::Trace).would_enable("h2::codec", &Level::WARN));
+        assert!(!filter(LogLevelArg::Error).would_enable("h2::codec", &Level::WARN));
+    }
+
+    #[test]
+    fn a_throttle_lets_the_first_line_through_and_then_counts() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        assert_eq!(throttle.admit(start), Some(0));
+        assert_eq!(throttle.admit(start + Duration::from_secs(1)), None);
+        assert_eq!(throttle.admit(start + Duration::from_secs(9)), None);
+        assert_eq!(throttle.admit(start + Throttle::INTERVAL), Some(2));
+        assert_eq!(throttle.admit(start + Throttle::INTERVAL), None);
+    }
+
+    #[test]
+    fn a_throttle_says_once_that_it_is_over_and_not_too_soon() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        assert_eq!(throttle.settle(start), None);
+        assert_eq!(throttle.admit(start), Some(0));
+        assert_eq!(throttle.settle(start + Duration::from_secs(1)), None);
+        assert_eq!(throttle.admit(start + Duration::from_secs(2)), None);
+        assert_eq!(throttle.settle(start + Throttle::INTERVAL), Some(1));
+        assert_eq!(throttle.settle(start + Throttle::INTERVAL), None);
+        assert_eq!(throttle.admit(start + Throttle::INTERVAL), Some(0));
+    }
+}

@@ -1,0 +1,251 @@
+//! The binary as operators meet it: its messages, signals and exit codes.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::redis::RealRedis;
+use support::spawn::{Ended, Spawned, command, run, without_environment};
+
+/// An upstream for tests in which nobody connects.
+const UNUSED: &str = "redis://127.0.0.1:1";
+
+fn refused(arguments: &[&str]) -> Ended {
+    let ended = run(command(arguments));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.stdout, "");
+    ended
+}
+
+fn serve(upstream: &str, more: &[&str]) -> Spawned {
+    Spawned::start(command(&[&["--listen", "127.0.0.1:0", "--upstream", upstream], more].concat()), 1)
+}
+
+fn ping(address: SocketAddr) -> std::io::Result<()> {
+    let mut client = TcpStream::connect(address)?;
+    client.set_read_timeout(Some(support::DEADLINE))?;
+    client.write_all(b"PING\r\n")?;
+    let mut reply = [0; 7];
+    client.read_exact(&mut reply)?;
+    assert_eq!(&reply, b"+PONG\r\n");
+    Ok(())
+}
+
+#[test]
+fn help_teaches() {
+    let help = run(command(&["--help"]));
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    for text in ["Examples:", "OTEL_SERVICE_NAME", "Exit codes:", "REDISTRIBUTED_LISTEN", "Where:", "--carrier"] {
+        assert!(help.stdout.contains(text), "--help does not say {text}:\n{}", help.stdout);
+    }
+    let short = run(command(&["-h"]));
+    assert_eq!(short.code, Some(0));
+    assert!(short.stdout.lines().count() < help.stdout.lines().count());
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let ended = run(command(&["--version"]));
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.stdout.trim(), format!("redistributed {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_settings_are_named_with_what_to_do() {
+    let pair = ["--listen", "127.0.0.1:0", "--upstream", UNUSED];
+    for (arguments, texts) in [
+        (&[][..], &["--listen and --upstream", "--help"][..]),
+        (&["--listen", "127.0.0.1:0"], &["--upstream", "missing"]),
+        (&["--upstream", UNUSED], &["--listen", "missing"]),
+        (&["--route", "api=127.0.0.1:0"], &["--route", "NAME=LISTEN,UPSTREAM"]),
+        (&["--route", "=127.0.0.1:0,redis://h"], &["--route", "name is empty"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--route", "a=127.0.0.1:0,h"], &["--route", "together with --listen"]),
+        (&["--route", "a=127.0.0.1:7,h", "--route", "b=127.0.0.1:7,h"], &["127.0.0.1:7", "two routes"]),
+        (&["--listen", "127.0.0.1", "--upstream", UNUSED], &["--listen `127.0.0.1`", "port is missing"]),
+        (&["--listen", "127.0.0.1:7", "--upstream", "redis://127.0.0.1:7"], &["the proxy itself"]),
+        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h"], &["--upstream `rediss://h`", "TLS"]),
+        (&["--listen", "127.0.0.1:0", "--upstream", "redis://h/3"], &["database", "SELECT"]),
+        (&["--listen", "127.0.0.1:0", "--upstream", "http://h"], &["scheme"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--mode", "inspect"], &["--mode", "inspect", "observe"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--include", "a[b"], &["--include `a[b`", "PSUBSCRIBE"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--carrier", "a=jsno"], &["--carrier `a=jsno`", "GLOB=json"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--carrier", "json"], &["names no carrier"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--inject-limit", "512MiB"], &["--inject-limit `512MiB`", "too large"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--drain-timeout", "10"], &["--drain-timeout `10`", "unit"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--connect-timeout", "0s"], &["--connect-timeout `0s`"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--max-connections", "0"], &["--max-connections `0`"]),
+    ] {
+        let ended = refused(arguments);
+        for text in texts {
+            assert!(ended.stderr.contains(text), "{arguments:?} did not say {text:?}:\n{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn every_wrong_setting_is_reported_at_once() {
+    let ended = refused(&["--listen", "x", "--upstream", "http://h", "--include", "[", "--flush-timeout", "soon"]);
+    for setting in ["--listen", "--upstream", "--include", "--flush-timeout"] {
+        assert!(ended.stderr.contains(setting), "nothing about {setting}:\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_never_repeated() {
+    for arguments in [
+        &["--listen", "127.0.0.1:0", "--upstream", "redis://user:hunter2@h"][..],
+        &["--listen", "127.0.0.1:0", "--upstream", "redis://h?password=hunter2"],
+        &["--listen", "127.0.0.1:0", "--upstream", "rediss://:hunter2@h/3"],
+        &["--route", "a=127.0.0.1:0,redis://:hunter2@h"],
+        &["--route", "a=redis://:hunter2@h"],
+    ] {
+        let ended = refused(arguments);
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+    let mut by_variable = command(&["--help"]);
+    by_variable.env("REDISTRIBUTED_UPSTREAM", "redis://:hunter2@h");
+    assert!(!run(by_variable).stdout.contains("hunter2"));
+}
+
+#[test]
+fn variables_stand_in_for_options() {
+    let redis = RealRedis::start(&[]);
+    let mut by_variables = command(&[]);
+    let routes = format!("api=127.0.0.1:0,{0};worker=127.0.0.1:0,{0}", redis.url());
+    by_variables.env("REDISTRIBUTED_ROUTES", routes).env("REDISTRIBUTED_LOG_FORMAT", "json");
+    // As container platforms pass on what is not set.
+    by_variables.env("REDISTRIBUTED_LISTEN", "").env("REDISTRIBUTED_INCLUDE", "").env("REDISTRIBUTED_MODE", "");
+    let proxy = Spawned::start(by_variables, 2);
+    for address in &proxy.addresses {
+        ping(*address).unwrap();
+    }
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for line in ended.stderr.lines() {
+        assert!(line.starts_with('{') && line.ends_with('}'), "not JSON: {line}");
+    }
+    assert!(ended.stderr.contains(r#""service":"worker""#), "{}", ended.stderr);
+}
+
+#[test]
+fn a_wrong_glob_in_a_list_of_a_variable_is_found() {
+    let mut by_variable = command(&["--listen", "127.0.0.1:0", "--upstream", UNUSED]);
+    by_variable.env("REDISTRIBUTED_EXCLUDE", "good.* ; also.*\nbad[");
+    let ended = run(by_variable);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--exclude `bad[`"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_taken_port_has_an_exit_code_of_its_own() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = run(command(&["--listen", &address, "--upstream", UNUSED]));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("listening"), "a route was announced though another could not be bound");
+}
+
+#[test]
+fn a_start_and_a_stop_are_one_line_each() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let proxy = serve(UNUSED, &["--log-level", "error"]);
+        proxy.signal(signal);
+        let ended = proxy.ended();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let lines: Vec<&str> = ended.stderr.lines().collect();
+        let [listening, stopping, stopped] = lines[..] else { panic!("not three lines:\n{}", ended.stderr) };
+        assert!(listening.contains("listening") && listening.contains("upstream=redis://127.0.0.1:1"), "{listening}");
+        assert!(stopping.contains("stopping") && stopping.contains(name), "{stopping}");
+        for text in ["stopped", "cut_off=0", "spans_sent=0", "spans_failed=0", "spans_dropped=0"] {
+            assert!(stopped.contains(text), "{stopped}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_said_with_logs_off() {
+    // Where it listens is not said either, so it is only asked to stop; the port it was given tells that it runs.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let quiet = command(&["--listen", &free, "--upstream", UNUSED, "--log-level", "off"]);
+    let proxy = Spawned::start(quiet, 0);
+    while TcpStream::connect(&free).is_err() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!((ended.code, ended.stderr.as_str(), ended.stdout.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let redis = RealRedis::start(&[]);
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut proxy = serve(&redis.url(), &["--drain-timeout", "1h"]);
+        let mut client = TcpStream::connect(proxy.addresses[0]).unwrap();
+        client.write_all(b"PING\r\n").unwrap();
+        client.read_exact(&mut [0; 7]).unwrap();
+        proxy.signal(Signal::TERM);
+        proxy.wait_for_line("stopping");
+        proxy.signal(second);
+        let ended = proxy.ended();
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("stopped"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn healthcheck_tells_a_running_proxy_from_none() {
+    let proxy = serve(UNUSED, &[]);
+    let address = proxy.addresses[0].to_string();
+    let arguments = ["--healthcheck", "--listen", &address, "--upstream", UNUSED];
+    let healthy = run(command(&arguments));
+    assert_eq!((healthy.code, healthy.stderr.as_str()), (Some(0), ""));
+
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.ended().code, Some(0));
+    let unhealthy = run(command(&arguments));
+    assert_eq!(unhealthy.code, Some(1));
+    assert!(unhealthy.stderr.contains(&address), "{}", unhealthy.stderr);
+}
+
+#[test]
+fn a_dead_redis_is_one_line_however_many_clients_ask() {
+    let mut proxy = serve(UNUSED, &[]);
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(proxy.addresses[0]).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "closed without an answer");
+    }
+    proxy.wait_for_line("cannot reach Redis");
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.stderr.matches("cannot reach Redis").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn running_out_of_file_descriptors_is_one_line_and_passes() {
+    let redis = RealRedis::start(&[]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n 24; exec "$0" "$@""#, env!("CARGO_BIN_EXE_redistributed")]);
+    let arguments = ["--listen", "127.0.0.1:0", "--upstream", &redis.url()];
+    let mut proxy = Spawned::start(without_environment(shell, &arguments), 1);
+    let mut clients: Vec<TcpStream> = (0..24).map(|_| TcpStream::connect(proxy.addresses[0]).unwrap()).collect();
+    proxy.wait_for_line("cannot accept connections");
+    clients.clear();
+
+    // The sockets of those clients are closed one after the other, so the first ones that come now may still find none.
+    let started = Instant::now();
+    while ping(proxy.addresses[0]).is_err() {
+        assert!(started.elapsed() < support::DEADLINE, "nobody was served again");
+    }
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.stderr.matches("cannot accept connections").count(), 1, "{}", ended.stderr);
+}

@@ -1,0 +1,69 @@
+//! The proxy as a task of the test.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use redistributed::config::{Args, Settings};
+use redistributed::{Report, RunError};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::within;
+
+/// A running proxy; dropping it ends it at once.
+pub(crate) struct InProcess {
+    pub(crate) addresses: Vec<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<Report, RunError>>,
+}
+
+impl InProcess {
+    /// One route to `upstream`, on a free port, with `more` arguments. Spans are made and thrown away.
+    pub(crate) async fn start(upstream: &str, more: &[&str]) -> Self {
+        Self::with_arguments(&[&["--listen", "127.0.0.1:0", "--upstream", upstream], more].concat()).await
+    }
+
+    /// As the command line says.
+    pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
+        let line = ["redistributed"].iter().chain(arguments).map(OsString::from);
+        let args = Args::from_command_line(line).expect("a command line");
+        let otel = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".to_owned());
+        let settings = Settings::new(&args, &otel).expect("settings");
+        let listeners = redistributed::bind(&settings).await.expect("free ports");
+        let addresses = listeners.iter().map(redistributed::server::Listener::address).collect();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(redistributed::run(settings, listeners, async {
+            // A proxy whose handle was dropped is aborted, not stopped.
+            let _ = stopped.await;
+        }));
+        Self { addresses, stop: Some(stop), running }
+    }
+
+    /// Of the only route.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Asks it to stop, and does not wait.
+    pub(crate) fn begin_to_stop(&mut self) {
+        let stop = self.stop.take().expect("was not asked to stop before");
+        stop.send(()).expect("the proxy still runs");
+    }
+
+    /// Waits for the end of a proxy that was asked to stop.
+    pub(crate) async fn ended(mut self) -> Report {
+        within("the proxy to end", &mut self.running).await.expect("no panic").expect("no failure")
+    }
+
+    /// Stops it and waits for its end.
+    pub(crate) async fn stop(mut self) -> Report {
+        self.begin_to_stop();
+        self.ended().await
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}

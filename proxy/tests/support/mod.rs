@@ -1,0 +1,114 @@
+//! What the tests of the shell share: a proxy inside the test or as a process of its own, a Redis that says what the
+//! test says, and a real one.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod fake_redis;
+pub(crate) mod in_process;
+pub(crate) mod redis;
+pub(crate) mod spawn;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// How long anything that has to happen may take, on a busy machine too.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The output of `future`, which must come before the deadline.
+#[track_caller]
+pub(crate) fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(DEADLINE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("{caller}: {what} took more than {DEADLINE:?}"),
+        }
+    }
+}
+
+/// Sends all of `bytes`.
+pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) {
+    within("sending", stream.write_all(bytes)).await.expect("the peer takes the bytes");
+}
+
+/// Reads exactly `expected`, and fails showing what came instead.
+pub(crate) async fn expect(stream: &mut (impl AsyncReadExt + Unpin), expected: &[u8]) {
+    let mut got = vec![0; expected.len()];
+    within("receiving", stream.read_exact(&mut got)).await.expect("the peer sends that many bytes");
+    assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
+
+/// Reads to the end of the stream.
+pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut got = Vec::new();
+    within("the end of the stream", stream.read_to_end(&mut got)).await.expect("the stream ends orderly");
+    got
+}
+
+/// Waits until the peer has closed, orderly or not, without sending anything more.
+pub(crate) async fn expect_closed(stream: &mut (impl AsyncReadExt + Unpin)) {
+    let mut got = Vec::new();
+    // An error is a close too: a reset, for example.
+    let _ = within("the peer to close", stream.read_to_end(&mut got)).await;
+    assert_eq!(got.escape_ascii().to_string(), "");
+}
+
+/// A client connection, in halves so that both directions can be worked at once.
+pub(crate) async fn connect(address: std::net::SocketAddr) -> TcpStream {
+    within("connecting", TcpStream::connect(address)).await.expect("the proxy accepts")
+}
+
+/// Sends `bytes` in pieces whose sizes `rng` chooses.
+pub(crate) async fn send_in_pieces(mut to: OwnedWriteHalf, bytes: &[u8], mut rng: Rng) -> OwnedWriteHalf {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let most = if rng.below(4) == 0 { 200_000 } else { 50 };
+        let (piece, after) = rest.split_at(1 + rng.below(most.min(rest.len())));
+        send(&mut to, piece).await;
+        rest = after;
+        if rng.below(3) == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    to
+}
+
+/// Receives `count` bytes in pieces whose sizes `rng` chooses.
+pub(crate) async fn receive_in_pieces(from: &mut OwnedReadHalf, count: usize, mut rng: Rng) -> Vec<u8> {
+    let mut got = Vec::with_capacity(count);
+    let mut buffer = vec![0; 100_000];
+    while got.len() < count {
+        let size = 1 + rng.below(buffer.len());
+        let n = within("receiving", from.read(&mut buffer[..size])).await.expect("the stream goes on");
+        assert_ne!(n, 0, "the stream ended after {} of {count} bytes", got.len());
+        got.extend_from_slice(&buffer[..n]);
+    }
+    got
+}
+
+/// A generator whose seed is all that is needed to see a failure again (SplitMix64).
+#[derive(Clone, Debug)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("less than a usize")
+    }
+
+    /// `count` bytes of any value.
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next() as u8).collect()
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

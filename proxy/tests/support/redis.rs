@@ -1,0 +1,93 @@
+//! A real `redis-server` in a directory of its own, on a free port.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
+
+/// A running server; dropping it ends it and removes its directory.
+pub(crate) struct RealRedis {
+    child: Child,
+    address: SocketAddr,
+    _directory: tempfile::TempDir,
+}
+
+impl RealRedis {
+    /// Without persistence, and with `more` arguments, as in `["--requirepass", "x"]`.
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // Another process can take a free port before the server does, so a server that ends at once is tried again.
+        for _ in 0..5 {
+            let address = free_address();
+            let mut child = server(directory.path(), address.port(), more).spawn().unwrap_or_else(|error| {
+                panic!("cannot start redis-server, which these tests need (apt-get install redis-server): {error}")
+            });
+            if is_ready(&mut child, address) {
+                return Self { child, address, _directory: directory };
+            }
+        }
+        panic!("redis-server ended at once five times; its arguments were {more:?}");
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As `--upstream` takes it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+}
+
+impl Drop for RealRedis {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn server(directory: &std::path::Path, port: u16, more: &[&str]) -> Command {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(more)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound address")
+}
+
+/// Waits until the server answers; false if it has ended. Any answer will do: `-NOAUTH` comes from a ready server too.
+fn is_ready(child: &mut Child, address: SocketAddr) -> bool {
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        if child.try_wait().expect("a child of ours").is_some() {
+            return false;
+        }
+        if answers(address) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    panic!("redis-server did not answer within {DEADLINE:?}");
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut first = [0; 1];
+    stream.write_all(b"PING\r\n").is_ok()
+        && stream.set_read_timeout(Some(DEADLINE)).is_ok()
+        && stream.read_exact(&mut first).is_ok()
+        && matches!(first[0], b'+' | b'-')
+}

@@ -1,0 +1,138 @@
+//! The proxy as a process: the binary that operators run.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::DEADLINE;
+
+/// What a process that has ended left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A running proxy; dropping it kills it.
+pub(crate) struct Spawned {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+    /// In the order of its routes.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// The binary with `arguments`, and nothing of the test's own environment that it would read.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    without_environment(Command::new(env!("CARGO_BIN_EXE_redistributed")), arguments)
+}
+
+/// `command` with `arguments`, and nothing of the test's own environment that the proxy would read.
+pub(crate) fn without_environment(mut command: Command, arguments: &[&str]) -> Command {
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("REDISTRIBUTED_") || name_text.starts_with("OTEL_") {
+            command.env_remove(&name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("OTEL_TRACES_EXPORTER", "none");
+    command
+}
+
+/// Runs a command that ends by itself.
+pub(crate) fn run(mut command: Command) -> Ended {
+    let mut child = command.spawn().expect("the binary starts");
+    let status = wait(&mut child);
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
+    child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
+    Ended { code: status.code(), stdout, stderr }
+}
+
+impl Spawned {
+    /// Starts `command`, and waits until `routes` listeners are bound.
+    pub(crate) fn start(mut command: Command, routes: usize) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut spawned = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
+        while spawned.addresses.len() < routes {
+            let line = spawned.wait_for_line("listening");
+            spawned.addresses.push(address_in(&line));
+        }
+        spawned
+    }
+
+    /// The next line of its log that holds `text`.
+    pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {text:?} in the log:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process is ours");
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits for its end, which something else has to bring about. `stderr` is the whole log.
+    pub(crate) fn ended(mut self) -> Ended {
+        let code = wait(&mut self.child).code();
+        self.seen.extend(self.lines.iter());
+        let mut stdout = String::new();
+        self.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
+        Ended { code, stdout, stderr: self.seen.join("\n") }
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes a `Child`'s end, or kills it and fails.
+fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("the process did not end within {DEADLINE:?}");
+        }
+        // The standard library cannot wait with a deadline.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// The value of `address` in a line about a listener, in text or JSON form.
+fn address_in(line: &str) -> SocketAddr {
+    let (_, after) = line.split_once("address").expect("the line names the address");
+    let digits = after.trim_start_matches(['=', '"', ':', ' ']);
+    let end = digits.find(['"', ' ', ',']).unwrap_or(digits.len());
+    digits[..end].parse().expect("an address and a port")
+}
