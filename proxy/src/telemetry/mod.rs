@@ -142,3 +142,10 @@ fn run_thread(
     // A write to a terminal that nobody reads would otherwise keep the thread.
     runtime.shutdown_background();
 }
+
+/// A sink whose spans a test can take out again.
+#[cfg(test)]
+pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<redistributed_core::trace::SpanRecord>) {
+    let queue = Arc::new(SpanQueue::new(1024, 1024));
+    (SpanSink::new(0, Some(queue.clone())), move || queue.pop().map(|(_, span)| span))
+}
