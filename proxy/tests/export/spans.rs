@@ -165,11 +165,11 @@ async fn a_command_is_a_client_span_and_names_no_usual_port() {
 async fn an_error_of_the_proxy_is_no_status_code_of_redis() {
     let record = SpanRecord {
         operation: Operation::Command { name: "GET".into(), database: 0, batch_size: Some(1) },
-        error: Some(ErrorType::named(ErrorType::SERVER_CLOSED)),
+        error: Some(ErrorType::named(ErrorType::CONNECTION_CLOSED)),
         ..publish(0x33)
     };
     let received = exported(record, Transport::Http).await;
-    assert_eq!(received.text("error.type"), Some("server_closed"));
+    assert_eq!(received.text("error.type"), Some("connection_closed"));
     assert_eq!(received.attribute("db.response.status_code"), None);
     assert_eq!(received.attribute("db.operation.batch.size"), None, "one command is no batch");
 }
