@@ -7,8 +7,8 @@
 /// A multibulk request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
-    /// Length of the whole request in bytes.
-    pub(crate) len: usize,
+    /// Position behind the request.
+    pub(crate) end: usize,
     /// The first argument: the command's name.
     pub(crate) name: &'a [u8],
     /// Arguments, the name included.
@@ -18,16 +18,16 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the request at the start of `input`.
-    pub(crate) fn read(input: &'a [u8]) -> Option<Self> {
-        let (count @ 1.., mut pos) = header(input, b'*', 0)? else { return None };
+    /// Reads the request at `pos`.
+    pub(crate) fn read(input: &'a [u8], pos: usize) -> Option<Self> {
+        let (count @ 1.., mut pos) = header(input, b'*', pos)? else { return None };
         let name;
         (name, pos) = bulk(input, pos)?;
         let after_name = pos;
         for _ in 1..count {
             pos = bulk(input, pos)?.1;
         }
-        Some(Self { len: pos, name, count: count as u64, after_name })
+        Some(Self { end: pos, name, count: count as u64, after_name })
     }
 }
 
@@ -67,20 +67,20 @@ mod tests {
     #[test]
     fn whole_requests_are_read() {
         let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n*1\r\n";
-        let request = Request::read(input).unwrap();
-        assert_eq!((request.len, request.name, request.count, request.after_name), (22, &b"GET"[..], 2, 13));
+        let request = Request::read(input, 0).unwrap();
+        assert_eq!((request.end, request.name, request.count, request.after_name), (22, &b"GET"[..], 2, 13));
     }
 
     #[test]
     fn all_else_is_left_to_the_resumable_reader() {
         let whole = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
         for cut in 0..whole.len() {
-            assert_eq!(Request::read(&whole[..cut]), None);
+            assert_eq!(Request::read(&whole[..cut], 0), None);
         }
         for bytes in
             [&b"*0\r\n"[..], b"*-1\r\n", b"*01\r\n$4\r\nPING\r\n", b"*1\n$4\r\nPING\r\n", b"PING\r\n", b"*1\r\n:1\r\n"]
         {
-            assert_eq!(Request::read(bytes), None);
+            assert_eq!(Request::read(bytes, 0), None);
         }
         assert_eq!(header(b"$123456789\r\n", b'$', 0), None);
         assert_eq!(header(b"$12345678\r\n", b'$', 0), Some((12_345_678, 11)));
