@@ -41,23 +41,36 @@ pub(crate) fn bulk(input: &[u8], pos: usize) -> Option<(&[u8], usize)> {
 
 /// The number behind the type byte `kind` at `pos`, and the position behind its CRLF. Only numbers of up to 8 digits,
 /// without sign or leading zero.
+#[inline]
 pub(crate) fn header(input: &[u8], kind: u8, pos: usize) -> Option<(usize, usize)> {
-    let rest = input.get(pos..)?;
-    let (&[first, digit], rest) = rest.split_first_chunk::<2>()?;
-    if first != kind || !digit.is_ascii_digit() {
-        return None;
-    }
-    let mut number = usize::from(digit - b'0');
-    for (taken, &byte) in rest.iter().take(8).enumerate() {
-        if byte == b'\r' {
-            return (rest.get(taken + 1) == Some(&b'\n')).then_some((number, pos + taken + 4));
+    match input.get(pos..)? {
+        // Nearly all counts and lengths are this short.
+        [first, digit @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => Some((value(*digit), pos + 4)),
+        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => {
+            Some((10 * value(*tens) + value(*ones), pos + 5))
         }
-        if !byte.is_ascii_digit() || number == 0 {
-            return None;
+        [first, rest @ ..] if *first == kind => {
+            let len = rest.iter().take(9).position(|&byte| byte == b'\r')?;
+            let (digits, end) = rest.split_at(len);
+            Some((decimal(digits)?, pos + 1 + len + 2)).filter(|_| end.get(1) == Some(&b'\n'))
         }
-        number = number * 10 + usize::from(byte - b'0');
+        _ => None,
     }
-    None
+}
+
+/// Digits without sign, leading zero or anything else; up to 19 of them.
+pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
+    match digits {
+        [] | [b'0', _, ..] => None,
+        _ if digits.len() > 19 => None,
+        _ => digits.iter().try_fold(0usize, |number, digit| {
+            digit.is_ascii_digit().then(|| number.checked_mul(10)?.checked_add(value(*digit))).flatten()
+        }),
+    }
+}
+
+fn value(digit: u8) -> usize {
+    usize::from(digit - b'0')
 }
 
 #[cfg(test)]
