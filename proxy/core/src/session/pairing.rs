@@ -498,6 +498,7 @@ impl Pairing {
                 }
             }
             Expect::Discard => self.discard(),
+            Expect::Reset => self.reset(),
             Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
             Expect::Select(database) => self.database = database,
             Expect::Sync | Expect::Monitor | Expect::Unknown => self.lose(call),
