@@ -138,9 +138,9 @@ impl Pairing {
         self.transaction.is_none() && self.executing.is_empty() && self.front_is(Expect::Sync)
     }
 
-    /// Whether the next reply is that of the open transaction's `EXEC`.
+    /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` it has none.
     pub(super) fn awaits_exec(&self) -> bool {
-        self.transaction.is_some() && self.front_is(Expect::Exec)
+        self.transaction.is_some() && self.front_is(Expect::Exec) && !self.muted
     }
 
     /// Whether an array may be a confirmation of a subscription.
@@ -149,12 +149,13 @@ impl Pairing {
     }
 
     /// Whether a RESP2 array that looks like a message is one. Nothing that is allowed in subscriber mode answers so,
-    /// but a command of a running transaction may, unless an integer is due.
+    /// but a command of a running transaction may, unless an integer is due or replies are off.
     pub(super) fn expects_messages(&self) -> bool {
         self.pubsub.protocol == Protocol::Resp2
             && self.pubsub.is_subscribed()
             && self.executing.front().is_none_or(|entry| {
-                matches!(entry.span.as_deref(), Some(SpanRecord { operation: Operation::Publish { .. }, .. }))
+                entry.expect == Expect::ClientReply(ReplyMode::Off)
+                    || matches!(entry.span.as_deref(), Some(SpanRecord { operation: Operation::Publish { .. }, .. }))
             })
     }
 
@@ -509,10 +510,19 @@ impl Pairing {
         }
     }
 
-    /// Ends `EXEC` when its last element has come.
+    /// Passes over what is no element of `EXEC`, and ends it when its last element has come.
     fn after_element(&mut self, call: &mut Call<'_>) {
-        while self.executing.front().is_some_and(|entry| entry.expect == Expect::Silent) {
-            self.pop_front();
+        while let Some(entry) = self.executing.front() {
+            match entry.expect {
+                Expect::Silent => drop(self.pop_front()),
+                // In a transaction it silences the command that follows the transaction.
+                Expect::ClientReply(ReplyMode::Skip) => {
+                    if let Some(skip) = self.pop_front() {
+                        self.queue.push_front(skip);
+                    }
+                }
+                _ => break,
+            }
         }
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
