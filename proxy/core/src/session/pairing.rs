@@ -100,7 +100,7 @@ pub(super) struct Pairing {
     lost: bool,
     open_spans: usize,
     pending_subscriptions: usize,
-    /// What the last `CLIENT REPLY` that was sent will have done, if it succeeds.
+    /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
 }
 
@@ -383,6 +383,9 @@ impl Pairing {
         if let Reply::Error(line) = reply {
             if let Some(span) = span {
                 self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
+            }
+            if let Expect::ClientReply(_) = entry.expect {
+                self.requested = ReplyMode::On;
             }
             return;
         }
