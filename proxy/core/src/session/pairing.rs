@@ -258,7 +258,13 @@ impl Pairing {
 
     /// One reply that is neither a message nor a confirmation.
     pub(super) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        if self.lost || (self.monitoring && is_monitor_feed(reply)) {
+        if self.lost {
+            if reply == Reply::Status(b"RESET") {
+                self.pubsub.reset();
+            }
+            return;
+        }
+        if self.monitoring && is_monitor_feed(reply) {
             return;
         }
         let error = matches!(reply, Reply::Error(_));
@@ -294,7 +300,12 @@ impl Pairing {
         push: bool,
         call: &mut Call<'_>,
     ) -> bool {
-        let certain = push || self.pubsub.is_subscribed();
+        if push {
+            self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
+        }
+        // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
+        let subscriber_mode = self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed();
+        let certain = push || subscriber_mode && self.executing.is_empty();
         if self.lost {
             if certain {
                 self.pubsub.confirm(kind, count);
