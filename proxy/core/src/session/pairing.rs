@@ -43,6 +43,8 @@ struct Entry {
 enum Expect {
     /// So many commands in a row with one reply each.
     Replies(u64),
+    /// So many publishes in a row: an integer or an error answers each.
+    Publishes(u64),
     /// Confirmations still to come; `None` if their number depends on the subscriptions at that time.
     Confirmations {
         kind: SubscriptionKind,
@@ -153,10 +155,10 @@ impl Pairing {
     pub(super) fn expects_messages(&self) -> bool {
         self.pubsub.protocol == Protocol::Resp2
             && self.pubsub.is_subscribed()
-            && self.executing.front().is_none_or(|entry| {
-                entry.expect == Expect::ClientReply(ReplyMode::Off)
-                    || matches!(entry.span.as_deref(), Some(SpanRecord { operation: Operation::Publish { .. }, .. }))
-            })
+            && self
+                .executing
+                .front()
+                .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)))
     }
 
     fn front_is(&self, expect: Expect) -> bool {
@@ -206,10 +208,7 @@ impl Pairing {
     }
 
     fn push(&mut self, entry: Entry, call: &mut Call<'_>) {
-        if let Some(Entry { expect: Expect::Replies(last), span: None }) = self.queue.back_mut()
-            && let Entry { expect: Expect::Replies(more), span: None } = entry
-        {
-            *last += more;
+        if self.queue.back_mut().is_some_and(|last| last.takes_in(&entry)) {
             return;
         }
         if self.queue.len() >= MAX_ENTRIES {
@@ -220,10 +219,26 @@ impl Pairing {
     }
 }
 
+impl Entry {
+    /// Takes `next` into this entry's run, if it belongs there.
+    fn takes_in(&mut self, next: &Self) -> bool {
+        match (&mut self.expect, next.expect) {
+            (Expect::Replies(run), Expect::Replies(more)) | (Expect::Publishes(run), Expect::Publishes(more))
+                if self.span.is_none() && next.span.is_none() =>
+            {
+                *run += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<Command> for Expect {
     fn from(command: Command) -> Self {
         match command {
-            Command::Other | Command::Publish { .. } => Self::Replies(1),
+            Command::Other => Self::Replies(1),
+            Command::Publish { .. } => Self::Publishes(1),
             Command::Subscribe { kind, names } => Self::Confirmations { kind, subscribe: true, left: Some(names) },
             Command::Unsubscribe { kind, names } => {
                 Self::Confirmations { kind, subscribe: false, left: (names > 0).then_some(names) }
@@ -372,16 +387,9 @@ impl Pairing {
                         name_batch(transaction.span.as_deref_mut(), transaction.count, &span);
                         self.open_spans -= 1;
                     }
-                    match (transaction.entries.back_mut(), &entry) {
-                        (
-                            Some(Entry { expect: Expect::Replies(last), span: None }),
-                            Entry { expect: Expect::Replies(more), span: None },
-                        ) => *last += more,
-                        _ => {
-                            self.pending_subscriptions +=
-                                usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
-                            transaction.entries.push_back(entry);
-                        }
+                    if !transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry)) {
+                        self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+                        transaction.entries.push_back(entry);
                     }
                 }
             }
@@ -401,13 +409,10 @@ impl Pairing {
             return;
         }
         match (entry.expect, reply) {
-            (Expect::Replies(_), _) => {
+            (Expect::Replies(_), _) => {}
+            (Expect::Publishes(_), Reply::Integer(count)) => {
                 if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = span.as_deref_mut() {
-                    match reply {
-                        Reply::Integer(count) => *receivers = count,
-                        // Nothing but an integer or an error answers a publish.
-                        _ => return self.lose_with(span, call),
-                    }
+                    *receivers = count;
                 }
             }
             (Expect::Multi, Reply::Status(_)) => {
@@ -484,7 +489,7 @@ impl Pairing {
                 Expect::Silent => {}
                 Expect::ClientReply(ReplyMode::Off) => muted = true,
                 Expect::ClientReply(ReplyMode::Skip) => skip = true,
-                Expect::Replies(1) if skip => skip = false,
+                Expect::Replies(1) | Expect::Publishes(1) if skip => skip = false,
                 Expect::Multi | Expect::Hello(_) | Expect::Select(_) if skip => skip = false,
                 _ => break,
             }
@@ -600,9 +605,16 @@ impl Pairing {
 
     /// Takes the next entry, or one of a run.
     fn pop_front(&mut self) -> Option<Entry> {
-        if let Some(Entry { expect: Expect::Replies(count @ 2..), .. }) = self.front_mut() {
-            *count -= 1;
-            return Some(Entry { expect: Expect::Replies(1), span: None });
+        match self.front_mut().map(|entry| &mut entry.expect) {
+            Some(Expect::Replies(count @ 2..)) => {
+                *count -= 1;
+                return Some(Entry { expect: Expect::Replies(1), span: None });
+            }
+            Some(Expect::Publishes(count @ 2..)) => {
+                *count -= 1;
+                return Some(Entry { expect: Expect::Publishes(1), span: None });
+            }
+            _ => {}
         }
         let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
         let entry = queue.pop_front()?;
