@@ -147,18 +147,24 @@ impl Pairing {
 
     /// Whether an array may be a confirmation of a subscription.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        self.pending_subscriptions > 0
+        self.pending_subscriptions > 0 || self.awaits_nothing()
+    }
+
+    /// Whether an array cannot be a reply: no command is unanswered.
+    fn awaits_nothing(&self) -> bool {
+        !self.lost && self.queue.is_empty() && self.executing.is_empty()
     }
 
     /// Whether a RESP2 array that looks like a message is one. Nothing that is allowed in subscriber mode answers so,
-    /// but a command of a running transaction may, unless an integer is due or replies are off.
+    /// but a command of a running transaction may, unless an integer is due or replies are off. From Redis 7.2 on a
+    /// transaction that subscribes, publishes and unsubscribes gets its message when subscriber mode is over.
     pub(super) fn expects_messages(&self) -> bool {
+        let no_array_is_due = self
+            .executing
+            .front()
+            .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
         self.pubsub.protocol == Protocol::Resp2
-            && self.pubsub.is_subscribed()
-            && self
-                .executing
-                .front()
-                .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)))
+            && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
     }
 
     fn front_is(&self, expect: Expect) -> bool {
@@ -320,7 +326,7 @@ impl Pairing {
         }
         // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
         let subscriber_mode = self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed();
-        let certain = push || subscriber_mode && self.executing.is_empty();
+        let certain = push || subscriber_mode && self.executing.is_empty() || self.awaits_nothing();
         if self.lost {
             if certain {
                 self.pubsub.confirm(kind, count);
