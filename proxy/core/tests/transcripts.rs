@@ -219,12 +219,18 @@ impl Case {
     }
 }
 
+/// Most bytes at each end of a step that are fed one by one.
+const MANY: usize = 10_000;
+
 fn feed(driver: &mut Driver, from: Side, mut bytes: &[u8], cut: Cut, rng: &mut Rng, ids: &mut CountingIds) {
+    let total = bytes.len();
     while !bytes.is_empty() {
         let len = match cut {
             Cut::Lines | Cut::Joined => bytes.len(),
-            Cut::Bytes => 1,
-            Cut::Random(_) => (1 + rng.below(40)).min(bytes.len()),
+            // The middle of very long steps holds nothing that is not also at their ends.
+            Cut::Bytes if bytes.len() + MANY > total || bytes.len() <= MANY => 1,
+            Cut::Bytes => bytes.len() - MANY,
+            Cut::Random(_) => (1 + rng.below(if total > MANY { 4000 } else { 40 })).min(bytes.len()),
         };
         let (piece, rest) = bytes.split_at(len);
         driver.feed(from, piece, ids);

@@ -28,7 +28,7 @@ use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
 /// Most spans of one connection that wait for a reply; further ones end with the request.
 pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 
-/// Most entries of one connection; beyond it the pairing is lost. An entry has 40 bytes.
+/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
 /// A request that is not answered yet.
@@ -218,7 +218,7 @@ impl Pairing {
             return;
         }
         if self.queue.len() >= MAX_ENTRIES {
-            return self.lose(call);
+            return self.lose_with(entry.span, call);
         }
         self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
         self.queue.push_back(entry);
@@ -268,11 +268,10 @@ impl Pairing {
     /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
     pub(super) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
         self.pop_front();
-        let Some(transaction) = self.transaction.take() else { return self.lose(call) };
-        self.executing_span = transaction.span;
-        if transaction.count != count {
+        let Some(transaction) = self.transaction.take_if(|transaction| transaction.count == count) else {
             return self.lose(call);
-        }
+        };
+        self.executing_span = transaction.span;
         self.executing = transaction.entries;
         self.after_element(call);
     }
@@ -393,7 +392,11 @@ impl Pairing {
                         name_batch(transaction.span.as_deref_mut(), transaction.count, &span);
                         self.open_spans -= 1;
                     }
-                    if !transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry)) {
+                    let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
+                    if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
+                        return self.lose_with(entry.span, call);
+                    }
+                    if !is_taken {
                         self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
                         transaction.entries.push_back(entry);
                     }
