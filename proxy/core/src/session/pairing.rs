@@ -382,16 +382,14 @@ impl Pairing {
             (Expect::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
             (Expect::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
             (Expect::Discard, Reply::Status(_)) => self.discard(),
-            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
                     let is_command = |span: &SpanRecord| matches!(span.operation, Operation::Command { .. });
-                    if let Some(span) = entry.span.take_if(|span| is_command(span)) {
-                        // The transaction's span stands for its commands.
-                        name_batch(transaction.span.as_deref_mut(), transaction.count, &span);
-                        self.open_spans -= 1;
-                    }
+                    // The transaction's span stands for its commands.
+                    let command = entry.span.take_if(|span| is_command(span));
+                    name_batch(transaction.span.as_deref_mut(), transaction.count, command.as_deref());
+                    self.open_spans -= usize::from(command.is_some());
                     let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
                     if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
                         return self.lose_with(entry.span, call);
@@ -654,17 +652,20 @@ fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     }
 }
 
-/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`.
-fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: &SpanRecord) {
+/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of
+/// its own, and a command without one are `None`.
+fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: Option<&SpanRecord>) {
     let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
-    let Operation::Command { name: queued, .. } = &command.operation else { return };
-    let uniform = name.strip_prefix("MULTI ").map(|first| first == &**queued);
-    match (count, uniform) {
-        (1, _) => *name = alloc::format!("MULTI {queued}").into(),
-        (_, Some(false)) => *name = "MULTI".into(),
+    *batch_size = (count > 1).then_some(count);
+    let queued = match command.map(|span| &span.operation) {
+        Some(Operation::Command { name, .. }) => Some(&**name),
+        _ => None,
+    };
+    match (queued, name.strip_prefix("MULTI ")) {
+        (Some(queued), _) if count == 1 => *name = alloc::format!("MULTI {queued}").into(),
+        (queued, Some(first)) if queued != Some(first) => *name = "MULTI".into(),
         _ => {}
     }
-    *batch_size = (count > 1).then_some(count);
 }
 
 /// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
