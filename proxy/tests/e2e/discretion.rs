@@ -63,7 +63,7 @@ async fn a_secret_in_a_command_reaches_neither_span_nor_log() {
         let json = format!(r#"{{"secret":"{SECRET}","traceparent":"{SECRET}"}}"#);
         let script = format!("return redis.error_reply('{SECRET} failed')");
         let commands: [&[&[u8]]; 18] = [
-            &[b"ACL", b"SETUSER", b"someone", b"on", &[b">", secret].concat(), b"+@all"],
+            &[b"ACL", b"SETUSER", b"someone", b"on", &[b">", secret].concat(), b"~*", b"&*", b"+@all"],
             &[b"AUTH", b"someone", secret],
             &[b"AUTH", secret],
             &[b"HELLO", b"3", b"AUTH", b"someone", secret],

@@ -49,7 +49,8 @@ async fn conversations_give_the_same_bytes_without_spans() {
 #[tokio::test]
 async fn conversations_give_the_same_bytes_with_spans_of_all_commands() {
     let spans = compare_all(&["--commands", "all"], &[]).await;
-    assert!(spans.of_kind(SpanKind::Client).count() > 500);
+    let count = spans.of_kind(SpanKind::Client).count();
+    assert!(count > 400, "{count} spans");
 }
 
 #[tokio::test]
