@@ -71,8 +71,7 @@ async fn a_collector_that_is_not_there_costs_all_spans() {
     let nobody = format!("http://{}", crate::support::fake_redis::unused_address().await);
     for protocol in ["http/protobuf", "grpc"] {
         let world = World::start().await;
-        let variables =
-            [("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
         let service = world.sidecar_with("service", &["--flush-timeout", "300ms"], Transport::Http, &variables);
         let mut subscriber = service.connect().await;
         subscriber.subscribe("SUBSCRIBE orders").await;

@@ -22,7 +22,8 @@ async fn commands_are_described_by_the_database_conventions() {
         }
         drop(client);
         let spans = world.spans([service]).await;
-        let span = |name: &str| spans.of("service").find(|span| span.name == name).unwrap_or_else(|| panic!("no {name}"));
+        let span =
+            |name: &str| spans.of("service").find(|span| span.name == name).unwrap_or_else(|| panic!("no {name}"));
         span("set").assert_attributes([
             ("db.system.name", "redis".into()),
             ("db.operation.name", "set".into()),
