@@ -45,6 +45,22 @@ impl Fleet {
         }
     }
 
+    /// Publishes through the client at `publisher`; fails unless so many receive it.
+    async fn publish(&mut self, publisher: usize, channel: &str, payload: &[u8], receivers: i64) {
+        let Member { kind, client, .. } = &mut self.members[publisher];
+        let (kind, counted) = (*kind, client.publish(channel, payload).await);
+        self.assert_receivers(kind, &[counted], &[receivers]).await;
+    }
+
+    /// Fails with what Redis knows of its clients.
+    async fn assert_receivers(&self, publisher: Kind, counted: &[i64], expected: &[i64]) {
+        if counted != expected {
+            let Value::Bulk(clients) = self.world.direct().await.call("CLIENT LIST").await else { panic!("no list") };
+            let clients = String::from_utf8_lossy(&clients);
+            panic!("{publisher:?} reached {counted:?} subscriptions and not {expected:?}; connected are\n{clients}");
+        }
+    }
+
     /// Ends the clients and the sidecars; no client may have got more messages than the test has looked at.
     async fn finish(mut self) -> Spans {
         let mut sidecars = Vec::new();
@@ -82,11 +98,8 @@ fn producer<'a>(spans: &'a Spans, context: &SpanContext) -> &'a Span {
 }
 
 fn payloads() -> Vec<Vec<u8>> {
-    let context = Context::from(SpanContext {
-        trace_id: TraceId::from_bytes([7; 16]).unwrap(),
-        span_id: SpanId::from_bytes([8; 8]).unwrap(),
-        flags: TraceFlags::SAMPLED,
-    });
+    let context =
+        Context::from(SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED });
     let mut damaged = b"payload".to_vec();
     trailer::write(&context, &mut damaged);
     damaged[12] ^= 1;
@@ -118,12 +131,11 @@ async fn what_any_client_publishes_every_client_receives_exactly_in_one_trace() 
     let mut published = Vec::new();
     for publisher in 0..fleet.members.len() {
         for payload in payloads() {
-            let member = &mut fleet.members[publisher];
-            assert_eq!(member.client.publish("reports", &payload).await, 6, "five clients and the raw one");
+            fleet.publish(publisher, "reports", &payload, 6).await;
             let sent = raw.message().await;
             let (before, context) = sent.trailer();
             assert_eq!(before, payload);
-            published.push((member.kind, payload.len(), context));
+            published.push((fleet.members[publisher].kind, payload.len(), context));
             for member in &mut fleet.members {
                 let got = member.client.message().await;
                 assert_eq!((got.channel.as_str(), got.pattern), ("reports", None), "{:?}", member.kind);
@@ -156,7 +168,7 @@ async fn each_matching_subscription_gets_a_clean_copy_and_a_span() {
     fleet.subscribe("psubscribe", "orders.*").await;
     fleet.subscribe("psubscribe", "*.new").await;
     for publisher in 0..fleet.members.len() {
-        assert_eq!(fleet.members[publisher].client.publish("orders.eu.new", b"7\0\r\n").await, 15);
+        fleet.publish(publisher, "orders.eu.new", b"7\0\r\n", 15).await;
         for member in &mut fleet.members {
             let mut patterns = Vec::new();
             for _ in 0..3 {
@@ -222,7 +234,7 @@ async fn payloads_around_the_limit_arrive_whole() {
     for publisher in 0..fleet.members.len() {
         for size in sizes {
             let payload = pattern(size);
-            assert_eq!(fleet.members[publisher].client.publish("big", &payload).await, 6);
+            fleet.publish(publisher, "big", &payload, 6).await;
             let sent = raw.message().await;
             if size <= LIMIT {
                 assert!(sent.trailer().0 == payload);
@@ -251,7 +263,7 @@ async fn twenty_mebibytes_pass_untouched() {
     let mut fleet = Fleet::start(&[Kind::RedisRsResp3, Kind::RedisPyResp2, Kind::Ioredis]).await;
     fleet.subscribe("subscribe", "big").await;
     let payload = pattern(20 << 20);
-    assert_eq!(fleet.members[0].client.publish("big", &payload).await, 3);
+    fleet.publish(0, "big", &payload, 3).await;
     for member in &mut fleet.members {
         assert!(member.client.message().await.payload == payload, "{:?}", member.kind);
     }
@@ -278,7 +290,7 @@ async fn a_pipeline_of_a_thousand_publishes_stays_in_order_and_each_is_traced() 
     for publisher in 0..fleet.members.len() {
         let reader = (publisher + 1) % fleet.members.len();
         let receivers = fleet.members[publisher].client.pipeline(&format!("to-{reader}"), COUNT).await;
-        assert_eq!(receivers, [1; COUNT]);
+        fleet.assert_receivers(fleet.members[publisher].kind, &receivers, &[1; COUNT]).await;
         for number in 0..COUNT {
             let got = fleet.members[reader].client.message().await;
             assert_eq!(String::from_utf8_lossy(&got.payload), number.to_string(), "{:?}", fleet.members[reader].kind);
@@ -310,7 +322,7 @@ async fn publishes_in_a_transaction_are_traced_one_by_one() {
         let reader = (publisher + 1) % fleet.members.len();
         let payloads = [&b"one"[..], b"", b"three\0"];
         let receivers = fleet.members[publisher].client.transaction(&format!("to-{reader}"), &payloads).await;
-        assert_eq!(receivers, [1, 1, 1]);
+        fleet.assert_receivers(fleet.members[publisher].kind, &receivers, &[1, 1, 1]).await;
         for expected in payloads {
             let Member { kind, client, .. } = &mut fleet.members[reader];
             assert_eq!(client.message().await.payload, expected, "{kind:?}");
@@ -334,9 +346,8 @@ async fn subscriptions_come_and_go() {
         fleet.subscribe("subscribe", "b").await;
         fleet.subscribe("unsubscribe", "a").await;
         for publisher in 0..fleet.members.len() {
-            let client = &mut fleet.members[publisher].client;
-            assert_eq!(client.publish("a", b"nobody listens").await, 0);
-            assert_eq!(client.publish("b", b"heard").await, 5);
+            fleet.publish(publisher, "a", b"nobody listens", 0).await;
+            fleet.publish(publisher, "b", b"heard", 5).await;
             for member in &mut fleet.members {
                 assert_eq!(member.client.message().await.payload, b"heard", "{:?}", member.kind);
             }
@@ -359,7 +370,7 @@ async fn a_subscriber_whose_connection_was_killed_connects_again_and_is_traced_a
     assert_eq!(operator.call("CLIENT KILL TYPE pubsub").await, Value::Integer(3));
     wait_for_subscribers(&mut operator, "news", 3).await;
     for publisher in 0..kinds.len() {
-        assert_eq!(fleet.members[publisher].client.publish("news", b"again").await, 3);
+        fleet.publish(publisher, "news", b"again", 3).await;
         for member in &mut fleet.members {
             assert_eq!(member.client.message().await.payload, b"again", "{:?}", member.kind);
         }

@@ -19,6 +19,8 @@
 //! must differ is made equal first: client ids in the replies of HELLO and CLIENT TRACKINGINFO, and in the lines of MONITOR times and
 //! addresses.
 
+#![expect(clippy::print_stderr, reason = "the steps of a conversation are shown where a test fails")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -72,8 +74,8 @@ async fn compare_all(arguments: &[&str], variables: &[(&str, &str)]) -> Spans {
     assert!(paths.len() >= 10, "the scripts are where they belong");
     let mut warnings = Vec::new();
     for path in paths {
-        let script = std::fs::read_to_string(&path).unwrap();
-        let name = path.file_name().unwrap().to_string_lossy();
+        let script = std::fs::read_to_string(&path).expect("text");
+        let name = path.file_name().expect("a file").to_string_lossy();
         compare(&world, &sidecar, &name, &script).await;
         warnings.extend(script.lines().filter_map(|line| line.strip_prefix(WARNS)).map(str::to_owned));
     }
@@ -83,16 +85,16 @@ async fn compare_all(arguments: &[&str], variables: &[(&str, &str)]) -> Spans {
 
 fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/scripts");
-    let mut paths: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = folder.read_dir().expect("a folder").map(|entry| entry.expect("a file").path()).collect();
     paths.sort();
     paths
 }
 
 async fn compare(world: &World, sidecar: &Sidecar, name: &str, script: &str) {
-    println!("{name} without a sidecar");
+    eprintln!("{name} without a sidecar");
     let direct = Conversation::hold(script, world.redis.address(), world).await;
     reset(world).await;
-    println!("{name} with a sidecar");
+    eprintln!("{name} with a sidecar");
     let proxied = Conversation::hold(script, sidecar.address, world).await;
     reset(world).await;
     assert_eq!(direct.keys().collect::<Vec<_>>(), proxied.keys().collect::<Vec<_>>());
@@ -141,7 +143,7 @@ impl<'a> Conversation<'a> {
         let mut conversation = Self { server, world, connections: BTreeMap::new() };
         let is_step = |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.starts_with(WARNS);
         for line in script.lines().filter(is_step) {
-            println!("  {line}");
+            eprintln!("  {line}");
             conversation.step(line).await;
         }
         conversation.end().await
@@ -239,22 +241,24 @@ fn words(text: &str) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let end = if rest.starts_with('"') {
-            let mut escaped = false;
-            let closing = |c: char| {
-                let closes = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                closes
-            };
-            let end = 1 + rest[1..].find(closing).expect("a closing quote");
-            words.push(unescape(&rest[1..end]));
-            end + 1
-        } else {
-            let end = rest.find(' ').unwrap_or(rest.len());
-            words.push(rest[..end].as_bytes().to_vec());
-            end
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let mut escaped = false;
+                let closes = |c: char| {
+                    let closes = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    closes
+                };
+                let (word, after) = quoted.split_at(quoted.find(closes).expect("a closing quote"));
+                (unescape(word), &after[1..])
+            }
+            None => {
+                let (word, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+                (word.as_bytes().to_vec(), after)
+            }
         };
-        rest = rest[end..].trim_start();
+        words.push(word);
+        rest = after.trim_start();
     }
     words
 }

@@ -45,7 +45,7 @@ impl Kind {
 /// A service that publishes and subscribes with some client.
 pub(crate) enum Client {
     RedisRs(RedisRs),
-    Program(Program),
+    Program(Box<Program>),
 }
 
 impl Client {
@@ -53,9 +53,9 @@ impl Client {
         match kind {
             Kind::RedisRsResp2 => Self::RedisRs(RedisRs::resp2(url).await),
             Kind::RedisRsResp3 => Self::RedisRs(RedisRs::resp3(url).await),
-            Kind::RedisPyResp2 => Self::Program(Program::redis_py(url, 2)),
-            Kind::RedisPyResp3 => Self::Program(Program::redis_py(url, 3)),
-            Kind::Ioredis => Self::Program(Program::ioredis(url)),
+            Kind::RedisPyResp2 => Self::Program(Box::new(Program::redis_py(url, 2))),
+            Kind::RedisPyResp3 => Self::Program(Box::new(Program::redis_py(url, 3))),
+            Kind::Ioredis => Self::Program(Box::new(Program::ioredis(url))),
         }
     }
 
@@ -101,11 +101,11 @@ impl Client {
 
     /// The next message that it received.
     pub(crate) async fn message(&mut self) -> Message {
-        let messages = match self {
-            Self::RedisRs(client) => &mut client.messages,
-            Self::Program(program) => &mut program.messages,
+        let (who, messages) = match self {
+            Self::RedisRs(client) => ("redis-rs", &mut client.messages),
+            Self::Program(program) => (program.name, &mut program.messages),
         };
-        within("a message", messages.recv()).await.expect("the client still runs")
+        within(&format!("a message for {who}"), messages.recv()).await.expect("the client still runs")
     }
 
     /// The message that has come, if one has.

@@ -13,6 +13,7 @@ use crate::wire::Message;
 
 /// A running program.
 pub(crate) struct Program {
+    pub(crate) name: &'static str,
     child: Child,
     commands: Option<ChildStdin>,
     answers: mpsc::UnboundedReceiver<String>,
@@ -25,24 +26,24 @@ impl Program {
     pub(crate) fn redis_py(url: &str, protocol: u8) -> Self {
         let mut command = Command::new(installed("REDISTRIBUTED_TEST_PYTHON"));
         command.arg(source("client.py")).arg(url).arg(protocol.to_string());
-        Self::start(command)
+        Self::start("redis-py", command)
     }
 
     pub(crate) fn ioredis(url: &str) -> Self {
         let mut command = Command::new("node");
         command.env("NODE_PATH", installed("REDISTRIBUTED_TEST_NODE_MODULES")).arg(source("client.js")).arg(url);
-        Self::start(command)
+        Self::start("ioredis", command)
     }
 
     #[expect(clippy::disallowed_methods, reason = "what a client says is bounded by what the test asks of it")]
-    fn start(mut command: Command) -> Self {
+    fn start(name: &'static str, mut command: Command) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         command.arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (answer_sender, answers) = mpsc::unbounded_channel();
         let (message_sender, messages) = mpsc::unbounded_channel();
         tokio::spawn(sort_lines(child.stdout.take().expect("piped"), answer_sender, message_sender));
-        Self { commands: child.stdin.take(), child, answers, messages, folder, files: 0 }
+        Self { name, commands: child.stdin.take(), child, answers, messages, folder, files: 0 }
     }
 
     pub(crate) async fn publish(&mut self, how: &str, channel: &str, payload: &[u8]) -> i64 {
@@ -98,7 +99,7 @@ impl Program {
     }
 
     async fn answer(&mut self) -> String {
-        within("an answer of the client", self.answers.recv()).await.expect("the client still runs")
+        within(&format!("an answer of {}", self.name), self.answers.recv()).await.expect("the client still runs")
     }
 
     fn file(&mut self, payload: &[u8]) -> PathBuf {
