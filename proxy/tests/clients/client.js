@@ -55,11 +55,17 @@ const commands = {
   unsubscribe: confirmed("unsubscribe"),
 };
 
-readline
-  .createInterface({ input: process.stdin })
-  .on("line", (line) => {
-    const [name, ...words] = line.split(" ");
-    // An answer that does not come is seen by the test, with this text.
-    commands[name](...words).catch((error) => say("failed", error.message));
-  })
-  .on("close", () => process.exit(0));
+function listen() {
+  readline
+    .createInterface({ input: process.stdin })
+    .on("line", (line) => {
+      const [name, ...words] = line.split(" ");
+      // An answer that does not come is seen by the test, with this text.
+      commands[name](...words).catch((error) => say("failed", error.message));
+    })
+    .on("close", () => process.exit(0));
+}
+
+// A subscription that overtakes ioredis's own INFO makes it connect again and forget the subscription.
+const ready = (client) => new Promise((resolve) => client.once("ready", resolve));
+Promise.all([ready(service), ready(subscriber)]).then(listen);
