@@ -36,6 +36,9 @@ fn every_client_sees_what_it_would_see_without_sessions() {
 
 type Words = Vec<Vec<u8>>;
 
+/// The span of a publish, as its message's trailer names it.
+type Origin = (TraceId, SpanId);
+
 struct Simulation {
     seed: u64,
     rng: Rng,
@@ -257,7 +260,7 @@ impl Simulation {
 
     fn check_spans(&self) {
         let seed = self.seed;
-        let mut receivers: BTreeMap<(TraceId, SpanId), u64> = BTreeMap::new();
+        let mut receivers: BTreeMap<Origin, u64> = BTreeMap::new();
         let mut without = 0;
         for client in &self.clients {
             let unpaired = client.session.counts[Counter::SpansUnpaired as usize];
@@ -311,7 +314,7 @@ struct Model {
     own_push_first: bool,
     connections: Vec<Connection>,
     /// Receivers of each publish that ran, by the span in its trailer, and whether the reply was sent.
-    published: BTreeMap<(TraceId, SpanId), (u64, bool)>,
+    published: BTreeMap<Origin, (u64, bool)>,
 }
 
 #[derive(Default)]
@@ -328,9 +331,9 @@ struct Connection {
     skip_next: bool,
     out: Vec<u8>,
     /// One's own messages that follow the command, with the contexts they carry.
-    own: Vec<(Vec<u8>, Option<(TraceId, SpanId)>)>,
+    own: Vec<(Vec<u8>, Option<Origin>)>,
     /// The contexts of all messages that were sent here, in order.
-    delivered: Vec<(TraceId, SpanId)>,
+    delivered: Vec<Origin>,
     log: Vec<String>,
 }
 
