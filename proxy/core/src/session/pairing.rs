@@ -28,7 +28,7 @@ use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
 /// Most spans of one connection that wait for a reply; further ones end with the request.
 pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 
-/// Most entries of one connection; beyond it the pairing is lost. An entry has 40 bytes.
+/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
 /// A request that is not answered yet.
@@ -43,6 +43,8 @@ struct Entry {
 enum Expect {
     /// So many commands in a row with one reply each.
     Replies(u64),
+    /// So many publishes in a row: an integer or an error answers each.
+    Publishes(u64),
     /// Confirmations still to come; `None` if their number depends on the subscriptions at that time.
     Confirmations {
         kind: SubscriptionKind,
@@ -100,7 +102,7 @@ pub(super) struct Pairing {
     lost: bool,
     open_spans: usize,
     pending_subscriptions: usize,
-    /// What the last `CLIENT REPLY` that was sent will have done, if it succeeds.
+    /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
 }
 
@@ -138,24 +140,31 @@ impl Pairing {
         self.transaction.is_none() && self.executing.is_empty() && self.front_is(Expect::Sync)
     }
 
-    /// Whether the next reply is that of the open transaction's `EXEC`.
+    /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` it has none.
     pub(super) fn awaits_exec(&self) -> bool {
-        self.transaction.is_some() && self.front_is(Expect::Exec)
+        self.transaction.is_some() && self.front_is(Expect::Exec) && !self.muted
     }
 
     /// Whether an array may be a confirmation of a subscription.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        self.pending_subscriptions > 0
+        self.pending_subscriptions > 0 || self.awaits_nothing()
+    }
+
+    /// Whether an array cannot be a reply: no command is unanswered.
+    fn awaits_nothing(&self) -> bool {
+        !self.lost && self.queue.is_empty() && self.executing.is_empty()
     }
 
     /// Whether a RESP2 array that looks like a message is one. Nothing that is allowed in subscriber mode answers so,
-    /// but a command of a running transaction may, unless an integer is due.
+    /// but a command of a running transaction may, unless an integer is due or replies are off. From Redis 7.2 on a
+    /// transaction that subscribes, publishes and unsubscribes gets its message when subscriber mode is over.
     pub(super) fn expects_messages(&self) -> bool {
+        let no_array_is_due = self
+            .executing
+            .front()
+            .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
         self.pubsub.protocol == Protocol::Resp2
-            && self.pubsub.is_subscribed()
-            && self.executing.front().is_none_or(|entry| {
-                matches!(entry.span.as_deref(), Some(SpanRecord { operation: Operation::Publish { .. }, .. }))
-            })
+            && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
     }
 
     fn front_is(&self, expect: Expect) -> bool {
@@ -205,24 +214,37 @@ impl Pairing {
     }
 
     fn push(&mut self, entry: Entry, call: &mut Call<'_>) {
-        if let Some(Entry { expect: Expect::Replies(last), span: None }) = self.queue.back_mut()
-            && let Entry { expect: Expect::Replies(more), span: None } = entry
-        {
-            *last += more;
+        if self.queue.back_mut().is_some_and(|last| last.takes_in(&entry)) {
             return;
         }
         if self.queue.len() >= MAX_ENTRIES {
-            return self.lose(call);
+            return self.lose_with(entry.span, call);
         }
         self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
         self.queue.push_back(entry);
     }
 }
 
+impl Entry {
+    /// Takes `next` into this entry's run, if it belongs there.
+    fn takes_in(&mut self, next: &Self) -> bool {
+        match (&mut self.expect, next.expect) {
+            (Expect::Replies(run), Expect::Replies(more)) | (Expect::Publishes(run), Expect::Publishes(more))
+                if self.span.is_none() && next.span.is_none() =>
+            {
+                *run += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<Command> for Expect {
     fn from(command: Command) -> Self {
         match command {
-            Command::Other | Command::Publish { .. } => Self::Replies(1),
+            Command::Other => Self::Replies(1),
+            Command::Publish { .. } => Self::Publishes(1),
             Command::Subscribe { kind, names } => Self::Confirmations { kind, subscribe: true, left: Some(names) },
             Command::Unsubscribe { kind, names } => {
                 Self::Confirmations { kind, subscribe: false, left: (names > 0).then_some(names) }
@@ -246,18 +268,23 @@ impl Pairing {
     /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
     pub(super) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
         self.pop_front();
-        let Some(transaction) = self.transaction.take() else { return self.lose(call) };
-        self.executing_span = transaction.span;
-        if transaction.count != count {
+        let Some(transaction) = self.transaction.take_if(|transaction| transaction.count == count) else {
             return self.lose(call);
-        }
+        };
+        self.executing_span = transaction.span;
         self.executing = transaction.entries;
         self.after_element(call);
     }
 
     /// One reply that is neither a message nor a confirmation.
     pub(super) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        if self.lost || (self.monitoring && is_monitor_feed(reply)) {
+        if self.lost {
+            if reply == Reply::Status(b"RESET") {
+                self.pubsub.reset();
+            }
+            return;
+        }
+        if self.monitoring && is_monitor_feed(reply) {
             return;
         }
         let error = matches!(reply, Reply::Error(_));
@@ -293,7 +320,12 @@ impl Pairing {
         push: bool,
         call: &mut Call<'_>,
     ) -> bool {
-        let certain = push || self.pubsub.is_subscribed();
+        if push {
+            self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
+        }
+        // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
+        let subscriber_mode = self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed();
+        let certain = push || subscriber_mode && self.executing.is_empty() || self.awaits_nothing();
         if self.lost {
             if certain {
                 self.pubsub.confirm(kind, count);
@@ -350,26 +382,21 @@ impl Pairing {
             (Expect::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
             (Expect::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
             (Expect::Discard, Reply::Status(_)) => self.discard(),
-            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
                     let is_command = |span: &SpanRecord| matches!(span.operation, Operation::Command { .. });
-                    if let Some(span) = entry.span.take_if(|span| is_command(span)) {
-                        // The transaction's span stands for its commands.
-                        name_batch(transaction.span.as_deref_mut(), transaction.count, &span);
-                        self.open_spans -= 1;
+                    // The transaction's span stands for its commands.
+                    let command = entry.span.take_if(|span| is_command(span));
+                    name_batch(transaction.span.as_deref_mut(), transaction.count, command.as_deref());
+                    self.open_spans -= usize::from(command.is_some());
+                    let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
+                    if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
+                        return self.lose_with(entry.span, call);
                     }
-                    match (transaction.entries.back_mut(), &entry) {
-                        (
-                            Some(Entry { expect: Expect::Replies(last), span: None }),
-                            Entry { expect: Expect::Replies(more), span: None },
-                        ) => *last += more,
-                        _ => {
-                            self.pending_subscriptions +=
-                                usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
-                            transaction.entries.push_back(entry);
-                        }
+                    if !is_taken {
+                        self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+                        transaction.entries.push_back(entry);
                     }
                 }
             }
@@ -383,16 +410,16 @@ impl Pairing {
             if let Some(span) = span {
                 self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
             }
+            if let Expect::ClientReply(_) = entry.expect {
+                self.requested = ReplyMode::On;
+            }
             return;
         }
         match (entry.expect, reply) {
-            (Expect::Replies(_), _) => {
+            (Expect::Replies(_), _) => {}
+            (Expect::Publishes(_), Reply::Integer(count)) => {
                 if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = span.as_deref_mut() {
-                    match reply {
-                        Reply::Integer(count) => *receivers = count,
-                        // Nothing but an integer or an error answers a publish.
-                        _ => return self.lose_with(span, call),
-                    }
+                    *receivers = count;
                 }
             }
             (Expect::Multi, Reply::Status(_)) => {
@@ -469,7 +496,7 @@ impl Pairing {
                 Expect::Silent => {}
                 Expect::ClientReply(ReplyMode::Off) => muted = true,
                 Expect::ClientReply(ReplyMode::Skip) => skip = true,
-                Expect::Replies(1) if skip => skip = false,
+                Expect::Replies(1) | Expect::Publishes(1) if skip => skip = false,
                 Expect::Multi | Expect::Hello(_) | Expect::Select(_) if skip => skip = false,
                 _ => break,
             }
@@ -498,6 +525,7 @@ impl Pairing {
                 }
             }
             Expect::Discard => self.discard(),
+            Expect::Reset => self.reset(),
             Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
             Expect::Select(database) => self.database = database,
             Expect::Sync | Expect::Monitor | Expect::Unknown => self.lose(call),
@@ -508,10 +536,19 @@ impl Pairing {
         }
     }
 
-    /// Ends `EXEC` when its last element has come.
+    /// Passes over what is no element of `EXEC`, and ends it when its last element has come.
     fn after_element(&mut self, call: &mut Call<'_>) {
-        while self.executing.front().is_some_and(|entry| entry.expect == Expect::Silent) {
-            self.pop_front();
+        while let Some(entry) = self.executing.front() {
+            match entry.expect {
+                Expect::Silent => drop(self.pop_front()),
+                // In a transaction it silences the command that follows the transaction.
+                Expect::ClientReply(ReplyMode::Skip) => {
+                    if let Some(skip) = self.pop_front() {
+                        self.queue.push_front(skip);
+                    }
+                }
+                _ => break,
+            }
         }
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
@@ -575,9 +612,16 @@ impl Pairing {
 
     /// Takes the next entry, or one of a run.
     fn pop_front(&mut self) -> Option<Entry> {
-        if let Some(Entry { expect: Expect::Replies(count @ 2..), .. }) = self.front_mut() {
-            *count -= 1;
-            return Some(Entry { expect: Expect::Replies(1), span: None });
+        match self.front_mut().map(|entry| &mut entry.expect) {
+            Some(Expect::Replies(count @ 2..)) => {
+                *count -= 1;
+                return Some(Entry { expect: Expect::Replies(1), span: None });
+            }
+            Some(Expect::Publishes(count @ 2..)) => {
+                *count -= 1;
+                return Some(Entry { expect: Expect::Publishes(1), span: None });
+            }
+            _ => {}
         }
         let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
         let entry = queue.pop_front()?;
@@ -608,17 +652,20 @@ fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     }
 }
 
-/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`.
-fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: &SpanRecord) {
+/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of
+/// its own, and a command without one are `None`.
+fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: Option<&SpanRecord>) {
     let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
-    let Operation::Command { name: queued, .. } = &command.operation else { return };
-    let uniform = name.strip_prefix("MULTI ").map(|first| first == &**queued);
-    match (count, uniform) {
-        (1, _) => *name = alloc::format!("MULTI {queued}").into(),
-        (_, Some(false)) => *name = "MULTI".into(),
+    *batch_size = (count > 1).then_some(count);
+    let queued = match command.map(|span| &span.operation) {
+        Some(Operation::Command { name, .. }) => Some(&**name),
+        _ => None,
+    };
+    match (queued, name.strip_prefix("MULTI ")) {
+        (Some(queued), _) if count == 1 => *name = alloc::format!("MULTI {queued}").into(),
+        (queued, Some(first)) if queued != Some(first) => *name = "MULTI".into(),
         _ => {}
     }
-    *batch_size = (count > 1).then_some(count);
 }
 
 /// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.

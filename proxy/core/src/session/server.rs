@@ -238,6 +238,7 @@ impl ServerHalf {
 
     /// The server has sent its last byte: what was held goes on as it came.
     pub(super) fn end_of_stream(&mut self, call: &mut Call<'_>) {
+        self.state = State::Opaque;
         self.hold.stop(call.out);
     }
 
