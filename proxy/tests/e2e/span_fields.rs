@@ -101,7 +101,8 @@ async fn a_publish_that_a_transaction_never_ran_says_so() {
     let api = world.sidecar("api", &[]);
     let mut publisher = api.connect().await;
     let mut other = world.direct().await;
-    for (command, answer) in [("WATCH k", "OK"), ("MULTI", "OK"), ("PUBLISH discarded x", "QUEUED"), ("DISCARD", "OK")] {
+    for (command, answer) in [("WATCH k", "OK"), ("MULTI", "OK"), ("PUBLISH discarded x", "QUEUED"), ("DISCARD", "OK")]
+    {
         assert_eq!(publisher.call(command).await, Value::Status(answer.into()));
     }
     for (command, answer) in [("WATCH k", "OK"), ("MULTI", "OK"), ("PUBLISH aborted x", "QUEUED")] {
@@ -225,7 +226,8 @@ async fn a_publish_without_an_answer_ends_with_its_connection() {
     publisher.send(&crate::wire::request(&[b"PUBLISH", b"orders", b"x"])).await;
     let blocked = async {
         let list = format!("CLIENT LIST ID {id}");
-        while !matches!(operator.call(&list).await, Value::Bulk(line) if String::from_utf8_lossy(&line).contains("cmd=publish")) {
+        while !matches!(operator.call(&list).await, Value::Bulk(line) if String::from_utf8_lossy(&line).contains("cmd=publish"))
+        {
             tokio::time::sleep(crate::clients::POLL).await;
         }
     };

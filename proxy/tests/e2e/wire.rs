@@ -149,7 +149,8 @@ impl Wire {
             within("a line", self.stream.read_until(b'\n', &mut frame)).await.expect("the stream goes on");
             assert!(frame.ends_with(b"\r\n"), "the stream ended after {:?}", frame.escape_ascii().to_string());
             let kind = frame[start];
-            let number = std::str::from_utf8(&frame[start + 1..frame.len() - 2]).ok().and_then(|text| text.parse().ok());
+            let number =
+                std::str::from_utf8(&frame[start + 1..frame.len() - 2]).ok().and_then(|text| text.parse().ok());
             owed -= 1;
             match (kind, number.unwrap_or(-1)) {
                 (b'$' | b'=' | b'!', len @ 0..) => {

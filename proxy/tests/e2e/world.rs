@@ -53,7 +53,11 @@ impl World {
 
     /// Everything that the collector was sent, as text.
     pub(crate) fn everything_exported(&self) -> String {
-        self.collector.requests().iter().map(|request| format!("{:?}\n{:?}\n", request.headers, request.message)).collect()
+        self.collector
+            .requests()
+            .iter()
+            .map(|request| format!("{:?}\n{:?}\n", request.headers, request.message))
+            .collect()
     }
 
     /// A connection without a sidecar.

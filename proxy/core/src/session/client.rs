@@ -213,7 +213,7 @@ impl ClientHalf {
             if tracer.policy().commands == Commands::All {
                 return None;
             }
-            pairing.request(Command::Other, None, call);
+            pairing.ordinary_request(call);
             return Some(request.end);
         }
         let command = Command::publish(request.name, request.count)?;

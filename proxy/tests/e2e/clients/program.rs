@@ -92,7 +92,9 @@ impl Program {
 
     async fn send(&mut self, command: &str) {
         let commands = self.commands.as_mut().expect("open until the end");
-        within("a command", commands.write_all(format!("{command}\n").as_bytes())).await.expect("the client still runs");
+        within("a command", commands.write_all(format!("{command}\n").as_bytes()))
+            .await
+            .expect("the client still runs");
     }
 
     async fn answer(&mut self) -> String {
