@@ -33,7 +33,7 @@ def work(connection, payload):
     part = json.dumps({"content_type": "application/gzip", "content": content})
     with connection.pipeline(transaction=True) as pipe:
         pipe.set(f"report:{report}:{KIND}", part, ex=EXPIRY_SECONDS)
-        pipe.sadd(f"report-parts:{report}", KIND).expire(f"report-parts:{report}", EXPIRY_SECONDS)
+        pipe.hincrby(f"report-parts:{report}", KIND, 1).expire(f"report-parts:{report}", EXPIRY_SECONDS)
         pipe.execute()
     connection.publish("reports.done", json.dumps({"id": report, "kind": KIND}))
     log(f"report {report}: {len(part)} bytes")

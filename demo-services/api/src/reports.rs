@@ -4,10 +4,10 @@
 //! |---|---|---|
 //! | `report:{id}` | the accepted order and how many workers got the job, JSON | this service |
 //! | `report:{id}:{kind}` | one finished part, JSON | the worker of that kind |
-//! | `report-parts:{id}` | set of the kinds that are finished | the workers |
+//! | `report-parts:{id}` | hash: for each finished kind, how many workers made it | the workers |
 //!
-//! Every key expires. A job is published on `reports`; Redis answers how many workers got it, and that many parts
-//! make a report complete.
+//! Every key expires. A job is published on `reports`; Redis answers how many workers got it, and when that many have
+//! finished, the report is complete. Replicas of a worker make the same part twice, which does no harm.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,10 +64,12 @@ struct Stored {
 pub(crate) struct Report {
     id: ReportId,
     title: String,
-    /// All expected parts are there.
+    /// Every worker that got the job has finished.
     complete: bool,
     /// How many workers got the job.
     expected: u64,
+    /// How many of them have finished.
+    finished: u64,
     /// Finished parts by kind.
     parts: BTreeMap<String, Value>,
 }
@@ -119,26 +121,26 @@ impl Reports {
     /// The report as it stands now; `None` if there is none of this name, or no more.
     pub(crate) async fn find(&self, id: &ReportId) -> Result<Option<Report>, ReportsError> {
         let mut redis = self.redis.clone();
-        let (order, parts) = within_deadline(async {
-            let (order, kinds): (Option<String>, Vec<String>) =
-                redis::pipe().get(order_key(id)).smembers(format!("report-parts:{id}")).query_async(&mut redis).await?;
+        let (order, finished, parts) = within_deadline(async {
+            let (order, made): (Option<String>, BTreeMap<String, u64>) =
+                redis::pipe().get(order_key(id)).hgetall(format!("report-parts:{id}")).query_async(&mut redis).await?;
             let mut parts = BTreeMap::new();
-            if !kinds.is_empty() {
-                let keys: Vec<String> = kinds.iter().map(|kind| format!("report:{id}:{kind}")).collect();
+            let finished: u64 = made.values().sum();
+            if !made.is_empty() {
+                let keys: Vec<String> = made.keys().map(|kind| format!("report:{id}:{kind}")).collect();
                 let values: Vec<Option<String>> = redis.mget(&keys).await?;
-                for ((kind, key), value) in kinds.into_iter().zip(keys).zip(values) {
+                for ((kind, key), value) in made.into_keys().zip(keys).zip(values) {
                     // A part may expire between the two commands.
                     let Some(value) = value else { continue };
                     parts.insert(kind, from_json(key, &value)?);
                 }
             }
-            Ok((order, parts))
+            Ok((order, finished, parts))
         })
         .await?;
         let Some(order) = order else { return Ok(None) };
         let Stored { title, expected } = from_json(order_key(id), &order)?;
-        let complete = parts.len() as u64 >= expected;
-        Ok(Some(Report { id: id.clone(), title, complete, expected, parts }))
+        Ok(Some(Report { id: id.clone(), title, complete: finished >= expected, expected, finished, parts }))
     }
 
     /// Like [`Reports::find`], but waits up to `patience` for the report to be complete.

@@ -90,16 +90,36 @@ fn an_order_is_published_and_its_parts_are_answered() {
     let path = format!("/reports/{id}");
     let report = api.get(&path);
     assert_eq!(report.status, 200);
-    assert_eq!(report.body, json!({"id": id, "title": "Sales", "complete": false, "expected": 1, "parts": {}}));
+    assert_eq!(
+        report.body,
+        json!({"id": id, "title": "Sales", "complete": false, "expected": 1, "finished": 0, "parts": {}})
+    );
 
     let waiting = request(&api.address, "GET", &format!("{path}?wait=30"), b"");
     connection.set(format!("report:{id}:chart"), r#"{"content": "<svg/>"}"#).unwrap();
-    connection.sadd(format!("report-parts:{id}"), "chart").unwrap();
+    connection.hincr(format!("report-parts:{id}"), "chart", 1).unwrap();
     connection.publish("reports.done", json!({"id": id, "kind": "chart"}).to_string()).unwrap();
     let report = answer(waiting);
     assert_eq!(report.status, 200);
     assert_eq!(report.body["complete"], true);
     assert_eq!(report.body["parts"], json!({"chart": {"content": "<svg/>"}}));
+}
+
+#[test]
+fn replicas_of_a_worker_complete_a_report_together() {
+    let redis = Redis::start();
+    let api = Api::start(&redis);
+    let (mut first, mut second, mut connection) = (redis.connect(), redis.connect(), redis.connect());
+    let mut replicas = [first.as_pubsub(), second.as_pubsub()];
+    replicas.iter_mut().for_each(|replica| replica.subscribe("reports").unwrap());
+
+    let id = api.order(r#"{"title": "x"}"#).body["id"].as_str().unwrap().to_owned();
+    for complete in [false, true] {
+        connection.set(format!("report:{id}:chart"), "{}").unwrap();
+        connection.hincr(format!("report-parts:{id}"), "chart", 1).unwrap();
+        let report = api.get(&format!("/reports/{id}"));
+        assert_eq!((&report.body["complete"], &report.body["parts"]), (&json!(complete), &json!({"chart": {}})));
+    }
 }
 
 #[test]
@@ -188,7 +208,7 @@ fn a_stop_answers_those_who_wait_and_ends_cleanly() {
     // It has been read, and waits or is about to, once it has asked Redis for the parts.
     let mut observer = redis.connect();
     until("the API looks for parts", || {
-        redis::cmd("INFO").arg("commandstats").query::<String>(&mut observer).unwrap().contains("cmdstat_smembers")
+        redis::cmd("INFO").arg("commandstats").query::<String>(&mut observer).unwrap().contains("cmdstat_hgetall")
     });
     assert!(api.service.terminate().success());
     assert_eq!(answer(waiting).body["complete"], false);

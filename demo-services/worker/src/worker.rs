@@ -120,7 +120,7 @@ impl Worker {
             .arg("EX")
             .arg(EXPIRY_SECONDS)
             .ignore()
-            .sadd(&parts_key, kind)
+            .hincr(&parts_key, kind, 1)
             .ignore()
             .expire(&parts_key, EXPIRY_SECONDS)
             .ignore()

@@ -44,7 +44,7 @@ fn a_part_is_stored_with_an_expiry_and_announced() {
     let part: Value = serde_json::from_str(&connection.get(format!("report:{ID}:table")).unwrap().unwrap()).unwrap();
     assert_eq!(part["content_type"], "text/csv");
     assert_eq!(part["content"].as_str().unwrap().lines().count(), 13);
-    assert!(connection.sismember(format!("report-parts:{ID}"), "table").unwrap());
+    assert_eq!(connection.hget(format!("report-parts:{ID}"), "table").unwrap().as_deref(), Some("1"));
     for key in [format!("report:{ID}:table"), format!("report-parts:{ID}")] {
         assert!((1..=3600).contains(&redis::cmd("TTL").arg(key).query::<i64>(&mut connection).unwrap()));
     }

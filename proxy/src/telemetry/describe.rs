@@ -1,8 +1,11 @@
-//! What a span is called. Shared by both exporters, so that the console and the collector show the same names.
+//! What a span and its service are called. Shared by both exporters, so that the console and the collector show the
+//! same names.
 
 use std::borrow::Cow;
 
 use redistributed_core::trace::{Operation, SpanRecord};
+
+use super::{OtelSettings, Service};
 
 /// How many subscriptions on that Redis node got a published message (a number). The conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -50,4 +53,12 @@ pub(super) fn span_name(record: &SpanRecord) -> Cow<'_, str> {
         Operation::Deliver { channel, .. } => format!("{PROCESS} {channel}").into(),
         Operation::Command { name, .. } => Cow::Borrowed(name),
     }
+}
+
+/// The name of a service that nobody named, as the specification builds it.
+const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
+
+/// The service's name: the route's own, then what the environment says.
+pub(super) fn service_name<'a>(settings: &'a OtelSettings, service: &'a Service) -> &'a str {
+    service.name.as_deref().or(settings.service_name.as_deref()).unwrap_or(UNKNOWN_SERVICE)
 }

@@ -3,21 +3,20 @@
 //! The queue is the only place where spans pile up: while [`MAX_IN_FLIGHT`] requests are on their way nothing is
 //! taken out of it, so memory stays bounded by its capacity and a slow collector shows as a full queue.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redistributed_core::trace::{Operation, SpanRecord};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
 
 use super::console::Console;
+use super::describe::service_name;
 use super::otel_env::BatchSettings;
 use super::otlp::{OtlpError, OtlpExporter};
 use super::queue::SpanQueue;
 use super::report::LossReport;
-use super::resource::{self, Host};
 use super::totals::{Totals, Unsettled};
 use super::{OtelSettings, Service};
 
@@ -58,18 +57,14 @@ pub(super) struct Delivered {
 impl Destination {
     /// One for each route, in order. Needs a tokio runtime.
     pub(super) fn build_all(settings: &OtelSettings, services: &[Service]) -> Result<Vec<Self>, OtlpError> {
-        let host = Host::detect(Path::new("/"));
         let connection = settings.otlp.as_ref().map(OtlpExporter::connection).transpose()?;
         let timeouts = [settings.otlp.as_ref().and_then(|otlp| otlp.timeout), settings.batch.export_timeout];
         let timeout = timeouts.into_iter().flatten().min();
         let build = |service: &Service| {
-            let otlp = connection.as_ref().map(|connection| {
-                let resource = resource::attributes(settings, service, &host);
-                OtlpExporter::new(connection, resource, service, &settings.limits)
-            });
+            let otlp = connection.as_ref().map(|connection| OtlpExporter::new(connection, settings, service));
             Ok(Self {
                 otlp: otlp.transpose()?.map(Arc::new),
-                console: settings.console.then(|| Console::new(resource::service_name(settings, service))),
+                console: settings.console.then(|| Console::new(service_name(settings, service))),
                 timeout,
             })
         };
@@ -118,6 +113,8 @@ enum Flush {
 
 pub(super) struct Exporter {
     settings: BatchSettings,
+    /// Where spans go, for the log.
+    target: String,
     routes: Vec<Destination>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
@@ -132,14 +129,16 @@ pub(super) struct Exporter {
 
 impl Exporter {
     pub(super) fn new(
-        settings: BatchSettings,
+        settings: &OtelSettings,
         routes: Vec<Destination>,
         queue: Arc<SpanQueue>,
         totals: Arc<Totals>,
     ) -> Self {
+        let target = settings.otlp.as_ref().map_or_else(|| "console".to_owned(), |otlp| otlp.endpoint.to_string());
         let batches = routes.iter().map(|_| None).collect();
         Self {
-            settings,
+            settings: settings.batch.clone(),
+            target,
             routes,
             queue,
             totals,
@@ -154,7 +153,8 @@ impl Exporter {
 
     /// Runs until it is told to stop, or until nobody is left who could.
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<Stop>) {
-        let mut timer = time::interval(self.settings.schedule_delay.max(Duration::from_millis(1)));
+        let delay = self.settings.schedule_delay.max(Duration::from_millis(1));
+        let mut timer = time::interval_at(time::Instant::now() + delay, delay);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let queue = Arc::clone(&self.queue);
         let stop = loop {
@@ -166,7 +166,7 @@ impl Exporter {
                 }
                 () = queue.ready() => self.pump(Flush::No),
                 Some(done) = self.in_flight.join_next() => {
-                    self.settle(done.ok());
+                    self.settle(done);
                     self.pump(Flush::No);
                 }
             }
@@ -244,22 +244,26 @@ impl Exporter {
         });
     }
 
-    /// Notes the end of an export; `None` if its task panicked, which has already counted its spans as dropped.
-    fn settle(&mut self, settled: Option<Settled>) {
-        let Some(settled) = settled else { return };
+    /// Notes the end of an export. A task that panicked has counted its spans as dropped.
+    fn settle(&mut self, settled: Result<Settled, JoinError>) {
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(error) => return tracing::error!(%error, "an export ended in a bug; its spans are dropped"),
+        };
         match settled.reason {
             Some(reason) => {
                 if let Some(spans) = self.failures.lost(settled.lost, time::Instant::now()) {
                     tracing::warn!(
                         spans,
+                        collector = self.target,
                         reason,
-                        "spans could not be exported; further losses are summed up once a minute"
+                        "spans were lost; more losses are summed up once a minute"
                     );
                 }
             }
             None => {
                 if let Some(spans) = self.failures.recovered() {
-                    tracing::info!(spans_lost_since_last_warning = spans, "the collector takes spans again");
+                    tracing::info!(lost_meanwhile = spans, collector = self.target, "spans are exported again");
                 }
             }
         }
@@ -285,7 +289,7 @@ impl Exporter {
         self.queue.close();
         self.pump(Flush::Yes);
         while let Ok(Some(done)) = time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
-            self.settle(done.ok());
+            self.settle(done);
             self.pump(Flush::Yes);
         }
         // Ending the tasks drops their batches, and dropping a batch counts it.

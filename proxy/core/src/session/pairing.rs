@@ -201,6 +201,17 @@ impl Pairing {
         self.push(Entry { expect: Expect::from(command), span }, call);
     }
 
+    /// A request has been read that has one reply and no effect that matters here.
+    pub(super) fn ordinary_request(&mut self, call: &mut Call<'_>) {
+        if self.requested == ReplyMode::On
+            && let Some(Entry { expect: Expect::Replies(run), span: None }) = self.queue.back_mut()
+        {
+            *run += 1; // the queue is empty once the pairing is lost
+        } else {
+            self.request(Command::Other, None, call);
+        }
+    }
+
     /// A request without a command (`*0`, a blank line). It is not answered, but some servers let it use up a
     /// `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1) and others do not (Redis 8.2).
     pub(super) fn empty_request(&mut self, call: &mut Call<'_>) {
@@ -289,6 +300,9 @@ impl Pairing {
 
     /// One reply that is neither a message nor a confirmation.
     pub(super) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
+        if self.is_ordinary_reply(reply) {
+            return;
+        }
         if self.lost {
             if reply == Reply::Status(b"RESET") {
                 self.pubsub.reset();
@@ -319,6 +333,21 @@ impl Pairing {
             self.plain_reply(entry, reply, call);
         }
         self.after_element(call);
+    }
+
+    /// Takes a reply to a command that has no span and no effect here, outside of all that bends the order: nearly all.
+    fn is_ordinary_reply(&mut self, reply: Reply<'_>) -> bool {
+        let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
+        if !in_order || self.muted || self.monitoring {
+            return false;
+        }
+        let Some(Entry { expect: Expect::Replies(run), span: None }) = self.queue.front_mut() else { return false };
+        self.authenticated |= !matches!(reply, Reply::Error(_));
+        *run -= 1;
+        if *run == 0 {
+            self.queue.pop_front();
+        }
+        true
     }
 
     /// A frame `subscribe`, `unsubscribe` or their kin, with the count it reports. False if it must be the reply of an

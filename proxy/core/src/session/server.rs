@@ -514,7 +514,7 @@ fn reply_of_line(kind: u8, line: &[u8]) -> Reply<'_> {
     match kind {
         b'+' => Reply::Status(line),
         b'-' => Reply::Error(line),
-        b':' => Reply::Integer(core::str::from_utf8(line).ok().and_then(|digits| digits.parse().ok())),
+        b':' => Reply::Integer(whole::decimal(line).map(|number| number as u64)),
         b'_' => Reply::Null,
         _ => Reply::Other,
     }

@@ -5,10 +5,11 @@
 //! environment by itself is always set explicitly here, so that the checked settings are the only ones.
 
 mod http_client;
+mod resource;
 mod span;
 mod tls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +18,17 @@ use opentelemetry::KeyValue;
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SpanExporter as _;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use redistributed_core::trace::SpanRecord;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
-use super::Service;
 use super::exporter::Delivered;
-use super::otel_env::{Compression, OtlpSettings, Protocol, SpanLimits};
+use super::otel_env::{Compression, OtlpSettings, Protocol};
+use super::{OtelSettings, Service};
 use http_client::HttpCollector;
+use resource::Host;
 use span::Conversion;
 
 /// What "no limit" becomes where a number is needed.
@@ -70,6 +73,7 @@ pub(super) struct Connection {
     endpoint: String,
     timeout: Duration,
     compression: Compression,
+    host: Host,
 }
 
 enum Transport {
@@ -105,16 +109,12 @@ impl OtlpExporter {
             endpoint: settings.endpoint.as_str().to_owned(),
             timeout,
             compression: settings.compression,
+            host: Host::detect(Path::new("/")),
         })
     }
 
     /// Must be called inside the runtime that will send.
-    pub(super) fn new(
-        connection: &Connection,
-        resource: Vec<(String, String)>,
-        service: &Service,
-        limits: &SpanLimits,
-    ) -> Result<Self, OtlpError> {
+    pub(super) fn new(connection: &Connection, settings: &OtelSettings, service: &Service) -> Result<Self, OtlpError> {
         let gzip = connection.compression == Compression::Gzip;
         // The specification asks for retries with growing delays; three within the timeout. The timeout also covers them.
         let retries = RetryPolicy::recommended();
@@ -143,9 +143,11 @@ impl OtlpExporter {
                 if gzip { builder.with_compression(opentelemetry_otlp::Compression::Gzip) } else { builder }.build()?
             }
         };
-        let attributes = resource.into_iter().map(|(key, value)| KeyValue::new(key, value));
+        let attributes = resource::attributes(settings, service, &connection.host)
+            .into_iter()
+            .map(|(key, value)| KeyValue::new(key, value));
         exporter.set_resource(&Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build());
-        Ok(Self { exporter, conversion: Conversion::new(service, limits) })
+        Ok(Self { exporter, conversion: Conversion::new(service, &settings.limits) })
     }
 
     /// Sends one request, with retries. On HTTP the answer's count of rejected spans is told; on gRPC the exporter
@@ -153,11 +155,15 @@ impl OtlpExporter {
     pub(super) async fn export(&self, records: Vec<SpanRecord>) -> Result<Delivered, String> {
         let spans = records.into_iter().map(|record| self.conversion.span_data(record)).collect();
         let (result, notes) = http_client::noting(self.exporter.export(spans)).await;
-        match (result, notes.cause) {
-            (Ok(()), _) => Ok(Delivered { rejected: notes.rejected, message: notes.message }),
-            (Err(error), Some(cause)) => Err(format!("{error}: {cause}")),
-            (Err(error), None) => Err(error.to_string()),
-        }
+        let reason = match result {
+            Ok(()) => return Ok(Delivered { rejected: notes.rejected, message: notes.message }),
+            Err(OTelSdkError::InternalFailure(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        Err(match notes.cause {
+            Some(cause) => format!("{reason}: {cause}"),
+            None => reason,
+        })
     }
 }
 

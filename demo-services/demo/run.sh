@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# `make demo`: makes sure of what the demo needs, builds, and runs it. KEEP=1 leaves it running until Ctrl-C.
+# Arguments are passed on to the demo program (`run.sh --help`).
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+# shellcheck source=.ci/lib/system.sh
+. .ci/lib/system.sh
+
+target=${CARGO_TARGET_DIR:-target}
+python_worker=$root/demo-services/worker-python
+
+# Prints the path of a Python that can import `redis`, in a private environment; fails if there can be none.
+# Python itself is not installed for this: the demo is whole without it.
+python_with_redis() {
+  have python3 || return 1
+  mkdir -p "$target"
+  local venv
+  venv=$(cd "$target" && pwd)/demo-python
+  # In a subshell, because ensure_venv exits when it fails; its output is for the eyes.
+  (ensure_venv "$venv" "$python_worker/requirements.txt" redis) >&2 || return 1
+  printf '%s\n' "$venv/bin/python"
+}
+
+redis_server=$(.ci/ensure-redis)
+
+arguments=(--redis-server "$redis_server")
+if python=$(python_with_redis); then
+  arguments+=(--python "$python" --python-worker "$python_worker/worker.py")
+else
+  say "no Python 3 with redis-py here, so the Python worker stays out; the rest of the demo does not need it"
+fi
+
+# A debug build: the first one takes about half as long as an optimised one, and the demo waits for nothing but the
+# workers anyway.
+say "building (the first time takes a few minutes)"
+cargo build --locked -p redistributed -p demo-api -p demo-worker -p demo
+exec "$target/debug/demo" "${arguments[@]}" "$@"

@@ -1,0 +1,72 @@
+//! A client of the API: what `curl` would do.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// How long the API is asked to wait for a report to be complete, in seconds; it allows up to 30.
+const WAIT_SECONDS: u32 = 20;
+
+pub(crate) struct ApiClient {
+    address: SocketAddr,
+    http: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl ApiClient {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, http: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Whether `GET /health` is answered with 200.
+    pub(crate) async fn is_healthy(&self) -> bool {
+        self.send(Method::GET, "/health", Bytes::new()).await.is_ok_and(|(status, _)| status == StatusCode::OK)
+    }
+
+    /// Orders a report and returns its id.
+    pub(crate) async fn order(&self, title: &str) -> Result<String, Failure> {
+        let (status, body) =
+            self.send(Method::POST, "/reports", Bytes::from(json!({ "title": title }).to_string())).await?;
+        match body["id"].as_str() {
+            Some(id) if status == StatusCode::ACCEPTED => Ok(id.to_owned()),
+            _ => Err(Failure::Api(format!("POST /reports was answered {status}: {body}"))),
+        }
+    }
+
+    /// Waits for the report to be complete and returns the kinds of its parts.
+    pub(crate) async fn parts(&self, id: &str) -> Result<Vec<String>, Failure> {
+        let path = format!("/reports/{id}?wait={WAIT_SECONDS}");
+        let (status, body) = self.send(Method::GET, &path, Bytes::new()).await?;
+        match body["parts"].as_object() {
+            Some(parts) if status == StatusCode::OK && body["complete"] == true => Ok(parts.keys().cloned().collect()),
+            _ => Err(Failure::Api(format!("GET {path} was answered {status}: {body}"))),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Value), Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::Api(format!("{path}: {error}"));
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url()))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| failed(&error))?;
+        let response = self.http.request(request).await.map_err(|error| failed(&error))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
+        let body = serde_json::from_slice(&body).map_err(|error| failed(&error))?;
+        Ok((status, body))
+    }
+}

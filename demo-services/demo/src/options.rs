@@ -1,0 +1,78 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
+
+/// Follows reports through plain services, and prints each transaction as a tree
+///
+/// With OTEL_EXPORTER_OTLP_ENDPOINT set (and OTEL_EXPORTER_OTLP_PROTOCOL, `http/protobuf` or `grpc`), every span is
+/// also sent there. JAEGER_UI is the address of Jaeger's pages if it is not port 16686 of the same host.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Options {
+    /// Leave everything running until Ctrl-C, and print new transactions as they happen
+    #[arg(long, env = "KEEP", value_parser = FalseyValueParser::new())]
+    pub(crate) keep: bool,
+
+    /// The folder of the programs `redistributed`, `demo-api` and `demo-worker` [default: this program's own]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Option<PathBuf>,
+
+    /// The Redis server to start
+    #[arg(long, value_name = "FILE", default_value = "redis-server")]
+    pub(crate) redis_server: PathBuf,
+
+    /// A Python that can import `redis`, for the Python worker [default: run without that worker]
+    #[arg(long, value_name = "FILE", requires = "python_worker")]
+    pub(crate) python: Option<PathBuf>,
+
+    /// The Python worker's source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python_worker: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// How this program starts others; see the module `launch`
+    #[command(hide = true)]
+    Launch {
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+impl Options {
+    /// Exits with the parser's message if the command line is wrong.
+    pub(crate) fn from_process() -> Self {
+        Self::parse()
+    }
+
+    /// The Python and the source that it is to run. Both are absolute, because processes run in a folder of their own;
+    /// a link stays a link, because a virtual environment is known by the path of its Python.
+    pub(crate) fn python_worker(&self) -> Option<(PathBuf, PathBuf)> {
+        let absolute = |path: &PathBuf| std::path::absolute(path).ok();
+        Some((self.python.as_ref().and_then(absolute)?, self.python_worker.as_ref().and_then(absolute)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent_and_a_launched_command_keeps_its_options() {
+        Options::command().debug_assert();
+        let options = Options::parse_from(["demo", "launch", "7", "redis-server", "--port", "1", "--save", ""]);
+        let Some(Command::Launch { parent: 7, command }) = options.command else { panic!("{options:?}") };
+        assert_eq!(command, ["redis-server", "--port", "1", "--save", ""]);
+    }
+}

@@ -1,0 +1,76 @@
+//! Everything that the user reads, on standard output; failures on standard error.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::Path;
+
+use crate::failure::Failure;
+use crate::render::{self, Style, Tone};
+use crate::tree::Trace;
+
+/// How much of a log is shown after a failure, in lines.
+const LOG_TAIL: usize = 15;
+
+pub(crate) struct Screen {
+    style: Style,
+}
+
+impl Screen {
+    /// In colour on a terminal, unless `NO_COLOR` is set or the terminal is called dumb.
+    pub(crate) fn stdout() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let style = if wanted && stdout().is_terminal() { Style::Ansi } else { Style::Plain };
+        Self { style }
+    }
+
+    pub(crate) fn line(&self, text: impl Display) {
+        // Nobody reads any more, as in `demo | head -1`: the checks and the exit code are still worth having.
+        let _ = writeln!(stdout(), "{text}");
+    }
+
+    pub(crate) fn heading(&self, text: &str) {
+        self.line(format_args!("\n{}", self.style.paint(Tone::Strong, text)));
+    }
+
+    pub(crate) fn good(&self, text: &str) {
+        self.line(format_args!("\n{}", self.style.paint(Tone::Good, text)));
+    }
+
+    pub(crate) fn bad(&self, text: &str) {
+        self.line(self.style.paint(Tone::Bad, text));
+    }
+
+    /// A program that now runs.
+    pub(crate) fn started(&self, name: &str, what: &str) {
+        self.line(format_args!("  {} {what}", self.style.paint(Tone::Strong, &format!("{name:<15}"))));
+    }
+
+    pub(crate) fn tree(&self, trace: &Trace, title: &str, link: Option<&str>) {
+        self.line(format_args!("\n{}", render::tree(trace, title, link, self.style).trim_end()));
+    }
+
+    /// On one line if the trace is one publish and one delivery, else as a tree.
+    pub(crate) fn announcement(&self, trace: &Trace) {
+        match render::line(trace, self.style) {
+            Some(line) => self.line(line),
+            None => self.tree(trace, "Announcement", None),
+        }
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure, logs: Option<&Path>) {
+        let mut text = format!("demo: {failure}\n");
+        if let Some(log) = failure.log().and_then(|path| std::fs::read(path).ok()) {
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(LOG_TAIL)..] {
+                text += &format!("  | {line}\n");
+            }
+        }
+        if let Some(logs) = logs {
+            text += &format!("demo: the logs of all programs are in {}\n", logs.display());
+        }
+        // If standard error is closed too, only the exit code is left.
+        let _ = stderr().write_all(text.as_bytes());
+    }
+}

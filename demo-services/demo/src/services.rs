@@ -1,0 +1,151 @@
+//! The cast: the API and the workers, each behind a sidecar process of its own.
+//!
+//! A service is told where "Redis" is, which is its sidecar, and nothing else.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use otlp_receiver::Receiver;
+
+use crate::client::ApiClient;
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::processes::{Processes, Role};
+use crate::screen::Screen;
+use crate::{ports, redis};
+
+/// The kinds of the Rust workers.
+const KINDS: [&str; 4] = ["summary", "chart", "table", "page"];
+/// The kind of the Python worker.
+const PYTHON_KIND: &str = "archive";
+
+/// The API's `service.name`.
+pub(crate) const API: &str = "api";
+
+/// Who is on the stage.
+pub(crate) struct Cast {
+    pub(crate) api: ApiClient,
+    /// Each worker's `service.name`.
+    pub(crate) workers: Vec<String>,
+}
+
+/// A service and what it takes to run it.
+struct Service {
+    name: String,
+    program: PathBuf,
+    argument: Option<PathBuf>,
+    environment: Vec<(&'static str, String)>,
+    language: &'static str,
+}
+
+/// Starts everything and returns when all workers have subscribed and the API answers.
+pub(crate) async fn start(
+    options: &Options,
+    screen: &Screen,
+    receiver: &Receiver,
+    processes: &mut Processes,
+) -> Result<Cast, Failure> {
+    let programs = Programs::find(options)?;
+    let mut free = ports::free(2)?.into_iter();
+    let (Some(redis), Some(api)) = (free.next(), free.next()) else { unreachable!("as many as asked for") };
+    let services = services(options, &programs, api);
+    let workers: Vec<String> = services.iter().map(|service| service.name.clone()).filter(|name| name != API).collect();
+    let sidecars = ports::free(services.len())?;
+
+    redis::start(processes, &options.redis_server, redis).await?;
+    screen.started("redis", &format!("redis://{redis}"));
+
+    for (service, sidecar) in services.iter().zip(&sidecars) {
+        start_sidecar(processes, &programs.sidecar, &service.name, *sidecar, redis, receiver)?;
+    }
+    for (service, sidecar) in services.iter().zip(&sidecars) {
+        let what = "Redis answers PING through it";
+        processes.wait_until(&sidecar_name(&service.name), what, async || redis::answers(*sidecar).await).await?;
+    }
+    for (service, sidecar) in services.iter().zip(&sidecars) {
+        let url = format!("redis://{sidecar}");
+        let mut environment = vec![("REDIS_URL", url.as_str())];
+        environment.extend(service.environment.iter().map(|(key, value)| (*key, value.as_str())));
+        processes.start(Role::Service, &service.name, &service.program, service.argument.iter(), &environment)?;
+        screen.started(&service.name, &format!("{}, REDIS_URL={url} (its sidecar)", service.language));
+    }
+
+    let client = ApiClient::new(api);
+    processes.wait_until(API, "GET /health is answered 200", async || client.is_healthy().await).await?;
+    let everyone = Some(workers.len());
+    let subscribed = async || redis::subscribers(redis, redis::JOBS).await == everyone;
+    processes.wait_until("workers", "all have subscribed to `reports`", subscribed).await?;
+    let listening = async || redis::subscribers(redis, redis::ANNOUNCEMENTS).await == Some(1);
+    processes.wait_until(API, "it has subscribed to `reports.done`", listening).await?;
+    Ok(Cast { api: client, workers })
+}
+
+fn services(options: &Options, programs: &Programs, api: SocketAddr) -> Vec<Service> {
+    let mut services = vec![Service {
+        name: API.to_owned(),
+        program: programs.api.clone(),
+        argument: None,
+        environment: vec![("LISTEN", api.to_string())],
+        language: "Rust",
+    }];
+    services.extend(KINDS.map(|kind| Service {
+        name: format!("worker-{kind}"),
+        program: programs.worker.clone(),
+        argument: None,
+        environment: vec![("KIND", kind.to_owned())],
+        language: "Rust",
+    }));
+    if let Some((python, worker)) = options.python_worker() {
+        services.push(Service {
+            name: format!("worker-{PYTHON_KIND}"),
+            program: python,
+            argument: Some(worker),
+            environment: vec![("KIND", PYTHON_KIND.to_owned())],
+            language: "Python",
+        });
+    }
+    services
+}
+
+fn start_sidecar(
+    processes: &mut Processes,
+    program: &Path,
+    service: &str,
+    listen: SocketAddr,
+    redis: SocketAddr,
+    receiver: &Receiver,
+) -> Result<(), Failure> {
+    let arguments = ["--listen".to_owned(), listen.to_string(), "--upstream".to_owned(), format!("redis://{redis}")];
+    let environment = [
+        ("OTEL_SERVICE_NAME", service),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
+        // The trees are waited for; the default would make that five seconds.
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    processes.start(Role::Sidecar, &sidecar_name(service), program, arguments, &environment)
+}
+
+fn sidecar_name(service: &str) -> String {
+    format!("sidecar-of-{service}")
+}
+
+/// Where the programs are.
+struct Programs {
+    sidecar: PathBuf,
+    api: PathBuf,
+    worker: PathBuf,
+}
+
+impl Programs {
+    fn find(options: &Options) -> Result<Self, Failure> {
+        let start = |cause| Failure::Start { name: "the demo's programs".to_owned(), cause };
+        let own = std::env::current_exe().map_err(start)?;
+        let folder = options.programs.as_deref().or(own.parent()).unwrap_or(Path::new("."));
+        let find = |name: &str| {
+            let program = std::path::absolute(folder.join(name)).map_err(start)?;
+            if program.is_file() { Ok(program) } else { Err(Failure::Program(program)) }
+        };
+        Ok(Self { sidecar: find("redistributed")?, api: find("demo-api")?, worker: find("demo-worker")? })
+    }
+}
