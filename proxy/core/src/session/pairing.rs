@@ -461,7 +461,7 @@ impl Pairing {
                     *receivers = count;
                 }
             }
-            (Expect::Multi, Reply::Status(_)) => {
+            (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
             }
             (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
@@ -597,6 +597,7 @@ impl Pairing {
         let Some(entry) = self.pop_front() else { return };
         match entry.expect {
             Expect::Multi | Expect::Hello(_) | Expect::Select(_) | Expect::Sync | Expect::Monitor if refused => {}
+            Expect::Multi if self.transaction.is_some() => {} // nested: refused
             Expect::Multi => self.transaction = Some(Transaction::default()),
             Expect::Exec => {
                 for span in self.drop_transaction() {
