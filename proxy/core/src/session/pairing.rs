@@ -31,6 +31,9 @@ pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 /// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
+/// Above this capacity, in entries, an empty queue is given back.
+const KEPT_CAPACITY: usize = 64;
+
 /// A request that is not answered yet.
 #[derive(Debug)]
 struct Entry {
@@ -346,6 +349,7 @@ impl Pairing {
         *run -= 1;
         if *run == 0 {
             self.queue.pop_front();
+            give_back(&mut self.queue);
         }
         true
     }
@@ -705,9 +709,7 @@ impl Pairing {
         }
         let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
         let entry = queue.pop_front()?;
-        if queue.is_empty() && queue.capacity() > 64 {
-            *queue = VecDeque::new();
-        }
+        give_back(queue);
         self.pending_subscriptions -= usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
         Some(entry)
     }
@@ -720,6 +722,13 @@ impl Pairing {
         self.open_spans = 0;
         self.pending_subscriptions = 0;
         spans.map(|span| *span).collect()
+    }
+}
+
+/// An idle connection keeps no memory of a long pipeline.
+fn give_back(queue: &mut VecDeque<Entry>) {
+    if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
+        *queue = VecDeque::new();
     }
 }
 
@@ -755,4 +764,25 @@ fn is_monitor_feed(reply: Reply<'_>) -> bool {
     line.get(stamp.len()..).is_some_and(|rest| rest.starts_with(b" ["))
         && stamp.contains(&b'.')
         && stamp.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Output;
+    use super::*;
+
+    #[test]
+    fn an_emptied_queue_gives_its_memory_back() {
+        let mut out = Output::default();
+        let call = &mut Call { now: UnixNanos(1), out: &mut out };
+        let mut pairing = Pairing::new();
+        for _ in 0..1000 {
+            pairing.request(Command::Select(0), None, call);
+            pairing.ordinary_request(call);
+        }
+        for _ in 0..2000 {
+            pairing.reply(Reply::Status(b"OK"), call);
+        }
+        assert!(pairing.queue.is_empty() && pairing.queue.capacity() <= KEPT_CAPACITY);
+    }
 }
