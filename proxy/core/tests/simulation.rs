@@ -429,7 +429,7 @@ impl Model {
                 _ => connection.skip_next |= !connection.off,
             },
             "replconf" => {}
-            "get" => connection.reply(b"$-1\r\n"),
+            "get" => connection.reply(if connection.resp3 { b"_\r\n" } else { b"$-1\r\n" }),
             "ping" if !connection.resp3 && connection.is_subscribed() => {
                 connection.reply(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")
             }

@@ -5,6 +5,8 @@
 //!
 //! - `CLIENT REPLY OFF` and `SKIP` answer nothing if they succeed, and then others answer nothing either. If the next
 //!   reply is an error for them they were refused; otherwise they took effect, and entries are passed over.
+//!   What an entry that is passed over did is still followed: it changed the protocol, opened a transaction, or was
+//!   refused because of RESP2's subscriber mode.
 //! - Between `MULTI` and `EXEC` every command is answered by `+QUEUED` and moves to the transaction. The header of
 //!   `EXEC`'s array is then a frame of its own, and its elements are paired with the transaction's entries exactly as
 //!   pipelined replies are. So a subscription, a protocol change or a missing element inside a transaction needs no
@@ -566,9 +568,11 @@ impl Pairing {
                     self.pop_front();
                     self.muted = true;
                 }
-                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping | Expect::Silent) => {
-                    drop(self.pop_front())
+                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping) => {
+                    self.pop_front();
+                    self.skip_one(call);
                 }
+                Some(Expect::Silent) => drop(self.pop_front()),
                 _ => self.pass_over_front(call),
             }
         }
