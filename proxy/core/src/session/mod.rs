@@ -48,8 +48,8 @@ pub enum Side {
 
 /// The state of one client connection and its upstream connection.
 ///
-/// Memory: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536 entries of
-/// unanswered commands, and 64 KiB of an inline command. An idle session has about 1 KiB.
+/// Memory: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536 entries each
+/// of unanswered commands and of an open transaction, and 64 KiB of an inline command. An idle session has about 1 KiB.
 #[derive(Debug)]
 pub struct Session {
     client: ClientHalf,
