@@ -31,6 +31,9 @@ pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 /// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
+/// Above this capacity, in entries, an empty queue is given back.
+const KEPT_CAPACITY: usize = 64;
+
 /// A request that is not answered yet.
 #[derive(Debug)]
 struct Entry {
@@ -57,6 +60,8 @@ enum Expect {
     Reset,
     Hello(Option<Protocol>),
     ClientReply(ReplyMode),
+    /// A `CLIENT REPLY SKIP` that took effect within a transaction: it silences the next command.
+    Skipping,
     Monitor,
     Sync,
     Select(u32),
@@ -159,10 +164,11 @@ impl Pairing {
     /// but a command of a running transaction may, unless an integer is due or replies are off. From Redis 7.2 on a
     /// transaction that subscribes, publishes and unsubscribes gets its message when subscriber mode is over.
     pub(super) fn expects_messages(&self) -> bool {
-        let no_array_is_due = self
-            .executing
-            .front()
-            .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
+        let no_array_is_due = self.muted
+            || self
+                .executing
+                .front()
+                .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
         self.pubsub.protocol == Protocol::Resp2
             && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
     }
@@ -276,6 +282,14 @@ impl From<Command> for Expect {
 
 /// Replies.
 impl Pairing {
+    /// An array comes next. Outside subscriber mode it is behind what was sent before it, so that a `HELLO` or `MULTI`
+    /// without an answer has taken effect.
+    pub(super) fn array_begins(&mut self, call: &mut Call<'_>) {
+        if !self.lost && !self.in_subscriber_mode() {
+            self.pass_over_silent(Reply::Other, call);
+        }
+    }
+
     /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
     pub(super) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
         self.pop_front();
@@ -335,6 +349,7 @@ impl Pairing {
         *run -= 1;
         if *run == 0 {
             self.queue.pop_front();
+            give_back(&mut self.queue);
         }
         true
     }
@@ -353,8 +368,7 @@ impl Pairing {
             self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
         }
         // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
-        let subscriber_mode = self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed();
-        let certain = push || subscriber_mode && self.executing.is_empty() || self.awaits_nothing();
+        let certain = push || self.refuses_most() || self.awaits_nothing();
         if self.lost {
             if certain {
                 self.pubsub.confirm(kind, count);
@@ -451,7 +465,7 @@ impl Pairing {
                     *receivers = count;
                 }
             }
-            (Expect::Multi, Reply::Status(_)) => {
+            (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
             }
             (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
@@ -470,28 +484,35 @@ impl Pairing {
 
     /// Passes over what is not answered, so that the front of the queue is what `reply` answers.
     fn settle(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        loop {
-            if self.muted {
-                // Nothing but these two answers now.
-                while let Some(front) = self.front()
-                    && !matches!(front, Expect::ClientReply(ReplyMode::On) | Expect::Reset)
-                {
-                    self.pass_over_front(call);
+        self.pass_over_silent(reply, call);
+        // Only CLIENT REPLY ON and RESET answer under OFF, so that subscriptions before them were refused.
+        while self.muted && matches!(self.front(), Some(Expect::Confirmations { .. })) {
+            self.pass_over_front(call);
+            self.pass_over_silent(reply, call);
+        }
+        if mem::take(&mut self.muted) && self.transaction.is_some() && self.front() != Some(Expect::Reset) {
+            self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
+        }
+    }
+
+    /// Passes over what is not answered and not confirmed either. `reply` is what comes next.
+    fn pass_over_silent(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
+        while let Some(front) = self.front() {
+            match front {
+                Expect::Skipping => {
+                    self.pop_front();
+                    self.skip_one(call);
                 }
-                self.muted = false;
-                if self.transaction.is_some() && self.front() != Some(Expect::Reset) {
-                    self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
-                }
-                return;
-            }
-            match self.front() {
-                Some(Expect::Silent | Expect::ClientReply(_)) if self.transaction.is_some() => return,
-                Some(Expect::Silent) => drop(self.pop_front()),
-                Some(Expect::ClientReply(ReplyMode::Off)) if !matches!(reply, Reply::Error(_)) => {
+                Expect::ClientReply(ReplyMode::On) if self.muted && self.refuses_most() => self.pass_over_front(call),
+                Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Confirmations { .. } => return,
+                _ if self.muted => self.pass_over_front(call),
+                Expect::Silent | Expect::ClientReply(_) if self.transaction.is_some() => return,
+                Expect::Silent if !self.is_refused(reply, b"'replconf") => drop(self.pop_front()),
+                Expect::ClientReply(ReplyMode::Off) if !matches!(reply, Reply::Error(_)) => {
                     self.pop_front();
                     self.muted = true;
                 }
-                Some(Expect::ClientReply(ReplyMode::Skip)) if !refuses_client_reply(reply) => {
+                Expect::ClientReply(ReplyMode::Skip) if !self.is_refused(reply, b"'client") => {
                     self.pop_front();
                     self.skip_one(call);
                 }
@@ -503,7 +524,9 @@ impl Pairing {
     /// `CLIENT REPLY SKIP` took effect: the next command is not answered, if it is one that can be silenced.
     fn skip_one(&mut self, call: &mut Call<'_>) {
         match self.front() {
-            Some(Expect::Confirmations { .. } | Expect::ClientReply(_)) => {}
+            Some(Expect::Confirmations { .. } | Expect::Skipping) => {}
+            // It replaces the SKIP, unless it is refused.
+            Some(Expect::ClientReply(_)) if !self.refuses_most() => {}
             Some(_) => self.pass_over_front(call),
             None => self.lose(call),
         }
@@ -514,19 +537,26 @@ impl Pairing {
         let answers = |expect: Expect| matches!(expect, Expect::Confirmations { kind: k, subscribe: s, .. } if (k, s) == (kind, subscribe));
         let (mut muted, mut skip) = (self.muted, false);
         let mut reachable = false;
-        for expect in self.executing.iter().chain(&self.queue).map(|entry| entry.expect) {
+        let executing = self.executing.iter().map(|entry| (entry.expect, false));
+        let queued = self.queue.iter().map(|entry| (entry.expect, self.in_subscriber_mode()));
+        for (expect, refused) in executing.chain(queued) {
             match expect {
                 _ if answers(expect) => {
                     reachable = true;
                     break;
                 }
+                Expect::ClientReply(_) if skip && refused => skip = false,
+                Expect::Reset if skip => skip = false,
+                Expect::ClientReply(ReplyMode::On) if muted && refused => {}
                 Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Unknown => break,
                 _ if muted => {}
                 Expect::Silent => {}
                 Expect::ClientReply(ReplyMode::Off) => muted = true,
-                Expect::ClientReply(ReplyMode::Skip) => skip = true,
+                Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping => skip = true,
                 Expect::Replies(1) | Expect::Publishes(1) if skip => skip = false,
-                Expect::Multi | Expect::Hello(_) | Expect::Select(_) if skip => skip = false,
+                Expect::Multi | Expect::Exec | Expect::Discard | Expect::Hello(_) | Expect::Select(_) if skip => {
+                    skip = false;
+                }
                 _ => break,
             }
         }
@@ -536,17 +566,42 @@ impl Pairing {
                     self.pop_front();
                     self.muted = true;
                 }
-                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Silent) => drop(self.pop_front()),
+                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping | Expect::Silent) => {
+                    drop(self.pop_front())
+                }
                 _ => self.pass_over_front(call),
             }
         }
         reachable
     }
 
-    /// The command at the front took effect without an answer.
+    /// Whether the command at the front is refused unless it subscribes, unsubscribes, pings or resets. A transaction's
+    /// commands are not: the rule is checked when they are queued.
+    fn refuses_most(&self) -> bool {
+        self.executing.is_empty() && self.in_subscriber_mode()
+    }
+
+    /// Whether `reply` is an error of the command at the front, which answers nothing else, and not of a later command
+    /// whose reply is the first to be seen. `NOPERM` names the command, as `'client|reply'` or, before Redis 7, as
+    /// `'client'`.
+    fn is_refused(&self, reply: Reply<'_>, quoted: &[u8]) -> bool {
+        let Reply::Error(line) = reply else { return false };
+        let is_named = || line.windows(quoted.len()).any(|window| window.eq_ignore_ascii_case(quoted));
+        self.refuses_most() || line.starts_with(b"NOAUTH") || line.starts_with(b"NOPERM") && is_named()
+    }
+
+    /// RESP2's subscriber mode.
+    fn in_subscriber_mode(&self) -> bool {
+        self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed()
+    }
+
+    /// The command at the front had no answer; it took effect unless it was refused.
     fn pass_over_front(&mut self, call: &mut Call<'_>) {
+        let refused = self.refuses_most();
         let Some(entry) = self.pop_front() else { return };
         match entry.expect {
+            Expect::Multi | Expect::Hello(_) | Expect::Select(_) | Expect::Sync | Expect::Monitor if refused => {}
+            Expect::Multi if self.transaction.is_some() => {} // nested: refused
             Expect::Multi => self.transaction = Some(Transaction::default()),
             Expect::Exec => {
                 for span in self.drop_transaction() {
@@ -570,11 +625,10 @@ impl Pairing {
         while let Some(entry) = self.executing.front() {
             match entry.expect {
                 Expect::Silent => drop(self.pop_front()),
-                // In a transaction it silences the command that follows the transaction.
+                // It silences not the next element but the command that follows the transaction.
                 Expect::ClientReply(ReplyMode::Skip) => {
-                    if let Some(skip) = self.pop_front() {
-                        self.queue.push_front(skip);
-                    }
+                    self.pop_front();
+                    self.queue.push_front(Entry { expect: Expect::Skipping, span: None });
                 }
                 _ => break,
             }
@@ -614,6 +668,7 @@ impl Pairing {
     fn reset(&mut self) {
         self.discard();
         self.pubsub.reset();
+        self.muted = false;
         self.monitoring = false;
         self.authenticated = false;
         self.database = 0;
@@ -654,9 +709,7 @@ impl Pairing {
         }
         let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
         let entry = queue.pop_front()?;
-        if queue.is_empty() && queue.capacity() > 64 {
-            *queue = VecDeque::new();
-        }
+        give_back(queue);
         self.pending_subscriptions -= usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
         Some(entry)
     }
@@ -669,6 +722,13 @@ impl Pairing {
         self.open_spans = 0;
         self.pending_subscriptions = 0;
         spans.map(|span| *span).collect()
+    }
+}
+
+/// An idle connection keeps no memory of a long pipeline.
+fn give_back(queue: &mut VecDeque<Entry>) {
+    if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
+        *queue = VecDeque::new();
     }
 }
 
@@ -706,9 +766,23 @@ fn is_monitor_feed(reply: Reply<'_>) -> bool {
         && stamp.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
-/// Whether an error is that of `CLIENT REPLY` itself, and not of a later command whose reply is the first to be seen.
-fn refuses_client_reply(reply: Reply<'_>) -> bool {
-    let Reply::Error(line) = reply else { return false };
-    // NOPERM and subscriber mode name the command, as 'client|reply' or, before Redis 7, as 'client'.
-    line.starts_with(b"NOAUTH") || line.windows(7).any(|window| window.eq_ignore_ascii_case(b"'client"))
+#[cfg(test)]
+mod tests {
+    use super::super::Output;
+    use super::*;
+
+    #[test]
+    fn an_emptied_queue_gives_its_memory_back() {
+        let mut out = Output::default();
+        let call = &mut Call { now: UnixNanos(1), out: &mut out };
+        let mut pairing = Pairing::new();
+        for _ in 0..1000 {
+            pairing.request(Command::Select(0), None, call);
+            pairing.ordinary_request(call);
+        }
+        for _ in 0..2000 {
+            pairing.reply(Reply::Status(b"OK"), call);
+        }
+        assert!(pairing.queue.is_empty() && pairing.queue.capacity() <= KEPT_CAPACITY);
+    }
 }
