@@ -33,8 +33,8 @@ pub(crate) enum Failure {
     Wrong { what: String, expected: String, got: String },
     #[error("{what} panicked")]
     Panicked { what: &'static str },
-    #[error("no workload's name contains {0:?}; the names are:\n{1}")]
-    NothingToDo(String, String),
+    #[error("no workload's name contains {0:?}; --list shows them")]
+    NothingToDo(String),
     #[error("{0}")]
     Worse(String),
 }

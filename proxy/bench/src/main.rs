@@ -7,6 +7,7 @@ mod checklist;
 mod failure;
 mod load;
 mod measure;
+mod memory;
 mod open_files;
 mod options;
 mod processes;
@@ -24,13 +25,19 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use checklist::Results;
 use failure::Failure;
 use measure::Plan;
+use memory::Idle;
 use options::{Command, Options, Run};
 use targets::{Rig, Target};
+use workloads::Workload;
 
 /// The most connections that any workload opens at a time.
 const CONNECTIONS: usize = 10_000;
+
+/// Rounds of a growth series, whose steps are compared with each other.
+const GROWTH_ROUNDS: usize = 2;
 
 fn main() -> ExitCode {
     let result = match Options::parse().command {
@@ -48,36 +55,68 @@ fn main() -> ExitCode {
 }
 
 fn run(mut options: Run) -> Result<(), Failure> {
-    let workloads = workloads::chosen(&options);
+    let (workloads, growth) = (workloads::chosen(&options), workloads::growth(&options));
+    let memory = options.wants("memory");
+    let names = || {
+        let workloads = workloads.iter().map(|workload| workload.kind.to_string());
+        let growth = growth.iter().map(|growth| format!("growth {}", growth.name));
+        workloads.chain(growth).chain(memory.then(|| "memory".to_owned())).collect::<Vec<_>>().join("\n")
+    };
     if options.list {
-        workloads.iter().for_each(|workload| say(workload.kind));
+        say(names());
         return Ok(());
     }
-    if workloads.is_empty() {
-        let only = std::mem::take(&mut options.only);
-        let names: Vec<_> = workloads::chosen(&options).iter().map(|workload| workload.kind.to_string()).collect();
-        return Err(Failure::NothingToDo(only.join(","), names.join("\n")));
+    if names().is_empty() {
+        return Err(Failure::NothingToDo(options.only.join(",")));
     }
     let program = &mut options.programs.redistributed;
     *program = program.canonicalize().map_err(|cause| Failure::Read { path: program.clone(), cause })?;
     let plan = plan(&options);
-
     let start = Instant::now();
+    say(report::machine());
+
     let mut targets: Vec<Target> = workloads.iter().flat_map(|workload| workload.targets.clone()).collect();
+    targets.extend([Target::HaProxy, Target::Traced]);
     targets.sort_unstable_by_key(|&target| target as u8);
     targets.dedup();
     let room = open_files::make_room(CONNECTIONS);
     let mut rig = Rig::start(&options.programs, &targets, room)?;
-    say(report::heading());
-    let mut all = Vec::new();
+    let mut results = Results::default();
+    if memory {
+        say("Memory of a new process, resident");
+        if room < CONNECTIONS {
+            say(format_args!("  (the limit on open files allows {room} connections, not {CONNECTIONS})"));
+        }
+        for &target in &targets {
+            if let Some(idle) = Idle::measure(&rig, target, room)? {
+                say(idle.lines());
+                results.idle.push(idle);
+            }
+        }
+        say("");
+    }
+    if !workloads.is_empty() {
+        say(report::heading());
+    }
     for workload in &workloads {
         let series = measure::series(&mut rig, workload, plan)?;
         say(report::series(&series));
-        all.push(series);
+        results.series.push(series);
     }
-    say(format_args!("Targets, as ratios of this run: median (least-most of {} rounds)", plan.rounds));
-    say(checklist::lines(&all));
-    say(format_args!("{:.0} s", start.elapsed().as_secs_f64()));
+    for growth in growth {
+        let plan = Plan { rounds: plan.rounds.min(GROWTH_ROUNDS), ..plan };
+        let mut steps = Vec::new();
+        for &(_, kind) in &growth.steps {
+            let targets = vec![Target::HaProxy, Target::Traced];
+            steps.push(measure::series(&mut rig, &Workload { kind, targets }, plan)?);
+        }
+        say(report::growth(&growth, &steps));
+        results.growth.push((growth, steps));
+    }
+    say(report::spans(&rig.totals()?));
+    say(format_args!("Targets of this run: median (least-most of {} rounds)", plan.rounds));
+    say(checklist::lines(&results));
+    say(format_args!("{:.0} s; {}", start.elapsed().as_secs_f64(), report::load()));
     Ok(())
 }
 

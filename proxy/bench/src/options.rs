@@ -65,3 +65,11 @@ pub(crate) struct Programs {
     #[arg(long, value_name = "PATH")]
     pub(crate) envoy: Option<PathBuf>,
 }
+
+impl Run {
+    /// Whether the filter lets through what has this name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.only.is_empty() || self.only.iter().any(|word| name.contains(&word.to_lowercase()))
+    }
+}

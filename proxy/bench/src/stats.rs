@@ -28,6 +28,10 @@ impl Latencies {
         self.0.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// `None` without any latency.
     pub(crate) fn percentiles(mut self) -> Option<Percentiles> {
         self.0.sort_unstable();

@@ -4,6 +4,7 @@
 //! that their costs can be told apart. Each moves bytes on one thread: HAProxy and Envoy are told so, the proxy by the
 //! variable that its runtime reads.
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 use crate::options::Programs;
 use crate::processes::{Process, free_address};
 use crate::sink::{self, Received};
-use crate::usage::{Cpu, CpuTime, Memory};
+use crate::usage::Cpu;
 
 /// One way from a client to Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +42,6 @@ pub(crate) enum Seat {
 const THREADS: &str = "1";
 
 impl Target {
-    /// Whether it is the proxy, in any setting.
-    pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Off | Self::Sampled | Self::Traced)
-    }
-
     /// The share of messages that become spans.
     pub(crate) fn sampled_share(self) -> Option<f64> {
         match self {
@@ -81,13 +77,20 @@ impl fmt::Display for Target {
     }
 }
 
+struct Sink {
+    target: Target,
+    process: Process,
+    /// The spans that it should get, over the whole run.
+    expected: Cell<f64>,
+}
+
 /// Everything that runs.
 pub(crate) struct Rig<'a> {
     programs: &'a Programs,
     connections: usize,
     folder: tempfile::TempDir,
     redis: Process,
-    sinks: Vec<(Target, Process)>,
+    sinks: Vec<Sink>,
     proxies: Vec<(Target, Seat, Process)>,
 }
 
@@ -100,7 +103,8 @@ impl<'a> Rig<'a> {
         for &target in targets {
             if target.sampled_share().is_some() {
                 let name = format!("collector-{}", target.slug());
-                rig.sinks.push((target, sink::start(&name, rig.folder.path())?));
+                let process = sink::start(&name, rig.folder.path())?;
+                rig.sinks.push(Sink { target, process, expected: Cell::new(0.0) });
             }
             for seat in [Seat::First, Seat::Second] {
                 if let Some(process) = rig.start_proxy(target, seat, "")? {
@@ -121,7 +125,8 @@ impl<'a> Rig<'a> {
             Target::HaProxy => self.start_haproxy(&name, address),
             Target::Envoy => self.start_envoy(&name, address),
             Target::Off | Target::Sampled | Target::Traced => {
-                let collector = self.sink(target).map(|sink| format!("http://{}", sink.address)).unwrap_or_default();
+                let collector =
+                    self.sink(target).map(|sink| format!("http://{}", sink.process.address)).unwrap_or_default();
                 let (listen, upstream) = (address.to_string(), self.redis.address.to_string());
                 let arguments = ["--listen", &listen, "--upstream", &upstream];
                 let mut environment = vec![("TOKIO_WORKER_THREADS", THREADS), ("OTEL_SERVICE_NAME", name.as_str())];
@@ -209,20 +214,28 @@ impl<'a> Rig<'a> {
         self.proxy(target, seat).map(|process| Cpu::read(process.pid())).transpose()
     }
 
-    /// Memory of the sidecar; `None` where there is none.
-    pub(crate) fn memory(&self, target: Target, seat: Seat) -> Result<Option<Memory>, Failure> {
-        self.proxy(target, seat).map(|process| Memory::read(process.pid())).transpose()
-    }
-
     /// What the target's collector has received so far; `None` where there is no collector.
     pub(crate) fn received(&self, target: Target) -> Result<Option<Received>, Failure> {
-        self.sink(target).map(|sink| Received::ask(sink.address)).transpose()
+        self.sink(target).map(|sink| Received::ask(sink.process.address)).transpose()
+    }
+
+    /// Notes that `spans` would be made if all were sampled; returns how many of them the target's collector should get.
+    pub(crate) fn expect(&self, target: Target, spans: f64) -> Option<f64> {
+        let (sink, share) = self.sink(target).zip(target.sampled_share())?;
+        sink.expected.set(sink.expected.get() + spans * share);
+        Some(spans * share)
+    }
+
+    /// Of each collector over the whole run: whose it is, what it has received, and how many spans it should have.
+    pub(crate) fn totals(&self) -> Result<Vec<(Target, Received, f64)>, Failure> {
+        let total = |sink: &Sink| Ok((sink.target, Received::ask(sink.process.address)?, sink.expected.get()));
+        self.sinks.iter().map(total).collect()
     }
 
     /// Fails if anything has ended by itself.
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         self.redis.check()?;
-        let sinks = self.sinks.iter_mut().map(|(_, process)| process);
+        let sinks = self.sinks.iter_mut().map(|sink| &mut sink.process);
         sinks.chain(self.proxies.iter_mut().map(|(.., process)| process)).try_for_each(Process::check)
     }
 
@@ -231,8 +244,8 @@ impl<'a> Rig<'a> {
         found.map(|(.., process)| process)
     }
 
-    fn sink(&self, target: Target) -> Option<&Process> {
-        self.sinks.iter().find(|(of, _)| *of == target).map(|(_, process)| process)
+    fn sink(&self, target: Target) -> Option<&Sink> {
+        self.sinks.iter().find(|sink| sink.target == target)
     }
 }
 
@@ -247,9 +260,4 @@ fn start_redis(program: &Path, folder: &Path, connections: usize) -> Result<Proc
         "--daemonize", "no", "--maxclients", &clients, "--client-output-buffer-limit", "pubsub 0 0 0",
     ];
     Process::start("redis", folder, program, arguments, &[], address)
-}
-
-/// The processor time that both readings have in common with a measured window.
-pub(crate) fn between(before: Option<Cpu>, after: Option<Cpu>) -> Option<CpuTime> {
-    Some(after?.since(before?))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::load::closed_loop::Exchange;
+use crate::load::fixed_rate::Rate;
 use crate::load::resp::{bulk, command};
 use crate::options::Run;
 use crate::targets::Target;
@@ -20,6 +21,18 @@ pub(crate) struct Workload {
 pub(crate) enum Kind {
     /// A closed loop of commands.
     Commands { verb: Verb, size: usize, pipeline: usize, connections: usize },
+    /// One publisher to all subscribers of all channels, as fast as they take it.
+    FanOut { subscribers: usize, channels: usize, size: usize },
+    /// Messages that are sent when they are due, through a publishers' sidecar and a subscriber's.
+    FixedRate(Rate),
+}
+
+/// How the cost of a unit changes with one measure of the load.
+#[derive(Clone, Debug)]
+pub(crate) struct Growth {
+    pub(crate) name: &'static str,
+    /// The measure, and the workload that has it.
+    pub(crate) steps: Vec<(usize, Kind)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +54,9 @@ const SMALL: usize = 64;
 const LARGE: usize = 16 * 1024;
 const MEDIUM: usize = 4 * 1024;
 
+/// The rate of the targets: four publishers, 10,000 messages a second together.
+pub(crate) const FIXED_RATE: Kind = Kind::FixedRate(Rate { messages_per_second: 10_000, publishers: 4, size: SMALL });
+
 /// What `options` ask for, in the order in which it is measured.
 pub(crate) fn chosen(options: &Run) -> Vec<Workload> {
     let kinds = if options.quick {
@@ -50,11 +66,24 @@ pub(crate) fn chosen(options: &Run) -> Vec<Workload> {
     } else {
         usual()
     };
-    let wanted =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|word| name.contains(&word.to_lowercase()));
-    let envoy = options.programs.envoy.is_some();
-    let workloads = kinds.into_iter().map(|kind| Workload { kind, targets: targets(kind, options.quick, envoy) });
-    workloads.filter(|workload| wanted(&workload.kind.to_string().to_lowercase())).collect()
+    let workloads = kinds.into_iter().map(|kind| Workload { kind, targets: targets(kind, options) });
+    workloads.filter(|workload| options.wants(&workload.kind.to_string())).collect()
+}
+
+/// The growth series that `options` ask for.
+pub(crate) fn growth(options: &Run) -> Vec<Growth> {
+    if options.quick {
+        return Vec::new();
+    }
+    let series = [
+        ("elements", &[125, 250, 500, 1000, 2000, 4000][..], (|n| commands(Verb::List, n, 1, 10)) as fn(usize) -> Kind),
+        ("connections", &[62, 125, 250, 500, 1000, 2000], |n| commands(Verb::Get, SMALL, 1, n)),
+        ("subscribers", &[62, 125, 250, 500, 1000, 2000], |n| fan_out(n, 1)),
+        ("channels", &[62, 125, 250, 500, 1000, 2000], |n| fan_out(1, n)),
+    ];
+    let series =
+        series.map(|(name, steps, kind)| Growth { name, steps: steps.iter().map(|&n| (n, kind(n))).collect() });
+    series.into_iter().filter(|growth| options.wants(&format!("growth {}", growth.name))).collect()
 }
 
 /// A command workload.
@@ -62,8 +91,16 @@ pub(crate) fn commands(verb: Verb, size: usize, pipeline: usize, connections: us
     Kind::Commands { verb, size, pipeline, connections }
 }
 
+/// Small messages from one publisher to all.
+pub(crate) fn fan_out(subscribers: usize, channels: usize) -> Kind {
+    Kind::FanOut { subscribers, channels, size: SMALL }
+}
+
 fn quick() -> Vec<Kind> {
-    [Verb::Get, Verb::Publish].into_iter().flat_map(|verb| [1, 16].map(|p| commands(verb, SMALL, p, 50))).collect()
+    let verbs = [Verb::Get, Verb::Publish].into_iter();
+    let mut kinds: Vec<_> = verbs.flat_map(|verb| [1, 16].map(|p| commands(verb, SMALL, p, 50))).collect();
+    kinds.extend([fan_out(1000, 1), FIXED_RATE]);
+    kinds
 }
 
 fn usual() -> Vec<Kind> {
@@ -74,6 +111,7 @@ fn usual() -> Vec<Kind> {
         kinds.extend([1, 16].map(|pipeline| commands(verb, large, pipeline, 50)));
     }
     kinds.extend([1, 16].map(|pipeline| commands(Verb::Mixed, SMALL, pipeline, 50)));
+    kinds.extend(messages());
     kinds
 }
 
@@ -93,21 +131,30 @@ fn full() -> Vec<Kind> {
             kinds.extend(PIPELINES.map(|pipeline| commands(verb, size, pipeline, connections)));
         }
     }
+    kinds.extend(messages());
+    kinds.push(Kind::FanOut { subscribers: 100, channels: 1, size: MEDIUM });
     kinds
 }
 
-fn targets(kind: Kind, quick: bool, envoy: bool) -> Vec<Target> {
+fn messages() -> [Kind; 4] {
+    [fan_out(1, 1), fan_out(100, 1), fan_out(1000, 1), FIXED_RATE]
+}
+
+/// What a workload is measured on. Where messages are traced the sampling decides the cost; elsewhere it only matters
+/// that tracing is on.
+fn targets(kind: Kind, options: &Run) -> Vec<Target> {
     let mut targets = vec![Target::Direct, Target::HaProxy];
-    if envoy {
-        targets.push(Target::Envoy);
-    }
+    // Envoy's Redis proxy has no subscriptions.
+    let envoy = options.programs.envoy.is_some() && matches!(kind, Kind::Commands { .. });
+    targets.extend(envoy.then_some(Target::Envoy));
     match kind {
-        // Where messages are traced the sampling decides the cost; elsewhere it only matters that tracing is on.
-        Kind::Commands { verb: Verb::Publish, .. } if !quick => {
-            targets.extend([Target::Off, Target::Sampled, Target::Traced]);
-        }
-        Kind::Commands { .. } => targets.push(Target::Traced),
+        Kind::Commands { verb: Verb::Publish, .. } if !options.quick => targets.extend([Target::Off, Target::Sampled]),
+        Kind::Commands { .. } if options.full => targets.push(Target::Off),
+        Kind::Commands { .. } => {}
+        Kind::FanOut { .. } | Kind::FixedRate(_) if options.quick => {}
+        Kind::FanOut { .. } | Kind::FixedRate(_) => targets.push(Target::Off),
     }
+    targets.push(Target::Traced);
     targets
 }
 
@@ -172,6 +219,11 @@ impl Verb {
         }
     }
 
+    /// What the cost of one command is divided by.
+    pub(crate) fn units(self, size: usize) -> f64 {
+        if self == Self::List { size as f64 } else { 1.0 }
+    }
+
     /// The share of commands that are messages, and so may become spans.
     pub(crate) fn messages(self) -> f64 {
         match self {
@@ -192,6 +244,15 @@ impl fmt::Display for Kind {
             }
             Self::Commands { verb, size, pipeline, connections } => {
                 write!(f, "{verb} {} P{pipeline} c{connections}", Bytes(size))
+            }
+            Self::FanOut { subscribers, channels: 1, size } => {
+                write!(f, "FAN-OUT {} 1 to {subscribers}, per delivery", Bytes(size))
+            }
+            Self::FanOut { subscribers, channels, size } => {
+                write!(f, "FAN-OUT {} 1 to {subscribers} over {channels} channels, per delivery", Bytes(size))
+            }
+            Self::FixedRate(Rate { messages_per_second, publishers, size }) => {
+                write!(f, "RATE {} {messages_per_second}/s, {publishers} to 1 through two sidecars", Bytes(size))
             }
         }
     }

@@ -8,14 +8,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::STALLED_AFTER;
 use super::connection::{Connection, Moved};
 use super::poller::Poller;
+use super::{READ, STALLED_AFTER};
 use crate::failure::Failure;
 use crate::stats::Latencies;
-
-/// What is read at a time: more than the longest reply of a pipeline of small values.
-const READ: usize = 256 * 1024;
 
 /// Commands sent together, and all that must come back.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,9 @@
 
 pub(crate) mod closed_loop;
 pub(crate) mod connection;
+pub(crate) mod fan_out;
+pub(crate) mod fixed_rate;
+pub(crate) mod message;
 mod poller;
 pub(crate) mod resp;
 
@@ -12,3 +15,6 @@ use std::time::Duration;
 
 /// How long a generator waits for bytes that must come before it calls them lost.
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(20);
+
+/// What is read at a time, in bytes.
+const READ: usize = 256 * 1024;
