@@ -23,37 +23,62 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use otlp_receiver::proto::trace::v1::span::SpanKind;
+
 use crate::clients::POLL;
+use crate::spans::Spans;
 use crate::support::within;
 use crate::wire::{Value, Wire, request};
-use crate::world::{Sidecar, World};
+use crate::world::{Sidecar, Transport, World};
 
 const WARNS: &str = "warns ";
 
 #[tokio::test]
 async fn conversations_give_the_same_bytes() {
-    for mode in ["inject", "strip", "observe"] {
-        println!("mode {mode}");
-        compare_all(&["--mode", mode]).await;
-    }
+    let spans = compare_all(&[], &[]).await;
+    let count = |kind| spans.of_kind(kind).count();
+    assert!(count(SpanKind::Producer) > 20 && count(SpanKind::Consumer) > 10, "contexts were added and removed");
 }
 
 #[tokio::test]
-async fn conversations_give_the_same_bytes_while_every_command_is_traced() {
-    compare_all(&["--commands", "all"]).await;
+async fn conversations_give_the_same_bytes_without_spans() {
+    let spans = compare_all(&[], &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
+    assert_eq!(spans.0.len(), 0);
 }
 
-async fn compare_all(arguments: &[&str]) {
-    let scripts = scripts();
-    assert!(scripts.len() >= 10, "the scripts are where they belong");
-    for path in scripts {
-        let world = World::with_redis(&["--enable-debug-command", "yes", "--proto-max-bulk-len", "2mb"]).await;
-        let sidecar = world.sidecar("service", arguments);
-        compare(&world, &sidecar, &path).await;
+#[tokio::test]
+async fn conversations_give_the_same_bytes_with_spans_of_all_commands() {
+    let spans = compare_all(&["--commands", "all"], &[]).await;
+    let count = spans.of_kind(SpanKind::Client).count();
+    assert!(count > 400, "{count} spans");
+}
+
+#[tokio::test]
+async fn conversations_give_the_same_bytes_while_contexts_are_only_removed() {
+    let spans = compare_all(&["--mode", "strip"], &[]).await;
+    assert_eq!(spans.0.len(), 0, "no message carries a context");
+}
+
+#[tokio::test]
+async fn conversations_give_the_same_bytes_while_contexts_are_only_looked_at() {
+    let spans = compare_all(&["--mode", "observe"], &[]).await;
+    assert_eq!(spans.0.len(), 0, "no message carries a context");
+}
+
+async fn compare_all(arguments: &[&str], variables: &[(&str, &str)]) -> Spans {
+    let world = World::with_redis(&["--enable-debug-command", "yes", "--proto-max-bulk-len", "2mb"]).await;
+    let sidecar = world.sidecar_with("service", arguments, Transport::Http, variables);
+    let paths = scripts();
+    assert!(paths.len() >= 10, "the scripts are where they belong");
+    let mut warnings = Vec::new();
+    for path in paths {
         let script = std::fs::read_to_string(&path).unwrap();
-        let warnings: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix(WARNS)).collect();
-        world.spans_after_warnings([sidecar], &warnings).await;
+        let name = path.file_name().unwrap().to_string_lossy();
+        compare(&world, &sidecar, &name, &script).await;
+        warnings.extend(script.lines().filter_map(|line| line.strip_prefix(WARNS)).map(str::to_owned));
     }
+    let warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
+    world.spans_after_warnings([sidecar], &warnings).await
 }
 
 fn scripts() -> Vec<PathBuf> {
@@ -63,14 +88,13 @@ fn scripts() -> Vec<PathBuf> {
     paths
 }
 
-async fn compare(world: &World, sidecar: &Sidecar, path: &Path) {
-    let script = std::fs::read_to_string(path).unwrap();
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+async fn compare(world: &World, sidecar: &Sidecar, name: &str, script: &str) {
     println!("{name} without a sidecar");
-    let direct = Conversation::hold(&script, world.redis.address(), world).await;
+    let direct = Conversation::hold(script, world.redis.address(), world).await;
     reset(world).await;
     println!("{name} with a sidecar");
-    let proxied = Conversation::hold(&script, sidecar.address, world).await;
+    let proxied = Conversation::hold(script, sidecar.address, world).await;
+    reset(world).await;
     assert_eq!(direct.keys().collect::<Vec<_>>(), proxied.keys().collect::<Vec<_>>());
     for (connection, expected) in &direct {
         assert!(expected.len() > 4, "{name}: {connection} received next to nothing: {expected:?}");

@@ -25,7 +25,7 @@ use super::Call;
 use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
 use super::counts::Counter;
 use super::pubsub::PubSub;
-use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
+use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 /// Most spans of one connection that wait for a reply; further ones end with the request.
 pub(super) const MAX_OPEN_SPANS: usize = 16_384;
@@ -452,7 +452,12 @@ impl Pairing {
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         let mut span = entry.span;
         if let Reply::Error(line) = reply {
-            if let Some(span) = span {
+            if let Some(mut span) = span {
+                if let Operation::Command { name, .. } = &mut span.operation
+                    && line.starts_with(b"ERR unknown command")
+                {
+                    *name = UNKNOWN_COMMAND.into();
+                }
                 self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
             }
             if let Expect::ClientReply(_) = entry.expect {
