@@ -26,13 +26,7 @@ fn serve(upstream: &str, more: &[&str]) -> Spawned {
 }
 
 fn ping(address: SocketAddr) -> std::io::Result<()> {
-    let mut client = TcpStream::connect(address)?;
-    client.set_read_timeout(Some(support::DEADLINE))?;
-    client.write_all(b"PING\r\n")?;
-    let mut reply = [0; 7];
-    client.read_exact(&mut reply)?;
-    assert_eq!(&reply, b"+PONG\r\n");
-    Ok(())
+    exchange(&mut TcpStream::connect(address)?, b"PING\r\n", b"+PONG\r\n")
 }
 
 #[test]
@@ -166,6 +160,37 @@ fn a_start_and_a_stop_are_one_line_each() {
             assert!(stopped.contains(text), "{stopped}");
         }
     }
+}
+
+#[test]
+fn the_last_line_counts_the_spans_of_a_message_that_arrived_unchanged() {
+    let redis = RealRedis::start(&[]);
+    let mut with_console = command(&["--listen", "127.0.0.1:0", "--upstream", &redis.url()]);
+    with_console.env("OTEL_TRACES_EXPORTER", "console");
+    let proxy = Spawned::start(with_console, 1);
+    let mut subscriber = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut subscriber, b"SUBSCRIBE ch\r\n", b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").unwrap();
+    let mut publisher = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nhello\r\n", b":1\r\n").unwrap();
+    exchange(&mut subscriber, b"", b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$5\r\nhello\r\n").unwrap();
+    drop((publisher, subscriber));
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let stopped = ended.stderr.lines().last().unwrap();
+    assert!(stopped.contains("spans_sent=2 spans_failed=0 spans_dropped=0 spans_unsent=0"), "{stopped}");
+    let log = ended.stdout + &ended.stderr;
+    assert!(!log.contains("hello"), "a payload was shown:\n{log}");
+}
+
+/// Sends `request` and expects exactly `reply`.
+fn exchange(stream: &mut TcpStream, request: &[u8], reply: &[u8]) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(support::DEADLINE))?;
+    stream.write_all(request)?;
+    let mut got = vec![0; reply.len()];
+    stream.read_exact(&mut got)?;
+    assert_eq!(got.escape_ascii().to_string(), reply.escape_ascii().to_string());
+    Ok(())
 }
 
 #[test]

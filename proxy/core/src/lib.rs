@@ -15,6 +15,8 @@
 extern crate alloc;
 
 pub mod carrier;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod glob;
 pub mod resp;
 pub mod session;

@@ -193,3 +193,91 @@ impl Flow {
         RelayError { party, operation, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use redistributed_core::Session;
+    use redistributed_core::trace::{ErrorType, Operation as Traced, SpanContext, UnixNanos};
+    use tokio::io::{AsyncReadExt, duplex, empty, repeat, sink};
+
+    use super::*;
+    use crate::entropy::Entropy;
+    use crate::telemetry::test_sink;
+
+    fn link() -> (Link, impl Fn() -> Option<SpanRecord>) {
+        let (sink, spans) = test_sink();
+        let session = Session::new(Arc::default());
+        (Link::new(session, Entropy::from_os().unwrap(), sink, Arc::default()), spans)
+    }
+
+    fn delivery() -> SpanRecord {
+        SpanRecord {
+            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                .unwrap(),
+            parent: None,
+            link: None,
+            trace_state: None,
+            start: UnixNanos(1),
+            end: UnixNanos(1),
+            error: None,
+            operation: Traced::Deliver { channel: "ch".into(), pattern: None, sharded: false, body_size: 3 },
+        }
+    }
+
+    /// Ten bytes and a delivery on their way to a client that has taken none of them.
+    fn stalled() -> Flow {
+        Flow { unsent: b"0123456789".to_vec(), deliveries: vec![delivery()], ..Flow::new(Side::Server) }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_ends_when_its_last_byte_has_been_taken() {
+        let (mut link, spans) = link();
+        let mut flow = stalled();
+        let (mut to_client, mut client) = duplex(6);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(flow.poll(&mut cx, &mut empty(), &mut to_client, &mut link).is_pending());
+        assert!(spans().is_none(), "four bytes are still to be sent");
+
+        let mut got = [0; 6];
+        client.read_exact(&mut got).await.unwrap();
+        let before = crate::clock::now();
+        assert!(flow.poll(&mut cx, &mut empty(), &mut to_client, &mut link).is_ready());
+        let span = spans().unwrap();
+        assert!(span.end >= before && span.error.is_none());
+        assert!(flow.unsent.capacity() == 0, "the buffer is kept though nothing waits in it");
+    }
+
+    #[test]
+    fn a_delivery_to_a_client_that_has_gone_is_an_error() {
+        let (link, spans) = link();
+        let mut flow = stalled();
+        flow.abandon(&link);
+        let span = spans().unwrap();
+        assert_eq!(span.error, Some(ErrorType::named(ErrorType::CLIENT_CLOSED)));
+        assert!(span.end > span.start);
+        assert!(spans().is_none());
+    }
+
+    #[test]
+    fn a_source_that_never_pauses_does_not_keep_the_thread() {
+        let (mut link, _spans) = link();
+        let mut flow = Flow::new(Side::Client);
+        let mut cx = Context::from_waker(Waker::noop());
+        // The source always has more and the destination always takes it; only the budget ends the poll.
+        assert!(flow.poll(&mut cx, &mut repeat(b'x'), &mut sink(), &mut link).is_pending());
+    }
+
+    #[test]
+    fn nothing_is_read_while_something_waits_to_be_sent() {
+        let (mut link, _spans) = link();
+        let mut flow = stalled();
+        let (mut to_client, _client) = duplex(6);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut source = &b"more"[..];
+        assert!(flow.poll(&mut cx, &mut source, &mut to_client, &mut link).is_pending());
+        assert_eq!(source, b"more");
+    }
+}

@@ -1,6 +1,6 @@
 //! Two streams and a session between them.
 //!
-//! One task carries both directions, so the session needs no lock. A [`Flow`] is one direction: it reads into a buffer
+//! One task carries both directions, so the session needs no lock. A `Flow` is one direction: it reads into a buffer
 //! that the thread's connections share, has the session say what is to be sent, and sends it. Only what the other side
 //! does not take at once is copied, and then that direction reads nothing more until it has been taken: a slow reader
 //! is felt by the writer just as without us, and an idle connection owns no buffer.
@@ -216,5 +216,81 @@ impl<C, S> Drop for Relay<C, S> {
         self.link.session.close(clock::now(), &mut out);
         self.link.account(&mut out);
         self.link.undelivered(&mut out.deliveries);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+
+    use super::*;
+    use crate::telemetry::test_sink;
+
+    fn link() -> Link {
+        Link::new(Session::new(Arc::default()), Entropy::from_os().unwrap(), test_sink().0, Arc::default())
+    }
+
+    /// A connection to Redis that says something and then fails.
+    struct Failing(&'static [u8]);
+
+    impl AsyncRead for Failing {
+        fn poll_read(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            match std::mem::take(&mut self.0) {
+                b"" => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                last_words => {
+                    buf.put_slice(last_words);
+                    Poll::Ready(Ok(()))
+                }
+            }
+        }
+    }
+
+    impl AsyncWrite for Failing {
+        fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, _bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_closes_is_closed_a_while_after_redis_has() {
+        let ((client, mut far_client), (server, far_server)) = (duplex(64), duplex(64));
+        let started = Instant::now();
+        let relaying = tokio::spawn(relay(client, server, link()));
+        drop(far_server);
+        assert_eq!(far_client.read(&mut [0; 1]).await.unwrap(), 0);
+        relaying.await.unwrap().unwrap();
+        assert!(started.elapsed() >= HALF_CLOSED_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_words_of_a_redis_that_fails_are_handed_over_and_the_client_has_a_moment() {
+        let (client, mut far_client) = duplex(64);
+        let started = Instant::now();
+        let relaying = tokio::spawn(relay(client, Failing(b"-ERR last words\r\n"), link()));
+        let mut got = Vec::new();
+        far_client.write_all(b"PING\r\n").await.unwrap();
+        far_client.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"-ERR last words\r\n");
+        let error = relaying.await.unwrap().unwrap_err();
+        assert!(error.is_hang_up() && error.party == Party::Server, "{error}");
+        assert!((BROKEN_LIMIT..HALF_CLOSED_LIMIT).contains(&started.elapsed()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_stays_open() {
+        let ((client, far_client), (server, _far_server)) = (duplex(64), duplex(64));
+        let relaying = relay(client, server, link());
+        assert!(tokio::time::timeout(Duration::from_secs(100_000), relaying).await.is_err());
+        drop(far_client);
     }
 }

@@ -1,8 +1,9 @@
-//! What a span is called. Shared by both exporters, so that the console and the collector show the same names.
-
-use std::borrow::Cow;
+//! What a span and its service are called. Shared by both exporters, so that the console and the collector show the
+//! same names.
 
 use redistributed_core::trace::{Operation, SpanRecord};
+
+use super::{OtelSettings, Service};
 
 /// How many subscriptions on that Redis node got a published message (a number). The conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -40,14 +41,27 @@ impl Kind {
 /// `messaging.operation.name` of a publish, and the first word of its span's name.
 pub(super) const PUBLISH: &str = "publish";
 
+const PUBLISH_NAME: &str = "publish ";
+
 /// `messaging.operation.name` of a delivery, and the first word of its span's name.
 pub(super) const PROCESS: &str = "process";
 
-/// `{messaging.operation.name} {destination}` or `{db.operation.name}`.
-pub(super) fn span_name(record: &SpanRecord) -> Cow<'_, str> {
+const PROCESS_NAME: &str = "process ";
+
+/// The two parts of a span's name: `{messaging.operation.name} ` with `{destination}`, or nothing with
+/// `{db.operation.name}`.
+pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     match &record.operation {
-        Operation::Publish { channel, .. } => format!("{PUBLISH} {channel}").into(),
-        Operation::Deliver { channel, .. } => format!("{PROCESS} {channel}").into(),
-        Operation::Command { name, .. } => Cow::Borrowed(name),
+        Operation::Publish { channel, .. } => (PUBLISH_NAME, channel),
+        Operation::Deliver { channel, .. } => (PROCESS_NAME, channel),
+        Operation::Command { name, .. } => ("", name),
     }
+}
+
+/// The name of a service that nobody named, as the specification builds it.
+const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
+
+/// The service's name: the route's own, then what the environment says.
+pub(super) fn service_name<'a>(settings: &'a OtelSettings, service: &'a Service) -> &'a str {
+    service.name.as_deref().or(settings.service_name.as_deref()).unwrap_or(UNKNOWN_SERVICE)
 }

@@ -7,7 +7,7 @@
 //!
 //! Every span that is offered ends in exactly one of three counts: *sent* (the collector took it), *failed* (an export
 //! was refused or took too long) or *dropped* (it found the queue full, or was still waiting when the time to shut
-//! down was over). [`otlp`] is the only folder that knows the OpenTelemetry crates.
+//! down was over). `otlp/` is the only folder that knows the OpenTelemetry crates.
 
 mod console;
 mod describe;
@@ -18,7 +18,6 @@ pub mod otel_env;
 mod otlp;
 mod queue;
 mod report;
-mod resource;
 pub mod stats;
 mod totals;
 
@@ -31,7 +30,7 @@ use tokio::sync::oneshot;
 
 pub use describe::{RECEIVERS, SHARDED};
 pub use otel_env::{OtelEnvError, OtelSettings};
-pub use otlp::OtlpError;
+pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
 pub use queue::SpanSink;
 pub use totals::ExportSummary;
 
@@ -138,8 +137,15 @@ fn run_thread(
             Err(error) => return drop(started.send(Err(error.into()))),
         };
         drop(started.send(Ok(())));
-        Exporter::new(settings.batch.clone(), routes, queue, totals).run(stopped).await;
+        Exporter::new(settings, routes, queue, totals).run(stopped).await;
     });
     // A write to a terminal that nobody reads would otherwise keep the thread.
     runtime.shutdown_background();
+}
+
+/// A sink whose spans a test can take out again.
+#[cfg(test)]
+pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<redistributed_core::trace::SpanRecord>) {
+    let queue = Arc::new(SpanQueue::new(1024, 1024));
+    (SpanSink::new(0, Some(queue.clone())), move || queue.pop().map(|(_, span)| span))
 }

@@ -7,8 +7,8 @@
 /// A multibulk request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
-    /// Length of the whole request in bytes.
-    pub(crate) len: usize,
+    /// Position behind the request.
+    pub(crate) end: usize,
     /// The first argument: the command's name.
     pub(crate) name: &'a [u8],
     /// Arguments, the name included.
@@ -18,16 +18,16 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the request at the start of `input`.
-    pub(crate) fn read(input: &'a [u8]) -> Option<Self> {
-        let (count @ 1.., mut pos) = header(input, b'*', 0)? else { return None };
+    /// Reads the request at `pos`.
+    pub(crate) fn read(input: &'a [u8], pos: usize) -> Option<Self> {
+        let (count @ 1.., mut pos) = header(input, b'*', pos)? else { return None };
         let name;
         (name, pos) = bulk(input, pos)?;
         let after_name = pos;
         for _ in 1..count {
             pos = bulk(input, pos)?.1;
         }
-        Some(Self { len: pos, name, count: count as u64, after_name })
+        Some(Self { end: pos, name, count: count as u64, after_name })
     }
 }
 
@@ -41,23 +41,36 @@ pub(crate) fn bulk(input: &[u8], pos: usize) -> Option<(&[u8], usize)> {
 
 /// The number behind the type byte `kind` at `pos`, and the position behind its CRLF. Only numbers of up to 8 digits,
 /// without sign or leading zero.
+#[inline]
 pub(crate) fn header(input: &[u8], kind: u8, pos: usize) -> Option<(usize, usize)> {
-    let rest = input.get(pos..)?;
-    let (&[first, digit], rest) = rest.split_first_chunk::<2>()?;
-    if first != kind || !digit.is_ascii_digit() {
-        return None;
-    }
-    let mut number = usize::from(digit - b'0');
-    for (taken, &byte) in rest.iter().take(8).enumerate() {
-        if byte == b'\r' {
-            return (rest.get(taken + 1) == Some(&b'\n')).then_some((number, pos + taken + 4));
+    match input.get(pos..)? {
+        // Nearly all counts and lengths are this short.
+        [first, digit @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => Some((value(*digit), pos + 4)),
+        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => {
+            Some((10 * value(*tens) + value(*ones), pos + 5))
         }
-        if !byte.is_ascii_digit() || number == 0 {
-            return None;
+        [first, rest @ ..] if *first == kind => {
+            let len = rest.iter().take(9).position(|&byte| byte == b'\r')?;
+            let (digits, end) = rest.split_at(len);
+            Some((decimal(digits)?, pos + 1 + len + 2)).filter(|_| end.get(1) == Some(&b'\n'))
         }
-        number = number * 10 + usize::from(byte - b'0');
+        _ => None,
     }
-    None
+}
+
+/// Digits without sign, leading zero or anything else; up to 19 of them.
+pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
+    match digits {
+        [] | [b'0', _, ..] => None,
+        _ if digits.len() > 19 => None,
+        _ => digits.iter().try_fold(0usize, |number, digit| {
+            digit.is_ascii_digit().then(|| number.checked_mul(10)?.checked_add(value(*digit))).flatten()
+        }),
+    }
+}
+
+fn value(digit: u8) -> usize {
+    usize::from(digit - b'0')
 }
 
 #[cfg(test)]
@@ -67,20 +80,20 @@ mod tests {
     #[test]
     fn whole_requests_are_read() {
         let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n*1\r\n";
-        let request = Request::read(input).unwrap();
-        assert_eq!((request.len, request.name, request.count, request.after_name), (22, &b"GET"[..], 2, 13));
+        let request = Request::read(input, 0).unwrap();
+        assert_eq!((request.end, request.name, request.count, request.after_name), (22, &b"GET"[..], 2, 13));
     }
 
     #[test]
     fn all_else_is_left_to_the_resumable_reader() {
         let whole = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
         for cut in 0..whole.len() {
-            assert_eq!(Request::read(&whole[..cut]), None);
+            assert_eq!(Request::read(&whole[..cut], 0), None);
         }
         for bytes in
             [&b"*0\r\n"[..], b"*-1\r\n", b"*01\r\n$4\r\nPING\r\n", b"*1\n$4\r\nPING\r\n", b"PING\r\n", b"*1\r\n:1\r\n"]
         {
-            assert_eq!(Request::read(bytes), None);
+            assert_eq!(Request::read(bytes, 0), None);
         }
         assert_eq!(header(b"$123456789\r\n", b'$', 0), None);
         assert_eq!(header(b"$12345678\r\n", b'$', 0), Some((12_345_678, 11)));

@@ -111,9 +111,8 @@ impl ClientHalf {
         while pos < input.len() {
             match &mut self.state {
                 State::Start => {
-                    if let Some(len) = ordinary_request(&input[pos..], tracer) {
-                        pos += len;
-                        pairing.request(Command::Other, None, call);
+                    if let Some(end) = self.whole_request(input, pos, &mut sent, tracer, pairing, ids, call) {
+                        pos = end;
                         continue;
                     }
                     self.request.start = call.now;
@@ -192,7 +191,57 @@ impl ClientHalf {
 
     /// The client has sent its last byte: what was held goes on as it came.
     pub(super) fn end_of_stream(&mut self, call: &mut Call<'_>) {
+        self.state = State::Opaque;
         self.hold.stop(call.out);
+    }
+
+    /// Handles a request that is completely in the input, if it is one of the many that need no look at their
+    /// arguments, or a publish. Gives the position behind it.
+    #[expect(clippy::too_many_arguments, reason = "one call's view of the session, passed down once")]
+    fn whole_request(
+        &mut self,
+        input: &[u8],
+        pos: usize,
+        sent: &mut usize,
+        tracer: &mut Tracer,
+        pairing: &mut Pairing,
+        ids: &mut dyn Ids,
+        call: &mut Call<'_>,
+    ) -> Option<usize> {
+        let request = whole::Request::read(input, pos)?;
+        if Command::is_ordinary(request.name) {
+            if tracer.policy().commands == Commands::All {
+                return None;
+            }
+            pairing.ordinary_request(call);
+            return Some(request.end);
+        }
+        let command = Command::publish(request.name, request.count)?;
+        let (channel, header) = whole::bulk(input, request.after_name)?;
+        let (payload, end) = whole::bulk(input, header)?;
+        let channel = (channel.len() <= MAX_CHANNEL_LEN).then_some(channel);
+        let sharded = command == Command::Publish { sharded: true };
+        let len = payload.len();
+        let span = match channel {
+            Some(channel) if tracer.wants_publish(Some(channel), len as u64, call) => {
+                let authenticated = pairing.is_authenticated();
+                let publish = Publish { channel, payload, sharded, authenticated, start: call.now };
+                let (splice, span) = tracer.publish(&publish, ids, call);
+                if let Some(splice) = splice {
+                    self.hold.begin(sent, header, call.out);
+                    self.hold.finish(input, sent, end - 2, len, &splice, call.out);
+                }
+                span
+            }
+            Some(channel) => tracer.publish_unread(channel, sharded, len as u64, ids, call),
+            None => {
+                tracer.wants_publish(None, len as u64, call);
+                None
+            }
+        };
+        call.out.counts.count(Counter::Published);
+        pairing.request(command, span, call);
+        Some(end)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call's view of the session, passed down once")]
@@ -335,15 +384,6 @@ impl ClientHalf {
     }
 }
 
-/// The length of a request that is whole and of no interest: nearly all of them.
-fn ordinary_request(input: &[u8], tracer: &Tracer) -> Option<usize> {
-    if tracer.policy().commands == Commands::All {
-        return None;
-    }
-    let request = whole::Request::read(input)?;
-    Command::is_ordinary(request.name).then_some(request.len)
-}
-
 /// The CLIENT span of `--commands all`. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
 fn command_span(
     command: Command,
@@ -384,7 +424,7 @@ impl Request {
     fn name_ends(&mut self) {
         let name = &self.words[0];
         self.words_wanted = Command::words(name);
-        if let Command::Publish { sharded } = Command::new(name, &Word::default(), &Word::default(), self.count) {
+        if let Some(Command::Publish { sharded }) = Command::publish(name.as_bytes(), self.count) {
             self.publish = Some(PublishState { sharded, channel_too_long: false, holding: false });
         }
     }

@@ -116,6 +116,16 @@ impl Command {
         !special.iter().any(|special| name.eq_ignore_ascii_case(special.as_bytes()))
     }
 
+    /// A publish of the right shape, by its name and the number of its words.
+    pub(super) fn publish(name: &[u8], count: u64) -> Option<Self> {
+        match name.len() {
+            _ if count != 3 => None,
+            7 if name.eq_ignore_ascii_case(b"PUBLISH") => Some(Self::Publish { sharded: false }),
+            8 if name.eq_ignore_ascii_case(b"SPUBLISH") => Some(Self::Publish { sharded: true }),
+            _ => None,
+        }
+    }
+
     /// How many words of a request, its name included, [`Command::new`] looks at.
     pub(super) fn words(name: &Word) -> u64 {
         match name.as_bytes().len() {
@@ -150,10 +160,8 @@ impl Command {
                 _ => Self::Other,
             },
             6 if name.is("SELECT") && names == 1 => second.number().map_or(Self::Other, Self::Select),
-            7 if name.is("PUBLISH") && names == 2 => Self::Publish { sharded: false },
             7 if name.is("DISCARD") => Self::Discard,
             7 if name.is("MONITOR") => Self::Monitor,
-            8 if name.is("SPUBLISH") && names == 2 => Self::Publish { sharded: true },
             8 if name.is("REPLCONF") && names > 0 && (second.is("ACK") || second.is("GETACK")) => Self::Silent,
             // Without a name these are errors, and one error is the answer.
             9 if name.is("SUBSCRIBE") && names > 0 => Self::Subscribe { kind: Channel, names },
@@ -162,7 +170,7 @@ impl Command {
             11 if name.is("UNSUBSCRIBE") => Self::Unsubscribe { kind: Channel, names },
             12 if name.is("PUNSUBSCRIBE") => Self::Unsubscribe { kind: Pattern, names },
             12 if name.is("SUNSUBSCRIBE") => Self::Unsubscribe { kind: Shard, names },
-            _ => Self::Other,
+            _ => Self::publish(name.as_bytes(), count).unwrap_or(Self::Other),
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::output::Output;
-use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
+use crate::resp::MAX_DECIMAL_LEN;
 
 /// Above this capacity, in bytes, the buffer is given back after use.
 const KEPT_CAPACITY: usize = 4096;
@@ -70,9 +70,7 @@ impl Hold {
         out: &mut Output,
     ) {
         let new_len = len - splice.range.len() + splice.insert.len();
-        out.insert(b"$");
-        out.insert(write_decimal(new_len as u64, &mut [0; MAX_DECIMAL_LEN]));
-        out.insert(b"\r\n");
+        out.insert_bulk_header(new_len as u64);
         if self.kept.is_empty() {
             let start = pos - len;
             out.forward(start..start + splice.range.start);

@@ -8,9 +8,9 @@
 //! client      <- tracer (context out) <- server (replies) <- server bytes
 //! ```
 //!
-//! [`client`] and [`server`] read one direction each and hold back only a payload that may be rewritten. [`pairing`]
-//! knows which command a reply answers, and with it the protocol version and the subscriptions. [`tracer`] decides about
-//! single messages, by the [`policy`]. Forwarding never depends on pairing.
+//! `client` and `server` read one direction each and hold back only a payload that may be rewritten. `pairing`
+//! knows which command a reply answers, and with it the protocol version and the subscriptions. `tracer` decides about
+//! single messages, by the `policy`. Forwarding never depends on pairing.
 
 mod channel;
 mod client;

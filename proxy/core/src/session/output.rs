@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::counts::Counts;
+use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
 use crate::trace::SpanRecord;
 
 /// Bytes to send to the other side, spans, and counts. Reused from call to call: [`Output::clear`] keeps capacity.
@@ -61,6 +62,18 @@ impl Output {
             Some(Segment::Input(last)) if last.end == range.start => last.end = range.end,
             _ => self.segments.push(Segment::Input(range)),
         }
+    }
+
+    /// The header of a bulk string of `len` bytes.
+    pub(super) fn insert_bulk_header(&mut self, len: u64) {
+        let mut header = [0; MAX_DECIMAL_LEN + 3];
+        header[0] = b'$';
+        let mut digits = [0; MAX_DECIMAL_LEN];
+        let digits = write_decimal(len, &mut digits);
+        let end = 1 + digits.len();
+        header[1..end].copy_from_slice(digits);
+        header[end..end + 2].copy_from_slice(b"\r\n");
+        self.insert(&header[..end + 2]);
     }
 
     /// Bytes that are not in the input.

@@ -23,13 +23,16 @@ use super::Call;
 use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
 use super::counts::Counter;
 use super::pubsub::PubSub;
-use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
+use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 /// Most spans of one connection that wait for a reply; further ones end with the request.
 pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 
-/// Most entries of one connection; beyond it the pairing is lost. An entry has 40 bytes.
+/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
+
+/// Above this capacity, in entries, an empty queue is given back.
+const KEPT_CAPACITY: usize = 64;
 
 /// A request that is not answered yet.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ struct Entry {
 enum Expect {
     /// So many commands in a row with one reply each.
     Replies(u64),
+    /// So many publishes in a row: an integer or an error answers each.
+    Publishes(u64),
     /// Confirmations still to come; `None` if their number depends on the subscriptions at that time.
     Confirmations {
         kind: SubscriptionKind,
@@ -55,6 +60,8 @@ enum Expect {
     Reset,
     Hello(Option<Protocol>),
     ClientReply(ReplyMode),
+    /// A `CLIENT REPLY SKIP` that took effect within a transaction: it silences the next command.
+    Skipping,
     Monitor,
     Sync,
     Select(u32),
@@ -100,7 +107,7 @@ pub(super) struct Pairing {
     lost: bool,
     open_spans: usize,
     pending_subscriptions: usize,
-    /// What the last `CLIENT REPLY` that was sent will have done, if it succeeds.
+    /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
 }
 
@@ -138,24 +145,32 @@ impl Pairing {
         self.transaction.is_none() && self.executing.is_empty() && self.front_is(Expect::Sync)
     }
 
-    /// Whether the next reply is that of the open transaction's `EXEC`.
+    /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` it has none.
     pub(super) fn awaits_exec(&self) -> bool {
-        self.transaction.is_some() && self.front_is(Expect::Exec)
+        self.transaction.is_some() && self.front_is(Expect::Exec) && !self.muted
     }
 
     /// Whether an array may be a confirmation of a subscription.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        self.pending_subscriptions > 0
+        self.pending_subscriptions > 0 || self.awaits_nothing()
+    }
+
+    /// Whether an array cannot be a reply: no command is unanswered.
+    fn awaits_nothing(&self) -> bool {
+        !self.lost && self.queue.is_empty() && self.executing.is_empty()
     }
 
     /// Whether a RESP2 array that looks like a message is one. Nothing that is allowed in subscriber mode answers so,
-    /// but a command of a running transaction may, unless an integer is due.
+    /// but a command of a running transaction may, unless an integer is due or replies are off. From Redis 7.2 on a
+    /// transaction that subscribes, publishes and unsubscribes gets its message when subscriber mode is over.
     pub(super) fn expects_messages(&self) -> bool {
+        let no_array_is_due = self.muted
+            || self
+                .executing
+                .front()
+                .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
         self.pubsub.protocol == Protocol::Resp2
-            && self.pubsub.is_subscribed()
-            && self.executing.front().is_none_or(|entry| {
-                matches!(entry.span.as_deref(), Some(SpanRecord { operation: Operation::Publish { .. }, .. }))
-            })
+            && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
     }
 
     fn front_is(&self, expect: Expect) -> bool {
@@ -189,6 +204,17 @@ impl Pairing {
         self.push(Entry { expect: Expect::from(command), span }, call);
     }
 
+    /// A request has been read that has one reply and no effect that matters here.
+    pub(super) fn ordinary_request(&mut self, call: &mut Call<'_>) {
+        if self.requested == ReplyMode::On
+            && let Some(Entry { expect: Expect::Replies(run), span: None }) = self.queue.back_mut()
+        {
+            *run += 1; // the queue is empty once the pairing is lost
+        } else {
+            self.request(Command::Other, None, call);
+        }
+    }
+
     /// A request without a command (`*0`, a blank line). It is not answered, but some servers let it use up a
     /// `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1) and others do not (Redis 8.2).
     pub(super) fn empty_request(&mut self, call: &mut Call<'_>) {
@@ -205,24 +231,37 @@ impl Pairing {
     }
 
     fn push(&mut self, entry: Entry, call: &mut Call<'_>) {
-        if let Some(Entry { expect: Expect::Replies(last), span: None }) = self.queue.back_mut()
-            && let Entry { expect: Expect::Replies(more), span: None } = entry
-        {
-            *last += more;
+        if self.queue.back_mut().is_some_and(|last| last.takes_in(&entry)) {
             return;
         }
         if self.queue.len() >= MAX_ENTRIES {
-            return self.lose(call);
+            return self.lose_with(entry.span, call);
         }
         self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
         self.queue.push_back(entry);
     }
 }
 
+impl Entry {
+    /// Takes `next` into this entry's run, if it belongs there.
+    fn takes_in(&mut self, next: &Self) -> bool {
+        match (&mut self.expect, next.expect) {
+            (Expect::Replies(run), Expect::Replies(more)) | (Expect::Publishes(run), Expect::Publishes(more))
+                if self.span.is_none() && next.span.is_none() =>
+            {
+                *run += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<Command> for Expect {
     fn from(command: Command) -> Self {
         match command {
-            Command::Other | Command::Publish { .. } => Self::Replies(1),
+            Command::Other => Self::Replies(1),
+            Command::Publish { .. } => Self::Publishes(1),
             Command::Subscribe { kind, names } => Self::Confirmations { kind, subscribe: true, left: Some(names) },
             Command::Unsubscribe { kind, names } => {
                 Self::Confirmations { kind, subscribe: false, left: (names > 0).then_some(names) }
@@ -243,21 +282,37 @@ impl From<Command> for Expect {
 
 /// Replies.
 impl Pairing {
+    /// An array comes next. Outside subscriber mode it is behind what was sent before it, so that a `HELLO` or `MULTI`
+    /// without an answer has taken effect.
+    pub(super) fn array_begins(&mut self, call: &mut Call<'_>) {
+        if !self.lost && !self.in_subscriber_mode() {
+            self.pass_over_silent(Reply::Other, call);
+        }
+    }
+
     /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
     pub(super) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
         self.pop_front();
-        let Some(transaction) = self.transaction.take() else { return self.lose(call) };
-        self.executing_span = transaction.span;
-        if transaction.count != count {
+        let Some(transaction) = self.transaction.take_if(|transaction| transaction.count == count) else {
             return self.lose(call);
-        }
+        };
+        self.executing_span = transaction.span;
         self.executing = transaction.entries;
         self.after_element(call);
     }
 
     /// One reply that is neither a message nor a confirmation.
     pub(super) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        if self.lost || (self.monitoring && is_monitor_feed(reply)) {
+        if self.is_ordinary_reply(reply) {
+            return;
+        }
+        if self.lost {
+            if reply == Reply::Status(b"RESET") {
+                self.pubsub.reset();
+            }
+            return;
+        }
+        if self.monitoring && is_monitor_feed(reply) {
             return;
         }
         let error = matches!(reply, Reply::Error(_));
@@ -283,6 +338,22 @@ impl Pairing {
         self.after_element(call);
     }
 
+    /// Takes a reply to a command that has no span and no effect here, outside of all that bends the order: nearly all.
+    fn is_ordinary_reply(&mut self, reply: Reply<'_>) -> bool {
+        let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
+        if !in_order || self.muted || self.monitoring {
+            return false;
+        }
+        let Some(Entry { expect: Expect::Replies(run), span: None }) = self.queue.front_mut() else { return false };
+        self.authenticated |= !matches!(reply, Reply::Error(_));
+        *run -= 1;
+        if *run == 0 {
+            self.queue.pop_front();
+            give_back(&mut self.queue);
+        }
+        true
+    }
+
     /// A frame `subscribe`, `unsubscribe` or their kin, with the count it reports. False if it must be the reply of an
     /// ordinary command that looks so.
     pub(super) fn confirmation(
@@ -293,7 +364,11 @@ impl Pairing {
         push: bool,
         call: &mut Call<'_>,
     ) -> bool {
-        let certain = push || self.pubsub.is_subscribed();
+        if push {
+            self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
+        }
+        // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
+        let certain = push || self.refuses_most() || self.awaits_nothing();
         if self.lost {
             if certain {
                 self.pubsub.confirm(kind, count);
@@ -350,26 +425,21 @@ impl Pairing {
             (Expect::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
             (Expect::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
             (Expect::Discard, Reply::Status(_)) => self.discard(),
-            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
                     let is_command = |span: &SpanRecord| matches!(span.operation, Operation::Command { .. });
-                    if let Some(span) = entry.span.take_if(|span| is_command(span)) {
-                        // The transaction's span stands for its commands.
-                        name_batch(transaction.span.as_deref_mut(), transaction.count, &span);
-                        self.open_spans -= 1;
+                    // The transaction's span stands for its commands.
+                    let command = entry.span.take_if(|span| is_command(span));
+                    name_batch(transaction.span.as_deref_mut(), transaction.count, command.as_deref());
+                    self.open_spans -= usize::from(command.is_some());
+                    let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
+                    if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
+                        return self.lose_with(entry.span, call);
                     }
-                    match (transaction.entries.back_mut(), &entry) {
-                        (
-                            Some(Entry { expect: Expect::Replies(last), span: None }),
-                            Entry { expect: Expect::Replies(more), span: None },
-                        ) => *last += more,
-                        _ => {
-                            self.pending_subscriptions +=
-                                usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
-                            transaction.entries.push_back(entry);
-                        }
+                    if !is_taken {
+                        self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+                        transaction.entries.push_back(entry);
                     }
                 }
             }
@@ -380,22 +450,27 @@ impl Pairing {
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         let mut span = entry.span;
         if let Reply::Error(line) = reply {
-            if let Some(span) = span {
+            if let Some(mut span) = span {
+                if let Operation::Command { name, .. } = &mut span.operation
+                    && line.starts_with(b"ERR unknown command")
+                {
+                    *name = UNKNOWN_COMMAND.into();
+                }
                 self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
+            }
+            if let Expect::ClientReply(_) = entry.expect {
+                self.requested = ReplyMode::On;
             }
             return;
         }
         match (entry.expect, reply) {
-            (Expect::Replies(_), _) => {
+            (Expect::Replies(_), _) => {}
+            (Expect::Publishes(_), Reply::Integer(count)) => {
                 if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = span.as_deref_mut() {
-                    match reply {
-                        Reply::Integer(count) => *receivers = count,
-                        // Nothing but an integer or an error answers a publish.
-                        _ => return self.lose_with(span, call),
-                    }
+                    *receivers = count;
                 }
             }
-            (Expect::Multi, Reply::Status(_)) => {
+            (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
             }
             (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
@@ -414,28 +489,35 @@ impl Pairing {
 
     /// Passes over what is not answered, so that the front of the queue is what `reply` answers.
     fn settle(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        loop {
-            if self.muted {
-                // Nothing but these two answers now.
-                while let Some(front) = self.front()
-                    && !matches!(front, Expect::ClientReply(ReplyMode::On) | Expect::Reset)
-                {
-                    self.pass_over_front(call);
+        self.pass_over_silent(reply, call);
+        // Only CLIENT REPLY ON and RESET answer under OFF, so that subscriptions before them were refused.
+        while self.muted && matches!(self.front(), Some(Expect::Confirmations { .. })) {
+            self.pass_over_front(call);
+            self.pass_over_silent(reply, call);
+        }
+        if mem::take(&mut self.muted) && self.transaction.is_some() && self.front() != Some(Expect::Reset) {
+            self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
+        }
+    }
+
+    /// Passes over what is not answered and not confirmed either. `reply` is what comes next.
+    fn pass_over_silent(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
+        while let Some(front) = self.front() {
+            match front {
+                Expect::Skipping => {
+                    self.pop_front();
+                    self.skip_one(call);
                 }
-                self.muted = false;
-                if self.transaction.is_some() && self.front() != Some(Expect::Reset) {
-                    self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
-                }
-                return;
-            }
-            match self.front() {
-                Some(Expect::Silent | Expect::ClientReply(_)) if self.transaction.is_some() => return,
-                Some(Expect::Silent) => drop(self.pop_front()),
-                Some(Expect::ClientReply(ReplyMode::Off)) if !matches!(reply, Reply::Error(_)) => {
+                Expect::ClientReply(ReplyMode::On) if self.muted && self.refuses_most() => self.pass_over_front(call),
+                Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Confirmations { .. } => return,
+                _ if self.muted => self.pass_over_front(call),
+                Expect::Silent | Expect::ClientReply(_) if self.transaction.is_some() => return,
+                Expect::Silent if !self.is_refused(reply, b"'replconf") => drop(self.pop_front()),
+                Expect::ClientReply(ReplyMode::Off) if !matches!(reply, Reply::Error(_)) => {
                     self.pop_front();
                     self.muted = true;
                 }
-                Some(Expect::ClientReply(ReplyMode::Skip)) if !refuses_client_reply(reply) => {
+                Expect::ClientReply(ReplyMode::Skip) if !self.is_refused(reply, b"'client") => {
                     self.pop_front();
                     self.skip_one(call);
                 }
@@ -447,7 +529,9 @@ impl Pairing {
     /// `CLIENT REPLY SKIP` took effect: the next command is not answered, if it is one that can be silenced.
     fn skip_one(&mut self, call: &mut Call<'_>) {
         match self.front() {
-            Some(Expect::Confirmations { .. } | Expect::ClientReply(_)) => {}
+            Some(Expect::Confirmations { .. } | Expect::Skipping) => {}
+            // It replaces the SKIP, unless it is refused.
+            Some(Expect::ClientReply(_)) if !self.refuses_most() => {}
             Some(_) => self.pass_over_front(call),
             None => self.lose(call),
         }
@@ -458,19 +542,26 @@ impl Pairing {
         let answers = |expect: Expect| matches!(expect, Expect::Confirmations { kind: k, subscribe: s, .. } if (k, s) == (kind, subscribe));
         let (mut muted, mut skip) = (self.muted, false);
         let mut reachable = false;
-        for expect in self.executing.iter().chain(&self.queue).map(|entry| entry.expect) {
+        let executing = self.executing.iter().map(|entry| (entry.expect, false));
+        let queued = self.queue.iter().map(|entry| (entry.expect, self.in_subscriber_mode()));
+        for (expect, refused) in executing.chain(queued) {
             match expect {
                 _ if answers(expect) => {
                     reachable = true;
                     break;
                 }
+                Expect::ClientReply(_) if skip && refused => skip = false,
+                Expect::Reset if skip => skip = false,
+                Expect::ClientReply(ReplyMode::On) if muted && refused => {}
                 Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Unknown => break,
                 _ if muted => {}
                 Expect::Silent => {}
                 Expect::ClientReply(ReplyMode::Off) => muted = true,
-                Expect::ClientReply(ReplyMode::Skip) => skip = true,
-                Expect::Replies(1) if skip => skip = false,
-                Expect::Multi | Expect::Hello(_) | Expect::Select(_) if skip => skip = false,
+                Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping => skip = true,
+                Expect::Replies(1) | Expect::Publishes(1) if skip => skip = false,
+                Expect::Multi | Expect::Exec | Expect::Discard | Expect::Hello(_) | Expect::Select(_) if skip => {
+                    skip = false;
+                }
                 _ => break,
             }
         }
@@ -480,17 +571,42 @@ impl Pairing {
                     self.pop_front();
                     self.muted = true;
                 }
-                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Silent) => drop(self.pop_front()),
+                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping | Expect::Silent) => {
+                    drop(self.pop_front())
+                }
                 _ => self.pass_over_front(call),
             }
         }
         reachable
     }
 
-    /// The command at the front took effect without an answer.
+    /// Whether the command at the front is refused unless it subscribes, unsubscribes, pings or resets. A transaction's
+    /// commands are not: the rule is checked when they are queued.
+    fn refuses_most(&self) -> bool {
+        self.executing.is_empty() && self.in_subscriber_mode()
+    }
+
+    /// Whether `reply` is an error of the command at the front, which answers nothing else, and not of a later command
+    /// whose reply is the first to be seen. `NOPERM` names the command, as `'client|reply'` or, before Redis 7, as
+    /// `'client'`.
+    fn is_refused(&self, reply: Reply<'_>, quoted: &[u8]) -> bool {
+        let Reply::Error(line) = reply else { return false };
+        let is_named = || line.windows(quoted.len()).any(|window| window.eq_ignore_ascii_case(quoted));
+        self.refuses_most() || line.starts_with(b"NOAUTH") || line.starts_with(b"NOPERM") && is_named()
+    }
+
+    /// RESP2's subscriber mode.
+    fn in_subscriber_mode(&self) -> bool {
+        self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed()
+    }
+
+    /// The command at the front had no answer; it took effect unless it was refused.
     fn pass_over_front(&mut self, call: &mut Call<'_>) {
+        let refused = self.refuses_most();
         let Some(entry) = self.pop_front() else { return };
         match entry.expect {
+            Expect::Multi | Expect::Hello(_) | Expect::Select(_) | Expect::Sync | Expect::Monitor if refused => {}
+            Expect::Multi if self.transaction.is_some() => {} // nested: refused
             Expect::Multi => self.transaction = Some(Transaction::default()),
             Expect::Exec => {
                 for span in self.drop_transaction() {
@@ -498,6 +614,7 @@ impl Pairing {
                 }
             }
             Expect::Discard => self.discard(),
+            Expect::Reset => self.reset(),
             Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
             Expect::Select(database) => self.database = database,
             Expect::Sync | Expect::Monitor | Expect::Unknown => self.lose(call),
@@ -508,10 +625,18 @@ impl Pairing {
         }
     }
 
-    /// Ends `EXEC` when its last element has come.
+    /// Passes over what is no element of `EXEC`, and ends it when its last element has come.
     fn after_element(&mut self, call: &mut Call<'_>) {
-        while self.executing.front().is_some_and(|entry| entry.expect == Expect::Silent) {
-            self.pop_front();
+        while let Some(entry) = self.executing.front() {
+            match entry.expect {
+                Expect::Silent => drop(self.pop_front()),
+                // It silences not the next element but the command that follows the transaction.
+                Expect::ClientReply(ReplyMode::Skip) => {
+                    self.pop_front();
+                    self.queue.push_front(Entry { expect: Expect::Skipping, span: None });
+                }
+                _ => break,
+            }
         }
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
@@ -548,6 +673,7 @@ impl Pairing {
     fn reset(&mut self) {
         self.discard();
         self.pubsub.reset();
+        self.muted = false;
         self.monitoring = false;
         self.authenticated = false;
         self.database = 0;
@@ -575,15 +701,20 @@ impl Pairing {
 
     /// Takes the next entry, or one of a run.
     fn pop_front(&mut self) -> Option<Entry> {
-        if let Some(Entry { expect: Expect::Replies(count @ 2..), .. }) = self.front_mut() {
-            *count -= 1;
-            return Some(Entry { expect: Expect::Replies(1), span: None });
+        match self.front_mut().map(|entry| &mut entry.expect) {
+            Some(Expect::Replies(count @ 2..)) => {
+                *count -= 1;
+                return Some(Entry { expect: Expect::Replies(1), span: None });
+            }
+            Some(Expect::Publishes(count @ 2..)) => {
+                *count -= 1;
+                return Some(Entry { expect: Expect::Publishes(1), span: None });
+            }
+            _ => {}
         }
         let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
         let entry = queue.pop_front()?;
-        if queue.is_empty() && queue.capacity() > 64 {
-            *queue = VecDeque::new();
-        }
+        give_back(queue);
         self.pending_subscriptions -= usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
         Some(entry)
     }
@@ -599,6 +730,13 @@ impl Pairing {
     }
 }
 
+/// An idle connection keeps no memory of a long pipeline.
+fn give_back(queue: &mut VecDeque<Entry>) {
+    if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
+        *queue = VecDeque::new();
+    }
+}
+
 /// Ends a span whose reply will not be seen.
 fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     if let Some(mut span) = span {
@@ -608,17 +746,20 @@ fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     }
 }
 
-/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`.
-fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: &SpanRecord) {
+/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of
+/// its own, and a command without one are `None`.
+fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: Option<&SpanRecord>) {
     let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
-    let Operation::Command { name: queued, .. } = &command.operation else { return };
-    let uniform = name.strip_prefix("MULTI ").map(|first| first == &**queued);
-    match (count, uniform) {
-        (1, _) => *name = alloc::format!("MULTI {queued}").into(),
-        (_, Some(false)) => *name = "MULTI".into(),
+    *batch_size = (count > 1).then_some(count);
+    let queued = match command.map(|span| &span.operation) {
+        Some(Operation::Command { name, .. }) => Some(&**name),
+        _ => None,
+    };
+    match (queued, name.strip_prefix("MULTI ")) {
+        (Some(queued), _) if count == 1 => *name = alloc::format!("MULTI {queued}").into(),
+        (queued, Some(first)) if queued != Some(first) => *name = "MULTI".into(),
         _ => {}
     }
-    *batch_size = (count > 1).then_some(count);
 }
 
 /// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
@@ -630,9 +771,23 @@ fn is_monitor_feed(reply: Reply<'_>) -> bool {
         && stamp.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
-/// Whether an error is that of `CLIENT REPLY` itself, and not of a later command whose reply is the first to be seen.
-fn refuses_client_reply(reply: Reply<'_>) -> bool {
-    let Reply::Error(line) = reply else { return false };
-    // NOPERM and subscriber mode name the command, as 'client|reply' or, before Redis 7, as 'client'.
-    line.starts_with(b"NOAUTH") || line.windows(7).any(|window| window.eq_ignore_ascii_case(b"'client"))
+#[cfg(test)]
+mod tests {
+    use super::super::Output;
+    use super::*;
+
+    #[test]
+    fn an_emptied_queue_gives_its_memory_back() {
+        let mut out = Output::default();
+        let call = &mut Call { now: UnixNanos(1), out: &mut out };
+        let mut pairing = Pairing::new();
+        for _ in 0..1000 {
+            pairing.request(Command::Select(0), None, call);
+            pairing.ordinary_request(call);
+        }
+        for _ in 0..2000 {
+            pairing.reply(Reply::Status(b"OK"), call);
+        }
+        assert!(pairing.queue.is_empty() && pairing.queue.capacity() <= KEPT_CAPACITY);
+    }
 }

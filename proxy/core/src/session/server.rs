@@ -238,6 +238,7 @@ impl ServerHalf {
 
     /// The server has sent its last byte: what was held goes on as it came.
     pub(super) fn end_of_stream(&mut self, call: &mut Call<'_>) {
+        self.state = State::Opaque;
         self.hold.stop(call.out);
     }
 
@@ -257,6 +258,9 @@ impl ServerHalf {
                 _ => self.give_up(pairing, call),
             };
         };
+        if kind == b'*' {
+            pairing.array_begins(call);
+        }
         let rest = |scan, meaning| Some(State::Rest { scan, meaning });
         let state = match kind {
             b'*' if pairing.awaits_exec() => {
@@ -510,7 +514,7 @@ fn reply_of_line(kind: u8, line: &[u8]) -> Reply<'_> {
     match kind {
         b'+' => Reply::Status(line),
         b'-' => Reply::Error(line),
-        b':' => Reply::Integer(core::str::from_utf8(line).ok().and_then(|digits| digits.parse().ok())),
+        b':' => Reply::Integer(whole::decimal(line).map(|number| number as u64)),
         b'_' => Reply::Null,
         _ => Reply::Other,
     }

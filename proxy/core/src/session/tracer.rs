@@ -10,7 +10,7 @@ use super::counts::Counter;
 use super::hold::Splice;
 use super::policy::{Mode, Policy, Relation};
 use crate::carrier;
-use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UnixNanos};
+use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UNKNOWN_COMMAND, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication (`PROTO_` limits for unauthenticated clients, Redis 6.2.6 and later).
 const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
@@ -215,7 +215,9 @@ impl Tracer {
         ids: &mut dyn Ids,
     ) -> Option<SpanRecord> {
         let (context, sampled) = self.child_of(None, ids);
-        let operation = Operation::Command { name: text(name), database, batch_size: None };
+        // A name that is too long to be a command's has not been kept.
+        let name = if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
+        let operation = Operation::Command { name, database, batch_size: None };
         sampled.then(|| record(context, None, None, start, operation))
     }
 

@@ -61,8 +61,8 @@ pub enum Operation {
     },
     /// CLIENT: any other command (`--commands all`), from the request to its reply.
     Command {
-        /// The command's name as it was sent, without arguments; `MULTI` or, if all queued commands are the same one,
-        /// `MULTI` and its name stand for a whole transaction.
+        /// The command's name as it was sent, without arguments; [`UNKNOWN_COMMAND`] if there is no such command.
+        /// `MULTI` or, if all queued commands are the same one, `MULTI` and its name stand for a whole transaction.
         name: Arc<str>,
         /// The selected database.
         database: u32,
@@ -70,6 +70,9 @@ pub enum Operation {
         batch_size: Option<u64>,
     },
 }
+
+/// The name of what Redis does not know as a command: the word could be anything, a piece of a payload for example.
+pub const UNKNOWN_COMMAND: &str = "_OTHER";
 
 /// Longest `error.type`, in bytes.
 const MAX_ERROR_TYPE: usize = 32;

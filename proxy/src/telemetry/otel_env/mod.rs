@@ -18,7 +18,7 @@ use std::time::Duration;
 use redistributed_core::session::Propagators;
 use redistributed_core::trace::Sampler;
 
-pub use otlp::{Compression, Endpoint, Headers, OtlpSettings, Protocol};
+pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};
 
 use reader::Reader;
 

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use opentelemetry_semantic_conventions::attribute as key;
 
-use super::{OtelSettings, Service};
-
-/// The name of a service that nobody named, as the specification builds it.
-const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
+use crate::telemetry::describe::service_name;
+use crate::telemetry::{OtelSettings, Service};
 
 /// What is known of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +31,6 @@ impl Host {
         let machine_id = || read("etc/machine-id").or_else(|| read("var/lib/dbus/machine-id"));
         Self { name: read("proc/sys/kernel/hostname"), id: if in_container { None } else { machine_id() } }
     }
-}
-
-/// The service's name: the route's own, then what the environment says.
-pub(super) fn service_name<'a>(settings: &'a OtelSettings, service: &'a Service) -> &'a str {
-    service.name.as_deref().or(settings.service_name.as_deref()).unwrap_or(UNKNOWN_SERVICE)
 }
 
 /// The attributes of one route's resource. `OTEL_RESOURCE_ATTRIBUTES` wins over what was detected.
@@ -137,10 +130,5 @@ mod tests {
         let (one, two) = (id(), id());
         assert_ne!(one, two);
         assert_eq!(uuid::Uuid::parse_str(&one).unwrap().get_version_num(), 4);
-    }
-
-    #[test]
-    fn a_service_without_a_name_is_unknown() {
-        assert_eq!(service_name(&OtelSettings::default(), &redis()), "unknown_service:redistributed");
     }
 }

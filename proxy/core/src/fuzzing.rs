@@ -1,0 +1,350 @@
+//! What must hold for any bytes: one function a property, each panics if it does not hold.
+//!
+//! The fuzz targets in `proxy/fuzz` call these with inputs of their own making, and the tests below with the seeds that
+//! are kept there, so that `cargo test` runs every property too.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::carrier::{self, json, opencensus, trailer};
+use crate::glob::Glob;
+use crate::resp::{NumberLine, Progress, Scan};
+use crate::session::{Carrier, Commands, Propagators};
+use crate::trace::ids::CountingIds;
+use crate::trace::{Context, Ids, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
+use crate::{Counter, Output, Policy, Session, Side};
+
+/// The scanner finds the same end however the bytes are cut. The first byte is the length of the pieces.
+pub fn scan(data: &[u8]) {
+    let Some((&size, stream)) = data.split_first() else { return };
+    let whole = ends(stream, stream.len().max(1));
+    assert_eq!(ends(stream, 1), whole, "byte by byte");
+    assert_eq!(ends(stream, usize::from(size).max(1)), whole, "in pieces of {size}");
+    let mut number = NumberLine::default();
+    let mut pos = 0;
+    let in_one = number.read(stream, &mut pos);
+    let mut number = NumberLine::default();
+    let in_bytes = stream.iter().map(|byte| number.read(&[*byte], &mut 0)).find(|progress| *progress != Progress::More);
+    assert_eq!(in_bytes.unwrap_or(Progress::More), in_one);
+}
+
+/// The ends of all values at the start of `stream`, and whether what follows them is invalid.
+fn ends(stream: &[u8], size: usize) -> (Vec<usize>, bool) {
+    let (mut found, mut fed) = (Vec::new(), 0);
+    let mut scan = Scan::values(1);
+    for piece in stream.chunks(size) {
+        let mut pos = 0;
+        // Bounded, though a value may be of no length once the stream is at its end.
+        while pos < piece.len() {
+            match scan.advance(piece, &mut pos) {
+                Progress::More => assert_eq!(pos, piece.len(), "all bytes are taken while more are needed"),
+                Progress::Invalid => return (found, true),
+                Progress::Done(()) => {
+                    found.push(fed + pos);
+                    scan = Scan::values(1);
+                }
+            }
+        }
+        fed += piece.len();
+    }
+    (found, false)
+}
+
+/// Readers of every carrier are total, and what is added to a payload is found and removed again exactly. The first
+/// byte chooses the context; if its high bit is set the rest becomes the content of a valid trailer.
+pub fn carrier(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else { return };
+    let framed = (choice & 0x80 != 0).then(|| framed(rest, choice & 3));
+    let payload = framed.as_deref().unwrap_or(rest);
+    let context = a_context(choice);
+    let formats = Propagators { trace_context: true, baggage: true, b3: true, jaeger: true };
+    if let Some(found) = trailer::find(payload) {
+        assert_eq!(found.range.end, payload.len());
+        assert!((16..=trailer::MAX_LEN).contains(&found.range.len()));
+    }
+    json::Object::parse(payload, formats);
+    opencensus::find(payload);
+    for form in [Carrier::Trailer, Carrier::Json, Carrier::OpenCensus] {
+        carrier::find_supplied(payload, form, choice & 4 != 0, formats);
+        let mut bytes = Vec::new();
+        if let Some(added) = carrier::find_added(payload, form) {
+            assert!(added.range.end <= payload.len());
+            carrier::replace(payload, &added, &context, &mut bytes);
+            let replaced = spliced(payload, added.range, &bytes);
+            let found = carrier::find_added(&replaced, form).expect("a replaced context is found");
+            assert_eq!((found.form, found.range.len()), (added.form, bytes.len()));
+            assert_eq!(found.context.expect("ours is understood").span, carried_span(&context, found.form));
+        } else if let Some(at) = carrier::add(payload, form, &context, formats, &mut bytes) {
+            let longer = spliced(payload, at..at, &bytes);
+            let found = carrier::find_added(&longer, form).expect("an added context is found");
+            assert_eq!(found.form, form);
+            assert_eq!(spliced(&longer, found.range, &[]), payload, "and removed exactly");
+            let read = found.context.expect("ours is understood");
+            assert_eq!(read.span, carried_span(&context, form));
+            if form == Carrier::Trailer {
+                assert_eq!(read, context);
+            }
+        } else {
+            assert!(bytes.is_empty(), "nothing is written if the payload does not fit");
+        }
+    }
+}
+
+/// OpenCensus knows no flag but *sampled*.
+fn carried_span(context: &Context, form: Carrier) -> SpanContext {
+    let span = context.span;
+    let only_sampled = crate::trace::TraceFlags::default().with_sampled(span.flags.is_sampled());
+    if form == Carrier::OpenCensus { SpanContext { flags: only_sampled, ..span } } else { span }
+}
+
+fn spliced(payload: &[u8], range: core::ops::Range<usize>, insert: &[u8]) -> Vec<u8> {
+    [&payload[..range.start], insert, &payload[range.end..]].concat()
+}
+
+fn a_context(choice: u8) -> Context {
+    let mut ids = CountingIds::default();
+    let flags = crate::trace::TraceFlags::from_byte(choice);
+    Context {
+        span: SpanContext { trace_id: ids.trace_id(), span_id: ids.span_id(), flags },
+        trace_state: (choice & 8 != 0).then(|| "a=1,redistributed=0000000000000009,b=2".into()),
+        baggage: (choice & 16 != 0).then(|| "user=7".into()),
+    }
+}
+
+/// A trailer with a valid length and checksum around any content.
+fn framed(content: &[u8], version: u8) -> Vec<u8> {
+    let mut out = vec![0];
+    out.extend_from_slice(content);
+    out.extend_from_slice(&((out.len() + 15) as u16).to_be_bytes()); // too long a content is refused by its length
+    out.push(version);
+    out.extend_from_slice(&crc32fast::hash(&out).to_be_bytes());
+    out.extend_from_slice(&trailer::MAGIC);
+    out
+}
+
+/// The parsers of text forms are total, and what one reads can be written as a `traceparent` and read again.
+pub fn traceparent(data: &[u8]) {
+    let parsers = [SpanContext::parse_traceparent, SpanContext::parse_uber_trace_id, SpanContext::parse_b3_single];
+    for context in parsers.into_iter().filter_map(|parse| parse(data)) {
+        assert_ne!(context.trace_id.to_bytes(), [0; 16]);
+        assert_ne!(context.span_id.to_bytes(), [0; 8]);
+        assert_eq!(SpanContext::parse_traceparent(&context.to_traceparent()), Some(context));
+    }
+    if let Ok(Ok(glob)) = core::str::from_utf8(data.get(..data.len().min(64)).unwrap_or_default()).map(Glob::new) {
+        glob.matches(data);
+    }
+}
+
+/// A conversation gives the same bytes, records and counts however it is cut, and the bytes that came if nothing was
+/// rewritten. The first byte chooses the policy; then each byte says who speaks (bit 7) and either how many bytes of what
+/// follows (bits 0 to 5), or, with bit 6, which of [`CLIENT`] or [`SERVER`].
+pub fn session(data: &[u8]) {
+    let Some((&choice, script)) = data.split_first() else { return };
+    let policy = Arc::new(a_policy(choice));
+    let pieces = conversation(script);
+    let whole = Transcript::of(&policy, &joined(&pieces), usize::MAX);
+    assert_eq!(Transcript::of(&policy, &pieces, usize::MAX), whole, "as it was cut");
+    assert_eq!(Transcript::of(&policy, &pieces, 1), whole, "byte by byte");
+    assert_eq!(Transcript::of(&policy, &pieces, 7), whole, "in pieces of 7");
+    for (side, rewritten) in [(Side::Client, Counter::Injected), (Side::Server, Counter::Stripped)] {
+        if whole.count(rewritten) == 0 {
+            let came: Vec<u8> = pieces.iter().filter(|(from, _)| *from == side).flat_map(|(_, b)| b.clone()).collect();
+            assert_eq!(whole.bytes[side as usize], came, "what is not rewritten goes on as it came");
+        }
+    }
+}
+
+/// Requests for [`session`] to choose from.
+pub const CLIENT: [&[u8]; 24] = [
+    b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$2\r\nhi\r\n",
+    b"*3\r\n$8\r\nSPUBLISH\r\n$2\r\nch\r\n$8\r\n{\"id\":7}\r\n",
+    b"*3\r\n$7\r\nPUBLISH\r\n$4\r\n__ch\r\n$2\r\nhi\r\n",
+    b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+    b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n",
+    b"*3\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n$2\r\nc*\r\n",
+    b"*2\r\n$10\r\nSSUBSCRIBE\r\n$2\r\nch\r\n",
+    b"*1\r\n$11\r\nUNSUBSCRIBE\r\n",
+    b"*2\r\n$12\r\nPUNSUBSCRIBE\r\n$1\r\n*\r\n",
+    b"*1\r\n$12\r\nSUNSUBSCRIBE\r\n",
+    b"*1\r\n$5\r\nMULTI\r\n",
+    b"*1\r\n$4\r\nEXEC\r\n",
+    b"*1\r\n$7\r\nDISCARD\r\n",
+    b"*1\r\n$5\r\nRESET\r\n",
+    b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n",
+    b"*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n",
+    b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n",
+    b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n",
+    b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n",
+    b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n",
+    b"*1\r\n$7\r\nMONITOR\r\n",
+    b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n",
+    b"publish ch \"hi\"\r\n",
+];
+
+/// Replies, pushes and messages for [`session`] to choose from; `T` at the end stands for a payload of `hi` and a trailer.
+pub const SERVER: [&[u8]; 24] = [
+    b"+OK\r\n",
+    b"+QUEUED\r\n",
+    b":1\r\n",
+    b"-ERR no\r\n",
+    b"$2\r\nhi\r\n",
+    b"$-1\r\n",
+    b"*-1\r\n",
+    b"_\r\n",
+    b"*2\r\n",
+    b"*1\r\n",
+    b"%1\r\n+proto\r\n:3\r\n",
+    b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n",
+    b">3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n",
+    b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n",
+    b">3\r\n$12\r\nsunsubscribe\r\n_\r\n:0\r\n",
+    b">3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:2\r\n",
+    b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\nT",
+    b">3\r\n$7\r\nmessage\r\n$2\r\nch\r\nT",
+    b"*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$2\r\nch\r\nT",
+    b">3\r\n$8\r\nsmessage\r\n$2\r\nch\r\nT",
+    b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n",
+    b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n$-1\r\n",
+    b"+RESET\r\n",
+    b"+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n",
+];
+
+fn conversation(mut script: &[u8]) -> Vec<(Side, Vec<u8>)> {
+    let mut pieces = Vec::new();
+    while let Some((&control, rest)) = script.split_first() {
+        let (side, canned) = if control & 0x80 == 0 { (Side::Client, &CLIENT) } else { (Side::Server, &SERVER) };
+        let number = usize::from(control & 0x3f);
+        let mut bytes;
+        if control & 0x40 == 0 {
+            let (piece, after) = rest.split_at(number.min(rest.len()));
+            (bytes, script) = (piece.to_vec(), after);
+        } else {
+            (bytes, script) = (canned[number % canned.len()].to_vec(), rest);
+            if bytes.pop_if(|last| *last == b'T').is_some() {
+                bytes.extend_from_slice(b"$43\r\nhi");
+                trailer::write(&a_context(1).span.into(), &mut bytes);
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
+        pieces.push((side, bytes));
+    }
+    pieces
+}
+
+fn joined(pieces: &[(Side, Vec<u8>)]) -> Vec<(Side, Vec<u8>)> {
+    let mut joined: Vec<(Side, Vec<u8>)> = Vec::new();
+    for (side, bytes) in pieces {
+        match joined.last_mut() {
+            Some((last, all)) if last == side => all.extend_from_slice(bytes),
+            _ => joined.push((*side, bytes.clone())),
+        }
+    }
+    joined
+}
+
+fn a_policy(choice: u8) -> Policy {
+    let mut policy = Policy::default();
+    if choice & 1 != 0 {
+        policy.commands = Commands::All;
+    }
+    if choice & 2 != 0 {
+        policy.inject_limit = 5;
+    }
+    if choice & 4 != 0 {
+        policy.sampler = Sampler { parent_based: false, root: Root::AlwaysOff };
+    }
+    let all = Glob::new("*").into_iter();
+    match choice & 0x18 {
+        0x08 => policy.carriers.extend(all.map(|glob| (glob, Carrier::Json))),
+        0x10 => policy.carriers.extend(all.map(|glob| (glob, Carrier::OpenCensus))),
+        _ => {}
+    }
+    policy
+}
+
+/// All that left a session.
+#[derive(Debug, PartialEq)]
+struct Transcript {
+    bytes: [Vec<u8>; 2],
+    spans: Vec<SpanRecord>,
+    deliveries: Vec<SpanRecord>,
+    counts: [u64; Counter::NAMES.len()],
+}
+
+impl Transcript {
+    fn of(policy: &Arc<Policy>, pieces: &[(Side, Vec<u8>)], size: usize) -> Self {
+        let mut session = Session::new(Arc::clone(policy));
+        let (mut ids, mut out) = (CountingIds::default(), Output::default());
+        let mut transcript = Self {
+            bytes: [Vec::new(), Vec::new()],
+            spans: Vec::new(),
+            deliveries: Vec::new(),
+            counts: [0; Counter::NAMES.len()],
+        };
+        for (side, bytes) in pieces {
+            for piece in bytes.chunks(size) {
+                session.receive(*side, piece, UnixNanos(1), &mut ids, &mut out);
+                transcript.take(*side, piece, &mut out);
+            }
+        }
+        for side in [Side::Client, Side::Server] {
+            session.end_of_stream(side, UnixNanos(1), &mut out);
+            transcript.take(side, &[], &mut out);
+        }
+        session.close(UnixNanos(1), &mut out);
+        transcript.take(Side::Client, &[], &mut out);
+        transcript
+    }
+
+    fn take(&mut self, from: Side, input: &[u8], out: &mut Output) {
+        out.chunks(input).for_each(|chunk| self.bytes[from as usize].extend_from_slice(chunk));
+        self.spans.append(&mut out.spans);
+        self.deliveries.append(&mut out.deliveries);
+        out.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
+        out.clear();
+    }
+
+    fn count(&self, counter: Counter) -> u64 {
+        self.counts[counter as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::path::Path;
+
+    /// Runs a property over the seeds of its fuzz target.
+    fn over_seeds(target: &str, property: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+        let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!seeds.is_empty(), "{target} has seeds");
+        for seed in seeds {
+            property(&std::fs::read(seed).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_scanner_does_not_depend_on_the_cut() {
+        over_seeds("scan", scan);
+    }
+
+    #[test]
+    fn carriers_are_total_and_exact() {
+        over_seeds("carrier", carrier);
+    }
+
+    #[test]
+    fn text_forms_are_total() {
+        over_seeds("traceparent", traceparent);
+    }
+
+    #[test]
+    fn sessions_do_not_depend_on_the_cut() {
+        over_seeds("session", session);
+    }
+}

@@ -1,0 +1,113 @@
+//! What the session's tests share: a driver that feeds a session and collects all that leaves it, and RESP builders.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::sync::Arc;
+
+use redistributed_core::trace::ids::CountingIds;
+use redistributed_core::trace::{SpanRecord, UnixNanos};
+use redistributed_core::{Counter, Output, Policy, Session, Side};
+
+/// A session with everything that has left it so far.
+pub(crate) struct Driver {
+    session: Session,
+    output: Output,
+    /// Each call gets the next nanosecond.
+    clock: u64,
+    pub(crate) to_server: Vec<u8>,
+    pub(crate) to_client: Vec<u8>,
+    /// Publishes and commands.
+    pub(crate) spans: Vec<SpanRecord>,
+    pub(crate) deliveries: Vec<SpanRecord>,
+    pub(crate) counts: [u64; Counter::NAMES.len()],
+}
+
+impl Driver {
+    pub(crate) fn new(policy: &Arc<Policy>) -> Self {
+        Self {
+            session: Session::new(Arc::clone(policy)),
+            output: Output::default(),
+            clock: 0,
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+            spans: Vec::new(),
+            deliveries: Vec::new(),
+            counts: [0; Counter::NAMES.len()],
+        }
+    }
+
+    pub(crate) fn feed(&mut self, from: Side, input: &[u8], ids: &mut CountingIds) {
+        self.clock += 1;
+        self.output.clear();
+        self.session.receive(from, input, UnixNanos(self.clock), ids, &mut self.output);
+        self.collect(from, input);
+    }
+
+    pub(crate) fn end_of_stream(&mut self, from: Side) {
+        self.clock += 1;
+        self.output.clear();
+        self.session.end_of_stream(from, UnixNanos(self.clock), &mut self.output);
+        self.collect(from, &[]);
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.clock += 1;
+        self.output.clear();
+        self.session.close(UnixNanos(self.clock), &mut self.output);
+        self.collect(Side::Client, &[]);
+    }
+
+    fn collect(&mut self, from: Side, input: &[u8]) {
+        let to = match from {
+            Side::Client => &mut self.to_server,
+            Side::Server => &mut self.to_client,
+        };
+        let before = to.len();
+        self.output.chunks(input).for_each(|chunk| to.extend_from_slice(chunk));
+        assert_eq!(to.len() - before, self.output.byte_len(), "byte_len is the sum of the chunks");
+        for span in self.output.spans.iter().chain(&self.output.deliveries) {
+            assert!(span.start <= span.end && span.end.0 <= self.clock, "times of {span:?} at {}", self.clock);
+        }
+        self.spans.append(&mut self.output.spans);
+        self.deliveries.append(&mut self.output.deliveries);
+        self.output.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
+    }
+}
+
+/// Appends `$<len>␍<bytes>␍`.
+pub(crate) fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A request as clients send it.
+pub(crate) fn multibulk<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    words.iter().for_each(|word| bulk(word.as_ref(), &mut out));
+    out
+}
+
+/// Pseudo-random numbers that a seed repeats (SplitMix64).
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// 0 to `bound` − 1.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, chance: usize) -> bool {
+        self.below(chance) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}

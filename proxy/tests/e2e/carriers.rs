@@ -1,0 +1,144 @@
+//! Contexts in JSON and in the OpenCensus form, and those that services put into messages themselves.
+
+use redistributed_core::carrier::opencensus;
+use redistributed_core::trace::SpanContext;
+use serde_json::Value as Json;
+
+use crate::spans::Spans;
+use crate::world::World;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+
+/// What a payload became on its way from `api` to `worker`, both with `arguments`.
+struct Journey {
+    /// Seen by a subscriber without a sidecar.
+    on_the_wire: Vec<u8>,
+    delivered: Vec<u8>,
+    spans: Spans,
+}
+
+async fn journey(arguments: &[&str], payload: &[u8]) -> Journey {
+    let world = World::start().await;
+    let [api, worker] = ["api", "worker"].map(|service| world.sidecar(service, arguments));
+    let mut raw = world.direct().await;
+    raw.subscribe("SUBSCRIBE orders.eu").await;
+    let mut subscriber = worker.connect().await;
+    subscriber.subscribe("SUBSCRIBE orders.eu").await;
+    let mut publisher = api.connect().await;
+    assert_eq!(publisher.publish("orders.eu", payload).await, 2);
+    let (on_the_wire, delivered) = (raw.message().await.payload, subscriber.message().await.payload);
+    drop((publisher, subscriber, raw));
+    Journey { on_the_wire, delivered, spans: world.spans([api, worker]).await }
+}
+
+impl Journey {
+    /// One trace: the worker's span under the api's, whose parent is `parent`.
+    #[track_caller]
+    fn assert_trace(&self, parent: Option<(&str, &str)>) {
+        let (producer, consumer) = (self.spans.only("api"), self.spans.only("worker"));
+        assert_eq!((&consumer.trace_id, &consumer.parent), (&producer.trace_id, &producer.span_id));
+        match parent {
+            None => assert!(producer.is_root()),
+            Some((trace, span)) => assert_eq!((producer.trace_id.as_str(), producer.parent.as_str()), (trace, span)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn json_carries_the_context_as_members_that_anybody_can_read() {
+    for payload in [&br#"{"id":7}"#[..], b" {\r\n \"a\" : [1, {\"traceparent\": 1}] } \n", b"{}", b"{ }"] {
+        let seen = journey(&["--carrier", "orders.*=json"], payload).await;
+        assert_eq!(seen.delivered.escape_ascii().to_string(), payload.escape_ascii().to_string());
+        let mut json: Json = serde_json::from_slice(&seen.on_the_wire).expect("it is JSON on the way");
+        let added = json.as_object_mut().unwrap().remove("traceparent").expect("a member");
+        let context = SpanContext::parse_traceparent(added.as_str().unwrap().as_bytes()).expect("a traceparent");
+        assert!(seen.spans.only("api").has_context(&context));
+        json.as_object_mut().unwrap().remove("tracestate");
+        assert_eq!(json, serde_json::from_slice::<Json>(payload).unwrap(), "nothing else was added");
+        seen.assert_trace(None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_json_object_goes_without_a_context() {
+    for payload in [&b"[1,2]"[..], b"text", b"", b"{\"id\":7", b"{\"id\":7}{}"] {
+        let seen = journey(&["--carrier", "orders.*=json"], payload).await;
+        assert_eq!(seen.on_the_wire, payload);
+        assert_eq!(seen.delivered, payload);
+        assert!(seen.spans.only("worker").is_root(), "the trace ends at the publish");
+    }
+}
+
+#[tokio::test]
+async fn json_may_be_left_in_for_services_that_read_it() {
+    let arguments = ["--carrier", "orders.*=json", "--keep-context", "orders.*"];
+    let seen = journey(&arguments, br#"{"id":7}"#).await;
+    assert_eq!(seen.delivered, seen.on_the_wire);
+    let json: Json = serde_json::from_slice(&seen.delivered).unwrap();
+    let context = SpanContext::parse_traceparent(json["traceparent"].as_str().unwrap().as_bytes()).unwrap();
+    assert!(seen.spans.only("api").has_context(&context));
+    seen.assert_trace(None);
+}
+
+#[tokio::test]
+async fn a_context_that_the_application_supplies_in_json_is_the_parent_and_stays() {
+    let payload = format!(r#"{{"id":7,"traceparent":"00-{TRACE}-{SPAN}-01","tracestate":"vendor=x"}}"#);
+    let seen = journey(&["--read-json", "orders.*"], payload.as_bytes()).await;
+    assert_eq!(seen.delivered, payload.as_bytes());
+    seen.assert_trace(Some((TRACE, SPAN)));
+    assert_eq!(seen.spans.only("api").trace_state, "vendor=x");
+    assert_eq!(seen.spans.only("worker").trace_state, "vendor=x", "it travelled in the trailer");
+
+    let unread = journey(&[], payload.as_bytes()).await;
+    assert_eq!(unread.delivered, payload.as_bytes());
+    unread.assert_trace(None);
+}
+
+#[tokio::test]
+async fn with_the_json_carrier_a_supplied_context_is_the_parent_of_both_spans() {
+    let payload = format!(r#"{{"traceparent":"00-{TRACE}-{SPAN}-01"}}"#);
+    let seen = journey(&["--carrier", "*=json"], payload.as_bytes()).await;
+    assert_eq!((&seen.on_the_wire[..], &seen.delivered[..]), (payload.as_bytes(), payload.as_bytes()));
+    for service in ["api", "worker"] {
+        let span = seen.spans.only(service);
+        assert_eq!((span.trace_id.as_str(), span.parent.as_str()), (TRACE, SPAN), "nothing may be replaced");
+    }
+}
+
+#[tokio::test]
+async fn opencensus_carries_the_context_in_front() {
+    for payload in [&b"text"[..], b"", b"\0\0", &[0; 40]] {
+        let seen = journey(&["--carrier", "orders.*=opencensus"], payload).await;
+        assert_eq!(seen.delivered, payload);
+        assert_eq!(&seen.on_the_wire[opencensus::LEN..], payload);
+        let prefix = opencensus::find(&seen.on_the_wire).expect("a prefix");
+        assert!(seen.spans.only("api").has_context(&prefix.context));
+        seen.assert_trace(None);
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_of_the_opencensus_library_is_the_parent_and_stays() {
+    // As that library writes it: version, trace id, span id, options.
+    let mut payload = vec![0, 0];
+    payload.extend([0x0a; 16]);
+    payload.push(1);
+    payload.extend([0x0b; 8]);
+    payload.extend([2, 1]);
+    payload.extend(b"text");
+    let seen = journey(&["--carrier", "orders.*=opencensus"], &payload).await;
+    assert_eq!((&seen.on_the_wire, &seen.delivered), (&payload, &payload));
+    for service in ["api", "worker"] {
+        let span = seen.spans.only(service);
+        assert_eq!((span.trace_id.clone(), span.parent.clone()), ("0a".repeat(16), "0b".repeat(8)));
+    }
+}
+
+#[tokio::test]
+async fn the_first_carrier_that_matches_is_taken() {
+    let arguments = ["--carrier", "orders.us=opencensus", "--carrier", "orders.*=json", "--carrier", "*=opencensus"];
+    let seen = journey(&arguments, b"{}").await;
+    assert!(seen.on_the_wire.starts_with(b"{\"traceparent\":"));
+    assert_eq!(seen.delivered, b"{}");
+}

@@ -1,0 +1,384 @@
+//! Ordinary clients, each behind a sidecar of its own: what is received is what was published, and every publish is a
+//! trace with one producer span and one consumer span for each delivery.
+//!
+//! A connection without a sidecar listens too. It sees that the trailer was really there, and that it names the
+//! producer span.
+
+use std::collections::BTreeMap;
+
+use otlp_receiver::proto::trace::v1::span::SpanKind;
+use redistributed_core::carrier::trailer;
+use redistributed_core::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId};
+
+use crate::clients::{Client, Kind, POLL};
+use crate::spans::{Span, Spans};
+use crate::wire::{Value, Wire};
+use crate::world::{Sidecar, Transport, World};
+
+/// All clients of a test.
+struct Fleet {
+    world: World,
+    members: Vec<Member>,
+}
+
+struct Member {
+    kind: Kind,
+    client: Client,
+    sidecar: Sidecar,
+}
+
+impl Fleet {
+    async fn start(kinds: &[Kind]) -> Self {
+        let world = World::start().await;
+        let mut members = Vec::new();
+        for (&kind, transport) in kinds.iter().zip([Transport::Grpc, Transport::Http].into_iter().cycle()) {
+            let sidecar = world.sidecar_with(kind.service(), &[], transport, &[]);
+            let client = Client::start(kind, &sidecar.url()).await;
+            members.push(Member { kind, client, sidecar });
+        }
+        Self { world, members }
+    }
+
+    async fn subscribe(&mut self, how: &str, name: &str) {
+        for member in &mut self.members {
+            member.client.subscribe(how, name).await;
+        }
+    }
+
+    /// Ends the clients and the sidecars; no client may have got more messages than the test has looked at.
+    async fn finish(mut self) -> Spans {
+        let mut sidecars = Vec::new();
+        for member in self.members.drain(..) {
+            let Member { kind, mut client, sidecar } = member;
+            assert!(!client.has_message(), "{kind:?} got one more message");
+            client.end().await;
+            sidecars.push(sidecar);
+        }
+        self.world.spans(sidecars).await
+    }
+}
+
+/// The service names of a publish's deliveries, and how many each has.
+fn deliveries<'a>(spans: &'a Spans, producer: &'a Span) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for consumer in spans.children(producer) {
+        assert_eq!(consumer.kind, SpanKind::Consumer);
+        *counts.entry(consumer.service.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+fn once_each(kinds: &[Kind]) -> BTreeMap<&'static str, usize> {
+    kinds.iter().map(|kind| (kind.service(), 1)).collect()
+}
+
+/// The producer span with the context that a raw subscriber saw.
+#[track_caller]
+fn producer<'a>(spans: &'a Spans, context: &SpanContext) -> &'a Span {
+    let mut found = spans.of_kind(SpanKind::Producer).filter(|span| span.has_context(context));
+    let producer = found.next().expect("a producer span with the ids of the trailer");
+    assert!(found.next().is_none());
+    producer
+}
+
+fn payloads() -> Vec<Vec<u8>> {
+    let context = Context::from(SpanContext {
+        trace_id: TraceId::from_bytes([7; 16]).unwrap(),
+        span_id: SpanId::from_bytes([8; 8]).unwrap(),
+        flags: TraceFlags::SAMPLED,
+    });
+    let mut damaged = b"payload".to_vec();
+    trailer::write(&context, &mut damaged);
+    damaged[12] ^= 1;
+    let mut followed = b"payload".to_vec();
+    trailer::write(&context, &mut followed);
+    followed.push(b'\n');
+    vec![
+        b"hello".to_vec(),
+        Vec::new(),
+        b"\0".to_vec(),
+        b"ends with NUL\0".to_vec(),
+        b"\r\n$3\r\nfoo\r\n*3\r\n$7\r\nmessage\r\n".to_vec(),
+        (0..=255).collect(),
+        trailer::MAGIC.to_vec(),
+        [&[0; 60][..], &trailer::MAGIC].concat(),
+        damaged,
+        followed,
+        "{\"naïve\":\"✓\"}".into(),
+    ]
+}
+
+#[tokio::test]
+async fn what_any_client_publishes_every_client_receives_exactly_in_one_trace() {
+    let mut fleet = Fleet::start(&Kind::ALL).await;
+    fleet.subscribe("subscribe", "reports").await;
+    let mut raw = fleet.world.direct().await;
+    raw.subscribe("SUBSCRIBE reports").await;
+
+    let mut published = Vec::new();
+    for publisher in 0..fleet.members.len() {
+        for payload in payloads() {
+            let member = &mut fleet.members[publisher];
+            assert_eq!(member.client.publish("reports", &payload).await, 6, "five clients and the raw one");
+            let sent = raw.message().await;
+            let (before, context) = sent.trailer();
+            assert_eq!(before, payload);
+            published.push((member.kind, payload.len(), context));
+            for member in &mut fleet.members {
+                let got = member.client.message().await;
+                assert_eq!((got.channel.as_str(), got.pattern), ("reports", None), "{:?}", member.kind);
+                assert_eq!(got.payload.escape_ascii().to_string(), payload.escape_ascii().to_string());
+            }
+        }
+    }
+    drop(raw);
+    let spans = fleet.finish().await;
+
+    assert_eq!(spans.0.len(), published.len() * 6);
+    for (kind, size, context) in published {
+        let producer = producer(&spans, &context.span);
+        assert_eq!(producer.service, kind.service());
+        assert_eq!(producer.name, "publish reports");
+        assert!(producer.is_root());
+        assert_eq!((producer.receivers(), producer.body_size()), (Some(6), Some(size as i64)));
+        assert_eq!(deliveries(&spans, producer), once_each(&Kind::ALL));
+        for consumer in spans.children(producer) {
+            assert_eq!((consumer.name.as_str(), consumer.body_size()), ("process reports", Some(size as i64)));
+            assert!(consumer.start <= consumer.end && !consumer.is_error);
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_matching_subscription_gets_a_clean_copy_and_a_span() {
+    let mut fleet = Fleet::start(&Kind::ALL).await;
+    fleet.subscribe("subscribe", "orders.eu.new").await;
+    fleet.subscribe("psubscribe", "orders.*").await;
+    fleet.subscribe("psubscribe", "*.new").await;
+    for publisher in 0..fleet.members.len() {
+        assert_eq!(fleet.members[publisher].client.publish("orders.eu.new", b"7\0\r\n").await, 15);
+        for member in &mut fleet.members {
+            let mut patterns = Vec::new();
+            for _ in 0..3 {
+                let got = member.client.message().await;
+                assert_eq!((got.channel.as_str(), &got.payload[..]), ("orders.eu.new", &b"7\0\r\n"[..]));
+                patterns.push(got.pattern);
+            }
+            patterns.sort();
+            assert_eq!(patterns, [None, Some("*.new".to_owned()), Some("orders.*".to_owned())], "{:?}", member.kind);
+        }
+    }
+    let spans = fleet.finish().await;
+
+    let producers: Vec<&Span> = spans.of_kind(SpanKind::Producer).collect();
+    assert_eq!(producers.len(), 5);
+    assert_eq!(spans.0.len(), 5 + 5 * 15);
+    for producer in producers {
+        for kind in Kind::ALL {
+            let own = spans.children(producer).filter(|span| span.service == kind.service());
+            let mut patterns: Vec<_> = own.map(|span| span.text("messaging.destination.subscription.name")).collect();
+            patterns.sort();
+            assert_eq!(patterns, [None, Some("*.new"), Some("orders.*")], "{kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sharded_messages_are_traced_as_others_are() {
+    let mut fleet = Fleet::start(&Kind::SHARDED).await;
+    fleet.subscribe("ssubscribe", "shard").await;
+    let mut raw = fleet.world.direct().await;
+    raw.subscribe("SSUBSCRIBE shard").await;
+    let mut contexts = Vec::new();
+    for publisher in 0..fleet.members.len() {
+        assert_eq!(fleet.members[publisher].client.spublish("shard", b"\xff\0").await, 5);
+        let sent = raw.message().await;
+        assert_eq!(sent.trailer().0, b"\xff\0");
+        contexts.push(sent.trailer().1);
+        for member in &mut fleet.members {
+            let got = member.client.message().await;
+            assert_eq!((got.channel.as_str(), &got.payload[..]), ("shard", &b"\xff\0"[..]), "{:?}", member.kind);
+        }
+    }
+    drop(raw);
+    let spans = fleet.finish().await;
+    for context in contexts {
+        let producer = producer(&spans, &context.span);
+        assert_eq!(deliveries(&spans, producer), once_each(&Kind::SHARDED));
+        for span in [producer].into_iter().chain(spans.children(producer)) {
+            assert_eq!(span.attributes.get("redis.pubsub.sharded"), Some(&true.into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn payloads_around_the_limit_arrive_whole() {
+    const LIMIT: usize = 1 << 20;
+    let mut fleet = Fleet::start(&Kind::ALL).await;
+    fleet.subscribe("subscribe", "big").await;
+    let mut raw = fleet.world.direct().await;
+    raw.subscribe("SUBSCRIBE big").await;
+    let sizes = [LIMIT - 1, LIMIT, LIMIT + 1];
+    for publisher in 0..fleet.members.len() {
+        for size in sizes {
+            let payload = pattern(size);
+            assert_eq!(fleet.members[publisher].client.publish("big", &payload).await, 6);
+            let sent = raw.message().await;
+            if size <= LIMIT {
+                assert!(sent.trailer().0 == payload);
+            } else {
+                assert!(sent.payload == payload, "a payload over the limit was changed");
+            }
+            for member in &mut fleet.members {
+                assert!(member.client.message().await.payload == payload, "{:?} at {size}", member.kind);
+            }
+        }
+    }
+    drop(raw);
+    let spans = fleet.finish().await;
+    let producers: Vec<&Span> = spans.of_kind(SpanKind::Producer).collect();
+    assert_eq!(producers.len(), 5 * sizes.len());
+    for producer in producers {
+        let within_limit = producer.body_size() <= Some(LIMIT as i64);
+        let expected = if within_limit { once_each(&Kind::ALL) } else { BTreeMap::new() };
+        assert_eq!(deliveries(&spans, producer), expected);
+        assert_eq!(producer.receivers(), Some(6));
+    }
+}
+
+#[tokio::test]
+async fn twenty_mebibytes_pass_untouched() {
+    let mut fleet = Fleet::start(&[Kind::RedisRsResp3, Kind::RedisPyResp2, Kind::Ioredis]).await;
+    fleet.subscribe("subscribe", "big").await;
+    let payload = pattern(20 << 20);
+    assert_eq!(fleet.members[0].client.publish("big", &payload).await, 3);
+    for member in &mut fleet.members {
+        assert!(member.client.message().await.payload == payload, "{:?}", member.kind);
+    }
+    let spans = fleet.finish().await;
+    let producer = spans.only(Kind::RedisRsResp3.service());
+    assert_eq!((producer.kind, producer.body_size()), (SpanKind::Producer, Some(20 << 20)));
+    assert_eq!(producer.receivers(), Some(3));
+    assert_eq!(spans.0.len(), 1, "what is too big to carry a context is not looked at when it is delivered");
+}
+
+/// `size` bytes that look different everywhere.
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_pipeline_of_a_thousand_publishes_stays_in_order_and_each_is_traced() {
+    const COUNT: usize = 1000;
+    let mut fleet = Fleet::start(&Kind::ALL).await;
+    // Each publishes to the next one only.
+    for (index, member) in fleet.members.iter_mut().enumerate() {
+        member.client.subscribe("subscribe", &format!("to-{index}")).await;
+    }
+    for publisher in 0..fleet.members.len() {
+        let reader = (publisher + 1) % fleet.members.len();
+        let receivers = fleet.members[publisher].client.pipeline(&format!("to-{reader}"), COUNT).await;
+        assert_eq!(receivers, [1; COUNT]);
+        for number in 0..COUNT {
+            let got = fleet.members[reader].client.message().await;
+            assert_eq!(String::from_utf8_lossy(&got.payload), number.to_string(), "{:?}", fleet.members[reader].kind);
+        }
+    }
+    let spans = fleet.finish().await;
+    assert_eq!(spans.0.len(), 5 * COUNT * 2);
+    let consumers: BTreeMap<(&str, &str), &Span> =
+        spans.of_kind(SpanKind::Consumer).map(|span| ((span.trace_id.as_str(), span.parent.as_str()), span)).collect();
+    assert_eq!(consumers.len(), 5 * COUNT, "each delivery has a parent of its own");
+    for producer in spans.of_kind(SpanKind::Producer) {
+        assert_eq!(producer.receivers(), Some(1));
+        let publisher = Kind::ALL.iter().position(|kind| kind.service() == producer.service).unwrap();
+        let reader = Kind::ALL[(publisher + 1) % Kind::ALL.len()];
+        let consumer = consumers[&(producer.trace_id.as_str(), producer.span_id.as_str())];
+        assert_eq!(consumer.service, reader.service());
+    }
+}
+
+#[tokio::test]
+async fn publishes_in_a_transaction_are_traced_one_by_one() {
+    let mut fleet = Fleet::start(&Kind::ALL).await;
+    // Each publishes to the next one only: to itself, Redis 7.0 sends a RESP3 client its own messages inside the reply of EXEC,
+    // which redis-rs takes for results.
+    for (index, member) in fleet.members.iter_mut().enumerate() {
+        member.client.subscribe("subscribe", &format!("to-{index}")).await;
+    }
+    for publisher in 0..fleet.members.len() {
+        let reader = (publisher + 1) % fleet.members.len();
+        let payloads = [&b"one"[..], b"", b"three\0"];
+        let receivers = fleet.members[publisher].client.transaction(&format!("to-{reader}"), &payloads).await;
+        assert_eq!(receivers, [1, 1, 1]);
+        for expected in payloads {
+            let Member { kind, client, .. } = &mut fleet.members[reader];
+            assert_eq!(client.message().await.payload, expected, "{kind:?}");
+        }
+    }
+    let spans = fleet.finish().await;
+    let producers: Vec<&Span> = spans.of_kind(SpanKind::Producer).collect();
+    assert_eq!(producers.len(), 5 * 3);
+    for producer in producers {
+        assert_eq!(producer.receivers(), Some(1));
+        assert_eq!(deliveries(&spans, producer).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_come_and_go() {
+    let mut fleet = Fleet::start(&Kind::ALL).await;
+    let mut raw = fleet.world.direct().await;
+    for _ in 0..3 {
+        fleet.subscribe("subscribe", "a").await;
+        fleet.subscribe("subscribe", "b").await;
+        fleet.subscribe("unsubscribe", "a").await;
+        for publisher in 0..fleet.members.len() {
+            let client = &mut fleet.members[publisher].client;
+            assert_eq!(client.publish("a", b"nobody listens").await, 0);
+            assert_eq!(client.publish("b", b"heard").await, 5);
+            for member in &mut fleet.members {
+                assert_eq!(member.client.message().await.payload, b"heard", "{:?}", member.kind);
+            }
+        }
+        fleet.subscribe("unsubscribe", "b").await;
+        assert_eq!(raw.publish("b", b"nobody listens").await, 0);
+    }
+    let spans = fleet.finish().await;
+    assert_eq!(spans.of_kind(SpanKind::Producer).count(), 3 * 5 * 2);
+    assert_eq!(spans.of_kind(SpanKind::Consumer).count(), 3 * 5 * 5);
+}
+
+#[tokio::test]
+async fn a_subscriber_whose_connection_was_killed_connects_again_and_is_traced_again() {
+    // redis-rs leaves connecting again to its users.
+    let kinds = [Kind::RedisPyResp2, Kind::RedisPyResp3, Kind::Ioredis];
+    let mut fleet = Fleet::start(&kinds).await;
+    fleet.subscribe("subscribe", "news").await;
+    let mut operator = fleet.world.direct().await;
+    assert_eq!(operator.call("CLIENT KILL TYPE pubsub").await, Value::Integer(3));
+    wait_for_subscribers(&mut operator, "news", 3).await;
+    for publisher in 0..kinds.len() {
+        assert_eq!(fleet.members[publisher].client.publish("news", b"again").await, 3);
+        for member in &mut fleet.members {
+            assert_eq!(member.client.message().await.payload, b"again", "{:?}", member.kind);
+        }
+    }
+    drop(operator);
+    let spans = fleet.finish().await;
+    for producer in spans.of_kind(SpanKind::Producer) {
+        assert_eq!(deliveries(&spans, producer), once_each(&kinds));
+    }
+    assert_eq!(spans.0.len(), 3 + 9);
+}
+
+/// The kill is done when it is answered, so only new subscriptions count.
+async fn wait_for_subscribers(operator: &mut Wire, channel: &str, count: i64) {
+    let expected = Value::Array(vec![Value::Bulk(channel.into()), Value::Integer(count)]);
+    let subscribed = async {
+        while operator.call(&format!("PUBSUB NUMSUB {channel}")).await != expected {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    crate::support::within("the clients to subscribe again", subscribed).await;
+}

@@ -1,0 +1,190 @@
+//! A Redis, a collector, and sidecars as processes of their own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use otlp_receiver::{Behaviour, Receiver};
+use redistributed::clock;
+use redistributed_core::trace::UnixNanos;
+use rustix::process::Signal;
+
+use crate::spans::{Span, Spans};
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{self, Spawned};
+use crate::wire::Wire;
+
+/// How a sidecar talks to the collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Http,
+    Grpc,
+}
+
+pub(crate) const BOTH_TRANSPORTS: [Transport; 2] = [Transport::Http, Transport::Grpc];
+
+/// What a test takes place in.
+pub(crate) struct World {
+    pub(crate) redis: RealRedis,
+    collector: Receiver,
+    began: UnixNanos,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with_redis(&[]).await
+    }
+
+    /// With arguments for the `redis-server`.
+    pub(crate) async fn with_redis(arguments: &[&str]) -> Self {
+        let collector = Receiver::start().await.expect("two free ports");
+        Self { redis: RealRedis::start(arguments), collector, began: clock::now() }
+    }
+
+    /// How the collector answers from now on.
+    pub(crate) fn collector_behaves(&self, behaviour: Behaviour) {
+        self.collector.behave(behaviour);
+    }
+
+    /// Waits until the collector has got a request, whatever its answer is.
+    pub(crate) async fn collector_was_asked(&self) {
+        let deadline = crate::support::DEADLINE;
+        self.collector.wait_for(deadline, |requests| !requests.is_empty()).await.expect("an export");
+    }
+
+    /// Everything that the collector was sent, as text.
+    pub(crate) fn everything_exported(&self) -> String {
+        self.collector
+            .requests()
+            .iter()
+            .map(|request| format!("{:?}\n{:?}\n", request.headers, request.message))
+            .collect()
+    }
+
+    /// A connection without a sidecar.
+    pub(crate) async fn direct(&self) -> Wire {
+        Wire::to(self.redis.address()).await
+    }
+
+    /// The sidecar of a service, with `arguments`, that exports by OTLP/HTTP.
+    pub(crate) fn sidecar(&self, service: &str, arguments: &[&str]) -> Sidecar {
+        self.sidecar_with(service, arguments, Transport::Http, &[])
+    }
+
+    /// The same, with a transport and further variables.
+    pub(crate) fn sidecar_with(
+        &self,
+        service: &str,
+        arguments: &[&str],
+        transport: Transport,
+        variables: &[(&str, &str)],
+    ) -> Sidecar {
+        let upstream = self.redis.url();
+        // Few connections, so that no limit on open files is worth a warning.
+        let route = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100"];
+        let mut command = spawn::command(&[&route[..], arguments].concat());
+        let (protocol, endpoint) = match transport {
+            Transport::Http => ("http/protobuf", self.collector.http_endpoint()),
+            Transport::Grpc => ("grpc", self.collector.grpc_endpoint()),
+        };
+        command
+            .env("OTEL_SERVICE_NAME", service)
+            .env("OTEL_TRACES_EXPORTER", "otlp")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .envs(variables.iter().copied());
+        let process = Spawned::start(command, 1);
+        Sidecar { address: process.addresses[0], process }
+    }
+
+    /// Stops the sidecars, whose clients are gone, and returns all spans that they sent. Checks what must be so of every
+    /// span and every sidecar: nothing was lost, nothing was worth a warning.
+    pub(crate) async fn spans(&self, sidecars: impl IntoIterator<Item = Sidecar>) -> Spans {
+        self.spans_after_warnings(sidecars, &[]).await
+    }
+
+    /// The same, with warnings that must have been given.
+    pub(crate) async fn spans_after_warnings(
+        &self,
+        sidecars: impl IntoIterator<Item = Sidecar>,
+        warnings: &[&str],
+    ) -> Spans {
+        let mut sent = 0;
+        for sidecar in sidecars {
+            let end = sidecar.stop().await;
+            assert_eq!((end.failed, end.dropped, end.unsent), (0, 0, 0), "{}", end.log);
+            let expected = [&["listening", "stopping", "stopped"], warnings].concat();
+            for text in &expected {
+                assert!(end.log.contains(text), "no {text:?} in the log:\n{}", end.log);
+            }
+            let unexpected = |line: &&str| !expected.iter().any(|text| line.contains(text));
+            assert_eq!(end.log.lines().find(unexpected), None, "in the log of a sidecar");
+            assert_eq!(end.cut_off, 0, "a client was still connected");
+            sent += end.sent;
+        }
+        let received = self.collector.spans();
+        assert_eq!(received.len() as u64, sent, "spans received and spans that the sidecars say they sent");
+        let now = clock::now();
+        Spans(received.iter().map(|span| Span::checked(span, self.began, now, self.redis.address())).collect())
+    }
+}
+
+/// A running sidecar.
+pub(crate) struct Sidecar {
+    process: Spawned,
+    pub(crate) address: SocketAddr,
+}
+
+/// What a sidecar said at its end.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) cut_off: u64,
+    pub(crate) sent: u64,
+    pub(crate) failed: u64,
+    pub(crate) dropped: u64,
+    pub(crate) unsent: u64,
+    pub(crate) took: Duration,
+    pub(crate) log: String,
+    pub(crate) stdout: String,
+}
+
+impl Sidecar {
+    /// As clients take it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    pub(crate) async fn connect(&self) -> Wire {
+        Wire::to(self.address).await
+    }
+
+    /// Stops it as operators do.
+    pub(crate) async fn stop(self) -> End {
+        // The collector runs in this runtime, and must not wait for the sidecar that waits for it.
+        tokio::task::spawn_blocking(move || {
+            let asked = std::time::Instant::now();
+            self.process.signal(Signal::TERM);
+            let ended = self.process.ended();
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            let number = |name: &str| number_in(&ended.stderr, name);
+            End {
+                cut_off: number("cut_off"),
+                sent: number("spans_sent"),
+                failed: number("spans_failed"),
+                dropped: number("spans_dropped"),
+                unsent: number("spans_unsent"),
+                took: asked.elapsed(),
+                stdout: ended.stdout,
+                log: ended.stderr,
+            }
+        })
+        .await
+        .expect("no panic")
+    }
+}
+
+/// The value of `name` in the last line of a log.
+fn number_in(log: &str, name: &str) -> u64 {
+    let last = log.lines().last().expect("a last line");
+    let value = last.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    value.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no {name} in {last:?}"))
+}

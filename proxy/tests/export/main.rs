@@ -1,0 +1,9 @@
+//! Spans on the wire: what a collector gets, and what becomes of the counts when it does not.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod environment;
+mod faults;
+mod process;
+mod spans;
+mod support;
+mod tls;
