@@ -24,13 +24,18 @@ const TOLERANCE: f64 = 1.03;
 const ALLOCATORS: [&str; 6] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"];
 
 /// Allocations that an operation may make on average, by the beginning of a workload's name: an untouched command none,
-/// a traced publish at most one. Growing a buffer once in many rounds is not an allocation an operation.
-const ALLOWED: [(&str, f64); 4] = [("get-", 0.0), ("set-", 0.0), ("array-", 0.0), ("publish-", 1.0)];
+/// a traced publish at most one. One in a round of 4 KiB publishes is cut in two by the end of a read, and its beginning is
+/// kept in a buffer meanwhile.
+const ALLOWED: [(&str, f64); 5] =
+    [("get-", 0.0), ("set-", 0.0), ("array-", 0.0), ("publish-4k", 1.0 + 1.0 / 16.0), ("publish-", 1.0)];
 
 /// What rounds off to none.
 const ALMOST_NONE: f64 = 0.01;
 
-const HEADER: &str = "# Instructions an operation of the core, by workload. Written by `make bench-core UPDATE=1`.\n";
+const HEADER: &str = "\
+# Instructions an operation of the core, by workload, on x86-64 with the stable compiler of the day. Written by
+# `make bench-core UPDATE=1`: after a change that is worth what it costs, and after a compiler that changes them all.
+";
 
 /// Of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,7 +49,8 @@ struct Cost {
 /// # Errors
 /// If a workload costs more than the baseline allows, or allocates more than was promised.
 pub(crate) fn check(options: &Core, say: impl Fn(&str)) -> Result<(), Failure> {
-    let baseline = if options.update { Vec::new() } else { parse_baseline(&options.baseline, &read(&options.baseline)?)? };
+    let baseline =
+        if options.update { Vec::new() } else { parse_baseline(&options.baseline, &read(&options.baseline)?)? };
     let folder = tempfile::tempdir().map_err(Failure::Folder)?;
     let mut worse = String::new();
     let mut update = HEADER.to_owned();
@@ -99,7 +105,8 @@ fn run(options: &Core, workload: &str, rounds: u32, folder: &Path) -> Result<(u3
     command.args(["-q", "--tool=callgrind"]).arg(out_file).arg(&options.bench);
     output(command.args(["count", workload, &rounds.to_string()]), "valgrind")?;
     let text = read(&path)?;
-    let total = parse_profile(&text).ok_or_else(|| Failure::Format { path, what: "no callgrind profile".to_owned() })?;
+    let total =
+        parse_profile(&text).ok_or_else(|| Failure::Format { path, what: "no callgrind profile".to_owned() })?;
     Ok((rounds, total))
 }
 

@@ -43,7 +43,7 @@ const GROWTH_ROUNDS: usize = 2;
 fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Run(options) => run(options),
-        Command::Core(options) => instructions::check(&options, say),
+        Command::Core(options) => instructions::check(&options, |line| say(line)),
         Command::Sink { address } => sink::serve(address),
     };
     match result {
