@@ -5,6 +5,7 @@
 
 mod checklist;
 mod failure;
+mod instructions;
 mod load;
 mod measure;
 mod memory;
@@ -42,6 +43,7 @@ const GROWTH_ROUNDS: usize = 2;
 fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Run(options) => run(options),
+        Command::Core(options) => instructions::check(&options, |line| say(line)),
         Command::Sink { address } => sink::serve(address),
     };
     match result {

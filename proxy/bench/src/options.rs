@@ -17,6 +17,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Start everything, measure, print the table and the targets
     Run(Run),
+    /// Compare the core's instructions and allocations with the baseline
+    Core(Core),
     /// Be the collector of a measurement
     #[command(hide = true)]
     Sink { address: SocketAddr },
@@ -50,6 +52,20 @@ pub(crate) struct Run {
     /// List the workloads and end
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Core {
+    /// The core's bench
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bench: PathBuf,
+    #[arg(long, value_name = "PATH")]
+    pub(crate) baseline: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "valgrind")]
+    pub(crate) valgrind: PathBuf,
+    /// Write the baseline instead of comparing with it
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 /// Where the programs are.

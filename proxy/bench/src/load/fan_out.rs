@@ -66,7 +66,8 @@ impl FanOut {
         size: usize,
     ) -> Result<Self, Failure> {
         let poller = Poller::new()?;
-        let (subscribe, answers) = message::subscribe(channels);
+        let channels = message::new_channels(channels);
+        let (subscribe, answers) = message::subscribe(&channels);
         let subscribed = (0..subscribers).map(|index| {
             let mut connection = Connection::open(from)?;
             connection.exchange("SUBSCRIBE", &subscribe, &answers)?;
@@ -84,7 +85,7 @@ impl FanOut {
             subscribers: subscribed,
             poller,
             buffer: vec![0; READ],
-            channels: (0..channels).map(message::channel).collect(),
+            channels,
             payloads: Payloads::new(size),
             unsent: VecDeque::new(),
             reply: format!(":{subscribers}\r\n").into_bytes(),

@@ -23,6 +23,7 @@ pub(crate) struct Rate {
 
 pub(crate) struct FixedRate {
     rate: Rate,
+    channel: Vec<u8>,
     publishers: Vec<Connection>,
     subscriber: Subscriber,
 }
@@ -40,7 +41,8 @@ impl FixedRate {
     /// Connects the publishers to `to` and the subscriber to `from`.
     pub(crate) fn connect(to: SocketAddr, from: SocketAddr, rate: Rate) -> Result<Self, Failure> {
         let mut connection = Connection::open(from)?;
-        let (subscribe, answers) = message::subscribe(1);
+        let channels = message::new_channels(1);
+        let (subscribe, answers) = message::subscribe(&channels);
         connection.exchange("SUBSCRIBE", &subscribe, &answers)?;
         let publishers = (0..rate.publishers).map(|_| {
             let mut publisher = Connection::open(to)?;
@@ -51,7 +53,8 @@ impl FixedRate {
         let publishers = publishers.collect::<Result<_, Failure>>()?;
         let next = vec![0; rate.publishers];
         let subscriber = Subscriber { connection, buffer: vec![0; READ], started: Vec::new(), next };
-        Ok(Self { rate, publishers, subscriber })
+        let channel = channels.concat();
+        Ok(Self { rate, channel, publishers, subscriber })
     }
 
     /// Publishes for `duration`, and then waits for the last message.
@@ -64,10 +67,11 @@ impl FixedRate {
         let total = total.next_multiple_of(self.rate.publishers as u64);
         let sent_before: u64 = self.subscriber.next.iter().sum();
         let schedule = Schedule { start: Instant::now(), interval: self.interval() };
-        let (rate, publishers, subscriber) = (self.rate, &mut self.publishers, &mut self.subscriber);
+        let (publishers, subscriber) = (&mut self.publishers, &mut self.subscriber);
+        let load = Load { rate: self.rate, channel: &self.channel, schedule, sent_before, total };
         std::thread::scope(|scope| {
-            let publishing = scope.spawn(move || publish(publishers, rate, schedule, sent_before, total));
-            let received = subscriber.receive(rate, schedule, sent_before, total);
+            let publishing = scope.spawn(move || publish(publishers, load));
+            let received = subscriber.receive(load);
             publishing.join().map_err(|_| Failure::Panicked { what: "the publishers" })??;
             received
         })
@@ -76,6 +80,17 @@ impl FixedRate {
     fn interval(&self) -> Duration {
         Duration::from_secs(1) / self.rate.messages_per_second as u32
     }
+}
+
+/// What publishers and subscriber know of a run.
+#[derive(Clone, Copy)]
+struct Load<'a> {
+    rate: Rate,
+    channel: &'a [u8],
+    schedule: Schedule,
+    /// Messages of earlier runs.
+    sent_before: u64,
+    total: u64,
 }
 
 /// When each message is due.
@@ -91,23 +106,17 @@ impl Schedule {
     }
 }
 
-/// Sends `total` messages, the publishers in turn, each as soon as it is due.
-fn publish(
-    publishers: &mut [Connection],
-    rate: Rate,
-    schedule: Schedule,
-    sent_before: u64,
-    total: u64,
-) -> Result<(), Failure> {
+/// Sends all messages, the publishers in turn, each as soon as it is due.
+fn publish(publishers: &mut [Connection], load: Load<'_>) -> Result<(), Failure> {
+    let Load { rate, channel, schedule, sent_before, total } = load;
     // A sleeping thread is woken up to 50 us late unless it asks for better. If that is refused the latencies say so.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let payloads = Payloads::new(rate.size);
-    let channel = message::channel(0);
     let count = publishers.len() as u64;
     let mut replies = vec![Replies::default(); publishers.len()];
     for index in 0..total {
         let turn = (index % count) as usize;
-        let command = message::publish(&channel, &payloads.of(turn, (sent_before + index) / count));
+        let command = message::publish(channel, &payloads.of(turn, (sent_before + index) / count));
         let publisher = &mut publishers[turn];
         if let Some(early) = schedule.due(index).checked_duration_since(Instant::now()) {
             std::thread::sleep(early);
@@ -163,11 +172,11 @@ impl Replies {
 }
 
 impl Subscriber {
-    /// Takes `total` messages.
-    fn receive(&mut self, rate: Rate, schedule: Schedule, sent_before: u64, total: u64) -> Result<Latencies, Failure> {
+    /// Takes all messages.
+    fn receive(&mut self, load: Load<'_>) -> Result<Latencies, Failure> {
+        let Load { rate, channel, schedule, sent_before, total } = load;
         let payloads = Payloads::new(rate.size);
-        let channel = message::channel(0);
-        let frame_length = message::delivery(&channel, &payloads.of(0, 0)).len();
+        let frame_length = message::delivery(channel, &payloads.of(0, 0)).len();
         let publishers = self.next.len() as u64;
         let mut latencies = Latencies::default();
         let mut received = 0;
@@ -189,7 +198,7 @@ impl Subscriber {
                     return Err(Failure::wrong("a message", b"(a publisher)", frame));
                 };
                 let count = self.next[publisher];
-                let expected = message::delivery(&channel, &payloads.of(publisher, count));
+                let expected = message::delivery(channel, &payloads.of(publisher, count));
                 if frame != expected {
                     let what = format!("message {count} of publisher {publisher}");
                     return Err(Failure::wrong(what, &expected, frame));

@@ -1,12 +1,11 @@
 //! Messages whose every byte is known beforehand, so that a subscriber can tell any loss, swap, repetition or change.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::resp;
 
 /// Hexadecimal digits at the head of a payload: four for the publisher, twelve for its count.
 pub(crate) const HEAD: usize = 16;
-
-/// Digits of a channel's number, so that all names have one length.
-const CHANNEL: &str = "bench:channel:";
 
 /// What follows the head. The start moves with the count, so that neighbours differ everywhere.
 #[derive(Debug)]
@@ -40,9 +39,12 @@ pub(crate) fn publisher_of(payload: &[u8]) -> Option<usize> {
     usize::from_str_radix(digits, 16).ok()
 }
 
-/// The name of a channel.
-pub(crate) fn channel(number: usize) -> Vec<u8> {
-    format!("{CHANNEL}{number:06}").into_bytes()
+/// The names of `count` channels that nobody has used before: Redis may not have noticed yet that the subscribers of the
+/// measurement before this one have gone.
+pub(crate) fn new_channels(count: usize) -> Vec<Vec<u8>> {
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    let use_number = USED.fetch_add(1, Ordering::Relaxed);
+    (0..count).map(|number| format!("bench:{use_number:06}:{number:06}").into_bytes()).collect()
 }
 
 /// The command that publishes.
@@ -57,9 +59,8 @@ pub(crate) fn delivery(channel: &[u8], payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The command that subscribes to all `channels`, and its answers.
-pub(crate) fn subscribe(channels: usize) -> (Vec<u8>, Vec<u8>) {
-    let names: Vec<_> = (0..channels).map(channel).collect();
+/// The command that subscribes to all channels of these `names`, and its answers.
+pub(crate) fn subscribe(names: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>) {
     let mut words: Vec<&[u8]> = vec![b"SUBSCRIBE"];
     words.extend(names.iter().map(Vec::as_slice));
     let mut answers = Vec::new();
