@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redistributed::telemetry::{OtelSettings, Service, SpanSink, Telemetry};
+use redistributed::telemetry::otel_env::SpanLimits;
+use redistributed::telemetry::{OtelSettings, Service, SpanEncoder, SpanSink, Telemetry};
 use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -27,28 +28,63 @@ fn main() -> Result<(), Failure> {
     if std::env::var_os(COLLECTOR).is_some() {
         return collect();
     }
+    // `cargo bench` adds options of its own.
+    let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|name| name == part);
     let channel: Arc<str> = "orders.created".into();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    println!("{:<52} {:>9}", "", "CPU");
-    one_by_one(&channel);
-    for (protocol, compression) in [("http/protobuf", "none"), ("http/protobuf", "gzip")] {
-        let collector = Collector::start()?;
-        runtime.block_on(paced(&collector, protocol, compression, &channel))?;
-        runtime.block_on(saturated(&collector, protocol, compression, &channel))?;
-    }
     let collector = Collector::start()?;
-    runtime.block_on(idle(&collector, &channel))
+    println!("{:<52} {:>9}", "", "CPU");
+    if wanted("parts") {
+        parts(&collector, &channel)?;
+    }
+    for compression in ["none", "gzip"].into_iter().filter(|compression| wanted(compression)) {
+        runtime.block_on(paced(&collector, compression, &channel))?;
+        runtime.block_on(saturated(&collector, compression, &channel))?;
+    }
+    if wanted("idle") {
+        runtime.block_on(idle(&collector, &channel))?;
+    }
+    Ok(())
 }
 
-/// The parts that run on the relay's thread.
-fn one_by_one(channel: &Arc<str>) {
+/// A record by itself, the encoder by itself, and the socket by itself: what a plain write of the same bytes takes.
+fn parts(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
+    const BATCH: u64 = 2_048;
+    const BATCHES: u64 = 200;
     const COUNT: u64 = 1_000_000;
     let build = per_span(COUNT, thread_cpu, || (0..COUNT).for_each(|span| drop(black_box(record(channel, span)))));
-    println!("{:<52} {build:>6.0} ns", "a record made and dropped");
+    println!("{:<52} {build:>6.0} ns", format!("a record of {} bytes made and dropped", size_of::<SpanRecord>()));
+
+    let encoder = SpanEncoder::new(&service(), &[], &SpanLimits::default());
+    let records: Vec<_> = (0..BATCH).map(|span| record(channel, span)).collect();
+    let mut len = 0;
+    let encode = per_span(BATCH * BATCHES, thread_cpu, || {
+        for _ in 0..BATCHES {
+            let mut request = encoder.open(len);
+            records.iter().for_each(|record| encoder.add(record, &mut request));
+            len = black_box(request).len();
+        }
+    });
+    println!("{:<52} {encode:>6.0} ns", format!("encoded, {} bytes a span", len as u64 / BATCH));
+
+    let mut stream = TcpStream::connect(&collector.address)?;
+    let body = vec![0; len];
+    let write = per_span(BATCH * BATCHES, thread_cpu, || {
+        for _ in 0..BATCHES {
+            let sent = write!(stream, "POST / HTTP/1.1\r\ncontent-length: {len}\r\n\r\n").and_then(|()| {
+                stream.write_all(&body)?;
+                stream.read(&mut [0; 4096])
+            });
+            assert!(sent.is_ok_and(|len| len > 0), "the collector answers");
+        }
+    });
+    println!("{:<52} {write:>6.0} ns", "written to a socket");
+    Ok(())
 }
 
 /// 100,000 spans a second for some seconds, in bursts.
-async fn paced(collector: &Collector, protocol: &str, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
+async fn paced(collector: &Collector, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
     const RATE: u64 = 100_000;
     const SECONDS: u64 = 5;
     const TICK: Duration = Duration::from_millis(2);
@@ -68,7 +104,7 @@ async fn paced(collector: &Collector, protocol: &str, compression: &str, channel
     // The same without an exporter: making the records, and keeping time.
     let none = telemetry(collector, &[("OTEL_TRACES_EXPORTER", "none")])?;
     let without = (process_cpu(), run(&none.sink(0)), process_cpu());
-    let telemetry = telemetry(collector, &exporter(protocol, compression))?;
+    let telemetry = telemetry(collector, &exporter(compression))?;
     let before = (process_cpu(), thread_cpu());
     let sent = run(&telemetry.sink(0));
     let relay = thread_cpu() - before.1;
@@ -76,22 +112,17 @@ async fn paced(collector: &Collector, protocol: &str, compression: &str, channel
     let total = process_cpu() - before.0;
     assert_eq!((summary.sent, summary.failed, summary.dropped), (sent, 0, 0), "the collector takes everything");
     let own = |time: Duration| time.saturating_sub(without.2 - without.0);
-    let label = format!("{protocol}, {compression}, {RATE} spans/s: offer");
+    let label = format!("HTTP, compression {compression}, {RATE} spans/s: offer");
     println!("{label:<52} {:>6.0} ns", nanos(own(relay), sent));
-    let label = format!("{protocol}, {compression}, {RATE} spans/s: all");
+    let label = format!("HTTP, compression {compression}, {RATE} spans/s: all");
     println!("{label:<52} {:>6.0} ns", nanos(own(total), sent));
     Ok(())
 }
 
 /// As many as go through without one being dropped.
-async fn saturated(
-    collector: &Collector,
-    protocol: &str,
-    compression: &str,
-    channel: &Arc<str>,
-) -> Result<(), Failure> {
+async fn saturated(collector: &Collector, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
     const COUNT: u64 = 2_000_000;
-    let telemetry = telemetry(collector, &exporter(protocol, compression))?;
+    let telemetry = telemetry(collector, &exporter(compression))?;
     let sink = telemetry.sink(0);
     let (started, before) = (Instant::now(), process_cpu());
     let mut sent = 0;
@@ -108,7 +139,7 @@ async fn saturated(
     let summary = telemetry.shutdown(Duration::from_secs(60)).await;
     let (elapsed, cpu) = (started.elapsed(), process_cpu() - before);
     assert_eq!((summary.sent, summary.failed, summary.dropped), (sent, 0, 0), "the collector takes everything");
-    let label = format!("{protocol}, {compression}, {:.0} spans/s: all", sent as f64 / elapsed.as_secs_f64());
+    let label = format!("HTTP, compression {compression}, {:.0} spans/s: all", sent as f64 / elapsed.as_secs_f64());
     println!("{label:<52} {:>6.0} ns", nanos(cpu, sent));
     Ok(())
 }
@@ -117,7 +148,7 @@ async fn saturated(
 async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
     const SECONDS: u32 = 5;
     for rate in [0, 10, 1_000] {
-        let telemetry = telemetry(collector, &exporter("http/protobuf", "none"))?;
+        let telemetry = telemetry(collector, &exporter("none"))?;
         let sink = telemetry.sink(0);
         let (before, started) = (exporter_wakes()?, Instant::now());
         for span in 0..rate * SECONDS {
@@ -159,8 +190,8 @@ fn record(channel: &Arc<str>, span: u64) -> SpanRecord {
     }
 }
 
-fn exporter<'a>(protocol: &'a str, compression: &'a str) -> [(&'static str, &'a str); 2] {
-    [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_EXPORTER_OTLP_COMPRESSION", compression)]
+fn exporter(compression: &str) -> [(&'static str, &str); 1] {
+    [("OTEL_EXPORTER_OTLP_COMPRESSION", compression)]
 }
 
 fn telemetry(collector: &Collector, variables: &[(&str, &str)]) -> Result<Telemetry, Failure> {
@@ -220,6 +251,7 @@ fn exporter_wakes() -> std::io::Result<u64> {
 /// A process that takes every request and keeps nothing.
 struct Collector {
     child: Child,
+    address: String,
     endpoint: String,
 }
 
@@ -232,7 +264,8 @@ impl Collector {
             .spawn()?;
         let mut address = String::new();
         BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut address)?;
-        Ok(Self { child, endpoint: format!("http://{}", address.trim()) })
+        let address = address.trim().to_owned();
+        Ok(Self { child, endpoint: format!("http://{address}"), address })
     }
 }
 

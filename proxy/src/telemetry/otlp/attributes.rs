@@ -43,7 +43,9 @@ impl Constants {
 
     /// With a number behind the texts.
     pub(super) fn with_number(mut self, key: &str, number: u64) -> Self {
-        put_number(&mut self.bytes, key, number);
+        put_head(&mut self.bytes, SPAN_ATTRIBUTES, key, 1 + varint_len(number));
+        self.bytes.push(INT);
+        put_varint(&mut self.bytes, number);
         self.ends.push(self.bytes.len());
         self
     }
@@ -51,6 +53,35 @@ impl Constants {
     /// All of them.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// The key of an attribute that has another value in each span, encoded once. It is written with lengths that suit a
+/// short value, and these are then corrected.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    bytes: Vec<u8>,
+    name: &'static str,
+}
+
+impl Key {
+    pub(super) fn new(name: &'static str) -> Self {
+        let mut bytes = Vec::new();
+        put_head(&mut bytes, SPAN_ATTRIBUTES, name, 0);
+        Self { bytes, name }
+    }
+
+    /// Writes everything before an `AnyValue` of this length.
+    fn put(&self, out: &mut Vec<u8>, value_len: usize) {
+        let len = self.bytes.len() - 2 + value_len;
+        if len >= 0x80 {
+            return put_head(out, SPAN_ATTRIBUTES, self.name, value_len);
+        }
+        let at = out.len();
+        out.extend_from_slice(&self.bytes);
+        let last = out.len() - 1;
+        out[at + 1] = len as u8;
+        out[last] = value_len as u8;
     }
 }
 
@@ -79,22 +110,28 @@ impl<'a> Attributes<'a> {
         self.left = 0;
     }
 
-    pub(super) fn text(&mut self, key: &str, value: &str) {
+    pub(super) fn text(&mut self, key: &Key, value: &str) {
         if self.takes_one() {
-            put_text(self.out, SPAN_ATTRIBUTES, key, shortened(value, self.value_length));
+            let value = shortened(value, self.value_length);
+            key.put(self.out, bytes_field_len(value.len()));
+            put_bytes(self.out, STRING, value.as_bytes());
         }
     }
 
-    pub(super) fn number(&mut self, key: &str, number: u64) {
+    /// A number over the largest that OTLP knows is written as that.
+    pub(super) fn number(&mut self, key: &Key, number: u64) {
         if self.takes_one() {
-            put_number(self.out, key, number);
+            let number = number.min(i64::MAX as u64);
+            key.put(self.out, 1 + varint_len(number));
+            self.out.push(INT);
+            put_varint(self.out, number);
         }
     }
 
     /// An attribute whose value is `true`.
-    pub(super) fn flag(&mut self, key: &str) {
+    pub(super) fn flag(&mut self, key: &Key) {
         if self.takes_one() {
-            put_head(self.out, SPAN_ATTRIBUTES, key, 2);
+            key.put(self.out, 2);
             self.out.extend_from_slice(&[BOOL, 1]);
         }
     }
@@ -121,14 +158,6 @@ impl<'a> Attributes<'a> {
 fn put_text(out: &mut Vec<u8>, tag: u8, key: &str, value: &str) {
     put_head(out, tag, key, bytes_field_len(value.len()));
     put_bytes(out, STRING, value.as_bytes());
-}
-
-/// A number over the largest that OTLP knows is written as that.
-fn put_number(out: &mut Vec<u8>, key: &str, number: u64) {
-    let number = number.min(i64::MAX as u64);
-    put_head(out, SPAN_ATTRIBUTES, key, 1 + varint_len(number));
-    out.push(INT);
-    put_varint(out, number);
 }
 
 /// Everything before an `AnyValue` of this length.

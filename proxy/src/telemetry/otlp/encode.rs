@@ -18,7 +18,7 @@ use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as key;
 use redistributed_core::trace::{ErrorType, Operation, SpanContext, SpanRecord};
 
-use super::attributes::{Attributes, Constants};
+use super::attributes::{Attributes, Constants, Key};
 use super::trace_state::put_trace_state;
 use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, put_varint, varint_tag};
 use crate::telemetry::Service;
@@ -56,6 +56,22 @@ pub struct SpanEncoder {
     command: Constants,
     server: Constants,
     server_of_command: Constants,
+    keys: Keys,
+}
+
+/// The keys of attributes that have another value in each span.
+#[derive(Clone, Debug)]
+struct Keys {
+    destination: Key,
+    subscription: Key,
+    body_size: Key,
+    receivers: Key,
+    sharded: Key,
+    operation: Key,
+    namespace: Key,
+    status_code: Key,
+    batch_size: Key,
+    error_type: Key,
 }
 
 /// A request without its head, to which spans are added.
@@ -108,6 +124,7 @@ impl SpanEncoder {
             command: Constants::of_spans([(key::DB_SYSTEM_NAME, REDIS)], limits),
             server: server(service.server_port),
             server_of_command: server(service.server_port.filter(|&port| port != REDIS_PORT)),
+            keys: Keys::new(),
         }
     }
 
@@ -166,11 +183,12 @@ impl SpanEncoder {
             Kind::Producer => 4,
             Kind::Consumer => 5,
         };
-        out.extend_from_slice(&[varint_tag(6), kind]);
-        out.push(fixed64_tag(7));
-        out.extend_from_slice(&record.start.0.to_le_bytes());
-        out.push(fixed64_tag(8));
-        out.extend_from_slice(&record.end.max(record.start).0.to_le_bytes());
+        let mut kind_and_times = [0; 20];
+        kind_and_times[..3].copy_from_slice(&[varint_tag(6), kind, fixed64_tag(7)]);
+        kind_and_times[3..11].copy_from_slice(&record.start.0.to_le_bytes());
+        kind_and_times[11] = fixed64_tag(8);
+        kind_and_times[12..].copy_from_slice(&record.end.max(record.start).0.to_le_bytes());
+        out.extend_from_slice(&kind_and_times);
 
         let mut attributes = Attributes::new(out, &self.limits);
         self.describe(record, &mut attributes);
@@ -200,43 +218,76 @@ impl SpanEncoder {
         match &record.operation {
             Operation::Publish { channel, sharded, receivers, body_size } => {
                 attributes.constants(&self.publish);
-                attributes.text(key::MESSAGING_DESTINATION_NAME, channel);
+                attributes.text(&self.keys.destination, channel);
                 attributes.constants(&self.server);
-                error_type(attributes, record.error.as_ref());
-                attributes.number(key::MESSAGING_MESSAGE_BODY_SIZE, *body_size);
+                self.error_type(attributes, record.error.as_ref());
+                attributes.number(&self.keys.body_size, *body_size);
                 if let Some(receivers) = receivers {
-                    attributes.number(RECEIVERS, *receivers);
+                    attributes.number(&self.keys.receivers, *receivers);
                 }
                 if *sharded {
-                    attributes.flag(SHARDED);
+                    attributes.flag(&self.keys.sharded);
                 }
             }
             Operation::Deliver { channel, pattern, sharded, body_size } => {
                 attributes.constants(&self.process);
-                attributes.text(key::MESSAGING_DESTINATION_NAME, channel);
+                attributes.text(&self.keys.destination, channel);
                 if let Some(pattern) = pattern {
-                    attributes.text(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME, pattern);
+                    attributes.text(&self.keys.subscription, pattern);
                 }
                 attributes.constants(&self.server);
-                error_type(attributes, record.error.as_ref());
-                attributes.number(key::MESSAGING_MESSAGE_BODY_SIZE, *body_size);
+                self.error_type(attributes, record.error.as_ref());
+                attributes.number(&self.keys.body_size, *body_size);
                 if *sharded {
-                    attributes.flag(SHARDED);
+                    attributes.flag(&self.keys.sharded);
                 }
             }
             Operation::Command { name, database, batch_size } => {
                 attributes.constants(&self.command);
-                attributes.text(key::DB_OPERATION_NAME, name);
-                namespace(attributes, *database);
+                attributes.text(&self.keys.operation, name);
+                self.namespace(attributes, *database);
                 attributes.constants(&self.server_of_command);
-                error_type(attributes, record.error.as_ref());
+                self.error_type(attributes, record.error.as_ref());
                 if let Some(prefix) = record.error.as_ref().filter(|error| is_redis_prefix(error)) {
-                    attributes.text(key::DB_RESPONSE_STATUS_CODE, prefix.as_str());
+                    attributes.text(&self.keys.status_code, prefix.as_str());
                 }
                 if let Some(size) = batch_size.filter(|&size| size >= 2) {
-                    attributes.number(key::DB_OPERATION_BATCH_SIZE, size);
+                    attributes.number(&self.keys.batch_size, size);
                 }
             }
+        }
+    }
+
+    /// The database's number, which the conventions want as a text.
+    fn namespace(&self, attributes: &mut Attributes<'_>, database: u32) {
+        let mut digits = [0; 10];
+        let mut rest = digits.as_mut_slice();
+        // Ten digits are enough for every `u32`.
+        let _ = write!(rest, "{database}");
+        let len = 10 - rest.len();
+        attributes.text(&self.keys.namespace, std::str::from_utf8(&digits[..len]).unwrap_or_default());
+    }
+
+    fn error_type(&self, attributes: &mut Attributes<'_>, error: Option<&ErrorType>) {
+        if let Some(error) = error {
+            attributes.text(&self.keys.error_type, error.as_str());
+        }
+    }
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            destination: Key::new(key::MESSAGING_DESTINATION_NAME),
+            subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
+            body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
+            receivers: Key::new(RECEIVERS),
+            sharded: Key::new(SHARDED),
+            operation: Key::new(key::DB_OPERATION_NAME),
+            namespace: Key::new(key::DB_NAMESPACE),
+            status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
+            batch_size: Key::new(key::DB_OPERATION_BATCH_SIZE),
+            error_type: Key::new(key::ERROR_TYPE),
         }
     }
 }
@@ -277,22 +328,6 @@ fn put_link(link: &SpanContext, out: &mut Vec<u8>) {
         out.push(fixed32_tag(6));
         out.extend_from_slice(&(HAS_IS_REMOTE | IS_REMOTE | u32::from(link.flags.to_byte())).to_le_bytes());
     });
-}
-
-/// The database's number, which the conventions want as a text.
-fn namespace(attributes: &mut Attributes<'_>, database: u32) {
-    let mut digits = [0; 10];
-    let mut rest = digits.as_mut_slice();
-    // Ten digits are enough for every `u32`.
-    let _ = write!(rest, "{database}");
-    let len = 10 - rest.len();
-    attributes.text(key::DB_NAMESPACE, std::str::from_utf8(&digits[..len]).unwrap_or_default());
-}
-
-fn error_type(attributes: &mut Attributes<'_>, error: Option<&ErrorType>) {
-    if let Some(error) = error {
-        attributes.text(key::ERROR_TYPE, error.as_str());
-    }
 }
 
 /// Whether Redis itself said it; the other error types are the proxy's own words.
