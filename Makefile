@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz-smoke ci
+.PHONY: help demo test lint bench bench-core fuzz-smoke ci
 
 # rustup puts cargo here, and a shell opened before the installation does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -20,6 +20,13 @@ test: ## run all tests, with redis-server and the test clients installed first w
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
 	@.ci/run format layering scripts clippy docs containers
+
+bench: ## measure cost beside HAProxy; QUICK=1 one minute, FULL=1 everything, ONLY=publish,get some, ROUNDS=9
+	@proxy/bench/run.sh $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)') \
+		$(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-core: ## count the core's instructions and allocations and compare with the baseline; UPDATE=1 rewrites it
+	@proxy/bench/core.sh $(if $(UPDATE),--update)
 
 fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)
 	@.ci/run fuzz

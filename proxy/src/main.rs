@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    let settings = match Settings::new(&args, &|name| std::env::var(name).ok()) {
+    let mut settings = match Settings::new(&args, &|name| std::env::var(name).ok()) {
         Ok(settings) => settings,
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
@@ -29,9 +29,12 @@ fn main() -> ExitCode {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    if let Err(room) = open_files::make_room(settings.limits.max_connections) {
-        let limit = settings.limits.max_connections;
-        tracing::warn!(room, limit, "the limit on open files leaves no room for --max-connections");
+    let wanted = settings.limits.max_connections;
+    let room = open_files::make_room(wanted);
+    if room < wanted {
+        // A client over the limit is told so as Redis tells it; one that finds no file descriptor hangs.
+        tracing::info!(room, wanted, "--max-connections lowered to what the limit on open files leaves room for");
+        settings.limits.max_connections = room;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

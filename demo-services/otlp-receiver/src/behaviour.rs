@@ -29,13 +29,27 @@ pub struct Refusal {
     pub http_status: u16,
     /// The status of the gRPC answer.
     pub grpc_code: Code,
+    /// When the client may come back: `Retry-After`, in whole seconds, and `RetryInfo`.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// 503 and UNAVAILABLE: a client may try again.
-    pub const UNAVAILABLE: Self = Self { http_status: 503, grpc_code: Code::Unavailable };
+    pub const UNAVAILABLE: Self = Self::new(503, Code::Unavailable);
     /// 400 and INVALID_ARGUMENT: a client must not try again.
-    pub const INVALID: Self = Self { http_status: 400, grpc_code: Code::InvalidArgument };
+    pub const INVALID: Self = Self::new(400, Code::InvalidArgument);
+    /// 429 and RESOURCE_EXHAUSTED: over gRPC a client may only try again if it is told when.
+    pub const EXHAUSTED: Self = Self::new(429, Code::ResourceExhausted);
+
+    const fn new(http_status: u16, grpc_code: Code) -> Self {
+        Self { http_status, grpc_code, retry_after: None }
+    }
+
+    /// The same, with a time to come back.
+    #[must_use]
+    pub const fn retry_after(self, delay: Duration) -> Self {
+        Self { retry_after: Some(delay), ..self }
+    }
 }
 
 /// The behaviour as one request meets it.

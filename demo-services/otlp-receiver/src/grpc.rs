@@ -9,7 +9,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::behaviour::Refusal;
 use crate::log::{Log, ReceivedRequest, Transport};
 
 const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -41,7 +43,11 @@ impl TraceService for Traces {
         };
         match self.0.answer(request).await {
             Ok(partial_success) => Ok(Response::new(ExportTraceServiceResponse { partial_success })),
-            Err(refusal) => Err(Status::new(refusal.grpc_code, "told to refuse")),
+            Err(Refusal { grpc_code, retry_after: None, .. }) => Err(Status::new(grpc_code, "told to refuse")),
+            Err(Refusal { grpc_code, retry_after, .. }) => {
+                let details = ErrorDetails::with_retry_info(retry_after);
+                Err(Status::with_error_details(grpc_code, "told to refuse", details))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -73,7 +73,14 @@ async fn handle(request: Request<Incoming>, log: &Log) -> Result<Response<Full<B
             let response = Response::builder().header(CONTENT_TYPE, PROTOBUF).body(Full::from(answer));
             response.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
         }
-        Err(refusal) => Err(StatusCode::from_u16(refusal.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
+        Err(refusal) => {
+            let mut response =
+                empty(StatusCode::from_u16(refusal.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+            if let Some(delay) = refusal.retry_after {
+                response.headers_mut().insert(RETRY_AFTER, delay.as_secs().into());
+            }
+            Ok(response)
+        }
     }
 }
 

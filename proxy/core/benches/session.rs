@@ -2,7 +2,7 @@
 //!
 //! Prints nanoseconds an operation. For figures that do not depend on the machine's load, count instructions:
 //! `session count WORKLOAD N` runs one workload N times and nothing else, to be run under `valgrind --tool=callgrind`
-//! with two values of N; the difference is the cost.
+//! with two values of N; the difference is the cost. `make bench-core` does so for every workload of `session list`.
 #![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 use std::hint::black_box;
@@ -130,6 +130,12 @@ fn run(workload: &Workload, rounds: usize) {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let all = workloads();
+    if let [mode] = &arguments[..]
+        && mode == "list"
+    {
+        all.iter().for_each(|workload| println!("{}", workload.name));
+        return;
+    }
     if let [mode, name, count] = &arguments[..]
         && mode == "count"
     {

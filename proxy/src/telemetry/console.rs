@@ -26,15 +26,11 @@ impl Console {
         Self { service: service.into(), out }
     }
 
-    /// Writes a batch. The write is done on a thread for blocking work: a terminal may be stopped.
+    /// Writes the lines of a batch. The write is done on a thread for blocking work: a terminal may be stopped.
     ///
     /// # Errors
     /// If standard output is closed.
-    pub(super) async fn export(&self, records: &[SpanRecord]) -> io::Result<()> {
-        let mut lines = String::new();
-        for record in records {
-            self.line(record, &mut lines);
-        }
+    pub(super) async fn export(&self, lines: String) -> io::Result<()> {
         let out = Arc::clone(&self.out);
         let write = move || {
             let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,18 +40,18 @@ impl Console {
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
-    /// Channel and command names come from the service: control characters in them are escaped, so that they can
+    /// Adds the line of one span. Channel and command names come from the service: control characters in them are escaped, so that they can
     /// neither forge a line nor speak to the terminal.
-    fn line(&self, record: &SpanRecord, line: &mut String) {
+    pub(super) fn line(&self, record: &SpanRecord, line: &mut String) {
         let start = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(record.start.0));
         let duration = Duration::from_micros(record.end.0.saturating_sub(record.start.0) / 1_000);
-        let (kind, name) = (Kind::of(record).as_str(), span_name(record));
+        let (kind, (verb, object)) = (Kind::of(record).as_str(), span_name(record));
         let context = &record.context;
         // Writing to a String cannot fail.
         let _ = write!(
             line,
-            "{start} {kind:<8} {} {duration:?} trace={} span={}",
-            name.escape_debug(),
+            "{start} {kind:<8} {verb}{} {duration:?} trace={} span={}",
+            object.escape_debug(),
             context.trace_id,
             context.span_id
         );
@@ -97,7 +93,10 @@ mod tests {
 
     async fn written(record: SpanRecord) -> String {
         let out = Arc::new(Mutex::new(Vec::new()));
-        Console::to("api", Arc::clone(&out) as _).export(&[record]).await.unwrap();
+        let console = Console::to("api", Arc::clone(&out) as _);
+        let mut lines = String::new();
+        console.line(&record, &mut lines);
+        console.export(lines).await.unwrap();
         String::from_utf8(out.lock().unwrap().clone()).unwrap()
     }
 

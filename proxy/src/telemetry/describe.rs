@@ -1,8 +1,6 @@
 //! What a span and its service are called. Shared by both exporters, so that the console and the collector show the
 //! same names.
 
-use std::borrow::Cow;
-
 use redistributed_core::trace::{Operation, SpanRecord};
 
 use super::{OtelSettings, Service};
@@ -43,15 +41,20 @@ impl Kind {
 /// `messaging.operation.name` of a publish, and the first word of its span's name.
 pub(super) const PUBLISH: &str = "publish";
 
+const PUBLISH_NAME: &str = "publish ";
+
 /// `messaging.operation.name` of a delivery, and the first word of its span's name.
 pub(super) const PROCESS: &str = "process";
 
-/// `{messaging.operation.name} {destination}` or `{db.operation.name}`.
-pub(super) fn span_name(record: &SpanRecord) -> Cow<'_, str> {
+const PROCESS_NAME: &str = "process ";
+
+/// The two parts of a span's name: `{messaging.operation.name} ` with `{destination}`, or nothing with
+/// `{db.operation.name}`.
+pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     match &record.operation {
-        Operation::Publish { channel, .. } => format!("{PUBLISH} {channel}").into(),
-        Operation::Deliver { channel, .. } => format!("{PROCESS} {channel}").into(),
-        Operation::Command { name, .. } => Cow::Borrowed(name),
+        Operation::Publish { channel, .. } => (PUBLISH_NAME, channel),
+        Operation::Deliver { channel, .. } => (PROCESS_NAME, channel),
+        Operation::Command { name, .. } => ("", name),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redistributed_core::trace::{Operation, SpanRecord};
+use redistributed_core::trace::SpanRecord;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
@@ -14,7 +14,7 @@ use tokio::time::{self, MissedTickBehavior};
 use super::console::Console;
 use super::describe::service_name;
 use super::otel_env::BatchSettings;
-use super::otlp::{OtlpError, OtlpExporter};
+use super::otlp::{OpenRequest, OtlpError, OtlpExporter};
 use super::queue::SpanQueue;
 use super::report::LossReport;
 use super::totals::{Totals, Unsettled};
@@ -23,12 +23,9 @@ use super::{OtelSettings, Service};
 /// Requests on their way at one time. One at a time would cap the rate at a batch per round trip.
 const MAX_IN_FLIGHT: usize = 4;
 
-/// A request is sent when it has about this many bytes, however few spans: collectors take 4 MiB by default, and a
-/// channel's name, which is in each span twice, may be long.
+/// A request is sent when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
+/// name, which is in each span twice, may be long.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-
-/// Encoded size of a span without its texts, in bytes, rounded up.
-const SPAN_BYTES: usize = 400;
 
 /// The order to end.
 #[derive(Debug)]
@@ -47,6 +44,12 @@ pub(super) struct Destination {
     timeout: Option<Duration>,
 }
 
+/// Spans in the form in which they go there.
+struct Parcel {
+    request: Option<OpenRequest>,
+    lines: String,
+}
+
 /// What the collector took of a batch.
 pub(super) struct Delivered {
     /// Spans that it turned down, and why.
@@ -62,23 +65,40 @@ impl Destination {
         let timeout = timeouts.into_iter().flatten().min();
         let build = |service: &Service| {
             let otlp = connection.as_ref().map(|connection| OtlpExporter::new(connection, settings, service));
-            Ok(Self {
-                otlp: otlp.transpose()?.map(Arc::new),
+            Self {
+                otlp: otlp.map(Arc::new),
                 console: settings.console.then(|| Console::new(service_name(settings, service))),
                 timeout,
-            })
+            }
         };
-        services.iter().map(build).collect()
+        Ok(services.iter().map(build).collect())
     }
 
-    async fn export(&self, records: Vec<SpanRecord>) -> Result<Delivered, String> {
+    /// An empty parcel with room for a request of `capacity` bytes.
+    fn parcel(&self, capacity: usize) -> Parcel {
+        Parcel { request: self.otlp.as_ref().map(|otlp| otlp.open(capacity)), lines: String::new() }
+    }
+
+    /// Adds a span. Nothing of the record is kept, so that its memory is free again while it is still near.
+    fn add(&self, record: &SpanRecord, parcel: &mut Parcel) {
+        if let (Some(otlp), Some(request)) = (&self.otlp, &mut parcel.request) {
+            otlp.add(record, request);
+        }
+        if let Some(console) = &self.console {
+            console.line(record, &mut parcel.lines);
+        }
+    }
+
+    async fn export(&self, parcel: Parcel) -> Result<Delivered, String> {
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let export = async {
             if let Some(console) = &self.console {
-                console.export(&records).await.map_err(|error| format!("cannot write to standard output: {error}"))?;
+                let written = console.export(parcel.lines).await;
+                written.map_err(|error| format!("cannot write to standard output: {error}"))?;
             }
-            match &self.otlp {
-                Some(otlp) => otlp.export(records).await,
-                None => Ok(Delivered { rejected: 0, message: String::new() }),
+            match (&self.otlp, parcel.request) {
+                (Some(otlp), Some(request)) => otlp.export(request, deadline).await,
+                _ => Ok(Delivered { rejected: 0, message: String::new() }),
             }
         };
         let Some(timeout) = self.timeout else { return export.await };
@@ -89,10 +109,24 @@ impl Destination {
     }
 }
 
+impl Parcel {
+    fn len(&self) -> usize {
+        self.request.as_ref().map_or(0, OpenRequest::len).max(self.lines.len())
+    }
+}
+
+/// What one route's spans go through.
+struct Route {
+    destination: Destination,
+    batch: Option<Batch>,
+    /// Bytes of the last parcel, which the next one is likely to have too.
+    last_len: usize,
+}
+
 /// Spans of one route that wait for company.
 struct Batch {
-    records: Vec<SpanRecord>,
-    bytes: usize,
+    parcel: Parcel,
+    spans: usize,
     /// When the first of them left the queue.
     since: Instant,
     unsettled: Unsettled,
@@ -115,10 +149,9 @@ pub(super) struct Exporter {
     settings: BatchSettings,
     /// Where spans go, for the log.
     target: String,
-    routes: Vec<Destination>,
+    routes: Vec<Route>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
-    batches: Vec<Option<Batch>>,
     in_flight: JoinSet<Settled>,
     /// Batches begun until then are to go though they are not full.
     flush_until: Instant,
@@ -135,14 +168,13 @@ impl Exporter {
         totals: Arc<Totals>,
     ) -> Self {
         let target = settings.otlp.as_ref().map_or_else(|| "console".to_owned(), |otlp| otlp.endpoint.to_string());
-        let batches = routes.iter().map(|_| None).collect();
+        let routes = routes.into_iter().map(|destination| Route { destination, batch: None, last_len: 0 }).collect();
         Self {
             settings: settings.batch.clone(),
             target,
             routes,
             queue,
             totals,
-            batches,
             in_flight: JoinSet::new(),
             flush_until: Instant::now(),
             failures: LossReport::default(),
@@ -190,7 +222,7 @@ impl Exporter {
             if let Some(route) = self.waiting(|since| since < self.flush_until) {
                 self.dispatch(route);
             } else if let Some((route, record)) = self.queue.pop() {
-                self.collect(route, record, now);
+                self.collect(route, &record, now);
             } else if let Some(route) = self.waiting(|since| since <= self.flush_until) {
                 self.dispatch(route);
             } else {
@@ -201,36 +233,38 @@ impl Exporter {
 
     /// A route whose batch was begun at a time that is `due`.
     fn waiting(&self, due: impl Fn(Instant) -> bool) -> Option<usize> {
-        self.batches.iter().position(|batch| batch.as_ref().is_some_and(|batch| due(batch.since)))
+        self.routes.iter().position(|route| route.batch.as_ref().is_some_and(|batch| due(batch.since)))
     }
 
     /// Adds a span to its route's batch, and sends the batch when it is full.
-    fn collect(&mut self, route: usize, record: SpanRecord, now: Instant) {
-        let Some(slot) = self.batches.get_mut(route) else {
+    fn collect(&mut self, index: usize, record: &SpanRecord, now: Instant) {
+        let Some(route) = self.routes.get_mut(index) else {
             // A sink of a route that does not exist.
             Unsettled::new(&self.totals).add();
             return;
         };
-        let batch = slot.get_or_insert_with(|| Batch {
-            records: Vec::new(),
-            bytes: 0,
+        let batch = route.batch.get_or_insert_with(|| Batch {
+            parcel: route.destination.parcel(route.last_len),
+            spans: 0,
             since: now,
             unsettled: Unsettled::new(&self.totals),
         });
-        batch.bytes += SPAN_BYTES + text_bytes(&record);
-        batch.records.push(record);
+        route.destination.add(record, &mut batch.parcel);
+        batch.spans += 1;
         batch.unsettled.add();
-        if batch.records.len() >= self.settings.max_export_batch_size || batch.bytes >= MAX_BATCH_BYTES {
-            self.dispatch(route);
+        if batch.spans >= self.settings.max_export_batch_size || batch.parcel.len() >= MAX_BATCH_BYTES {
+            self.dispatch(index);
         }
     }
 
-    fn dispatch(&mut self, route: usize) {
-        let batch = self.batches.get_mut(route).and_then(Option::take);
-        let (Some(batch), Some(destination)) = (batch, self.routes.get(route).cloned()) else { return };
+    fn dispatch(&mut self, index: usize) {
+        let Some(route) = self.routes.get_mut(index) else { return };
+        let Some(batch) = route.batch.take() else { return };
+        route.last_len = batch.parcel.len();
+        let destination = route.destination.clone();
         self.in_flight.spawn(async move {
-            let spans = batch.records.len() as u64;
-            match destination.export(batch.records).await {
+            let spans = batch.spans as u64;
+            match destination.export(batch.parcel).await {
                 Ok(delivered) => {
                     let lost = delivered.rejected.min(spans);
                     batch.unsettled.sent(lost);
@@ -294,18 +328,7 @@ impl Exporter {
         }
         // Ending the tasks drops their batches, and dropping a batch counts it.
         self.in_flight.shutdown().await;
-        self.batches.clear();
+        self.routes.clear();
         self.queue.abandon();
     }
-}
-
-fn text_bytes(record: &SpanRecord) -> usize {
-    let of_operation = match &record.operation {
-        Operation::Publish { channel, .. } => 2 * channel.len(),
-        Operation::Deliver { channel, pattern, .. } => {
-            2 * channel.len() + pattern.as_ref().map_or(0, |text| text.len())
-        }
-        Operation::Command { name, .. } => 2 * name.len(),
-    };
-    of_operation + record.trace_state.as_ref().map_or(0, |text| text.len())
 }

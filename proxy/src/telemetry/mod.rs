@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 
 pub use describe::{RECEIVERS, SHARDED};
 pub use otel_env::{OtelEnvError, OtelSettings};
-pub use otlp::OtlpError;
+pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
 pub use queue::SpanSink;
 pub use totals::ExportSummary;
 

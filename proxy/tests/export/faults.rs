@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use otlp_receiver::{Behaviour, Receiver, Refusal, Transport};
 use redistributed::telemetry::{ExportSummary, Telemetry};
+use tokio::io::AsyncReadExt;
 
 use crate::support::{LONG, publish, service, settings, start};
 
@@ -185,13 +186,86 @@ async fn a_collector_that_is_not_there_is_no_error_at_the_start() {
 
 #[tokio::test]
 async fn spans_that_the_collector_turned_down_count_as_failed() {
+    for transport in TRANSPORTS {
+        let receiver = Receiver::start().await.unwrap();
+        receiver.behave(Behaviour::PartialSuccess(2));
+        let telemetry = start(&receiver, transport, &[]);
+        offer(&telemetry, 5);
+        let summary = telemetry.shutdown(LONG).await;
+        assert_eq!(summary, ExportSummary { sent: 3, failed: 2, ..ExportSummary::default() }, "{transport:?}");
+        assert_eq!(receiver.requests().len(), 1, "{transport:?}: a partial success is not repeated");
+    }
+}
+
+#[tokio::test]
+async fn resource_exhausted_is_final_over_grpc_unless_the_collector_says_when_to_come_back() {
     let receiver = Receiver::start().await.unwrap();
-    receiver.behave(Behaviour::PartialSuccess(2));
-    let telemetry = start(&receiver, Transport::Http, &[]);
+    receiver.behave(Behaviour::Refuse(Refusal::EXHAUSTED));
+    let telemetry = start(&receiver, Transport::Grpc, &[]);
     offer(&telemetry, 5);
     let summary = telemetry.shutdown(LONG).await;
-    assert_eq!(summary, ExportSummary { sent: 3, failed: 2, ..ExportSummary::default() });
-    assert_eq!(receiver.requests().len(), 1, "a partial success is not repeated");
+    assert_eq!(summary, ExportSummary { failed: 5, ..ExportSummary::default() });
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_collector_that_says_when_to_come_back_is_not_asked_before() {
+    // Longer than all delays together that the exporter would choose by itself.
+    let delay = Duration::from_secs(2);
+    for transport in TRANSPORTS {
+        let receiver = Receiver::start().await.unwrap();
+        receiver.behave(Behaviour::RefuseTimes(1, Refusal::EXHAUSTED.retry_after(delay)));
+        let telemetry = start(&receiver, transport, &[]);
+        let started = Instant::now();
+        offer(&telemetry, 5);
+        let summary = telemetry.shutdown(LONG).await;
+        assert_eq!(summary, ExportSummary { sent: 5, ..ExportSummary::default() }, "{transport:?}");
+        assert!(started.elapsed() >= delay, "{transport:?}: {:?}", started.elapsed());
+        assert_eq!(receiver.requests().len(), 2, "{transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_to_come_back_that_is_too_late_ends_the_export_at_once() {
+    for transport in TRANSPORTS {
+        let receiver = Receiver::start().await.unwrap();
+        receiver.behave(Behaviour::Refuse(Refusal::UNAVAILABLE.retry_after(Duration::from_secs(3600))));
+        let telemetry = start(&receiver, transport, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")]);
+        offer(&telemetry, 5);
+        let summary = telemetry.shutdown(LONG).await;
+        assert_eq!(summary, ExportSummary { failed: 5, ..ExportSummary::default() }, "{transport:?}");
+        assert_eq!(receiver.requests().len(), 1, "{transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_without_an_answer_costs_no_span() {
+    for transport in TRANSPORTS {
+        let receiver = Receiver::start().await.unwrap();
+        let to = match transport {
+            Transport::Http => receiver.http_addr(),
+            Transport::Grpc => receiver.grpc_addr(),
+        };
+        // The first connection ends at its first bytes; the next ones lead to the receiver.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let between = tokio::spawn(async move {
+            let (mut first, _) = listener.accept().await.unwrap();
+            first.read_exact(&mut [0; 1]).await.unwrap();
+            drop(first);
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut onward = tokio::net::TcpStream::connect(to).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut onward).await });
+            }
+        });
+        let telemetry = start(&receiver, transport, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+        offer(&telemetry, 5);
+        let summary = telemetry.shutdown(LONG).await;
+        between.abort();
+        assert_eq!(summary, ExportSummary { sent: 5, ..ExportSummary::default() }, "{transport:?}");
+        assert_eq!(receiver.spans().len(), 5, "{transport:?}");
+    }
 }
 
 #[tokio::test]

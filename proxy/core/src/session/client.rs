@@ -179,7 +179,7 @@ impl ClientHalf {
                         self.next_argument(tracer, pairing, ids, call);
                     }
                 }
-                State::Inline => self.inline(input, &mut pos, tracer, pairing, ids, call),
+                State::Inline => self.inline(input, &mut pos, pairing, call),
                 State::Opaque => {
                     self.hold.stop(call.out);
                     break;
@@ -213,7 +213,7 @@ impl ClientHalf {
             if tracer.policy().commands == Commands::All {
                 return None;
             }
-            pairing.request(Command::Other, None, call);
+            pairing.ordinary_request(call);
             return Some(request.end);
         }
         let command = Command::publish(request.name, request.count)?;
@@ -233,7 +233,7 @@ impl ClientHalf {
                 }
                 span
             }
-            Some(channel) => tracer.publish_unread(channel, sharded, len as u64, ids, call),
+            Some(channel) => tracer.publish_unread(channel, sharded, len as u64, ids, call.now),
             None => {
                 tracer.wants_publish(None, len as u64, call);
                 None
@@ -267,7 +267,8 @@ impl ClientHalf {
                 } else {
                     self.hold.release(sent, pos, call.out);
                     if let Some(channel) = channel {
-                        self.request.span = tracer.publish_unread(channel, publish.sharded, len, ids, call);
+                        self.request.span =
+                            tracer.publish_unread(channel, publish.sharded, len, ids, self.request.start);
                     }
                 }
             }
@@ -330,15 +331,7 @@ impl ClientHalf {
         }
     }
 
-    fn inline(
-        &mut self,
-        input: &[u8],
-        pos: &mut usize,
-        tracer: &mut Tracer,
-        pairing: &mut Pairing,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) {
+    fn inline(&mut self, input: &[u8], pos: &mut usize, pairing: &mut Pairing, call: &mut Call<'_>) {
         let rest = &input[*pos..];
         let found = memchr::memchr(b'\n', rest);
         let piece = found.map_or(rest, |end| &rest[..end]);
@@ -361,15 +354,13 @@ impl ClientHalf {
         match line {
             Line::Blank => pairing.empty_request(call),
             Line::Refused => self.give_up(pairing, call),
-            Line::Command { command, name } => {
-                let span = if let Command::Publish { .. } = command {
+            Line::Command(command) => {
+                if let Command::Publish { .. } = command {
                     call.out.counts.count(Counter::Published);
                     call.out.counts.count(Counter::SkippedInline);
-                    None
-                } else {
-                    command_span(command, &name, self.request.start, tracer, pairing, ids)
-                };
-                pairing.request(command, span, call);
+                }
+                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
+                pairing.request(command, None, call);
             }
         }
     }

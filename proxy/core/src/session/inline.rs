@@ -10,10 +10,7 @@ pub(super) const MAX_LINE_LEN: usize = 64 * 1024;
 pub(super) enum Line {
     /// No word: Redis does not answer it.
     Blank,
-    Command {
-        command: Command,
-        name: alloc::vec::Vec<u8>,
-    },
+    Command(Command),
     /// Redis refuses the line and closes, or, where it holds a NUL byte, never answers.
     Refused,
 }
@@ -42,7 +39,7 @@ pub(super) fn read(line: &[u8]) -> Line {
     let [name, second, third] = &words;
     match count {
         0 => Line::Blank,
-        _ => Line::Command { command: Command::new(name, second, third, count), name: name.as_bytes().to_vec() },
+        _ => Line::Command(Command::new(name, second, third, count)),
     }
 }
 
@@ -131,7 +128,7 @@ mod tests {
 
     fn command(line: &str) -> Command {
         match read(line.as_bytes()) {
-            Line::Command { command, .. } => command,
+            Line::Command(command) => command,
             other => panic!("{line}: {other:?}"),
         }
     }

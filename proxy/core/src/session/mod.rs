@@ -8,9 +8,9 @@
 //! client      <- tracer (context out) <- server (replies) <- server bytes
 //! ```
 //!
-//! [`client`] and [`server`] read one direction each and hold back only a payload that may be rewritten. [`pairing`]
-//! knows which command a reply answers, and with it the protocol version and the subscriptions. [`tracer`] decides about
-//! single messages, by the [`policy`]. Forwarding never depends on pairing.
+//! `client` and `server` read one direction each and hold back only a payload that may be rewritten. `pairing`
+//! knows which command a reply answers, and with it the protocol version and the subscriptions. `tracer` decides about
+//! single messages, by the `policy`. Forwarding never depends on pairing.
 
 mod channel;
 mod client;
@@ -48,8 +48,8 @@ pub enum Side {
 
 /// The state of one client connection and its upstream connection.
 ///
-/// Memory: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536 entries of
-/// unanswered commands, and 64 KiB of an inline command. An idle session has about 1 KiB.
+/// Memory: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536 entries each
+/// of unanswered commands and of an open transaction, and 64 KiB of an inline command. An idle session has about 1 KiB.
 #[derive(Debug)]
 pub struct Session {
     client: ClientHalf,

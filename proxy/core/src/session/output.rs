@@ -24,6 +24,9 @@ pub struct Output {
     pub counts: Counts,
 }
 
+/// Bytes of own capacity that stay from call to call: enough for the trailers of a full read of short publishes.
+const KEPT_CAPACITY: usize = 128 * 1024;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
     Input(Range<usize>),
@@ -31,10 +34,11 @@ enum Segment {
 }
 
 impl Output {
-    /// Forgets everything, keeps the allocations.
+    /// Forgets everything, keeps the allocations unless they are as large as a long payload makes them.
     pub fn clear(&mut self) {
         self.segments.clear();
         self.own.clear();
+        self.own.shrink_to(KEPT_CAPACITY);
         self.spans.clear();
         self.deliveries.clear();
         self.counts = Counts::default();

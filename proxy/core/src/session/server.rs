@@ -258,6 +258,9 @@ impl ServerHalf {
                 _ => self.give_up(pairing, call),
             };
         };
+        if kind == b'*' {
+            pairing.array_begins(call);
+        }
         let rest = |scan, meaning| Some(State::Rest { scan, meaning });
         let state = match kind {
             b'*' if pairing.awaits_exec() => {

@@ -8,7 +8,7 @@ use super::Call;
 use super::channel::{ChannelMemo, text};
 use super::counts::Counter;
 use super::hold::Splice;
-use super::policy::{Mode, Policy, Relation};
+use super::policy::{Mode, Policy, Relation, Rule};
 use crate::carrier;
 use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UNKNOWN_COMMAND, UnixNanos};
 
@@ -78,7 +78,7 @@ impl Tracer {
         sharded: bool,
         len: u64,
         ids: &mut dyn Ids,
-        call: &mut Call<'_>,
+        start: UnixNanos,
     ) -> Option<SpanRecord> {
         let (name, rule) = self.published.look_up(channel, &self.policy);
         let name = name.clone();
@@ -87,7 +87,7 @@ impl Tracer {
         }
         let (context, sampled) = self.child_of(None, ids);
         let operation = Operation::Publish { channel: name, sharded, receivers: None, body_size: len };
-        sampled.then(|| record(context, None, None, call.now, operation))
+        sampled.then(|| record(context, None, None, start, operation))
     }
 
     /// Decides about a publish: what changes in its payload, and its open producer span.
@@ -102,10 +102,7 @@ impl Tracer {
         let name = name.clone();
         let payload = publish.payload;
         let added = carrier::find_added(payload, rule.carrier);
-        let parent = match &added {
-            Some(added) => added.context.clone(),
-            None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
-        };
+        let parent = context_of(payload, added.as_ref(), rule, &policy);
         if policy.mode != Mode::Inject && parent.is_none() {
             call.out.counts.count(Counter::SkippedMode);
             return (None, None);
@@ -182,10 +179,7 @@ impl Tracer {
         if !policy.enabled || !rule.traced {
             return removed;
         }
-        let parent = match added {
-            Some(added) => added.context,
-            None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
-        };
+        let parent = context_of(payload, added.as_ref(), rule, &policy);
         if parent.is_none() && policy.mode != Mode::Inject {
             return removed;
         }
@@ -228,6 +222,17 @@ impl Tracer {
         let sampled = self.policy.sampler.samples(trace_id, parent);
         let flags = parent.map_or(TraceFlags::default(), |parent| parent.flags).with_sampled(sampled);
         (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
+    }
+}
+
+/// The context that a payload carries, whoever put it there. None is understood with `OTEL_PROPAGATORS=none`.
+fn context_of(payload: &[u8], added: Option<&carrier::Added>, rule: Rule, policy: &Policy) -> Option<Context> {
+    if !policy.propagators.carries_traces() {
+        return None;
+    }
+    match added {
+        Some(added) => added.context.clone(),
+        None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
     }
 }
 

@@ -1,99 +1,108 @@
-//! The HTTP side of OTLP: a pool of connections, the operator's headers, and the parts of an answer that
-//! `opentelemetry-otlp` does not pass on.
+//! The client that both transports send by: connections, TLS, the operator's headers.
 
-use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::Write;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use http::{HeaderMap, Request, Response};
+use bytes::Bytes;
+use http::header::{HeaderName, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_http::{Bytes, HttpClient, HttpError};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::OtlpError;
+use super::retry::{Refused, Retry};
 use super::tls::{self, Material};
 
-tokio::task_local! {
-    static NOTES: RefCell<Notes>;
+/// Longest answer that is read, in bytes. One has a status and a sentence or two.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Who asks.
+const AGENT: &str = concat!("redistributed-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+
+/// The version of HTTP that a transport wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    /// Without being asked for: a collector's gRPC port knows nothing else.
+    Http2,
 }
 
-/// What was learned during one export.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    /// Spans that the collector turned down though it accepted the request.
-    pub(super) rejected: u64,
-    /// Why, in its words.
-    pub(super) message: String,
-    /// Why the last attempt got no answer; the exporter itself only says "network error".
-    pub(super) cause: Option<String>,
-}
-
-/// Runs an export and returns what the client noted meanwhile.
-pub(super) async fn noting<F: Future>(export: F) -> (F::Output, Notes) {
-    let export = async {
-        let result = export.await;
-        (result, NOTES.with(RefCell::take))
-    };
-    NOTES.scope(RefCell::default(), export).await
-}
-
-/// Sends requests of all routes to the collector.
+/// Sends requests of all routes to the collector, by as many connections as are needed.
 #[derive(Debug)]
-pub(super) struct HttpCollector {
-    client: HyperClient<HttpsConnector<HttpConnector>>,
+pub(super) struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: Uri,
     headers: HeaderMap,
 }
 
-impl HttpCollector {
-    pub(super) fn new(headers: HeaderMap, timeout: Duration, material: Option<&Material>) -> Result<Self, OtlpError> {
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) head: http::response::Parts,
+    /// `None` if it is longer than anything that could be of use.
+    pub(super) body: Option<Bytes>,
+    pub(super) trailers: HeaderMap,
+}
+
+impl HttpClient {
+    /// `headers` are the operator's; `own`, which are the transport's, win over them.
+    pub(super) fn new(
+        version: Version,
+        uri: Uri,
+        headers: HeaderMap,
+        own: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        material: Option<&Material>,
+    ) -> Result<Self, OtlpError> {
         let config = match material {
-            Some(material) => material.for_http()?,
+            Some(material) => material.client_config()?,
             // Never used: the endpoint is not https.
             None => tls::empty()?,
         };
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-        Ok(Self { client: HyperClient::new(connector, timeout, None), headers })
-    }
-}
-
-#[async_trait]
-impl HttpClient for HttpCollector {
-    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        for (name, value) in &self.headers {
-            request.headers_mut().insert(name, value.clone());
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new());
+        let client = match version {
+            Version::Http1 => builder.build(connector.enable_http1().wrap_connector(tcp)),
+            Version::Http2 => builder.http2_only(true).build(connector.enable_http2().wrap_connector(tcp)),
+        };
+        let mut all = HeaderMap::new();
+        all.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        for (name, value) in headers.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own) {
+            all.insert(name, value);
         }
-        let result = self.client.send_bytes(request).await;
-        // Called outside of `noting` there is nobody to tell.
-        let _ = NOTES.try_with(|notes| {
-            let mut notes = notes.borrow_mut();
-            match &result {
-                Err(error) => notes.cause = Some(with_sources(error.as_ref())),
-                Ok(response) => {
-                    notes.cause = None;
-                    if response.status().is_success() {
-                        notes.read_partial_success(response.body());
-                    }
-                }
+        Ok(Self { client, uri, headers: all })
+    }
+
+    /// Sends `body` and reads the whole answer.
+    ///
+    /// # Errors
+    /// No connection, or one that ended before the answer did. The request may be sent again.
+    pub(super) async fn post(&self, body: Bytes) -> Result<Answer, Refused> {
+        let mut request = Request::post(self.uri.clone()).body(Full::new(body)).map_err(|error| lost(&error))?;
+        request.headers_mut().clone_from(&self.headers);
+        let (head, body) = self.client.request(request).await.map_err(|error| lost(&error))?.into_parts();
+        match Limited::new(body, MAX_ANSWER).collect().await {
+            Ok(collected) => {
+                let trailers = collected.trailers().cloned().unwrap_or_default();
+                Ok(Answer { head, body: Some(collected.to_bytes()), trailers })
             }
-        });
-        result
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                Ok(Answer { head, body: None, trailers: HeaderMap::new() })
+            }
+            Err(error) => Err(lost(error.as_ref())),
+        }
     }
 }
 
-impl Notes {
-    /// A body that is no protobuf is ignored: the status has already said that all is well.
-    fn read_partial_success(&mut self, body: &[u8]) {
-        let Ok(answer) = ExportTraceServiceResponse::decode(body) else { return };
-        if let Some(partial) = answer.partial_success {
-            self.rejected = u64::try_from(partial.rejected_spans).unwrap_or(0);
-            self.message = partial.error_message;
-        }
-    }
+/// There was no answer.
+fn lost(error: &(dyn Error + 'static)) -> Refused {
+    Refused { reason: with_sources(error), retry: Retry::Later }
 }
 
 /// An error and all that lies under it, such as "tcp connect error: Connection refused".

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
@@ -16,16 +15,10 @@ const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CLIENT_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
 const CLIENT_KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
 
-/// The files that the settings name, read once and known to be PEM.
+/// What is in the files that the settings name.
 pub(super) struct Material {
-    authorities: Option<Pem<Vec<CertificateDer<'static>>>>,
-    identity: Option<(Pem<Vec<CertificateDer<'static>>>, Pem<PrivateKeyDer<'static>>)>,
-}
-
-/// A file's bytes, which one transport wants, and what is in them, which the other wants.
-struct Pem<T> {
-    bytes: Vec<u8>,
-    parsed: T,
+    authorities: Option<Vec<CertificateDer<'static>>>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 }
 
 impl Material {
@@ -42,11 +35,11 @@ impl Material {
     }
 
     /// Without authorities of the operator the system's are used.
-    pub(super) fn for_http(&self) -> Result<ClientConfig, OtlpError> {
+    pub(super) fn client_config(&self) -> Result<ClientConfig, OtlpError> {
         let mut roots = RootCertStore::empty();
         match &self.authorities {
             Some(authorities) => {
-                for authority in &authorities.parsed {
+                for authority in authorities {
                     roots.add(authority.clone()).map_err(|error| OtlpError::Tls(error.to_string()))?;
                 }
             }
@@ -62,20 +55,9 @@ impl Material {
         let config = builder()?.with_root_certificates(roots);
         match &self.identity {
             Some((certificate, key)) => config
-                .with_client_auth_cert(certificate.parsed.clone(), key.parsed.clone_key())
+                .with_client_auth_cert(certificate.clone(), key.clone_key())
                 .map_err(|error| OtlpError::Tls(format!("{CLIENT_CERTIFICATE}, {CLIENT_KEY}: {error}"))),
             None => Ok(config.with_no_client_auth()),
-        }
-    }
-
-    pub(super) fn for_grpc(&self) -> ClientTlsConfig {
-        let config = match &self.authorities {
-            Some(authorities) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authorities.bytes)),
-            None => ClientTlsConfig::new().with_enabled_roots(),
-        };
-        match &self.identity {
-            Some((certificate, key)) => config.identity(Identity::from_pem(&certificate.bytes, &key.bytes)),
-            None => config,
         }
     }
 }
@@ -92,26 +74,23 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, OtlpError> {
         .map_err(|error| OtlpError::Tls(error.to_string()))
 }
 
-fn certificates(variable: &'static str, path: &Path) -> Result<Pem<Vec<CertificateDer<'static>>>, OtlpError> {
+fn certificates(variable: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, OtlpError> {
     let bytes = read(variable, path)?;
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let reason = match parsed {
-        Ok(parsed) if !parsed.is_empty() => return Ok(Pem { bytes, parsed }),
+        Ok(parsed) if !parsed.is_empty() => return Ok(parsed),
         Ok(_) => "there is none in it".to_owned(),
         Err(error) => error.to_string(),
     };
     Err(OtlpError::Pem { variable, path: path.to_owned(), what: "certificate", reason })
 }
 
-fn private_key(variable: &'static str, path: &Path) -> Result<Pem<PrivateKeyDer<'static>>, OtlpError> {
+fn private_key(variable: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, OtlpError> {
     let bytes = read(variable, path)?;
-    match PrivateKeyDer::from_pem_slice(&bytes) {
-        Ok(parsed) => Ok(Pem { bytes, parsed }),
-        Err(error) => {
-            let reason = error.to_string();
-            Err(OtlpError::Pem { variable, path: path.to_owned(), what: "private key", reason })
-        }
-    }
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        let reason = error.to_string();
+        OtlpError::Pem { variable, path: path.to_owned(), what: "private key", reason }
+    })
 }
 
 fn read(variable: &'static str, path: &Path) -> Result<Vec<u8>, OtlpError> {

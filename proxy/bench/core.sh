@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# `make bench-core`: counts what an operation of the core costs in instructions and allocations, under valgrind, and
+# compares with proxy/core/benches/baseline.txt. `--update` writes that file instead.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+# shellcheck source=.ci/lib/system.sh
+. .ci/lib/system.sh
+
+target=${CARGO_TARGET_DIR:-target}
+
+valgrind=$(.ci/ensure-valgrind)
+bench=$(cargo bench --no-run --locked -p redistributed-core --bench session --message-format=json |
+  sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+[ -x "$bench" ] || die "cargo did not say where the core's bench is"
+cargo build --release --locked -p redistributed-bench
+exec "$target/release/redistributed-bench" core --valgrind "$valgrind" --bench "$bench" \
+  --baseline proxy/core/benches/baseline.txt "$@"

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# `make bench`: installs what the proxy is compared with, builds, and measures.
+# Arguments are passed on to the program (`run.sh --help`). ENVOY=1 compares with Envoy too.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+# shellcheck source=.ci/lib/system.sh
+. .ci/lib/system.sh
+
+target=${CARGO_TARGET_DIR:-target}
+
+redis_server=$(.ci/ensure-redis)
+haproxy=$(.ci/ensure-haproxy)
+arguments=(--redistributed "$target/release/redistributed" --redis-server "$redis_server" --haproxy "$haproxy")
+
+say "building with optimisation (the first time takes several minutes)"
+# One after the other, so that the proxy is what `cargo build -p redistributed` makes of it.
+cargo build --release --locked -p redistributed
+cargo build --release --locked -p redistributed-bench
+exec "$target/release/redistributed-bench" run "${arguments[@]}" "$@"

@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measures what the proxy costs beside HAProxy and beside no proxy
+#[derive(Debug, Parser)]
+#[command(name = "redistributed-bench", version, max_term_width = 120)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything, measure, print the table and the targets
+    Run(Run),
+    /// Compare the core's instructions and allocations with the baseline
+    Core(Core),
+    /// Be the collector of a measurement
+    #[command(hide = true)]
+    Sink { address: SocketAddr },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) programs: Programs,
+
+    /// Only workloads whose name contains one of these words
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+
+    /// The few workloads that the targets need most, briefly: about a minute
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) quick: bool,
+
+    /// Every combination of size, pipeline and connections
+    #[arg(long)]
+    pub(crate) full: bool,
+
+    /// How often each workload goes round all targets
+    #[arg(long, value_name = "N")]
+    pub(crate) rounds: Option<usize>,
+
+    /// Length of one measurement at saturation
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<f64>,
+
+    /// List the workloads and end
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Core {
+    /// The core's bench
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bench: PathBuf,
+    #[arg(long, value_name = "PATH")]
+    pub(crate) baseline: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "valgrind")]
+    pub(crate) valgrind: PathBuf,
+    /// Write the baseline instead of comparing with it
+    #[arg(long)]
+    pub(crate) update: bool,
+}
+
+/// Where the programs are.
+#[derive(Debug, Args)]
+pub(crate) struct Programs {
+    #[arg(long, value_name = "PATH", default_value = "target/release/redistributed")]
+    pub(crate) redistributed: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "redis-server")]
+    pub(crate) redis_server: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "haproxy")]
+    pub(crate) haproxy: PathBuf,
+    /// Compare with Envoy's redis_proxy too
+    #[arg(long, value_name = "PATH")]
+    pub(crate) envoy: Option<PathBuf>,
+}
+
+impl Run {
+    /// Whether the filter lets through what has this name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.only.is_empty() || self.only.iter().any(|word| name.contains(&word.to_lowercase()))
+    }
+}

@@ -1,0 +1,263 @@
+//! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on.
+//!
+//! Every proxy runs twice, as the sidecar of the publishers and as that of the subscribers, in processes of their own so
+//! that their costs can be told apart. Each moves bytes on one thread: HAProxy and Envoy are told so, the proxy by the
+//! variable that its runtime reads.
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::failure::Failure;
+use crate::options::Programs;
+use crate::processes::{Process, free_address};
+use crate::sink::{self, Received};
+use crate::usage::Cpu;
+
+/// One way from a client to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Direct,
+    HaProxy,
+    Envoy,
+    /// The proxy with `OTEL_SDK_DISABLED=true`.
+    Off,
+    /// One trace in a hundred.
+    Sampled,
+    /// Every trace, exported to a collector that takes them.
+    Traced,
+}
+
+/// Which sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// That of the publishers, or of clients of another kind.
+    First,
+    /// That of the subscribers.
+    Second,
+}
+
+/// Threads that move bytes, in each proxy.
+const THREADS: &str = "1";
+
+impl Target {
+    /// The share of messages that become spans.
+    pub(crate) fn sampled_share(self) -> Option<f64> {
+        match self {
+            Self::Sampled => Some(0.01),
+            Self::Traced => Some(1.0),
+            _ => None,
+        }
+    }
+
+    /// For the names of processes and files.
+    fn slug(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::HaProxy => "haproxy",
+            Self::Envoy => "envoy",
+            Self::Off => "proxy-off",
+            Self::Sampled => "proxy-sampled",
+            Self::Traced => "proxy-traced",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Direct => "direct",
+            Self::HaProxy => "HAProxy",
+            Self::Envoy => "Envoy",
+            Self::Off => "proxy, off",
+            Self::Sampled => "proxy, 1 %",
+            Self::Traced => "proxy, 100 %",
+        })
+    }
+}
+
+struct Sink {
+    target: Target,
+    process: Process,
+    /// The spans that it should get, over the whole run.
+    expected: Cell<f64>,
+}
+
+/// Everything that runs.
+pub(crate) struct Rig<'a> {
+    programs: &'a Programs,
+    connections: usize,
+    folder: tempfile::TempDir,
+    redis: Process,
+    sinks: Vec<Sink>,
+    proxies: Vec<(Target, Seat, Process)>,
+}
+
+impl<'a> Rig<'a> {
+    /// Starts Redis, the collectors and both sidecars of every target in `targets`, each for so many connections.
+    pub(crate) fn start(programs: &'a Programs, targets: &[Target], connections: usize) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("redistributed-bench-").tempdir().map_err(Failure::Folder)?;
+        let redis = start_redis(&programs.redis_server, folder.path(), connections)?;
+        let mut rig = Self { programs, connections, folder, redis, sinks: Vec::new(), proxies: Vec::new() };
+        for &target in targets {
+            if target.sampled_share().is_some() {
+                let name = format!("collector-{}", target.slug());
+                let process = sink::start(&name, rig.folder.path())?;
+                rig.sinks.push(Sink { target, process, expected: Cell::new(0.0) });
+            }
+            for seat in [Seat::First, Seat::Second] {
+                if let Some(process) = rig.start_proxy(target, seat, "")? {
+                    rig.proxies.push((target, seat, process));
+                }
+            }
+        }
+        Ok(rig)
+    }
+
+    /// One more process of the kind, which has served nobody yet; none for [`Target::Direct`].
+    pub(crate) fn start_proxy(&self, target: Target, seat: Seat, suffix: &str) -> Result<Option<Process>, Failure> {
+        let address = free_address()?;
+        let name = format!("{}-{seat:?}{suffix}", target.slug()).to_lowercase();
+        let folder = self.folder.path();
+        let process = match target {
+            Target::Direct => return Ok(None),
+            Target::HaProxy => self.start_haproxy(&name, address),
+            Target::Envoy => self.start_envoy(&name, address),
+            Target::Off | Target::Sampled | Target::Traced => {
+                let collector =
+                    self.sink(target).map(|sink| format!("http://{}", sink.process.address)).unwrap_or_default();
+                let (listen, upstream) = (address.to_string(), self.redis.address.to_string());
+                let arguments = ["--listen", &listen, "--upstream", &upstream];
+                let mut environment = vec![("TOKIO_WORKER_THREADS", THREADS), ("OTEL_SERVICE_NAME", name.as_str())];
+                match target {
+                    Target::Off => environment.push(("OTEL_SDK_DISABLED", "true")),
+                    Target::Sampled => environment.extend([
+                        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str()),
+                        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                        ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+                    ]),
+                    _ => environment.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())),
+                }
+                Process::start(&name, folder, &self.programs.redistributed, arguments, &environment, address)
+            }
+        };
+        process.map(Some)
+    }
+
+    fn start_haproxy(&self, name: &str, address: SocketAddr) -> Result<Process, Failure> {
+        let config = format!(
+            "global\n  nbthread {THREADS}\n  maxconn {}\n\
+             defaults\n  mode tcp\n  maxconn {}\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+             listen redis\n  bind {address}\n  server redis {}\n",
+            self.connections, self.connections, self.redis.address
+        );
+        let path = self.write(&format!("{name}.cfg"), &config)?;
+        let arguments = ["-db".as_ref(), "-f".as_ref(), path.as_os_str()];
+        Process::start(name, self.folder.path(), &self.programs.haproxy, arguments, &[], address)
+    }
+
+    fn start_envoy(&self, name: &str, address: SocketAddr) -> Result<Process, Failure> {
+        let (host, port, redis) = (address.ip(), address.port(), self.redis.address);
+        let config = format!(
+            r#"static_resources:
+  listeners:
+  - name: redis
+    address: {{socket_address: {{address: {host}, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.redis_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy
+          stat_prefix: redis
+          settings: {{op_timeout: 20s}}
+          prefix_routes: {{catch_all_route: {{cluster: redis}}}}
+  clusters:
+  - name: redis
+    type: STATIC
+    connect_timeout: 5s
+    load_assignment:
+      cluster_name: redis
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{socket_address: {{address: {}, port_value: {}}}}}
+"#,
+            redis.ip(),
+            redis.port()
+        );
+        let path = self.write(&format!("{name}.yaml"), &config)?;
+        let envoy = self.programs.envoy.as_deref().unwrap_or(Path::new("envoy"));
+        let words = ["--concurrency", THREADS, "--disable-hot-restart", "-l", "warn", "-c"];
+        let arguments = words.iter().map(AsRef::as_ref).chain([path.as_os_str()]);
+        Process::start(name, self.folder.path(), envoy, arguments, &[], address)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<std::path::PathBuf, Failure> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).map_err(|cause| Failure::Write { path: path.clone(), cause })?;
+        Ok(path)
+    }
+
+    /// Where Redis itself listens.
+    pub(crate) fn redis(&self) -> SocketAddr {
+        self.redis.address
+    }
+
+    /// Where clients in `seat` connect.
+    pub(crate) fn address(&self, target: Target, seat: Seat) -> SocketAddr {
+        self.proxy(target, seat).map_or(self.redis.address, |process| process.address)
+    }
+
+    /// Processor time of the sidecar so far; `None` where there is none.
+    pub(crate) fn cpu(&self, target: Target, seat: Seat) -> Result<Option<Cpu>, Failure> {
+        self.proxy(target, seat).map(|process| Cpu::read(process.pid())).transpose()
+    }
+
+    /// What the target's collector has received so far; `None` where there is no collector.
+    pub(crate) fn received(&self, target: Target) -> Result<Option<Received>, Failure> {
+        self.sink(target).map(|sink| Received::ask(sink.process.address)).transpose()
+    }
+
+    /// Notes that `spans` would be made if all were sampled; returns how many of them the target's collector should get.
+    pub(crate) fn expect(&self, target: Target, spans: f64) -> Option<f64> {
+        let (sink, share) = self.sink(target).zip(target.sampled_share())?;
+        sink.expected.set(sink.expected.get() + spans * share);
+        Some(spans * share)
+    }
+
+    /// Of each collector over the whole run: whose it is, what it has received, and how many spans it should have.
+    pub(crate) fn totals(&self) -> Result<Vec<(Target, Received, f64)>, Failure> {
+        let total = |sink: &Sink| Ok((sink.target, Received::ask(sink.process.address)?, sink.expected.get()));
+        self.sinks.iter().map(total).collect()
+    }
+
+    /// Fails if anything has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
+        self.redis.check()?;
+        let sinks = self.sinks.iter_mut().map(|sink| &mut sink.process);
+        sinks.chain(self.proxies.iter_mut().map(|(.., process)| process)).try_for_each(Process::check)
+    }
+
+    fn proxy(&self, target: Target, seat: Seat) -> Option<&Process> {
+        let found = self.proxies.iter().find(|(of, at, _)| (*of, *at) == (target, seat));
+        found.map(|(.., process)| process)
+    }
+
+    fn sink(&self, target: Target) -> Option<&Sink> {
+        self.sinks.iter().find(|sink| sink.target == target)
+    }
+}
+
+/// A Redis that keeps nothing on disk and never drops a slow subscriber.
+fn start_redis(program: &Path, folder: &Path, connections: usize) -> Result<Process, Failure> {
+    let address = free_address()?;
+    let (host, port, clients) = (address.ip().to_string(), address.port().to_string(), (connections + 100).to_string());
+    let folder_text = folder.display().to_string();
+    #[rustfmt::skip]
+    let arguments = [
+        "--bind", &host, "--port", &port, "--dir", &folder_text, "--save", "", "--appendonly", "no",
+        "--daemonize", "no", "--maxclients", &clients, "--client-output-buffer-limit", "pubsub 0 0 0",
+    ];
+    Process::start("redis", folder, program, arguments, &[], address)
+}

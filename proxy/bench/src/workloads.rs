@@ -1,0 +1,294 @@
+//! What is measured: the workloads by name, and which of them make up a run.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::load::closed_loop::Exchange;
+use crate::load::fixed_rate::Rate;
+use crate::load::resp::{bulk, command};
+use crate::options::Run;
+use crate::targets::Target;
+
+/// Something to measure on several targets.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    pub(crate) kind: Kind,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// Two workloads are the same if their kinds are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A closed loop of commands.
+    Commands { verb: Verb, size: usize, pipeline: usize, connections: usize },
+    /// One publisher to all subscribers of all channels, as fast as they take it.
+    FanOut { subscribers: usize, channels: usize, size: usize },
+    /// Messages that are sent when they are due, through a publishers' sidecar and a subscriber's.
+    FixedRate(Rate),
+}
+
+/// How the cost of a unit changes with one measure of the load.
+#[derive(Clone, Debug)]
+pub(crate) struct Growth {
+    pub(crate) name: &'static str,
+    /// The measure, and the workload that has it.
+    pub(crate) steps: Vec<(usize, Kind)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Set,
+    Publish,
+    /// Eight GET, one SET, one PUBLISH.
+    Mixed,
+    /// LRANGE of `size` elements of 10 bytes.
+    List,
+}
+
+/// Pipelines and connections of the full matrix.
+const PIPELINES: [usize; 3] = [1, 16, 64];
+const CONNECTIONS: [usize; 3] = [1, 50, 1000];
+
+const SMALL: usize = 64;
+const LARGE: usize = 16 * 1024;
+const MEDIUM: usize = 4 * 1024;
+
+/// The rate of the targets: four publishers, 10,000 messages a second together.
+pub(crate) const FIXED_RATE: Kind = Kind::FixedRate(Rate { messages_per_second: 10_000, publishers: 4, size: SMALL });
+
+/// What `options` ask for, in the order in which it is measured.
+pub(crate) fn chosen(options: &Run) -> Vec<Workload> {
+    let kinds = if options.quick {
+        quick()
+    } else if options.full {
+        full()
+    } else {
+        usual()
+    };
+    let workloads = kinds.into_iter().map(|kind| Workload { kind, targets: targets(kind, options) });
+    workloads.filter(|workload| options.wants(&workload.kind.to_string())).collect()
+}
+
+/// The growth series that `options` ask for.
+pub(crate) fn growth(options: &Run) -> Vec<Growth> {
+    if options.quick {
+        return Vec::new();
+    }
+    let series = [
+        ("elements", &[125, 250, 500, 1000, 2000, 4000][..], (|n| commands(Verb::List, n, 1, 10)) as fn(usize) -> Kind),
+        ("connections", &[62, 125, 250, 500, 1000, 2000], |n| commands(Verb::Get, SMALL, 1, n)),
+        ("subscribers", &[62, 125, 250, 500, 1000, 2000], |n| fan_out(n, 1)),
+        ("channels", &[62, 125, 250, 500, 1000, 2000], |n| fan_out(1, n)),
+    ];
+    let series =
+        series.map(|(name, steps, kind)| Growth { name, steps: steps.iter().map(|&n| (n, kind(n))).collect() });
+    series.into_iter().filter(|growth| options.wants(&format!("growth {}", growth.name))).collect()
+}
+
+/// A command workload.
+pub(crate) fn commands(verb: Verb, size: usize, pipeline: usize, connections: usize) -> Kind {
+    Kind::Commands { verb, size, pipeline, connections }
+}
+
+/// Small messages from one publisher to all.
+pub(crate) fn fan_out(subscribers: usize, channels: usize) -> Kind {
+    Kind::FanOut { subscribers, channels, size: SMALL }
+}
+
+fn quick() -> Vec<Kind> {
+    let verbs = [Verb::Get, Verb::Publish].into_iter();
+    let mut kinds: Vec<_> = verbs.flat_map(|verb| [1, 16].map(|p| commands(verb, SMALL, p, 50))).collect();
+    kinds.extend([fan_out(1000, 1), FIXED_RATE]);
+    kinds
+}
+
+fn usual() -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for (verb, large) in [(Verb::Get, LARGE), (Verb::Set, LARGE), (Verb::Publish, MEDIUM)] {
+        kinds.extend(PIPELINES.map(|pipeline| commands(verb, SMALL, pipeline, 50)));
+        kinds.extend([1, 1000].map(|connections| commands(verb, SMALL, 1, connections)));
+        kinds.extend([1, 16].map(|pipeline| commands(verb, large, pipeline, 50)));
+    }
+    kinds.extend([1, 16].map(|pipeline| commands(Verb::Mixed, SMALL, pipeline, 50)));
+    kinds.extend(messages());
+    kinds
+}
+
+fn full() -> Vec<Kind> {
+    let sizes = [
+        (Verb::Get, SMALL),
+        (Verb::Get, LARGE),
+        (Verb::Set, SMALL),
+        (Verb::Set, LARGE),
+        (Verb::Publish, SMALL),
+        (Verb::Publish, MEDIUM),
+        (Verb::Mixed, SMALL),
+    ];
+    let mut kinds = Vec::new();
+    for (verb, size) in sizes {
+        for connections in CONNECTIONS {
+            kinds.extend(PIPELINES.map(|pipeline| commands(verb, size, pipeline, connections)));
+        }
+    }
+    kinds.extend(messages());
+    kinds.push(Kind::FanOut { subscribers: 100, channels: 1, size: MEDIUM });
+    kinds
+}
+
+fn messages() -> [Kind; 4] {
+    [fan_out(1, 1), fan_out(100, 1), fan_out(1000, 1), FIXED_RATE]
+}
+
+/// What a workload is measured on. Where messages are traced the sampling decides the cost; elsewhere it only matters
+/// that tracing is on.
+fn targets(kind: Kind, options: &Run) -> Vec<Target> {
+    let mut targets = vec![Target::Direct, Target::HaProxy];
+    // Envoy's Redis proxy has no subscriptions.
+    let envoy = options.programs.envoy.is_some() && matches!(kind, Kind::Commands { .. });
+    targets.extend(envoy.then_some(Target::Envoy));
+    match kind {
+        Kind::Commands { verb: Verb::Publish, .. } if !options.quick => targets.extend([Target::Off, Target::Sampled]),
+        Kind::Commands { .. } if options.full => targets.push(Target::Off),
+        Kind::Commands { .. } => {}
+        Kind::FanOut { .. } | Kind::FixedRate(_) if options.quick => {}
+        Kind::FanOut { .. } | Kind::FixedRate(_) => targets.push(Target::Off),
+    }
+    targets.push(Target::Traced);
+    targets
+}
+
+impl Kind {
+    /// The exchanges that each connection goes round.
+    pub(crate) fn script(verb: Verb, size: usize, pipeline: usize) -> Rc<[Exchange]> {
+        let steps: &[Verb] = match verb {
+            Verb::Mixed => {
+                use Verb::{Get, Publish, Set};
+                &[Get, Get, Set, Get, Get, Publish, Get, Get, Get, Get]
+            }
+            _ => &[verb],
+        };
+        // So many exchanges that every connection meets every step, and a pipeline mixes them.
+        let mut verbs = steps.iter().cycle();
+        let exchanges = steps.iter().map(|_| {
+            let mut exchange = Exchange::default();
+            for &step in verbs.by_ref().take(pipeline) {
+                let (request, reply) = step.once(size);
+                exchange.push(&request, &reply);
+            }
+            exchange
+        });
+        exchanges.collect()
+    }
+}
+
+impl Verb {
+    /// What Redis must hold before: commands, and what it answers.
+    pub(crate) fn preparation(self, size: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match self {
+            Self::Get | Self::Mixed => vec![Self::Set.once(size)],
+            Self::Set | Self::Publish => Vec::new(),
+            Self::List => {
+                let mut push: Vec<&[u8]> = vec![b"RPUSH", b"bench:list"];
+                push.resize(size + 2, ELEMENT);
+                vec![
+                    (command(&[b"SET", b"bench:list", b""]), b"+OK\r\n".to_vec()),
+                    (command(&[b"DEL", b"bench:list"]), b":1\r\n".to_vec()),
+                    (command(&push), format!(":{size}\r\n").into_bytes()),
+                ]
+            }
+        }
+    }
+
+    /// One command and its reply.
+    fn once(self, size: usize) -> (Vec<u8>, Vec<u8>) {
+        let value: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
+        let mut reply = Vec::new();
+        match self {
+            Self::Get | Self::Mixed => {
+                bulk(&value, &mut reply);
+                (command(&[b"GET", b"bench:value"]), reply)
+            }
+            Self::Set => (command(&[b"SET", b"bench:value", &value]), b"+OK\r\n".to_vec()),
+            Self::Publish => (command(&[b"PUBLISH", b"bench:channel", &value]), b":0\r\n".to_vec()),
+            Self::List => {
+                reply = format!("*{size}\r\n").into_bytes();
+                (0..size).for_each(|_| bulk(ELEMENT, &mut reply));
+                (command(&[b"LRANGE", b"bench:list", b"0", b"-1"]), reply)
+            }
+        }
+    }
+
+    /// What the cost of one command is divided by.
+    pub(crate) fn units(self, size: usize) -> f64 {
+        if self == Self::List { size as f64 } else { 1.0 }
+    }
+
+    /// The share of commands that are messages, and so may become spans.
+    pub(crate) fn messages(self) -> f64 {
+        match self {
+            Self::Publish => 1.0,
+            Self::Mixed => 0.1,
+            Self::Get | Self::Set | Self::List => 0.0,
+        }
+    }
+}
+
+const ELEMENT: &[u8] = b"0123456789";
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Commands { verb: Verb::List, size, pipeline, connections } => {
+                write!(f, "LRANGE {size} elements P{pipeline} c{connections}")
+            }
+            Self::Commands { verb, size, pipeline, connections } => {
+                write!(f, "{verb} {} P{pipeline} c{connections}", Bytes(size))
+            }
+            Self::FanOut { subscribers, channels: 1, size } => {
+                write!(f, "FAN-OUT {} 1 to {subscribers}, per delivery", Bytes(size))
+            }
+            Self::FanOut { subscribers, channels, size } => {
+                write!(f, "FAN-OUT {} 1 to {subscribers} over {channels} channels, per delivery", Bytes(size))
+            }
+            Self::FixedRate(Rate { messages_per_second, publishers, size }) => {
+                write!(f, "RATE {} {messages_per_second}/s, {publishers} to 1 through two sidecars", Bytes(size))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Set => "SET",
+            Self::Publish => "PUBLISH",
+            Self::Mixed => "MIXED",
+            Self::List => "LRANGE",
+        })
+    }
+}
+
+/// `64B`, `16K`
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 1024 { write!(f, "{}B", self.0) } else { write!(f, "{}K", self.0 / 1024) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pipeline_of_a_mix_is_full_and_all_of_them_have_the_proportions() {
+        let script = Kind::script(Verb::Mixed, 64, 16);
+        assert!(script.iter().all(|exchange| exchange.operations == 16));
+        let all: Vec<u8> = script.iter().flat_map(|exchange| exchange.request.clone()).collect();
+        let count = |word: &[u8]| all.windows(word.len()).filter(|window| *window == word).count();
+        assert_eq!((count(b"\r\nGET\r\n"), count(b"\r\nSET\r\n"), count(b"\r\nPUBLISH\r\n")), (128, 16, 16));
+    }
+}

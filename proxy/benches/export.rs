@@ -1,0 +1,311 @@
+//! What a span costs, from the relay's offer to the collector's socket: `cargo bench -p redistributed --bench export`.
+//!
+//! CPU time, not the clock on the wall: it is what a sidecar takes away from its service, and it is steady on a machine
+//! that others use too. The collector is a process of its own, so its time is not counted.
+
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redistributed::telemetry::otel_env::SpanLimits;
+use redistributed::telemetry::{OtelSettings, Service, SpanEncoder, SpanSink, Telemetry};
+use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Makes this program the collector.
+const COLLECTOR: &str = "REDISTRIBUTED_BENCH_COLLECTOR";
+
+/// Spans that the relay hands over at a time: what it reads at once from a service that pipelines 16 commands.
+const BURST: u64 = 16;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    if std::env::var_os(COLLECTOR).is_some() {
+        return collect();
+    }
+    // `cargo bench` adds options of its own.
+    let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|name| name == part);
+    let channel: Arc<str> = "orders.created".into();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let collector = Collector::start()?;
+    println!("{:<52} {:>9}", "", "CPU");
+    if wanted("parts") {
+        parts(&collector, &channel)?;
+    }
+    for compression in ["none", "gzip"].into_iter().filter(|compression| wanted(compression)) {
+        runtime.block_on(paced(&collector, compression, &channel))?;
+        runtime.block_on(saturated(&collector, compression, &channel))?;
+    }
+    if wanted("idle") {
+        runtime.block_on(idle(&collector, &channel))?;
+    }
+    Ok(())
+}
+
+/// A record by itself, the encoder by itself, and the socket by itself: what a plain write of the same bytes takes.
+fn parts(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
+    const BATCH: u64 = 2_048;
+    const BATCHES: u64 = 200;
+    const COUNT: u64 = 1_000_000;
+    let build = per_span(COUNT, thread_cpu, || (0..COUNT).for_each(|span| drop(black_box(record(channel, span)))));
+    println!("{:<52} {build:>6.0} ns", format!("a record of {} bytes made and dropped", size_of::<SpanRecord>()));
+
+    let encoder = SpanEncoder::new(&service(), &[], &SpanLimits::default());
+    let records: Vec<_> = (0..BATCH).map(|span| record(channel, span)).collect();
+    let mut len = 0;
+    let encode = per_span(BATCH * BATCHES, thread_cpu, || {
+        for _ in 0..BATCHES {
+            let mut request = encoder.open(len);
+            records.iter().for_each(|record| encoder.add(record, &mut request));
+            len = black_box(request).len();
+        }
+    });
+    println!("{:<52} {encode:>6.0} ns", format!("encoded, {} bytes a span", len as u64 / BATCH));
+
+    let mut stream = TcpStream::connect(&collector.address)?;
+    let body = vec![0; len];
+    let write = per_span(BATCH * BATCHES, thread_cpu, || {
+        for _ in 0..BATCHES {
+            let sent = write!(stream, "POST / HTTP/1.1\r\ncontent-length: {len}\r\n\r\n").and_then(|()| {
+                stream.write_all(&body)?;
+                stream.read(&mut [0; 4096])
+            });
+            assert!(sent.is_ok_and(|len| len > 0), "the collector answers");
+        }
+    });
+    println!("{:<52} {write:>6.0} ns", "written to a socket");
+    Ok(())
+}
+
+/// 100,000 spans a second for some seconds, in bursts.
+async fn paced(collector: &Collector, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
+    const RATE: u64 = 100_000;
+    const SECONDS: u64 = 5;
+    const TICK: Duration = Duration::from_millis(2);
+    let run = |sink: &SpanSink| {
+        let started = Instant::now();
+        let mut sent = 0;
+        while sent < RATE * SECONDS {
+            let due = RATE * started.elapsed().as_micros() as u64 / 1_000_000;
+            while sent < due.min(RATE * SECONDS) {
+                burst(sink, channel, sent);
+                sent += BURST;
+            }
+            thread::sleep(TICK);
+        }
+        sent
+    };
+    // The same without an exporter: making the records, and keeping time.
+    let none = telemetry(collector, &[("OTEL_TRACES_EXPORTER", "none")])?;
+    let without = (process_cpu(), run(&none.sink(0)), process_cpu());
+    let telemetry = telemetry(collector, &exporter(compression))?;
+    let before = (process_cpu(), thread_cpu());
+    let sent = run(&telemetry.sink(0));
+    let relay = thread_cpu() - before.1;
+    let summary = telemetry.shutdown(Duration::from_secs(10)).await;
+    let total = process_cpu() - before.0;
+    assert_eq!((summary.sent, summary.failed, summary.dropped), (sent, 0, 0), "the collector takes everything");
+    let own = |time: Duration| time.saturating_sub(without.2 - without.0);
+    let label = format!("HTTP, compression {compression}, {RATE} spans/s: offer");
+    println!("{label:<52} {:>6.0} ns", nanos(own(relay), sent));
+    let label = format!("HTTP, compression {compression}, {RATE} spans/s: all");
+    println!("{label:<52} {:>6.0} ns", nanos(own(total), sent));
+    Ok(())
+}
+
+/// As many as go through without one being dropped.
+async fn saturated(collector: &Collector, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
+    const COUNT: u64 = 2_000_000;
+    let telemetry = telemetry(collector, &exporter(compression))?;
+    let sink = telemetry.sink(0);
+    let (started, before) = (Instant::now(), process_cpu());
+    let mut sent = 0;
+    while sent < COUNT {
+        if telemetry.summary().queued > 30_000 {
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        (0..64).for_each(|_| {
+            burst(&sink, channel, sent);
+            sent += BURST;
+        });
+    }
+    let summary = telemetry.shutdown(Duration::from_secs(60)).await;
+    let (elapsed, cpu) = (started.elapsed(), process_cpu() - before);
+    assert_eq!((summary.sent, summary.failed, summary.dropped), (sent, 0, 0), "the collector takes everything");
+    let label = format!("HTTP, compression {compression}, {:.0} spans/s: all", sent as f64 / elapsed.as_secs_f64());
+    println!("{label:<52} {:>6.0} ns", nanos(cpu, sent));
+    Ok(())
+}
+
+/// How often the exporter's thread wakes when there is little to do.
+async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
+    const SECONDS: u32 = 5;
+    for rate in [0, 10, 1_000] {
+        let telemetry = telemetry(collector, &exporter("none"))?;
+        let sink = telemetry.sink(0);
+        let (before, started) = (exporter_wakes()?, Instant::now());
+        for span in 0..rate * SECONDS {
+            sink.offer(record(channel, span.into()));
+            thread::sleep((Duration::from_secs(1) / rate * (span + 1)).saturating_sub(started.elapsed()));
+        }
+        thread::sleep(Duration::from_secs(SECONDS.into()).saturating_sub(started.elapsed()));
+        let wakes = exporter_wakes()? - before;
+        println!("{:<52} {:>6.1} wake-ups/s", format!("{rate} spans/s"), wakes as f64 / f64::from(SECONDS));
+        telemetry.shutdown(Duration::from_secs(10)).await;
+    }
+    Ok(())
+}
+
+fn burst(sink: &SpanSink, channel: &Arc<str>, from: u64) {
+    (from..from + BURST).for_each(|span| sink.offer(record(channel, span)));
+}
+
+/// What a publish at full sampling leaves.
+fn record(channel: &Arc<str>, span: u64) -> SpanRecord {
+    SpanRecord {
+        context: SpanContext {
+            trace_id: TraceId::from_u128(0x4bf9_2f35_77b3_4da6 << 64 | u128::from(span)).unwrap_or(TraceId::MIN),
+            span_id: SpanId::from_u64(span).unwrap_or(SpanId::MIN),
+            flags: TraceFlags::SAMPLED,
+        },
+        parent: SpanId::from_u64(!span),
+        link: None,
+        trace_state: None,
+        start: UnixNanos(1_700_000_000_000_000_000 + span),
+        end: UnixNanos(1_700_000_000_000_100_000 + span),
+        error: None,
+        operation: Operation::Publish {
+            channel: Arc::clone(channel),
+            sharded: false,
+            receivers: Some(4),
+            body_size: 64,
+        },
+    }
+}
+
+fn exporter(compression: &str) -> [(&'static str, &str); 1] {
+    [("OTEL_EXPORTER_OTLP_COMPRESSION", compression)]
+}
+
+fn telemetry(collector: &Collector, variables: &[(&str, &str)]) -> Result<Telemetry, Failure> {
+    let lookup = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(collector.endpoint.clone()),
+        _ => variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned()),
+    };
+    let (settings, _) = OtelSettings::from_lookup(&lookup)?;
+    Ok(Telemetry::start(&settings, &[service()])?)
+}
+
+fn service() -> Service {
+    Service { name: Some("orders".to_owned()), server_address: "redis.example".to_owned(), server_port: Some(6379) }
+}
+
+fn thread_cpu() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
+fn process_cpu() -> Duration {
+    clock(ClockId::ProcessCPUTime)
+}
+
+fn clock(id: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(id)).unwrap_or_default()
+}
+
+/// The best of several runs.
+fn per_span(spans: u64, clock: impl Fn() -> Duration, mut run: impl FnMut()) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..7 {
+        let before = clock();
+        run();
+        best = best.min(nanos(clock() - before, spans));
+    }
+    best
+}
+
+fn nanos(time: Duration, spans: u64) -> f64 {
+    time.as_nanos() as f64 / spans as f64
+}
+
+/// How often threads of this name have gone to sleep so far.
+fn exporter_wakes() -> std::io::Result<u64> {
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        // A thread may end between being listed and being read.
+        let Ok(status) = std::fs::read_to_string(task?.path().join("status")) else { continue };
+        if status.starts_with("Name:\tspan-export") {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            sum += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(sum)
+}
+
+/// A process that takes every request and keeps nothing.
+struct Collector {
+    child: Child,
+    address: String,
+    endpoint: String,
+}
+
+impl Collector {
+    fn start() -> Result<Self, Failure> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .env(COLLECTOR, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut address)?;
+        let address = address.trim().to_owned();
+        Ok(Self { child, endpoint: format!("http://{address}"), address })
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The collector's process: lives until its standard input ends.
+fn collect() -> Result<(), Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A connection that ends in the middle of a request has nothing to tell.
+            thread::spawn(move || drop(answer(stream)));
+        }
+    });
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn answer(stream: TcpStream) -> std::io::Result<()> {
+    let mut requests = BufReader::with_capacity(1 << 18, stream.try_clone()?);
+    let (mut answers, mut line) = (stream, String::new());
+    let mut length = 0;
+    loop {
+        line.clear();
+        if requests.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line == "\r\n" {
+            std::io::copy(&mut requests.by_ref().take(length), &mut std::io::sink())?;
+            answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How the spans of unanswered commands end.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::super::Call;
+use super::super::counts::Counter;
+use super::{Entry, Expect, Pairing};
+use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
+
+impl Pairing {
+    /// No further reply will be paired: open spans end now, with `error` if there is one.
+    pub(in crate::session) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
+        for mut span in self.take_spans() {
+            if error.is_none() && matches!(span.operation, Operation::Publish { .. }) {
+                call.out.counts.count(Counter::SpansUnpaired);
+            }
+            span.end = call.now;
+            span.error = error.map(ErrorType::named);
+            call.out.spans.push(span);
+        }
+        self.lost = true;
+    }
+
+    /// Replies can no longer be told apart.
+    pub(in crate::session) fn lose(&mut self, call: &mut Call<'_>) {
+        if !self.lost {
+            call.out.counts.count(Counter::PairingLost);
+            self.close(None, call);
+        }
+    }
+
+    pub(super) fn lose_with(&mut self, span: Option<Box<SpanRecord>>, call: &mut Call<'_>) {
+        end_unpaired(span.map(|span| *span), call);
+        self.lose(call);
+    }
+
+    /// The transaction will never run, though the service asked for it.
+    pub(super) fn abort(&mut self, error: ErrorType, call: &mut Call<'_>) {
+        for span in self.drop_transaction() {
+            self.end_span(span, Some(error.clone()), call);
+        }
+    }
+
+    /// The transaction will never run, because the service says so: nothing was sent, and no span tells of it.
+    pub(super) fn discard(&mut self) {
+        self.open_spans = self.open_spans.saturating_sub(self.drop_transaction().len());
+    }
+
+    pub(super) fn drop_transaction(&mut self) -> Vec<SpanRecord> {
+        let Some(transaction) = self.transaction.take() else { return Vec::new() };
+        let is_subscription = |entry: &&Entry| matches!(entry.expect, Expect::Confirmations { .. });
+        self.pending_subscriptions -= transaction.entries.iter().filter(is_subscription).count();
+        transaction
+            .entries
+            .into_iter()
+            .filter_map(|entry| entry.span)
+            .chain(transaction.span)
+            .map(|span| *span)
+            .collect()
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.discard();
+        self.pubsub.reset();
+        self.muted = false;
+        self.monitoring = false;
+        self.authenticated = false;
+        self.database = 0;
+    }
+
+    pub(super) fn end_span(&mut self, mut span: SpanRecord, error: Option<ErrorType>, call: &mut Call<'_>) {
+        self.open_spans = self.open_spans.saturating_sub(1);
+        span.end = call.now;
+        span.error = error;
+        call.out.spans.push(span);
+    }
+
+    fn take_spans(&mut self) -> Vec<SpanRecord> {
+        let transaction = self.transaction.take().unwrap_or_default();
+        let entries = mem::take(&mut self.executing).into_iter();
+        let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
+        let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
+        self.open_spans = 0;
+        self.pending_subscriptions = 0;
+        spans.map(|span| *span).collect()
+    }
+}
+
+/// Ends a span whose reply will not be seen.
+pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
+    if let Some(mut span) = span {
+        call.out.counts.count(Counter::SpansUnpaired);
+        span.end = UnixNanos(span.end.0.max(call.now.0));
+        call.out.spans.push(span);
+    }
+}
+
+/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of
+/// its own, and a command without one are `None`.
+pub(super) fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: Option<&SpanRecord>) {
+    let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
+    *batch_size = (count > 1).then_some(count);
+    let queued = match command.map(|span| &span.operation) {
+        Some(Operation::Command { name, .. }) => Some(&**name),
+        _ => None,
+    };
+    match (queued, name.strip_prefix("MULTI ")) {
+        (Some(queued), _) if count == 1 => *name = alloc::format!("MULTI {queued}").into(),
+        (queued, Some(first)) if queued != Some(first) => *name = "MULTI".into(),
+        _ => {}
+    }
+}

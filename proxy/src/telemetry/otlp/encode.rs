@@ -1,0 +1,339 @@
+//! From records to the bytes of a request, by the semantic conventions for messaging and for Redis.
+//!
+//! The bytes are written as records come, without a message in memory in between: what is the same in all spans of a
+//! route was encoded when the route was set up, and the rest goes straight into the request's buffer. The tests hold the
+//! result against `prost` and the published schema.
+//!
+//! ```text
+//! ExportTraceServiceRequest { resource_spans: [ ResourceSpans {
+//!     resource, scope_spans: [ ScopeSpans { scope, spans: [ Span, ... ], schema_url } ], schema_url } ] }
+//! ```
+//!
+//! The lengths of the outer messages are known last and stand first. So a buffer begins with a gap, and the head is
+//! written into the end of it when all spans are there.
+
+use std::io::Write as _;
+
+use opentelemetry_semantic_conventions::SCHEMA_URL;
+use opentelemetry_semantic_conventions::attribute as key;
+use redistributed_core::trace::{ErrorType, Operation, SpanContext, SpanRecord};
+
+use super::attributes::{Attributes, Constants, Key};
+use super::trace_state::put_trace_state;
+use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, put_varint, varint_tag};
+use crate::telemetry::Service;
+use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, span_name};
+use crate::telemetry::otel_env::SpanLimits;
+
+/// `messaging.system` and `db.system.name`.
+const REDIS: &str = "redis";
+
+/// The port that database spans leave out.
+const REDIS_PORT: u16 = 6379;
+
+/// `SpanFlags`: whether the parent (or, in a link, the span) is remote is known, and it is.
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+/// Bytes in front of a request that are free for the transport's own head.
+pub(super) const HEADROOM: usize = 5;
+
+/// Longest length prefix of the outer messages, in bytes: enough for 32 GiB.
+const MAX_LENGTH: usize = 5;
+
+/// Writes the requests of one route.
+#[derive(Clone, Debug)]
+pub struct SpanEncoder {
+    limits: SpanLimits,
+    /// The `resource` field.
+    resource: Vec<u8>,
+    /// The `scope` field.
+    scope: Vec<u8>,
+    /// The `schema_url` field, which is the same of the resource and of the spans.
+    schema_url: Vec<u8>,
+    publish: Constants,
+    process: Constants,
+    command: Constants,
+    server: Constants,
+    server_of_command: Constants,
+    keys: Keys,
+}
+
+/// The keys of attributes that have another value in each span.
+#[derive(Clone, Debug)]
+struct Keys {
+    destination: Key,
+    subscription: Key,
+    body_size: Key,
+    receivers: Key,
+    sharded: Key,
+    operation: Key,
+    namespace: Key,
+    status_code: Key,
+    batch_size: Key,
+    error_type: Key,
+}
+
+/// A request without its head, to which spans are added.
+#[derive(Debug)]
+pub struct OpenRequest(Vec<u8>);
+
+/// The bytes of a whole request.
+pub(super) struct EncodedRequest {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl SpanEncoder {
+    /// For the spans of one service, with the attributes of its resource.
+    pub fn new(service: &Service, resource: &[(String, String)], limits: &SpanLimits) -> Self {
+        let attributes = resource.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let attributes = Constants::texts(bytes_tag(1), attributes, None);
+        let mut resource = Vec::new();
+        put_bytes(&mut resource, bytes_tag(1), attributes.as_bytes());
+        let mut scope = Vec::new();
+        put_message(&mut scope, bytes_tag(1), |out| {
+            put_bytes(out, bytes_tag(1), env!("CARGO_PKG_NAME").as_bytes());
+            put_bytes(out, bytes_tag(2), env!("CARGO_PKG_VERSION").as_bytes());
+        });
+        let mut schema_url = Vec::new();
+        put_bytes(&mut schema_url, bytes_tag(3), SCHEMA_URL.as_bytes());
+
+        let messaging = |name, kind| {
+            let texts = [
+                (key::MESSAGING_SYSTEM, REDIS),
+                (key::MESSAGING_OPERATION_NAME, name),
+                (key::MESSAGING_OPERATION_TYPE, kind),
+            ];
+            Constants::of_spans(texts, limits)
+        };
+        let server = |port: Option<u16>| {
+            let address = Constants::of_spans([(key::SERVER_ADDRESS, service.server_address.as_str())], limits);
+            match port {
+                Some(port) => address.with_number(key::SERVER_PORT, port.into()),
+                None => address,
+            }
+        };
+        Self {
+            limits: limits.clone(),
+            resource,
+            scope,
+            schema_url,
+            publish: messaging(PUBLISH, "send"),
+            process: messaging(PROCESS, "process"),
+            command: Constants::of_spans([(key::DB_SYSTEM_NAME, REDIS)], limits),
+            server: server(service.server_port),
+            server_of_command: server(service.server_port.filter(|&port| port != REDIS_PORT)),
+            keys: Keys::new(),
+        }
+    }
+
+    /// A request without spans, with room for `capacity` bytes of them.
+    pub fn open(&self, capacity: usize) -> OpenRequest {
+        let gap = HEADROOM + 2 * (1 + MAX_LENGTH) + self.resource.len() + self.scope.len();
+        let mut buffer = Vec::with_capacity(gap + capacity + 2 * self.schema_url.len());
+        buffer.resize(gap, 0);
+        OpenRequest(buffer)
+    }
+
+    /// Adds a span. If its end lies before its start, after the clock was set back, it gets the length zero.
+    pub fn add(&self, record: &SpanRecord, request: &mut OpenRequest) {
+        put_message(&mut request.0, bytes_tag(2), |out| self.put_span(record, out));
+    }
+
+    /// Adds what stands around the spans.
+    pub(super) fn close(&self, request: OpenRequest) -> EncodedRequest {
+        let mut buffer = request.0;
+        let gap = HEADROOM + 2 * (1 + MAX_LENGTH) + self.resource.len() + self.scope.len();
+        let of_scope = self.scope.len() + (buffer.len() - gap) + self.schema_url.len();
+        let mut inner = vec![bytes_tag(2)];
+        put_varint(&mut inner, of_scope as u64);
+        let of_resource = self.resource.len() + inner.len() + of_scope + self.schema_url.len();
+        let mut head = vec![bytes_tag(1)];
+        put_varint(&mut head, of_resource as u64);
+        head.extend_from_slice(&self.resource);
+        head.extend_from_slice(&inner);
+        head.extend_from_slice(&self.scope);
+        buffer.extend_from_slice(&self.schema_url);
+        buffer.extend_from_slice(&self.schema_url);
+        let start = gap - head.len();
+        buffer[start..gap].copy_from_slice(&head);
+        EncodedRequest { buffer, start }
+    }
+
+    /// The fields of `Span`, in the order of their numbers.
+    fn put_span(&self, record: &SpanRecord, out: &mut Vec<u8>) {
+        out.extend_from_slice(&ids(&record.context));
+        if let Some(text) = &record.trace_state {
+            put_trace_state(out, bytes_tag(3), text);
+        }
+        if let Some(parent) = &record.parent {
+            put_bytes(out, bytes_tag(4), &parent.to_bytes());
+        }
+        let (verb, object) = span_name(record);
+        let name_len = verb.len() + object.len();
+        if name_len > 0 {
+            out.push(bytes_tag(5));
+            put_varint(out, name_len as u64);
+            out.extend_from_slice(verb.as_bytes());
+            out.extend_from_slice(object.as_bytes());
+        }
+        let kind = match Kind::of(record) {
+            Kind::Client => 3,
+            Kind::Producer => 4,
+            Kind::Consumer => 5,
+        };
+        let mut kind_and_times = [0; 20];
+        kind_and_times[..3].copy_from_slice(&[varint_tag(6), kind, fixed64_tag(7)]);
+        kind_and_times[3..11].copy_from_slice(&record.start.0.to_le_bytes());
+        kind_and_times[11] = fixed64_tag(8);
+        kind_and_times[12..].copy_from_slice(&record.end.max(record.start).0.to_le_bytes());
+        out.extend_from_slice(&kind_and_times);
+
+        let mut attributes = Attributes::new(out, &self.limits);
+        self.describe(record, &mut attributes);
+        let dropped = attributes.dropped();
+        if dropped > 0 {
+            out.push(varint_tag(10));
+            put_varint(out, dropped);
+        }
+        if let Some(link) = &record.link {
+            if self.limits.link_count > 0 {
+                put_link(link, out);
+            } else {
+                out.extend_from_slice(&[varint_tag(14), 1]);
+            }
+        }
+        // A status is always there: empty if nothing is to be said, otherwise with the code of an error.
+        let status: &[u8] = if record.error.is_some() { &[varint_tag(3), 2] } else { &[] };
+        put_bytes(out, bytes_tag(15), status);
+        let remote = if record.parent.is_some() { IS_REMOTE } else { 0 };
+        // Field 16 is the first whose tag takes two bytes.
+        out.extend_from_slice(&[0x80 | fixed32_tag(0), 1]);
+        out.extend_from_slice(&(HAS_IS_REMOTE | remote | u32::from(record.context.flags.to_byte())).to_le_bytes());
+    }
+
+    /// The order matters where a limit cuts the list: what identifies the operation comes first.
+    fn describe(&self, record: &SpanRecord, attributes: &mut Attributes<'_>) {
+        match &record.operation {
+            Operation::Publish { channel, sharded, receivers, body_size } => {
+                attributes.constants(&self.publish);
+                attributes.text(&self.keys.destination, channel);
+                attributes.constants(&self.server);
+                self.error_type(attributes, record.error.as_ref());
+                attributes.number(&self.keys.body_size, *body_size);
+                if let Some(receivers) = receivers {
+                    attributes.number(&self.keys.receivers, *receivers);
+                }
+                if *sharded {
+                    attributes.flag(&self.keys.sharded);
+                }
+            }
+            Operation::Deliver { channel, pattern, sharded, body_size } => {
+                attributes.constants(&self.process);
+                attributes.text(&self.keys.destination, channel);
+                if let Some(pattern) = pattern {
+                    attributes.text(&self.keys.subscription, pattern);
+                }
+                attributes.constants(&self.server);
+                self.error_type(attributes, record.error.as_ref());
+                attributes.number(&self.keys.body_size, *body_size);
+                if *sharded {
+                    attributes.flag(&self.keys.sharded);
+                }
+            }
+            Operation::Command { name, database, batch_size } => {
+                attributes.constants(&self.command);
+                attributes.text(&self.keys.operation, name);
+                self.namespace(attributes, *database);
+                attributes.constants(&self.server_of_command);
+                self.error_type(attributes, record.error.as_ref());
+                if let Some(prefix) = record.error.as_ref().filter(|error| is_redis_prefix(error)) {
+                    attributes.text(&self.keys.status_code, prefix.as_str());
+                }
+                if let Some(size) = batch_size.filter(|&size| size >= 2) {
+                    attributes.number(&self.keys.batch_size, size);
+                }
+            }
+        }
+    }
+
+    /// The database's number, which the conventions want as a text.
+    fn namespace(&self, attributes: &mut Attributes<'_>, database: u32) {
+        let mut digits = [0; 10];
+        let mut rest = digits.as_mut_slice();
+        // Ten digits are enough for every `u32`.
+        let _ = write!(rest, "{database}");
+        let len = 10 - rest.len();
+        attributes.text(&self.keys.namespace, std::str::from_utf8(&digits[..len]).unwrap_or_default());
+    }
+
+    fn error_type(&self, attributes: &mut Attributes<'_>, error: Option<&ErrorType>) {
+        if let Some(error) = error {
+            attributes.text(&self.keys.error_type, error.as_str());
+        }
+    }
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            destination: Key::new(key::MESSAGING_DESTINATION_NAME),
+            subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
+            body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
+            receivers: Key::new(RECEIVERS),
+            sharded: Key::new(SHARDED),
+            operation: Key::new(key::DB_OPERATION_NAME),
+            namespace: Key::new(key::DB_NAMESPACE),
+            status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
+            batch_size: Key::new(key::DB_OPERATION_BATCH_SIZE),
+            error_type: Key::new(key::ERROR_TYPE),
+        }
+    }
+}
+
+impl OpenRequest {
+    /// Its length so far, in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "the gap is there before the first span")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl EncodedRequest {
+    /// The request.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// The buffer, and where in it the request begins: at [`HEADROOM`] or later.
+    pub(super) fn into_parts(self) -> (Vec<u8>, usize) {
+        (self.buffer, self.start)
+    }
+}
+
+/// The fields `trace_id` and `span_id`, which are the first two of a span and of a link.
+fn ids(context: &SpanContext) -> [u8; 28] {
+    let mut fields = [0; 28];
+    fields[..2].copy_from_slice(&[bytes_tag(1), 16]);
+    fields[2..18].copy_from_slice(&context.trace_id.to_bytes());
+    fields[18..20].copy_from_slice(&[bytes_tag(2), 8]);
+    fields[20..].copy_from_slice(&context.span_id.to_bytes());
+    fields
+}
+
+fn put_link(link: &SpanContext, out: &mut Vec<u8>) {
+    put_message(out, bytes_tag(13), |out| {
+        out.extend_from_slice(&ids(link));
+        out.push(fixed32_tag(6));
+        out.extend_from_slice(&(HAS_IS_REMOTE | IS_REMOTE | u32::from(link.flags.to_byte())).to_le_bytes());
+    });
+}
+
+/// Whether Redis itself said it; the other error types are the proxy's own words.
+fn is_redis_prefix(error: &ErrorType) -> bool {
+    error.as_str().bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! `prost` and the published schema are the oracle: the span is built from the record a second time, as a message in
+//! memory, and both have to come out the same to the byte.
+
+use std::collections::HashSet;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+use redistributed_core::trace::{SpanId, TraceFlags, TraceId, UnixNanos};
+
+use super::*;
+
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
+
+/// One span of a case: the record, and its `tracestate` as a collector is to see it.
+struct Case {
+    record: SpanRecord,
+    trace_state: &'static str,
+}
+
+/// A generator whose seed is all that is needed to see a failure again (SplitMix64).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn yes(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize]
+    }
+
+    /// Numbers of all sizes, with those where a varint grows.
+    fn number(&mut self) -> u64 {
+        let bits = self.below(65) as u32;
+        match self.below(3) {
+            0 => self.one_of(&[0, 1, 127, 128, 16_383, 16_384, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX]),
+            _ => self.next().checked_shr(64 - bits).unwrap_or(0),
+        }
+    }
+
+    fn text(&mut self) -> String {
+        let long = self.one_of(&[62, 100, 127, 128, 300, 16_383, 70_000]);
+        match self.below(8) {
+            0 => String::new(),
+            1 => "äöüß 通道 🚀".to_owned(),
+            2 => "x".repeat(long),
+            3 => "通".repeat(long),
+            _ => self.one_of(&["reports", "orders.created", "{a}.b", "c\u{0}d\n", "__keyspace@0__:k"]).to_owned(),
+        }
+    }
+
+    fn context(&mut self) -> SpanContext {
+        SpanContext {
+            trace_id: TraceId::from_u128(u128::from(self.next()) << 64 | 1).unwrap(),
+            span_id: SpanId::from_u64(self.next() | 1).unwrap(),
+            flags: TraceFlags::from_byte(self.next() as u8),
+        }
+    }
+
+    fn operation(&mut self) -> Operation {
+        let channel = self.text().into();
+        let (sharded, body_size) = (self.yes(), self.number());
+        match self.below(3) {
+            0 => Operation::Publish { channel, sharded, receivers: self.yes().then(|| self.number()), body_size },
+            1 => Operation::Deliver { channel, pattern: self.yes().then(|| self.text().into()), sharded, body_size },
+            _ => Operation::Command {
+                name: self.one_of(&["GET", "hGet", "MULTI", "MULTI INCR", ""]).into(),
+                database: self.number() as u32,
+                batch_size: self.yes().then(|| self.number()),
+            },
+        }
+    }
+
+    fn case(&mut self) -> Case {
+        let states = [
+            (None, ""),
+            (None, ""),
+            (Some("vendor=a,other=b"), "vendor=a,other=b"),
+            (Some(" vendor=a ,, other=b"), "vendor=a,other=b"),
+            (Some("not a list"), ""),
+            (Some(""), ""),
+        ];
+        let (text, trace_state) = self.one_of(&states);
+        let start = 1 + self.number() / 2;
+        let error = match self.below(4) {
+            0 => Some(ErrorType::from_redis_error(b"WRONGTYPE Operation")),
+            1 => Some(ErrorType::named(ErrorType::CONNECTION_CLOSED)),
+            _ => None,
+        };
+        let record = SpanRecord {
+            context: self.context(),
+            parent: self.yes().then(|| self.context().span_id),
+            link: (self.below(3) == 0).then(|| self.context()),
+            trace_state: text.map(Into::into),
+            start: UnixNanos(start),
+            end: UnixNanos(if self.yes() { start + self.number() / 2 } else { self.number() }),
+            error,
+            operation: self.operation(),
+        };
+        Case { record, trace_state }
+    }
+
+    fn service(&mut self) -> Service {
+        let server_port = self.one_of(&[None, Some(6379), Some(1), Some(6390), Some(65_535)]);
+        Service { name: None, server_address: self.text(), server_port }
+    }
+
+    fn limits(&mut self) -> SpanLimits {
+        SpanLimits {
+            attribute_count: self.one_of(&[128, 128, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            attribute_value_length: self.one_of(&[None, None, Some(0), Some(1), Some(3), Some(6), Some(200)]),
+            link_count: self.one_of(&[128, 1, 0]),
+        }
+    }
+}
+
+fn text(key: &str, value: impl Into<String>) -> KeyValue {
+    attribute(key, Value::StringValue(value.into()))
+}
+
+fn number(key: &str, value: u64) -> KeyValue {
+    attribute(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+/// What a collector is to see, without any limit.
+fn attributes_of(record: &SpanRecord, service: &Service) -> Vec<KeyValue> {
+    let address = text("server.address", &service.server_address);
+    let port = service.server_port.map(|port| number("server.port", port.into()));
+    let error = record.error.as_ref().map(|error| error.as_str());
+    let mut all = Vec::new();
+    match &record.operation {
+        Operation::Publish { channel, sharded, receivers, body_size } => {
+            all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "publish")]);
+            all.extend([text("messaging.operation.type", "send"), text("messaging.destination.name", &**channel)]);
+            all.push(address);
+            all.extend(port);
+            all.extend(error.map(|error| text("error.type", error)));
+            all.push(number("messaging.message.body.size", *body_size));
+            all.extend(receivers.map(|receivers| number("redis.pubsub.receivers", receivers)));
+            all.extend(sharded.then(|| attribute("redis.pubsub.sharded", Value::BoolValue(true))));
+        }
+        Operation::Deliver { channel, pattern, sharded, body_size } => {
+            all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "process")]);
+            all.extend([text("messaging.operation.type", "process"), text("messaging.destination.name", &**channel)]);
+            all.extend(pattern.as_deref().map(|text_| text("messaging.destination.subscription.name", text_)));
+            all.push(address);
+            all.extend(port);
+            all.extend(error.map(|error| text("error.type", error)));
+            all.push(number("messaging.message.body.size", *body_size));
+            all.extend(sharded.then(|| attribute("redis.pubsub.sharded", Value::BoolValue(true))));
+        }
+        Operation::Command { name, database, batch_size } => {
+            all.extend([text("db.system.name", "redis"), text("db.operation.name", &**name)]);
+            all.extend([text("db.namespace", database.to_string()), address]);
+            all.extend(port.filter(|_| service.server_port != Some(6379)));
+            all.extend(error.map(|error| text("error.type", error)));
+            all.extend(error.filter(|&error| error == "WRONGTYPE").map(|error| text("db.response.status_code", error)));
+            all.extend(batch_size.filter(|&size| size > 1).map(|size| number("db.operation.batch.size", size)));
+        }
+    }
+    all
+}
+
+fn span_of(case: &Case, service: &Service, limits: &SpanLimits) -> Span {
+    let record = &case.record;
+    let mut attributes = attributes_of(record, service);
+    let dropped_attributes_count = attributes.len().saturating_sub(limits.attribute_count) as u32;
+    attributes.truncate(limits.attribute_count);
+    for attribute in &mut attributes {
+        let Some(AnyValue { value: Some(Value::StringValue(text)) }) = &mut attribute.value else { continue };
+        *text = text.chars().take(limits.attribute_value_length.unwrap_or(usize::MAX)).collect();
+    }
+    let mut links: Vec<Link> = Vec::from_iter(record.link.map(|link| Link {
+        trace_id: link.trace_id.to_bytes().to_vec(),
+        span_id: link.span_id.to_bytes().to_vec(),
+        flags: 0x300 | u32::from(link.flags.to_byte()),
+        ..Link::default()
+    }));
+    let dropped_links_count = links.len().saturating_sub(limits.link_count) as u32;
+    links.truncate(limits.link_count);
+    let (kind, name) = match &record.operation {
+        Operation::Publish { channel, .. } => (SpanKind::Producer, format!("publish {channel}")),
+        Operation::Deliver { channel, .. } => (SpanKind::Consumer, format!("process {channel}")),
+        Operation::Command { name, .. } => (SpanKind::Client, name.to_string()),
+    };
+    let code = if record.error.is_some() { StatusCode::Error } else { StatusCode::Unset };
+    Span {
+        trace_id: record.context.trace_id.to_bytes().to_vec(),
+        span_id: record.context.span_id.to_bytes().to_vec(),
+        trace_state: case.trace_state.to_owned(),
+        parent_span_id: record.parent.map(|parent| parent.to_bytes().to_vec()).unwrap_or_default(),
+        flags: u32::from(record.context.flags.to_byte()) | if record.parent.is_some() { 0x300 } else { 0x100 },
+        name,
+        kind: kind.into(),
+        start_time_unix_nano: record.start.0,
+        end_time_unix_nano: record.end.0.max(record.start.0),
+        attributes,
+        dropped_attributes_count,
+        links,
+        dropped_links_count,
+        status: Some(Status { message: String::new(), code: code.into() }),
+        ..Span::default()
+    }
+}
+
+fn request_of(spans: Vec<Span>, resource: &[(String, String)]) -> ExportTraceServiceRequest {
+    let attributes = resource.iter().map(|(key, value)| text(key, value)).collect();
+    let scope = InstrumentationScope {
+        name: "redistributed".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let of_scope = ScopeSpans { scope: Some(scope), spans, schema_url: SCHEMA.to_owned() };
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource { attributes, ..Resource::default() }),
+            scope_spans: vec![of_scope],
+            schema_url: SCHEMA.to_owned(),
+        }],
+    }
+}
+
+fn encoded(encoder: &SpanEncoder, records: &[&SpanRecord]) -> EncodedRequest {
+    let mut request = encoder.open(0);
+    for record in records {
+        encoder.add(record, &mut request);
+    }
+    encoder.close(request)
+}
+
+#[test]
+fn every_record_is_encoded_as_prost_would() {
+    let mut seen = HashSet::new();
+    for seed in 0..5_000 {
+        let mut rng = Rng(seed);
+        let (service, limits) = (rng.service(), rng.limits());
+        let resource: Vec<_> = (0..rng.below(4)).map(|index| (format!("key{index}"), rng.text())).collect();
+        let cases: Vec<_> = (0..rng.below(4)).map(|_| rng.case()).collect();
+
+        let encoder = SpanEncoder::new(&service, &resource, &limits);
+        let bytes = encoded(&encoder, &Vec::from_iter(cases.iter().map(|case| &case.record)));
+        let expected = request_of(cases.iter().map(|case| span_of(case, &service, &limits)).collect(), &resource);
+        assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), expected, "seed {seed}");
+        let at = bytes.as_slice().iter().zip(expected.encode_to_vec()).position(|(ours, theirs)| *ours != theirs);
+        assert_eq!((at, bytes.as_slice().len()), (None, expected.encoded_len()), "seed {seed}: not the shortest form");
+
+        // That the generator reaches what this test is about.
+        for span in expected.resource_spans.iter().flat_map(|of| &of.scope_spans).flat_map(|of| &of.spans) {
+            let truncated = span.dropped_attributes_count > 0;
+            let size = span.encoded_len().checked_ilog2().unwrap_or(0) / 7;
+            seen.insert((span.kind, truncated, span.links.len(), span.dropped_links_count, size));
+        }
+    }
+    for kind in [SpanKind::Producer, SpanKind::Consumer, SpanKind::Client] {
+        for (truncated, links) in [(false, (0, 0)), (true, (0, 0)), (false, (1, 0)), (true, (1, 0)), (false, (0, 1))] {
+            assert!(seen.contains(&(kind.into(), truncated, links.0, links.1, 1)), "{kind:?} {truncated} {links:?}");
+        }
+    }
+    let sizes: HashSet<_> = seen.iter().map(|case| case.4).collect();
+    assert_eq!(sizes, HashSet::from([0, 1, 2]), "spans whose length takes one byte, two and three");
+}
+
+#[test]
+fn a_clock_that_stands_at_zero_is_no_mistake() {
+    let mut case = Rng(1).case();
+    (case.record.start, case.record.end) = (UnixNanos(0), UnixNanos(0));
+    let (service, limits) = (Rng(1).service(), SpanLimits::default());
+    let bytes = encoded(&SpanEncoder::new(&service, &[], &limits), &[&case.record]);
+    let expected = request_of(vec![span_of(&case, &service, &limits)], &[]);
+    assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), expected);
+}
+
+#[test]
+fn there_is_room_for_the_transport_in_front_of_a_request() {
+    let encoder = SpanEncoder::new(&Rng(3).service(), &[], &SpanLimits::default());
+    let (_, start) = encoded(&encoder, &[&Rng(3).case().record]).into_parts();
+    assert!(start >= HEADROOM);
+}
+
+#[test]
+fn a_span_adds_nothing_to_the_heap_once_the_request_has_room() {
+    let encoder = SpanEncoder::new(&Rng(3).service(), &[], &SpanLimits::default());
+    let mut request = encoder.open(1 << 20);
+    let room = request.0.capacity();
+    (0..100).for_each(|_| encoder.add(&Rng(3).case().record, &mut request));
+    assert_eq!(request.0.capacity(), room);
+}

@@ -1,0 +1,108 @@
+//! Whether and when a request is sent again, by the OTLP specification: after an answer that says so and after none at
+//! all, with delays that double and a random part in each, so that a fleet of sidecars does not come back in step.
+
+use std::time::{Duration, Instant};
+
+/// How often a request is repeated at most.
+const MAX_RETRIES: u32 = 3;
+
+/// The delay before the first repetition, without its random part.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// Why a request did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) reason: String,
+    pub(super) retry: Retry,
+}
+
+/// What the refusal means for the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would be refused again.
+    Never,
+    /// It may be sent again.
+    Later,
+    /// It may be sent again, but not before so long.
+    After(Duration),
+}
+
+/// The delays of one request.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    retries: u32,
+    /// When there is no more point in an answer.
+    deadline: Option<Instant>,
+}
+
+impl Backoff {
+    pub(super) fn new(deadline: Option<Instant>) -> Self {
+        Self { retries: 0, deadline }
+    }
+
+    /// How long to wait before the next attempt, or `None` if there is to be none. `random` chooses the random part.
+    pub(super) fn next(&mut self, retry: Retry, now: Instant, random: u64) -> Option<Duration> {
+        let least = match retry {
+            Retry::Never => return None,
+            Retry::Later => Duration::ZERO,
+            Retry::After(delay) => delay,
+        };
+        if self.retries == MAX_RETRIES {
+            return None;
+        }
+        let base = FIRST_DELAY * (1 << self.retries);
+        self.retries += 1;
+        let jitter = Duration::from_nanos(random % (base.as_nanos() as u64));
+        let delay = base.max(least).saturating_add(jitter);
+        let in_time = self.deadline.is_none_or(|deadline| now.checked_add(delay).is_some_and(|then| then < deadline));
+        in_time.then_some(delay)
+    }
+}
+
+/// A random number. Without randomness the delays are merely the same everywhere.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn delays_double_with_a_random_part_and_come_to_an_end() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(None);
+        let delays: Vec<_> = std::iter::from_fn(|| backoff.next(Retry::Later, now, 7_000_000)).collect();
+        assert_eq!(delays, [107 * MS, 207 * MS, 407 * MS]);
+        let largest = Backoff::new(None).next(Retry::Later, now, 99_999_999).unwrap();
+        assert!(largest < 200 * MS, "the random part is less than the delay: {largest:?}");
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_not_sent_again() {
+        assert_eq!(Backoff::new(None).next(Retry::Never, Instant::now(), 0), None);
+    }
+
+    #[test]
+    fn the_collector_may_ask_for_a_longer_delay_but_not_for_a_shorter_one() {
+        let now = Instant::now();
+        let first = |retry| Backoff::new(None).next(retry, now, 1_000_000).unwrap();
+        assert_eq!(first(Retry::After(Duration::from_secs(3))), 3_001 * MS);
+        assert_eq!(first(Retry::After(Duration::ZERO)), 101 * MS);
+    }
+
+    #[test]
+    fn nothing_is_waited_for_beyond_the_deadline() {
+        let now = Instant::now();
+        let next = |retry| Backoff::new(Some(now + 200 * MS)).next(retry, now, 0);
+        assert_eq!(next(Retry::Later), Some(100 * MS));
+        assert_eq!(next(Retry::After(200 * MS)), None);
+        assert_eq!(next(Retry::After(Duration::MAX)), None);
+    }
+}
