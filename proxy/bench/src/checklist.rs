@@ -66,7 +66,12 @@ pub(crate) fn lines(results: &Results) -> String {
             [("p50", |p| p.p50, 1.25), ("p99", |p| p.p99, 1.25), ("p99.9", |p| p.p999, 2.0)];
         for (name, part, bound) in parts {
             let text = format!("added {name} at 10,000 a second, traced");
-            line(&mut out, &text, "x two HAProxies", added(series, part), &Limit::AtMost(bound));
+            match added(series, part) {
+                None => {
+                    out += &format!("  ????  {text:<50} not measurable: in most rounds a proxy was faster than none\n")
+                }
+                ratio => line(&mut out, &text, "x two HAProxies", ratio, &Limit::AtMost(bound)),
+            }
         }
     }
     for (growth, steps) in &results.growth {
@@ -85,8 +90,8 @@ pub(crate) fn lines(results: &Results) -> String {
     out
 }
 
-/// What the proxies add to a percentile of the latency, as a ratio to what HAProxies add, in the rounds in which they
-/// added anything.
+/// What the proxies add to a percentile of the latency, as a ratio to what HAProxies add. `None` unless both add something
+/// in most rounds: on a machine that is busy with other things the rounds differ by more than what is added.
 fn added(series: &Series, part: fn(&Percentiles) -> f64) -> Option<Spread> {
     let of = |target| {
         let samples = series.samples(target)?.iter();
@@ -94,7 +99,9 @@ fn added(series: &Series, part: fn(&Percentiles) -> f64) -> Option<Spread> {
     };
     let (direct, anchor, ours) = (of(Target::Direct)?, of(Target::HaProxy)?, of(Target::Traced)?);
     let rounds = direct.iter().zip(anchor).zip(ours);
-    Spread::of(rounds.filter(|((d, a), _)| a > d).map(|((direct, anchor), ours)| (ours - direct) / (anchor - direct)))
+    let meaningful = rounds.filter(|((direct, anchor), ours)| anchor > direct && ours > direct);
+    let ratios: Vec<f64> = meaningful.map(|((direct, anchor), ours)| (ours - direct) / (anchor - direct)).collect();
+    if ratios.len() * 2 > direct.len() { Spread::of(ratios) } else { None }
 }
 
 /// How much more the whole load costs when its measure is doubled, at the step where that is most.
@@ -127,7 +134,7 @@ mod tests {
     use super::*;
     use crate::usage::CpuTime;
 
-    fn samples(latencies: [f64; 2]) -> Vec<Sample> {
+    fn samples_of(latencies: [f64; 3]) -> Vec<Sample> {
         let latency = |p99| Some(Percentiles { p50: 0.0, p99, p999: 0.0 });
         let sample = |p99| Sample { units: 1.0, seconds: 1.0, latency: latency(p99), cpu: None, spans: None };
         latencies.map(sample).to_vec()
@@ -136,12 +143,14 @@ mod tests {
     #[test]
     fn what_is_added_is_compared_round_by_round_and_not_where_the_anchor_added_nothing() {
         let samples = vec![
-            (Target::Direct, samples([100.0, 100.0])),
-            (Target::HaProxy, samples([200.0, 90.0])),
-            (Target::Traced, samples([250.0, 300.0])),
+            (Target::Direct, samples_of([100.0, 100.0, 100.0])),
+            (Target::HaProxy, samples_of([200.0, 90.0, 300.0])),
+            (Target::Traced, samples_of([250.0, 300.0, 400.0])),
         ];
-        let series = Series { kind: FIXED_RATE, samples };
-        assert_eq!(added(&series, |p| p.p99), Spread::of([1.5]));
+        let mut series = Series { kind: FIXED_RATE, samples };
+        assert_eq!(added(&series, |p| p.p99), Spread::of([1.5, 1.5]));
+        series.samples[1].1 = samples_of([200.0, 90.0, 90.0]);
+        assert_eq!(added(&series, |p| p.p99), None);
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn main() -> ExitCode {
 
 fn run(mut options: Run) -> Result<(), Failure> {
     let (workloads, growth) = (workloads::chosen(&options), workloads::growth(&options));
-    let memory = options.wants("memory");
+    // Thousands of connections take a while; who is in a hurry asks for them by name.
+    let memory = options.wants("memory") && !(options.quick && options.only.is_empty());
     let names = || {
         let workloads = workloads.iter().map(|workload| workload.kind.to_string());
         let growth = growth.iter().map(|growth| format!("growth {}", growth.name));

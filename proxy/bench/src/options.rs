@@ -86,6 +86,7 @@ impl Run {
     /// Whether the filter lets through what has this name.
     pub(crate) fn wants(&self, name: &str) -> bool {
         let name = name.to_lowercase();
-        self.only.is_empty() || self.only.iter().any(|word| name.contains(&word.to_lowercase()))
+        let mut words = self.only.iter().filter(|word| !word.is_empty()).peekable();
+        words.peek().is_none() || words.any(|word| name.contains(&word.to_lowercase()))
     }
 }
