@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use support::redis::RealRedis;
 use support::spawn::{Ended, Spawned, command, run, without_environment};
 
@@ -254,12 +254,29 @@ fn a_dead_redis_is_one_line_however_many_clients_ask() {
 }
 
 #[test]
-fn running_out_of_file_descriptors_is_one_line_and_passes() {
+fn clients_beyond_the_limit_on_open_files_are_told_so_as_redis_tells_them() {
     let redis = RealRedis::start(&[]);
     let mut shell = Command::new("sh");
-    shell.args(["-c", r#"ulimit -n 24; exec "$0" "$@""#, env!("CARGO_BIN_EXE_redistributed")]);
+    shell.args(["-c", r#"ulimit -n 66; exec "$0" "$@""#, env!("CARGO_BIN_EXE_redistributed")]);
     let arguments = ["--listen", "127.0.0.1:0", "--upstream", &redis.url()];
-    let mut proxy = Spawned::start(without_environment(shell, &arguments), 1);
+    let proxy = Spawned::start(without_environment(shell, &arguments), 1);
+    // Two file descriptors a connection, and 64 for all else: there is room for one.
+    let mut first = TcpStream::connect(proxy.addresses[0]).unwrap();
+    first.write_all(b"PING\r\n").unwrap();
+    let mut reply = [0; 7];
+    first.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"+PONG\r\n");
+    let mut refused = String::new();
+    TcpStream::connect(proxy.addresses[0]).unwrap().read_to_string(&mut refused).unwrap();
+    assert_eq!(refused, "-ERR max number of clients reached\r\n");
+}
+
+#[test]
+fn running_out_of_file_descriptors_is_one_line_and_passes() {
+    let redis = RealRedis::start(&[]);
+    let mut proxy = serve(&redis.url(), &[]);
+    // Behind its back: at its start the proxy limits its connections to what there is room for.
+    prlimit(Some(proxy.pid()), Resource::Nofile, Rlimit { current: Some(24), maximum: Some(1024) }).unwrap();
     let mut clients: Vec<TcpStream> = (0..24).map(|_| TcpStream::connect(proxy.addresses[0]).unwrap()).collect();
     proxy.wait_for_line("cannot accept connections");
     clients.clear();
