@@ -97,8 +97,9 @@ async fn a_collector_that_takes_twenty_milliseconds_costs_nothing() {
 
 #[tokio::test]
 async fn a_collector_that_takes_only_some_spans_is_believed() {
-    // On gRPC the exporter library keeps this part of the answer to itself.
-    let (_world, end) = messages_flow(Behaviour::PartialSuccess(1), Transport::Http, &[]).await;
-    assert!(end.failed > 0 && end.sent > end.failed, "{end:?}");
-    assert_eq!(end.dropped + end.unsent, 0);
+    for transport in BOTH_TRANSPORTS {
+        let (_world, end) = messages_flow(Behaviour::PartialSuccess(1), transport, &[]).await;
+        assert!(end.failed > 0 && end.sent > end.failed, "{end:?}");
+        assert_eq!(end.dropped + end.unsent, 0);
+    }
 }
