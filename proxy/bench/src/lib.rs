@@ -1,0 +1,143 @@
+//! What the proxy costs: `make bench`.
+//!
+//! Throughput, latency, processor time and memory, beside no proxy at all and beside HAProxy, on one machine and in one
+//! run. The figures of a machine depend on its load; the ratios much less, because the targets take turns.
+//!
+//! Processor time and memory are read from `/proc`, so all of it is for Linux; elsewhere this library is empty.
+#![cfg(target_os = "linux")]
+
+mod checklist;
+mod failure;
+mod instructions;
+mod load;
+mod measure;
+mod memory;
+mod open_files;
+mod options;
+mod processes;
+mod report;
+mod sink;
+mod stats;
+mod targets;
+mod usage;
+mod workloads;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+use checklist::Results;
+use failure::Failure;
+use measure::Plan;
+use memory::Idle;
+use options::{Command, Options, Run};
+use targets::{Rig, Target};
+use workloads::Workload;
+
+/// The most connections that any workload opens at a time.
+const CONNECTIONS: usize = 10_000;
+
+/// Rounds of a growth series, whose steps are compared with each other.
+const GROWTH_ROUNDS: usize = 2;
+
+/// Does what the command line asks for; a failure goes to standard error.
+pub fn main() -> ExitCode {
+    let result = match Options::parse().command {
+        Command::Run(options) => run(options),
+        Command::Core(options) => instructions::check(&options, |line| say(line)),
+        Command::Sink { address } => sink::serve(address),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // If standard error is closed too, only the exit code is left.
+            let _ = writeln!(std::io::stderr(), "bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut options: Run) -> Result<(), Failure> {
+    let (workloads, growth) = (workloads::chosen(&options), workloads::growth(&options));
+    // Thousands of connections take a while; who is in a hurry asks for them by name.
+    let memory = options.wants("memory") && !(options.quick && options.only.is_empty());
+    let names = || {
+        let workloads = workloads.iter().map(|workload| workload.kind.to_string());
+        let growth = growth.iter().map(|growth| format!("growth {}", growth.name));
+        workloads.chain(growth).chain(memory.then(|| "memory".to_owned())).collect::<Vec<_>>().join("\n")
+    };
+    if options.list {
+        say(names());
+        return Ok(());
+    }
+    if names().is_empty() {
+        return Err(Failure::NothingToDo(options.only.join(",")));
+    }
+    let program = &mut options.programs.redistributed;
+    *program = program.canonicalize().map_err(|cause| Failure::Read { path: program.clone(), cause })?;
+    let plan = plan(&options);
+    let start = Instant::now();
+    say(report::machine());
+
+    let mut targets: Vec<Target> = workloads.iter().flat_map(|workload| workload.targets.clone()).collect();
+    targets.extend([Target::HaProxy, Target::Traced]);
+    targets.sort_unstable_by_key(|&target| target as u8);
+    targets.dedup();
+    let room = open_files::make_room(CONNECTIONS);
+    let mut rig = Rig::start(&options.programs, &targets, room)?;
+    let mut results = Results::default();
+    if memory {
+        say("Memory of a new process, resident");
+        if room < CONNECTIONS {
+            say(format_args!("  (the limit on open files allows {room} connections, not {CONNECTIONS})"));
+        }
+        for &target in &targets {
+            if let Some(idle) = Idle::measure(&rig, target, room)? {
+                say(idle.lines());
+                results.idle.push(idle);
+            }
+        }
+        say("");
+    }
+    if !workloads.is_empty() {
+        say(report::heading());
+    }
+    for workload in &workloads {
+        let series = measure::series(&mut rig, workload, plan)?;
+        say(report::series(&series));
+        results.series.push(series);
+    }
+    for growth in growth {
+        let plan = Plan { rounds: plan.rounds.min(GROWTH_ROUNDS), ..plan };
+        let mut steps = Vec::new();
+        for &(_, kind) in &growth.steps {
+            let targets = vec![Target::HaProxy, Target::Traced];
+            steps.push(measure::series(&mut rig, &Workload { kind, targets }, plan)?);
+        }
+        say(report::growth(&growth, &steps));
+        results.growth.push((growth, steps));
+    }
+    say(report::spans(&rig.totals()?));
+    say(format_args!("Targets of this run: median (least-most of {} rounds)", plan.rounds));
+    say(checklist::lines(&results));
+    say(format_args!("{:.0} s; {}", start.elapsed().as_secs_f64(), report::load()));
+    Ok(())
+}
+
+fn plan(options: &Run) -> Plan {
+    let (rounds, seconds) = match (options.quick, options.full) {
+        (true, _) => (3, 0.6),
+        (_, true) => (5, 1.0),
+        _ => (5, 0.8),
+    };
+    let window = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
+    Plan { rounds: options.rounds.unwrap_or(rounds), window }
+}
+
+fn say(text: impl Display) {
+    // Nobody reads any more, as in `bench | head -1`: there is nobody left to tell.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
