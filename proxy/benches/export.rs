@@ -164,7 +164,7 @@ async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> 
 }
 
 fn burst(sink: &SpanSink, channel: &Arc<str>, from: u64) {
-    (from..from + BURST).for_each(|span| sink.offer(record(channel, span)));
+    sink.offer_all((0..BURST as usize).map(|span| record(channel, from + span as u64)));
 }
 
 /// What a publish at full sampling leaves.

@@ -147,5 +147,7 @@ fn run_thread(
 #[cfg(test)]
 pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<redistributed_core::trace::SpanRecord>) {
     let queue = Arc::new(SpanQueue::new(1024, 1024));
-    (SpanSink::new(0, Some(queue.clone())), move || queue.pop().map(|(_, span)| span))
+    let reader = std::sync::Mutex::new(queue::QueueReader::new(Arc::clone(&queue)));
+    let pop = move || reader.lock().ok()?.pop().map(|(_, span)| span);
+    (SpanSink::new(0, Some(queue)), pop)
 }
