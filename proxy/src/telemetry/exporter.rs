@@ -157,6 +157,8 @@ pub(super) struct Exporter {
     in_flight: JoinSet<Settled>,
     /// Batches begun until then are to go though they are not full.
     flush_until: Instant,
+    /// Some of these may have been begun before that.
+    overdue: bool,
     failures: LossReport,
     overflows: LossReport,
     overflows_seen: u64,
@@ -181,6 +183,7 @@ impl Exporter {
             totals,
             in_flight: JoinSet::new(),
             flush_until: Instant::now(),
+            overdue: false,
             failures: LossReport::default(),
             overflows: LossReport::default(),
             overflows_seen: 0,
@@ -222,10 +225,14 @@ impl Exporter {
         let now = Instant::now();
         if flush == Flush::Yes {
             self.flush_until = now;
+            self.overdue = true;
         }
         while self.in_flight.len() < MAX_IN_FLIGHT {
-            if let Some(route) = self.waiting(|since| since < self.flush_until) {
-                self.dispatch(route);
+            if self.overdue {
+                match self.waiting(|since| since < self.flush_until) {
+                    Some(route) => self.dispatch(route),
+                    None => self.overdue = false,
+                }
             } else if let Some((route, record)) = self.reader.pop() {
                 self.collect(route, &record, now);
             } else if let Some(route) = self.waiting(|since| since <= self.flush_until) {
@@ -250,7 +257,8 @@ impl Exporter {
             return self.homeless.add();
         };
         let batch = route.batch.get_or_insert_with(|| Batch {
-            parcel: route.destination.parcel(route.last_len),
+            // A little more, so that a request which is a little longer need not be copied to a larger place.
+            parcel: route.destination.parcel(route.last_len + route.last_len / 16),
             since: now,
             unsettled: Unsettled::new(&self.totals),
         });

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! relay --SpanSink::offer--> queue --> exporter (own thread) --> otlp/ or console
-//!          never waits        bounded    batches by route          several requests in flight
+//!          never waits        bounded    encodes into batches      several requests in flight
 //! ```
 //!
 //! Every span that is offered ends in exactly one of three counts: *sent* (the collector took it), *failed* (an export
 //! was refused or took too long) or *dropped* (it found the queue full, or was still waiting when the time to shut
-//! down was over). `otlp/` is the only folder that knows the OpenTelemetry crates.
+//! down was over). `otlp/` is the only folder that knows how OTLP looks on the wire.
 
 mod console;
 mod describe;
