@@ -80,7 +80,7 @@ impl Link {
     }
 
     fn account(&self, out: &mut Output) {
-        out.spans.drain(..).for_each(|span| self.sink.offer(span));
+        self.sink.offer_all(out.spans.drain(..));
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             fallback::report(&out.counts);
@@ -93,10 +93,8 @@ impl Link {
             return;
         }
         let end = clock::now();
-        for mut span in deliveries.drain(..) {
-            span.end = end;
-            self.sink.offer(span);
-        }
+        deliveries.iter_mut().for_each(|span| span.end = end);
+        self.sink.offer_all(deliveries.drain(..));
     }
 
     /// The client has gone before the messages of these spans were handed to it.
@@ -106,11 +104,11 @@ impl Link {
         }
         let end = clock::now();
         let error = ErrorType::named(ErrorType::CLIENT_CLOSED);
-        for mut span in deliveries.drain(..) {
+        for span in deliveries.iter_mut() {
             span.end = end;
             span.error = Some(error.clone());
-            self.sink.offer(span);
         }
+        self.sink.offer_all(deliveries.drain(..));
     }
 }
 

@@ -15,7 +15,7 @@ use super::console::Console;
 use super::describe::service_name;
 use super::otel_env::BatchSettings;
 use super::otlp::{OpenRequest, OtlpError, OtlpExporter};
-use super::queue::SpanQueue;
+use super::queue::{QueueReader, SpanQueue};
 use super::report::LossReport;
 use super::totals::{Totals, Unsettled};
 use super::{OtelSettings, Service};
@@ -126,7 +126,6 @@ struct Route {
 /// Spans of one route that wait for company.
 struct Batch {
     parcel: Parcel,
-    spans: usize,
     /// When the first of them left the queue.
     since: Instant,
     unsettled: Unsettled,
@@ -151,10 +150,15 @@ pub(super) struct Exporter {
     target: String,
     routes: Vec<Route>,
     queue: Arc<SpanQueue>,
+    reader: QueueReader,
     totals: Arc<Totals>,
+    /// Spans of routes that do not exist.
+    homeless: Unsettled,
     in_flight: JoinSet<Settled>,
     /// Batches begun until then are to go though they are not full.
     flush_until: Instant,
+    /// Some of these may have been begun before that.
+    overdue: bool,
     failures: LossReport,
     overflows: LossReport,
     overflows_seen: u64,
@@ -173,10 +177,13 @@ impl Exporter {
             settings: settings.batch.clone(),
             target,
             routes,
+            reader: QueueReader::new(Arc::clone(&queue)),
             queue,
+            homeless: Unsettled::new(&totals),
             totals,
             in_flight: JoinSet::new(),
             flush_until: Instant::now(),
+            overdue: false,
             failures: LossReport::default(),
             overflows: LossReport::default(),
             overflows_seen: 0,
@@ -196,7 +203,8 @@ impl Exporter {
                     self.report_overflow();
                     self.pump(Flush::Yes);
                 }
-                () = queue.ready() => self.pump(Flush::No),
+                // While no more requests may start a full batch is no news, and its wake-ups would come without end.
+                () = queue.ready(), if self.in_flight.len() < MAX_IN_FLIGHT => self.pump(Flush::No),
                 Some(done) = self.in_flight.join_next() => {
                     self.settle(done);
                     self.pump(Flush::No);
@@ -217,11 +225,15 @@ impl Exporter {
         let now = Instant::now();
         if flush == Flush::Yes {
             self.flush_until = now;
+            self.overdue = true;
         }
         while self.in_flight.len() < MAX_IN_FLIGHT {
-            if let Some(route) = self.waiting(|since| since < self.flush_until) {
-                self.dispatch(route);
-            } else if let Some((route, record)) = self.queue.pop() {
+            if self.overdue {
+                match self.waiting(|since| since < self.flush_until) {
+                    Some(route) => self.dispatch(route),
+                    None => self.overdue = false,
+                }
+            } else if let Some((route, record)) = self.reader.pop() {
                 self.collect(route, &record, now);
             } else if let Some(route) = self.waiting(|since| since <= self.flush_until) {
                 self.dispatch(route);
@@ -229,6 +241,8 @@ impl Exporter {
                 break;
             }
         }
+        // The exports that were started have not run yet, so no span is settled before it is counted here.
+        self.reader.settle(|spans| self.totals.took(spans));
     }
 
     /// A route whose batch was begun at a time that is `due`.
@@ -240,19 +254,19 @@ impl Exporter {
     fn collect(&mut self, index: usize, record: &SpanRecord, now: Instant) {
         let Some(route) = self.routes.get_mut(index) else {
             // A sink of a route that does not exist.
-            Unsettled::new(&self.totals).add();
-            return;
+            return self.homeless.add();
         };
         let batch = route.batch.get_or_insert_with(|| Batch {
-            parcel: route.destination.parcel(route.last_len),
-            spans: 0,
+            // A little more, so that a request which is a little longer need not be copied to a larger place.
+            parcel: route.destination.parcel(route.last_len + route.last_len / 16),
             since: now,
             unsettled: Unsettled::new(&self.totals),
         });
         route.destination.add(record, &mut batch.parcel);
-        batch.spans += 1;
         batch.unsettled.add();
-        if batch.spans >= self.settings.max_export_batch_size || batch.parcel.len() >= MAX_BATCH_BYTES {
+        if batch.unsettled.spans() >= self.settings.max_export_batch_size as u64
+            || batch.parcel.len() >= MAX_BATCH_BYTES
+        {
             self.dispatch(index);
         }
     }
@@ -263,7 +277,7 @@ impl Exporter {
         route.last_len = batch.parcel.len();
         let destination = route.destination.clone();
         self.in_flight.spawn(async move {
-            let spans = batch.spans as u64;
+            let spans = batch.unsettled.spans();
             match destination.export(batch.parcel).await {
                 Ok(delivered) => {
                     let lost = delivered.rejected.min(spans);
@@ -329,6 +343,6 @@ impl Exporter {
         // Ending the tasks drops their batches, and dropping a batch counts it.
         self.in_flight.shutdown().await;
         self.routes.clear();
-        self.queue.abandon();
+        self.reader.abandon();
     }
 }

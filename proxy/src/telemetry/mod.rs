@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! relay --SpanSink::offer--> queue --> exporter (own thread) --> otlp/ or console
-//!          never waits        bounded    batches by route          several requests in flight
+//!          never waits        bounded    encodes into batches      several requests in flight
 //! ```
 //!
 //! Every span that is offered ends in exactly one of three counts: *sent* (the collector took it), *failed* (an export
 //! was refused or took too long) or *dropped* (it found the queue full, or was still waiting when the time to shut
-//! down was over). `otlp/` is the only folder that knows the OpenTelemetry crates.
+//! down was over). `otlp/` is the only folder that knows how OTLP looks on the wire.
 
 mod console;
 mod describe;
@@ -147,5 +147,7 @@ fn run_thread(
 #[cfg(test)]
 pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<redistributed_core::trace::SpanRecord>) {
     let queue = Arc::new(SpanQueue::new(1024, 1024));
-    (SpanSink::new(0, Some(queue.clone())), move || queue.pop().map(|(_, span)| span))
+    let reader = std::sync::Mutex::new(queue::QueueReader::new(Arc::clone(&queue)));
+    let pop = move || reader.lock().ok()?.pop().map(|(_, span)| span);
+    (SpanSink::new(0, Some(queue)), pop)
 }

@@ -37,6 +37,11 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// So many spans have left the queue. The exporter says it once for many; until then they count as waiting there.
+    pub(super) fn took(&self, spans: u64) {
+        self.pending.fetch_add(spans, Ordering::Relaxed);
+    }
+
     pub(super) fn summary(&self, queue: Option<&SpanQueue>) -> ExportSummary {
         ExportSummary {
             sent: self.sent.load(Ordering::Relaxed),
@@ -60,10 +65,14 @@ impl Unsettled {
         Self { totals: Arc::clone(totals), spans: 0 }
     }
 
-    /// One more.
+    /// One more, of those that [`Totals::took`] is told of.
     pub(super) fn add(&mut self) {
         self.spans += 1;
-        self.totals.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub(super) fn spans(&self) -> u64 {
+        self.spans
     }
 
     /// The collector has taken them, except for `rejected`.

@@ -33,7 +33,7 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// `opentelemetry-otlp` reads this variable too, and would add its headers to those that it is given.
+/// Something below the settings that read the environment by itself would add its headers to those that it is given.
 #[tokio::test]
 async fn headers_of_the_real_environment_are_sent_once() {
     if is_child() {

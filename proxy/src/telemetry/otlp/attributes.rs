@@ -56,28 +56,37 @@ impl Constants {
     }
 }
 
-/// The key of an attribute that has another value in each span, encoded once. It is written with lengths that suit a
-/// short value, and these are then corrected.
+/// The key of an attribute that has another value in each span, with the constant attributes that are always right
+/// before it, encoded once. The lengths in it suit a short value and are corrected when it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    bytes: Vec<u8>,
+    before: Constants,
     name: &'static str,
+    /// All of it.
+    bytes: Vec<u8>,
 }
 
 impl Key {
     pub(super) fn new(name: &'static str) -> Self {
-        let mut bytes = Vec::new();
+        Self::after(&Constants::default(), name)
+    }
+
+    pub(super) fn after(before: &Constants, name: &'static str) -> Self {
+        let mut bytes = before.bytes.clone();
         put_head(&mut bytes, SPAN_ATTRIBUTES, name, 0);
-        Self { bytes, name }
+        Self { before: before.clone(), name, bytes }
     }
 
     /// Writes everything before an `AnyValue` of this length.
     fn put(&self, out: &mut Vec<u8>, value_len: usize) {
-        let len = self.bytes.len() - 2 + value_len;
+        let head = self.before.bytes.len();
+        // Without the tag and the length itself.
+        let len = self.bytes.len() - head - 2 + value_len;
         if len >= 0x80 {
+            out.extend_from_slice(&self.before.bytes);
             return put_head(out, SPAN_ATTRIBUTES, self.name, value_len);
         }
-        let at = out.len();
+        let at = out.len() + head;
         out.extend_from_slice(&self.bytes);
         let last = out.len() - 1;
         out[at + 1] = len as u8;
@@ -111,18 +120,16 @@ impl<'a> Attributes<'a> {
     }
 
     pub(super) fn text(&mut self, key: &Key, value: &str) {
-        if self.takes_one() {
-            let value = shortened(value, self.value_length);
-            key.put(self.out, bytes_field_len(value.len()));
+        let value = shortened(value, self.value_length);
+        if self.begin(key, bytes_field_len(value.len())) {
             put_bytes(self.out, STRING, value.as_bytes());
         }
     }
 
     /// A number over the largest that OTLP knows is written as that.
     pub(super) fn number(&mut self, key: &Key, number: u64) {
-        if self.takes_one() {
-            let number = number.min(i64::MAX as u64);
-            key.put(self.out, 1 + varint_len(number));
+        let number = number.min(i64::MAX as u64);
+        if self.begin(key, 1 + varint_len(number)) {
             self.out.push(INT);
             put_varint(self.out, number);
         }
@@ -130,8 +137,7 @@ impl<'a> Attributes<'a> {
 
     /// An attribute whose value is `true`.
     pub(super) fn flag(&mut self, key: &Key) {
-        if self.takes_one() {
-            key.put(self.out, 2);
+        if self.begin(key, 2) {
             self.out.extend_from_slice(&[BOOL, 1]);
         }
     }
@@ -141,13 +147,16 @@ impl<'a> Attributes<'a> {
         self.dropped
     }
 
-    fn takes_one(&mut self) -> bool {
-        match self.left.checked_sub(1) {
+    /// Writes everything before a value, if there is room for it.
+    fn begin(&mut self, key: &Key, value_len: usize) -> bool {
+        match self.left.checked_sub(key.before.ends.len() + 1) {
             Some(left) => {
                 self.left = left;
+                key.put(self.out, value_len);
                 true
             }
             None => {
+                self.constants(&key.before);
                 self.dropped += 1;
                 false
             }

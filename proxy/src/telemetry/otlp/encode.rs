@@ -51,9 +51,6 @@ pub struct SpanEncoder {
     scope: Vec<u8>,
     /// The `schema_url` field, which is the same of the resource and of the spans.
     schema_url: Vec<u8>,
-    publish: Constants,
-    process: Constants,
-    command: Constants,
     server: Constants,
     server_of_command: Constants,
     keys: Keys,
@@ -62,8 +59,11 @@ pub struct SpanEncoder {
 /// The keys of attributes that have another value in each span.
 #[derive(Clone, Debug)]
 struct Keys {
-    destination: Key,
+    published_to: Key,
+    processed_from: Key,
     subscription: Key,
+    /// With the server before it.
+    server_and_body_size: Key,
     body_size: Key,
     receivers: Key,
     sharded: Key,
@@ -114,17 +114,30 @@ impl SpanEncoder {
                 None => address,
             }
         };
+        let command = Constants::of_spans([(key::DB_SYSTEM_NAME, REDIS)], limits);
+        let server_of_messages = server(service.server_port);
+        let keys = Keys {
+            published_to: Key::after(&messaging(PUBLISH, "send"), key::MESSAGING_DESTINATION_NAME),
+            processed_from: Key::after(&messaging(PROCESS, "process"), key::MESSAGING_DESTINATION_NAME),
+            subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
+            server_and_body_size: Key::after(&server_of_messages, key::MESSAGING_MESSAGE_BODY_SIZE),
+            body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
+            receivers: Key::new(RECEIVERS),
+            sharded: Key::new(SHARDED),
+            operation: Key::after(&command, key::DB_OPERATION_NAME),
+            namespace: Key::new(key::DB_NAMESPACE),
+            status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
+            batch_size: Key::new(key::DB_OPERATION_BATCH_SIZE),
+            error_type: Key::new(key::ERROR_TYPE),
+        };
         Self {
             limits: limits.clone(),
             resource,
             scope,
             schema_url,
-            publish: messaging(PUBLISH, "send"),
-            process: messaging(PROCESS, "process"),
-            command: Constants::of_spans([(key::DB_SYSTEM_NAME, REDIS)], limits),
-            server: server(service.server_port),
+            server: server_of_messages,
             server_of_command: server(service.server_port.filter(|&port| port != REDIS_PORT)),
-            keys: Keys::new(),
+            keys,
         }
     }
 
@@ -217,11 +230,8 @@ impl SpanEncoder {
     fn describe(&self, record: &SpanRecord, attributes: &mut Attributes<'_>) {
         match &record.operation {
             Operation::Publish { channel, sharded, receivers, body_size } => {
-                attributes.constants(&self.publish);
-                attributes.text(&self.keys.destination, channel);
-                attributes.constants(&self.server);
-                self.error_type(attributes, record.error.as_ref());
-                attributes.number(&self.keys.body_size, *body_size);
+                attributes.text(&self.keys.published_to, channel);
+                self.server_and_body_size(attributes, record.error.as_ref(), *body_size);
                 if let Some(receivers) = receivers {
                     attributes.number(&self.keys.receivers, *receivers);
                 }
@@ -230,20 +240,16 @@ impl SpanEncoder {
                 }
             }
             Operation::Deliver { channel, pattern, sharded, body_size } => {
-                attributes.constants(&self.process);
-                attributes.text(&self.keys.destination, channel);
+                attributes.text(&self.keys.processed_from, channel);
                 if let Some(pattern) = pattern {
                     attributes.text(&self.keys.subscription, pattern);
                 }
-                attributes.constants(&self.server);
-                self.error_type(attributes, record.error.as_ref());
-                attributes.number(&self.keys.body_size, *body_size);
+                self.server_and_body_size(attributes, record.error.as_ref(), *body_size);
                 if *sharded {
                     attributes.flag(&self.keys.sharded);
                 }
             }
             Operation::Command { name, database, batch_size } => {
-                attributes.constants(&self.command);
                 attributes.text(&self.keys.operation, name);
                 self.namespace(attributes, *database);
                 attributes.constants(&self.server_of_command);
@@ -256,6 +262,16 @@ impl SpanEncoder {
                 }
             }
         }
+    }
+
+    /// What stands between them is rare.
+    fn server_and_body_size(&self, attributes: &mut Attributes<'_>, error: Option<&ErrorType>, body_size: u64) {
+        if error.is_none() {
+            return attributes.number(&self.keys.server_and_body_size, body_size);
+        }
+        attributes.constants(&self.server);
+        self.error_type(attributes, error);
+        attributes.number(&self.keys.body_size, body_size);
     }
 
     /// The database's number, which the conventions want as a text.
@@ -271,23 +287,6 @@ impl SpanEncoder {
     fn error_type(&self, attributes: &mut Attributes<'_>, error: Option<&ErrorType>) {
         if let Some(error) = error {
             attributes.text(&self.keys.error_type, error.as_str());
-        }
-    }
-}
-
-impl Keys {
-    fn new() -> Self {
-        Self {
-            destination: Key::new(key::MESSAGING_DESTINATION_NAME),
-            subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
-            body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
-            receivers: Key::new(RECEIVERS),
-            sharded: Key::new(SHARDED),
-            operation: Key::new(key::DB_OPERATION_NAME),
-            namespace: Key::new(key::DB_NAMESPACE),
-            status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
-            batch_size: Key::new(key::DB_OPERATION_BATCH_SIZE),
-            error_type: Key::new(key::ERROR_TYPE),
         }
     }
 }
