@@ -120,7 +120,7 @@ fn start_sidecar(
         ("OTEL_SERVICE_NAME", service),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
-        // The trees are waited for; the default would make that five seconds.
+        // The trees are waited for; the default would make that a second.
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
     ];
     processes.start(Role::Sidecar, &sidecar_name(service), program, arguments, &environment)

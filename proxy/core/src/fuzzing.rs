@@ -313,8 +313,6 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
     use std::path::Path;
 

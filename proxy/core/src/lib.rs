@@ -13,6 +13,8 @@
 #![warn(missing_docs)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod carrier;
 #[cfg(any(test, fuzzing))]

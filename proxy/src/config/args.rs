@@ -157,9 +157,10 @@ pub struct Args {
     #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_KEEP_CONTEXT", hide_env_values = true, help_heading = HOW)]
     pub keep_context: Vec<String>,
 
-    /// Longest payload that gets a context; use the same value on every sidecar of a Redis
+    /// Longest payload, with the context in it, that is sent; use the same value on every sidecar of a Redis
     ///
-    /// Also bounds what a connection may hold back while it looks for a context. Below 512MiB.
+    /// A longer payload goes on as it is. Not above Redis's proto-max-bulk-len, of which 1MiB is the least. Also
+    /// bounds what a connection may hold back while it looks for a context. Below 512MiB.
     #[arg(
         long,
         value_name = "BYTES",

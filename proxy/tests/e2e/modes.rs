@@ -119,9 +119,9 @@ async fn channels_of_redis_and_sentinel_are_neither_traced_nor_touched() {
 }
 
 #[tokio::test]
-async fn the_injection_limit_is_the_payloads_length() {
+async fn the_injection_limit_counts_the_payload_with_its_trailer() {
     let world = World::start().await;
-    let api = world.sidecar("api", &["--inject-limit", "10"]);
+    let api = world.sidecar("api", &["--inject-limit", "51"]);
     let mut raw = world.direct().await;
     raw.subscribe("SUBSCRIBE orders").await;
     let mut publisher = api.connect().await;

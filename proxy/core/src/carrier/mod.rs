@@ -25,16 +25,13 @@ pub struct Added {
     pub context: Option<Context>,
 }
 
-/// Looks for a context that a proxy added: a trailer always, the other forms only where the channel's carrier is one.
+/// Looks for a context that a proxy added. Trailers and JSON members are certain and are looked for in every payload,
+/// whatever carrier the publisher's proxy was told to use. A prefix is only 40 bits of certainty, so it counts only where
+/// the channel's own carrier is [`Carrier::OpenCensus`].
 pub fn find_added(payload: &[u8], carrier: Carrier) -> Option<Added> {
-    trailer::find(payload).or_else(|| match carrier {
-        Carrier::Trailer => None,
-        Carrier::Json => json::find(payload),
-        Carrier::OpenCensus => opencensus::find(payload).filter(opencensus::Prefix::is_added).map(|prefix| Added {
-            form: Carrier::OpenCensus,
-            range: 0..opencensus::LEN,
-            context: Some(prefix.context.into()),
-        }),
+    trailer::find(payload).or_else(|| json::find(payload)).or_else(|| {
+        let prefix = opencensus::find(payload).filter(|prefix| carrier == Carrier::OpenCensus && prefix.is_added())?;
+        Some(Added { form: Carrier::OpenCensus, range: 0..opencensus::LEN, context: Some(prefix.context.into()) })
     })
 }
 

@@ -35,8 +35,7 @@ use crate::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 /// The last eight bytes.
 pub const MAGIC: [u8; 8] = *b"\xfbrdtrac\xfe";
 
-/// Longest trailer of any version, in bytes. A payload may therefore be this much longer than the injection limit when
-/// it is delivered.
+/// Longest trailer of any version, in bytes.
 pub const MAX_LEN: usize = 4096;
 
 /// Length of a trailer without fields, in bytes.

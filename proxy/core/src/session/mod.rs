@@ -18,6 +18,7 @@ mod command;
 mod counts;
 mod hold;
 mod inline;
+mod message;
 mod output;
 mod pairing;
 mod policy;

@@ -23,7 +23,8 @@ pub struct Policy {
     pub read_json: Vec<Glob>,
     /// Channels whose `json` or `opencensus` context is left in the delivered message, for services that read it.
     pub keep_context: Vec<Glob>,
-    /// Longest payload, in bytes, that gets a context. Messages up to [`Policy::strip_limit`] are searched for one.
+    /// Longest payload, in bytes and with the context in it, that is sent. Messages up to [`Policy::strip_limit`] are
+    /// searched for a context.
     pub inject_limit: usize,
     /// Whether commands other than publishes get spans.
     pub commands: Commands,
@@ -36,7 +37,8 @@ pub struct Policy {
     pub propagators: Propagators,
 }
 
-/// Injection limit unless set, in bytes: 1 MiB.
+/// Injection limit unless set, in bytes: 1 MiB, the least that Redis allows as `proto-max-bulk-len`. So a context never
+/// takes a payload over the server's limit.
 pub const DEFAULT_INJECT_LIMIT: usize = 1 << 20;
 
 /// Longest channel name, in bytes, whose messages are traced. The name is copied, and a longer one is passed on as it

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::Call;
-use super::command::{SubscriptionKind, Word};
 use super::counts::Counter;
 use super::hold::{Hold, Splice};
+use super::message::{Meaning, Message, Role, Shape};
 use super::pairing::{Pairing, Reply};
 use super::policy::MAX_CHANNEL_LEN;
 use super::tracer::{Delivery, Tracer};
@@ -58,47 +58,6 @@ enum State {
     ConfirmationCount(NumberLine),
     /// Not RESP any more: bytes go on as they come.
     Opaque,
-}
-
-/// What the end of a frame means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    /// A reply has been given.
-    Reply,
-    /// Nothing: a push, or an attribute of the reply that follows.
-    Nothing,
-}
-
-/// An array or push that may be a message or a confirmation.
-#[derive(Debug, Default)]
-struct Message {
-    push: bool,
-    /// Whether it is a message, if it looks like one.
-    deliverable: bool,
-    /// Elements, the first included.
-    count: u64,
-    index: u64,
-    word: Word,
-    shape: Shape,
-    pattern: Vec<u8>,
-    channel: Vec<u8>,
-    pattern_too_long: bool,
-    channel_too_long: bool,
-    holding: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Shape {
-    #[default]
-    Unknown,
-    Message {
-        sharded: bool,
-    },
-    PatternMessage,
-    Confirmation {
-        kind: SubscriptionKind,
-        subscribe: bool,
-    },
 }
 
 impl ServerHalf {
@@ -410,77 +369,6 @@ impl ServerHalf {
         if !pairing.confirmation(kind, subscribe, count, self.message.push, call) {
             pairing.reply(Reply::Other, call);
         }
-    }
-}
-
-/// What an element is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Word,
-    Pattern,
-    Channel,
-    Payload,
-    Unread,
-}
-
-impl Message {
-    fn begin(&mut self, push: bool, count: u64, deliverable: bool) {
-        self.push = push;
-        self.deliverable = deliverable;
-        self.count = count;
-        self.index = 0;
-        self.word.clear();
-        self.shape = Shape::Unknown;
-        self.pattern.clear();
-        self.channel.clear();
-        self.pattern_too_long = false;
-        self.channel_too_long = false;
-        self.holding = false;
-    }
-
-    fn role(&self) -> Role {
-        match (self.index, self.shape) {
-            (0, _) => Role::Word,
-            (1, Shape::Message { .. }) | (2, Shape::PatternMessage) => Role::Channel,
-            (1, Shape::PatternMessage) => Role::Pattern,
-            (2, Shape::Message { .. }) | (3, Shape::PatternMessage) => Role::Payload,
-            _ => Role::Unread,
-        }
-    }
-
-    fn copy(&mut self, piece: &[u8]) {
-        match self.role() {
-            Role::Word => self.word.push(piece),
-            Role::Pattern if !self.pattern_too_long => self.pattern.extend_from_slice(piece),
-            Role::Channel if !self.channel_too_long => self.channel.extend_from_slice(piece),
-            _ => {}
-        }
-    }
-
-    /// The first element says what the others are, if their number fits.
-    fn word_ends(&mut self) {
-        use SubscriptionKind::{Channel, Pattern, Shard};
-        let confirmation = |kind, subscribe| Shape::Confirmation { kind, subscribe };
-        let shape = match (self.word.as_bytes(), self.count) {
-            (b"message", 3) => Shape::Message { sharded: false },
-            (b"smessage", 3) => Shape::Message { sharded: true },
-            (b"pmessage", 4) => Shape::PatternMessage,
-            (b"subscribe", 3) => confirmation(Channel, true),
-            (b"psubscribe", 3) => confirmation(Pattern, true),
-            (b"ssubscribe", 3) => confirmation(Shard, true),
-            (b"unsubscribe", 3) => confirmation(Channel, false),
-            (b"punsubscribe", 3) => confirmation(Pattern, false),
-            (b"sunsubscribe", 3) => confirmation(Shard, false),
-            _ => Shape::Unknown,
-        };
-        let is_message = matches!(shape, Shape::Message { .. } | Shape::PatternMessage);
-        self.shape = if is_message && !self.deliverable { Shape::Unknown } else { shape };
-    }
-
-    /// What the end of the frame means: a message is no reply, an array that only looked like one is.
-    fn meaning(&self) -> Meaning {
-        let is_message = matches!(self.shape, Shape::Message { .. } | Shape::PatternMessage);
-        if self.push || is_message { Meaning::Nothing } else { Meaning::Reply }
     }
 }
 

@@ -138,6 +138,10 @@ impl Tracer {
             },
         };
         let new_len = payload.len() - range.len() + self.inserted.len();
+        if new_len > policy.inject_limit {
+            call.out.counts.count(Counter::SkippedSize);
+            return (None, span);
+        }
         if !publish.authenticated && payload.len() <= UNAUTHENTICATED_BULK_LEN && new_len > UNAUTHENTICATED_BULK_LEN {
             call.out.counts.count(Counter::SkippedUnauthenticated);
             return (None, span);

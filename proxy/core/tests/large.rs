@@ -1,0 +1,52 @@
+//! Payloads as large as Redis takes: they stream through, and nothing of them is kept.
+
+use std::sync::Arc;
+
+use redistributed_core::trace::UnixNanos;
+use redistributed_core::trace::ids::CountingIds;
+use redistributed_core::{Output, Policy, Session, Side};
+
+/// Redis's `proto-max-bulk-len` unless raised, in bytes.
+const LARGEST: usize = 512 << 20;
+
+/// Sends `head`, `LARGEST` bytes of payload and the end of a frame, and checks after each piece that all of it has left.
+fn streams_through(session: &mut Session, from: Side, head: &[u8]) {
+    let mut ids = CountingIds::default();
+    let mut out = Output::default();
+    let piece = vec![b'x'; 64 * 1024];
+    let mut send = |bytes: &[u8]| {
+        out.clear();
+        session.receive(from, bytes, UnixNanos(1), &mut ids, &mut out);
+        let mut chunks = out.chunks(bytes);
+        assert_eq!(chunks.next().map(<[u8]>::as_ptr), Some(bytes.as_ptr()), "what leaves is the input itself");
+        assert_eq!((chunks.next(), out.byte_len()), (None, bytes.len()));
+    };
+    send(head);
+    for _ in 0..LARGEST / piece.len() {
+        send(&piece);
+    }
+    send(b"\r\n");
+}
+
+#[test]
+fn a_publish_of_512_mebibytes_streams_through() {
+    let mut session = Session::new(Arc::new(Policy::default()));
+    streams_through(
+        &mut session,
+        Side::Client,
+        format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n${LARGEST}\r\n").as_bytes(),
+    );
+    streams_through(&mut session, Side::Client, format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${LARGEST}\r\n").as_bytes());
+}
+
+#[test]
+fn a_message_and_a_reply_of_512_mebibytes_stream_through() {
+    let mut session = Session::new(Arc::new(Policy::default()));
+    let subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n";
+    session.receive(Side::Client, subscribe, UnixNanos(1), &mut CountingIds::default(), &mut Output::default());
+    let confirmation = b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
+    session.receive(Side::Server, confirmation, UnixNanos(1), &mut CountingIds::default(), &mut Output::default());
+    let message = format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n${LARGEST}\r\n");
+    streams_through(&mut session, Side::Server, message.as_bytes());
+    streams_through(&mut session, Side::Server, format!("${LARGEST}\r\n").as_bytes());
+}
