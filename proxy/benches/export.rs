@@ -1,7 +1,24 @@
 //! What a span costs, from the relay's offer to the collector's socket: `cargo bench -p redistributed --bench export`.
 //!
-//! CPU time, not the clock on the wall: it is what a sidecar takes away from its service, and it is steady on a machine
-//! that others use too. The collector is a process of its own, so its time is not counted.
+//! CPU time, not the clock on the wall: it is what a sidecar takes away from its service. The collector is a process of
+//! its own, so its time is not counted. `-- parts`, `none`, `gzip` or `idle` run a part of it.
+//!
+//! Two cores of an AMD EPYC that were busy with other work as well (load 3 to 9), the best of several runs, per span:
+//!
+//! | | CPU |
+//! |---|---|
+//! | a record of 160 bytes made and dropped | 4 ns |
+//! | encoded, 365 bytes | 47 ns |
+//! | the same bytes by a plain write to a socket | 46 ns |
+//! | 100,000 spans/s: made and offered, in bursts of 16 | 38 ns |
+//! | 100,000 spans/s: exporter's thread (reading the queue, encoding, sending) | 191 ns |
+//! | 4,700,000 spans/s: everything | 148 ns |
+//! | 100,000 spans/s with gzip: exporter's thread | 425 ns |
+//! | wake-ups of the exporter's thread at 0, 10 and 1,000 spans/s | 2 to 3 a second |
+//!
+//! Everything at 100,000 spans/s took 2980 ns with `opentelemetry-otlp` in place of the encoder, and 355 ns with a linked
+//! queue of single spans (`crossbeam_queue::SegQueue`) in place of chunks. Requests of 512 spans instead of 2048 cost
+//! 150 ns more a span.
 #![expect(clippy::print_stdout, reason = "this is what the program is for")]
 
 use std::hint::black_box;
