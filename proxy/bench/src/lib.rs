@@ -48,6 +48,7 @@ pub fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Run(options) => run(options),
         Command::Core(options) => instructions::check(&options, |line| say(line)),
+        Command::Launch { parent, command } => Err(processes::launch(parent, &command)),
         Command::Sink { address } => sink::serve(address),
     };
     match result {
@@ -120,6 +121,7 @@ fn run(mut options: Run) -> Result<(), Failure> {
         say(report::growth(&growth, &steps));
         results.growth.push((growth, steps));
     }
+    measure::wait_for_last_spans(&rig)?;
     say(report::spans(&rig.totals()?));
     say(format_args!("Targets of this run: median (least-most of {} rounds)", plan.rounds));
     say(checklist::lines(&results));

@@ -76,6 +76,21 @@ pub(crate) fn series(rig: &mut Rig<'_>, workload: &Workload, plan: Plan) -> Resu
     Ok(Series { kind: workload.kind, samples })
 }
 
+/// Waits for the last batches of a run, which are sent when their time has come though they are not full.
+pub(crate) fn wait_for_last_spans(rig: &Rig<'_>) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        let totals = rig.totals()?;
+        let all = totals.iter().filter(|(target, ..)| *target == Target::Traced);
+        if all.map(|(_, received, expected)| expected - received.spans as f64).all(|missing| missing <= 0.0)
+            || start.elapsed() > SETTLE_LIMIT
+        {
+            return Ok(());
+        }
+        std::thread::sleep(SETTLED);
+    }
+}
+
 struct Commands {
     verb: Verb,
     size: usize,

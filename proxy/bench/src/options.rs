@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -19,6 +20,13 @@ pub(crate) enum Command {
     Run(Run),
     /// Compare the core's instructions and allocations with the baseline
     Core(Core),
+    /// Become a program that ends when the run does
+    #[command(hide = true)]
+    Launch {
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Be the collector of a measurement
     #[command(hide = true)]
     Sink { address: SocketAddr },

@@ -1,11 +1,15 @@
 //! The programs that are measured or measured with: starting them on free ports and ending them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::failure::Failure;
 
@@ -41,7 +45,8 @@ impl Process {
         let failed = |cause| Failure::Start { name: name.to_owned(), cause };
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).map_err(failed)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.arg("launch").arg(std::process::id().to_string()).arg(program);
         for (key, _) in std::env::vars_os() {
             if ["OTEL_", "REDISTRIBUTED_"].iter().any(|prefix| key.as_encoded_bytes().starts_with(prefix.as_bytes())) {
                 command.env_remove(key);
@@ -100,6 +105,24 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Becomes `command`, after asking the kernel to kill it when `parent` ends, whatever ends that: nothing that was started
+/// may outlive a run that is interrupted. Returns only if that fails.
+pub(crate) fn launch(parent: u32, command: &[OsString]) -> Failure {
+    let name = || command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return Failure::Start { name: name(), cause: error.into() };
+    }
+    // The parent may have ended before the line above.
+    if std::os::unix::process::parent_id() != parent {
+        return Failure::Start { name: name(), cause: io::Error::other("the run has ended already") };
+    }
+    let Some((program, arguments)) = command.split_first() else {
+        return Failure::Start { name: name(), cause: io::ErrorKind::InvalidInput.into() };
+    };
+    let cause = Command::new(program).args(arguments).exec();
+    Failure::Start { name: name(), cause }
 }
 
 /// An address of 127.0.0.1 whose port is free now.

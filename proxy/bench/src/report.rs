@@ -66,7 +66,7 @@ pub(crate) fn load() -> String {
     format!("load average {}", text.split(' ').next().unwrap_or_default())
 }
 
-/// Whether spans were lost, over the whole run. The last batch of an exporter may still be on its way.
+/// Whether spans were lost, over the whole run.
 pub(crate) fn spans(totals: &[(Target, Received, f64)]) -> String {
     let mut out = String::new();
     for (target, received, expected) in totals.iter().filter(|(.., expected)| *expected > 0.0) {
