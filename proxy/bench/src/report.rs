@@ -6,8 +6,8 @@ use crate::stats::{Percentiles, Spread};
 use crate::targets::Target;
 use crate::workloads::Growth;
 
-/// Spans that an exporter may keep until it has more: the default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
-const BATCH: f64 = 512.0;
+/// Spans that an exporter may keep until it has more: our default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
+const BATCH: f64 = 2048.0;
 
 /// What everything is compared with.
 const ANCHOR: Target = Target::HaProxy;
