@@ -183,6 +183,25 @@ fn the_last_line_counts_the_spans_of_a_message_that_arrived_unchanged() {
     assert!(!log.contains("hello"), "a payload was shown:\n{log}");
 }
 
+#[test]
+fn what_was_counted_is_said_before_the_last_line() {
+    let redis = RealRedis::start(&[]);
+    let proxy = serve(&redis.url(), &["--log-level", "error"]);
+    let mut publisher = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut publisher, b"PUBLISH ch hello\r\n", b":0\r\n").unwrap();
+    exchange(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nhello\r\n", b":0\r\n").unwrap();
+    drop(publisher);
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let [.., counted, stopped] = lines[..] else { panic!("not two lines:\n{}", ended.stderr) };
+    assert!(stopped.contains("stopped"), "{stopped}");
+    for text in ["counted", "connections_accepted=1", "published=2", "injected=1", "skipped_inline=1"] {
+        assert!(counted.split_whitespace().any(|word| word == text), "no {text} in {counted}");
+    }
+    assert!(!counted.contains("=0") && !counted.contains("pairing_lost"), "what did not happen is left out: {counted}");
+}
+
 /// Sends `request` and expects exactly `reply`.
 fn exchange(stream: &mut TcpStream, request: &[u8], reply: &[u8]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(support::DEADLINE))?;
