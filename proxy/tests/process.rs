@@ -202,6 +202,21 @@ fn what_was_counted_is_said_before_the_last_line() {
     assert!(!counted.contains("=0") && !counted.contains("pairing_lost"), "what did not happen is left out: {counted}");
 }
 
+#[test]
+fn a_client_that_breaks_the_protocol_is_one_warning() {
+    let redis = RealRedis::start(&[]);
+    let proxy = serve(&redis.url(), &[]);
+    let mut client = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut client, b"*nonsense\r\n", b"-ERR Protocol error").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    drop(client);
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert!(matches!(warnings[..], [line] if line.contains("not RESP")), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" opaque_client=1"), "{}", ended.stderr);
+}
+
 /// Sends `request` and expects exactly `reply`.
 fn exchange(stream: &mut TcpStream, request: &[u8], reply: &[u8]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(support::DEADLINE))?;
