@@ -81,11 +81,15 @@ fn wrong_settings_are_named_with_what_to_do() {
 }
 
 #[test]
-fn every_wrong_setting_is_reported_at_once() {
-    let ended = refused(&["--listen", "x", "--upstream", "http://h", "--include", "[", "--flush-timeout", "soon"]);
-    for setting in ["--listen", "--upstream", "--include", "--flush-timeout"] {
-        assert!(ended.stderr.contains(setting), "nothing about {setting}:\n{}", ended.stderr);
+fn every_wrong_setting_is_reported_at_once_and_only_once() {
+    let pair = ["--listen", "x", "--upstream", "http://h"];
+    let more = ["--include", "[", "--flush-timeout", "soon", "--connect-timeout", "99999999999999999999s"];
+    let ended = refused(&[&pair[..], &more].concat());
+    for setting in ["--listen", "--upstream", "--include", "--flush-timeout", "--connect-timeout"] {
+        let about = |line: &&str| line.trim_start().starts_with(setting);
+        assert_eq!(ended.stderr.lines().filter(about).count(), 1, "{setting}:\n{}", ended.stderr);
     }
+    assert!(ended.stderr.contains("--connect-timeout `99999999999999999999s`: it is too large"), "{}", ended.stderr);
 }
 
 #[test]
