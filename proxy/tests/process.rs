@@ -100,6 +100,14 @@ fn a_password_in_a_url_is_never_repeated() {
         &["--listen", "127.0.0.1:0", "--upstream", "rediss://:hunter2@h/3"],
         &["--route", "a=127.0.0.1:0,redis://:hunter2@h"],
         &["--route", "a=redis://:hunter2@h"],
+        // These the parser of the command line refuses, which repeats what it was given.
+        &["redis://:hunter2@h:1"],
+        &["--mode", "redis://:hunter2@h"],
+        &["--mode=redis://:hunter2@h"],
+        &["--healthcheck=redis://:hunter2@h"],
+        &["--redis://:hunter2@h"],
+        &["-redis://:hunter2@h"],
+        &["--upstream", "h", "redis://h?password=hunter2"],
     ] {
         let ended = refused(arguments);
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
@@ -107,6 +115,11 @@ fn a_password_in_a_url_is_never_repeated() {
     let mut by_variable = command(&["--help"]);
     by_variable.env("REDISTRIBUTED_UPSTREAM", "redis://:hunter2@h");
     assert!(!run(by_variable).stdout.contains("hunter2"));
+    let mut misplaced = command(&[]);
+    misplaced.env("REDISTRIBUTED_MODE", "redis://:hunter2@h");
+    let ended = run(misplaced);
+    assert!(ended.code == Some(2) && !ended.stderr.contains("hunter2"), "{ended:?}");
+    assert!(ended.stderr.contains("'redis://***@h' for '--mode"), "what is left still helps:\n{}", ended.stderr);
 }
 
 #[test]
