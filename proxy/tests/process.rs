@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -120,6 +122,39 @@ fn a_password_in_a_url_is_never_repeated() {
     let ended = run(misplaced);
     assert!(ended.code == Some(2) && !ended.stderr.contains("hunter2"), "{ended:?}");
     assert!(ended.stderr.contains("'redis://***@h' for '--mode"), "what is left still helps:\n{}", ended.stderr);
+}
+
+/// As a shell with another character set would pass it on.
+fn not_utf8() -> &'static OsStr {
+    OsStr::from_bytes(b"caf\xe9")
+}
+
+#[test]
+fn a_variable_of_ours_that_is_not_text_is_named() {
+    for name in ["REDISTRIBUTED_UPSTREAM", "REDISTRIBUTED_MODE", "REDISTRIBUTED_EXCLUDE"] {
+        let mut by_variable = command(&["--listen", "127.0.0.1:0"]);
+        by_variable.env(name, not_utf8());
+        let ended = run(by_variable);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("{name} is not valid UTF-8")), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("caf"), "{}", ended.stderr);
+    }
+    let mut overruled = command(&["--listen", "127.0.0.1:0", "--upstream", UNUSED]);
+    overruled.env("REDISTRIBUTED_UPSTREAM", not_utf8());
+    Spawned::start(overruled, 1);
+}
+
+#[test]
+fn a_variable_of_opentelemetry_that_is_not_text_costs_one_warning() {
+    let mut by_variable = command(&["--listen", "127.0.0.1:0", "--upstream", UNUSED]);
+    by_variable.env("OTEL_SERVICE_NAME", not_utf8());
+    let proxy = Spawned::start(by_variable, 1);
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let warning = "OTEL_SERVICE_NAME is not valid UTF-8 and ignored";
+    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("caf"), "{}", ended.stderr);
 }
 
 #[test]

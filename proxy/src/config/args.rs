@@ -3,9 +3,9 @@
 //! Nothing is judged here beyond what a fixed list of words can say. In particular no address is parsed. What the
 //! parser refuses it repeats, and that may be an upstream in the wrong place, with a password: it is masked.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
@@ -308,12 +308,26 @@ impl Args {
     /// # Errors
     /// As [`Args::from_process`].
     pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        // Container platforms pass an unset variable on as an empty one.
-        let command = Self::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
-            Some(value) if value.is_empty() => arg.env(clap::builder::Resettable::Reset),
-            _ => arg,
+        let mut not_text = Vec::new();
+        let command = Self::command().mut_args(|arg| {
+            let value = arg.get_env().and_then(std::env::var_os);
+            match value.as_deref().map(OsStr::to_str) {
+                // Container platforms pass an unset variable on as an empty one.
+                Some(Some("")) => arg.env(clap::builder::Resettable::Reset),
+                // The parser would refuse it without saying which it is.
+                Some(None) => {
+                    let name = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+                    not_text.push((arg.get_id().clone(), name.unwrap_or_default()));
+                    arg.env(clap::builder::Resettable::Reset)
+                }
+                _ => arg,
+            }
         });
         let matches = command.try_get_matches_from(command_line).map_err(masked)?;
+        let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
+            return Err(Self::command().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
+        }
         let mut args = Self::from_arg_matches(&matches).map_err(masked)?;
         for (id, list) in [
             ("routes", &mut args.routes),
