@@ -117,6 +117,7 @@ pub async fn run(
         cut_off += shutdown::drain(&mut connections?, deadline).await;
     }
     let spans = telemetry.shutdown(settings.limits.flush_timeout).await;
+    stats.log();
     tracing::info!(
         target: LIFECYCLE,
         cut_off,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use redistributed::config::{Args, Settings};
+use redistributed::config::{Args, Environment, Settings};
 use redistributed::shutdown::{Signal, Signals};
 use redistributed::telemetry::logging::{self, LIFECYCLE};
 use redistributed::{RunError, healthcheck, open_files};
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    let mut settings = match Settings::new(&args, &|name| std::env::var(name).ok()) {
+    let environment = Environment::default();
+    let mut settings = match Settings::new(&args, &|name| environment.get(name)) {
         Ok(settings) => settings,
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     }
     logging::start(args.log_format, args.log_level);
     logging::report_panics();
-    for warning in &settings.warnings {
+    for warning in settings.warnings.drain(..).chain(environment.into_warnings()) {
         tracing::warn!("{warning}");
     }
     let wanted = settings.limits.max_connections;

@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -81,11 +83,15 @@ fn wrong_settings_are_named_with_what_to_do() {
 }
 
 #[test]
-fn every_wrong_setting_is_reported_at_once() {
-    let ended = refused(&["--listen", "x", "--upstream", "http://h", "--include", "[", "--flush-timeout", "soon"]);
-    for setting in ["--listen", "--upstream", "--include", "--flush-timeout"] {
-        assert!(ended.stderr.contains(setting), "nothing about {setting}:\n{}", ended.stderr);
+fn every_wrong_setting_is_reported_at_once_and_only_once() {
+    let pair = ["--listen", "x", "--upstream", "http://h"];
+    let more = ["--include", "[", "--flush-timeout", "soon", "--connect-timeout", "99999999999999999999s"];
+    let ended = refused(&[&pair[..], &more].concat());
+    for setting in ["--listen", "--upstream", "--include", "--flush-timeout", "--connect-timeout"] {
+        let about = |line: &&str| line.trim_start().starts_with(setting);
+        assert_eq!(ended.stderr.lines().filter(about).count(), 1, "{setting}:\n{}", ended.stderr);
     }
+    assert!(ended.stderr.contains("--connect-timeout `99999999999999999999s`: it is too large"), "{}", ended.stderr);
 }
 
 #[test]
@@ -96,6 +102,14 @@ fn a_password_in_a_url_is_never_repeated() {
         &["--listen", "127.0.0.1:0", "--upstream", "rediss://:hunter2@h/3"],
         &["--route", "a=127.0.0.1:0,redis://:hunter2@h"],
         &["--route", "a=redis://:hunter2@h"],
+        // These the parser of the command line refuses, which repeats what it was given.
+        &["redis://:hunter2@h:1"],
+        &["--mode", "redis://:hunter2@h"],
+        &["--mode=redis://:hunter2@h"],
+        &["--healthcheck=redis://:hunter2@h"],
+        &["--redis://:hunter2@h"],
+        &["-redis://:hunter2@h"],
+        &["--upstream", "h", "redis://h?password=hunter2"],
     ] {
         let ended = refused(arguments);
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
@@ -103,6 +117,44 @@ fn a_password_in_a_url_is_never_repeated() {
     let mut by_variable = command(&["--help"]);
     by_variable.env("REDISTRIBUTED_UPSTREAM", "redis://:hunter2@h");
     assert!(!run(by_variable).stdout.contains("hunter2"));
+    let mut misplaced = command(&[]);
+    misplaced.env("REDISTRIBUTED_MODE", "redis://:hunter2@h");
+    let ended = run(misplaced);
+    assert!(ended.code == Some(2) && !ended.stderr.contains("hunter2"), "{ended:?}");
+    assert!(ended.stderr.contains("'redis://***@h' for '--mode"), "what is left still helps:\n{}", ended.stderr);
+}
+
+/// As a shell with another character set would pass it on.
+fn not_utf8() -> &'static OsStr {
+    OsStr::from_bytes(b"caf\xe9")
+}
+
+#[test]
+fn a_variable_of_ours_that_is_not_text_is_named() {
+    for name in ["REDISTRIBUTED_UPSTREAM", "REDISTRIBUTED_MODE", "REDISTRIBUTED_EXCLUDE"] {
+        let mut by_variable = command(&["--listen", "127.0.0.1:0"]);
+        by_variable.env(name, not_utf8());
+        let ended = run(by_variable);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("{name} is not valid UTF-8")), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("caf"), "{}", ended.stderr);
+    }
+    let mut overruled = command(&["--listen", "127.0.0.1:0", "--upstream", UNUSED]);
+    overruled.env("REDISTRIBUTED_UPSTREAM", not_utf8());
+    Spawned::start(overruled, 1);
+}
+
+#[test]
+fn a_variable_of_opentelemetry_that_is_not_text_costs_one_warning() {
+    let mut by_variable = command(&["--listen", "127.0.0.1:0", "--upstream", UNUSED]);
+    by_variable.env("OTEL_SERVICE_NAME", not_utf8());
+    let proxy = Spawned::start(by_variable, 1);
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let warning = "OTEL_SERVICE_NAME is not valid UTF-8 and ignored";
+    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("caf"), "{}", ended.stderr);
 }
 
 #[test]
@@ -181,6 +233,40 @@ fn the_last_line_counts_the_spans_of_a_message_that_arrived_unchanged() {
     assert!(stopped.contains("spans_sent=2 spans_failed=0 spans_dropped=0 spans_unsent=0"), "{stopped}");
     let log = ended.stdout + &ended.stderr;
     assert!(!log.contains("hello"), "a payload was shown:\n{log}");
+}
+
+#[test]
+fn what_was_counted_is_said_before_the_last_line() {
+    let redis = RealRedis::start(&[]);
+    let proxy = serve(&redis.url(), &["--log-level", "error"]);
+    let mut publisher = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut publisher, b"PUBLISH ch hello\r\n", b":0\r\n").unwrap();
+    exchange(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nhello\r\n", b":0\r\n").unwrap();
+    drop(publisher);
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let [.., counted, stopped] = lines[..] else { panic!("not two lines:\n{}", ended.stderr) };
+    assert!(stopped.contains("stopped"), "{stopped}");
+    for text in ["counted", "connections_accepted=1", "published=2", "injected=1", "skipped_inline=1"] {
+        assert!(counted.split_whitespace().any(|word| word == text), "no {text} in {counted}");
+    }
+    assert!(!counted.contains("=0") && !counted.contains("pairing_lost"), "what did not happen is left out: {counted}");
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_one_warning() {
+    let redis = RealRedis::start(&[]);
+    let proxy = serve(&redis.url(), &[]);
+    let mut client = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut client, b"*nonsense\r\n", b"-ERR Protocol error").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    drop(client);
+    proxy.signal(Signal::TERM);
+    let ended = proxy.ended();
+    let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert!(matches!(warnings[..], [line] if line.contains("not RESP")), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" opaque_client=1"), "{}", ended.stderr);
 }
 
 /// Sends `request` and expects exactly `reply`.

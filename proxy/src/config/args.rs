@@ -1,12 +1,15 @@
 //! What the operator typed: the command line, and behind it the environment.
 //!
-//! Nothing is judged here beyond what a fixed list of words can say. In particular no address is parsed: the parser's
-//! own messages repeat what they refuse, and an upstream may hold a password.
+//! Nothing is judged here beyond what a fixed list of words can say. In particular no address is parsed. What the
+//! parser refuses it repeats, and that may be an upstream in the wrong place, with a password: it is masked.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use super::address::without_secrets;
 
 const ABOUT: &str = "Carries trace context through Redis Pub/Sub for services that know nothing of tracing";
 
@@ -306,13 +309,27 @@ impl Args {
     /// # Errors
     /// As [`Args::from_process`].
     pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        // Container platforms pass an unset variable on as an empty one.
-        let command = Self::command().mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
-            Some(value) if value.is_empty() => arg.env(clap::builder::Resettable::Reset),
-            _ => arg,
+        let mut not_text = Vec::new();
+        let command = Self::command().mut_args(|arg| {
+            let value = arg.get_env().and_then(std::env::var_os);
+            match value.as_deref().map(OsStr::to_str) {
+                // Container platforms pass an unset variable on as an empty one.
+                Some(Some("")) => arg.env(clap::builder::Resettable::Reset),
+                // The parser would refuse it without saying which it is.
+                Some(None) => {
+                    let name = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+                    not_text.push((arg.get_id().clone(), name.unwrap_or_default()));
+                    arg.env(clap::builder::Resettable::Reset)
+                }
+                _ => arg,
+            }
         });
-        let matches = command.try_get_matches_from(command_line)?;
-        let mut args = Self::from_arg_matches(&matches)?;
+        let matches = command.try_get_matches_from(command_line).map_err(masked)?;
+        let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
+            return Err(Self::command().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
+        }
+        let mut args = Self::from_arg_matches(&matches).map_err(masked)?;
         for (id, list) in [
             ("routes", &mut args.routes),
             ("include", &mut args.include),
@@ -325,6 +342,29 @@ impl Args {
         }
         Ok(args)
     }
+}
+
+/// `error` without the secrets in what it repeats.
+fn masked(mut error: clap::Error) -> clap::Error {
+    let mask = |value: &ContextValue| match value {
+        ContextValue::String(text) => Some(ContextValue::String(without_secrets(text))),
+        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|t| without_secrets(t)).collect())),
+        // Tips such as "to pass '...' as a value": one that would show a secret is not given.
+        ContextValue::StyledStrs(tips) => {
+            let harmless = |tip: &&clap::builder::StyledStr| {
+                let text = tip.to_string();
+                without_secrets(&text) == text
+            };
+            Some(ContextValue::StyledStrs(tips.iter().filter(harmless).cloned().collect()))
+        }
+        _ => None,
+    };
+    let context: Vec<(ContextKind, ContextValue)> =
+        error.context().filter_map(|(kind, value)| Some((kind, mask(value)?))).collect();
+    for (kind, value) in context {
+        error.insert(kind, value);
+    }
+    error
 }
 
 /// On the command line a list is an option given several times; a variable has only one value to put it in.

@@ -2,13 +2,15 @@
 //!
 //! [`args`] mirrors the command line and the environment and judges nothing; [`settings`] checks all of it and keeps
 //! only typed values, so that nothing behind it has to doubt a setting. [`address`] and [`units`] are the small
-//! languages that values are written in.
+//! languages that values are written in; [`environment`] reads variables as text.
 
 pub mod address;
 pub mod args;
+pub mod environment;
 pub mod settings;
 pub mod units;
 
 pub use address::{ListenAddress, Upstream};
 pub use args::Args;
+pub use environment::Environment;
 pub use settings::{InvalidSettings, Settings};

@@ -223,13 +223,14 @@ impl Check {
                 1
             }
         };
+        let connect_timeout = match units::duration(&args.connect_timeout) {
+            Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
+            parsed => parsed.map_err(|problem| problem.to_string()),
+        };
+        let connect_timeout = self.or_refuse(connect_timeout, ("--connect-timeout", &args.connect_timeout, TIME));
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
-        let connect_timeout = time("--connect-timeout", &args.connect_timeout);
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);
         let flush_timeout = time("--flush-timeout", &args.flush_timeout);
-        if connect_timeout.is_zero() {
-            self.refuse("--connect-timeout", Some(&args.connect_timeout), "no connection is made in no time", TIME);
-        }
         Limits { max_connections, connect_timeout, drain_timeout, flush_timeout }
     }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Why a number with a unit was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// No digits at the start, or a number beyond 64 bits.
+    /// No digits at the start.
     #[error("it does not start with a whole number")]
     NoNumber,
     /// Digits followed by something else.
     #[error("its unit is not known")]
     UnknownUnit,
-    /// The number times its unit is beyond what can be counted.
+    /// The number, or the number times its unit, is beyond what can be counted.
     #[error("it is too large")]
     TooLarge,
 }
@@ -57,7 +57,11 @@ fn split(text: &str) -> Result<(u64, &str), UnitError> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    Ok((number.parse().map_err(|_| UnitError::NoNumber)?, unit.trim_start()))
+    if number.is_empty() {
+        return Err(UnitError::NoNumber);
+    }
+    // Nothing but digits: it can only be beyond 64 bits.
+    Ok((number.parse().map_err(|_| UnitError::TooLarge)?, unit.trim_start()))
 }
 
 #[cfg(test)]
@@ -76,6 +80,7 @@ mod tests {
         assert_eq!(duration(""), Err(UnitError::NoNumber));
         assert_eq!(duration("25h"), Err(UnitError::TooLarge));
         assert_eq!(duration("18446744073709551615h"), Err(UnitError::TooLarge));
+        assert_eq!(duration("99999999999999999999s"), Err(UnitError::TooLarge));
     }
 
     #[test]
@@ -88,7 +93,7 @@ mod tests {
         assert_eq!(bytes("1 GiB"), Ok(1 << 30));
         assert_eq!(bytes("1TiB"), Err(UnitError::UnknownUnit));
         assert_eq!(bytes("KiB"), Err(UnitError::NoNumber));
-        assert_eq!(bytes("99999999999999999999"), Err(UnitError::NoNumber));
+        assert_eq!(bytes("99999999999999999999"), Err(UnitError::TooLarge));
         assert_eq!(bytes("18446744073709551615k"), Err(UnitError::TooLarge));
     }
 }

@@ -33,8 +33,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::{Operation, Party, RelayError};
+use crate::telemetry::SpanSink;
+use crate::telemetry::fallback::Fallback;
 use crate::telemetry::stats::{Shell, Stats};
-use crate::telemetry::{SpanSink, fallback};
 use flow::Flow;
 
 /// How long a client may keep its side open after Redis has closed and all replies were handed over. It is what Linux
@@ -51,12 +52,13 @@ pub struct Link {
     ids: Entropy,
     sink: SpanSink,
     stats: Arc<Stats>,
+    fallback: Fallback,
 }
 
 impl Link {
     /// For one connection.
     pub fn new(session: Session, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
-        Self { session, ids, sink, stats }
+        Self { session, ids, sink, stats, fallback: Fallback::default() }
     }
 
     /// Gives the session what came from `side`, and deals with everything in its answer but the bytes and the
@@ -79,11 +81,11 @@ impl Link {
         self.account(out);
     }
 
-    fn account(&self, out: &mut Output) {
+    fn account(&mut self, out: &mut Output) {
         self.sink.offer_all(out.spans.drain(..));
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
-            fallback::report(&out.counts);
+            self.fallback.report(&out.counts);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `OTEL_TRACES_EXPORTER=console`: one readable line a span.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -40,8 +40,8 @@ impl Console {
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
-    /// Adds the line of one span. Channel and command names come from the service: control characters in them are escaped, so that they can
-    /// neither forge a line nor speak to the terminal.
+    /// Adds the line of one span. Channel and command names come from the service: they are quoted where they are not
+    /// plain words, so that they can neither forge a field or a line nor speak to the terminal.
     pub(super) fn line(&self, record: &SpanRecord, line: &mut String) {
         let start = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(record.start.0));
         let duration = Duration::from_micros(record.end.0.saturating_sub(record.start.0) / 1_000);
@@ -51,7 +51,7 @@ impl Console {
         let _ = write!(
             line,
             "{start} {kind:<8} {verb}{} {duration:?} trace={} span={}",
-            object.escape_debug(),
+            Word(object),
             context.trace_id,
             context.span_id
         );
@@ -68,7 +68,17 @@ impl Console {
         if let Some(error) = &record.error {
             let _ = write!(line, " error={error}");
         }
-        let _ = writeln!(line, " service={}", self.service.escape_debug());
+        let _ = writeln!(line, " service={}", Word(&self.service));
+    }
+}
+
+/// A name as it is, or in quotes if it could be taken for something else.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| !c.is_whitespace() && c != '=' && c.escape_debug().len() == 1;
+        if !self.0.is_empty() && self.0.chars().all(plain) { f.write_str(self.0) } else { write!(f, "{:?}", self.0) }
     }
 }
 
@@ -92,8 +102,12 @@ mod tests {
     }
 
     async fn written(record: SpanRecord) -> String {
+        written_for("api", record).await
+    }
+
+    async fn written_for(service: &str, record: SpanRecord) -> String {
         let out = Arc::new(Mutex::new(Vec::new()));
-        let console = Console::to("api", Arc::clone(&out) as _);
+        let console = Console::to(service, Arc::clone(&out) as _);
         let mut lines = String::new();
         console.line(&record, &mut lines);
         console.export(lines).await.unwrap();
@@ -125,6 +139,23 @@ mod tests {
     async fn a_channel_cannot_forge_a_line() {
         let line = written(record("a\nb\x1b[2J")).await;
         assert_eq!(line.matches('\n').count(), 1, "{line}");
-        assert!(line.contains(r"publish a\nb\u{1b}[2J "), "{line}");
+        assert!(line.contains(r#"publish "a\nb\u{1b}[2J" "#), "{line}");
+    }
+
+    #[tokio::test]
+    async fn names_that_are_not_plain_words_are_quoted() {
+        for (name, shown) in [
+            ("orders.eu:{1}/caf\u{e9}", "orders.eu:{1}/caf\u{e9}"),
+            ("my api", r#""my api""#),
+            ("", r#""""#),
+            ("trace=1", r#""trace=1""#),
+            (r#"say "hi""#, r#""say \"hi\"""#),
+            (r"back\slash", r#""back\\slash""#),
+            ("no\u{a0}break", r#""no\u{a0}break""#),
+        ] {
+            let line = written_for(name, record(name)).await;
+            assert!(line.contains(&format!(" publish {shown} 1.234ms ")), "{line}");
+            assert!(line.ends_with(&format!(" service={shown}\n")), "{line}");
+        }
     }
 }
