@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn only_more_than_a_batch_a_round_counts_as_missing() {
-        assert_eq!(received(&[(488.0, 1000.0), (1100.0, 1000.0)]), "all");
-        assert_eq!(received(&[(8000.0, 10_000.0), (9000.0, 10_000.0)]), "85.0 %");
+        assert_eq!(received(&[(100_000.0 - BATCH, 100_000.0), (100_000.0 - BATCH, 100_000.0)]), "all");
+        assert_eq!(received(&[(80_000.0, 100_000.0), (90_000.0, 100_000.0)]), "85.0 %");
         assert_eq!(received(&[]), "-");
     }
 }
