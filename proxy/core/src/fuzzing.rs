@@ -290,7 +290,7 @@ impl Transcript {
             }
         }
         for side in [Side::Client, Side::Server] {
-            session.end_of_stream(side, UnixNanos(1), &mut out);
+            session.end_of_stream(side, &mut out);
             transcript.take(side, &[], &mut out);
         }
         session.close(UnixNanos(1), &mut out);

@@ -77,7 +77,7 @@ impl Link {
     /// `side` will send no more.
     fn end_of_stream(&mut self, side: Side, out: &mut Output) {
         out.clear();
-        self.session.end_of_stream(side, clock::now(), out);
+        self.session.end_of_stream(side, out);
         self.account(out);
     }
 

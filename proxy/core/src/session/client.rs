@@ -5,16 +5,17 @@
 
 use alloc::vec::Vec;
 
-use super::Call;
+use super::Parts;
 use super::command::{Command, Word};
 use super::counts::Counter;
 use super::hold::Hold;
 use super::inline::{self, Line};
-use super::pairing::Pairing;
+use super::input::Input;
+use super::output::Output;
 use super::policy::{Commands, MAX_CHANNEL_LEN};
-use super::tracer::{Publish, Tracer};
+use super::tracer::Publish;
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, whole};
-use crate::trace::{Ids, UnixNanos};
+use crate::trace::{SpanRecord, UnixNanos};
 
 /// Reads requests, resumably.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ enum State {
         len: u64,
     },
     Terminator {
-        left: u8,
+        left: u64,
     },
     /// Before the line feed of an inline command.
     Inline,
@@ -63,7 +64,7 @@ struct Request {
     publish: Option<PublishState>,
     channel: Vec<u8>,
     start: UnixNanos,
-    span: Option<crate::trace::SpanRecord>,
+    span: Option<SpanRecord>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,37 +99,29 @@ impl ClientHalf {
         self.state = State::Opaque;
     }
 
-    pub(super) fn receive(
-        &mut self,
-        input: &[u8],
-        tracer: &mut Tracer,
-        pairing: &mut Pairing,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) {
-        let mut pos = 0;
-        let mut sent = 0;
-        while pos < input.len() {
+    pub(super) fn receive(&mut self, bytes: &[u8], parts: &mut Parts<'_>) {
+        let mut input = Input::new(bytes);
+        let input = &mut input;
+        while let Some(byte) = input.peek() {
             match &mut self.state {
                 State::Start => {
-                    if let Some(end) = self.whole_request(input, pos, &mut sent, tracer, pairing, ids, call) {
-                        pos = end;
+                    if self.whole_request(input, parts) {
                         continue;
                     }
-                    self.request.start = call.now;
-                    if input[pos] == b'*' {
-                        pos += 1;
+                    self.request.start = parts.call.now;
+                    if byte == b'*' {
+                        input.pos += 1;
                         self.state = State::Count(NumberLine::default());
                     } else {
                         self.state = State::Inline;
                     }
                 }
-                State::Count(line) => match line.read(input, &mut pos) {
+                State::Count(line) => match line.read(input.bytes, &mut input.pos) {
                     Progress::More => {}
-                    Progress::Invalid => self.give_up(pairing, call),
+                    Progress::Invalid => self.give_up(parts),
                     // Redis ignores `*0` and any negative count.
                     Progress::Done(..=0) => {
-                        pairing.empty_request(call);
+                        parts.pairing.empty_request(&mut parts.call);
                         self.state = State::Start;
                     }
                     Progress::Done(count) => {
@@ -137,138 +130,125 @@ impl ClientHalf {
                     }
                 },
                 State::LengthType => {
-                    if input[pos] != b'$' {
-                        self.give_up(pairing, call);
+                    if byte != b'$' {
+                        self.give_up(parts);
                         continue;
                     }
                     if self.request.index == 2 && self.request.publish.is_some() {
-                        self.hold.begin(&mut sent, pos, call.out);
+                        self.hold.begin(input, input.pos, parts.call.out);
                     }
-                    pos += 1;
+                    input.pos += 1;
                     self.state = State::Length(NumberLine::default());
                 }
-                State::Length(line) => match line.read(input, &mut pos) {
+                State::Length(line) => match line.read(input.bytes, &mut input.pos) {
                     Progress::More => {}
                     Progress::Done(len @ 0..) if len.unsigned_abs() <= MAX_BULK_LEN => {
                         let len = len.unsigned_abs();
-                        self.argument_begins(input, pos, &mut sent, len, tracer, ids, call);
+                        self.argument_begins(input, len, parts);
                         self.state = State::Argument { left: len, len };
                         if len == 0 {
-                            self.argument_ends(input, pos, &mut sent, 0, tracer, pairing, ids, call);
+                            self.argument_ends(input, 0, parts);
                         }
                     }
-                    _ => self.give_up(pairing, call),
+                    _ => self.give_up(parts),
                 },
                 State::Argument { left, len } => {
-                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len() - pos);
-                    let piece = &input[pos..pos + here];
-                    pos += here;
-                    *left -= here as u64;
+                    let piece = input.take(left);
                     let (left, len) = (*left, *len);
                     self.request.copy(piece);
                     if left == 0 {
-                        self.argument_ends(input, pos, &mut sent, len, tracer, pairing, ids, call);
+                        self.argument_ends(input, len, parts);
                     }
                 }
                 State::Terminator { left } => {
                     // Redis before Valkey 9 does not look at these two bytes; neither do we.
-                    let here = usize::from(*left).min(input.len() - pos);
-                    pos += here;
-                    *left -= here as u8; // at most 2
+                    input.take(left);
                     if *left == 0 {
-                        self.next_argument(tracer, pairing, ids, call);
+                        self.next_argument(parts);
                     }
                 }
-                State::Inline => self.inline(input, &mut pos, pairing, call),
+                State::Inline => self.inline(input, parts),
                 State::Opaque => {
-                    self.hold.stop(call.out);
+                    self.hold.stop(parts.call.out);
                     break;
                 }
             }
         }
-        self.hold.end_of_input(input, sent, call.out);
+        self.hold.end_of_input(input, parts.call.out);
     }
 
     /// The client has sent its last byte: what was held goes on as it came.
-    pub(super) fn end_of_stream(&mut self, call: &mut Call<'_>) {
+    pub(super) fn end_of_stream(&mut self, out: &mut Output) {
         self.state = State::Opaque;
-        self.hold.stop(call.out);
+        self.hold.stop(out);
     }
 
     /// Handles a request that is completely in the input, if it is one of the many that need no look at their
-    /// arguments, or a publish. Gives the position behind it.
-    #[expect(clippy::too_many_arguments, reason = "one call's view of the session, passed down once")]
-    fn whole_request(
-        &mut self,
-        input: &[u8],
-        pos: usize,
-        sent: &mut usize,
-        tracer: &mut Tracer,
-        pairing: &mut Pairing,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) -> Option<usize> {
-        let request = whole::Request::read(input, pos)?;
+    /// arguments, or a publish.
+    fn whole_request(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
+        let Some(request) = whole::Request::read(input.bytes, input.pos) else { return false };
         if Command::is_ordinary(request.name) {
-            if tracer.policy().commands == Commands::All {
-                return None;
+            if parts.tracer.policy().commands == Commands::All {
+                return false;
             }
-            pairing.ordinary_request(call);
-            return Some(request.end);
+            parts.pairing.ordinary_request(&mut parts.call);
+            input.pos = request.end;
+            return true;
         }
-        let command = Command::publish(request.name, request.count)?;
-        let (channel, header) = whole::bulk(input, request.after_name)?;
-        let (payload, end) = whole::bulk(input, header)?;
+        match Command::publish(request.name, request.count) {
+            Some(Command::Publish { sharded }) => self.whole_publish(&request, sharded, input, parts),
+            _ => false,
+        }
+    }
+
+    fn whole_publish(
+        &mut self,
+        request: &whole::Request<'_>,
+        sharded: bool,
+        input: &mut Input<'_>,
+        parts: &mut Parts<'_>,
+    ) -> bool {
+        let Some((channel, header)) = whole::bulk(input.bytes, request.after_name) else { return false };
+        let Some((payload, end)) = whole::bulk(input.bytes, header) else { return false };
         let channel = (channel.len() <= MAX_CHANNEL_LEN).then_some(channel);
-        let sharded = command == Command::Publish { sharded: true };
-        let len = payload.len();
+        let (len, start) = (payload.len(), parts.call.now);
+        let wanted = parts.tracer.wants_publish(channel, len as u64, &mut parts.call);
         let span = match channel {
-            Some(channel) if tracer.wants_publish(Some(channel), len as u64, call) => {
-                let authenticated = pairing.is_authenticated();
-                let publish = Publish { channel, payload, sharded, authenticated, start: call.now };
-                let (splice, span) = tracer.publish(&publish, ids, call);
+            Some(channel) if wanted => {
+                let authenticated = parts.pairing.is_authenticated();
+                let publish = Publish { channel, payload, sharded, authenticated, start };
+                let (splice, span) = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
                 if let Some(splice) = splice {
-                    self.hold.begin(sent, header, call.out);
-                    self.hold.finish(input, sent, end - 2, len, &splice, call.out);
+                    self.hold.begin(input, header, parts.call.out);
+                    input.pos = end - 2; // behind the payload
+                    self.hold.finish(input, len, &splice, parts.call.out);
                 }
                 span
             }
-            Some(channel) => tracer.publish_unread(channel, sharded, len as u64, ids, call.now),
-            None => {
-                tracer.wants_publish(None, len as u64, call);
-                None
-            }
+            Some(channel) => parts.tracer.publish_unread(channel, sharded, len as u64, parts.ids, start),
+            None => None,
         };
-        call.out.counts.count(Counter::Published);
-        pairing.request(command, span, call);
-        Some(end)
+        input.pos = end;
+        parts.call.out.counts.count(Counter::Published);
+        parts.pairing.request(Command::Publish { sharded }, span, &mut parts.call);
+        true
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call's view of the session, passed down once")]
-    fn argument_begins(
-        &mut self,
-        input: &[u8],
-        pos: usize,
-        sent: &mut usize,
-        len: u64,
-        tracer: &mut Tracer,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) {
+    fn argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         let Some(publish) = &mut self.request.publish else { return };
         match self.request.index {
             1 => publish.channel_too_long = len > MAX_CHANNEL_LEN as u64,
             2 => {
                 let channel = (!publish.channel_too_long).then_some(&*self.request.channel);
-                publish.holding = tracer.wants_publish(channel, len, call);
+                publish.holding = parts.tracer.wants_publish(channel, len, &mut parts.call);
                 if publish.holding {
                     // The payload is within the injection limit, which is far below usize::MAX.
-                    self.hold.expect(len as usize, input.len() - pos);
+                    self.hold.expect(input, len as usize);
                 } else {
-                    self.hold.release(sent, pos, call.out);
+                    self.hold.release(input, parts.call.out);
                     if let Some(channel) = channel {
                         self.request.span =
-                            tracer.publish_unread(channel, publish.sharded, len, ids, self.request.start);
+                            parts.tracer.publish_unread(channel, publish.sharded, len, parts.ids, self.request.start);
                     }
                 }
             }
@@ -276,43 +256,32 @@ impl ClientHalf {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call's view of the session, passed down once")]
-    fn argument_ends(
-        &mut self,
-        input: &[u8],
-        pos: usize,
-        sent: &mut usize,
-        len: u64,
-        tracer: &mut Tracer,
-        pairing: &Pairing,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) {
+    fn argument_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         self.state = State::Terminator { left: 2 };
         match (self.request.index, self.request.publish) {
             (0, _) => self.request.name_ends(),
             (2, Some(PublishState { sharded, holding: true, .. })) => {
                 let len = len as usize; // it was held, so it is within the injection limit
-                let payload = self.hold.payload(input, sent, pos, len);
+                let payload = self.hold.payload(input, len);
                 let publish = Publish {
                     channel: &self.request.channel,
                     payload,
                     sharded,
-                    authenticated: pairing.is_authenticated(),
+                    authenticated: parts.pairing.is_authenticated(),
                     start: self.request.start,
                 };
-                let (splice, span) = tracer.publish(&publish, ids, call);
+                let (splice, span) = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
                 self.request.span = span;
                 match splice {
-                    Some(splice) => self.hold.finish(input, sent, pos, len, &splice, call.out),
-                    None => self.hold.release(sent, pos, call.out),
+                    Some(splice) => self.hold.finish(input, len, &splice, parts.call.out),
+                    None => self.hold.release(input, parts.call.out),
                 }
             }
             _ => {}
         }
     }
 
-    fn next_argument(&mut self, tracer: &mut Tracer, pairing: &mut Pairing, ids: &mut dyn Ids, call: &mut Call<'_>) {
+    fn next_argument(&mut self, parts: &mut Parts<'_>) {
         self.request.index += 1;
         if self.request.index < self.request.count {
             self.state = State::LengthType;
@@ -323,27 +292,27 @@ impl ClientHalf {
         let [name, second, third] = &request.words;
         let command = Command::new(name, second, third, request.count);
         if let Command::Publish { .. } = command {
-            call.out.counts.count(Counter::Published);
-            pairing.request(command, request.span.take(), call);
+            parts.call.out.counts.count(Counter::Published);
+            parts.pairing.request(command, request.span.take(), &mut parts.call);
         } else {
-            let span = command_span(command, name.as_bytes(), request.start, tracer, pairing, ids);
-            pairing.request(command, span, call);
+            let span = command_span(command, name.as_bytes(), request.start, parts);
+            parts.pairing.request(command, span, &mut parts.call);
         }
     }
 
-    fn inline(&mut self, input: &[u8], pos: &mut usize, pairing: &mut Pairing, call: &mut Call<'_>) {
-        let rest = &input[*pos..];
+    fn inline(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+        let rest = input.rest();
         let found = memchr::memchr(b'\n', rest);
         let piece = found.map_or(rest, |end| &rest[..end]);
         if self.inline.len() + piece.len() > inline::MAX_LINE_LEN {
-            return self.give_up(pairing, call);
+            return self.give_up(parts);
         }
-        *pos += piece.len();
+        input.pos += piece.len();
         if found.is_none() {
             self.inline.extend_from_slice(piece);
             return;
         }
-        *pos += 1;
+        input.pos += 1;
         let line = if self.inline.is_empty() {
             inline::read(piece)
         } else {
@@ -352,42 +321,35 @@ impl ClientHalf {
         };
         self.state = State::Start;
         match line {
-            Line::Blank => pairing.empty_request(call),
-            Line::Refused => self.give_up(pairing, call),
+            Line::Blank => parts.pairing.empty_request(&mut parts.call),
+            Line::Refused => self.give_up(parts),
             Line::Command(command) => {
                 if let Command::Publish { .. } = command {
-                    call.out.counts.count(Counter::Published);
-                    call.out.counts.count(Counter::SkippedInline);
+                    parts.call.out.counts.count(Counter::Published);
+                    parts.call.out.counts.count(Counter::SkippedInline);
                 }
                 // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
-                pairing.request(command, None, call);
+                parts.pairing.request(command, None, &mut parts.call);
             }
         }
     }
 
     /// These bytes are no request that Redis would take: from here on they go on as they come.
-    fn give_up(&mut self, pairing: &mut Pairing, call: &mut Call<'_>) {
+    fn give_up(&mut self, parts: &mut Parts<'_>) {
         self.state = State::Opaque;
         self.inline = Vec::new();
-        self.hold.stop(call.out);
-        call.out.counts.count(Counter::OpaqueClient);
-        pairing.unknown_from_here(call);
+        self.hold.stop(parts.call.out);
+        parts.call.out.counts.count(Counter::OpaqueClient);
+        parts.pairing.unknown_from_here(&mut parts.call);
     }
 }
 
 /// The CLIENT span of `--commands all`. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
-fn command_span(
-    command: Command,
-    name: &[u8],
-    start: UnixNanos,
-    tracer: &mut Tracer,
-    pairing: &Pairing,
-    ids: &mut dyn Ids,
-) -> Option<crate::trace::SpanRecord> {
-    let policy = tracer.policy();
+fn command_span(command: Command, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) -> Option<SpanRecord> {
+    let policy = parts.tracer.policy();
     let wanted = policy.commands == Commands::All && policy.enabled;
     let untold = matches!(command, Command::Exec | Command::Discard | Command::Silent | Command::ClientReply(_));
-    (wanted && !untold).then(|| tracer.command(name, pairing.database(), start, ids)).flatten()
+    (wanted && !untold).then(|| parts.tracer.command(name, parts.pairing.database(), start, parts.ids)).flatten()
 }
 
 impl Request {

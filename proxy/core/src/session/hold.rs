@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::input::Input;
 use super::output::Output;
 use crate::resp::MAX_DECIMAL_LEN;
 
@@ -27,72 +28,64 @@ pub(super) struct Splice<'a> {
 }
 
 impl Hold {
-    /// Everything up to `pos` goes on; what follows waits.
-    pub(super) fn begin(&mut self, sent: &mut usize, pos: usize, out: &mut Output) {
-        out.forward(*sent..pos);
-        *sent = pos;
+    /// Everything up to `at` goes on; what follows waits.
+    pub(super) fn begin(&mut self, input: &mut Input<'_>, at: usize, out: &mut Output) {
+        out.forward(input.sent..at);
+        input.sent = at;
         self.active = true;
     }
 
     /// Expects `len` more bytes, so that a long payload is not copied over and over while it grows.
-    pub(super) fn expect(&mut self, len: usize, available: usize) {
-        if available < len {
+    pub(super) fn expect(&mut self, input: &Input<'_>, len: usize) {
+        if input.rest().len() < len {
             self.kept.reserve_exact(len.saturating_add(MAX_DECIMAL_LEN + 3));
         }
     }
 
     /// What waited goes on as it came.
-    pub(super) fn release(&mut self, sent: &mut usize, pos: usize, out: &mut Output) {
+    pub(super) fn release(&mut self, input: &mut Input<'_>, out: &mut Output) {
         out.insert(&self.kept);
-        out.forward(*sent..pos);
-        *sent = pos;
+        out.forward(input.sent..input.pos);
+        input.sent = input.pos;
         self.reset();
     }
 
-    /// The payload's `len` bytes, the last of which is before `pos`.
-    pub(super) fn payload<'a>(&'a mut self, input: &'a [u8], sent: &mut usize, pos: usize, len: usize) -> &'a [u8] {
+    /// The payload: the last `len` bytes that were read.
+    pub(super) fn payload<'a>(&'a mut self, input: &'a mut Input<'_>, len: usize) -> &'a [u8] {
         if self.kept.is_empty() {
-            return input.get(pos - len..pos).unwrap_or_default();
+            return input.bytes.get(input.pos - len..input.pos).unwrap_or_default();
         }
-        self.keep(input, sent, pos);
+        self.keep(input);
         self.kept.get(self.kept.len() - len..).unwrap_or_default()
     }
 
-    /// Sends the payload of `len` bytes, which ends before `pos`, with `splice` applied to it and its length set
+    /// Sends the payload, the last `len` bytes that were read, with `splice` applied to it and its length set
     /// accordingly.
-    pub(super) fn finish(
-        &mut self,
-        input: &[u8],
-        sent: &mut usize,
-        pos: usize,
-        len: usize,
-        splice: &Splice<'_>,
-        out: &mut Output,
-    ) {
+    pub(super) fn finish(&mut self, input: &mut Input<'_>, len: usize, splice: &Splice<'_>, out: &mut Output) {
         let new_len = len - splice.range.len() + splice.insert.len();
         out.insert_bulk_header(new_len as u64);
         if self.kept.is_empty() {
-            let start = pos - len;
+            let start = input.pos - len;
             out.forward(start..start + splice.range.start);
             out.insert(splice.insert);
-            out.forward(start + splice.range.end..pos);
+            out.forward(start + splice.range.end..input.pos);
         } else {
-            self.keep(input, sent, pos);
+            self.keep(input);
             let payload = self.kept.get(self.kept.len() - len..).unwrap_or_default();
             out.insert(payload.get(..splice.range.start).unwrap_or_default());
             out.insert(splice.insert);
             out.insert(payload.get(splice.range.end..).unwrap_or_default());
         }
-        *sent = pos;
+        input.sent = input.pos;
         self.reset();
     }
 
     /// The input is used up: what waits is kept, the rest goes on.
-    pub(super) fn end_of_input(&mut self, input: &[u8], sent: usize, out: &mut Output) {
+    pub(super) fn end_of_input(&mut self, input: &Input<'_>, out: &mut Output) {
         if self.active {
-            self.kept.extend_from_slice(input.get(sent..).unwrap_or_default());
+            self.kept.extend_from_slice(input.bytes.get(input.sent..).unwrap_or_default());
         } else {
-            out.forward(sent..input.len());
+            out.forward(input.sent..input.bytes.len());
         }
     }
 
@@ -102,9 +95,9 @@ impl Hold {
         self.reset();
     }
 
-    fn keep(&mut self, input: &[u8], sent: &mut usize, pos: usize) {
-        self.kept.extend_from_slice(input.get(*sent..pos).unwrap_or_default());
-        *sent = pos;
+    fn keep(&mut self, input: &mut Input<'_>) {
+        self.kept.extend_from_slice(input.bytes.get(input.sent..input.pos).unwrap_or_default());
+        input.sent = input.pos;
     }
 
     fn reset(&mut self) {

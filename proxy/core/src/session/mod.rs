@@ -18,6 +18,7 @@ mod command;
 mod counts;
 mod hold;
 mod inline;
+mod input;
 mod message;
 mod output;
 mod pairing;
@@ -59,6 +60,14 @@ pub struct Session {
     tracer: Tracer,
 }
 
+/// What one direction works with besides its own state, for one call.
+struct Parts<'a> {
+    tracer: &'a mut Tracer,
+    pairing: &'a mut Pairing,
+    ids: &'a mut dyn Ids,
+    call: Call<'a>,
+}
+
 /// What a call of the session may cause.
 struct Call<'a> {
     now: UnixNanos,
@@ -79,11 +88,12 @@ impl Session {
     /// Takes all of `input`, which came from `from` at the time `now`, and adds to `out` what is to be sent to the
     /// other side. The bytes that leave do not depend on how the stream was cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], now: UnixNanos, ids: &mut dyn Ids, out: &mut Output) {
-        let mut call = Call { now, out };
+        let call = Call { now, out };
+        let mut parts = Parts { tracer: &mut self.tracer, pairing: &mut self.pairing, ids, call };
         match from {
-            Side::Client => self.client.receive(input, &mut self.tracer, &mut self.pairing, ids, &mut call),
+            Side::Client => self.client.receive(input, &mut parts),
             Side::Server => {
-                self.server.receive(input, &mut self.tracer, &mut self.pairing, ids, &mut call);
+                self.server.receive(input, &mut parts);
                 if self.server.is_replication() {
                     self.client.become_opaque();
                 }
@@ -92,11 +102,10 @@ impl Session {
     }
 
     /// `from` has sent its last byte: adds what was held back of an incomplete frame, unchanged.
-    pub fn end_of_stream(&mut self, from: Side, now: UnixNanos, out: &mut Output) {
-        let mut call = Call { now, out };
+    pub fn end_of_stream(&mut self, from: Side, out: &mut Output) {
         match from {
-            Side::Client => self.client.end_of_stream(&mut call),
-            Side::Server => self.server.end_of_stream(&mut call),
+            Side::Client => self.client.end_of_stream(out),
+            Side::Server => self.server.end_of_stream(out),
         }
     }
 

@@ -6,15 +6,16 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use super::Call;
+use super::Parts;
 use super::counts::Counter;
 use super::hold::{Hold, Splice};
+use super::input::Input;
 use super::message::{Meaning, Message, Role, Shape};
+use super::output::Output;
 use super::pairing::{Pairing, Reply};
 use super::policy::MAX_CHANNEL_LEN;
-use super::tracer::{Delivery, Tracer};
+use super::tracer::Delivery;
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line, whole};
-use crate::trace::Ids;
 
 /// How much of a status, error or integer line is kept, in bytes: enough for a refusal of `CLIENT REPLY`.
 const MAX_LINE_LEN: usize = 128;
@@ -53,7 +54,7 @@ enum State {
     /// In an element's bytes.
     ElementBody { left: u64, len: u64 },
     /// In the CRLF behind an element's bytes.
-    ElementEnd { left: u8 },
+    ElementEnd { left: u64 },
     /// In the count of a confirmation.
     ConfirmationCount(NumberLine),
     /// Not RESP any more: bytes go on as they come.
@@ -76,32 +77,25 @@ impl ServerHalf {
         self.replication
     }
 
-    pub(super) fn receive(
-        &mut self,
-        input: &[u8],
-        tracer: &mut Tracer,
-        pairing: &mut Pairing,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) {
-        let mut pos = 0;
-        let mut sent = 0;
-        while pos < input.len() {
+    pub(super) fn receive(&mut self, bytes: &[u8], parts: &mut Parts<'_>) {
+        let mut input = Input::new(bytes);
+        let input = &mut input;
+        while let Some(byte) = input.peek() {
             match &mut self.state {
                 State::Start => {
-                    let kind = input[pos];
-                    if kind != b'-' && pairing.awaits_sync() {
-                        call.out.counts.count(Counter::OpaqueReplication);
+                    let kind = byte;
+                    if kind != b'-' && parts.pairing.awaits_sync() {
+                        parts.call.out.counts.count(Counter::OpaqueReplication);
                         self.state = State::Opaque;
                         self.replication = true;
-                        pairing.close(None, call);
+                        parts.pairing.close(None, &mut parts.call);
                         continue;
                     }
-                    if let Some(end) = whole_reply(input, pos, kind, pairing, call) {
-                        pos = end;
+                    if let Some(end) = whole_reply(input, kind, parts) {
+                        input.pos = end;
                         continue;
                     }
-                    pos += 1;
+                    input.pos += 1;
                     match kind {
                         b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => {
                             self.line.clear();
@@ -110,124 +104,119 @@ impl ServerHalf {
                         b'$' | b'=' | b'!' | b'*' | b'~' | b'%' | b'|' | b'>' => {
                             self.state = State::Header { kind, number: NumberLine::default() };
                         }
-                        _ => self.give_up(pairing, call),
+                        _ => self.give_up(parts),
                     }
                 }
                 State::Line { kind, carriage_return } => {
-                    let (kind, start) = (*kind, pos);
-                    let ended = end_of_line(carriage_return, input, &mut pos);
+                    let (kind, start) = (*kind, input.pos);
+                    let ended = end_of_line(carriage_return, input.bytes, &mut input.pos);
                     let room = MAX_LINE_LEN.saturating_sub(self.line.len());
-                    self.line.extend_from_slice(&input[start..pos.min(start + room)]);
+                    self.line.extend_from_slice(&input.bytes[start..input.pos.min(start + room)]);
                     if ended {
                         self.state = State::Start;
-                        pairing.reply(reply_of_line(kind, without_end(&self.line)), call);
+                        parts.pairing.reply(reply_of_line(kind, without_end(&self.line)), &mut parts.call);
                     }
                 }
                 State::Header { kind, number } => {
                     let kind = *kind;
-                    match number.read(input, &mut pos) {
+                    match number.read(input.bytes, &mut input.pos) {
                         Progress::More => {}
-                        Progress::Invalid => self.give_up(pairing, call),
-                        Progress::Done(number) => self.header(kind, number, pairing, call),
+                        Progress::Invalid => self.give_up(parts),
+                        Progress::Done(number) => self.header(kind, number, parts),
                     }
                 }
-                State::Rest { scan, meaning } => match scan.advance(input, &mut pos) {
+                State::Rest { scan, meaning } => match scan.advance(input.bytes, &mut input.pos) {
                     Progress::More => {}
-                    Progress::Invalid => self.give_up(pairing, call),
+                    Progress::Invalid => self.give_up(parts),
                     Progress::Done(()) => {
                         let meaning = *meaning;
                         self.state = State::Start;
                         if meaning == Meaning::Reply {
-                            pairing.reply(Reply::Other, call);
+                            parts.pairing.reply(Reply::Other, &mut parts.call);
                         }
                     }
                 },
-                State::ElementType => self.element_type(input[pos], &mut pos, &mut sent, call),
-                State::ElementLength(number) => match number.read(input, &mut pos) {
+                State::ElementType => self.element_type(byte, input, parts),
+                State::ElementLength(number) => match number.read(input.bytes, &mut input.pos) {
                     Progress::More => {}
                     Progress::Done(len @ 0..) if len.unsigned_abs() <= MAX_BULK_LEN => {
                         let len = len.unsigned_abs();
-                        self.element_begins(input, pos, &mut sent, len, tracer, call);
+                        self.element_begins(input, len, parts);
                         self.state = State::ElementBody { left: len, len };
                         if len == 0 {
-                            self.element_ends(input, pos, &mut sent, 0, tracer, ids, call);
+                            self.element_ends(input, 0, parts);
                         }
                     }
                     Progress::Done(-1) => {
                         // A null where a name or a payload may stand: `unsubscribe` without subscriptions, tracking.
                         if self.message.role() == Role::Payload {
-                            self.hold.release(&mut sent, pos, call.out);
+                            self.hold.release(input, parts.call.out);
                         }
-                        self.next_element(pairing, call);
+                        self.next_element(parts);
                     }
-                    _ => self.give_up(pairing, call),
+                    _ => self.give_up(parts),
                 },
                 State::ElementBody { left, len } => {
-                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len() - pos);
-                    let piece = &input[pos..pos + here];
-                    pos += here;
-                    *left -= here as u64;
+                    let piece = input.take(left);
                     let (left, len) = (*left, *len);
                     self.message.copy(piece);
                     if left == 0 {
-                        self.element_ends(input, pos, &mut sent, len, tracer, ids, call);
+                        self.element_ends(input, len, parts);
                     }
                 }
                 State::ElementEnd { left } => {
-                    let here = usize::from(*left).min(input.len() - pos);
-                    pos += here;
-                    *left -= here as u8; // at most 2
+                    input.take(left);
                     if *left == 0 {
-                        self.next_element(pairing, call);
+                        self.next_element(parts);
                     }
                 }
-                State::ConfirmationCount(number) => match number.read(input, &mut pos) {
+                State::ConfirmationCount(number) => match number.read(input.bytes, &mut input.pos) {
                     Progress::More => {}
                     Progress::Done(count @ 0..) => {
                         self.state = State::Start;
-                        self.confirmation(count.unsigned_abs(), pairing, call);
+                        self.confirmation(count.unsigned_abs(), parts);
                     }
-                    _ => self.give_up(pairing, call),
+                    _ => self.give_up(parts),
                 },
                 State::Opaque => break,
             }
         }
-        self.hold.end_of_input(input, sent, call.out);
+        self.hold.end_of_input(input, parts.call.out);
     }
 
     /// The server has sent its last byte: what was held goes on as it came.
-    pub(super) fn end_of_stream(&mut self, call: &mut Call<'_>) {
+    pub(super) fn end_of_stream(&mut self, out: &mut Output) {
         self.state = State::Opaque;
-        self.hold.stop(call.out);
+        self.hold.stop(out);
     }
 
     /// These bytes are no RESP: from here on they go on as they come.
-    fn give_up(&mut self, pairing: &mut Pairing, call: &mut Call<'_>) {
-        self.hold.stop(call.out);
+    fn give_up(&mut self, parts: &mut Parts<'_>) {
+        self.hold.stop(parts.call.out);
         self.state = State::Opaque;
-        call.out.counts.count(Counter::OpaqueServer);
-        pairing.lose(call);
+        parts.call.out.counts.count(Counter::OpaqueServer);
+        parts.pairing.lose(&mut parts.call);
     }
 
-    fn header(&mut self, kind: u8, number: i64, pairing: &mut Pairing, call: &mut Call<'_>) {
+    fn header(&mut self, kind: u8, number: i64, parts: &mut Parts<'_>) {
         let Ok(count) = u64::try_from(number) else {
             self.state = State::Start;
             return match (kind, number) {
-                (b'$' | b'*', -1) => pairing.reply(Reply::Null, call),
-                _ => self.give_up(pairing, call),
+                (b'$' | b'*', -1) => parts.pairing.reply(Reply::Null, &mut parts.call),
+                _ => self.give_up(parts),
             };
         };
         if kind == b'*' {
-            pairing.array_begins(call);
+            parts.pairing.array_begins(&mut parts.call);
         }
         let rest = |scan, meaning| Some(State::Rest { scan, meaning });
         let state = match kind {
-            b'*' if pairing.awaits_exec() => {
-                pairing.exec_begins(count, call);
+            b'*' if parts.pairing.awaits_exec() => {
+                parts.pairing.exec_begins(count, &mut parts.call);
                 Some(State::Start)
             }
-            b'>' | b'*' if self.may_matter(kind, count, pairing) => {
-                self.message.begin(kind == b'>', count, kind == b'>' || pairing.expects_messages());
+            b'>' | b'*' if may_matter(kind, count, parts.pairing) => {
+                self.message.begin(kind == b'>', count, kind == b'>' || parts.pairing.expects_messages());
                 Some(State::ElementType)
             }
             b'$' | b'=' | b'!' => Scan::bulk_body(count, 0).and_then(|scan| rest(scan, Meaning::Reply)),
@@ -241,37 +230,33 @@ impl ServerHalf {
             Some(State::Rest { meaning, .. }) if count == 0 && !matches!(kind, b'$' | b'=' | b'!') => {
                 self.state = State::Start;
                 if meaning == Meaning::Reply {
-                    pairing.reply(Reply::Other, call);
+                    parts.pairing.reply(Reply::Other, &mut parts.call);
                 }
             }
             Some(state) => self.state = state,
-            None => self.give_up(pairing, call),
+            None => self.give_up(parts),
         }
     }
 
-    fn may_matter(&self, kind: u8, count: u64, pairing: &Pairing) -> bool {
-        matches!(count, 3 | 4) && (kind == b'>' || pairing.awaits_confirmation() || pairing.expects_messages())
-    }
-
-    fn element_type(&mut self, kind: u8, pos: &mut usize, sent: &mut usize, call: &mut Call<'_>) {
+    fn element_type(&mut self, kind: u8, input: &mut Input<'_>, parts: &mut Parts<'_>) {
         let message = &self.message;
         let is_confirmation = matches!(message.shape, Shape::Confirmation { .. });
         let is_last = message.index + 1 == message.count;
         self.state = match kind {
             b':' if is_confirmation && is_last => {
-                *pos += 1;
+                input.pos += 1;
                 State::ConfirmationCount(NumberLine::default())
             }
             // RESP3's null for a name is a line without content.
             b'_' if is_confirmation && message.index == 1 => {
-                *pos += 1;
+                input.pos += 1;
                 State::ElementEnd { left: 2 }
             }
             b'$' if !(is_confirmation && is_last) => {
                 if message.role() == Role::Payload {
-                    self.hold.begin(sent, *pos, call.out);
+                    self.hold.begin(input, input.pos, parts.call.out);
                 }
-                *pos += 1;
+                input.pos += 1;
                 State::ElementLength(NumberLine::default())
             }
             // Not what it looked like: somebody's reply, or an invalidation.
@@ -279,54 +264,36 @@ impl ServerHalf {
         };
     }
 
-    fn element_begins(
-        &mut self,
-        input: &[u8],
-        pos: usize,
-        sent: &mut usize,
-        len: u64,
-        tracer: &Tracer,
-        call: &mut Call<'_>,
-    ) {
+    fn element_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         let message = &mut self.message;
         match message.role() {
             Role::Pattern => message.pattern_too_long = len > MAX_PATTERN_LEN as u64,
             Role::Channel => message.channel_too_long = len > MAX_CHANNEL_LEN as u64,
             Role::Payload => {
                 let channel = (!message.channel_too_long).then_some(&*message.channel);
-                message.holding = tracer.wants_delivery(channel, len, call);
+                message.holding = parts.tracer.wants_delivery(channel, len, &mut parts.call);
                 if message.holding {
-                    self.hold.expect(len as usize, input.len() - pos); // within the strip limit
+                    self.hold.expect(input, len as usize); // within the strip limit
                 } else {
-                    self.hold.release(sent, pos, call.out);
+                    self.hold.release(input, parts.call.out);
                 }
             }
             Role::Word | Role::Unread => {}
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call's view of the session, passed down once")]
-    fn element_ends(
-        &mut self,
-        input: &[u8],
-        pos: usize,
-        sent: &mut usize,
-        len: u64,
-        tracer: &mut Tracer,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) {
+    fn element_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         self.state = State::ElementEnd { left: 2 };
         let message = &mut self.message;
         match message.role() {
             Role::Word => message.word_ends(),
             Role::Payload => {
-                call.out.counts.count(Counter::Delivered);
+                parts.call.out.counts.count(Counter::Delivered);
                 if !mem::take(&mut message.holding) {
                     return;
                 }
                 let len = len as usize; // it was held, so it is within the strip limit
-                let payload = self.hold.payload(input, sent, pos, len);
+                let payload = self.hold.payload(input, len);
                 let is_pattern = message.shape == Shape::PatternMessage && !message.pattern_too_long;
                 let delivery = Delivery {
                     channel: &message.channel,
@@ -334,19 +301,19 @@ impl ServerHalf {
                     payload,
                     sharded: message.shape == Shape::Message { sharded: true },
                 };
-                match tracer.deliver(&delivery, ids, call) {
+                match parts.tracer.deliver(&delivery, parts.ids, &mut parts.call) {
                     Some(range) => {
                         let splice = Splice { range, insert: &[] };
-                        self.hold.finish(input, sent, pos, len, &splice, call.out);
+                        self.hold.finish(input, len, &splice, parts.call.out);
                     }
-                    None => self.hold.release(sent, pos, call.out),
+                    None => self.hold.release(input, parts.call.out),
                 }
             }
             _ => {}
         }
     }
 
-    fn next_element(&mut self, pairing: &mut Pairing, call: &mut Call<'_>) {
+    fn next_element(&mut self, parts: &mut Parts<'_>) {
         let message = &mut self.message;
         message.index += 1;
         let left = message.count - message.index;
@@ -359,38 +326,44 @@ impl ServerHalf {
         if left == 0 {
             self.state = State::Start;
             if meaning == Meaning::Reply {
-                pairing.reply(Reply::Other, call);
+                parts.pairing.reply(Reply::Other, &mut parts.call);
             }
         }
     }
 
-    fn confirmation(&mut self, count: u64, pairing: &mut Pairing, call: &mut Call<'_>) {
+    fn confirmation(&mut self, count: u64, parts: &mut Parts<'_>) {
         let Shape::Confirmation { kind, subscribe } = self.message.shape else { return };
-        if !pairing.confirmation(kind, subscribe, count, self.message.push, call) {
-            pairing.reply(Reply::Other, call);
+        if !parts.pairing.confirmation(kind, subscribe, count, self.message.push, &mut parts.call) {
+            parts.pairing.reply(Reply::Other, &mut parts.call);
         }
     }
 }
 
 /// Handles a scalar reply that is completely in the input, and gives the position behind it.
-fn whole_reply(input: &[u8], pos: usize, kind: u8, pairing: &mut Pairing, call: &mut Call<'_>) -> Option<usize> {
+fn whole_reply(input: &Input<'_>, kind: u8, parts: &mut Parts<'_>) -> Option<usize> {
+    let Input { bytes, pos, .. } = *input;
     match kind {
         b'$' => {
-            let (_, end) = whole::bulk(input, pos)?;
-            pairing.reply(Reply::Other, call);
+            let (_, end) = whole::bulk(bytes, pos)?;
+            parts.pairing.reply(Reply::Other, &mut parts.call);
             Some(end)
         }
         b'+' | b':' => {
-            let near = input.get(pos + 1..input.len().min(pos + MAX_SHORT_LINE_LEN))?;
+            let near = bytes.get(pos + 1..bytes.len().min(pos + MAX_SHORT_LINE_LEN))?;
             let len = near.iter().position(|&byte| byte == b'\r')?;
             if near.get(len + 1) != Some(&b'\n') {
                 return None;
             }
-            pairing.reply(reply_of_line(kind, near.get(..len)?), call);
+            parts.pairing.reply(reply_of_line(kind, near.get(..len)?), &mut parts.call);
             Some(pos + len + 3)
         }
         _ => None,
     }
+}
+
+/// Whether an array or push may be a message or a confirmation.
+fn may_matter(kind: u8, count: u64, pairing: &Pairing) -> bool {
+    matches!(count, 3 | 4) && (kind == b'>' || pairing.awaits_confirmation() || pairing.expects_messages())
 }
 
 /// The line without its CRLF, of which only a part may have been kept.

@@ -45,7 +45,7 @@ impl Driver {
     pub(crate) fn end_of_stream(&mut self, from: Side) {
         self.clock += 1;
         self.output.clear();
-        self.session.end_of_stream(from, UnixNanos(self.clock), &mut self.output);
+        self.session.end_of_stream(from, &mut self.output);
         self.collect(from, &[]);
     }
 
