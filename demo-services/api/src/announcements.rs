@@ -25,6 +25,9 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How long connecting and subscribing may take together.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often a silent subscription is asked whether it still lives: a lost connection does not always say so.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
 #[derive(Clone, Debug)]
 enum News {
     /// A part of this report is ready.
@@ -89,14 +92,23 @@ impl Announcements {
         eprintln!("api: subscribed to {CHANNEL}");
         *pause = RETRY_MIN;
         self.spread(News::Resubscribed);
-        let mut messages = subscription.into_on_message();
-        while let Some(message) = messages.next().await {
+        let (mut sink, mut messages) = subscription.split();
+        let mut check = tokio::time::interval(CHECK_EVERY);
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                _ = check.tick() => match tokio::time::timeout(SUBSCRIBE_TIMEOUT, sink.ping::<()>()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return format!("no answer within {} s", SUBSCRIBE_TIMEOUT.as_secs()),
+                },
+            };
+            let Some(message) = message else { return "the connection was closed".to_owned() };
             match serde_json::from_slice::<Announcement>(message.get_payload_bytes()) {
                 Ok(announcement) => self.spread(News::Done(announcement.id)),
                 Err(error) => eprintln!("api: skipped a malformed announcement: {error}"),
             }
         }
-        "the connection was closed".to_owned()
     }
 
     fn spread(&self, news: News) {

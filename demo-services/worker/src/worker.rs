@@ -23,6 +23,9 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How long connecting and subscribing may take together.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often a silent subscription is asked whether it still lives: a lost connection does not always say so.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
 pub(crate) struct Worker {
     client: Client,
     /// For everything but the subscription; connects at its first use.
@@ -81,10 +84,15 @@ impl Worker {
         };
         self.log(format_args!("subscribed to {JOBS}"));
         *pause = RETRY_MIN;
-        let mut jobs = subscription.into_on_message();
+        let (mut sink, mut jobs) = subscription.split();
+        let mut check = tokio::time::interval(CHECK_EVERY);
         loop {
             let message = tokio::select! {
                 message = jobs.next() => message.ok_or(Ended::Closed)?,
+                _ = check.tick() => {
+                    tokio::time::timeout(SUBSCRIBE_TIMEOUT, sink.ping::<()>()).await.map_err(|_| Ended::Timeout)??;
+                    continue;
+                }
                 () = &mut stop => return Ok(()),
             };
             match Job::parse(message.get_payload_bytes()) {
