@@ -15,7 +15,7 @@ use super::args::{Args, CommandsArg, ModeArg, RelationArg};
 use super::units;
 use crate::telemetry::otel_env::OtelSettings;
 
-/// Largest `--inject-limit`, in bytes: a context must still fit beside the payload in Redis's 512 MiB.
+/// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
 
 /// Everything that was decided before the first connection.

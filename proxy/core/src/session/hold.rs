@@ -10,7 +10,7 @@ use crate::resp::MAX_DECIMAL_LEN;
 /// Above this capacity, in bytes, the buffer is given back after use.
 const KEPT_CAPACITY: usize = 4096;
 
-/// How far one call's input has been passed on, and what was held back of earlier inputs.
+/// Whether bytes are held back, and those of earlier inputs that are.
 ///
 /// While nothing is held, what lies before the scanner's position goes on as it came. [`Hold::begin`] stops that at a
 /// bulk string's header; [`Hold::release`] lets go unchanged, [`Hold::finish`] with the payload rewritten.

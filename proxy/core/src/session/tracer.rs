@@ -12,7 +12,8 @@ use super::policy::{Mode, Policy, Relation, Rule};
 use crate::carrier;
 use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UNKNOWN_COMMAND, UnixNanos};
 
-/// Longest bulk string, in bytes, that Redis takes before authentication (`PROTO_` limits for unauthenticated clients, Redis 6.2.6 and later).
+/// Longest bulk string, in bytes, that Redis takes before authentication: a longer one is a protocol error
+/// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
 const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
 
 /// The decisions about single messages. What is remembered here only saves work.
