@@ -177,6 +177,11 @@ impl Pairing {
             && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
     }
 
+    /// Whether a RESP2 array that looks like a message certainly is one: subscriber mode, and no transaction's replies.
+    pub(super) fn expects_only_messages(&self) -> bool {
+        self.refuses_most() && !self.awaits_exec()
+    }
+
     fn front_is(&self, expect: Expect) -> bool {
         self.queue.front().is_some_and(|entry| entry.expect == expect)
     }

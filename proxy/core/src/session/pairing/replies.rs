@@ -28,7 +28,7 @@ impl Pairing {
 
     /// One reply that is neither a message nor a confirmation.
     pub(in crate::session) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        if self.is_ordinary_reply(reply) {
+        if self.is_ordinary_reply(reply, call) {
             return;
         }
         if self.lost {
@@ -63,19 +63,30 @@ impl Pairing {
         self.after_element(call);
     }
 
-    /// Takes a reply to a command that has no span and no effect here, outside of all that bends the order: nearly all.
-    fn is_ordinary_reply(&mut self, reply: Reply<'_>) -> bool {
+    /// Takes the reply to a command without effect here or to a publish, outside of all that bends the order: nearly all.
+    fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
         if !in_order || self.muted || self.monitoring {
             return false;
         }
-        let Some(Entry { expect: Expect::Replies(run), span: None }) = self.queue.front_mut() else { return false };
-        self.authenticated |= !matches!(reply, Reply::Error(_));
-        *run -= 1;
-        if *run == 0 {
-            self.queue.pop_front();
-            give_back(&mut self.queue);
+        match (self.queue.front_mut(), reply) {
+            (Some(Entry { expect: Expect::Replies(run), span: None }), _) => {
+                self.authenticated |= !matches!(reply, Reply::Error(_));
+                *run -= 1;
+                if *run > 0 {
+                    return true;
+                }
+            }
+            (Some(Entry { expect: Expect::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
+                self.authenticated = true;
+                if let Some(span) = span.take() {
+                    self.end_publish(*span, count, call);
+                }
+            }
+            _ => return false,
         }
+        self.queue.pop_front();
+        give_back(&mut self.queue);
         true
     }
 
@@ -170,8 +181,8 @@ impl Pairing {
         match (entry.expect, reply) {
             (Expect::Replies(_), _) => {}
             (Expect::Publishes(_), Reply::Integer(count)) => {
-                if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = span.as_deref_mut() {
-                    *receivers = count;
+                if let Some(span) = span.take() {
+                    self.end_publish(*span, count, call);
                 }
             }
             (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {

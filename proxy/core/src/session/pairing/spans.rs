@@ -70,6 +70,13 @@ impl Pairing {
         self.database = 0;
     }
 
+    pub(super) fn end_publish(&mut self, mut span: SpanRecord, count: Option<u64>, call: &mut Call<'_>) {
+        if let Operation::Publish { receivers, .. } = &mut span.operation {
+            *receivers = count;
+        }
+        self.end_span(span, None, call);
+    }
+
     pub(super) fn end_span(&mut self, mut span: SpanRecord, error: Option<ErrorType>, call: &mut Call<'_>) {
         self.open_spans = self.open_spans.saturating_sub(1);
         span.end = call.now;
