@@ -36,7 +36,7 @@ impl Splice<'_> {
     /// rest of it goes on with what follows.
     pub(super) fn apply(&self, payload: Range<usize>, input: &mut Input<'_>, out: &mut Output) {
         out.insert_bulk_header(self.new_len(payload.len()) as u64);
-        out.forward(payload.start..payload.start + self.range.start);
+        out.forward(input.bytes, payload.start..payload.start + self.range.start);
         out.insert(self.insert);
         input.sent = payload.start + self.range.end;
     }
@@ -45,7 +45,7 @@ impl Splice<'_> {
 impl Hold {
     /// Everything up to `at` goes on; what follows waits.
     pub(super) fn begin(&mut self, input: &mut Input<'_>, at: usize, out: &mut Output) {
-        out.forward(input.sent..at);
+        out.forward(input.bytes, input.sent..at);
         input.sent = at;
         self.active = true;
     }
@@ -60,7 +60,7 @@ impl Hold {
     /// What waited goes on as it came.
     pub(super) fn release(&mut self, input: &mut Input<'_>, out: &mut Output) {
         out.insert(&self.kept);
-        out.forward(input.sent..input.pos);
+        out.forward(input.bytes, input.sent..input.pos);
         input.sent = input.pos;
         self.reset();
     }
@@ -95,7 +95,7 @@ impl Hold {
         if self.active {
             self.kept.extend_from_slice(input.bytes.get(input.sent..).unwrap_or_default());
         } else {
-            out.forward(input.sent..input.bytes.len());
+            out.forward(input.bytes, input.sent..input.bytes.len());
         }
     }
 

@@ -106,7 +106,7 @@ pub(super) fn message(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) ->
 /// Sends what lies before the payload as it came, and the payload with `splice` applied. `header` is the position of the
 /// payload's length, `end` the one behind its terminator.
 fn rewrite(header: usize, len: usize, end: usize, splice: &Splice<'_>, input: &mut Input<'_>, out: &mut Output) {
-    out.forward(input.sent..header);
+    out.forward(input.bytes, input.sent..header);
     splice.apply(end - 2 - len..end - 2, input, out);
 }
 

@@ -16,23 +16,24 @@
 //! Entries that are not described are counted in runs, so that a long pipeline of ordinary commands takes no memory.
 //! Where the stream cannot be explained the pairing is lost: nothing is described any more, nothing is held up.
 
+mod open_spans;
 mod replies;
 mod silent;
 mod spans;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::Call;
 use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
 use super::pubsub::PubSub;
 use crate::trace::SpanRecord;
+use open_spans::{OpenSpan, OpenSpans};
 use spans::end_unpaired;
 
 /// Most spans of one connection that wait for a reply; further ones end with the request.
 pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 
-/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
+/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 32 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
 /// Above this capacity, in entries, an empty queue is given back.
@@ -42,8 +43,7 @@ const KEPT_CAPACITY: usize = 64;
 #[derive(Debug)]
 struct Entry {
     expect: Expect,
-    /// Boxed, so that the queue is small for the many entries without one.
-    span: Option<Box<SpanRecord>>,
+    span: Option<OpenSpan>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(super) enum Reply<'a> {
 struct Transaction {
     entries: VecDeque<Entry>,
     count: u64,
-    span: Option<Box<SpanRecord>>,
+    span: Option<OpenSpan>,
 }
 
 /// See the module.
@@ -100,7 +100,7 @@ pub(super) struct Pairing {
     queue: VecDeque<Entry>,
     /// Commands of a running `EXEC` whose elements are still to come.
     executing: VecDeque<Entry>,
-    executing_span: Option<Box<SpanRecord>>,
+    executing_span: Option<OpenSpan>,
     /// Open between the replies of `MULTI` and of `EXEC`.
     transaction: Option<Transaction>,
     /// `CLIENT REPLY OFF` is in force.
@@ -109,7 +109,7 @@ pub(super) struct Pairing {
     authenticated: bool,
     database: u32,
     lost: bool,
-    open_spans: usize,
+    spans: OpenSpans,
     pending_subscriptions: usize,
     /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
@@ -128,7 +128,7 @@ impl Pairing {
             authenticated: false,
             database: 0,
             lost: false,
-            open_spans: 0,
+            spans: OpenSpans::default(),
             pending_subscriptions: 0,
             requested: ReplyMode::On,
         }
@@ -203,13 +203,12 @@ impl Pairing {
             return end_unpaired(span, call);
         }
         let span = match span {
-            Some(span) if replies != ReplyMode::On || self.open_spans >= MAX_OPEN_SPANS => {
+            Some(span) if replies != ReplyMode::On || self.spans.len() >= MAX_OPEN_SPANS => {
                 end_unpaired(Some(span), call);
                 None
             }
-            span => span.map(Box::new),
+            span => span.map(|span| self.spans.put(span)),
         };
-        self.open_spans += usize::from(span.is_some());
         self.push(Entry { expect: Expect::from(command), span }, call);
     }
 

@@ -80,7 +80,7 @@ impl Pairing {
             (Some(Entry { expect: Expect::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
                 self.authenticated = true;
                 if let Some(span) = span.take() {
-                    self.end_publish(*span, count, call);
+                    self.end_publish(span, count, call);
                 }
             }
             _ => return false,
@@ -127,7 +127,7 @@ impl Pairing {
             if now_left == 0
                 && let Some(span) = self.pop_front().and_then(|entry| entry.span)
             {
-                self.end_span(*span, None, call);
+                self.end_span(span, None, call);
             }
         }
         self.after_element(call);
@@ -143,11 +143,11 @@ impl Pairing {
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
-                    let is_command = |span: &SpanRecord| matches!(span.operation, Operation::Command { .. });
                     // The transaction's span stands for its commands.
-                    let command = entry.span.take_if(|span| is_command(span));
-                    name_batch(transaction.span.as_deref_mut(), transaction.count, command.as_deref());
-                    self.open_spans -= usize::from(command.is_some());
+                    let command = entry.span.take_if(|span| self.spans.get(span).is_some_and(|span| is_command(span)));
+                    let command = command.and_then(|span| self.spans.take(span));
+                    let batch = transaction.span.as_ref().and_then(|span| self.spans.get(span));
+                    name_batch(batch, transaction.count, command.as_ref());
                     let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
                     if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
                         return self.lose_with(entry.span, call);
@@ -165,13 +165,13 @@ impl Pairing {
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         let mut span = entry.span;
         if let Reply::Error(line) = reply {
-            if let Some(mut span) = span {
-                if let Operation::Command { name, .. } = &mut span.operation
+            if let Some(span) = span {
+                if let Some(SpanRecord { operation: Operation::Command { name, .. }, .. }) = self.spans.get(&span)
                     && line.starts_with(b"ERR unknown command")
                 {
                     *name = UNKNOWN_COMMAND.into();
                 }
-                self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
+                self.end_span(span, Some(ErrorType::from_redis_error(line)), call);
             }
             if let Expect::ClientReply(_) = entry.expect {
                 self.requested = ReplyMode::On;
@@ -182,7 +182,7 @@ impl Pairing {
             (Expect::Replies(_), _) => {}
             (Expect::Publishes(_), Reply::Integer(count)) => {
                 if let Some(span) = span.take() {
-                    self.end_publish(*span, count, call);
+                    self.end_publish(span, count, call);
                 }
             }
             (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
@@ -198,7 +198,7 @@ impl Pairing {
             _ => return self.lose_with(span, call),
         }
         if let Some(span) = span {
-            self.end_span(*span, None, call);
+            self.end_span(span, None, call);
         }
     }
 
@@ -218,9 +218,13 @@ impl Pairing {
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
         {
-            self.end_span(*span, None, call);
+            self.end_span(span, None, call);
         }
     }
+}
+
+fn is_command(span: &SpanRecord) -> bool {
+    matches!(span.operation, Operation::Command { .. })
 }
 
 /// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
