@@ -17,6 +17,8 @@ pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod healthcheck;
 pub mod open_files;
 pub mod relay;

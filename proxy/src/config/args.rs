@@ -370,10 +370,13 @@ fn masked(mut error: clap::Error) -> clap::Error {
 /// On the command line a list is an option given several times; a variable has only one value to put it in.
 fn split_if_from_environment(matches: &ArgMatches, id: &str, list: &mut Vec<String>) {
     if matches.value_source(id) == Some(ValueSource::EnvVariable) {
-        let separator = |c: char| c.is_whitespace() || c == ';';
-        *list =
-            list.iter().flat_map(|value| value.split(separator)).filter(|v| !v.is_empty()).map(Into::into).collect();
+        *list = list.iter().flat_map(|value| split_list(value)).map(Into::into).collect();
     }
+}
+
+/// The members of a list in a variable.
+pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(|c: char| c.is_whitespace() || c == ';').filter(|member| !member.is_empty())
 }
 
 #[cfg(test)]

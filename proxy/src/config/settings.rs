@@ -109,8 +109,10 @@ struct Check {
 }
 
 impl Check {
+    /// Notes an error. The value is masked, whichever setting it is of: it may be an upstream in the wrong place.
     fn refuse(&mut self, setting: &'static str, value: Option<&str>, problem: impl fmt::Display, remedy: &'static str) {
-        self.errors.push(SettingError { setting, value: value.map(Into::into), problem: problem.to_string(), remedy });
+        let value = value.map(without_secrets);
+        self.errors.push(SettingError { setting, value, problem: problem.to_string(), remedy });
     }
 
     /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.
@@ -174,11 +176,11 @@ impl Check {
         let Some((name, (listen, upstream))) =
             text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)))
         else {
-            self.refuse("--route", Some(&without_secrets(text)), "it has not got three parts", FORM);
+            self.refuse("--route", Some(text), "it has not got three parts", FORM);
             return None;
         };
         if name.trim().is_empty() {
-            self.refuse("--route", Some(&without_secrets(text)), "the service's name is empty", FORM);
+            self.refuse("--route", Some(text), "the service's name is empty", FORM);
             return None;
         }
         self.route(Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
@@ -193,11 +195,11 @@ impl Check {
         let parsed = (ListenAddress::parse(listen), Upstream::parse(upstream));
         if let Err(problem) = &parsed.0 {
             let remedy = "write an address and a port, as in 127.0.0.1:6380";
-            self.refuse(listen_setting, Some(&without_secrets(listen)), problem, remedy);
+            self.refuse(listen_setting, Some(listen), problem, remedy);
         }
         if let Err(problem) = &parsed.1 {
             let remedy = "write redis://host:port, host:port or unix:/path";
-            self.refuse(upstream_setting, Some(&without_secrets(upstream)), problem, remedy);
+            self.refuse(upstream_setting, Some(upstream), problem, remedy);
         }
         let (Ok(listen), Ok(upstream)) = parsed else { return None };
         if matches!(&upstream, Upstream::Tcp(address) if same_socket(listen.host_port(), address)) {
