@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,13 @@ use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
 use super::args::{Args, CommandsArg, ModeArg, RelationArg};
 use super::units;
 use crate::telemetry::otel_env::OtelSettings;
+use crate::workers::Workers;
 
 /// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
+
+/// More threads than this would only wait for each other.
+const MAX_THREADS: usize = 256;
 
 /// Everything that was decided before the first connection.
 #[derive(Clone, Debug)]
@@ -49,6 +54,8 @@ pub struct Route {
 pub struct Limits {
     /// Client connections at a time, at least 1.
     pub max_connections: usize,
+    /// Threads that carry connections.
+    pub threads: NonZeroUsize,
     /// For resolving the upstream's name and connecting to it.
     pub connect_timeout: Duration,
     /// From the signal to stop until open connections are closed.
@@ -225,6 +232,17 @@ impl Check {
                 1
             }
         };
+        let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
+            None => Workers::default_count(),
+            Some(text) => match text.trim().parse::<NonZeroUsize>() {
+                Ok(threads) if threads.get() <= MAX_THREADS => threads,
+                _ => {
+                    let remedy = "write a number from 1 to 256, or leave it out";
+                    self.refuse("--threads", Some(text), "it cannot be a number of threads", remedy);
+                    NonZeroUsize::MIN
+                }
+            },
+        };
         let connect_timeout = match units::duration(&args.connect_timeout) {
             Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
             parsed => parsed.map_err(|problem| problem.to_string()),
@@ -233,7 +251,7 @@ impl Check {
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);
         let flush_timeout = time("--flush-timeout", &args.flush_timeout);
-        Limits { max_connections, connect_timeout, drain_timeout, flush_timeout }
+        Limits { max_connections, threads, connect_timeout, drain_timeout, flush_timeout }
     }
 
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
