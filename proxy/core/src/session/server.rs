@@ -218,6 +218,8 @@ impl ServerHalf {
                 Some(State::ElementType)
             }
             b'$' | b'=' | b'!' => Scan::bulk_body(count, 0).and_then(|scan| rest(scan, Meaning::Reply)),
+            // Nobody waits for the end of a reply any more, but what is in it may be a push or a confirmation.
+            b'*' | b'~' | b'%' | b'|' if parts.pairing.is_lost() => Some(State::Start),
             b'*' | b'~' => rest(Scan::values(count), Meaning::Reply),
             b'>' => rest(Scan::values(count), Meaning::Nothing),
             b'%' => count.checked_mul(2).and_then(|count| rest(Scan::values(count), Meaning::Reply)),
@@ -258,6 +260,7 @@ impl ServerHalf {
                 State::ElementLength(NumberLine::default())
             }
             // Not what it looked like: somebody's reply, or an invalidation.
+            _ if parts.pairing.is_lost() => State::Start,
             _ => State::Rest { scan: Scan::values(message.count - message.index), meaning: message.meaning() },
         };
     }
@@ -321,7 +324,7 @@ impl ServerHalf {
         }
         let meaning = message.meaning();
         self.state = State::Rest { scan: Scan::values(left), meaning };
-        if left == 0 {
+        if left == 0 || parts.pairing.is_lost() {
             self.state = State::Start;
             if meaning == Meaning::Reply {
                 parts.pairing.reply(Reply::Other, &mut parts.call);

@@ -144,6 +144,11 @@ impl Pairing {
         self.database
     }
 
+    /// Whether replies can no longer be told apart.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Whether the next reply belongs to `SYNC` or `PSYNC`.
     pub(super) fn awaits_sync(&self) -> bool {
         self.transaction.is_none() && self.executing.is_empty() && self.front_is(Expect::Sync)
@@ -156,7 +161,7 @@ impl Pairing {
 
     /// Whether an array may be a confirmation of a subscription.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        self.pending_subscriptions > 0 || self.awaits_nothing()
+        self.pending_subscriptions > 0 || self.awaits_nothing() || self.lost
     }
 
     /// Whether an array cannot be a reply: no command is unanswered.

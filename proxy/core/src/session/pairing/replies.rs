@@ -103,14 +103,13 @@ impl Pairing {
         if push {
             self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
         }
+        if self.lost {
+            // A script may answer so too, but then the worst is that messages are looked for where there are none.
+            self.pubsub.confirm(kind, count);
+            return true;
+        }
         // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
         let certain = push || self.refuses_most() || self.awaits_nothing();
-        if self.lost {
-            if certain {
-                self.pubsub.confirm(kind, count);
-            }
-            return certain;
-        }
         if !self.settle_for_confirmation(kind, subscribe, call) {
             // A slot that moved away unsubscribes by itself; pushes of any kind disturb nothing.
             if certain {
