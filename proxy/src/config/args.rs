@@ -108,6 +108,16 @@ pub struct Args {
     )]
     pub mode: ModeArg,
 
+    /// Another mode for channels that match; repeatable, the first match wins
+    #[arg(
+        long = "mode-for",
+        value_name = "GLOB=MODE",
+        env = "REDISTRIBUTED_MODES",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub modes: Vec<String>,
+
     /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
     #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_INCLUDE", hide_env_values = true, help_heading = WHAT)]
     pub include: Vec<String>,
@@ -337,6 +347,7 @@ impl Args {
             ("routes", &mut args.routes),
             ("include", &mut args.include),
             ("exclude", &mut args.exclude),
+            ("modes", &mut args.modes),
             ("carriers", &mut args.carriers),
             ("read_json", &mut args.read_json),
             ("keep_context", &mut args.keep_context),

@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use redistributed_core::glob::Glob;
 use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
 
@@ -272,7 +273,8 @@ impl Check {
         let mut policy = Policy {
             mode: args.mode.into(),
             relation: args.relation.into(),
-            carriers: self.carriers(&args.carriers),
+            modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
+            carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
             include: self.globs("--include", &args.include),
             exclude: self.globs("--exclude", &args.exclude),
             read_json: self.globs("--read-json", &args.read_json),
@@ -299,27 +301,39 @@ impl Check {
             .ok()
     }
 
-    fn carriers(&mut self, texts: &[String]) -> Vec<(Glob, Carrier)> {
-        texts.iter().filter_map(|text| self.carrier(text)).collect()
-    }
-
     fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
         const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
-        // From the right: a channel may hold a `=`, the name of a carrier does not.
+        self.choice("--carrier", text, FORM, |name| match name {
+            "trailer" => Some(Carrier::Trailer),
+            "json" => Some(Carrier::Json),
+            "opencensus" => Some(Carrier::OpenCensus),
+            _ => None,
+        })
+    }
+
+    fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
+        const FORM: &str = "write GLOB=inject, GLOB=strip or GLOB=observe, as in --mode-for 'orders.*=strip'";
+        self.choice("--mode-for", text, FORM, |name| ModeArg::from_str(name, false).ok().map(Mode::from))
+    }
+
+    /// A glob and what is chosen for its channels.
+    fn choice<T>(
+        &mut self,
+        setting: &'static str,
+        text: &str,
+        form: &'static str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Option<(Glob, T)> {
+        // From the right: a channel may hold a `=`, a name does not.
         let Some((pattern, name)) = text.rsplit_once('=') else {
-            self.refuse("--carrier", Some(text), "it names no carrier", FORM);
+            self.refuse(setting, Some(text), "it has no `=` between a glob and a name", form);
             return None;
         };
-        let carrier = match name {
-            "trailer" => Carrier::Trailer,
-            "json" => Carrier::Json,
-            "opencensus" => Carrier::OpenCensus,
-            _ => {
-                self.refuse("--carrier", Some(text), "its carrier is not known", FORM);
-                return None;
-            }
+        let Some(choice) = named(name) else {
+            self.refuse(setting, Some(text), format!("`{name}` is not known"), form);
+            return None;
         };
-        Some((self.glob("--carrier", text, pattern)?, carrier))
+        Some((self.glob(setting, text, pattern)?, choice))
     }
 }
 

@@ -83,7 +83,7 @@ impl Tracer {
     ) -> Option<SpanRecord> {
         let (name, rule) = self.published.look_up(channel, &self.policy);
         let name = name.clone();
-        if !rule.traced || !self.policy.enabled || self.policy.mode != Mode::Inject {
+        if !rule.traced || !self.policy.enabled || rule.mode != Mode::Inject {
             return None;
         }
         let (context, sampled) = child_of(None, &self.policy, ids);
@@ -103,7 +103,7 @@ impl Tracer {
         let payload = publish.payload;
         let added = carrier::find_added(payload, rule.carrier);
         let parent = context_of(payload, added.as_ref(), rule, policy);
-        if policy.mode != Mode::Inject && parent.is_none() {
+        if rule.mode != Mode::Inject && parent.is_none() {
             call.out.counts.count(Counter::SkippedMode);
             return (None, None);
         }
@@ -115,7 +115,7 @@ impl Tracer {
             let operation = Operation::Publish { channel, sharded: publish.sharded, receivers: None, body_size };
             record(context, parent.as_ref(), None, publish.start, operation)
         });
-        if policy.mode != Mode::Inject || !policy.propagators.carries_traces() {
+        if rule.mode != Mode::Inject || !policy.propagators.carries_traces() {
             call.out.counts.count(Counter::SkippedMode);
             return (None, span);
         }
@@ -175,7 +175,7 @@ impl Tracer {
         let added = carrier::find_added(payload, rule.carrier);
         let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
         let removed = match &added {
-            Some(added) if policy.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
+            Some(added) if rule.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
             _ => None,
         };
         if removed.is_some() {
@@ -185,7 +185,7 @@ impl Tracer {
             return removed;
         }
         let parent = context_of(payload, added.as_ref(), rule, policy);
-        if parent.is_none() && policy.mode != Mode::Inject {
+        if parent.is_none() && rule.mode != Mode::Inject {
             return removed;
         }
         let operation = Operation::Deliver {
