@@ -7,7 +7,7 @@ use redistributed_core::trace::Context;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::support::{connect, within};
+use super::{connect, within};
 
 /// A client that speaks RESP by hand.
 pub(crate) struct Wire {
@@ -27,6 +27,17 @@ pub(crate) enum Value {
     Push(Vec<Value>),
     /// The first line of any other.
     Other(String),
+}
+
+impl Value {
+    /// All values in `bytes`, which must hold whole ones.
+    pub(crate) fn all(mut bytes: &[u8]) -> Vec<Self> {
+        let mut values = Vec::new();
+        while !bytes.is_empty() {
+            values.push(parse(&mut bytes));
+        }
+        values
+    }
 }
 
 /// A message to a subscriber.
@@ -73,6 +84,11 @@ impl Wire {
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within("sending", self.stream.write_all(bytes)).await.expect("the peer takes the bytes");
+    }
+
+    /// Sends what the peer takes: it may have closed.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
+        let _ = within("sending", self.stream.write_all(bytes)).await;
     }
 
     /// Sends a command whose words hold no spaces, and returns its reply.
@@ -167,6 +183,34 @@ impl Wire {
         frame
     }
 
+    /// What comes up to and with `mark`, and whether it came before the stream ended.
+    pub(crate) async fn until(&mut self, mark: &[u8]) -> (Vec<u8>, bool) {
+        let mut received = Vec::new();
+        loop {
+            let searched = received.len().saturating_sub(mark.len());
+            let buffered = match within("bytes", self.stream.fill_buf()).await {
+                Ok([]) | Err(_) => return (received, false),
+                Ok(buffered) => buffered.len(),
+            };
+            received.extend_from_slice(self.stream.buffer());
+            if let Some(at) = position(&received[searched..], mark) {
+                let end = searched + at + mark.len();
+                self.stream.consume(buffered - (received.len() - end));
+                received.truncate(end);
+                return (received, true);
+            }
+            self.stream.consume(buffered);
+        }
+    }
+
+    /// What comes until the other side closes.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = within("the end of the stream", self.stream.read_to_end(&mut rest)).await;
+        rest
+    }
+
     /// Sends no more, and returns what still comes.
     pub(crate) async fn finish(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
@@ -181,6 +225,10 @@ impl Wire {
         let read = within("the end of the stream", self.stream.read(&mut [0; 1])).await;
         assert!(matches!(read, Ok(0) | Err(_)), "more bytes came");
     }
+}
+
+fn position(bytes: &[u8], searched: &[u8]) -> Option<usize> {
+    bytes.windows(searched.len()).position(|window| window == searched)
 }
 
 /// Takes one value from `rest`, which holds it whole.
