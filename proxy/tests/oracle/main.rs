@@ -11,6 +11,7 @@
 //! | [`probe`] | whether the proxy can still tell which reply answers which command |
 //! | [`bench`] | a server with a proxy in front of it |
 //! | [`cut`] | how the bytes are cut into writes |
+//! | [`words`] | how bytes are spelt in the text files |
 //!
 //! All of it runs on each server of [`support::servers`]. By default a part of the cuts and contexts is left out, so
 //! that it takes less than a minute; `REDISTRIBUTED_ORACLE=full` leaves out nothing. Arguments are those of any test:
@@ -27,6 +28,7 @@ mod conversation;
 mod cut;
 mod probe;
 mod rules;
+mod words;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -46,5 +46,5 @@ pub(super) fn all(command: &str, calls: &[&Call], resp3: bool, full: bool) -> Ve
 }
 
 fn words(lines: &[&str]) -> Vec<Words> {
-    lines.iter().map(|line| crate::conversation::words(line)).collect()
+    lines.iter().map(|line| crate::words::words(line)).collect()
 }

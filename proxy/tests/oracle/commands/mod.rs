@@ -19,17 +19,17 @@ mod mutate;
 use libtest_mimic::Failed;
 
 use crate::bench::{Bench, Kind, Setting};
-use crate::conversation::words;
 use crate::cut::Cut;
 use crate::probe::{Expected, Probes};
 use crate::support::servers::Server;
 use crate::support::wire::{Value, Wire, request};
+use crate::words::words;
 use crate::{Oracle, Share};
 use generate::Words;
 
 pub(crate) use docs::Documented;
 
-/// Requests that are sent at once, and what is between them and the next such.
+/// Requests that are sent at once, on a connection in its first state.
 #[derive(Clone, Debug)]
 struct Call {
     requests: Vec<Words>,
@@ -44,6 +44,11 @@ struct Answer {
     bytes: Vec<u8>,
     closed: bool,
 }
+
+/// What is asked behind each call, and its answer, behind those of `RESET` and of the probe.
+const END: &[u8] = b"the-end-now";
+const ENDED: &[u8] = b"$11\r\nthe-end-now\r\n";
+const TAIL: &[u8] = b"+RESET\r\n:0\r\n$11\r\nthe-end-now\r\n";
 
 /// The kind of bench for a command: commands of clusters are called on one.
 fn kind(server: &Server, command: &Documented) -> Kind {
@@ -149,7 +154,8 @@ fn fixture_of(bench: &Bench) -> Vec<Vec<u8>> {
 
 /// Whether the server did what it was asked.
 fn is_carried_out(answer: &Answer) -> bool {
-    !Value::all(&answer.bytes).iter().any(|value| matches!(value, Value::Error(_)))
+    let was_refused = answer.closed && answer.bytes.is_empty();
+    !was_refused && !Value::all(&answer.bytes).iter().any(|value| matches!(value, Value::Error(_)))
 }
 
 /// How the calls of a command are made.
@@ -162,8 +168,6 @@ struct Script<'a> {
 impl Script<'_> {
     /// Makes all calls; `direct` are the answers that came without the proxy, if this is with it.
     async fn run(&self, bench: &mut Bench, calls: &[Call], direct: Option<&[Answer]>, cut: Cut) -> Vec<Answer> {
-        const END: &[u8] = b"the-end-now";
-        const ENDED: &[u8] = b"$11\r\nthe-end-now\r\n";
         bench.reset(&fixture_of(bench)).await;
         let address = bench.address(direct.is_some());
         let mut open: Option<(Wire, Option<usize>)> = None;
@@ -204,7 +208,6 @@ impl Script<'_> {
             } else if let Some(probe) = probe {
                 self.probes.forget(probe);
             }
-            const TAIL: &[u8] = b"+RESET\r\n:0\r\n$11\r\nthe-end-now\r\n";
             first.extend_from_slice(bytes.strip_suffix(TAIL).unwrap_or(&bytes));
             let bytes = first;
             answers.push(Answer { bytes, closed: !came });
