@@ -6,6 +6,7 @@
 //! | [`server`] | accepts clients |
 //! | [`upstream`] | connects to Redis |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
+//! | [`foreign`] | tells TLS and HTTP, which were sent to the wrong port |
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`shutdown`] | signals and the drain |
 //! | [`healthcheck`] | the same program asking whether it runs |
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod error;
+pub mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;

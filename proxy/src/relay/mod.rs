@@ -65,6 +65,7 @@ impl Link {
     /// deliveries that are among them.
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
+        self.fallback.hear(side, input);
         self.session.receive(side, input, clock::now(), &mut self.ids, out);
         let bytes = match side {
             Side::Client => Shell::BytesFromClients,
