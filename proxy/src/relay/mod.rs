@@ -83,7 +83,7 @@ impl Link {
     }
 
     fn account(&mut self, out: &mut Output) {
-        self.sink.offer_all(out.spans.drain(..));
+        self.sink.offer_all(out.spans.drain(..).map(clock::dated));
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.fallback.report(&out.counts);
@@ -97,7 +97,7 @@ impl Link {
         }
         let end = clock::now();
         deliveries.iter_mut().for_each(|span| span.end = end);
-        self.sink.offer_all(deliveries.drain(..));
+        self.sink.offer_all(deliveries.drain(..).map(clock::dated));
     }
 
     /// The client has gone before the messages of these spans were handed to it.
@@ -111,7 +111,7 @@ impl Link {
             span.end = end;
             span.error = Some(error.clone());
         }
-        self.sink.offer_all(deliveries.drain(..));
+        self.sink.offer_all(deliveries.drain(..).map(clock::dated));
     }
 }
 
