@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | what the operator typed, and what it means |
 //! | [`server`] | accepts clients |
+//! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
 //! | [`foreign`] | tells TLS and HTTP, which were sent to the wrong port |
@@ -28,6 +29,7 @@ pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;
+pub mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use server::{BindError, Listener, RouteServer};
 use telemetry::logging::LIFECYCLE;
 use telemetry::stats::Stats;
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
+use workers::Workers;
 
 /// Why the program could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,9 @@ pub enum RunError {
     /// No ids can be made.
     #[error("the system has no randomness: {0}")]
     Entropy(#[from] getrandom::Error),
+    /// A thread that carries connections cannot be started.
+    #[error("cannot start a thread for connections: {0}")]
+    Thread(#[from] std::io::Error),
     /// A listener's task ended by itself.
     #[error("a listener has failed: {0}")]
     Listener(#[from] JoinError),
@@ -93,6 +99,7 @@ pub async fn run(
     let services: Vec<Service> = listeners.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
     let stats = Arc::new(Stats::default());
+    let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
     let mut accepting = JoinSet::new();
@@ -104,7 +111,13 @@ pub async fn run(
         );
         let (sink, limits) = (telemetry.sink(index), settings.limits);
         let server = RouteServer::new(route, settings.policy.clone(), sink, stats.clone(), limits.connect_timeout);
-        accepting.spawn(server.accept(listener, permits.clone(), Entropy::from_os()?, stopping.clone()));
+        accepting.spawn(server.accept(
+            listener,
+            permits.clone(),
+            workers.clone(),
+            Entropy::from_os()?,
+            stopping.clone(),
+        ));
     }
 
     tokio::select! {

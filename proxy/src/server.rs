@@ -23,6 +23,7 @@ use crate::telemetry::SpanSink;
 use crate::telemetry::logging::Throttle;
 use crate::telemetry::stats::{Shell, Stats};
 use crate::upstream::{self, UpstreamStream};
+use crate::workers::{Place, Workers};
 
 /// What Redis itself answers at its own limit, before it closes the connection.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -106,6 +107,7 @@ impl RouteServer {
         self: Arc<Self>,
         listener: Listener,
         permits: Arc<Semaphore>,
+        workers: Arc<Workers>,
         mut entropy: Entropy,
         stop: CancellationToken,
     ) -> JoinSet<()> {
@@ -133,7 +135,10 @@ impl RouteServer {
             self.stats.add(Shell::ConnectionsAccepted, 1);
             match permits.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    connections.spawn(self.clone().serve(client, peer, entropy.split(), permit));
+                    let place = workers.place();
+                    let runtime = place.runtime.clone();
+                    let connection = self.clone().serve(client, peer, entropy.split(), (permit, place));
+                    connections.spawn_on(connection, &runtime);
                 }
                 Err(_) => {
                     self.stats.add(Shell::ConnectionsRefused, 1);
@@ -147,8 +152,13 @@ impl RouteServer {
     }
 
     /// One connection, from its acceptance to its end.
-    async fn serve(self: Arc<Self>, client: TcpStream, peer: SocketAddr, ids: Entropy, permit: OwnedSemaphorePermit) {
-        let _permit = permit;
+    async fn serve(
+        self: Arc<Self>,
+        client: TcpStream,
+        peer: SocketAddr,
+        ids: Entropy,
+        _places: (OwnedSemaphorePermit, Place),
+    ) {
         let _open = self.stats.connection();
         tracing::debug!(%peer, "client connected");
         match self.connect_and_relay(client, ids).await {
@@ -165,6 +175,7 @@ impl RouteServer {
         self.report_reachable();
         // Fails only on a connection that is over already, and then reading from it says so.
         let _ = upstream::tune(&client);
+        let client = move_here(client).map_err(RelayError::watch)?;
         let session = Session::new(self.policy.clone());
         let link = Link::new(session, ids, self.sink.clone(), self.stats.clone());
         match server {
@@ -193,6 +204,11 @@ impl RouteServer {
             tracing::warn!(upstream = %self.route.upstream, more, "Redis can be reached again");
         }
     }
+}
+
+/// Has the socket watched by this thread instead of the one that accepted it.
+fn move_here(client: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(client.into_std()?)
 }
 
 /// Says why, if the socket takes it at once, and closes.

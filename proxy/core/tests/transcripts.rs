@@ -313,14 +313,25 @@ fn shown(fields: &[(&'static str, String)]) -> String {
     format!("{} {}", fields[0].1, pairs.join(" "))
 }
 
+fn mode(name: &str) -> Mode {
+    match name {
+        "inject" => Mode::Inject,
+        "strip" => Mode::Strip,
+        "observe" => Mode::Observe,
+        _ => panic!("{name} is no mode"),
+    }
+}
+
 fn policy(settings: &str) -> Policy {
     let mut policy = Policy::default();
     let glob = |text: &str| Glob::new(text).unwrap();
     for setting in settings.split_whitespace() {
         let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
         match (key, value) {
-            ("mode", "strip") => policy.mode = Mode::Strip,
-            ("mode", "observe") => policy.mode = Mode::Observe,
+            ("mode", value) => match value.rsplit_once('=') {
+                Some((pattern, name)) => policy.modes.push((glob(pattern), mode(name))),
+                None => policy.mode = mode(value),
+            },
             ("relation", "link") => policy.relation = Relation::Link,
             ("commands", "all") => policy.commands = Commands::All,
             ("disabled", "") => policy.enabled = false,

@@ -49,7 +49,6 @@ Environment:
   OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
   OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
   OTEL_SDK_DISABLED                 true: make no spans; contexts that messages carry still pass on
-  TOKIO_WORKER_THREADS              threads that move bytes (default: one for each available core)
 
 Exit codes:
   0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener
@@ -108,6 +107,16 @@ pub struct Args {
         help_heading = WHAT
     )]
     pub mode: ModeArg,
+
+    /// Another mode for channels that match; repeatable, the first match wins
+    #[arg(
+        long = "mode-for",
+        value_name = "GLOB=MODE",
+        env = "REDISTRIBUTED_MODES",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub modes: Vec<String>,
 
     /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
     #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_INCLUDE", hide_env_values = true, help_heading = WHAT)]
@@ -184,6 +193,10 @@ pub struct Args {
         help_heading = LIMITS
     )]
     pub max_connections: String,
+
+    /// Threads that move bytes; one for each processor that the process may use, unless set
+    #[arg(long, value_name = "N", env = "REDISTRIBUTED_THREADS", hide_env_values = true, help_heading = LIMITS)]
+    pub threads: Option<String>,
 
     /// How long a connection to Redis may take to be made
     #[arg(
@@ -334,6 +347,7 @@ impl Args {
             ("routes", &mut args.routes),
             ("include", &mut args.include),
             ("exclude", &mut args.exclude),
+            ("modes", &mut args.modes),
             ("carriers", &mut args.carriers),
             ("read_json", &mut args.read_json),
             ("keep_context", &mut args.keep_context),

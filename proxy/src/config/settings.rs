@@ -4,9 +4,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use redistributed_core::glob::Glob;
 use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
 
@@ -14,9 +16,13 @@ use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
 use super::args::{Args, CommandsArg, ModeArg, RelationArg};
 use super::units;
 use crate::telemetry::otel_env::OtelSettings;
+use crate::workers::Workers;
 
 /// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
+
+/// More threads than this would only wait for each other.
+const MAX_THREADS: usize = 256;
 
 /// Everything that was decided before the first connection.
 #[derive(Clone, Debug)]
@@ -49,6 +55,8 @@ pub struct Route {
 pub struct Limits {
     /// Client connections at a time, at least 1.
     pub max_connections: usize,
+    /// Threads that carry connections.
+    pub threads: NonZeroUsize,
     /// For resolving the upstream's name and connecting to it.
     pub connect_timeout: Duration,
     /// From the signal to stop until open connections are closed.
@@ -225,6 +233,17 @@ impl Check {
                 1
             }
         };
+        let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
+            None => Workers::default_count(),
+            Some(text) => match text.trim().parse::<NonZeroUsize>() {
+                Ok(threads) if threads.get() <= MAX_THREADS => threads,
+                _ => {
+                    let remedy = "write a number from 1 to 256, or leave it out";
+                    self.refuse("--threads", Some(text), "it cannot be a number of threads", remedy);
+                    NonZeroUsize::MIN
+                }
+            },
+        };
         let connect_timeout = match units::duration(&args.connect_timeout) {
             Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
             parsed => parsed.map_err(|problem| problem.to_string()),
@@ -233,7 +252,7 @@ impl Check {
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);
         let flush_timeout = time("--flush-timeout", &args.flush_timeout);
-        Limits { max_connections, connect_timeout, drain_timeout, flush_timeout }
+        Limits { max_connections, threads, connect_timeout, drain_timeout, flush_timeout }
     }
 
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
@@ -254,7 +273,8 @@ impl Check {
         let mut policy = Policy {
             mode: args.mode.into(),
             relation: args.relation.into(),
-            carriers: self.carriers(&args.carriers),
+            modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
+            carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
             include: self.globs("--include", &args.include),
             exclude: self.globs("--exclude", &args.exclude),
             read_json: self.globs("--read-json", &args.read_json),
@@ -281,27 +301,39 @@ impl Check {
             .ok()
     }
 
-    fn carriers(&mut self, texts: &[String]) -> Vec<(Glob, Carrier)> {
-        texts.iter().filter_map(|text| self.carrier(text)).collect()
-    }
-
     fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
         const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
-        // From the right: a channel may hold a `=`, the name of a carrier does not.
+        self.choice("--carrier", text, FORM, |name| match name {
+            "trailer" => Some(Carrier::Trailer),
+            "json" => Some(Carrier::Json),
+            "opencensus" => Some(Carrier::OpenCensus),
+            _ => None,
+        })
+    }
+
+    fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
+        const FORM: &str = "write GLOB=inject, GLOB=strip or GLOB=observe, as in --mode-for 'orders.*=strip'";
+        self.choice("--mode-for", text, FORM, |name| ModeArg::from_str(name, false).ok().map(Mode::from))
+    }
+
+    /// A glob and what is chosen for its channels.
+    fn choice<T>(
+        &mut self,
+        setting: &'static str,
+        text: &str,
+        form: &'static str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Option<(Glob, T)> {
+        // From the right: a channel may hold a `=`, a name does not.
         let Some((pattern, name)) = text.rsplit_once('=') else {
-            self.refuse("--carrier", Some(text), "it names no carrier", FORM);
+            self.refuse(setting, Some(text), "it has no `=` between a glob and a name", form);
             return None;
         };
-        let carrier = match name {
-            "trailer" => Carrier::Trailer,
-            "json" => Carrier::Json,
-            "opencensus" => Carrier::OpenCensus,
-            _ => {
-                self.refuse("--carrier", Some(text), "its carrier is not known", FORM);
-                return None;
-            }
+        let Some(choice) = named(name) else {
+            self.refuse(setting, Some(text), format!("`{name}` is not known"), form);
+            return None;
         };
-        Some((self.glob("--carrier", text, pattern)?, carrier))
+        Some((self.glob(setting, text, pattern)?, choice))
     }
 }
 

@@ -26,6 +26,7 @@ mod policy;
 mod pubsub;
 mod server;
 mod tracer;
+mod whole;
 
 use alloc::sync::Arc;
 
