@@ -32,7 +32,8 @@ fn allow_files(wanted: u64) -> u64 {
 /// Opens `wanted` connections, or as many as the system lets the proxy have, and measures what each costs.
 fn idle(wanted: usize) {
     let files = usize::try_from(allow_files(2 * wanted as u64 + 2000)).expect("a number of files");
-    let count = wanted.min((files - 64) / 2);
+    // Two a connection, and what the proxy sets aside for its threads and all else.
+    let count = wanted.min((files - 500) / 2);
     if count < wanted {
         eprintln!("only {count} connections: the limit on open files is {files} and cannot be raised");
     }
