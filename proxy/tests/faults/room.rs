@@ -32,13 +32,13 @@ fn allow_files(wanted: u64) -> u64 {
 /// Opens `wanted` connections, or as many as the system lets the proxy have, and measures what each costs.
 fn idle(wanted: usize) {
     let files = usize::try_from(allow_files(2 * wanted as u64 + 2000)).expect("a number of files");
-    // Two a connection, and what the proxy sets aside for its threads and all else.
-    let count = wanted.min((files - 500) / 2);
+    // Two a connection; 4 for each of two threads and 64 for all else are set aside.
+    let count = wanted.min((files - 72) / 2);
     if count < wanted {
         eprintln!("only {count} connections: the limit on open files is {files} and cannot be raised");
     }
     let redis = RealRedis::start(&["--maxclients", "20000"]);
-    let proxy = proxy(&redis, &["--max-connections", &count.to_string()]);
+    let proxy = proxy(&redis, &["--max-connections", &count.to_string(), "--threads", "2"]);
     let mut first = Wire::open(proxy.addresses[0]).expect("it is accepted");
     // Every buffer that a thread keeps is touched before the measurement.
     let value = vec![b'v'; 16 * 1024];
@@ -79,36 +79,48 @@ fn ten_thousand_idle_connections_cost_little_each() {
     idle(10_000);
 }
 
-/// A value's bytes, by their offset, in pieces.
-fn piece(offset: usize) -> [u8; 4096] {
-    std::array::from_fn(|at| (((offset + at) >> 3) % 251) as u8)
+/// How much of a value is sent and compared at a time.
+const PIECE: usize = 64 * 1024;
+
+/// The bytes of any value: those at an offset are found by its remainder, and no piece is like the one before.
+struct Pattern(Vec<u8>);
+
+impl Pattern {
+    const PERIOD: usize = 251 * 8;
+
+    fn new() -> Self {
+        Self((0..Self::PERIOD + PIECE).map(|at| ((at >> 3) % 251) as u8).collect())
+    }
+
+    fn at(&self, offset: usize) -> &[u8] {
+        &self.0[offset % Self::PERIOD..][..PIECE]
+    }
 }
 
 /// Sends `head`, a value of `size` bytes and CRLF.
 fn send_value(wire: &Wire, head: &str, size: usize) {
-    let mut stream = std::io::BufWriter::with_capacity(1 << 18, wire.stream());
+    let (mut stream, pattern) = (wire.stream(), Pattern::new());
     stream.write_all(head.as_bytes()).expect("a live connection");
-    (0..size).step_by(4096).for_each(|offset| stream.write_all(&piece(offset)).expect("a live connection"));
+    (0..size).step_by(PIECE).for_each(|offset| stream.write_all(pattern.at(offset)).expect("a live connection"));
     stream.write_all(b"\r\n").expect("a live connection");
-    stream.flush().expect("a live connection");
 }
 
 /// Reads exactly `head`, a value of `size` bytes and CRLF.
 fn expect_value(wire: &Wire, head: &str, size: usize) {
-    let mut stream = std::io::BufReader::with_capacity(1 << 18, wire.stream());
+    let (mut stream, pattern) = (wire.stream(), Pattern::new());
     let mut got = vec![0; head.len()];
     stream.read_exact(&mut got).expect("a reply");
     assert_eq!(got.escape_ascii().to_string(), head.as_bytes().escape_ascii().to_string());
-    let mut got = [0; 4096];
-    for offset in (0..size).step_by(4096) {
+    let mut got = vec![0; PIECE];
+    for offset in (0..size).step_by(PIECE) {
         stream.read_exact(&mut got).expect("the value");
-        assert!(got == piece(offset), "other bytes at {offset}");
+        assert!(got == pattern.at(offset), "other bytes at {offset}");
     }
     stream.read_exact(&mut got[..2]).expect("the end");
     assert_eq!(&got[..2], b"\r\n");
 }
 
-/// A value of `size` bytes, which is a multiple of 4096, is set, got and published.
+/// A value of `size` bytes, which is a multiple of [`PIECE`], is set, got and published.
 fn large(size: usize) {
     let redis = RealRedis::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
     let proxy = proxy(&redis, &[]);
