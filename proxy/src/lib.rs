@@ -8,6 +8,7 @@
 //! | [`upstream`] | connects to Redis |
 //! | [`live_policy`] | the policy in force, and its switch |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
+//! | [`foreign`] | tells TLS and HTTP, which were sent to the wrong port |
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod error;
+pub mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ListenAddress;
 use crate::config::settings::Route;
 use crate::entropy::Entropy;
-use crate::error::{RelayError, is_exhaustion};
+use crate::error::{Party, RelayError, is_exhaustion};
 use crate::live_policy::LivePolicy;
 use crate::relay::{Link, relay};
 use crate::telemetry::SpanSink;
@@ -88,6 +88,7 @@ pub struct RouteServer {
     stats: Arc<Stats>,
     connect_timeout: Duration,
     unreachable: Throttle,
+    exhausted: Throttle,
 }
 
 impl RouteServer {
@@ -99,7 +100,15 @@ impl RouteServer {
         stats: Arc<Stats>,
         connect_timeout: Duration,
     ) -> Arc<Self> {
-        Arc::new(Self { route, policy, sink, stats, connect_timeout, unreachable: Throttle::new() })
+        Arc::new(Self {
+            route,
+            policy,
+            sink,
+            stats,
+            connect_timeout,
+            unreachable: Throttle::new(),
+            exhausted: Throttle::new(),
+        })
     }
 
     /// Accepts clients until `stop`, at most as many at a time as `permits` has, and hands back those still open.
@@ -185,6 +194,13 @@ impl RouteServer {
 
     fn report_unreachable(&self, error: &RelayError) {
         self.stats.add(Shell::UpstreamFailures, 1);
+        if error.party == Party::Proxy {
+            // Redis may be well: the proxy has run out of open files, of memory or of local ports.
+            if let Some(more) = self.exhausted.admit(Instant::now()) {
+                tracing::warn!(%error, more, "the proxy has no room for another connection; the client's was closed");
+            }
+            return;
+        }
         if let Some(more) = self.unreachable.admit(Instant::now()) {
             let upstream = &self.route.upstream;
             tracing::warn!(%upstream, %error, more, "cannot reach Redis; the client's connection was closed");
