@@ -8,16 +8,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redistributed_core::Session;
-use redistributed_core::session::Policy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ListenAddress;
 use crate::config::settings::Route;
 use crate::entropy::Entropy;
 use crate::error::{Party, RelayError, is_exhaustion};
+use crate::live_policy::LivePolicy;
 use crate::relay::{Link, relay};
 use crate::telemetry::SpanSink;
 use crate::telemetry::logging::Throttle;
@@ -38,6 +38,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Binds `address`. Of a name's addresses the first that can be bound is taken.
+///
+/// # Errors
+/// [`BindError`] if there is none.
+pub async fn bind(address: &ListenAddress) -> Result<TcpListener, BindError> {
+    let wanted = address.host_port();
+    let failed = |source| BindError { address: wanted.to_string(), source };
+    TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(failed)
+}
+
 /// A bound socket and the route it serves.
 #[derive(Debug)]
 pub struct Listener {
@@ -47,14 +57,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the route's listen address. Of a name's addresses the first that can be bound is taken.
+    /// Binds the route's listen address.
     ///
     /// # Errors
     /// [`BindError`] if there is none.
     pub async fn bind(route: &Route) -> Result<Self, BindError> {
-        let wanted = route.listen.host_port();
-        let failed = |source| BindError { address: wanted.to_string(), source };
-        let socket = TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(failed)?;
+        let socket = bind(&route.listen).await?;
+        let failed = |source| BindError { address: route.listen.to_string(), source };
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { route: route.clone(), socket, address })
     }
@@ -74,7 +83,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct RouteServer {
     route: Route,
-    policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
     connect_timeout: Duration,
@@ -86,7 +95,7 @@ impl RouteServer {
     /// For the connections of `route`.
     pub fn new(
         route: Route,
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         sink: SpanSink,
         stats: Arc<Stats>,
         connect_timeout: Duration,
@@ -176,8 +185,7 @@ impl RouteServer {
         // Fails only on a connection that is over already, and then reading from it says so.
         let _ = upstream::tune(&client);
         let client = move_here(client).map_err(RelayError::watch)?;
-        let session = Session::new(self.policy.clone());
-        let link = Link::new(session, ids, self.sink.clone(), self.stats.clone());
+        let link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
         match server {
             UpstreamStream::Tcp(server) => relay(client, server, link).await,
             UpstreamStream::Unix(server) => relay(client, server, link).await,

@@ -77,6 +77,17 @@ impl ListenAddress {
         Ok(Self(HostPort { host, port: port.ok_or(AddressError::NoPort)? }))
     }
 
+    /// The same, or a port alone, which is on 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`AddressError`], which says what is missing.
+    pub fn parse_local(text: &str) -> Result<Self, AddressError> {
+        match text.parse::<u16>() {
+            Ok(port) => Ok(Self(HostPort { host: "127.0.0.1".to_owned(), port })),
+            Err(_) => Self::parse(text),
+        }
+    }
+
     /// Host and port.
     pub fn host_port(&self) -> &HostPort {
         &self.0

@@ -97,6 +97,10 @@ pub struct Args {
     )]
     pub routes: Vec<String>,
 
+    /// Health, metrics, settings and the mode switch over HTTP, here; without a host on 127.0.0.1 (default: nowhere)
+    #[arg(long, value_name = "[HOST:]PORT", env = "REDISTRIBUTED_ADMIN", hide_env_values = true, help_heading = WHERE)]
+    pub admin: Option<String>,
+
     /// Whether contexts are added, only removed, or only looked at
     #[arg(
         long,

@@ -8,13 +8,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum as _;
 use redistributed_core::glob::Glob;
 use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
 
 use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
 use super::args::{Args, CommandsArg, ModeArg, RelationArg};
-use super::units;
+use super::{modes, units};
+use crate::live_policy::Modes;
 use crate::telemetry::otel_env::OtelSettings;
 use crate::workers::Workers;
 
@@ -29,6 +29,8 @@ const MAX_THREADS: usize = 256;
 pub struct Settings {
     /// At least one.
     pub routes: Vec<Route>,
+    /// Where the admin port is, if there is one.
+    pub admin: Option<ListenAddress>,
     /// What is done to messages, on every route.
     pub policy: Arc<Policy>,
     /// How much and how long.
@@ -100,14 +102,68 @@ impl Settings {
     pub fn new(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
         let mut check = Check::default();
         let routes = check.routes(args);
+        let admin = check.admin(args, &routes);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
         let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
-            (Some((otel, warnings)), true) => Ok(Self { routes, policy: Arc::new(policy), limits, otel, warnings }),
+            (Some((otel, warnings)), true) => {
+                Ok(Self { routes, admin, policy: Arc::new(policy), limits, otel, warnings })
+            }
             _ => Err(InvalidSettings(check.errors)),
         }
     }
+}
+
+impl Settings {
+    /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
+    /// kept.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let Self { routes, admin, policy, limits, otel, .. } = self;
+        let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
+        let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
+        let mut shown: Vec<_> = routes
+            .iter()
+            .map(|Route { name, listen, upstream }| {
+                let name = name.as_deref().or(otel.service_name.as_deref()).unwrap_or("-");
+                ("route", format!("{name}={listen},{upstream}"))
+            })
+            .collect();
+        shown.extend([
+            ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
+            ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
+            ("include", globs(&policy.include)),
+            ("exclude", globs(&policy.exclude)),
+            ("carrier", carriers.collect::<Vec<_>>().join(" ")),
+            ("read-json", globs(&policy.read_json)),
+            ("keep-context", globs(&policy.keep_context)),
+            ("relation", lower(&policy.relation)),
+            ("commands", lower(&policy.commands)),
+            ("inject-limit", policy.inject_limit.to_string()),
+            ("max-connections", limits.max_connections.to_string()),
+            ("threads", limits.threads.to_string()),
+            ("connect-timeout", format!("{:?}", limits.connect_timeout)),
+            ("drain-timeout", format!("{:?}", limits.drain_timeout)),
+            ("flush-timeout", format!("{:?}", limits.flush_timeout)),
+            ("OTEL_SDK_DISABLED", (!otel.enabled).to_string()),
+            ("OTEL_TRACES_SAMPLER", lower(&otel.sampler)),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", otel.batch.max_queue_size.to_string()),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", otel.batch.max_export_batch_size.to_string()),
+            ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", otel.batch.schedule_delay)),
+        ]);
+        if let Some(otlp) = &otel.otlp {
+            shown.extend([
+                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", lower(&otlp.protocol)),
+                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
+            ]);
+        }
+        shown
+    }
+}
+
+fn lower(value: &impl fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
 }
 
 /// Collects errors, so that one run shows all of them.
@@ -222,6 +278,23 @@ impl Check {
         Some(Route { name, listen, upstream })
     }
 
+    fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<ListenAddress> {
+        let text = args.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+        let remedy = "write a port, as in --admin 9127, or an address, as in --admin 0.0.0.0:9127";
+        let address = match ListenAddress::parse_local(text) {
+            Ok(address) => address,
+            Err(problem) => {
+                self.refuse("--admin", Some(text), problem, remedy);
+                return None;
+            }
+        };
+        let wanted = address.host_port();
+        if wanted.port != 0 && routes.iter().any(|route| route.listen.host_port() == wanted) {
+            self.refuse("--admin", Some(text), "a service connects there", "give it a port of its own");
+        }
+        Some(address)
+    }
+
     fn limits(&mut self, args: &Args) -> Limits {
         const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
         let max_connections = match args.max_connections.trim().parse() {
@@ -313,7 +386,7 @@ impl Check {
 
     fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
         const FORM: &str = "write GLOB=inject, GLOB=strip or GLOB=observe, as in --mode-for 'orders.*=strip'";
-        self.choice("--mode-for", text, FORM, |name| ModeArg::from_str(name, false).ok().map(Mode::from))
+        self.choice("--mode-for", text, FORM, modes::named)
     }
 
     /// A glob and what is chosen for its channels.
