@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::Rng;
 use crate::support::redis::RealRedis;
-use crate::traffic::Traffic;
+use crate::traffic::{BATCH, Traffic};
 use crate::{BOTH_WAYS, Way, counted, proxy, seed, stop};
 
 const PUBLISHERS: usize = 3;
@@ -13,7 +13,7 @@ const SUBSCRIBERS: usize = 3;
 
 fn killed(rounds: usize) {
     let seed = seed();
-    for way in BOTH_WAYS {
+    let [direct, proxied] = BOTH_WAYS.map(|way| {
         let mut redis = RealRedis::start(&[]);
         let proxy = proxy(&redis, &[]);
         let mut rng = Rng(seed);
@@ -28,14 +28,26 @@ fn killed(rounds: usize) {
         }
         let outcome = traffic.end();
         let missed = outcome.missed();
-        eprintln!("{way:?}: {rounds} kills, {} acknowledged, missed by each {missed:?}", outcome.acknowledged.len());
+        let cut_off = outcome.cut_off();
+        eprintln!(
+            "{way:?}: {rounds} kills, {} acknowledged; by each subscriber {missed:?} missed, {cut_off:?} of these while subscribed",
+            outcome.acknowledged.len()
+        );
         for runs in &outcome.received {
             assert_eq!(runs.len(), rounds + 1, "{way:?}: a connection for each life of Redis");
         }
         let log = stop(proxy);
         let stripped = counted(&log, "stripped");
         assert_eq!(stripped > 0, way == Way::Proxied, "contexts travelled\n{log}");
-    }
+        cut_off.iter().sum::<usize>()
+    });
+    // What Redis had answered and not yet sent to subscribers when it was killed: in one turn of its loop at most one
+    // batch of each publisher.
+    let at_once = rounds * SUBSCRIBERS * PUBLISHERS * BATCH;
+    assert!(
+        proxied <= direct + at_once,
+        "{proxied} answered messages were not delivered, and {direct} without the proxy"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! through the proxy: of one publisher's connection, one subscriber's connection receives numbers without a gap, in order,
 //! each once. Only the end of a connection ends such a run. What is published while all connections hold is received by all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::wire::{Reply, Wire, request};
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Publishes sent together at most.
-const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 
 const CHANNEL: &[u8] = b"faults";
 
@@ -68,13 +68,14 @@ struct Shared {
     seed: u64,
     stop_publishing: AtomicBool,
     stop: AtomicBool,
-    acknowledged: AtomicU64,
+    /// Of each publisher, how many publishes were answered.
+    acknowledged: Vec<AtomicU64>,
     subscribed: AtomicUsize,
 }
 
 /// What was published and what arrived.
 pub(crate) struct Outcome {
-    /// What Redis has answered, with the number of subscribers that it had then.
+    /// What Redis has answered.
     pub(crate) acknowledged: Vec<Id>,
     /// Of each subscriber, what each of its connections received.
     pub(crate) received: Vec<Vec<Vec<Id>>>,
@@ -88,7 +89,7 @@ impl Traffic {
             seed,
             stop_publishing: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            acknowledged: AtomicU64::new(0),
+            acknowledged: (0..publishers).map(|_| AtomicU64::new(0)).collect(),
             subscribed: AtomicUsize::new(0),
         });
         let spawn_subscriber = |_| {
@@ -109,8 +110,9 @@ impl Traffic {
 
     /// Waits until Redis has answered `more` further publishes.
     pub(crate) fn wait_for(&self, more: u64) {
-        let enough = self.shared.acknowledged.load(Ordering::Relaxed) + more;
-        self.wait("publishes to be answered", || self.shared.acknowledged.load(Ordering::Relaxed) >= enough);
+        let now = || self.shared.acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+        let enough = now() + more;
+        self.wait("publishes to be answered", || now() >= enough);
     }
 
     /// Waits until every subscriber has a subscription, by its own account and by that of Redis.
@@ -136,7 +138,10 @@ impl Traffic {
     /// connections hold, must have been received by all.
     pub(crate) fn end(self) -> Outcome {
         self.wait_until_subscribed();
-        self.wait_for(200);
+        for publisher in &self.shared.acknowledged {
+            let enough = publisher.load(Ordering::Relaxed) + 50;
+            self.wait("each publisher to be answered", || publisher.load(Ordering::Relaxed) >= enough);
+        }
         self.shared.stop_publishing.store(true, Ordering::Relaxed);
         let acknowledged: Vec<Id> =
             self.publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect();
@@ -157,7 +162,7 @@ impl Outcome {
         for (subscriber, runs) in self.received.iter().enumerate() {
             let mut seen = BTreeSet::new();
             for run in runs {
-                let mut last = std::collections::BTreeMap::<u64, Id>::new();
+                let mut last = BTreeMap::<u64, Id>::new();
                 for id in run {
                     assert!(seen.insert((id.publisher, id.number)), "subscriber {subscriber} got {id:?} twice");
                     if let Some(before) = last.insert(id.publisher, *id) {
@@ -193,6 +198,21 @@ impl Outcome {
             self.acknowledged.iter().filter(|id| !got.contains(id)).count()
         };
         self.received.iter().map(missed).collect()
+    }
+}
+
+impl Outcome {
+    /// Of each subscriber, how many acknowledged messages it was subscribed for and did not receive, because its
+    /// connection ended first.
+    pub(crate) fn cut_off(&self) -> Vec<usize> {
+        let cut_off = |runs: &Vec<Vec<Id>>| {
+            // Of each connection of a publisher, the last message that arrived; later ones came too late for the run.
+            let last: BTreeMap<(u64, u64), u64> =
+                runs.iter().flatten().map(|id| ((id.publisher, id.connection), id.number)).collect();
+            let came_later = |id: &&Id| last.get(&(id.publisher, id.connection)).is_some_and(|last| id.number > *last);
+            self.acknowledged.iter().filter(came_later).count()
+        };
+        self.received.iter().map(cut_off).collect()
     }
 }
 
@@ -232,7 +252,7 @@ impl Shared {
                 let reply = wire.reply()?;
                 assert!(matches!(reply, Reply::Number(_)), "{reply:?}");
                 acknowledged.push(id);
-                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                self.acknowledged[id.publisher as usize].fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -271,5 +291,38 @@ impl Shared {
             }
             run.push(Id::checked(&payload, self.seed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the judge lets pass what one subscriber received on its connections, of messages 0 to 3.
+    fn passes(received: &[&[u64]]) -> bool {
+        let id = |number| Id { publisher: 0, connection: 1, number };
+        let runs = received.iter().map(|run| run.iter().copied().map(id).collect()).collect();
+        let outcome = Outcome { acknowledged: (0..4).map(id).collect(), received: vec![runs] };
+        std::panic::catch_unwind(move || outcome.judge()).is_ok()
+    }
+
+    #[test]
+    fn the_judge_sees_what_is_missing_doubled_or_out_of_order() {
+        assert!(passes(&[&[0, 1, 2, 3]]));
+        assert!(passes(&[&[0], &[2, 3]]), "what was published between two connections");
+        assert!(!passes(&[&[0, 2, 3]]), "a gap");
+        assert!(!passes(&[&[0, 1, 1, 2, 3]]), "one of them twice");
+        assert!(!passes(&[&[0, 1], &[1, 2, 3]]), "again on the next connection");
+        assert!(!passes(&[&[1, 0, 2, 3]]), "in another order");
+        assert!(!passes(&[&[0, 1, 2]]), "the last one, which was published in peace");
+    }
+
+    #[test]
+    fn an_altered_payload_is_seen() {
+        let id = Id { publisher: 1, connection: 2, number: 3 };
+        let mut payload = id.payload(7);
+        assert_eq!(Id::checked(&payload, 7), id);
+        payload.push(0);
+        assert!(std::panic::catch_unwind(|| Id::checked(&payload, 7)).is_err());
     }
 }

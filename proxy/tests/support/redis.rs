@@ -46,11 +46,6 @@ impl RealRedis {
         assert!(is_ready(&mut self.child, self.address), "the server cannot have its port again");
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> rustix::process::Pid {
-        rustix::process::Pid::from_child(&self.child)
-    }
-
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
