@@ -12,7 +12,8 @@ use super::servers::{self, Server};
 pub(crate) struct RealRedis {
     child: Child,
     address: SocketAddr,
-    _directory: tempfile::TempDir,
+    arguments: Vec<String>,
+    directory: tempfile::TempDir,
 }
 
 impl RealRedis {
@@ -31,10 +32,24 @@ impl RealRedis {
                 .spawn()
                 .unwrap_or_else(|error| panic!("cannot start {}: {error}", server.program.display()));
             if is_ready(&mut child, address) {
-                return Self { child, address, _directory: directory };
+                let arguments = more.iter().map(ToString::to_string).collect();
+                return Self { child, address, arguments, directory };
             }
         }
         panic!("{} ended at once five times; its arguments were {more:?}", server.name);
+    }
+
+    /// Ends it as the kernel ends a process that takes too much memory.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// Starts it again after [`kill`](Self::kill), at the same address.
+    pub(crate) fn restart(&mut self) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        self.child = server(self.directory.path(), self.address.port(), &arguments).spawn().expect("it has run before");
+        assert!(is_ready(&mut self.child, self.address), "the server cannot have its port again");
     }
 
     /// Where it listens.

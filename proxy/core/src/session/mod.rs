@@ -102,6 +102,12 @@ impl Session {
         }
     }
 
+    /// From the next payload on this policy decides. A payload that is being held back is one of them, so that a mode that
+    /// adds nothing takes effect at once.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.tracer.set_policy(policy);
+    }
+
     /// `from` has sent its last byte: adds what was held back of an incomplete frame, unchanged.
     pub fn end_of_stream(&mut self, from: Side, out: &mut Output) {
         match from {

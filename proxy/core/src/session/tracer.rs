@@ -49,6 +49,12 @@ impl Tracer {
         Self { policy, published: ChannelMemo::default(), delivered: ChannelMemo::default(), inserted: Vec::new() }
     }
 
+    pub(super) fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        self.published.forget();
+        self.delivered.forget();
+    }
+
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
     }
