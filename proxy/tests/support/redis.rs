@@ -10,6 +10,7 @@ use super::servers::{self, Server};
 
 /// A running server; dropping it ends it and removes its directory.
 pub(crate) struct RealRedis {
+    server: Server,
     child: Child,
     address: SocketAddr,
     arguments: Vec<String>,
@@ -33,7 +34,7 @@ impl RealRedis {
                 .unwrap_or_else(|error| panic!("cannot start {}: {error}", server.program.display()));
             if is_ready(&mut child, address) {
                 let arguments = more.iter().map(ToString::to_string).collect();
-                return Self { child, address, arguments, directory };
+                return Self { server: server.clone(), child, address, arguments, directory };
             }
         }
         panic!("{} ended at once five times; its arguments were {more:?}", server.name);
@@ -48,7 +49,8 @@ impl RealRedis {
     /// Starts it again after [`kill`](Self::kill), at the same address.
     pub(crate) fn restart(&mut self) {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        self.child = server(self.directory.path(), self.address.port(), &arguments).spawn().expect("it has run before");
+        let mut command = command(&self.server, self.directory.path(), self.address.port(), &arguments);
+        self.child = command.spawn().expect("it has run before");
         assert!(is_ready(&mut self.child, self.address), "the server cannot have its port again");
     }
 
