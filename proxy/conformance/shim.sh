@@ -7,8 +7,9 @@
 # and what lib.sh exports: KIT_PROXY, OTEL_EXPORTER_OTLP_ENDPOINT.
 # Starts that ask for no plain TCP port (--version, a unix socket, TLS only) are the real server's alone.
 set -euo pipefail
+# A suite may know it by a link.
 # shellcheck source=proxy/conformance/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
 upstream_host=127.0.0.2
 
@@ -38,16 +39,18 @@ main() {
   wait_until "$KIT_PATIENCE" "$SHIM_SERVER" up "$server" "$upstream_host" "$port" || exit 1
   proxy_command "$host:$port" "redis://$upstream_host:$port"
   setpriv --pdeathsig KILL "${PROXY_COMMAND[@]}" 2>"$SHIM_LOGS/proxy-$port-$$.log" &
-  local proxy=$! status=0 ended=
-  # shellcheck disable=SC2064
-  trap "kill -TERM $server $proxy 2>/dev/null" TERM INT
-  # Interrupted by a signal, `wait` returns before anything has ended; hence the second one.
+  local proxy=$! status=0 ended='' asked=''
+  trap 'asked=1; kill -TERM "$server" "$proxy" 2>/dev/null || true' TERM INT
+  # Returns with nothing ended yet when a signal comes.
   wait -n -p ended "$server" "$proxy" || status=$?
-  [ -n "${ended:-}" ] || wait -n -p ended "$server" "$proxy" || status=$?
-  if [ "${ended:-}" = "$proxy" ] && kill -0 "$server" 2>/dev/null && [ "$status" -ne 0 ]; then
+  if [ -z "$asked" ] && [ "${ended:-}" = "$proxy" ]; then
     echo "ERROR the proxy ended by itself with status $status" >>"$SHIM_LOGS/proxy-$port-$$.log"
   fi
   kill -TERM "$server" "$proxy" 2>/dev/null || true
+  if [ "${ended:-}" != "$server" ]; then
+    status=0
+    wait "$server" || status=$?
+  fi
   wait
   exit "$status"
 }
