@@ -5,6 +5,8 @@
 #   SHIM_SERVER   the real server
 #   SHIM_LOGS     a folder for the proxies' logs
 # and what lib.sh exports: KIT_PROXY, OTEL_EXPORTER_OTLP_ENDPOINT.
+# The port comes from `--port` or from the configuration file. A cluster's node gets another port on the same address,
+# because its bus has to be where the other nodes look for it; it announces the proxy's port.
 # Starts that ask for no plain TCP port (--version, a unix socket, TLS only) are the real server's alone.
 set -euo pipefail
 # A suite may know it by a link.
@@ -12,9 +14,68 @@ set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
 upstream_host=127.0.0.2
+# What a cluster's node adds to the port asked for. Twice this is past the last port of the suites' ranges.
+CLUSTER_OFFSET=20000
+# What Redis adds to a node's port to get its bus's port.
+BUS_OFFSET=10000
 
 main() {
-  local port='' host=127.0.0.1 rest=()
+  local port='' host=127.0.0.1 rest=() upstream='' place=()
+  parse "$@"
+  [ "${port:-0}" -ne 0 ] || exec "$SHIM_SERVER" "$@"
+
+  if [[ " ${rest[*]} " == *' --cluster-enabled yes '* ]]; then
+    upstream=$host:$((port + CLUSTER_OFFSET))
+    place=(--bind "$host" --port "${upstream#*:}" --cluster-port $((port + BUS_OFFSET)) --cluster-announce-port "$port")
+  else
+    upstream=$upstream_host:$port
+    place=(--bind "$upstream_host" --port "$port")
+  fi
+
+  # What the server prints waits until the proxy answers, too: some suites take the server's word for being ready.
+  local log="$SHIM_LOGS/proxy-$port-$$.log" held="$SHIM_LOGS/output-$$" output reader
+  mkfifo "$held"
+  # Read and write, so that opening it waits for nobody.
+  exec {output}<>"$held"
+  exec {reader}<"$held"
+  rm -f "$held"
+  # SIGKILL reaches no trap: the kernel passes it on. Options after a configuration file win over what it says.
+  setpriv --pdeathsig KILL "$SHIM_SERVER" "${rest[@]}" "${place[@]}" >&"$output" {output}>&- {reader}<&- &
+  local server=$!
+  if ! wait_until "$KIT_PATIENCE" "$SHIM_SERVER" up "$server" "${upstream%:*}" "${upstream#*:}" || ended "$server" 2>/dev/null; then
+    let_out
+    local status=1
+    wait "$server" || status=$?
+    exit "$status"
+  fi
+  proxy_command "$host:$port" "redis://$upstream"
+  setpriv --pdeathsig KILL "${PROXY_COMMAND[@]}" >/dev/null 2>"$log" {output}>&- {reader}<&- &
+  local proxy=$! status=0 ended='' asked=''
+  trap 'asked=1; kill -TERM "$server" "$proxy" 2>/dev/null || true' TERM INT
+  wait_until "$KIT_PATIENCE" "the proxy on $host:$port" up "$proxy" "$host" "$port" || true
+  let_out
+  # Returns with nothing ended yet when a signal comes.
+  wait -n -p ended "$server" "$proxy" || status=$?
+  if [ -z "$asked" ] && [ "${ended:-}" = "$proxy" ]; then
+    echo "ERROR the proxy ended by itself with status $status" >>"$log"
+  fi
+  kill -TERM "$server" "$proxy" 2>/dev/null || true
+  if [ "${ended:-}" != "$server" ]; then
+    status=0
+    wait "$server" || status=$?
+  fi
+  wait "$proxy" || true
+  exit "$status"
+}
+
+# Sets port, host and rest: the arguments without the port and the addresses.
+parse() {
+  # A configuration file comes first.
+  if [ $# -gt 0 ] && [[ $1 != -* ]] && [ -f "$1" ]; then
+    port=$(setting port "$1")
+    host=$(setting bind "$1")
+    host=${host:-127.0.0.1}
+  fi
   while [ $# -gt 0 ]; do
     case $1 in
       --port) port=$2 && shift 2 ;;
@@ -29,34 +90,19 @@ main() {
       *) rest+=("$1") && shift ;;
     esac
   done
-  if [ "${port:-0}" -eq 0 ]; then
-    exec "$SHIM_SERVER" ${port:+--port "$port"} "${rest[@]}"
-  fi
+}
 
-  # SIGKILL reaches no trap: the kernel passes it on.
-  setpriv --pdeathsig KILL "$SHIM_SERVER" --port "$port" --bind "$upstream_host" "${rest[@]}" &
-  local server=$!
-  wait_until "$KIT_PATIENCE" "$SHIM_SERVER" up "$server" "$upstream_host" "$port" || exit 1
-  proxy_command "$host:$port" "redis://$upstream_host:$port"
-  setpriv --pdeathsig KILL "${PROXY_COMMAND[@]}" 2>"$SHIM_LOGS/proxy-$port-$$.log" &
-  local proxy=$! status=0 ended='' asked=''
-  trap 'asked=1; kill -TERM "$server" "$proxy" 2>/dev/null || true' TERM INT
-  # Returns with nothing ended yet when a signal comes.
-  wait -n -p ended "$server" "$proxy" || status=$?
-  if [ -z "$asked" ] && [ "${ended:-}" = "$proxy" ]; then
-    echo "ERROR the proxy ended by itself with status $status" >>"$SHIM_LOGS/proxy-$port-$$.log"
-  fi
-  kill -TERM "$server" "$proxy" 2>/dev/null || true
-  if [ "${ended:-}" != "$server" ]; then
-    status=0
-    wait "$server" || status=$?
-  fi
-  wait
-  exit "$status"
+# setting NAME FILE: the first word of what a configuration file says last.
+setting() { awk -v name="$1" 'tolower($1) == name { value = $2 } END { print value }' "$2"; }
+
+# Lets out what the server has printed and will print.
+let_out() {
+  cat <&"$reader" {output}>&- &
+  exec {output}>&- {reader}<&-
 }
 
 # shellcheck disable=SC2317
-# up PID HOST PORT: whether the server answers, or has ended, which its own message explains.
+# up PID HOST PORT: whether the process's port answers, or it has ended, which its own message explains.
 up() { ! kill -0 "$1" || (answers "$2" "$3"); }
 
 main "$@"

@@ -5,8 +5,9 @@
 # Each test runs as a process of its own with up to four tries, as the project's own settings for nextest have it: some
 # tests depend on timing, direct too.
 set -euo pipefail
-# shellcheck source=proxy/conformance/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
+# shellcheck source=proxy/conformance/clients/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+here="$clients/redis-rs"
 
 VERSION=1.8.1
 HELPER_VERSION=1.0.4
@@ -22,15 +23,19 @@ fetch() {
   local folder=$1 stamp="redis $VERSION with redis-test $HELPER_VERSION and $FEATURES" test targets=()
   [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ] || return 0
   have cargo || die "no cargo"
-  rm -rf "$folder"
+  rm -rf "$folder/tree" "$folder/tests"
   mkdir -p "$folder/tests"
   crate "redis" "$VERSION" "$folder"
-  # A published crate has lost its path to the helper crate next door, and its lock file does not know of it. The rest
-  # stays locked. The helper must use the client under test and no copy of it.
+  # A published crate has lost the paths to the crates next door, and its lock file does not know of them. The rest stays
+  # locked. The helper must use the client under test and no copy of it.
+  cp -r "$here/test-macros" "$folder/tree/test-macros"
   cat >>"$folder/tree/Cargo.toml" <<END
 
 [dev-dependencies.redis-test]
 version = "=$HELPER_VERSION"
+
+[dev-dependencies.test_macros]
+path = "test-macros"
 
 [patch.crates-io]
 redis = { path = "." }
@@ -78,17 +83,15 @@ without_targets() {
 }
 
 run() {
-  local folder=$1 variant=$2 results=$3 binary programs
+  local folder=$1 variant=$2 programs=$3/bin binary
   # The helper asks the `redis-server` on PATH for its version, and starts the one it is told of.
-  programs=$(mktemp -d)
+  mkdir "$programs"
   ln -s "$REDIS_SERVER" "$programs/redis-server"
   export PATH="$programs:$PATH" REDISRS_SERVER_TYPE=tcp REDISRS_SERVER_BIN="$REDIS_SERVER" PROTOCOL=${variant^^}
   cd "$folder/tree"
   for binary in "$folder"/tests/*; do
     "$binary" --list --format terse | sed -n "s|: test\$||p" | sed "s|^|$binary |"
-  done | xargs -P 2 -L 1 "${BASH_SOURCE[0]}" one | tee "$results.log" | grep -vE $'^(pass|fail|skip)\t' || true
-  grep -E $'^(pass|fail|skip)\t' "$results.log" | sort >"$results"
-  rm "$results.log"
+  done | xargs -P 2 -L 1 "${BASH_SOURCE[0]}" one
 }
 
 # one BINARY TEST: prints its result; the output of a failed try goes to standard error.
@@ -108,4 +111,8 @@ one() {
   printf 'fail\t%s::%s\n' "$(basename "$binary")" "$test"
 }
 
-"$@"
+# The runner knows the first three; the last one is for xargs above.
+case ${1:-} in
+  one) one "$2" "$3" ;;
+  *) suite "$@" ;;
+esac
