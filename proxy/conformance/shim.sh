@@ -9,8 +9,9 @@
 # because its bus has to be where the other nodes look for it; it announces the proxy's port.
 # Starts that ask for no plain TCP port (--version, a unix socket, TLS only) are the real server's alone.
 set -euo pipefail
+# A suite may know it by a link.
 # shellcheck source=proxy/conformance/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
 upstream_host=127.0.0.2
 # What a cluster's node adds to the port asked for. Twice this is past the last port of the suites' ranges.
@@ -32,12 +33,14 @@ main() {
   fi
 
   # What the server prints waits until the proxy answers, too: some suites take the server's word for being ready.
-  local log="$SHIM_LOGS/proxy-$port-$$.log" held="$SHIM_LOGS/output-$$" output
+  local log="$SHIM_LOGS/proxy-$port-$$.log" held="$SHIM_LOGS/output-$$" output reader
   mkfifo "$held"
   # Read and write, so that opening it waits for nobody.
   exec {output}<>"$held"
+  exec {reader}<"$held"
+  rm -f "$held"
   # SIGKILL reaches no trap: the kernel passes it on. Options after a configuration file win over what it says.
-  setpriv --pdeathsig KILL "$SHIM_SERVER" "${rest[@]}" "${place[@]}" >&"$output" {output}>&- &
+  setpriv --pdeathsig KILL "$SHIM_SERVER" "${rest[@]}" "${place[@]}" >&"$output" {output}>&- {reader}<&- &
   local server=$!
   if ! wait_until "$KIT_PATIENCE" "$SHIM_SERVER" up "$server" "${upstream%:*}" "${upstream#*:}" || ended "$server" 2>/dev/null; then
     let_out
@@ -46,23 +49,22 @@ main() {
     exit "$status"
   fi
   proxy_command "$host:$port" "redis://$upstream"
-  setpriv --pdeathsig KILL "${PROXY_COMMAND[@]}" >/dev/null 2>"$log" {output}>&- &
-  local proxy=$! status=0 ended=
-  # shellcheck disable=SC2064
-  trap "kill -TERM $server $proxy 2>/dev/null" TERM INT
+  setpriv --pdeathsig KILL "${PROXY_COMMAND[@]}" >/dev/null 2>"$log" {output}>&- {reader}<&- &
+  local proxy=$! status=0 ended='' asked=''
+  trap 'asked=1; kill -TERM "$server" "$proxy" 2>/dev/null || true' TERM INT
   wait_until "$KIT_PATIENCE" "the proxy on $host:$port" up "$proxy" "$host" "$port" || true
   let_out
-  # Interrupted by a signal, `wait` returns before anything has ended; hence the second one.
+  # Returns with nothing ended yet when a signal comes.
   wait -n -p ended "$server" "$proxy" || status=$?
-  if [ -z "${ended:-}" ]; then
-    status=0
-    wait -n -p ended "$server" "$proxy" || status=$?
-  fi
-  if [ "${ended:-}" = "$proxy" ] && kill -0 "$server" 2>/dev/null && [ "$status" -ne 0 ]; then
+  if [ -z "$asked" ] && [ "${ended:-}" = "$proxy" ]; then
     echo "ERROR the proxy ended by itself with status $status" >>"$log"
   fi
   kill -TERM "$server" "$proxy" 2>/dev/null || true
-  wait "$server" "$proxy" || true
+  if [ "${ended:-}" != "$server" ]; then
+    status=0
+    wait "$server" || status=$?
+  fi
+  wait "$proxy" || true
   exit "$status"
 }
 
@@ -95,9 +97,8 @@ setting() { awk -v name="$1" 'tolower($1) == name { value = $2 } END { print val
 
 # Lets out what the server has printed and will print.
 let_out() {
-  cat <"$held" {output}>&- &
-  exec {output}>&-
-  rm -f "$held"
+  cat <&"$reader" {output}>&- &
+  exec {output}>&- {reader}<&-
 }
 
 # shellcheck disable=SC2317

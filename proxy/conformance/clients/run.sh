@@ -53,7 +53,7 @@ main() {
 wanted_suites() {
   local suite
   if [ -n "${CLIENTS:-}" ]; then
-    tr ', ' '\n\n' <<<"$CLIENTS" | grep .
+    grep -oE '[^, ]+' <<<"$CLIENTS"
   elif [ -n "${QUICK:-}" ]; then
     printf '%s\n' "${QUICK_SUITES[@]}"
   else
