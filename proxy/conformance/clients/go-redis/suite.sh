@@ -39,7 +39,7 @@ run() {
   REDIS_PORT='' REDIS_VERSION=$version "$1/go-redis.test" -test.v -test.run '^Test' -test.timeout 25m -ginkgo.seed 1 \
     -ginkgo.no-color -ginkgo.skip "$MODULES" -ginkgo.junit-report "$3/report.xml" >"$3/output" 2>&1 || true
   cat "$3/output" >&2
-  python3 "$clients/junit.py" "$3/report.xml"
+  python3 "$clients/junit_results.py" "$3/report.xml"
   go_results <"$3/output" | grep -v $'\tTestGinkgoSuite$'
 }
 

@@ -14,7 +14,7 @@ run() {
   cd "$1/source" || return
   # Its exit code only says that some test failed. The order of its tests is fixed.
   phpunit --no-coverage --do-not-cache-result --log-junit "$3/report.xml" tests/Predis >&2 || true
-  python3 "$clients/junit.py" "$3/report.xml"
+  python3 "$clients/junit_results.py" "$3/report.xml"
 }
 
 suite "$@"
