@@ -89,13 +89,25 @@ compare() {
 # What follows works on the variables of `compare`, and sets `failed`.
 
 one_pass() {
-  local pass=$1 route suffix='' status=0
+  local pass=$1 suffix='' status=0 direct
   [ "$pass" -eq 1 ] || suffix=.$pass
-  for route in direct proxied; do
-    KIT_SERVER_NAME=$name KIT_SERVER=$program in_namespace "$here/one_run.sh" "$route" "$here/$suite/suite.sh" \
-      "$output/clients/$suite" "$variant" "$folder/$route$suffix.tsv" "$folder/$route$suffix" || status=1
-  done
+  if [ -n "${QUICK:-}" ]; then
+    # Each in a network of its own, and these suites mostly wait.
+    one_way direct &
+    direct=$!
+    one_way proxied || status=1
+    wait "$direct" || status=1
+  else
+    one_way direct || status=1
+    one_way proxied || status=1
+  fi
   return "$status"
+}
+
+one_way() {
+  local route=$1
+  KIT_SERVER_NAME=$name KIT_SERVER=$program in_namespace "$here/one_run.sh" "$route" "$here/$suite/suite.sh" \
+    "$output/clients/$suite" "$variant" "$folder/$route$suffix.tsv" "$folder/$route$suffix"
 }
 
 judge() {
