@@ -99,4 +99,4 @@ async function open({ username, password, database, name } = {}) {
   return connection;
 }
 
-require("./stage").play(run, open, { protocol, commandsWhileSubscribed: false });
+require("./stage").play(run, open, { commandsWhileSubscribed: false, caches: false });

@@ -71,6 +71,15 @@ class Connection {
     return answer;
   }
 
+  cached(key) {
+    return this.client.get(key);
+  }
+
+  cacheCounts() {
+    const { hitCount, missCount } = this.client.clientSideCache.stats();
+    return { hits: hitCount, misses: missCount };
+  }
+
   close() {
     if (this.client.isOpen) this.client.destroy();
   }
@@ -78,7 +87,7 @@ class Connection {
 
 const words = (args) => args.map((word) => (typeof word === "number" ? String(word) : word));
 
-async function open({ username, password, database, name } = {}) {
+async function open({ username, password, database, name, caching } = {}) {
   const client = createClient({
     RESP: protocol,
     username,
@@ -87,10 +96,11 @@ async function open({ username, password, database, name } = {}) {
     name,
     socket: { host: process.env.REDIS_HOST, port: Number(process.env.REDIS_PORT), reconnectStrategy: password === undefined ? () => 20 : false },
     maintNotifications: "disabled",
+    clientSideCache: caching ? {} : undefined,
   });
   client.on("error", () => {});
   await client.connect();
   return new Connection(client);
 }
 
-require("./stage").play(run, open, { protocol, commandsWhileSubscribed: protocol === 3 });
+require("./stage").play(run, open, { commandsWhileSubscribed: protocol === 3, caches: protocol === 3 });
