@@ -60,18 +60,24 @@ kit_wanted_servers() {
 }
 
 # in_namespace COMMAND...: runs it where only loopback exists and every port is free, and returns its status. Its
-# processes see only each other, and end with it.
+# processes see only each other, and end with it, or with this shell.
 in_namespace() {
-  local tools=()
-  have unshare || tools+=(util-linux)
+  local tools=() rights=() namespace status=0
+  have unshare && have setpriv || tools+=(util-linux)
   have ip || tools+=(iproute2)
   [ ${#tools[@]} -eq 0 ] || install_packages "${tools[@]}" || die "network namespaces need: ${tools[*]}"
-  local rights=()
   [ "$(id -u)" -eq 0 ] || rights=(--user --map-root-user)
   # The first process of the namespace stays this small shell: it reaps what a suite abandons.
   # shellcheck disable=SC2016
-  unshare "${rights[@]}" --net --pid --fork --kill-child --mount-proc \
-    bash -c 'ip link set lo up && "$@"; exit $?' in_namespace "$@"
+  setpriv --pdeathsig KILL unshare "${rights[@]}" --net --pid --fork --kill-child --mount-proc \
+    bash -c 'ip link set lo up && "$@"; exit $?' in_namespace "$@" &
+  namespace=$!
+  # unshare itself lets SIGINT and SIGTERM pass by.
+  # shellcheck disable=SC2064
+  trap "kill -KILL $namespace; exit 130" INT TERM
+  wait "$namespace" || status=$?
+  trap - INT TERM
+  return "$status"
 }
 
 # wait_until SECONDS WHAT COMMAND...: asks until the command succeeds, ten times a second.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stands in for `redis-server` where a client's suite starts its own: the real server gets the port asked for on
-# 127.0.0.2, the proxy takes that port on the address asked for. Whichever of the two ends, or if this is told to end, the
-# other ends with it, so that it can be waited for, shut down and killed like a server.
+# 127.0.0.2, and this becomes the proxy on that port of the address asked for. So whoever kills it and waits for its end has
+# seen the end of all its connections, as with a server. If the server ends, the proxy is told to end too, and the other
+# way round.
 #   SHIM_SERVER   the real server
 #   SHIM_LOGS     a folder for the proxies' logs
 # and what lib.sh exports: KIT_PROXY, OTEL_EXPORTER_OTLP_ENDPOINT.
@@ -39,34 +40,33 @@ main() {
   exec {output}<>"$held"
   exec {reader}<"$held"
   rm -f "$held"
-  # SIGKILL reaches no trap: the kernel passes it on. Options after a configuration file win over what it says.
-  setpriv --pdeathsig KILL "$SHIM_SERVER" "${rest[@]}" "${place[@]}" >&"$output" {output}>&- {reader}<&- &
-  local server=$!
-  if ! wait_until "$KIT_PATIENCE" "$SHIM_SERVER" up "$server" "${upstream%:*}" "${upstream#*:}" || ended "$server" 2>/dev/null; then
-    let_out
+  # Options after a configuration file win over what it says.
+  setpriv --pdeathsig KILL bash -c "$KEEPER" keeper $$ "$SHIM_SERVER" "${rest[@]}" "${place[@]}" \
+    >&"$output" {output}>&- {reader}<&- &
+  local keeper=$!
+  # The keeper's word that the server has ended already comes before there is a proxy to take it.
+  trap : TERM
+  if ! wait_until "$KIT_PATIENCE" "$SHIM_SERVER" up "$keeper" "${upstream%:*}" "${upstream#*:}" || ended "$keeper" 2>/dev/null; then
+    exec {output}>&-
+    cat <&"$reader"
     local status=1
-    wait "$server" || status=$?
+    wait "$keeper" || status=$?
     exit "$status"
   fi
+  let_out_later "$host" "$port" {output}>&- &
   proxy_command "$host:$port" "redis://$upstream"
-  setpriv --pdeathsig KILL "${PROXY_COMMAND[@]}" >/dev/null 2>"$log" {output}>&- {reader}<&- &
-  local proxy=$! status=0 ended='' asked=''
-  trap 'asked=1; kill -TERM "$server" "$proxy" 2>/dev/null || true' TERM INT
-  wait_until "$KIT_PATIENCE" "the proxy on $host:$port" up "$proxy" "$host" "$port" || true
-  let_out
-  # Returns with nothing ended yet when a signal comes.
-  wait -n -p ended "$server" "$proxy" || status=$?
-  if [ -z "$asked" ] && [ "${ended:-}" = "$proxy" ]; then
-    echo "ERROR the proxy ended by itself with status $status" >>"$log"
-  fi
-  kill -TERM "$server" "$proxy" 2>/dev/null || true
-  if [ "${ended:-}" != "$server" ]; then
-    status=0
-    wait "$server" || status=$?
-  fi
-  wait "$proxy" || true
-  exit "$status"
+  exec "${PROXY_COMMAND[@]}" >/dev/null 2>"$log" {output}>&- {reader}<&-
 }
+
+# What starts the server as its child, and ends the given process when the server has ended. SIGKILL reaches no handler,
+# so the kernel passes the end of one on to the next.
+# shellcheck disable=SC2016
+KEEPER='main=$1 && shift
+setpriv --pdeathsig KILL "$@" &
+wait $!
+status=$?
+kill -TERM "$main"
+exit "$status"'
 
 # Sets port, host and rest: the arguments without the port and the addresses.
 parse() {
@@ -95,10 +95,10 @@ parse() {
 # setting NAME FILE: the first word of what a configuration file says last.
 setting() { awk -v name="$1" 'tolower($1) == name { value = $2 } END { print value }' "$2"; }
 
-# Lets out what the server has printed and will print.
-let_out() {
-  cat <&"$reader" {output}>&- &
-  exec {output}>&- {reader}<&-
+# Once the proxy that this shell becomes answers, lets out what the server has printed and will print.
+let_out_later() {
+  wait_until "$KIT_PATIENCE" "the proxy on $1:$2" up $$ "$1" "$2" 2>/dev/null || true
+  exec cat <&"$reader"
 }
 
 # shellcheck disable=SC2317
