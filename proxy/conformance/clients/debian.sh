@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Brings what client suites need from Debian releases other than the machine's own, without touching the machine's package
-# sources: an apt configuration of its own, whose lists and downloads live in target/conformance/debian. Sourced, after
-# ../lib.sh.
+# Brings what client suites need from Debian releases other than the machine's own, without touching the machine's
+# package sources: an apt configuration of its own, whose lists and downloads live in target/conformance/debian.
+# Sourced, after ../lib.sh.
 #
 # apt checks each file against the release's signed index; the SHA-256 of a source is pinned here too.
 
@@ -54,7 +54,9 @@ debian_index() {
   local archive
   debian="$(kit_target)/conformance/debian"
   [ -z "$(find "$debian/fresh" -mmin -720 2>/dev/null)" ] || return 0
-  if ! have apt-get || ! have dpkg-deb; then die "this client's suite comes from Debian's packages: it needs apt-get and dpkg-deb"; fi
+  if ! have apt-get || ! have dpkg-deb; then
+    die "this client's suite comes from Debian's packages: it needs apt-get and dpkg-deb"
+  fi
   archive=$(debian_archive)
   if [ -z "$archive" ]; then
     as_root apt-get -q update >&2 || die "apt-get update failed"
@@ -78,7 +80,8 @@ Suites: trixie sid
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 EOF
-  APT_CONFIG="$debian/apt.conf" apt-get -q -o Acquire::Retries=3 update >&2 || die "cannot read Debian's package indexes"
+  APT_CONFIG="$debian/apt.conf" apt-get -q -o Acquire::Retries=3 update >&2 ||
+    die "cannot read Debian's package indexes"
   touch "$debian/fresh"
 }
 

@@ -25,8 +25,8 @@ class Connection {
   }
 
   pipeline(commands) {
-    // What is called in one turn of the event loop leaves in one pipeline. `execAsPipeline` would lose the replies after
-    // the first error.
+    // What is called in one turn of the event loop leaves in one pipeline. `execAsPipeline` would lose the replies
+    // after the first error.
     return Promise.all(commands.map((command) => this.call(...command).catch((error) => error)));
   }
 
@@ -45,7 +45,11 @@ class Connection {
 
   async subscribe(kind, name, listener) {
     const received = (payload, channel) =>
-      listener(kind === "psubscribe" ? { pattern: name, channel: String(channel), payload } : { channel: String(channel), payload });
+      listener(
+        kind === "psubscribe"
+          ? { pattern: name, channel: String(channel), payload }
+          : { channel: String(channel), payload },
+      );
     this.listeners.set(`${kind} ${name}`, received);
     await this.client[KINDS[kind][0]](name, received, true);
   }
@@ -59,7 +63,9 @@ class Connection {
     watcher.on("error", () => {});
     await watcher.connect();
     // The line as Redis prints it: time, database, address, then each word in quotes.
-    await watcher.monitor((line) => listener([...String(line).matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word)));
+    await watcher.monitor((line) =>
+      listener([...String(line).matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word)),
+    );
     return () => watcher.destroy();
   }
 
@@ -94,7 +100,11 @@ async function open({ username, password, database, name, caching } = {}) {
     password,
     database,
     name,
-    socket: { host: process.env.REDIS_HOST, port: Number(process.env.REDIS_PORT), reconnectStrategy: password === undefined ? () => 20 : false },
+    socket: {
+      host: process.env.REDIS_HOST,
+      port: Number(process.env.REDIS_PORT),
+      reconnectStrategy: password === undefined ? () => 20 : false,
+    },
     maintNotifications: "disabled",
     clientSideCache: caching ? {} : undefined,
   });

@@ -14,5 +14,7 @@ scenario("a cached value is asked for once, and again after it changed", async (
   }
   assert.deepStrictEqual(caching.cacheCounts(), { hits: 200, misses: 200 });
   await other.pipeline(keys.map((key) => ["SET", key, "new"]));
-  await until(async () => (await Promise.all(keys.map((key) => caching.cached(key)))).every((value) => value === "new"));
+  await until(async () =>
+    (await Promise.all(keys.map((key) => caching.cached(key)))).every((value) => value === "new"),
+  );
 });

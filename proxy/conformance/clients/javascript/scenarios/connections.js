@@ -13,9 +13,21 @@ scenario("a killed subscriber comes back, with its subscriptions", async (stage)
   await client.call("PUBLISH", "a", "before");
   await until(() => messages.length === 1);
   assert.strictEqual(await client.call("CLIENT", "KILL", "TYPE", "pubsub"), 1);
-  const back = async () => plain(await client.pipeline([["PUBSUB", "NUMSUB", "a"], ["PUBSUB", "NUMPAT"]]));
+  const back = async () =>
+    plain(
+      await client.pipeline([
+        ["PUBSUB", "NUMSUB", "a"],
+        ["PUBSUB", "NUMPAT"],
+      ]),
+    );
   await until(async () => JSON.stringify(await back()).replace(/\W+/g, "") === "a11");
-  assert.deepStrictEqual(await client.pipeline([["PUBLISH", "a", "after"], ["PUBLISH", "bb", EVERY_BYTE]]), [1, 1]);
+  assert.deepStrictEqual(
+    await client.pipeline([
+      ["PUBLISH", "a", "after"],
+      ["PUBLISH", "bb", EVERY_BYTE],
+    ]),
+    [1, 1],
+  );
   await until(() => messages.length === 3);
   return texts(messages);
 });
@@ -33,7 +45,10 @@ scenario("a killed client comes back, with its database and its name", async (st
 scenario("50 connections opened, used and closed at once", async (stage) => {
   const clients = await Promise.all(Array.from({ length: 50 }, () => stage.open()));
   const replies = await Promise.all(clients.map((client, number) => client.call("ECHO", String(number))));
-  assert.deepStrictEqual(plain(replies), clients.map((_, number) => String(number)));
+  assert.deepStrictEqual(
+    plain(replies),
+    clients.map((_, number) => String(number)),
+  );
 });
 
 scenario("a connection that says QUIT", async (stage) => {
@@ -50,7 +65,9 @@ scenario("what the server knows of the connection", async (stage) => {
       .trim()
       .split(" ")
       .map((field) => field.split("="))
-      .filter(([field]) => ["name", "db", "sub", "psub", "ssub", "multi", "user", "resp", "lib-name", "lib-ver"].includes(field)),
+      .filter(([field]) =>
+        ["name", "db", "sub", "psub", "ssub", "multi", "user", "resp", "lib-name", "lib-ver"].includes(field),
+      ),
   );
 });
 

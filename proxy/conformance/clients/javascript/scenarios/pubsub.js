@@ -45,7 +45,10 @@ for (const kind of ["subscribe", "psubscribe", "ssubscribe"]) {
       await over(messages);
       for (const which of [0, 1]) {
         const own = texts(messages).filter((text) => text.startsWith(`${which} `));
-        assert.deepStrictEqual(own, Array.from({ length: 200 }, (_, number) => `${which} ${number}`));
+        assert.deepStrictEqual(
+          own,
+          Array.from({ length: 200 }, (_, number) => `${which} ${number}`),
+        );
       }
     }
   });
@@ -56,7 +59,10 @@ for (const kind of ["subscribe", "psubscribe", "ssubscribe"]) {
     const messages = await stage.listen(kind, ...names);
     for (const name of names.slice(1)) await messages.connection.unsubscribe(kind, name);
     const receivers = await client.pipeline(names.map((name) => [publish, name, name]));
-    assert.deepStrictEqual(receivers, names.map((_, number) => (number === 0 ? 1 : 0)));
+    assert.deepStrictEqual(
+      receivers,
+      names.map((_, number) => (number === 0 ? 1 : 0)),
+    );
     await client.call(publish, names[0], END);
     await over(messages);
     assert.deepStrictEqual(texts(messages), [names[0], String(END)]);
@@ -79,7 +85,12 @@ scenario("a subscriber to all kinds at once", async (stage) => {
   const messages = await stage.listen("subscribe", "a");
   await messages.connection.subscribe("psubscribe", "b*", (message) => messages.push(message));
   await messages.connection.subscribe("ssubscribe", "c", (message) => messages.push(message));
-  await client.pipeline([["PUBLISH", "a", "1"], ["PUBLISH", "bb", "2"], ["SPUBLISH", "c", "3"], ["PUBLISH", "c", "nobody"]]);
+  await client.pipeline([
+    ["PUBLISH", "a", "1"],
+    ["PUBLISH", "bb", "2"],
+    ["SPUBLISH", "c", "3"],
+    ["PUBLISH", "c", "nobody"],
+  ]);
   await until(() => messages.length === 3);
   return texts(messages);
 });
@@ -98,7 +109,11 @@ scenario("messages of the server's own about keys", async (stage) => {
   const client = await stage.empty();
   await client.call("CONFIG", "SET", "notify-keyspace-events", "KEA");
   const messages = await stage.listen("psubscribe", "__key*__:*");
-  await client.pipeline([["SET", "key", "value"], ["RENAME", "key", "other"], ["DEL", "other"]]);
+  await client.pipeline([
+    ["SET", "key", "value"],
+    ["RENAME", "key", "other"],
+    ["DEL", "other"],
+  ]);
   await until(() => messages.length === 8);
   await client.call("CONFIG", "SET", "notify-keyspace-events", "");
   return messages.map(({ channel, payload }) => [channel, payload]);
@@ -110,7 +125,14 @@ scenario("what PUBSUB says about subscriptions", async (stage) => {
   await messages.connection.subscribe("psubscribe", "c*", () => {});
   await messages.connection.subscribe("ssubscribe", "d", () => {});
   const channels = plain(await client.call("PUBSUB", "CHANNELS")).sort();
-  return [channels, ...(await client.pipeline([["PUBSUB", "NUMSUB", "a", "e"], ["PUBSUB", "NUMPAT"], ["PUBSUB", "SHARDCHANNELS"]]))];
+  return [
+    channels,
+    ...(await client.pipeline([
+      ["PUBSUB", "NUMSUB", "a", "e"],
+      ["PUBSUB", "NUMPAT"],
+      ["PUBSUB", "SHARDCHANNELS"],
+    ])),
+  ];
 });
 
 scenario("commands on a connection that subscribes", async (stage) => {
@@ -119,11 +141,17 @@ scenario("commands on a connection that subscribes", async (stage) => {
   if (!stage.traits.commandsWhileSubscribed) return "this client gives a subscriber a connection of its own";
   const own = messages.connection;
   // Replies and messages share the connection; neither may take the other's place.
-  const calls = Array.from({ length: 500 }, (_, number) => [own.call("ECHO", `echo ${number}`), client.call("PUBLISH", "news", String(number))]);
+  const calls = Array.from({ length: 500 }, (_, number) => [
+    own.call("ECHO", `echo ${number}`),
+    client.call("PUBLISH", "news", String(number)),
+  ]);
   const echoes = await Promise.all(calls.map(([echo]) => echo));
   await Promise.all(calls.map(([, published]) => published));
   assert.strictEqual(await own.call("PUBLISH", "news", END), 1);
   await over(messages);
-  assert.deepStrictEqual(plain(echoes), Array.from({ length: 500 }, (_, number) => `echo ${number}`));
+  assert.deepStrictEqual(
+    plain(echoes),
+    Array.from({ length: 500 }, (_, number) => `echo ${number}`),
+  );
   assert.strictEqual(messages.length, 501);
 });

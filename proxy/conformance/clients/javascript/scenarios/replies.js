@@ -32,7 +32,19 @@ scenario("replies as the client shows them", async (stage) => {
   ]);
 });
 
-for (const type of ["string", "integer", "double", "null", "array", "set", "map", "bignum", "true", "false", "verbatim"]) {
+for (const type of [
+  "string",
+  "integer",
+  "double",
+  "null",
+  "array",
+  "set",
+  "map",
+  "bignum",
+  "true",
+  "false",
+  "verbatim",
+]) {
   scenario(`a reply of the type ${type}`, async (stage) => (await stage.empty()).call("DEBUG", "PROTOCOL", type));
 }
 
@@ -62,7 +74,8 @@ scenario("scripts by their digest, and functions", async (stage) => {
   await client.call("SCRIPT", "FLUSH");
   await client.call("FUNCTION", "FLUSH");
   const digest = String(await client.call("SCRIPT", "LOAD", "return {KEYS[1], ARGV[1], 1, {2, false, 'three'}}"));
-  const library = "#!lua name=mine\nredis.register_function('twice', function(keys, args) return args[1] .. args[1] end)";
+  const library =
+    "#!lua name=mine\nredis.register_function('twice', function(keys, args) return args[1] .. args[1] end)";
   await client.call("FUNCTION", "LOAD", "REPLACE", library);
   return client.pipeline([
     ["EVALSHA", digest, 1, "key", EVERY_BYTE],

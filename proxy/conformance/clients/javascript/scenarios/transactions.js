@@ -10,7 +10,9 @@ scenario("10,000 commands in a pipeline, errors among them", async (stage) => {
   const client = await stage.empty();
   await client.call("SET", "text", "a");
   const replies = await client.pipeline(
-    Array.from({ length: 10_000 }, (_, number) => (number % 100 === 99 ? ["INCR", "text"] : ["INCRBY", "number", number])),
+    Array.from({ length: 10_000 }, (_, number) =>
+      number % 100 === 99 ? ["INCR", "text"] : ["INCRBY", "number", number],
+    ),
   );
   let sum = 0;
   replies.forEach((reply, number) => {
@@ -21,19 +23,33 @@ scenario("10,000 commands in a pipeline, errors among them", async (stage) => {
 
 scenario("1,000 single commands at once", async (stage) => {
   const client = await stage.empty();
-  const replies = await Promise.all(Array.from({ length: 1_000 }, (_, number) => client.call("ECHO", `echo ${number}`)));
-  assert.deepStrictEqual(plain(replies), Array.from({ length: 1_000 }, (_, number) => `echo ${number}`));
+  const replies = await Promise.all(
+    Array.from({ length: 1_000 }, (_, number) => client.call("ECHO", `echo ${number}`)),
+  );
+  assert.deepStrictEqual(
+    plain(replies),
+    Array.from({ length: 1_000 }, (_, number) => `echo ${number}`),
+  );
 });
 
 scenario("a transaction, with an error inside", async (stage) => {
   const client = await stage.empty();
-  return client.transaction([["SET", "key", EVERY_BYTE], ["INCR", "key"], ["GET", "key"], ["HGETALL", "absent"], ["PING"]]);
+  return client.transaction([
+    ["SET", "key", EVERY_BYTE],
+    ["INCR", "key"],
+    ["GET", "key"],
+    ["HGETALL", "absent"],
+    ["PING"],
+  ]);
 });
 
 scenario("a transaction of 5,000 commands", async (stage) => {
   const client = await stage.empty();
   const replies = await client.transaction(Array.from({ length: 5_000 }, () => ["INCR", "number"]));
-  assert.deepStrictEqual(replies, Array.from({ length: 5_000 }, (_, number) => number + 1));
+  assert.deepStrictEqual(
+    replies,
+    Array.from({ length: 5_000 }, (_, number) => number + 1),
+  );
 });
 
 scenario("a transaction that publishes between other commands", async (stage) => {
@@ -55,7 +71,13 @@ scenario("a watched key that changes", async (stage) => {
   const [client, other] = [await stage.empty(), await stage.open()];
   await client.call("WATCH", "key");
   await other.call("SET", "key", "changed");
-  assert.strictEqual(await client.transaction([["SET", "key", "mine"], ["PUBLISH", "news", "a"]]), null);
+  assert.strictEqual(
+    await client.transaction([
+      ["SET", "key", "mine"],
+      ["PUBLISH", "news", "a"],
+    ]),
+    null,
+  );
   assert.strictEqual(String(await client.call("GET", "key")), "changed");
 });
 
