@@ -10,16 +10,16 @@
 debian_upstream() {
   local release=$1 package=$2 file=$3 sha256=$4 folder=$5 log
   [ "$(cat "$folder/.source" 2>/dev/null || true)" != "$sha256" ] || return 0
-  debian_index
+  debian_index "$release" deb-src
   mkdir -p "$debian/sources"
   if [ ! -f "$debian/sources/$file" ]; then
     log=$(mktemp)
     # Of a package with several upstream files only FILE is asked for below: another one's absence is no failure.
-    (cd "$debian/sources" && APT_CONFIG="$debian/apt.conf" apt-get -q -o Acquire::Retries=3 -t "$release" \
+    (cd "$debian/sources" && APT_CONFIG="$index/apt.conf" apt-get -q -o Acquire::Retries=3 -t "$release" \
       source --download-only --tar-only "$package") >"$log" 2>&1 || true
     [ -f "$debian/sources/$file" ] || {
       tail -n 5 "$log" >&2
-      die "Debian $release gives no $file for $package; it knows: $(APT_CONFIG="$debian/apt.conf" \
+      die "Debian $release gives no $file for $package; it knows: $(APT_CONFIG="$index/apt.conf" \
         apt-cache showsrc "${package%%=*}" 2>/dev/null | sed -n 's/^Version: //p' | tr '\n' ' ')"
     }
     rm -f "$log"
@@ -38,22 +38,24 @@ debian_unpack() {
   local release=$1 folder=$2 package
   shift 2
   [ "$(cat "$folder/.packages" 2>/dev/null || true)" != "$*" ] || return 0
-  debian_index
+  debian_index "$release" deb
   mkdir -p "$debian/packages"
   rm -rf "$folder" "$debian/packages/"*.deb
   mkdir -p "$folder"
-  (cd "$debian/packages" && APT_CONFIG="$debian/apt.conf" apt-get -q -q -o Acquire::Retries=3 -t "$release" \
+  (cd "$debian/packages" && APT_CONFIG="$index/apt.conf" apt-get -q -q -o Acquire::Retries=3 -t "$release" \
     download "$@") >&2 || die "Debian $release does not give all of: $*"
   for package in "$debian/packages/"*.deb; do dpkg-deb --extract "$package" "$folder"; done
   rm -f "$debian/packages/"*.deb
   echo "$*" >"$folder/.packages"
 }
 
-# Makes the configuration and fetches the releases' indexes, once in twelve hours.
+# debian_index RELEASE deb|deb-src: makes the configuration and fetches the release's index of packages or of sources,
+# once in twelve hours. Sets debian, the folder of all this, and index, the one of this index.
 debian_index() {
-  local archive
+  local release=$1 type=$2 archive
   debian="$(kit_target)/conformance/debian"
-  [ -z "$(find "$debian/fresh" -mmin -720 2>/dev/null)" ] || return 0
+  index="$debian/$release-$type"
+  [ -z "$(find "$index/fresh" -mmin -720 2>/dev/null)" ] || return 0
   if ! have apt-get || ! have dpkg-deb; then
     die "this client's suite comes from Debian's packages: it needs apt-get and dpkg-deb"
   fi
@@ -63,26 +65,28 @@ debian_index() {
     archive=$(debian_archive)
   fi
   [ -n "$archive" ] || die "none of apt's package sources is a Debian archive"
-  mkdir -p "$debian/lists/partial" "$debian/cache/archives/partial"
-  cat >"$debian/apt.conf" <<EOF
-Dir::State::lists "$debian/lists";
-Dir::Cache "$debian/cache";
-Dir::Etc::sourcelist "$debian/debian.sources";
+  mkdir -p "$index/lists/partial" "$index/cache/archives/partial"
+  # DEP-11 is what software centres show.
+  cat >"$index/apt.conf" <<EOF
+Dir::State::lists "$index/lists";
+Dir::Cache "$index/cache";
+Dir::Etc::sourcelist "$index/debian.sources";
 Dir::Etc::sourceparts "-";
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 EOF
-  cat >"$debian/debian.sources" <<EOF
-Types: deb deb-src
+  cat >"$index/debian.sources" <<EOF
+Types: $type
 URIs: $archive
-Suites: trixie sid
+Suites: $release
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 EOF
-  APT_CONFIG="$debian/apt.conf" apt-get -q -o Acquire::Retries=3 update >&2 ||
+  APT_CONFIG="$index/apt.conf" apt-get -q -o Acquire::Retries=3 update >&2 ||
     die "cannot read Debian's package indexes"
-  touch "$debian/fresh"
+  touch "$index/fresh"
 }
 
 # The address from which this machine takes Debian's packages.
