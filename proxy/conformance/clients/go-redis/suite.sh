@@ -25,7 +25,7 @@ fetch() {
 
 build() {
   # Its tests use a copy of Ginkgo and Gomega by another name.
-  grep -rlF --include='*_test.go' github.com/bsm/ "$1/source" | xargs -r sed -i 's#github.com/bsm/#github.com/onsi/#'
+  find "$1/source" -name '*_test.go' -exec sed -i 's#github.com/bsm/#github.com/onsi/#' {} +
   mkdir -p "$1/gopath/src/github.com/redis/go-redis"
   ln -sfn "$1/source" "$1/gopath/src/github.com/redis/go-redis/v9"
   in_gopath "$1" go test -c -vet=off -o "$1/go-redis.test" github.com/redis/go-redis/v9

@@ -12,6 +12,7 @@ fetch() {
 
 build() {
   cd "$1"
+  phpize --clean
   phpize
   ./configure
   make -j2
