@@ -12,7 +12,8 @@ fetch() {
 
 build() {
   cd "$1"
-  phpize --clean
+  # What an earlier build noted of dependencies names files by their full paths.
+  find . -name "*.dep" -delete
   phpize
   ./configure
   make -j2
