@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# What the suites share. Sourced by each `suite.sh`, which says what is its own in four functions and ends with
+# `suite "$@"`. It is then called as
+#   suite.sh services              the names of its services, one a line; each gets a proxy of its own, and where its Redis is
+#                                  is in REDIS_NAME (capitals, `_` for `-`) as host:port
+#   suite.sh variants              the names of its variants, one a line
+#   suite.sh fetch FOLDER          brings what the program needs into FOLDER, with the network there; idempotent
+#   suite.sh run FOLDER VARIANT    tells the story, without any network but loopback. PAYLOADS is the folder of the payloads.
+#                                  See ledger.js for what it prints
+
+# The folder of the suite itself.
+suite_folder=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
+frameworks=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=.ci/lib/system.sh
+. "$frameworks/../../../.ci/lib/system.sh"
+
+suite() {
+  case ${1:-} in
+    services | variants) "$1" ;;
+    fetch | run) "$@" ;;
+    *) die "usage: suite.sh services | variants | fetch FOLDER | run FOLDER VARIANT" ;;
+  esac
+}
+
+# fetch_npm FOLDER: what package-lock.json beside the suite pins, as FOLDER/node_modules.
+fetch_npm() {
+  local folder=$1
+  have node && have npm || install_packages nodejs npm || die "needs Node.js 20 or later with npm"
+  if cmp -s "$suite_folder/package-lock.json" "$folder/package-lock.json"; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp "$suite_folder/package.json" "$folder/"
+  # `npm ci` reads the lock file under its own name only; it is put in place for good once all is there.
+  cp "$suite_folder/package-lock.json" "$folder/npm-shrinkwrap.json"
+  (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || die "npm could not install into $folder"
+  mv "$folder/npm-shrinkwrap.json" "$folder/package-lock.json"
+}
+
+# fetch_python FOLDER MODULE: what requirements.txt beside the suite pins, as a virtual environment.
+fetch_python() { ensure_venv "$1" "$suite_folder/requirements.txt" "$2"; }
+
+# fetch_debian PROGRAM PACKAGE...: from the system's packages, unless PROGRAM and all of them are there.
+fetch_debian() {
+  local program=$1
+  shift
+  if have "$program" && dpkg-query --show --showformat='${db:Status-Status}\n' "$@" 2>/dev/null | grep -vqx installed; then :; fi
+  if have "$program" && dpkg --verify "$@" >/dev/null 2>&1; then return; fi
+  install_packages "$@" || die "needs Debian's packages: $*"
+}
