@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import payloads
@@ -105,30 +106,27 @@ def play(
         port = SIDECAR_PORT if service in modes else REDIS_PORT
         environment["REDIS_" + service.upper().replace("-", "_")] = f"{address}:{port}"
 
-    collector, redis, monitor, program, sidecars = Collector(), None, None, None, []
     problems: list[str] = []
-    with tempfile.TemporaryDirectory() as sent:
-        try:
-            payloads.write(Path(sent))
-            for address in (STAGE_ADDRESS, *addresses.values()):
-                subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True)
-            redis = Redis(server, folder, STAGE_ADDRESS)
-            for service, mode in modes.items():
-                sidecars.append(Sidecar(proxy, service, addresses[service], mode, collector.endpoint, folder))
-            monitor = Monitor(STAGE_ADDRESS, {address: service for service, address in addresses.items()})
-            command = [str(suite.script), "run", str(suite.fetched), variant]
-            program = Program(command, environment | {"PAYLOADS": sent}, folder)
-            results = program.results()
-            alive = monitor.alive()
-            program.finish()
-        finally:
-            if program:
-                program.stop()
-            problems += [problem for sidecar in sidecars for problem in sidecar.stop()]
-            wire = monitor.close() if monitor else None
-            if redis:
-                redis.stop()
-            collector.close()
+    # What is started first ends last, whatever happens in between.
+    with ExitStack() as started:
+        sent = Path(started.enter_context(tempfile.TemporaryDirectory()))
+        payloads.write(sent)
+        for address in (STAGE_ADDRESS, *addresses.values()):
+            subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True)
+        collector = started.enter_context(closing(Collector()))
+        redis = Redis(server, folder, STAGE_ADDRESS)
+        started.callback(redis.stop)
+        for service, mode in modes.items():
+            sidecar = Sidecar(proxy, service, addresses[service], mode, collector.endpoint, folder)
+            started.callback(lambda sidecar=sidecar: problems.extend(sidecar.stop()))
+        monitor = started.enter_context(closing(Monitor(STAGE_ADDRESS, {address: name for name, address in addresses.items()})))
+        command = [str(suite.script), "run", str(suite.fetched), variant]
+        program = Program(command, environment | {"PAYLOADS": str(sent)}, folder)
+        started.callback(program.stop)
+        results = program.results()
+        alive = monitor.alive()
+        program.finish()
+        wire = monitor.finish()
     found, figures = traces.check(wire.publishes, collector.spans, modes, alive)
     if not wire.publishes:
         problems.append("nothing was published")

@@ -40,8 +40,8 @@ def accepts(address: str, port: int) -> bool:
 class Connection:
     """Inline commands to Redis itself, each with an answer of one line or one bulk string."""
 
-    def __init__(self, address: str) -> None:
-        self._socket = socket.create_connection((address, REDIS_PORT), timeout=PATIENCE)
+    def __init__(self, address: str, timeout: float | None = PATIENCE) -> None:
+        self._socket = socket.create_connection((address, REDIS_PORT), timeout=timeout)
         self._lines = self._socket.makefile("rb")
 
     def ask(self, command: str) -> str:
@@ -56,7 +56,8 @@ class Connection:
         return line[:-2]
 
     def close(self) -> None:
-        self._lines.close()
+        """Also wakes a thread that waits for a line."""
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
@@ -83,7 +84,7 @@ class Monitor:
     def __init__(self, address: str, services: dict[str, str]) -> None:
         self.wire = Wire(services)
         self._commands = Connection(address)
-        self._feed = Connection(address)
+        self._feed = Connection(address, timeout=None)
         self._feed.ask("MONITOR")
         self._mark = threading.Event()
         self._failure: Exception | None = None
@@ -102,15 +103,18 @@ class Monitor:
         clients = self._commands.ask("CLIENT LIST").splitlines()
         return {word.removeprefix("addr=") for line in clients for word in line.split() if word.startswith("addr=")}
 
-    def close(self) -> Wire:
+    def finish(self) -> Wire:
         """Everything up to now."""
         self._commands.ask('ECHO "the end"')
         self._thread.join(PATIENCE)
-        self._feed.close()
-        self._commands.close()
         if self._failure or self._thread.is_alive():
             raise Failure(f"MONITOR could not be followed: {self._failure}")
         return self.wire
+
+    def close(self) -> None:
+        self._feed.close()
+        self._commands.close()
+        self._thread.join()
 
 
 class Sidecar:

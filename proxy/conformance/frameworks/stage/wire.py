@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 LINE = re.compile(rb"^\+[0-9.]+ \[\d+ (\S+)\] (.*)$", re.DOTALL)
 ARGUMENT = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.DOTALL)
+PUBLISH = re.compile(rb'"s?publish" (' + ARGUMENT.pattern + rb") ", re.DOTALL | re.IGNORECASE)
 
 # The trailer as written down in proxy/core/src/carrier/trailer.rs, without its optional fields, which nothing here sends.
 MAGIC = b"\xfbrdtrac\xfe"
@@ -64,7 +65,9 @@ class Wire:
         # A quick look at the name first: what is not Pub/Sub may be large, and there is much of it.
         name = match[2][1 : match[2].index(b'"', 1)].lower()
         if name in (b"publish", b"spublish"):
-            _, channel, payload = arguments(match[2])
+            # Payloads may be large: the rest of the line is taken as it is.
+            head = PUBLISH.match(match[2])
+            channel, payload = literal(head[1]), literal(match[2][head.end() :])
             self._publish(connection, name == b"spublish", channel, payload)
         elif name in (b"subscribe", b"psubscribe", b"ssubscribe"):
             held = self._held(connection, name)
@@ -101,7 +104,11 @@ class Wire:
 
 def arguments(quoted: bytes) -> list[bytes]:
     """MONITOR quotes arguments as Python quotes bytes."""
-    return [ast.literal_eval("b" + argument.decode("ascii")) for argument in ARGUMENT.findall(quoted)]
+    return [literal(argument) for argument in ARGUMENT.findall(quoted)]
+
+
+def literal(argument: bytes) -> bytes:
+    return ast.literal_eval("b" + argument.decode("ascii"))
 
 
 def text(name: bytes) -> str:
