@@ -39,11 +39,16 @@ fetch_npm() {
 # fetch_python FOLDER MODULE: what requirements.txt beside the suite pins, as a virtual environment.
 fetch_python() { ensure_venv "$1" "$suite_folder/requirements.txt" "$2"; }
 
-# fetch_debian PROGRAM PACKAGE...: from the system's packages, unless PROGRAM and all of them are there.
+# fetch_debian PACKAGE...: from the system's packages. Debian keeps one version for each of its releases; which one it is
+# goes to standard error.
 fetch_debian() {
-  local program=$1
-  shift
-  if have "$program" && dpkg-query --show --showformat='${db:Status-Status}\n' "$@" 2>/dev/null | grep -vqx installed; then :; fi
-  if have "$program" && dpkg --verify "$@" >/dev/null 2>&1; then return; fi
-  install_packages "$@" || die "needs Debian's packages: $*"
+  local package
+  have dpkg-query || die "needs Debian's packages: $*"
+  for package in "$@"; do
+    dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || {
+      install_packages "$@" || die "needs Debian's packages: $*"
+      break
+    }
+  done
+  say "$(dpkg-query --show --showformat='${Package} ${Version}; ' "$@")"
 }

@@ -141,7 +141,7 @@ def unlike_sent(results: list[dict]) -> list[str]:
     for result in results:
         if result["got"] != result["expected"]:
             where = f"{result['receiver']}, {result['stream']}"
-            problems.append(f"{where}: sent {short(result['expected'])}, got {short(result['got'])}")
+            problems.append(f"{where}: not what was sent: {difference(result['expected'], result['got'])}")
     return problems
 
 
@@ -149,15 +149,19 @@ def unlike_direct(results: list[dict], direct: list[dict]) -> list[str]:
     problems = []
     by_stream = {(result["receiver"], result["stream"]): result["got"] for result in direct}
     for result in results:
-        key = (result["receiver"], result["stream"])
-        if by_stream.pop(key, None) != result["got"]:
-            problems.append(f"{key} got something else direct: {short(result['got'])}")
-    problems += [f"{key} is missing" for key in by_stream]
+        receiver, stream = result["receiver"], result["stream"]
+        before = by_stream.pop((receiver, stream), [])
+        if before != result["got"]:
+            problems.append(f"{receiver}, {stream}: not what it got direct: {difference(before, result['got'])}")
+    problems += [f"{receiver}, {stream}: missing" for receiver, stream in by_stream]
     return problems
 
 
-def short(values: list[str]) -> str:
-    return f"{len(values)} payloads: {', '.join(values)[:400]}"
+def difference(wanted: list[str], got: list[str]) -> str:
+    """The first one."""
+    at = next((at for at, pair in enumerate(zip(wanted, got)) if pair[0] != pair[1]), min(len(wanted), len(got)))
+    first = [values[at][:200] if at < len(values) else "nothing" for values in (wanted, got)]
+    return f"{len(wanted)} and {len(got)} payloads; number {at}: {first[0]} and {first[1]}"
 
 
 class Table:
