@@ -40,11 +40,15 @@ module Ledger
       end
     end
 
-    # Prints the comparison, and returns when the stage has seen all that it wants to see of the connections.
-    def settle
+    # Prints the comparison, and returns when the stage has seen all that it wants to see of the connections. Streams
+    # whose order is not promised are compared sorted.
+    def settle(ordered: true)
       arrived
       @lock.synchronize do
-        @entries.each { |(receiver, stream), entry| puts JSON.generate({ receiver:, stream:, **entry }) }
+        @entries.each do |(receiver, stream), entry|
+          entry.each_value(&:sort!) unless ordered
+          puts JSON.generate({ receiver:, stream:, **entry })
+        end
       end
       puts "settled"
       $stdout.flush

@@ -4,6 +4,9 @@
 # its adapter for each stream of a channel (`stream_from`). Redis sees the same as from a whole application.
 
 require_relative "../ledger"
+require "active_support"
+require "active_support/rails"
+require "active_support/core_ext"
 require "action_cable"
 require "logger"
 
@@ -42,7 +45,6 @@ servers.each do |sender, cable|
       Ledger.expect(receiver, "raw", payload.b)
     end
   end
-  Ledger.arrived # Streams are in order for each sender.
 end
 
 # The channel by which a server is told to drop the connections of a user.
@@ -51,5 +53,6 @@ servers.each_key do |receiver|
   Ledger.expect(receiver, "action_cable/user-7", { "type" => "disconnect" })
 end
 servers["cable-a"].broadcast("action_cable/user-7", { type: "disconnect" })
-Ledger.settle
+# Action Cable hands messages to a pool of threads: their order is not promised, direct or not.
+Ledger.settle(ordered: false)
 servers.each_value { |cable| cable.pubsub.shutdown }

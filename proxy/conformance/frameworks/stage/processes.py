@@ -143,17 +143,15 @@ class Sidecar:
             self._process.kill()
             code = self._process.wait()
         problems = [] if running and code == 0 else [f"{self._log.stem}: ended with {code}"]
-        stopped = None
+        stopped = {}
         for line in self._log.read_text().splitlines():
-            entry = json.loads(line) if line.startswith("{") else {"level": "ERROR", "message": line}
-            if entry.get("message", entry.get("fields", {}).get("message")) == "stopped":
-                stopped = entry
-            if entry["level"] not in ("INFO", "DEBUG"):
+            entry = json.loads(line) if line.startswith("{") else {"level": "not a line of the log"}
+            if entry["level"] != "INFO":
                 problems.append(f"{self._log.stem}: {line}")
-        lost = ("spans_failed", "spans_dropped", "spans_unsent")
-        figures = (stopped or {}) | (stopped or {}).get("fields", {})
-        if stopped is None or any(figures[key] for key in lost):
-            problems.append(f"{self._log.stem}: spans were lost: {stopped}")
+            elif entry["message"] == "stopped":
+                stopped = entry
+        if any(stopped.get(key) != 0 for key in ("spans_failed", "spans_dropped", "spans_unsent")):
+            problems.append(f"{self._log.stem}: spans were lost, or it does not say: {stopped}")
         return problems
 
 
