@@ -1,6 +1,5 @@
 """What a story sends and what arrives, by receiver and stream: `ledger.js` for programs in Python, and says more."""
 
-import asyncio
 import hashlib
 import json
 import os
@@ -88,8 +87,3 @@ def settle() -> None:
         print(json.dumps({"receiver": receiver, "stream": stream, **entry}))
     print("settled", flush=True)
     sys.stdin.read()
-
-
-async def in_thread(function, *arguments):
-    """The functions above that wait, for programs with an event loop."""
-    return await asyncio.to_thread(function, *arguments)

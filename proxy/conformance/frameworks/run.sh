@@ -31,6 +31,7 @@ main() {
   for server in $KIT_SERVERS; do
     arguments+=(--server "$server")
   done
+  export PYTHONDONTWRITEBYTECODE=1
   in_namespace "$folder/stage/bin/python" "$here/stage" "$folder" "$KIT_PROXY" "$folder/results" "${arguments[@]}"
 }
 

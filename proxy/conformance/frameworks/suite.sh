@@ -8,6 +8,9 @@
 #   suite.sh run FOLDER VARIANT    tells the story, without any network but loopback. PAYLOADS is the folder of the payloads.
 #                                  See ledger.js for what it prints
 
+# What the newest of the frameworks in JavaScript asks for.
+NODE_MAJOR=20
+
 # The folder of the suite itself.
 suite_folder=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
 frameworks=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -25,7 +28,8 @@ suite() {
 # fetch_npm FOLDER: what package-lock.json beside the suite pins, as FOLDER/node_modules.
 fetch_npm() {
   local folder=$1
-  have node && have npm || install_packages nodejs npm || die "needs Node.js 20 or later with npm"
+  have node && have npm || install_packages nodejs npm || die "needs Node.js with npm"
+  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$NODE_MAJOR" ] || die "needs Node.js $NODE_MAJOR or later"
   if cmp -s "$suite_folder/package-lock.json" "$folder/package-lock.json"; then return; fi
   rm -rf "$folder"
   mkdir -p "$folder"

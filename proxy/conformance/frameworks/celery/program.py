@@ -33,9 +33,8 @@ from celery.events import EventReceiver  # noqa: E402
 
 
 def start_worker(service: str) -> subprocess.Popen:
-    # Threads: the processes of the default pool only get their tasks from the one that talks to Redis.
     command = [sys.executable, "-m", "celery", "--app", "tasks", "worker", "--hostname", f"{service}@shop"]
-    command += ["--pool", "threads", "--concurrency", "2", "--loglevel", "WARNING"]
+    command += ["--concurrency", "2", "--loglevel", "WARNING"]
     environment = os.environ | {"SHOP_REDIS": address(service)}
     return subprocess.Popen(command, cwd=HERE, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
 

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Laravel's broadcaster for Redis with its two clients, from Debian's packages of Laravel 8. In Debian its clients are phpredis
-# and Predis.
+# Laravel's broadcaster for Redis with each of the two clients that it supports, from Debian's packages of Laravel 8.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=proxy/conformance/frameworks/suite.sh

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 import redis  # noqa: E402
 import socketio  # noqa: E402
 from aiohttp import web  # noqa: E402
-from ledger import arrived, expect, got, in_thread, payloads, redis_of, settle, until  # noqa: E402
+from ledger import arrived, expect, got, payloads, redis_of, settle, until  # noqa: E402
 
 ROOMS = {"a1": "red", "a2": "blue", "b1": "red", "b2": "blue"}
 
@@ -39,7 +39,6 @@ async def start_server(service: str) -> tuple[socketio.AsyncServer, web.AppRunne
 
 
 async def start_client(name: str, port: int) -> socketio.AsyncClient:
-    # aiohttp limits what a client takes to 4 MiB by itself.
     client = socketio.AsyncClient()
     for event in ("from-a", "from-b", "from-outside"):
         client.on(event, lambda *values, event=event: got(name, event, values))
@@ -51,7 +50,7 @@ async def start_client(name: str, port: int) -> socketio.AsyncClient:
 async def main() -> None:
     servers = {name: await start_server(f"pio-{name}") for name in "ab"}
     clients = {name: await start_client(name, servers[name[0]][2]) for name in ROOMS}
-    await in_thread(until, "both servers listen", both_listen)
+    await asyncio.to_thread(until, "both servers listen", both_listen)
     emitters = {f"from-{name}": server for name, (server, _, _) in servers.items()}
     emitters["from-outside"] = manager("pio-outside", write_only=True)
     for event, emitter in emitters.items():
@@ -61,18 +60,18 @@ async def main() -> None:
             for name in clients:
                 expect(name, event, [payload])
                 expect(name, event, [{"part": payload, "rest": [1, None, "ż"]}])
-        await in_thread(arrived)
+        await asyncio.to_thread(arrived)
         for payload in (payload for payload in payloads() if len(payload) < 10_000):
             await emitter.emit(event, payload, room="red", namespace="/")
             for name in (name for name, room in ROOMS.items() if room == "red"):
                 expect(name, event, [payload])
-    await in_thread(arrived)
+    await asyncio.to_thread(arrived)
     await questions(servers["a"][0], clients["b1"])
     for event, emitter in emitters.items():
         await emitter.emit(event, "the end", namespace="/")
         for name in clients:
             expect(name, event, ["the end"])
-    await in_thread(settle)
+    await asyncio.to_thread(settle)
     for client in clients.values():
         await client.disconnect()
     for server, runner, _ in servers.values():

@@ -70,7 +70,7 @@ def play_all(suite: Suite, variant: str, server: str, options: argparse.Namespac
         started = time.monotonic()
         figures, problems, count = traces.Figures(), [], 0
         try:
-            results, figures, problems = play(suite, variant, program, server_name, options.proxy, run, services, folder)
+            results, figures, problems = play(suite, variant, program, options.proxy, run, services, folder)
             count = sum(len(result["got"]) for result in results)
             problems += unlike_sent(results)
             if run == "direct":
@@ -96,12 +96,12 @@ def modes_of(run: str, services: list[str]) -> dict[str, str]:
 
 
 def play(
-    suite: Suite, variant: str, server: str, server_name: str, proxy: str, run: str, services: list[str], folder: Path
+    suite: Suite, variant: str, server: str, proxy: str, run: str, services: list[str], folder: Path
 ) -> tuple[list[dict], traces.Figures, list[str]]:
     """One run of one story: what the program says it got, what was seen of spans, and what is wrong with them."""
     addresses = {service: f"127.0.1.{index}" for index, service in enumerate(services, 1)}
     modes = modes_of(run, services)
-    environment = {"REDIS_SERVER_NAME": server_name}
+    environment: dict[str, str] = {}
     for service, address in addresses.items():
         port = SIDECAR_PORT if service in modes else REDIS_PORT
         environment["REDIS_" + service.upper().replace("-", "_")] = f"{address}:{port}"

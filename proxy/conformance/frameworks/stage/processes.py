@@ -29,7 +29,10 @@ def wait_until(what: str, condition) -> None:
         time.sleep(0.01)  # between two looks at a condition
 
 
-def accepts(address: str, port: int) -> bool:
+def listens(process: subprocess.Popen, address: str, port: int) -> bool:
+    """Whether a connection is accepted, by this process and not by one that was there before."""
+    if process.poll() is not None:
+        raise Failure(f"{process.args[0]} ended at once, with {process.returncode}")
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
@@ -68,7 +71,7 @@ class Redis:
         command = [program, "--bind", "0.0.0.0", "--port", str(REDIS_PORT), "--protected-mode", "no"]
         command += ["--save", "", "--dir", str(folder), "--logfile", str(folder / "redis.log")]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until("Redis listens", lambda: accepts(address, REDIS_PORT))
+        wait_until("Redis listens", lambda: listens(self._process, address, REDIS_PORT))
 
     def stop(self) -> None:
         ended = self._process.poll()
@@ -131,7 +134,7 @@ class Sidecar:
         command += ["--mode", mode, "--log-format", "json", "--log-level", "info"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
-        wait_until(f"the proxy of {service} listens", lambda: accepts(address, SIDECAR_PORT))
+        wait_until(f"the proxy of {service} listens", lambda: listens(self._process, address, SIDECAR_PORT))
 
     def stop(self) -> list[str]:
         """Ends the proxy, and with it the sending of its spans. What it had to complain of, one line each."""

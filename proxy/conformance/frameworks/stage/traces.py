@@ -120,8 +120,8 @@ class Check:
         for publish in publishes:
             if self.modes.get(publish.service) != "inject":
                 continue
-            fitting = (span for span in self.producers.values() if fits(span, publish))
-            producer = next(fitting, None)
+            candidates = (span for span in self.producers.values() if tells_of(span, publish))
+            producer = next(candidates, None)
             if producer is None:
                 self.problems.append(f"no PRODUCER span for {describe(publish)}")
                 continue
@@ -174,7 +174,7 @@ class Check:
             self.problems.append(f"wrong in {', '.join(wrong) or 'name, status or time'}: {span}")
 
 
-def fits(span: Span, publish: Publish) -> bool:
+def tells_of(span: Span, publish: Publish) -> bool:
     of = span.attributes.get
     found = (span.service, of("messaging.destination.name"), of("messaging.message.body.size"))
     return found == (publish.service, publish.channel, len(publish.payload))
