@@ -60,18 +60,24 @@ kit_wanted_servers() {
 }
 
 # in_namespace COMMAND...: runs it where only loopback exists and every port is free, and returns its status. Its
-# processes see only each other, and end with it.
+# processes see only each other, and end with it, or with this shell.
 in_namespace() {
-  local tools=()
-  have unshare || tools+=(util-linux)
+  local tools=() rights=() namespace status=0
+  have unshare && have setpriv || tools+=(util-linux)
   have ip || tools+=(iproute2)
   [ ${#tools[@]} -eq 0 ] || install_packages "${tools[@]}" || die "network namespaces need: ${tools[*]}"
-  local rights=()
   [ "$(id -u)" -eq 0 ] || rights=(--user --map-root-user)
   # The first process of the namespace stays this small shell: it reaps what a suite abandons.
   # shellcheck disable=SC2016
-  unshare "${rights[@]}" --net --pid --fork --kill-child --mount-proc \
-    bash -c 'ip link set lo up && "$@"; exit $?' in_namespace "$@"
+  setpriv --pdeathsig KILL unshare "${rights[@]}" --net --pid --fork --kill-child --mount-proc \
+    bash -c 'ip link set lo up && "$@"; exit $?' in_namespace "$@" &
+  namespace=$!
+  # unshare itself lets SIGINT and SIGTERM pass by.
+  # shellcheck disable=SC2064
+  trap "kill -KILL $namespace; exit 130" INT TERM
+  wait "$namespace" || status=$?
+  trap - INT TERM
+  return "$status"
 }
 
 # wait_until SECONDS WHAT COMMAND...: asks until the command succeeds, ten times a second.
@@ -178,34 +184,6 @@ stop() {
 }
 
 ended() { ! kill -0 "$1"; }
-
-# debian_source SUITE PACKAGE VERSION FOLDER: the source of a Debian package, unpacked and patched, as FOLDER. Uses the
-# machine's own mirror and a configuration of its own, so that the machine's sources stay as they are.
-debian_source() {
-  local suite=$1 package=$2 version=$3 folder=$4 mirror apt
-  have apt-get || die "the source of $package comes from Debian: this needs apt-get"
-  have dpkg-source || install_packages dpkg-dev || die "no dpkg-source"
-  # shellcheck disable=SC2016
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | head -n 1)
-  [ -n "$mirror" ] || die "apt has no mirror configured"
-  apt="$(kit_target)/conformance/apt-$suite"
-  mkdir -p "$apt"/{parts,state/lists/partial,cache/archives/partial,sources}
-  printf '%s\n' 'Types: deb-src' "URIs: $mirror" "Suites: $suite" 'Components: main' \
-    'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' >"$apt/parts/kit.sources"
-  printf '%s\n' 'Dir::Etc::sourcelist "/dev/null";' "Dir::Etc::sourceparts \"$apt/parts\";" \
-    "Dir::State \"$apt/state\";" "Dir::Cache \"$apt/cache\";" 'APT::Sandbox::User "root";' >"$apt/apt.conf"
-  (
-    cd "$apt/sources"
-    export APT_CONFIG="$apt/apt.conf"
-    apt-cache showsrc "$package" 2>/dev/null | grep -qxF "Version: $version" || apt-get -qq update
-    apt-get -qq --download-only --only-source source "$package=$version"
-    rm -rf "$folder"
-    dpkg-source --no-check --extract "${package}_${version#*:}.dsc" "$folder"
-  ) >"$apt/$package.log" 2>&1 || {
-    tail -n 15 "$apt/$package.log" >&2
-    die "could not bring the source of $package $version from Debian $suite"
-  }
-}
 
 # pypi_sdist NAME-VERSION FOLDER: the source distribution, unpacked as FOLDER, as the package index has it.
 pypi_sdist() {

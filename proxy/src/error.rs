@@ -19,6 +19,8 @@ pub enum Party {
 pub enum Operation {
     /// Making the connection to Redis.
     Connect,
+    /// Having the event loop watch a client's socket.
+    Watch,
     /// Receiving.
     Read,
     /// Sending.
@@ -42,6 +44,11 @@ impl RelayError {
     pub fn connect(source: io::Error) -> Self {
         let party = if is_exhaustion(&source) { Party::Proxy } else { Party::Server };
         Self { party, operation: Operation::Connect, source }
+    }
+
+    /// A client that no event loop can watch, for want of a resource.
+    pub fn watch(source: io::Error) -> Self {
+        Self { party: Party::Proxy, operation: Operation::Watch, source }
     }
 
     /// Whether a peer has just gone away, as peers do.
@@ -78,6 +85,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
+            Self::Watch => "watch",
             Self::Read => "read",
             Self::Write => "write",
         })

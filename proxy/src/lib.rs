@@ -4,41 +4,53 @@
 //! |---|---|
 //! | [`config`] | what the operator typed, and what it means |
 //! | [`server`] | accepts clients |
+//! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
+//! | [`live_policy`] | the policy in force, and its switch |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
 //! | [`telemetry`] | spans out, counters, the log |
+//! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
 //! | [`healthcheck`] | the same program asking whether it runs |
 //!
 //! [`run`] is the whole program between its settings and its end.
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod healthcheck;
+pub mod live_policy;
 pub mod open_files;
 pub mod relay;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;
+pub mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use admin::Admin;
 use config::Settings;
 use entropy::Entropy;
+use live_policy::LivePolicy;
 use server::{BindError, Listener, RouteServer};
 use telemetry::logging::LIFECYCLE;
 use telemetry::stats::Stats;
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
+use workers::Workers;
 
 /// Why the program could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +61,9 @@ pub enum RunError {
     /// No ids can be made.
     #[error("the system has no randomness: {0}")]
     Entropy(#[from] getrandom::Error),
+    /// A thread that carries connections cannot be started.
+    #[error("cannot start a thread for connections: {0}")]
+    Thread(#[from] std::io::Error),
     /// A listener's task ended by itself.
     #[error("a listener has failed: {0}")]
     Listener(#[from] JoinError),
@@ -65,42 +80,71 @@ pub struct Report {
     pub stats: Arc<Stats>,
 }
 
-/// Binds the listen address of every route, before anything is served.
+/// The sockets that the settings ask for.
+#[derive(Debug)]
+pub struct Listeners {
+    /// In the order of the routes.
+    pub routes: Vec<Listener>,
+    /// The admin port's, if there is one.
+    pub admin: Option<TcpListener>,
+}
+
+/// Binds the listen address of every route and of the admin port, before anything is served.
 ///
 /// # Errors
 /// The first address that cannot be bound.
-pub async fn bind(settings: &Settings) -> Result<Vec<Listener>, BindError> {
-    let mut listeners = Vec::with_capacity(settings.routes.len());
+pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
+    let mut routes = Vec::with_capacity(settings.routes.len());
     for route in &settings.routes {
-        listeners.push(Listener::bind(route).await?);
+        routes.push(Listener::bind(route).await?);
     }
-    Ok(listeners)
+    let admin = match &settings.admin {
+        Some(address) => Some(server::bind(address).await?),
+        None => None,
+    };
+    Ok(Listeners { routes, admin })
 }
 
 /// Serves `listeners` until `stop` is ready, then drains and flushes. Dropping the future ends everything at once.
 ///
 /// # Errors
 /// [`RunError`]: it could not start, or a listener failed.
-pub async fn run(
-    settings: Settings,
-    listeners: Vec<Listener>,
-    stop: impl Future<Output = ()>,
-) -> Result<Report, RunError> {
-    let services: Vec<Service> = listeners.iter().map(|listener| service(listener, &settings)).collect();
+pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
+    let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
     let stats = Arc::new(Stats::default());
+    let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
+    let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
-    for (index, (listener, service)) in listeners.into_iter().zip(&services).enumerate() {
+    for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {
         let route = listener.route().clone();
-        let (name, mode) = (service.name.as_deref(), format!("{:?}", settings.policy.mode).to_lowercase());
+        let (name, mode) = (service.name.as_deref(), config::modes::show(&policy.modes()));
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
         let (sink, limits) = (telemetry.sink(index), settings.limits);
-        let server = RouteServer::new(route, settings.policy.clone(), sink, stats.clone(), limits.connect_timeout);
-        accepting.spawn(server.accept(listener, permits.clone(), Entropy::from_os()?, stopping.clone()));
+        let server = RouteServer::new(route, policy.clone(), sink, stats.clone(), limits.connect_timeout);
+        accepting.spawn(server.accept(
+            listener,
+            permits.clone(),
+            workers.clone(),
+            Entropy::from_os()?,
+            stopping.clone(),
+        ));
+    }
+
+    // Until the end of the drain, so that what a stopping process does can be seen.
+    let admin_stop = CancellationToken::new();
+    let _stop_admin = admin_stop.clone().drop_guard();
+    if let Some(listener) = listeners.admin {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(target: LIFECYCLE, %address, "admin port");
+        }
+        let settings = settings.clone();
+        let admin = Admin { settings, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
+        tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
 
     tokio::select! {

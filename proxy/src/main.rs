@@ -37,7 +37,8 @@ fn main() -> ExitCode {
         tracing::info!(room, wanted, "--max-connections lowered to what the limit on open files leaves room for");
         settings.limits.max_connections = room;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Accepts and waits; connections have threads of their own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(FAILED, &error),
     };

@@ -8,21 +8,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redistributed_core::Session;
-use redistributed_core::session::Policy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ListenAddress;
 use crate::config::settings::Route;
 use crate::entropy::Entropy;
 use crate::error::{RelayError, is_exhaustion};
+use crate::live_policy::LivePolicy;
 use crate::relay::{Link, relay};
 use crate::telemetry::SpanSink;
 use crate::telemetry::logging::Throttle;
 use crate::telemetry::stats::{Shell, Stats};
 use crate::upstream::{self, UpstreamStream};
+use crate::workers::{Place, Workers};
 
 /// What Redis itself answers at its own limit, before it closes the connection.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -37,6 +38,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Binds `address`. Of a name's addresses the first that can be bound is taken.
+///
+/// # Errors
+/// [`BindError`] if there is none.
+pub async fn bind(address: &ListenAddress) -> Result<TcpListener, BindError> {
+    let wanted = address.host_port();
+    let failed = |source| BindError { address: wanted.to_string(), source };
+    TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(failed)
+}
+
 /// A bound socket and the route it serves.
 #[derive(Debug)]
 pub struct Listener {
@@ -46,14 +57,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the route's listen address. Of a name's addresses the first that can be bound is taken.
+    /// Binds the route's listen address.
     ///
     /// # Errors
     /// [`BindError`] if there is none.
     pub async fn bind(route: &Route) -> Result<Self, BindError> {
-        let wanted = route.listen.host_port();
-        let failed = |source| BindError { address: wanted.to_string(), source };
-        let socket = TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(failed)?;
+        let socket = bind(&route.listen).await?;
+        let failed = |source| BindError { address: route.listen.to_string(), source };
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { route: route.clone(), socket, address })
     }
@@ -73,7 +83,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct RouteServer {
     route: Route,
-    policy: Arc<Policy>,
+    policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
     connect_timeout: Duration,
@@ -84,7 +94,7 @@ impl RouteServer {
     /// For the connections of `route`.
     pub fn new(
         route: Route,
-        policy: Arc<Policy>,
+        policy: Arc<LivePolicy>,
         sink: SpanSink,
         stats: Arc<Stats>,
         connect_timeout: Duration,
@@ -97,6 +107,7 @@ impl RouteServer {
         self: Arc<Self>,
         listener: Listener,
         permits: Arc<Semaphore>,
+        workers: Arc<Workers>,
         mut entropy: Entropy,
         stop: CancellationToken,
     ) -> JoinSet<()> {
@@ -124,7 +135,10 @@ impl RouteServer {
             self.stats.add(Shell::ConnectionsAccepted, 1);
             match permits.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    connections.spawn(self.clone().serve(client, peer, entropy.split(), permit));
+                    let place = workers.place();
+                    let runtime = place.runtime.clone();
+                    let connection = self.clone().serve(client, peer, entropy.split(), (permit, place));
+                    connections.spawn_on(connection, &runtime);
                 }
                 Err(_) => {
                     self.stats.add(Shell::ConnectionsRefused, 1);
@@ -138,8 +152,13 @@ impl RouteServer {
     }
 
     /// One connection, from its acceptance to its end.
-    async fn serve(self: Arc<Self>, client: TcpStream, peer: SocketAddr, ids: Entropy, permit: OwnedSemaphorePermit) {
-        let _permit = permit;
+    async fn serve(
+        self: Arc<Self>,
+        client: TcpStream,
+        peer: SocketAddr,
+        ids: Entropy,
+        _places: (OwnedSemaphorePermit, Place),
+    ) {
         let _open = self.stats.connection();
         tracing::debug!(%peer, "client connected");
         match self.connect_and_relay(client, ids).await {
@@ -156,8 +175,8 @@ impl RouteServer {
         self.report_reachable();
         // Fails only on a connection that is over already, and then reading from it says so.
         let _ = upstream::tune(&client);
-        let session = Session::new(self.policy.clone());
-        let link = Link::new(session, ids, self.sink.clone(), self.stats.clone());
+        let client = move_here(client).map_err(RelayError::watch)?;
+        let link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
         match server {
             UpstreamStream::Tcp(server) => relay(client, server, link).await,
             UpstreamStream::Unix(server) => relay(client, server, link).await,
@@ -177,6 +196,11 @@ impl RouteServer {
             tracing::warn!(upstream = %self.route.upstream, more, "Redis can be reached again");
         }
     }
+}
+
+/// Has the socket watched by this thread instead of the one that accepted it.
+fn move_here(client: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(client.into_std()?)
 }
 
 /// Says why, if the socket takes it at once, and closes.

@@ -3,6 +3,7 @@
 //! ```text
 //! == a promise, in words
 //! policy mode=strip carrier=orders.*=json commands=all     settings that differ from the default
+//! switch mode=strip                                        the same, from here on
 //! C> PUBLISH ch "two words"                                the client sends a multibulk of these words
 //! S= PUBLISH ch "two words<trailer 1 2 01>"                what the server gets; without this line the same bytes
 //! S> :4␍                                                   the server sends these bytes
@@ -88,6 +89,7 @@ enum Step {
     Send { from: Side, bytes: Vec<u8>, expected: Vec<u8> },
     End(Side),
     Close,
+    Policy(Arc<Policy>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +128,7 @@ impl Case {
         let (head, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (head, rest) {
             ("policy", settings) => self.policy = Arc::new(policy(settings)),
+            ("switch", settings) => self.steps.push(Step::Policy(Arc::new(policy(settings)))),
             ("C>", _) => self.send(Side::Client, request(rest)),
             ("S>", _) => self.send(Side::Server, bytes(rest)),
             ("S=" | "C=", _) => {
@@ -180,6 +183,7 @@ impl Case {
                 // What was held goes on unchanged, so that in all both sides have got what is expected.
                 Step::End(from) => driver.end_of_stream(*from),
                 Step::Close => driver.close(),
+                Step::Policy(policy) => driver.set_policy(policy),
             }
             let ended = |side| self.steps.iter().any(|step| matches!(step, Step::End(from) if *from == side));
             for (side, left) in [(Side::Client, &driver.to_server), (Side::Server, &driver.to_client)] {
@@ -313,14 +317,25 @@ fn shown(fields: &[(&'static str, String)]) -> String {
     format!("{} {}", fields[0].1, pairs.join(" "))
 }
 
+fn mode(name: &str) -> Mode {
+    match name {
+        "inject" => Mode::Inject,
+        "strip" => Mode::Strip,
+        "observe" => Mode::Observe,
+        _ => panic!("{name} is no mode"),
+    }
+}
+
 fn policy(settings: &str) -> Policy {
     let mut policy = Policy::default();
     let glob = |text: &str| Glob::new(text).unwrap();
     for setting in settings.split_whitespace() {
         let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
         match (key, value) {
-            ("mode", "strip") => policy.mode = Mode::Strip,
-            ("mode", "observe") => policy.mode = Mode::Observe,
+            ("mode", value) => match value.rsplit_once('=') {
+                Some((pattern, name)) => policy.modes.push((glob(pattern), mode(name))),
+                None => policy.mode = mode(value),
+            },
             ("relation", "link") => policy.relation = Relation::Link,
             ("commands", "all") => policy.commands = Commands::All,
             ("disabled", "") => policy.enabled = false,

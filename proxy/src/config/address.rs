@@ -77,6 +77,17 @@ impl ListenAddress {
         Ok(Self(HostPort { host, port: port.ok_or(AddressError::NoPort)? }))
     }
 
+    /// The same, or a port alone, which is on 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`AddressError`], which says what is missing.
+    pub fn parse_local(text: &str) -> Result<Self, AddressError> {
+        match text.parse::<u16>() {
+            Ok(port) => Ok(Self(HostPort { host: "127.0.0.1".to_owned(), port })),
+            Err(_) => Self::parse(text),
+        }
+    }
+
     /// Host and port.
     pub fn host_port(&self) -> &HostPort {
         &self.0
@@ -143,10 +154,12 @@ fn unix(path: &str) -> Result<Upstream, AddressError> {
     if path.contains(['?', '#']) {
         return Err(AddressError::Options);
     }
-    if path.len() < 2 || !path.starts_with('/') {
+    // Further slashes mean nothing to the system, and would be read as `unix://` where the address is shown.
+    let name = path.trim_start_matches('/');
+    if name.is_empty() || name.len() == path.len() {
         return Err(AddressError::Path);
     }
-    Ok(Upstream::Unix(path.into()))
+    Ok(Upstream::Unix(format!("/{name}").into()))
 }
 
 fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
@@ -238,6 +251,7 @@ mod tests {
             ("[::1]", "redis://[::1]:6379"),
             ("unix:/run/redis.sock", "unix:/run/redis.sock"),
             ("unix:///run/redis.sock", "unix:/run/redis.sock"),
+            ("unix:////run/redis.sock", "unix:/run/redis.sock"),
             ("redis+unix:///run/redis.sock", "unix:/run/redis.sock"),
         ] {
             assert_eq!(Upstream::parse(text).unwrap().to_string(), shown, "{text}");
@@ -264,6 +278,7 @@ mod tests {
             ("cache:", AddressError::Port),
             ("unix:run/redis.sock", AddressError::Path),
             ("unix:/", AddressError::Path),
+            ("unix:////", AddressError::Path),
             ("redis+unix://user:pw@/run/redis.sock", AddressError::Credentials),
             ("", AddressError::Host),
         ] {

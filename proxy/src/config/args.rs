@@ -49,7 +49,6 @@ Environment:
   OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
   OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
   OTEL_SDK_DISABLED                 true: make no spans; contexts that messages carry still pass on
-  TOKIO_WORKER_THREADS              threads that move bytes (default: one for each available core)
 
 Exit codes:
   0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener
@@ -98,6 +97,10 @@ pub struct Args {
     )]
     pub routes: Vec<String>,
 
+    /// Health, metrics, settings and the mode switch over HTTP, here; without a host on 127.0.0.1 (default: nowhere)
+    #[arg(long, value_name = "[HOST:]PORT", env = "REDISTRIBUTED_ADMIN", hide_env_values = true, help_heading = WHERE)]
+    pub admin: Option<String>,
+
     /// Whether contexts are added, only removed, or only looked at
     #[arg(
         long,
@@ -108,6 +111,16 @@ pub struct Args {
         help_heading = WHAT
     )]
     pub mode: ModeArg,
+
+    /// Another mode for channels that match; repeatable, the first match wins
+    #[arg(
+        long = "mode-for",
+        value_name = "GLOB=MODE",
+        env = "REDISTRIBUTED_MODES",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub modes: Vec<String>,
 
     /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
     #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_INCLUDE", hide_env_values = true, help_heading = WHAT)]
@@ -184,6 +197,10 @@ pub struct Args {
         help_heading = LIMITS
     )]
     pub max_connections: String,
+
+    /// Threads that move bytes; one for each processor that the process may use, unless set
+    #[arg(long, value_name = "N", env = "REDISTRIBUTED_THREADS", hide_env_values = true, help_heading = LIMITS)]
+    pub threads: Option<String>,
 
     /// How long a connection to Redis may take to be made
     #[arg(
@@ -334,6 +351,7 @@ impl Args {
             ("routes", &mut args.routes),
             ("include", &mut args.include),
             ("exclude", &mut args.exclude),
+            ("modes", &mut args.modes),
             ("carriers", &mut args.carriers),
             ("read_json", &mut args.read_json),
             ("keep_context", &mut args.keep_context),
@@ -370,10 +388,13 @@ fn masked(mut error: clap::Error) -> clap::Error {
 /// On the command line a list is an option given several times; a variable has only one value to put it in.
 fn split_if_from_environment(matches: &ArgMatches, id: &str, list: &mut Vec<String>) {
     if matches.value_source(id) == Some(ValueSource::EnvVariable) {
-        let separator = |c: char| c.is_whitespace() || c == ';';
-        *list =
-            list.iter().flat_map(|value| value.split(separator)).filter(|v| !v.is_empty()).map(Into::into).collect();
+        *list = list.iter().flat_map(|value| split_list(value)).map(Into::into).collect();
     }
+}
+
+/// The members of a list in a variable.
+pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(|c: char| c.is_whitespace() || c == ';').filter(|member| !member.is_empty())
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 //!
 //! [`args`] mirrors the command line and the environment and judges nothing; [`settings`] checks all of it and keeps
 //! only typed values, so that nothing behind it has to doubt a setting. [`address`] and [`units`] are the small
-//! languages that values are written in; [`environment`] reads variables as text.
+//! languages that values are written in, [`modes`] is the one for modes; [`environment`] reads variables as text.
 
 pub mod address;
 pub mod args;
 pub mod environment;
+pub mod modes;
 pub mod settings;
 pub mod units;
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +13,24 @@ use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
 
 use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
 use super::args::{Args, CommandsArg, ModeArg, RelationArg};
-use super::units;
+use super::{modes, units};
+use crate::live_policy::Modes;
 use crate::telemetry::otel_env::OtelSettings;
+use crate::workers::Workers;
 
 /// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
+
+/// More threads than this would only wait for each other.
+const MAX_THREADS: usize = 256;
 
 /// Everything that was decided before the first connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// At least one.
     pub routes: Vec<Route>,
+    /// Where the admin port is, if there is one.
+    pub admin: Option<ListenAddress>,
     /// What is done to messages, on every route.
     pub policy: Arc<Policy>,
     /// How much and how long.
@@ -49,6 +57,8 @@ pub struct Route {
 pub struct Limits {
     /// Client connections at a time, at least 1.
     pub max_connections: usize,
+    /// Threads that carry connections.
+    pub threads: NonZeroUsize,
     /// For resolving the upstream's name and connecting to it.
     pub connect_timeout: Duration,
     /// From the signal to stop until open connections are closed.
@@ -92,14 +102,68 @@ impl Settings {
     pub fn new(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
         let mut check = Check::default();
         let routes = check.routes(args);
+        let admin = check.admin(args, &routes);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
         let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
-            (Some((otel, warnings)), true) => Ok(Self { routes, policy: Arc::new(policy), limits, otel, warnings }),
+            (Some((otel, warnings)), true) => {
+                Ok(Self { routes, admin, policy: Arc::new(policy), limits, otel, warnings })
+            }
             _ => Err(InvalidSettings(check.errors)),
         }
     }
+}
+
+impl Settings {
+    /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
+    /// kept.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let Self { routes, admin, policy, limits, otel, .. } = self;
+        let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
+        let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
+        let mut shown: Vec<_> = routes
+            .iter()
+            .map(|Route { name, listen, upstream }| {
+                let name = name.as_deref().or(otel.service_name.as_deref()).unwrap_or("-");
+                ("route", format!("{name}={listen},{upstream}"))
+            })
+            .collect();
+        shown.extend([
+            ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
+            ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
+            ("include", globs(&policy.include)),
+            ("exclude", globs(&policy.exclude)),
+            ("carrier", carriers.collect::<Vec<_>>().join(" ")),
+            ("read-json", globs(&policy.read_json)),
+            ("keep-context", globs(&policy.keep_context)),
+            ("relation", lower(&policy.relation)),
+            ("commands", lower(&policy.commands)),
+            ("inject-limit", policy.inject_limit.to_string()),
+            ("max-connections", limits.max_connections.to_string()),
+            ("threads", limits.threads.to_string()),
+            ("connect-timeout", format!("{:?}", limits.connect_timeout)),
+            ("drain-timeout", format!("{:?}", limits.drain_timeout)),
+            ("flush-timeout", format!("{:?}", limits.flush_timeout)),
+            ("OTEL_SDK_DISABLED", (!otel.enabled).to_string()),
+            ("OTEL_TRACES_SAMPLER", lower(&otel.sampler)),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", otel.batch.max_queue_size.to_string()),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", otel.batch.max_export_batch_size.to_string()),
+            ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", otel.batch.schedule_delay)),
+        ]);
+        if let Some(otlp) = &otel.otlp {
+            shown.extend([
+                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", lower(&otlp.protocol)),
+                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
+            ]);
+        }
+        shown
+    }
+}
+
+fn lower(value: &impl fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
 }
 
 /// Collects errors, so that one run shows all of them.
@@ -109,8 +173,10 @@ struct Check {
 }
 
 impl Check {
+    /// Notes an error. The value is masked, whichever setting it is of: it may be an upstream in the wrong place.
     fn refuse(&mut self, setting: &'static str, value: Option<&str>, problem: impl fmt::Display, remedy: &'static str) {
-        self.errors.push(SettingError { setting, value: value.map(Into::into), problem: problem.to_string(), remedy });
+        let value = value.map(without_secrets);
+        self.errors.push(SettingError { setting, value, problem: problem.to_string(), remedy });
     }
 
     /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.
@@ -174,11 +240,11 @@ impl Check {
         let Some((name, (listen, upstream))) =
             text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)))
         else {
-            self.refuse("--route", Some(&without_secrets(text)), "it has not got three parts", FORM);
+            self.refuse("--route", Some(text), "it has not got three parts", FORM);
             return None;
         };
         if name.trim().is_empty() {
-            self.refuse("--route", Some(&without_secrets(text)), "the service's name is empty", FORM);
+            self.refuse("--route", Some(text), "the service's name is empty", FORM);
             return None;
         }
         self.route(Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
@@ -193,11 +259,11 @@ impl Check {
         let parsed = (ListenAddress::parse(listen), Upstream::parse(upstream));
         if let Err(problem) = &parsed.0 {
             let remedy = "write an address and a port, as in 127.0.0.1:6380";
-            self.refuse(listen_setting, Some(&without_secrets(listen)), problem, remedy);
+            self.refuse(listen_setting, Some(listen), problem, remedy);
         }
         if let Err(problem) = &parsed.1 {
             let remedy = "write redis://host:port, host:port or unix:/path";
-            self.refuse(upstream_setting, Some(&without_secrets(upstream)), problem, remedy);
+            self.refuse(upstream_setting, Some(upstream), problem, remedy);
         }
         let (Ok(listen), Ok(upstream)) = parsed else { return None };
         if matches!(&upstream, Upstream::Tcp(address) if same_socket(listen.host_port(), address)) {
@@ -212,6 +278,23 @@ impl Check {
         Some(Route { name, listen, upstream })
     }
 
+    fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<ListenAddress> {
+        let text = args.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+        let remedy = "write a port, as in --admin 9127, or an address, as in --admin 0.0.0.0:9127";
+        let address = match ListenAddress::parse_local(text) {
+            Ok(address) => address,
+            Err(problem) => {
+                self.refuse("--admin", Some(text), problem, remedy);
+                return None;
+            }
+        };
+        let wanted = address.host_port();
+        if wanted.port != 0 && routes.iter().any(|route| route.listen.host_port() == wanted) {
+            self.refuse("--admin", Some(text), "a service connects there", "give it a port of its own");
+        }
+        Some(address)
+    }
+
     fn limits(&mut self, args: &Args) -> Limits {
         const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
         let max_connections = match args.max_connections.trim().parse() {
@@ -223,6 +306,17 @@ impl Check {
                 1
             }
         };
+        let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
+            None => Workers::default_count(),
+            Some(text) => match text.trim().parse::<NonZeroUsize>() {
+                Ok(threads) if threads.get() <= MAX_THREADS => threads,
+                _ => {
+                    let remedy = "write a number from 1 to 256, or leave it out";
+                    self.refuse("--threads", Some(text), "it cannot be a number of threads", remedy);
+                    NonZeroUsize::MIN
+                }
+            },
+        };
         let connect_timeout = match units::duration(&args.connect_timeout) {
             Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
             parsed => parsed.map_err(|problem| problem.to_string()),
@@ -231,7 +325,7 @@ impl Check {
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);
         let flush_timeout = time("--flush-timeout", &args.flush_timeout);
-        Limits { max_connections, connect_timeout, drain_timeout, flush_timeout }
+        Limits { max_connections, threads, connect_timeout, drain_timeout, flush_timeout }
     }
 
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
@@ -252,7 +346,8 @@ impl Check {
         let mut policy = Policy {
             mode: args.mode.into(),
             relation: args.relation.into(),
-            carriers: self.carriers(&args.carriers),
+            modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
+            carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
             include: self.globs("--include", &args.include),
             exclude: self.globs("--exclude", &args.exclude),
             read_json: self.globs("--read-json", &args.read_json),
@@ -279,27 +374,39 @@ impl Check {
             .ok()
     }
 
-    fn carriers(&mut self, texts: &[String]) -> Vec<(Glob, Carrier)> {
-        texts.iter().filter_map(|text| self.carrier(text)).collect()
-    }
-
     fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
         const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
-        // From the right: a channel may hold a `=`, the name of a carrier does not.
+        self.choice("--carrier", text, FORM, |name| match name {
+            "trailer" => Some(Carrier::Trailer),
+            "json" => Some(Carrier::Json),
+            "opencensus" => Some(Carrier::OpenCensus),
+            _ => None,
+        })
+    }
+
+    fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
+        const FORM: &str = "write GLOB=inject, GLOB=strip or GLOB=observe, as in --mode-for 'orders.*=strip'";
+        self.choice("--mode-for", text, FORM, modes::named)
+    }
+
+    /// A glob and what is chosen for its channels.
+    fn choice<T>(
+        &mut self,
+        setting: &'static str,
+        text: &str,
+        form: &'static str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Option<(Glob, T)> {
+        // From the right: a channel may hold a `=`, a name does not.
         let Some((pattern, name)) = text.rsplit_once('=') else {
-            self.refuse("--carrier", Some(text), "it names no carrier", FORM);
+            self.refuse(setting, Some(text), "it has no `=` between a glob and a name", form);
             return None;
         };
-        let carrier = match name {
-            "trailer" => Carrier::Trailer,
-            "json" => Carrier::Json,
-            "opencensus" => Carrier::OpenCensus,
-            _ => {
-                self.refuse("--carrier", Some(text), "its carrier is not known", FORM);
-                return None;
-            }
+        let Some(choice) = named(name) else {
+            self.refuse(setting, Some(text), format!("`{name}` is not known"), form);
+            return None;
         };
-        Some((self.glob("--carrier", text, pattern)?, carrier))
+        Some((self.glob(setting, text, pattern)?, choice))
     }
 }
 

@@ -199,18 +199,17 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
-    use redistributed_core::Session;
     use redistributed_core::trace::{ErrorType, Operation as Traced, SpanContext, UnixNanos};
     use tokio::io::{AsyncReadExt, duplex, empty, repeat, sink};
 
     use super::*;
     use crate::entropy::Entropy;
+    use crate::live_policy::LivePolicy;
     use crate::telemetry::test_sink;
 
     fn link() -> (Link, impl Fn() -> Option<SpanRecord>) {
         let (sink, spans) = test_sink();
-        let session = Session::new(Arc::default());
-        (Link::new(session, Entropy::from_os().unwrap(), sink, Arc::default()), spans)
+        (Link::new(&LivePolicy::new(Arc::default()), Entropy::from_os().unwrap(), sink, Arc::default()), spans)
     }
 
     fn delivery() -> SpanRecord {

@@ -33,6 +33,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::{Operation, Party, RelayError};
+use crate::live_policy::{LivePolicy, PolicyView};
 use crate::telemetry::SpanSink;
 use crate::telemetry::fallback::Fallback;
 use crate::telemetry::stats::{Shell, Stats};
@@ -49,6 +50,7 @@ const BROKEN_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Link {
     session: Session,
+    policy: PolicyView,
     ids: Entropy,
     sink: SpanSink,
     stats: Arc<Stats>,
@@ -57,14 +59,16 @@ pub struct Link {
 
 impl Link {
     /// For one connection.
-    pub fn new(session: Session, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
-        Self { session, ids, sink, stats, fallback: Fallback::default() }
+    pub fn new(policy: &Arc<LivePolicy>, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
+        let (session, policy) = PolicyView::open(policy);
+        Self { session, policy, ids, sink, stats, fallback: Fallback::default() }
     }
 
     /// Gives the session what came from `side`, and deals with everything in its answer but the bytes and the
     /// deliveries that are among them.
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
+        self.policy.refresh(&mut self.session);
         self.session.receive(side, input, clock::now(), &mut self.ids, out);
         let bytes = match side {
             Side::Client => Shell::BytesFromClients,
@@ -229,7 +233,7 @@ mod tests {
     use crate::telemetry::test_sink;
 
     fn link() -> Link {
-        Link::new(Session::new(Arc::default()), Entropy::from_os().unwrap(), test_sink().0, Arc::default())
+        Link::new(&LivePolicy::new(Arc::default()), Entropy::from_os().unwrap(), test_sink().0, Arc::default())
     }
 
     /// A connection to Redis that says something and then fails.

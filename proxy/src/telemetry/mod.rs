@@ -104,6 +104,11 @@ impl Telemetry {
         self.totals.summary(self.queue.as_deref())
     }
 
+    /// The counts, for who looks while this goes on.
+    pub fn totals(&self) -> SpanTotals {
+        SpanTotals { queue: self.queue.clone(), totals: Arc::clone(&self.totals) }
+    }
+
     /// Sends what is left, for as long as `deadline` at most, and returns the final counts. Spans that are offered
     /// from now on, and those that are unsent when time is up, count as dropped.
     pub async fn shutdown(mut self, deadline: Duration) -> ExportSummary {
@@ -115,6 +120,20 @@ impl Telemetry {
             }
         }
         self.summary()
+    }
+}
+
+/// A view of the counts of a running exporter.
+#[derive(Debug)]
+pub struct SpanTotals {
+    queue: Option<Arc<SpanQueue>>,
+    totals: Arc<Totals>,
+}
+
+impl SpanTotals {
+    /// The counts so far.
+    pub fn summary(&self) -> ExportSummary {
+        self.totals.summary(self.queue.as_deref())
     }
 }
 

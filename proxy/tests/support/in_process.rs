@@ -30,7 +30,7 @@ impl InProcess {
         let otel = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".to_owned());
         let settings = Settings::new(&args, &otel).expect("settings");
         let listeners = redistributed::bind(&settings).await.expect("free ports");
-        let addresses = listeners.iter().map(redistributed::server::Listener::address).collect();
+        let addresses = listeners.routes.iter().map(redistributed::server::Listener::address).collect();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(redistributed::run(settings, listeners, async {
             // A proxy whose handle was dropped is aborted, not stopped.

@@ -3,24 +3,21 @@
 # The library and its test come from the sdist of hiredis-py, which vendors them; the adapters to event loops, which it
 # leaves out, from Debian's source package of hiredis.
 set -euo pipefail
-# shellcheck source=proxy/conformance/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../../lib.sh"
+# shellcheck source=proxy/conformance/clients/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 SDIST=hiredis-3.5.0
-DEBIAN_SUITE=trixie
-DEBIAN_VERSION=1.2.0-6
-
-variants() { echo default; }
+ADAPTERS=(trixie hiredis=1.2.0-6 hiredis_1.2.0.orig.tar.gz
+  82ad632d31ee05da13b537c124f819eb88e18851d9cb0c30ae0552084811588c)
 
 fetch() {
-  local folder=$1 stamp="$SDIST with the adapters of $DEBIAN_VERSION"
+  local folder=$1 stamp="$SDIST with the adapters of ${ADAPTERS[1]}"
   [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ] || return 0
   have gcc || install_packages gcc libc6-dev || die "no C compiler"
   [ -e /usr/include/event2/event.h ] || install_packages libevent-dev || die "no libevent"
-  rm -rf "$folder"
-  mkdir -p "$folder"
+  rm -rf "$folder/hiredis"
   pypi_sdist "$SDIST" "$folder/sdist"
-  debian_source "$DEBIAN_SUITE" hiredis "$DEBIAN_VERSION" "$folder/debian"
+  debian_upstream "${ADAPTERS[@]}" "$folder/debian"
   mv "$folder/sdist/vendor/hiredis" "$folder/hiredis"
   cp -r "$folder/debian/adapters" "$folder/hiredis/adapters"
   cut_out_the_blackhole "$folder/hiredis/test.c"
@@ -39,23 +36,20 @@ cut_out_the_blackhole() {
 }
 
 run() {
-  local folder=$1 results=$3 status=0
-  "$folder/hiredis/hiredis-test" -h "$REDIS_HOST" -p "$REDIS_PORT" -s "$REDIS_SOCKET" | tee "$results.log" || status=$?
-  tests <"$results.log" | sort >"$results"
-  rm "$results.log"
+  local folder=$1 scratch=$3 status=0
+  "$folder/hiredis/hiredis-test" -h "$REDIS_HOST" -p "$REDIS_PORT" -s "$REDIS_SOCKET" >"$scratch/output" || status=$?
+  cat "$scratch/output" >&2
+  tests <"$scratch/output"
   # 1 says that tests failed. Anything else is a crash, which leaves tests out.
-  [ "$status" -le 1 ] || printf 'fail\thiredis-test ends by itself\n' >>"$results"
-  sort -o "$results" "$results"
+  [ "$status" -le 1 ] || printf 'fail\thiredis-test ends by itself\n'
 }
 
 # From lines such as `#12 Name of the test: PASSED`, the verdict sometimes on a line of its own. Headings name the kind of
-# connection; names come again under each, and now and then under the same one.
+# connection; names come again under each, and now and then under the same one (which the results number).
 tests() {
   sed 's/\x1b\[[0-9;]*m//g' | awk '
     function report(outcome) {
-      label = (section == "" ? "" : section ": ") name
-      if (++times[label] > 1) label = label " (" times[label] ")"
-      print outcome "\t" label
+      print outcome "\t" (section == "" ? "" : section ": ") name
       name = ""
     }
     /^Testing / { section = $0; sub(/^Testing (asynchronous API )?/, "", section); sub(/ \(.*/, "", section) }
@@ -74,4 +68,4 @@ tests() {
     END { if (name != "") report("fail") }'
 }
 
-"$@"
+suite "$@"

@@ -4,6 +4,9 @@
 //! incomplete or invalid gives `None` and is left to the resumable readers, which decide alone what bytes mean; that the
 //! two agree is tested by cutting the same stream in different ways.
 
+/// Longer numbers than this, in digits, are read by the resumable reader.
+const MAX_HEADER_DIGITS: usize = 8;
+
 /// A multibulk request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
@@ -49,13 +52,22 @@ pub(crate) fn header(input: &[u8], kind: u8, pos: usize) -> Option<(usize, usize
         [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => {
             Some((10 * value(*tens) + value(*ones), pos + 5))
         }
-        [first, rest @ ..] if *first == kind => {
-            let len = rest.iter().take(9).position(|&byte| byte == b'\r')?;
-            let (digits, end) = rest.split_at(len);
-            Some((decimal(digits)?, pos + 1 + len + 2)).filter(|_| end.get(1) == Some(&b'\n'))
-        }
+        [first, rest @ ..] if *first == kind => longer_header(rest).map(|(number, len)| (number, pos + 1 + len)),
         _ => None,
     }
+}
+
+/// Three digits or more: the number, and the length of the line with its CRLF.
+fn longer_header(line: &[u8]) -> Option<(usize, usize)> {
+    let mut number = 0;
+    for (len, byte) in line.iter().enumerate().take(MAX_HEADER_DIGITS + 1) {
+        if !byte.is_ascii_digit() {
+            let well_formed = len > 2 && line[0] != b'0' && *byte == b'\r' && line.get(len + 1) == Some(&b'\n');
+            return well_formed.then_some((number, len + 2));
+        }
+        number = 10 * number + value(*byte);
+    }
+    None
 }
 
 /// Digits without sign, leading zero or anything else; up to 19 of them.

@@ -15,6 +15,11 @@ pub(super) struct ChannelMemo {
 }
 
 impl ChannelMemo {
+    /// The rule may have changed.
+    pub(super) fn forget(&mut self) {
+        self.known = None;
+    }
+
     pub(super) fn look_up(&mut self, channel: &[u8], policy: &Policy) -> (&Arc<str>, Rule) {
         if self.bytes != channel {
             self.known = None;

@@ -14,7 +14,8 @@ use super::input::Input;
 use super::output::Output;
 use super::policy::{Commands, MAX_CHANNEL_LEN};
 use super::tracer::Publish;
-use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, whole};
+use super::whole;
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress};
 use crate::trace::{SpanRecord, UnixNanos};
 
 /// Reads requests, resumably.
@@ -105,7 +106,7 @@ impl ClientHalf {
         while let Some(byte) = input.peek() {
             match &mut self.state {
                 State::Start => {
-                    if self.whole_request(input, parts) {
+                    if whole::request(input, parts) {
                         continue;
                     }
                     self.request.start = parts.call.now;
@@ -181,57 +182,6 @@ impl ClientHalf {
     pub(super) fn end_of_stream(&mut self, out: &mut Output) {
         self.state = State::Opaque;
         self.hold.stop(out);
-    }
-
-    /// Handles a request that is completely in the input, if it is one of the many that need no look at their
-    /// arguments, or a publish.
-    fn whole_request(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
-        let Some(request) = whole::Request::read(input.bytes, input.pos) else { return false };
-        if Command::is_ordinary(request.name) {
-            if parts.tracer.policy().commands == Commands::All {
-                return false;
-            }
-            parts.pairing.ordinary_request(&mut parts.call);
-            input.pos = request.end;
-            return true;
-        }
-        match Command::publish(request.name, request.count) {
-            Some(Command::Publish { sharded }) => self.whole_publish(&request, sharded, input, parts),
-            _ => false,
-        }
-    }
-
-    fn whole_publish(
-        &mut self,
-        request: &whole::Request<'_>,
-        sharded: bool,
-        input: &mut Input<'_>,
-        parts: &mut Parts<'_>,
-    ) -> bool {
-        let Some((channel, header)) = whole::bulk(input.bytes, request.after_name) else { return false };
-        let Some((payload, end)) = whole::bulk(input.bytes, header) else { return false };
-        let channel = (channel.len() <= MAX_CHANNEL_LEN).then_some(channel);
-        let (len, start) = (payload.len(), parts.call.now);
-        let wanted = parts.tracer.wants_publish(channel, len as u64, &mut parts.call);
-        let span = match channel {
-            Some(channel) if wanted => {
-                let authenticated = parts.pairing.is_authenticated();
-                let publish = Publish { channel, payload, sharded, authenticated, start };
-                let (splice, span) = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
-                if let Some(splice) = splice {
-                    self.hold.begin(input, header, parts.call.out);
-                    input.pos = end - 2; // behind the payload
-                    self.hold.finish(input, len, &splice, parts.call.out);
-                }
-                span
-            }
-            Some(channel) => parts.tracer.publish_unread(channel, sharded, len as u64, parts.ids, start),
-            None => None,
-        };
-        input.pos = end;
-        parts.call.out.counts.count(Counter::Published);
-        parts.pairing.request(Command::Publish { sharded }, span, &mut parts.call);
-        true
     }
 
     fn argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {

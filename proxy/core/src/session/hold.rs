@@ -27,10 +27,25 @@ pub(super) struct Splice<'a> {
     pub(super) insert: &'a [u8],
 }
 
+impl Splice<'_> {
+    fn new_len(&self, len: usize) -> usize {
+        len - self.range.len() + self.insert.len()
+    }
+
+    /// Sends a new length and, up to the end of the replacement, the payload that is at `payload` in the input. The
+    /// rest of it goes on with what follows.
+    pub(super) fn apply(&self, payload: Range<usize>, input: &mut Input<'_>, out: &mut Output) {
+        out.insert_bulk_header(self.new_len(payload.len()) as u64);
+        out.forward(input.bytes, payload.start..payload.start + self.range.start);
+        out.insert(self.insert);
+        input.sent = payload.start + self.range.end;
+    }
+}
+
 impl Hold {
     /// Everything up to `at` goes on; what follows waits.
     pub(super) fn begin(&mut self, input: &mut Input<'_>, at: usize, out: &mut Output) {
-        out.forward(input.sent..at);
+        out.forward(input.bytes, input.sent..at);
         input.sent = at;
         self.active = true;
     }
@@ -45,7 +60,7 @@ impl Hold {
     /// What waited goes on as it came.
     pub(super) fn release(&mut self, input: &mut Input<'_>, out: &mut Output) {
         out.insert(&self.kept);
-        out.forward(input.sent..input.pos);
+        out.forward(input.bytes, input.sent..input.pos);
         input.sent = input.pos;
         self.reset();
     }
@@ -62,21 +77,16 @@ impl Hold {
     /// Sends the payload, the last `len` bytes that were read, with `splice` applied to it and its length set
     /// accordingly.
     pub(super) fn finish(&mut self, input: &mut Input<'_>, len: usize, splice: &Splice<'_>, out: &mut Output) {
-        let new_len = len - splice.range.len() + splice.insert.len();
-        out.insert_bulk_header(new_len as u64);
         if self.kept.is_empty() {
-            let start = input.pos - len;
-            out.forward(start..start + splice.range.start);
-            out.insert(splice.insert);
-            out.forward(start + splice.range.end..input.pos);
+            splice.apply(input.pos - len..input.pos, input, out);
         } else {
+            out.insert_bulk_header(splice.new_len(len) as u64);
             self.keep(input);
             let payload = self.kept.get(self.kept.len() - len..).unwrap_or_default();
             out.insert(payload.get(..splice.range.start).unwrap_or_default());
             out.insert(splice.insert);
             out.insert(payload.get(splice.range.end..).unwrap_or_default());
         }
-        input.sent = input.pos;
         self.reset();
     }
 
@@ -85,7 +95,7 @@ impl Hold {
         if self.active {
             self.kept.extend_from_slice(input.bytes.get(input.sent..).unwrap_or_default());
         } else {
-            out.forward(input.sent..input.bytes.len());
+            out.forward(input.bytes, input.sent..input.bytes.len());
         }
     }
 

@@ -26,6 +26,7 @@ mod policy;
 mod pubsub;
 mod server;
 mod tracer;
+mod whole;
 
 use alloc::sync::Arc;
 
@@ -99,6 +100,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// From the next payload on this policy decides. A payload that is being held back is one of them, so that a mode that
+    /// adds nothing takes effect at once.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.tracer.set_policy(policy);
     }
 
     /// `from` has sent its last byte: adds what was held back of an incomplete frame, unchanged.

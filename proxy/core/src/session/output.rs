@@ -9,8 +9,8 @@ use crate::trace::SpanRecord;
 
 /// Bytes to send to the other side, spans, and counts. Reused from call to call: [`Output::clear`] keeps capacity.
 ///
-/// The bytes are a list of pieces of the input that was just given and of bytes that the session made or held back,
-/// so that what is not rewritten is never copied.
+/// The bytes are a list of pieces of the input that was just given and of bytes that the session made or held back. What is
+/// not rewritten is not copied, except for short pieces between two that are.
 #[derive(Debug, Default)]
 pub struct Output {
     segments: Vec<Segment>,
@@ -26,6 +26,9 @@ pub struct Output {
 
 /// Bytes of own capacity that stay from call to call: enough for the trailers of a full read of short publishes.
 const KEPT_CAPACITY: usize = 128 * 1024;
+
+/// Longest piece of the input, in bytes, that is copied to the own bytes before it.
+const MAX_COPIED: usize = 512;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
@@ -57,13 +60,13 @@ impl Output {
         self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len()).sum()
     }
 
-    /// A piece of the input, which goes on as it came.
-    pub(super) fn forward(&mut self, range: Range<usize>) {
-        if range.is_empty() {
-            return;
-        }
+    /// A piece of `input`, which goes on as it came. A short one between bytes that were made is copied to them, because
+    /// the system takes longer to send one more piece than it takes to copy it.
+    pub(super) fn forward(&mut self, input: &[u8], range: Range<usize>) {
         match self.segments.last_mut() {
+            _ if range.is_empty() => {}
             Some(Segment::Input(last)) if last.end == range.start => last.end = range.end,
+            Some(Segment::Own(_)) if range.len() <= MAX_COPIED => self.insert(input.get(range).unwrap_or_default()),
             _ => self.segments.push(Segment::Input(range)),
         }
     }

@@ -8,8 +8,10 @@ use crate::trace::Sampler;
 /// Settings of all sessions of a route. Fixed when the session starts.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Whether contexts are added, only removed, or only looked at.
+    /// Whether contexts are added, only removed, or only looked at, on channels that no glob of `modes` matches.
     pub mode: Mode,
+    /// The mode of a channel: the first glob that matches.
+    pub modes: Vec<(Glob, Mode)>,
     /// How a consumer span refers to its producer span.
     pub relation: Relation,
     /// The carrier of a channel: the first glob that matches, otherwise [`Carrier::Trailer`].
@@ -53,6 +55,7 @@ const RESERVED: &[u8] = b"__";
 pub(super) struct Rule {
     /// Whether messages get spans and contexts.
     pub(super) traced: bool,
+    pub(super) mode: Mode,
     pub(super) carrier: Carrier,
     pub(super) read_json: bool,
     pub(super) keep_context: bool,
@@ -62,9 +65,9 @@ impl Policy {
     /// The decision for `channel`.
     pub(super) fn rule(&self, channel: &[u8]) -> Rule {
         let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(channel));
-        let carrier = self.carriers.iter().find(|(glob, _)| glob.matches(channel)).map(|(_, carrier)| *carrier);
-        let carrier = carrier.unwrap_or_default();
+        let carrier = first_match(&self.carriers, channel).unwrap_or_default();
         Rule {
+            mode: first_match(&self.modes, channel).unwrap_or(self.mode),
             traced: !is_reserved(channel) && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude),
             carrier,
             read_json: carrier == Carrier::Json || any(&self.read_json),
@@ -84,6 +87,10 @@ impl Policy {
     }
 }
 
+fn first_match<T: Copy>(choices: &[(Glob, T)], channel: &[u8]) -> Option<T> {
+    choices.iter().find(|(glob, _)| glob.matches(channel)).map(|(_, choice)| *choice)
+}
+
 fn is_reserved(channel: &[u8]) -> bool {
     channel.starts_with(RESERVED)
 }
@@ -92,6 +99,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             mode: Mode::Inject,
+            modes: Vec::new(),
             relation: Relation::Parent,
             carriers: Vec::new(),
             include: Vec::new(),

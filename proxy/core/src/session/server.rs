@@ -15,16 +15,15 @@ use super::output::Output;
 use super::pairing::{Pairing, Reply};
 use super::policy::MAX_CHANNEL_LEN;
 use super::tracer::Delivery;
-use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line, whole};
+use super::whole;
+use crate::resp::whole::decimal;
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
 
 /// How much of a status, error or integer line is kept, in bytes: enough for a refusal of `CLIENT REPLY`.
 const MAX_LINE_LEN: usize = 128;
 
-/// Lines up to this length, in bytes, are read where they are. `+QUEUED` and the receivers of a publish are shorter.
-const MAX_SHORT_LINE_LEN: usize = 24;
-
 /// Longest pattern that a span names, in bytes.
-const MAX_PATTERN_LEN: usize = MAX_CHANNEL_LEN;
+pub(super) const MAX_PATTERN_LEN: usize = MAX_CHANNEL_LEN;
 
 /// Reads replies, resumably.
 #[derive(Debug)]
@@ -91,8 +90,7 @@ impl ServerHalf {
                         parts.pairing.close(None, &mut parts.call);
                         continue;
                     }
-                    if let Some(end) = whole_reply(input, kind, parts) {
-                        input.pos = end;
+                    if whole::reply(input, kind, parts) || whole::message(input, kind, parts) {
                         continue;
                     }
                     input.pos += 1;
@@ -220,6 +218,8 @@ impl ServerHalf {
                 Some(State::ElementType)
             }
             b'$' | b'=' | b'!' => Scan::bulk_body(count, 0).and_then(|scan| rest(scan, Meaning::Reply)),
+            // Nobody waits for the end of a reply any more, but what is in it may be a push or a confirmation.
+            b'*' | b'~' | b'%' | b'|' if parts.pairing.is_lost() => Some(State::Start),
             b'*' | b'~' => rest(Scan::values(count), Meaning::Reply),
             b'>' => rest(Scan::values(count), Meaning::Nothing),
             b'%' => count.checked_mul(2).and_then(|count| rest(Scan::values(count), Meaning::Reply)),
@@ -260,6 +260,7 @@ impl ServerHalf {
                 State::ElementLength(NumberLine::default())
             }
             // Not what it looked like: somebody's reply, or an invalidation.
+            _ if parts.pairing.is_lost() => State::Start,
             _ => State::Rest { scan: Scan::values(message.count - message.index), meaning: message.meaning() },
         };
     }
@@ -323,7 +324,7 @@ impl ServerHalf {
         }
         let meaning = message.meaning();
         self.state = State::Rest { scan: Scan::values(left), meaning };
-        if left == 0 {
+        if left == 0 || parts.pairing.is_lost() {
             self.state = State::Start;
             if meaning == Meaning::Reply {
                 parts.pairing.reply(Reply::Other, &mut parts.call);
@@ -339,28 +340,6 @@ impl ServerHalf {
     }
 }
 
-/// Handles a scalar reply that is completely in the input, and gives the position behind it.
-fn whole_reply(input: &Input<'_>, kind: u8, parts: &mut Parts<'_>) -> Option<usize> {
-    let Input { bytes, pos, .. } = *input;
-    match kind {
-        b'$' => {
-            let (_, end) = whole::bulk(bytes, pos)?;
-            parts.pairing.reply(Reply::Other, &mut parts.call);
-            Some(end)
-        }
-        b'+' | b':' => {
-            let near = bytes.get(pos + 1..bytes.len().min(pos + MAX_SHORT_LINE_LEN))?;
-            let len = near.iter().position(|&byte| byte == b'\r')?;
-            if near.get(len + 1) != Some(&b'\n') {
-                return None;
-            }
-            parts.pairing.reply(reply_of_line(kind, near.get(..len)?), &mut parts.call);
-            Some(pos + len + 3)
-        }
-        _ => None,
-    }
-}
-
 /// Whether an array or push may be a message or a confirmation.
 fn may_matter(kind: u8, count: u64, pairing: &Pairing) -> bool {
     matches!(count, 3 | 4) && (kind == b'>' || pairing.awaits_confirmation() || pairing.expects_messages())
@@ -371,11 +350,11 @@ fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\r")).unwrap_or(line)
 }
 
-fn reply_of_line(kind: u8, line: &[u8]) -> Reply<'_> {
+pub(super) fn reply_of_line(kind: u8, line: &[u8]) -> Reply<'_> {
     match kind {
         b'+' => Reply::Status(line),
         b'-' => Reply::Error(line),
-        b':' => Reply::Integer(whole::decimal(line).map(|number| number as u64)),
+        b':' => Reply::Integer(decimal(line).map(|number| number as u64)),
         b'_' => Reply::Null,
         _ => Reply::Other,
     }

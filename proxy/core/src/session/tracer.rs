@@ -49,6 +49,12 @@ impl Tracer {
         Self { policy, published: ChannelMemo::default(), delivered: ChannelMemo::default(), inserted: Vec::new() }
     }
 
+    pub(super) fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        self.published.forget();
+        self.delivered.forget();
+    }
+
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -83,10 +89,10 @@ impl Tracer {
     ) -> Option<SpanRecord> {
         let (name, rule) = self.published.look_up(channel, &self.policy);
         let name = name.clone();
-        if !rule.traced || !self.policy.enabled || self.policy.mode != Mode::Inject {
+        if !rule.traced || !self.policy.enabled || rule.mode != Mode::Inject {
             return None;
         }
-        let (context, sampled) = self.child_of(None, ids);
+        let (context, sampled) = child_of(None, &self.policy, ids);
         let operation = Operation::Publish { channel: name, sharded, receivers: None, body_size: len };
         sampled.then(|| record(context, None, None, start, operation))
     }
@@ -98,24 +104,24 @@ impl Tracer {
         ids: &mut dyn Ids,
         call: &mut Call<'_>,
     ) -> (Option<Splice<'_>>, Option<SpanRecord>) {
-        let policy = Arc::clone(&self.policy);
-        let (name, rule) = self.published.look_up(publish.channel, &policy);
-        let name = name.clone();
+        let Self { policy, published, inserted, .. } = self;
+        let (name, rule) = published.look_up(publish.channel, policy);
         let payload = publish.payload;
         let added = carrier::find_added(payload, rule.carrier);
-        let parent = context_of(payload, added.as_ref(), rule, &policy);
-        if policy.mode != Mode::Inject && parent.is_none() {
+        let parent = context_of(payload, added.as_ref(), rule, policy);
+        if rule.mode != Mode::Inject && parent.is_none() {
             call.out.counts.count(Counter::SkippedMode);
             return (None, None);
         }
-        let (context, sampled) = self.child_of(parent.as_ref(), ids);
+        let (context, sampled) = child_of(parent.as_ref(), policy, ids);
         let added_len = added.as_ref().map_or(0, |added| added.range.len());
         let span = sampled.then(|| {
             let body_size = (payload.len() - added_len) as u64;
-            let operation = Operation::Publish { channel: name, sharded: publish.sharded, receivers: None, body_size };
+            let channel = name.clone();
+            let operation = Operation::Publish { channel, sharded: publish.sharded, receivers: None, body_size };
             record(context, parent.as_ref(), None, publish.start, operation)
         });
-        if policy.mode != Mode::Inject || !policy.propagators.carries_traces() {
+        if rule.mode != Mode::Inject || !policy.propagators.carries_traces() {
             call.out.counts.count(Counter::SkippedMode);
             return (None, span);
         }
@@ -124,13 +130,13 @@ impl Tracer {
             trace_state: parent.as_ref().and_then(|parent| parent.trace_state.clone()),
             baggage: parent.and_then(|parent| parent.baggage).filter(|_| policy.propagators.baggage),
         };
-        self.inserted.clear();
+        inserted.clear();
         let range = match added {
             Some(added) => {
-                carrier::replace(payload, &added, &outgoing, &mut self.inserted);
+                carrier::replace(payload, &added, &outgoing, inserted);
                 added.range
             }
-            None => match carrier::add(payload, rule.carrier, &outgoing, policy.propagators, &mut self.inserted) {
+            None => match carrier::add(payload, rule.carrier, &outgoing, policy.propagators, inserted) {
                 Some(at) => at..at,
                 None => {
                     call.out.counts.count(Counter::SkippedCarrier);
@@ -138,7 +144,7 @@ impl Tracer {
                 }
             },
         };
-        let new_len = payload.len() - range.len() + self.inserted.len();
+        let new_len = payload.len() - range.len() + inserted.len();
         if new_len > policy.inject_limit {
             call.out.counts.count(Counter::SkippedSize);
             return (None, span);
@@ -148,7 +154,7 @@ impl Tracer {
             return (None, span);
         }
         call.out.counts.count(Counter::Injected);
-        (Some(Splice { range, insert: &self.inserted }), span)
+        (Some(Splice { range, insert: inserted }), span)
     }
 
     /// Whether a message must be complete before it goes on. `channel` is `None` if its name is too long.
@@ -169,13 +175,13 @@ impl Tracer {
         ids: &mut dyn Ids,
         call: &mut Call<'_>,
     ) -> Option<Range<usize>> {
-        let policy = Arc::clone(&self.policy);
-        let (name, rule) = self.delivered.look_up(delivery.channel, &policy);
+        let Self { policy, delivered, .. } = self;
+        let (name, rule) = delivered.look_up(delivery.channel, policy);
         let payload = delivery.payload;
         let added = carrier::find_added(payload, rule.carrier);
         let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
         let removed = match &added {
-            Some(added) if policy.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
+            Some(added) if rule.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
             _ => None,
         };
         if removed.is_some() {
@@ -184,8 +190,8 @@ impl Tracer {
         if !policy.enabled || !rule.traced {
             return removed;
         }
-        let parent = context_of(payload, added.as_ref(), rule, &policy);
-        if parent.is_none() && policy.mode != Mode::Inject {
+        let parent = context_of(payload, added.as_ref(), rule, policy);
+        if parent.is_none() && rule.mode != Mode::Inject {
             return removed;
         }
         let operation = Operation::Deliver {
@@ -198,7 +204,7 @@ impl Tracer {
             Relation::Parent => (parent, None),
             Relation::Link => (None, parent.map(|parent| parent.span)),
         };
-        let (context, sampled) = self.child_of(parent.as_ref(), ids);
+        let (context, sampled) = child_of(parent.as_ref(), policy, ids);
         if sampled {
             call.out.deliveries.push(record(context, parent.as_ref(), link, call.now, operation));
         }
@@ -213,21 +219,21 @@ impl Tracer {
         start: UnixNanos,
         ids: &mut dyn Ids,
     ) -> Option<SpanRecord> {
-        let (context, sampled) = self.child_of(None, ids);
+        let (context, sampled) = child_of(None, &self.policy, ids);
         // A name that is too long to be a command's has not been kept.
         let name = if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
         let operation = Operation::Command { name, database, batch_size: None };
         sampled.then(|| record(context, None, None, start, operation))
     }
+}
 
-    /// A new span's identity, and whether it is recorded. The decision travels in the flags either way.
-    fn child_of(&self, parent: Option<&Context>, ids: &mut dyn Ids) -> (SpanContext, bool) {
-        let parent = parent.map(|parent| &parent.span);
-        let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
-        let sampled = self.policy.sampler.samples(trace_id, parent);
-        let flags = parent.map_or(TraceFlags::default(), |parent| parent.flags).with_sampled(sampled);
-        (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
-    }
+/// A new span's identity, and whether it is recorded. The decision travels in the flags either way.
+fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
+    let parent = parent.map(|parent| &parent.span);
+    let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
+    let sampled = policy.sampler.samples(trace_id, parent);
+    let flags = parent.map_or(TraceFlags::default(), |parent| parent.flags).with_sampled(sampled);
+    (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
 }
 
 /// The context that a payload carries, whoever put it there. None is understood with `OTEL_PROPAGATORS=none`.

@@ -42,6 +42,10 @@ impl Driver {
         self.collect(from, input);
     }
 
+    pub(crate) fn set_policy(&mut self, policy: &Arc<Policy>) {
+        self.session.set_policy(Arc::clone(policy));
+    }
+
     pub(crate) fn end_of_stream(&mut self, from: Side) {
         self.clock += 1;
         self.output.clear();

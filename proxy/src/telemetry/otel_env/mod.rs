@@ -20,6 +20,7 @@ use redistributed_core::trace::Sampler;
 
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};
 
+use crate::config::address::without_secrets;
 use reader::Reader;
 
 /// Everything the `OTEL_*` variables decide.
@@ -212,6 +213,7 @@ fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
             "console" => chosen.console = true,
             "none" => none = true,
             other => {
+                let other = without_secrets(other);
                 reader.warn(format!("{VARIABLE}: {other} is not known and ignored; known are otlp, console, none"))
             }
         }

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::OtelEnvError;
 use super::reader::{Reader, decode_pair};
+use crate::config::address::without_secrets;
 
 /// The two forms of a variable, the one that wins first.
 macro_rules! forms {
@@ -214,7 +215,7 @@ fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint
         Protocol::HttpProtobuf => {}
         Protocol::Grpc => {
             if url.path() != "/" {
-                let path = url.path();
+                let path = without_secrets(url.path());
                 reader.warn(format!("{variable}: the path {path} is ignored, because gRPC has its own paths"));
             }
             url.set_path("");
@@ -222,16 +223,6 @@ fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint
         }
     }
     Ok(Endpoint(url))
-}
-
-/// What may be shown of a value that may not even be a URL.
-fn without_secrets(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (_, None) => text.to_owned(),
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        (None, Some((_, host))) => format!("***@{host}"),
-    }
 }
 
 /// Names that belong to the transport; a value of ours would break the request.

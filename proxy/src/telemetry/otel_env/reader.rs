@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::config::address::without_secrets;
+
 /// A lookup, and the warnings that reading through it has caused.
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -42,6 +44,7 @@ impl<'a> Reader<'a> {
             Some(value) if value.eq_ignore_ascii_case("true") => true,
             Some(value) => {
                 if !value.eq_ignore_ascii_case("false") {
+                    let value = without_secrets(&value);
                     self.warn(format!("{variable}={value} is neither true nor false and counts as false"));
                 }
                 false
@@ -62,6 +65,7 @@ impl<'a> Reader<'a> {
             if let Some(parsed) = parse(&value.to_ascii_lowercase()) {
                 return Some(parsed);
             }
+            let value = without_secrets(&value);
             self.warn(format!("{variable}={value} is not understood and ignored; {known}"));
         }
         None

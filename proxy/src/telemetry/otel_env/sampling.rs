@@ -5,6 +5,7 @@ use redistributed_core::trace::Sampler;
 use redistributed_core::trace::sampler::{Ratio, Root};
 
 use super::reader::Reader;
+use crate::config::address::without_secrets;
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
@@ -67,9 +68,12 @@ pub(super) fn read_propagators(reader: &mut Reader<'_>) -> Propagators {
             "jaeger" => chosen.jaeger = true,
             "none" => none = true,
             "xray" | "ottrace" => reader.warn(format!("{VARIABLE}: {name} is not supported and ignored")),
-            _ => reader.warn(format!(
-                "{VARIABLE}: {name} is not known and ignored; known are tracecontext, baggage, b3, b3multi, jaeger, none"
-            )),
+            _ => {
+                let name = without_secrets(&name);
+                reader.warn(format!(
+                    "{VARIABLE}: {name} is not known and ignored; known are tracecontext, baggage, b3, b3multi, jaeger, none"
+                ));
+            }
         }
     }
     match (none, chosen == nothing) {

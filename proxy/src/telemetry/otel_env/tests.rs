@@ -317,7 +317,12 @@ fn an_endpoint_that_is_none_is_an_error_with_a_remedy() {
 
 #[test]
 fn an_endpoint_with_credentials_is_refused_without_showing_them() {
-    for value in ["http://me:hunter2@collector", "https://hunter2@collector/?key=hunter2", "http://me:hunter2@:x"] {
+    for value in [
+        "http://me:hunter2@collector",
+        "https://hunter2@collector/?key=hunter2",
+        "http://me:hunter2@:x",
+        "http://me:hunter2?x@collector",
+    ] {
         let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }

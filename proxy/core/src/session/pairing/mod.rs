@@ -16,23 +16,24 @@
 //! Entries that are not described are counted in runs, so that a long pipeline of ordinary commands takes no memory.
 //! Where the stream cannot be explained the pairing is lost: nothing is described any more, nothing is held up.
 
+mod open_spans;
 mod replies;
 mod silent;
 mod spans;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::Call;
 use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
 use super::pubsub::PubSub;
 use crate::trace::SpanRecord;
+use open_spans::{OpenSpan, OpenSpans};
 use spans::end_unpaired;
 
 /// Most spans of one connection that wait for a reply; further ones end with the request.
 pub(super) const MAX_OPEN_SPANS: usize = 16_384;
 
-/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 40 bytes.
+/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 32 bytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
 /// Above this capacity, in entries, an empty queue is given back.
@@ -42,8 +43,7 @@ const KEPT_CAPACITY: usize = 64;
 #[derive(Debug)]
 struct Entry {
     expect: Expect,
-    /// Boxed, so that the queue is small for the many entries without one.
-    span: Option<Box<SpanRecord>>,
+    span: Option<OpenSpan>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(super) enum Reply<'a> {
 struct Transaction {
     entries: VecDeque<Entry>,
     count: u64,
-    span: Option<Box<SpanRecord>>,
+    span: Option<OpenSpan>,
 }
 
 /// See the module.
@@ -100,7 +100,7 @@ pub(super) struct Pairing {
     queue: VecDeque<Entry>,
     /// Commands of a running `EXEC` whose elements are still to come.
     executing: VecDeque<Entry>,
-    executing_span: Option<Box<SpanRecord>>,
+    executing_span: Option<OpenSpan>,
     /// Open between the replies of `MULTI` and of `EXEC`.
     transaction: Option<Transaction>,
     /// `CLIENT REPLY OFF` is in force.
@@ -109,7 +109,7 @@ pub(super) struct Pairing {
     authenticated: bool,
     database: u32,
     lost: bool,
-    open_spans: usize,
+    spans: OpenSpans,
     pending_subscriptions: usize,
     /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
@@ -128,7 +128,7 @@ impl Pairing {
             authenticated: false,
             database: 0,
             lost: false,
-            open_spans: 0,
+            spans: OpenSpans::default(),
             pending_subscriptions: 0,
             requested: ReplyMode::On,
         }
@@ -144,6 +144,11 @@ impl Pairing {
         self.database
     }
 
+    /// Whether replies can no longer be told apart.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Whether the next reply belongs to `SYNC` or `PSYNC`.
     pub(super) fn awaits_sync(&self) -> bool {
         self.transaction.is_none() && self.executing.is_empty() && self.front_is(Expect::Sync)
@@ -156,7 +161,7 @@ impl Pairing {
 
     /// Whether an array may be a confirmation of a subscription.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        self.pending_subscriptions > 0 || self.awaits_nothing()
+        self.pending_subscriptions > 0 || self.awaits_nothing() || self.lost
     }
 
     /// Whether an array cannot be a reply: no command is unanswered.
@@ -175,6 +180,11 @@ impl Pairing {
                 .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
         self.pubsub.protocol == Protocol::Resp2
             && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
+    }
+
+    /// Whether a RESP2 array that looks like a message certainly is one: subscriber mode, and no transaction's replies.
+    pub(super) fn expects_only_messages(&self) -> bool {
+        self.refuses_most() && !self.awaits_exec()
     }
 
     fn front_is(&self, expect: Expect) -> bool {
@@ -198,13 +208,12 @@ impl Pairing {
             return end_unpaired(span, call);
         }
         let span = match span {
-            Some(span) if replies != ReplyMode::On || self.open_spans >= MAX_OPEN_SPANS => {
+            Some(span) if replies != ReplyMode::On || self.spans.len() >= MAX_OPEN_SPANS => {
                 end_unpaired(Some(span), call);
                 None
             }
-            span => span.map(Box::new),
+            span => span.map(|span| self.spans.put(span)),
         };
-        self.open_spans += usize::from(span.is_some());
         self.push(Entry { expect: Expect::from(command), span }, call);
     }
 

@@ -28,7 +28,7 @@ impl Pairing {
 
     /// One reply that is neither a message nor a confirmation.
     pub(in crate::session) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        if self.is_ordinary_reply(reply) {
+        if self.is_ordinary_reply(reply, call) {
             return;
         }
         if self.lost {
@@ -63,19 +63,30 @@ impl Pairing {
         self.after_element(call);
     }
 
-    /// Takes a reply to a command that has no span and no effect here, outside of all that bends the order: nearly all.
-    fn is_ordinary_reply(&mut self, reply: Reply<'_>) -> bool {
+    /// Takes the reply to a command without effect here or to a publish, outside of all that bends the order: nearly all.
+    fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
         if !in_order || self.muted || self.monitoring {
             return false;
         }
-        let Some(Entry { expect: Expect::Replies(run), span: None }) = self.queue.front_mut() else { return false };
-        self.authenticated |= !matches!(reply, Reply::Error(_));
-        *run -= 1;
-        if *run == 0 {
-            self.queue.pop_front();
-            give_back(&mut self.queue);
+        match (self.queue.front_mut(), reply) {
+            (Some(Entry { expect: Expect::Replies(run), span: None }), _) => {
+                self.authenticated |= !matches!(reply, Reply::Error(_));
+                *run -= 1;
+                if *run > 0 {
+                    return true;
+                }
+            }
+            (Some(Entry { expect: Expect::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
+                self.authenticated = true;
+                if let Some(span) = span.take() {
+                    self.end_publish(span, count, call);
+                }
+            }
+            _ => return false,
         }
+        self.queue.pop_front();
+        give_back(&mut self.queue);
         true
     }
 
@@ -92,14 +103,13 @@ impl Pairing {
         if push {
             self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
         }
+        if self.lost {
+            // A script may answer so too, but then the worst is that messages are looked for where there are none.
+            self.pubsub.confirm(kind, count);
+            return true;
+        }
         // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
         let certain = push || self.refuses_most() || self.awaits_nothing();
-        if self.lost {
-            if certain {
-                self.pubsub.confirm(kind, count);
-            }
-            return certain;
-        }
         if !self.settle_for_confirmation(kind, subscribe, call) {
             // A slot that moved away unsubscribes by itself; pushes of any kind disturb nothing.
             if certain {
@@ -116,7 +126,7 @@ impl Pairing {
             if now_left == 0
                 && let Some(span) = self.pop_front().and_then(|entry| entry.span)
             {
-                self.end_span(*span, None, call);
+                self.end_span(span, None, call);
             }
         }
         self.after_element(call);
@@ -132,11 +142,11 @@ impl Pairing {
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
-                    let is_command = |span: &SpanRecord| matches!(span.operation, Operation::Command { .. });
                     // The transaction's span stands for its commands.
-                    let command = entry.span.take_if(|span| is_command(span));
-                    name_batch(transaction.span.as_deref_mut(), transaction.count, command.as_deref());
-                    self.open_spans -= usize::from(command.is_some());
+                    let command = entry.span.take_if(|span| self.spans.get(span).is_some_and(|span| is_command(span)));
+                    let command = command.and_then(|span| self.spans.take(span));
+                    let batch = transaction.span.as_ref().and_then(|span| self.spans.get(span));
+                    name_batch(batch, transaction.count, command.as_ref());
                     let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
                     if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
                         return self.lose_with(entry.span, call);
@@ -154,13 +164,13 @@ impl Pairing {
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         let mut span = entry.span;
         if let Reply::Error(line) = reply {
-            if let Some(mut span) = span {
-                if let Operation::Command { name, .. } = &mut span.operation
+            if let Some(span) = span {
+                if let Some(SpanRecord { operation: Operation::Command { name, .. }, .. }) = self.spans.get(&span)
                     && line.starts_with(b"ERR unknown command")
                 {
                     *name = UNKNOWN_COMMAND.into();
                 }
-                self.end_span(*span, Some(ErrorType::from_redis_error(line)), call);
+                self.end_span(span, Some(ErrorType::from_redis_error(line)), call);
             }
             if let Expect::ClientReply(_) = entry.expect {
                 self.requested = ReplyMode::On;
@@ -170,8 +180,8 @@ impl Pairing {
         match (entry.expect, reply) {
             (Expect::Replies(_), _) => {}
             (Expect::Publishes(_), Reply::Integer(count)) => {
-                if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = span.as_deref_mut() {
-                    *receivers = count;
+                if let Some(span) = span.take() {
+                    self.end_publish(span, count, call);
                 }
             }
             (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
@@ -187,7 +197,7 @@ impl Pairing {
             _ => return self.lose_with(span, call),
         }
         if let Some(span) = span {
-            self.end_span(*span, None, call);
+            self.end_span(span, None, call);
         }
     }
 
@@ -207,9 +217,13 @@ impl Pairing {
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
         {
-            self.end_span(*span, None, call);
+            self.end_span(span, None, call);
         }
     }
+}
+
+fn is_command(span: &SpanRecord) -> bool {
+    matches!(span.operation, Operation::Command { .. })
 }
 
 /// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.

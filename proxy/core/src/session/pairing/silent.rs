@@ -130,7 +130,7 @@ impl Pairing {
             _ => {}
         }
         if let Some(span) = entry.span {
-            self.end_span(*span, None, call);
+            self.end_span(span, None, call);
         }
     }
 

@@ -1,11 +1,11 @@
 //! How the spans of unanswered commands end.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::super::Call;
 use super::super::counts::Counter;
+use super::open_spans::OpenSpan;
 use super::{Entry, Expect, Pairing};
 use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
 
@@ -31,8 +31,8 @@ impl Pairing {
         }
     }
 
-    pub(super) fn lose_with(&mut self, span: Option<Box<SpanRecord>>, call: &mut Call<'_>) {
-        end_unpaired(span.map(|span| *span), call);
+    pub(super) fn lose_with(&mut self, span: Option<OpenSpan>, call: &mut Call<'_>) {
+        end_unpaired(span.and_then(|span| self.spans.take(span)), call);
         self.lose(call);
     }
 
@@ -45,20 +45,16 @@ impl Pairing {
 
     /// The transaction will never run, because the service says so: nothing was sent, and no span tells of it.
     pub(super) fn discard(&mut self) {
-        self.open_spans = self.open_spans.saturating_sub(self.drop_transaction().len());
+        for span in self.drop_transaction() {
+            self.spans.take(span);
+        }
     }
 
-    pub(super) fn drop_transaction(&mut self) -> Vec<SpanRecord> {
+    pub(super) fn drop_transaction(&mut self) -> Vec<OpenSpan> {
         let Some(transaction) = self.transaction.take() else { return Vec::new() };
         let is_subscription = |entry: &&Entry| matches!(entry.expect, Expect::Confirmations { .. });
         self.pending_subscriptions -= transaction.entries.iter().filter(is_subscription).count();
-        transaction
-            .entries
-            .into_iter()
-            .filter_map(|entry| entry.span)
-            .chain(transaction.span)
-            .map(|span| *span)
-            .collect()
+        transaction.entries.into_iter().filter_map(|entry| entry.span).chain(transaction.span).collect()
     }
 
     pub(super) fn reset(&mut self) {
@@ -70,8 +66,15 @@ impl Pairing {
         self.database = 0;
     }
 
-    pub(super) fn end_span(&mut self, mut span: SpanRecord, error: Option<ErrorType>, call: &mut Call<'_>) {
-        self.open_spans = self.open_spans.saturating_sub(1);
+    pub(super) fn end_publish(&mut self, span: OpenSpan, count: Option<u64>, call: &mut Call<'_>) {
+        if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = self.spans.get(&span) {
+            *receivers = count;
+        }
+        self.end_span(span, None, call);
+    }
+
+    pub(super) fn end_span(&mut self, span: OpenSpan, error: Option<ErrorType>, call: &mut Call<'_>) {
+        let Some(mut span) = self.spans.take(span) else { return };
         span.end = call.now;
         span.error = error;
         call.out.spans.push(span);
@@ -82,9 +85,9 @@ impl Pairing {
         let entries = mem::take(&mut self.executing).into_iter();
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
         let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
-        self.open_spans = 0;
         self.pending_subscriptions = 0;
-        spans.map(|span| *span).collect()
+        let open = &mut self.spans;
+        spans.filter_map(|span| open.take(span)).collect()
     }
 }
 

@@ -1,0 +1,101 @@
+//! Spans that wait for a reply.
+//!
+//! They lie apart from the entries that they belong to, which wander from queue to queue, and each leaves its place to
+//! the next one: a publish costs no allocation of its own.
+
+use alloc::vec::Vec;
+
+use crate::trace::SpanRecord;
+
+/// Above this capacity, in spans of about 180 bytes, the places are given back when all are free.
+const KEPT_CAPACITY: usize = 16;
+
+/// Where a span waits. Good for one [`OpenSpans::take`], so it cannot be copied.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OpenSpan(u32);
+
+/// Places for open spans.
+#[derive(Debug, Default)]
+pub(super) struct OpenSpans {
+    places: Vec<Option<SpanRecord>>,
+    free: Vec<u32>,
+}
+
+impl OpenSpans {
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// Puts a span somewhere. The caller sees to it that there are never 2^32.
+    pub(super) fn put(&mut self, span: SpanRecord) -> OpenSpan {
+        match self.free.pop() {
+            Some(index) => {
+                self.places[index as usize] = Some(span);
+                OpenSpan(index)
+            }
+            None => {
+                self.places.push(Some(span));
+                OpenSpan((self.places.len() - 1) as u32)
+            }
+        }
+    }
+
+    /// The span, to be changed while it waits.
+    pub(super) fn get(&mut self, span: &OpenSpan) -> Option<&mut SpanRecord> {
+        self.places.get_mut(span.0 as usize)?.as_mut()
+    }
+
+    /// The span, which waits no more.
+    pub(super) fn take(&mut self, OpenSpan(index): OpenSpan) -> Option<SpanRecord> {
+        let span = self.places.get_mut(index as usize)?.take();
+        self.free.push(index);
+        if self.free.len() == self.places.len() && self.places.capacity() > KEPT_CAPACITY {
+            *self = Self::default();
+        }
+        span
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{Operation, SpanContext, UnixNanos};
+
+    fn span(start: u64) -> SpanRecord {
+        SpanRecord {
+            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                .unwrap(),
+            parent: None,
+            link: None,
+            trace_state: None,
+            start: UnixNanos(start),
+            end: UnixNanos(0),
+            error: None,
+            operation: Operation::Command { name: "GET".into(), database: 0, batch_size: None },
+        }
+    }
+
+    #[test]
+    fn each_span_is_found_again_and_its_place_is_used_again() {
+        let mut spans = OpenSpans::default();
+        let [first, second] = [1, 2].map(|start| spans.put(span(start)));
+        assert_eq!(spans.len(), 2);
+        assert_eq!(spans.take(first), Some(span(1)));
+        let third = spans.put(span(3));
+        spans.get(&second).unwrap().start = UnixNanos(20);
+        assert_eq!([second, third].map(|key| spans.take(key)), [Some(span(20)), Some(span(3))]);
+        assert_eq!((spans.len(), spans.places.len()), (0, 2));
+    }
+
+    #[test]
+    fn many_places_are_given_back_when_all_are_free() {
+        let mut spans = OpenSpans::default();
+        let keys: Vec<_> = (0..100).map(|start| spans.put(span(start))).collect();
+        for key in keys {
+            assert!(spans.places.capacity() > 0);
+            spans.take(key);
+        }
+        assert_eq!((spans.places.capacity(), spans.free.capacity()), (0, 0));
+    }
+}

@@ -1,0 +1,184 @@
+//! The admin port: what runs, how it does, and the switch.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /healthz` | 200: the process runs |
+//! | `GET /readyz` | 200 if every Redis accepts a connection, otherwise 503 and which does not |
+//! | `GET /metrics` | all counters, for Prometheus |
+//! | `GET /config` | the settings in force, without secrets |
+//! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
+//! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
+//! | `DELETE /mode` | goes back to what the settings say |
+//!
+//! Whoever reaches this port may switch tracing off, so it is on loopback unless the operator says otherwise. A web page
+//! that a browser on this machine shows may not: a change that names an `Origin` is refused.
+
+mod metrics;
+mod pages;
+mod ready;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Settings, modes};
+use crate::live_policy::LivePolicy;
+use crate::telemetry::SpanTotals;
+use crate::telemetry::logging::LIFECYCLE;
+use crate::telemetry::stats::Stats;
+
+/// Connections at a time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Longest body of a request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a request's head may take to arrive, and a connection may be idle.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the pages tell of, and the switch works on.
+#[derive(Debug)]
+pub struct Admin {
+    /// As they were checked at the start.
+    pub settings: Settings,
+    /// The policy in force.
+    pub policy: Arc<LivePolicy>,
+    /// What the connections count.
+    pub stats: Arc<Stats>,
+    /// What became of the spans.
+    pub spans: SpanTotals,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Admin {
+    /// Answers requests until `stop`.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let (admin, stop) = (Arc::clone(&self), stop.clone());
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            () = admin.connection(stream, peer) => {}
+                        }
+                        drop(permit);
+                    });
+                }
+                // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let answer = |request| {
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
+        };
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .serve_connection(TokioIo::new(stream), service_fn(answer))
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%peer, %error, "admin connection failed");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+        if changes && request.headers().contains_key(header::ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "a web page may not change anything here\n");
+        }
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        match (request.uri().path(), request.method()) {
+            ("/", _) if get => text(StatusCode::OK, pages::INDEX),
+            ("/healthz", _) if get => text(StatusCode::OK, "ok\n"),
+            ("/readyz", _) if get => self.ready().await,
+            ("/metrics", _) if get => self.metrics(),
+            ("/config", _) if get => text(StatusCode::OK, pages::config(&self.settings, &self.policy.modes())),
+            ("/mode", _) if get => self.mode(),
+            ("/mode", &Method::PUT) => self.switch(request, peer).await,
+            ("/mode", &Method::DELETE) => {
+                self.policy.restore();
+                self.report_switch(peer);
+                self.mode()
+            }
+            ("/mode", _) => not_allowed("GET, PUT, DELETE"),
+            ("/" | "/healthz" | "/readyz" | "/metrics" | "/config", _) => not_allowed("GET"),
+            _ => text(StatusCode::NOT_FOUND, format!("there is no such page; these are:\n{}", pages::INDEX)),
+        }
+    }
+
+    async fn ready(&self) -> Answer {
+        let failures = ready::failures(&self.settings).await;
+        if failures.is_empty() { text(StatusCode::OK, "ok\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, failures) }
+    }
+
+    fn metrics(&self) -> Answer {
+        let body = metrics::exposition(&self.stats, self.spans.summary(), &self.policy.modes());
+        let mut answer = text(StatusCode::OK, body);
+        answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(metrics::CONTENT_TYPE));
+        answer
+    }
+
+    fn mode(&self) -> Answer {
+        text(StatusCode::OK, format!("{}\n", modes::show(&self.policy.modes())))
+    }
+
+    async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
+            return text(StatusCode::BAD_REQUEST, "the body did not arrive, or is longer than 64 KiB\n");
+        };
+        let body = body.to_bytes();
+        let Ok(words) = std::str::from_utf8(&body) else {
+            return text(StatusCode::BAD_REQUEST, "the body is not UTF-8\n");
+        };
+        match modes::parse(words) {
+            Ok(modes) => {
+                self.policy.switch(modes);
+                self.report_switch(peer);
+                self.mode()
+            }
+            Err(problem) => text(StatusCode::BAD_REQUEST, format!("nothing was changed: {problem}\n")),
+        }
+    }
+
+    fn report_switch(&self, peer: SocketAddr) {
+        let modes = modes::show(&self.policy.modes());
+        tracing::info!(target: LIFECYCLE, %peer, modes, "mode switched");
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, plain);
+    answer
+}
+
+fn not_allowed(methods: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("this page takes {methods}\n"));
+    answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(methods));
+    answer
+}

@@ -1,0 +1,28 @@
+//! Pages of plain text.
+
+use std::fmt::Write;
+
+use crate::config::{Settings, modes};
+use crate::live_policy::Modes;
+
+/// What there is.
+pub(super) const INDEX: &str = "\
+GET    /healthz  200: the process runs
+GET    /readyz   200 if every Redis accepts a connection, else 503
+GET    /metrics  counters, for Prometheus
+GET    /config   the settings in force, without secrets
+GET    /mode     the modes in force
+PUT    /mode     puts modes in force for all connections: 'strip', or 'inject orders.*=strip'
+DELETE /mode     goes back to what the settings say
+";
+
+/// The settings in force, one a line, as `name = value`.
+pub(super) fn config(settings: &Settings, modes: &Modes) -> String {
+    let mut page = String::new();
+    for (name, value) in settings.shown() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "{name} = {value}");
+    }
+    let _ = writeln!(page, "\n# in force now\nmode = {}", modes::show(modes));
+    page
+}

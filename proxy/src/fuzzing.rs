@@ -1,0 +1,180 @@
+//! What must hold for anything that an operator types: one function a property, each panics if it does not hold.
+//!
+//! The fuzz targets in `proxy/fuzz` call these with inputs of their own making, and the tests below with the seeds that
+//! are kept there, so that `cargo test` runs every property too.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use crate::config::args::split_list;
+use crate::config::settings::MAX_INJECT_LIMIT;
+use crate::config::{Args, ListenAddress, Settings, Upstream, units};
+use crate::telemetry::OtelSettings;
+
+/// Stands in an input for [`SECRET_URL`], which no mutation would find.
+const PLACEHOLDER: u8 = 1;
+/// What may be typed in any place by mistake, and must not be repeated by an error or a warning.
+const SECRET_URL: &[u8] = b"redis://user:hunter2@host";
+const SECRET: &str = "hunter2";
+
+/// Any command line and any `OTEL_*` variables are refused with a message or become settings that the program can run
+/// with; neither repeats a password. The input is one argument a line; after an empty line, one `NAME=value` a line.
+pub fn arguments(data: &[u8]) {
+    if shows_secret(&String::from_utf8_lossy(data)) {
+        return;
+    }
+    let (words, variables) = input(data);
+    for word in words.iter().filter_map(|word| word.to_str()) {
+        values(word);
+    }
+    let lookup = |name: &str| value_of(&variables, name);
+    let line = [OsString::from("redistributed")].into_iter().chain(words);
+    let mut args = match Args::from_command_line(line) {
+        Ok(args) => args,
+        Err(error) => return assert_discreet(&error.to_string()),
+    };
+    judge(&args, &lookup);
+    // The same as one value of a variable.
+    let lists = [
+        &mut args.routes,
+        &mut args.include,
+        &mut args.exclude,
+        &mut args.carriers,
+        &mut args.read_json,
+        &mut args.keep_context,
+    ];
+    for list in lists {
+        *list = split_list(&list.join(";")).map(Into::into).collect();
+        assert!(list.iter().all(|member| !member.is_empty() && !member.contains([' ', '\t', ';'])));
+    }
+    judge(&args, &lookup);
+}
+
+/// Any `OTEL_*` variables are refused with a message or become settings that the exporter can run with, and warnings;
+/// no message repeats a password. The input is one `NAME=value` a line.
+pub fn environment(data: &[u8]) {
+    if shows_secret(&String::from_utf8_lossy(data)) {
+        return;
+    }
+    let variables = pairs(data);
+    match OtelSettings::from_lookup(&|name| value_of(&variables, name)) {
+        Ok((settings, warnings)) => {
+            warnings.iter().for_each(|warning| assert_discreet(warning));
+            assert_usable(&settings);
+        }
+        Err(error) => assert_discreet(&error.to_string()),
+    }
+}
+
+/// The small languages that one value is written in: total, bounded, and what is shown is read as the same again.
+fn values(text: &str) {
+    if let Ok(upstream) = Upstream::parse(text) {
+        assert_eq!(Upstream::parse(&upstream.to_string()), Ok(upstream));
+    }
+    if let Ok(listen) = ListenAddress::parse(text) {
+        assert_eq!(ListenAddress::parse(&listen.to_string()), Ok(listen));
+    }
+    if let Ok(duration) = units::duration(text) {
+        assert!(duration <= Duration::from_secs(24 * 60 * 60));
+        assert_eq!(units::duration(&format!("{}ms", duration.as_millis())), Ok(duration));
+    }
+    if let Ok(bytes) = units::bytes(text) {
+        assert_eq!(units::bytes(&bytes.to_string()), Ok(bytes));
+    }
+}
+
+fn judge(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) {
+    let settings = match Settings::new(args, lookup) {
+        Ok(settings) => settings,
+        Err(invalid) => {
+            assert!(!invalid.0.is_empty());
+            return assert_discreet(&invalid.to_string());
+        }
+    };
+    settings.warnings.iter().for_each(|warning| assert_discreet(warning));
+    assert_usable(&settings.otel);
+    assert!(!settings.routes.is_empty());
+    for (index, route) in settings.routes.iter().enumerate() {
+        if matches!(route.upstream, Upstream::Tcp(_)) {
+            assert_discreet(&route.upstream.to_string());
+        }
+        let listen = route.listen.host_port();
+        let taken = settings.routes.iter().skip(index + 1).any(|other| other.listen.host_port() == listen);
+        assert!(!taken || listen.port == 0, "two routes listen on {listen}");
+    }
+    assert!((1..=1_000_000).contains(&settings.limits.max_connections));
+    assert!(settings.limits.connect_timeout > Duration::ZERO);
+    assert!(settings.policy.inject_limit <= MAX_INJECT_LIMIT);
+}
+
+/// What the exporter relies on.
+fn assert_usable(settings: &OtelSettings) {
+    assert!((1..=settings.batch.max_queue_size).contains(&settings.batch.max_export_batch_size));
+    assert!(settings.batch.export_timeout != Some(Duration::ZERO), "0 is no limit");
+    assert!(settings.service_name.as_deref() != Some(""));
+    assert!(settings.enabled || settings.otlp.is_none() && !settings.console);
+    if let Some(otlp) = &settings.otlp {
+        // A path may be anything; a query, where some vendors want a key, is never shown.
+        assert!(!format!("{:?}{}", otlp.endpoint, otlp.endpoint).contains('?'));
+        assert!(otlp.endpoint.as_str().starts_with(if otlp.endpoint.is_https() { "https://" } else { "http://" }));
+    }
+}
+
+#[track_caller]
+fn assert_discreet(message: &str) {
+    assert!(!shows_secret(message), "a password is shown: {message}");
+}
+
+/// A fuzzer reads along and types [`SECRET`] itself, without the URL around it: such an input proves nothing.
+fn shows_secret(text: &str) -> bool {
+    text.to_ascii_lowercase().contains(SECRET)
+}
+
+/// The arguments and the variables of an input.
+fn input(data: &[u8]) -> (Vec<OsString>, Vec<(String, String)>) {
+    let end = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
+    let (words, variables) = data.split_at(end);
+    let words = words.split(|byte| *byte == b'\n').filter(|word| !word.is_empty());
+    (words.map(|word| OsString::from_vec(with_secret(word))).collect(), pairs(variables))
+}
+
+/// Lines that are text and name a variable; the rest cannot reach the readers, see `config::Environment`.
+fn pairs(data: &[u8]) -> Vec<(String, String)> {
+    let lines = data.split(|byte| *byte == b'\n').filter_map(|line| String::from_utf8(with_secret(line)).ok());
+    lines.filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
+fn value_of(variables: &[(String, String)], name: &str) -> Option<String> {
+    variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
+
+fn with_secret(bytes: &[u8]) -> Vec<u8> {
+    bytes.split(|byte| *byte == PLACEHOLDER).collect::<Vec<_>>().join(SECRET_URL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Runs a property over the seeds of its fuzz target.
+    fn over_seeds(target: &str, property: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!seeds.is_empty(), "{target} has seeds");
+        for seed in seeds {
+            property(&std::fs::read(seed).unwrap());
+        }
+    }
+
+    #[test]
+    fn command_lines_are_refused_or_can_be_run() {
+        over_seeds("arguments", arguments);
+    }
+
+    #[test]
+    fn variables_are_refused_or_can_be_exported_by() {
+        over_seeds("environment", environment);
+    }
+}

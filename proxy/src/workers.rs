@@ -1,0 +1,103 @@
+//! Threads that carry connections.
+//!
+//! Each has an event loop of its own, and a connection stays on the thread it was given to. Both of its sockets are
+//! watched there, so that a byte which arrives wakes the thread that will move it and no other.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The threads of a process. Dropping this ends them, and what they carry.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+    _stop: DropGuard,
+}
+
+/// One thread.
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A place on a thread, free again when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    /// Where the connection's task is to be spawned.
+    pub runtime: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// As many threads as this process may use processors.
+    pub fn default_count() -> NonZeroUsize {
+        thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Starts `count` threads.
+    ///
+    /// # Errors
+    /// The system gives no thread, or no event loop for it.
+    pub fn start(count: NonZeroUsize) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let workers = (0..count.get()).map(|index| Worker::start(index, stop.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { workers, _stop: stop.drop_guard() })
+    }
+
+    /// A place on the thread that has the fewest connections.
+    pub fn place(&self) -> Place {
+        let load = |index: &usize| self.workers[*index].connections.load(Ordering::Relaxed);
+        // There is at least one, so the first is there if none is the least.
+        let worker = &self.workers[(0..self.workers.len()).min_by_key(load).unwrap_or(0)];
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Place { runtime: worker.runtime.clone(), connections: worker.connections.clone() }
+    }
+}
+
+impl Worker {
+    fn start(index: usize, stop: CancellationToken) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        thread::Builder::new().name(format!("relay-{index}")).spawn(move || runtime.block_on(stop.cancelled()))?;
+        Ok(Self { runtime: handle, connections: Arc::default() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_shared_out_evenly_and_a_place_left_is_taken_next() {
+        let workers = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap();
+        let mut places: Vec<_> = (0..6).map(|_| workers.place()).collect();
+        let carried = |workers: &Workers| -> Vec<_> {
+            workers.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).collect()
+        };
+        assert_eq!(carried(&workers), [2, 2, 2]);
+        places.remove(1);
+        assert_eq!(carried(&workers), [2, 1, 2]);
+        places.push(workers.place());
+        assert_eq!(carried(&workers), [2, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn what_a_thread_carries_ends_with_it() {
+        let workers = Workers::start(NonZeroUsize::MIN).unwrap();
+        let endless = workers.place().runtime.spawn(std::future::pending::<()>());
+        drop(workers);
+        assert!(endless.await.unwrap_err().is_cancelled());
+    }
+}

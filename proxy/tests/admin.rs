@@ -1,0 +1,191 @@
+//! The admin port, on a running process with a real Redis behind it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::net::SocketAddr;
+
+use support::redis::RealRedis;
+use support::spawn::{Spawned, command};
+use support::{connect, expect, send, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A proxy with an admin port.
+struct Proxy {
+    process: Spawned,
+    admin: SocketAddr,
+}
+
+impl Proxy {
+    fn start(upstream: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0", "--admin", "0", "--upstream", upstream];
+        let mut command = command(&[&listen, more].concat());
+        command.envs(environment.iter().copied());
+        let mut process = Spawned::start(command, 1);
+        let line = process.wait_for_line("admin port");
+        let (_, address) = line.split_once("address=").unwrap();
+        Self { process, admin: address.split_whitespace().next().unwrap().parse().unwrap() }
+    }
+
+    /// Status and body.
+    async fn ask(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path}"), "", "").await
+    }
+}
+
+/// A subscriber that is not behind a proxy, ready to receive.
+async fn subscriber(address: SocketAddr) -> TcpStream {
+    let mut subscriber = connect(address).await;
+    send(&mut subscriber, b"SUBSCRIBE ch\r\n").await;
+    expect(&mut subscriber, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").await;
+    subscriber
+}
+
+/// The payload of the next message.
+async fn payload(subscriber: &mut TcpStream) -> Vec<u8> {
+    expect(subscriber, b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$").await;
+    let mut length = String::new();
+    loop {
+        match within("a length", subscriber.read_u8()).await.unwrap() {
+            b'\r' => break,
+            digit => length.push(char::from(digit)),
+        }
+    }
+    let mut rest = vec![0; 1 + length.parse::<usize>().unwrap() + 2];
+    within("a payload", subscriber.read_exact(&mut rest)).await.unwrap();
+    rest[1..rest.len() - 2].to_vec()
+}
+
+async fn publish(publisher: &mut TcpStream, payload: &str, receivers: u32) {
+    let request = format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n${}\r\n{payload}\r\n", payload.len());
+    send(publisher, request.as_bytes()).await;
+    expect(publisher, format!(":{receivers}\r\n").as_bytes()).await;
+}
+
+#[tokio::test]
+async fn a_switch_reaches_open_connections_and_stripping_goes_on() {
+    let redis = RealRedis::start(&[]);
+    let proxy = Proxy::start(&redis.url(), &[], &[]);
+    let mut direct = subscriber(redis.address()).await;
+    let mut behind = subscriber(proxy.process.addresses[0]).await;
+    let mut publisher = connect(proxy.process.addresses[0]).await;
+
+    publish(&mut publisher, "one", 2).await;
+    let injected = payload(&mut direct).await;
+    assert_eq!(injected.len(), 3 + 41);
+    assert_eq!(payload(&mut behind).await, b"one");
+
+    assert_eq!(proxy.ask("PUT /mode", "", "strip").await, (200, "strip\n".to_owned()));
+    publish(&mut publisher, "two", 2).await;
+    assert_eq!(payload(&mut direct).await, b"two");
+    assert_eq!(payload(&mut behind).await, b"two");
+    // As from a sidecar that was not told.
+    let mut other = connect(redis.address()).await;
+    publish(&mut other, "six", 2).await;
+    let forwarded = [&b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$44\r\n"[..], &injected, b"\r\n"].concat();
+    send(&mut other, &forwarded).await;
+    expect(&mut other, b":2\r\n").await;
+    assert_eq!(payload(&mut behind).await, b"six");
+    assert_eq!(payload(&mut behind).await, b"one");
+
+    assert_eq!(proxy.ask("PUT /mode", "", "strip c?=inject").await, (200, "strip c?=inject\n".to_owned()));
+    for _ in 0..2 {
+        payload(&mut direct).await;
+    }
+    publish(&mut publisher, "ten", 2).await;
+    assert_eq!(payload(&mut direct).await.len(), 3 + 41);
+    assert_eq!(proxy.ask("DELETE /mode", "", "").await, (200, "inject\n".to_owned()));
+    assert_eq!(proxy.get("/mode").await, (200, "inject\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_switch_that_cannot_be_meant_changes_nothing() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &["--mode", "observe"], &[]);
+    for (body, says) in [("off", "`off`"), ("", "one word"), ("inject a=b", "`a=b`"), ("strip inject", "two words")] {
+        let (status, answer) = proxy.ask("PUT /mode", "", body).await;
+        assert!(status == 400 && answer.contains("nothing was changed") && answer.contains(says), "{body:?}: {answer}");
+    }
+    let from_a_page = proxy.ask("PUT /mode", "Origin: http://localhost\r\n", "strip").await;
+    assert_eq!(from_a_page.0, 403);
+    let too_long = proxy.ask("PUT /mode", "", &"strip ".repeat(20_000)).await;
+    assert_eq!(too_long.0, 400);
+    assert_eq!(proxy.get("/mode").await, (200, "observe\n".to_owned()));
+}
+
+#[tokio::test]
+async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
+    let redis = RealRedis::start(&[]);
+    let proxy = Proxy::start(&redis.url(), &[], &[]);
+    assert_eq!(proxy.get("/readyz").await, (200, "ok\n".to_owned()));
+    let url = redis.url();
+    drop(redis);
+    let (status, says) = proxy.get("/readyz").await;
+    assert_eq!(status, 503);
+    assert!(says.contains(&format!("cannot reach {url}")), "{says}");
+    assert_eq!(proxy.get("/healthz").await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn metrics_count_what_has_happened() {
+    let redis = RealRedis::start(&[]);
+    let proxy = Proxy::start(&redis.url(), &["--exclude", "excluded"], &[]);
+    let mut publisher = connect(proxy.process.addresses[0]).await;
+    publish(&mut publisher, "one", 0).await;
+    publish(&mut publisher, "two", 0).await;
+    send(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$8\r\nexcluded\r\n$1\r\nx\r\n").await;
+    expect(&mut publisher, b":0\r\n").await;
+    let (status, page) = proxy.get("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "redistributed_published_total 3",
+        "redistributed_injected_total 2",
+        "redistributed_skipped_total{reason=\"channel\"} 1",
+        "redistributed_connections_active 1",
+        "redistributed_mode{mode=\"inject\"} 1",
+    ] {
+        assert!(page.lines().any(|got| got == line), "{line} is not in\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_settings_are_shown_without_secrets() {
+    let environment = [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret"),
+        ("OTEL_SERVICE_NAME", "orders"),
+    ];
+    let proxy = Proxy::start("redis://127.0.0.1:1", &["--carrier", "a.*=json", "--mode-for", "b=strip"], &environment);
+    let (status, page) = proxy.get("/config").await;
+    assert_eq!(status, 200);
+    for line in ["route = orders=127.0.0.1:0,redis://127.0.0.1:1", "carrier = a.*=json", "mode = inject b=strip"] {
+        assert!(page.lines().any(|got| got == line), "{line} is not in\n{page}");
+    }
+    assert!(page.contains("127.0.0.1:1/v1/traces") && !page.contains("s3cret"), "{page}");
+}
+
+#[tokio::test]
+async fn other_pages_and_methods_are_refused_with_what_there_is() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    let (status, says) = proxy.get("/metric").await;
+    assert!(status == 404 && says.contains("/metrics"), "{says}");
+    assert_eq!(proxy.ask("POST /mode", "", "strip").await, (405, "this page takes GET, PUT, DELETE\n".to_owned()));
+    assert_eq!(proxy.ask("DELETE /metrics", "", "").await.0, 405);
+    let (status, index) = proxy.get("/").await;
+    assert!(status == 200 && index.contains("/readyz"), "{index}");
+}
