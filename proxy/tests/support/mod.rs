@@ -4,6 +4,7 @@
 
 pub(crate) mod fake_redis;
 pub(crate) mod in_process;
+pub(crate) mod memory;
 pub(crate) mod redis;
 pub(crate) mod spawn;
 

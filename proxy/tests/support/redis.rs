@@ -11,7 +11,8 @@ use super::DEADLINE;
 pub(crate) struct RealRedis {
     child: Child,
     address: SocketAddr,
-    _directory: tempfile::TempDir,
+    arguments: Vec<String>,
+    directory: tempfile::TempDir,
 }
 
 impl RealRedis {
@@ -25,10 +26,24 @@ impl RealRedis {
                 panic!("cannot start redis-server, which these tests need (apt-get install redis-server): {error}")
             });
             if is_ready(&mut child, address) {
-                return Self { child, address, _directory: directory };
+                let arguments = more.iter().map(ToString::to_string).collect();
+                return Self { child, address, arguments, directory };
             }
         }
         panic!("redis-server ended at once five times; its arguments were {more:?}");
+    }
+
+    /// Ends it as the kernel ends a process that takes too much memory.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// Starts it again after [`kill`](Self::kill), at the same address.
+    pub(crate) fn restart(&mut self) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        self.child = server(self.directory.path(), self.address.port(), &arguments).spawn().expect("it has run before");
+        assert!(is_ready(&mut self.child, self.address), "the server cannot have its port again");
     }
 
     /// Where it listens.
