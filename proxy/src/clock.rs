@@ -1,12 +1,140 @@
-//! The only wall-clock read. Everything else is given a time, so that it can be tested with one of its own.
+//! The only wall-clock read, and the time that spans are measured with.
+//!
+//! A wall clock may be set back or forth while a span is open, by NTP or by hand, and the span would last an hour or end
+//! before it began. So sessions are given [`now`], which only goes forward, and a finished span is [`dated`]: both its
+//! ends are moved by what the wall clock is ahead of that time, so that the duration stays as it was measured.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use redistributed_core::trace::UnixNanos;
+use redistributed_core::trace::{SpanRecord, UnixNanos};
 
-/// The time now. A clock before 1970 reads as 1970, one after 2554 as 2554.
+/// The wall clock. Before 1970 it reads as 1970, after 2554 as 2554.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub fn now() -> UnixNanos {
+pub fn wall() -> UnixNanos {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixNanos(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The time for sessions: what the wall clock read when it was first asked for, and the time that has passed since.
+pub fn now() -> UnixNanos {
+    static FIRST: OnceLock<(Instant, UnixNanos)> = OnceLock::new();
+    let (instant, wall) = FIRST.get_or_init(|| (Instant::now(), wall()));
+    let passed = u64::try_from(instant.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    UnixNanos(wall.0.saturating_add(passed))
+}
+
+/// `span` by the wall clock. It must have been finished by [`now`], a moment ago.
+pub fn dated(span: SpanRecord) -> SpanRecord {
+    static OFFSET: Offset = Offset::new();
+    OFFSET.date(span, read_offset)
+}
+
+/// By how many nanoseconds the wall clock is ahead of [`now`].
+fn read_offset() -> i64 {
+    /// A reading that took no longer than this, in nanoseconds, is as good as any.
+    const AT_ONCE: u64 = 1_000;
+    let read = || {
+        let (before, wall, after) = (now(), wall(), now());
+        let took = after.0.saturating_sub(before.0);
+        (took, i64::try_from(i128::from(wall.0) - i128::from(before.0 + took / 2)).unwrap_or_default())
+    };
+    let mut best = read();
+    for _ in 0..3 {
+        if best.0 <= AT_ONCE {
+            break;
+        }
+        // The thread was interrupted between the clocks.
+        best = best.min(read());
+    }
+    best.1
+}
+
+/// What was read last, and when.
+struct Offset {
+    nanos: AtomicI64,
+    read_at: AtomicU64,
+}
+
+impl Offset {
+    /// How long a reading holds, in nanoseconds. The wall clock is slewed by 500 ppm at most, which makes 5 µs in it.
+    const HOLDS: u64 = 10_000_000;
+
+    const fn new() -> Self {
+        Self { nanos: AtomicI64::new(0), read_at: AtomicU64::new(0) }
+    }
+
+    fn date(&self, mut span: SpanRecord, read: impl FnOnce() -> i64) -> SpanRecord {
+        if span.end.0.saturating_sub(self.read_at.load(Ordering::Relaxed)) >= Self::HOLDS {
+            self.nanos.store(read(), Ordering::Relaxed);
+            self.read_at.store(span.end.0, Ordering::Relaxed);
+        }
+        let nanos = self.nanos.load(Ordering::Relaxed);
+        span.start = UnixNanos(span.start.0.saturating_add_signed(nanos));
+        span.end = UnixNanos(span.end.0.saturating_add_signed(nanos));
+        span
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redistributed_core::trace::{Operation, SpanContext};
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const HOUR: i64 = 3_600_000_000_000;
+
+    fn span(start: u64, end: u64) -> SpanRecord {
+        SpanRecord {
+            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                .unwrap(),
+            parent: None,
+            link: None,
+            trace_state: None,
+            start: UnixNanos(start),
+            end: UnixNanos(end),
+            error: None,
+            operation: Operation::Publish { channel: "ch".into(), sharded: false, receivers: None, body_size: 0 },
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_moves_spans_and_changes_no_duration() {
+        let offset = Offset::new();
+        let mut began = 100_000 * SECOND;
+        for ahead in [0, HOUR, -HOUR, 3 * HOUR, 0] {
+            // Open while the clock jumps; the jump is seen when the span has ended.
+            let dated = offset.date(span(began, began + 7 * SECOND), || ahead);
+            assert_eq!(dated.end.0 - dated.start.0, 7 * SECOND);
+            assert_eq!(dated.start.0, began.saturating_add_signed(ahead));
+            began += 8 * SECOND;
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_is_read_again_after_a_while_only() {
+        let offset = Offset::new();
+        assert_eq!(offset.date(span(SECOND, SECOND), || 5).end.0, SECOND + 5);
+        let soon = SECOND + Offset::HOLDS - 1;
+        assert_eq!(offset.date(span(soon, soon), || unreachable!()).end.0, soon + 5);
+        assert_eq!(offset.date(span(soon + 1, soon + 1), || -3).end.0, soon + 1 - 3);
+    }
+
+    #[test]
+    fn a_clock_before_1970_does_not_wrap() {
+        assert_eq!(Offset::new().date(span(SECOND, 2 * SECOND), || i64::MIN).start.0, 0);
+    }
+
+    #[test]
+    fn time_goes_forward_and_agrees_with_the_wall_clock_while_that_is_not_set() {
+        let first = now();
+        assert!(now() >= first);
+        let (before, time, after) = (wall(), now(), wall());
+        let dated = dated(span(time.0, time.0));
+        // Within what the clocks are read apart, and a slew between two readings.
+        let apart = 1_000_000;
+        assert!(dated.end.0 + apart >= before.0 && dated.end.0 <= after.0 + apart, "{before:?} {dated:?} {after:?}");
+    }
 }

@@ -41,6 +41,7 @@ pub fn arguments(data: &[u8]) {
         &mut args.include,
         &mut args.exclude,
         &mut args.carriers,
+        &mut args.modes,
         &mut args.read_json,
         &mut args.keep_context,
     ];

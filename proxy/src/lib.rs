@@ -7,7 +7,9 @@
 //! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
 //! | [`live_policy`] | the policy in force, and its switch |
+//! | [`tls`] | certificates and keys for connections that the proxy makes |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
+//! | [`foreign`] | tells TLS and HTTP, which were sent to the wrong port |
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
@@ -21,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod error;
+pub mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;
@@ -30,6 +33,7 @@ pub mod relay;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod workers;
 
@@ -50,6 +54,8 @@ use server::{BindError, Listener, RouteServer};
 use telemetry::logging::LIFECYCLE;
 use telemetry::stats::Stats;
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
+use tls::TlsError;
+use upstream::Dialer;
 use workers::Workers;
 
 /// Why the program could not go on.
@@ -58,6 +64,9 @@ pub enum RunError {
     /// Spans cannot be exported as the variables say.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// Redis cannot be reached by TLS with these files.
+    #[error("for Redis: {0}")]
+    Tls(#[from] TlsError),
     /// No ids can be made.
     #[error("the system has no randomness: {0}")]
     Entropy(#[from] getrandom::Error),
@@ -118,14 +127,16 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
     let stopping = CancellationToken::new();
     let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
+    let mut dialers = Vec::new();
     for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {
         let route = listener.route().clone();
         let (name, mode) = (service.name.as_deref(), config::modes::show(&policy.modes()));
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
-        let (sink, limits) = (telemetry.sink(index), settings.limits);
-        let server = RouteServer::new(route, policy.clone(), sink, stats.clone(), limits.connect_timeout);
+        let dialer = Dialer::new(&route.upstream, &settings.upstream_tls, settings.limits.connect_timeout)?;
+        dialers.push(dialer.clone());
+        let server = RouteServer::new(dialer, policy.clone(), telemetry.sink(index), stats.clone());
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -143,7 +154,8 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
             tracing::info!(target: LIFECYCLE, %address, "admin port");
         }
         let settings = settings.clone();
-        let admin = Admin { settings, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
+        let admin =
+            Admin { settings, dialers, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
 

@@ -114,11 +114,14 @@ mod tests {
     fn a_connection_fetches_the_policy_once_after_each_switch() {
         let live = LivePolicy::new(Arc::default());
         let (mut session, mut view) = PolicyView::open(&live);
-        let held = |live: &LivePolicy| Arc::strong_count(&live.current());
-        let before = held(&live);
+        // The current policy's owners: the switch, this answer, and each session that has fetched it.
+        let owners = |live: &LivePolicy| Arc::strong_count(&live.current());
         live.switch(Modes { general: Mode::Observe, channels: Vec::new() });
-        assert_eq!(held(&live), before - 1, "the session has the former one, and the settings too");
+        assert_eq!(owners(&live), 2);
         view.refresh(&mut session);
-        assert_eq!(held(&live), before, "the session has the new one");
+        assert_eq!(owners(&live), 3);
+        let fetched = live.current();
+        view.refresh(&mut session);
+        assert_eq!(Arc::strong_count(&fetched), 3, "nothing was switched, nothing is fetched");
     }
 }

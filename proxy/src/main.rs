@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         tracing::warn!("{warning}");
     }
     let wanted = settings.limits.max_connections;
-    let room = open_files::make_room(wanted);
+    let room = open_files::make_room(wanted, settings.limits.threads.get());
     if room < wanted {
         // A client over the limit is told so as Redis tells it; one that finds no file descriptor hangs.
         tracing::info!(room, wanted, "--max-connections lowered to what the limit on open files leaves room for");
@@ -67,7 +67,7 @@ async fn serve(settings: Settings) -> ExitCode {
     tokio::select! {
         ended = redistributed::run(settings, listeners, stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error @ RunError::Telemetry(_)) => end(WRONG_SETTINGS, &error),
+            Err(error @ (RunError::Telemetry(_) | RunError::Tls(_))) => end(WRONG_SETTINGS, &error),
             Err(error) => end(FAILED, &error),
         },
         signal = second_signal => {

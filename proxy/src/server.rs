@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ListenAddress;
 use crate::config::settings::Route;
 use crate::entropy::Entropy;
-use crate::error::{RelayError, is_exhaustion};
+use crate::error::{Party, RelayError, is_exhaustion};
 use crate::live_policy::LivePolicy;
 use crate::relay::{Link, relay};
 use crate::telemetry::SpanSink;
 use crate::telemetry::logging::Throttle;
 use crate::telemetry::stats::{Shell, Stats};
-use crate::upstream::{self, UpstreamStream};
+use crate::upstream::{self, Dialer, UpstreamStream};
 use crate::workers::{Place, Workers};
 
 /// What Redis itself answers at its own limit, before it closes the connection.
@@ -82,24 +82,18 @@ impl Listener {
 /// What the connections of one route share.
 #[derive(Debug)]
 pub struct RouteServer {
-    route: Route,
+    dialer: Dialer,
     policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
-    connect_timeout: Duration,
     unreachable: Throttle,
+    exhausted: Throttle,
 }
 
 impl RouteServer {
-    /// For the connections of `route`.
-    pub fn new(
-        route: Route,
-        policy: Arc<LivePolicy>,
-        sink: SpanSink,
-        stats: Arc<Stats>,
-        connect_timeout: Duration,
-    ) -> Arc<Self> {
-        Arc::new(Self { route, policy, sink, stats, connect_timeout, unreachable: Throttle::new() })
+    /// For the connections of one route.
+    pub fn new(dialer: Dialer, policy: Arc<LivePolicy>, sink: SpanSink, stats: Arc<Stats>) -> Arc<Self> {
+        Arc::new(Self { dialer, policy, sink, stats, unreachable: Throttle::new(), exhausted: Throttle::new() })
     }
 
     /// Accepts clients until `stop`, at most as many at a time as `permits` has, and hands back those still open.
@@ -169,9 +163,7 @@ impl RouteServer {
     }
 
     async fn connect_and_relay(&self, client: TcpStream, ids: Entropy) -> Result<(), RelayError> {
-        let server = upstream::connect(&self.route.upstream, self.connect_timeout)
-            .await
-            .inspect_err(|error| self.report_unreachable(error))?;
+        let server = self.dialer.connect().await.inspect_err(|error| self.report_unreachable(error))?;
         self.report_reachable();
         // Fails only on a connection that is over already, and then reading from it says so.
         let _ = upstream::tune(&client);
@@ -179,21 +171,29 @@ impl RouteServer {
         let link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
         match server {
             UpstreamStream::Tcp(server) => relay(client, server, link).await,
+            UpstreamStream::Tls(server) => relay(client, server, link).await,
             UpstreamStream::Unix(server) => relay(client, server, link).await,
         }
     }
 
     fn report_unreachable(&self, error: &RelayError) {
         self.stats.add(Shell::UpstreamFailures, 1);
+        if error.party == Party::Proxy {
+            // Redis may be well: the proxy has run out of open files, of memory or of local ports.
+            if let Some(more) = self.exhausted.admit(Instant::now()) {
+                tracing::warn!(%error, more, "the proxy has no room for another connection; the client's was closed");
+            }
+            return;
+        }
         if let Some(more) = self.unreachable.admit(Instant::now()) {
-            let upstream = &self.route.upstream;
+            let upstream = self.dialer.upstream();
             tracing::warn!(%upstream, %error, more, "cannot reach Redis; the client's connection was closed");
         }
     }
 
     fn report_reachable(&self) {
         if let Some(more) = self.unreachable.settle(Instant::now()) {
-            tracing::warn!(upstream = %self.route.upstream, more, "Redis can be reached again");
+            tracing::warn!(upstream = %self.dialer.upstream(), more, "Redis can be reached again");
         }
     }
 }

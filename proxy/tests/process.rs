@@ -63,7 +63,9 @@ fn wrong_settings_are_named_with_what_to_do() {
         (&["--route", "a=127.0.0.1:7,h", "--route", "b=127.0.0.1:7,h"], &["127.0.0.1:7", "two routes"]),
         (&["--listen", "127.0.0.1", "--upstream", UNUSED], &["--listen `127.0.0.1`", "port is missing"]),
         (&["--listen", "127.0.0.1:7", "--upstream", "redis://127.0.0.1:7"], &["the proxy itself"]),
-        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h"], &["--upstream `rediss://h`", "TLS"]),
+        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h:x"], &["--upstream `rediss://h:x`", "port"]),
+        (&[pair[0], pair[1], pair[2], pair[3], "--upstream-ca", "ca.pem"], &["--upstream-ca", "rediss://"]),
+        (&[pair[0], pair[1], "--upstream", "rediss://h", "--upstream-cert", "c.pem"], &["--upstream-key", "missing"]),
         (&["--listen", "127.0.0.1:0", "--upstream", "redis://h/3"], &["database", "SELECT"]),
         (&["--listen", "127.0.0.1:0", "--upstream", "http://h"], &["scheme"]),
         (&[pair[0], pair[1], pair[2], pair[3], "--mode", "inspect"], &["--mode", "inspect", "observe"]),
@@ -345,15 +347,32 @@ fn a_dead_redis_is_one_line_however_many_clients_ask() {
 fn clients_beyond_the_limit_on_open_files_are_told_so_as_redis_tells_them() {
     let redis = RealRedis::start(&[]);
     let mut shell = Command::new("sh");
-    shell.args(["-c", r#"ulimit -n 66; exec "$0" "$@""#, env!("CARGO_BIN_EXE_redistributed")]);
-    let arguments = ["--listen", "127.0.0.1:0", "--upstream", &redis.url()];
+    shell.args(["-c", r#"ulimit -n 70; exec "$0" "$@""#, env!("CARGO_BIN_EXE_redistributed")]);
+    let arguments = ["--listen", "127.0.0.1:0", "--upstream", &redis.url(), "--threads", "1"];
     let proxy = Spawned::start(without_environment(shell, &arguments), 1);
-    // Two file descriptors a connection, and 64 for all else: there is room for one.
+    // Two file descriptors a connection, four a thread, and 64 for all else: there is room for one.
     let mut first = TcpStream::connect(proxy.addresses[0]).unwrap();
     first.write_all(b"PING\r\n").unwrap();
     let mut reply = [0; 7];
     first.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"+PONG\r\n");
+    let mut refused = String::new();
+    TcpStream::connect(proxy.addresses[0]).unwrap().read_to_string(&mut refused).unwrap();
+    assert_eq!(refused, "-ERR max number of clients reached\r\n");
+}
+
+#[test]
+fn threads_take_file_descriptors_that_connections_cannot_have() {
+    let redis = RealRedis::start(&[]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n 200; exec "$0" "$@""#, env!("CARGO_BIN_EXE_redistributed")]);
+    let arguments = ["--listen", "127.0.0.1:0", "--upstream", &redis.url(), "--threads", "32"];
+    let proxy = Spawned::start(without_environment(shell, &arguments), 1);
+    // 200 less 64 and 4 for each thread: four connections.
+    let mut served: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(proxy.addresses[0]).unwrap()).collect();
+    for client in &mut served {
+        exchange(client, b"PING\r\n", b"+PONG\r\n").unwrap();
+    }
     let mut refused = String::new();
     TcpStream::connect(proxy.addresses[0]).unwrap().read_to_string(&mut refused).unwrap();
     assert_eq!(refused, "-ERR max number of clients reached\r\n");

@@ -37,6 +37,7 @@ use crate::live_policy::LivePolicy;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::logging::LIFECYCLE;
 use crate::telemetry::stats::Stats;
+use crate::upstream::Dialer;
 
 /// Connections at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 16;
@@ -52,6 +53,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Admin {
     /// As they were checked at the start.
     pub settings: Settings,
+    /// One for each route.
+    pub dialers: Vec<Dialer>,
     /// The policy in force.
     pub policy: Arc<LivePolicy>,
     /// What the connections count.
@@ -130,7 +133,7 @@ impl Admin {
     }
 
     async fn ready(&self) -> Answer {
-        let failures = ready::failures(&self.settings).await;
+        let failures = ready::failures(&self.dialers).await;
         if failures.is_empty() { text(StatusCode::OK, "ok\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, failures) }
     }
 

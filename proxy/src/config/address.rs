@@ -28,6 +28,8 @@ pub struct ListenAddress(HostPort);
 pub enum Upstream {
     /// By TCP.
     Tcp(HostPort),
+    /// By TLS on TCP.
+    Tls(HostPort),
     /// By a Unix socket at this path.
     Unix(PathBuf),
 }
@@ -35,9 +37,6 @@ pub enum Upstream {
 /// Why an address was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// An upstream over TLS.
-    #[error("TLS to Redis is not supported")]
-    Tls,
     /// A URL of another kind.
     #[error("its scheme is not known")]
     Scheme,
@@ -95,7 +94,7 @@ impl ListenAddress {
 }
 
 impl Upstream {
-    /// Reads `redis://host[:port]`, `host[:port]`, `unix:/path` or `redis+unix:///path`. The database `/0` is what a
+    /// Reads `redis://host[:port]`, `rediss://host[:port]`, `host[:port]`, `unix:/path` or `redis+unix:///path`. The database `/0` is what a
     /// connection has anyway, so it is accepted.
     ///
     /// # Errors
@@ -104,11 +103,11 @@ impl Upstream {
         if let Some(path) = text.strip_prefix("redis+unix://").or_else(|| text.strip_prefix("unix:")) {
             return unix(path);
         }
-        let authority = match text.split_once("://") {
-            Some(("redis", rest)) => rest,
-            Some(("rediss", _)) => return Err(AddressError::Tls),
+        let (kind, authority): (fn(HostPort) -> Self, _) = match text.split_once("://") {
+            Some(("redis", rest)) => (Self::Tcp, rest),
+            Some(("rediss", rest)) => (Self::Tls, rest),
             Some(_) => return Err(AddressError::Scheme),
-            None => text,
+            None => (Self::Tcp, text),
         };
         // A password may hold any character, `/` and `?` among them, so this comes before everything else.
         if authority.contains('@') {
@@ -125,14 +124,14 @@ impl Upstream {
         let (host, port) = split_host_port(authority)?;
         match port.unwrap_or(DEFAULT_REDIS_PORT) {
             0 => Err(AddressError::Port),
-            port => Ok(Self::Tcp(HostPort { host, port })),
+            port => Ok(kind(HostPort { host, port })),
         }
     }
 
     /// `server.address` of the semantic conventions: the host, or the path of a Unix socket.
     pub fn server_address(&self) -> String {
         match self {
-            Self::Tcp(address) => address.host.clone(),
+            Self::Tcp(address) | Self::Tls(address) => address.host.clone(),
             Self::Unix(path) => path.display().to_string(),
         }
     }
@@ -140,7 +139,7 @@ impl Upstream {
     /// `server.port`, which a Unix socket has not.
     pub fn server_port(&self) -> Option<u16> {
         match self {
-            Self::Tcp(address) => Some(address.port),
+            Self::Tcp(address) | Self::Tls(address) => Some(address.port),
             Self::Unix(_) => None,
         }
     }
@@ -229,6 +228,7 @@ impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "redis://{address}"),
+            Self::Tls(address) => write!(f, "rediss://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -242,6 +242,7 @@ mod tests {
     fn upstreams_are_read_in_every_documented_form() {
         for (text, shown) in [
             ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
+            ("rediss://cache", "rediss://cache:6379"),
             ("redis://cache", "redis://cache:6379"),
             ("redis://cache/", "redis://cache:6379"),
             ("redis://cache:7000/0", "redis://cache:7000"),
@@ -261,7 +262,6 @@ mod tests {
     #[test]
     fn upstreams_that_would_be_misunderstood_are_refused() {
         for (text, error) in [
-            ("rediss://cache", AddressError::Tls),
             ("http://cache", AddressError::Scheme),
             ("redis://:pw@cache", AddressError::Credentials),
             ("redis://user:p/w?@cache:6379", AddressError::Credentials),

@@ -4,6 +4,7 @@
 //! parser refuses it repeats, and that may be an upstream in the wrong place, with a password: it is masked.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -59,6 +60,7 @@ Exit codes:
   143  a second signal ended the drain, and it was SIGTERM";
 
 const WHERE: &str = "Where";
+const TLS: &str = "TLS to Redis";
 const WHAT: &str = "What is traced";
 const HOW: &str = "How context is carried";
 const LIMITS: &str = "Limits and timeouts";
@@ -96,6 +98,22 @@ pub struct Args {
         help_heading = WHERE
     )]
     pub routes: Vec<String>,
+
+    /// Authorities that rediss:// upstreams are checked against, in PEM form (default: the system's)
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_UPSTREAM_CA", hide_env_values = true, help_heading = TLS)]
+    pub upstream_ca: Option<PathBuf>,
+
+    /// Certificate to show to them, in PEM form, with those between it and its authority
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_UPSTREAM_CERT", hide_env_values = true, help_heading = TLS)]
+    pub upstream_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM form
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_UPSTREAM_KEY", hide_env_values = true, help_heading = TLS)]
+    pub upstream_key: Option<PathBuf>,
+
+    /// The name that their certificate must hold, if it is not the host in the URL
+    #[arg(long, value_name = "NAME", env = "REDISTRIBUTED_UPSTREAM_SERVER_NAME", hide_env_values = true, help_heading = TLS)]
+    pub upstream_server_name: Option<String>,
 
     /// Health, metrics, settings and the mode switch over HTTP, here; without a host on 127.0.0.1 (default: nowhere)
     #[arg(long, value_name = "[HOST:]PORT", env = "REDISTRIBUTED_ADMIN", hide_env_values = true, help_heading = WHERE)]

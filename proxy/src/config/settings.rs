@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::args::{Args, CommandsArg, ModeArg, RelationArg};
 use super::{modes, units};
 use crate::live_policy::Modes;
 use crate::telemetry::otel_env::OtelSettings;
+use crate::tls;
 use crate::workers::Workers;
 
 /// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
@@ -29,6 +31,8 @@ const MAX_THREADS: usize = 256;
 pub struct Settings {
     /// At least one.
     pub routes: Vec<Route>,
+    /// For the upstreams that are `rediss://`.
+    pub upstream_tls: UpstreamTls,
     /// Where the admin port is, if there is one.
     pub admin: Option<ListenAddress>,
     /// What is done to messages, on every route.
@@ -50,6 +54,21 @@ pub struct Route {
     pub listen: ListenAddress,
     /// The Redis behind.
     pub upstream: Upstream,
+}
+
+/// How a Redis over TLS is believed, and what it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UpstreamTls {
+    /// Certificates and keys.
+    pub files: tls::Files,
+    /// The name that its certificate must hold and that is asked for (SNI), if it is not the host in the URL.
+    pub server_name: Option<String>,
+}
+
+impl UpstreamTls {
+    /// What the operator calls the files.
+    pub const NAMES: tls::Names =
+        tls::Names { authorities: "--upstream-ca", certificate: "--upstream-cert", key: "--upstream-key" };
 }
 
 /// Limits of the whole process.
@@ -102,13 +121,14 @@ impl Settings {
     pub fn new(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
         let mut check = Check::default();
         let routes = check.routes(args);
+        let upstream_tls = check.upstream_tls(args, &routes);
         let admin = check.admin(args, &routes);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
         let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
             (Some((otel, warnings)), true) => {
-                Ok(Self { routes, admin, policy: Arc::new(policy), limits, otel, warnings })
+                Ok(Self { routes, upstream_tls, admin, policy: Arc::new(policy), limits, otel, warnings })
             }
             _ => Err(InvalidSettings(check.errors)),
         }
@@ -119,7 +139,8 @@ impl Settings {
     /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
     /// kept.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
-        let Self { routes, admin, policy, limits, otel, .. } = self;
+        let Self { routes, upstream_tls, admin, policy, limits, otel, .. } = self;
+        let path = |path: Option<&PathBuf>| path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
         let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
         let mut shown: Vec<_> = routes
@@ -130,6 +151,10 @@ impl Settings {
             })
             .collect();
         shown.extend([
+            ("upstream-ca", path(upstream_tls.files.authorities.as_ref())),
+            ("upstream-cert", path(upstream_tls.files.identity.as_ref().map(|(certificate, _)| certificate))),
+            ("upstream-key", path(upstream_tls.files.identity.as_ref().map(|(_, key)| key))),
+            ("upstream-server-name", upstream_tls.server_name.clone().unwrap_or_else(|| "-".to_owned())),
             ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
             ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
             ("include", globs(&policy.include)),
@@ -262,11 +287,12 @@ impl Check {
             self.refuse(listen_setting, Some(listen), problem, remedy);
         }
         if let Err(problem) = &parsed.1 {
-            let remedy = "write redis://host:port, host:port or unix:/path";
+            let remedy = "write redis://host:port, rediss://host:port, host:port or unix:/path";
             self.refuse(upstream_setting, Some(upstream), problem, remedy);
         }
         let (Ok(listen), Ok(upstream)) = parsed else { return None };
-        if matches!(&upstream, Upstream::Tcp(address) if same_socket(listen.host_port(), address)) {
+        if matches!(&upstream, Upstream::Tcp(address) | Upstream::Tls(address) if same_socket(listen.host_port(), address))
+        {
             let shown = upstream.to_string();
             self.refuse(
                 upstream_setting,
@@ -276,6 +302,30 @@ impl Check {
             );
         }
         Some(Route { name, listen, upstream })
+    }
+
+    fn upstream_tls(&mut self, args: &Args, routes: &[Route]) -> UpstreamTls {
+        let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
+        let certificate = given(&args.upstream_cert);
+        let key = given(&args.upstream_key);
+        let server_name = args.upstream_server_name.clone().filter(|name| !name.trim().is_empty());
+        let files =
+            tls::Files { authorities: given(&args.upstream_ca), identity: certificate.clone().zip(key.clone()) };
+        match (certificate, key) {
+            (Some(_), None) => {
+                self.refuse("--upstream-key", None, "it is missing", "name the certificate's key as well")
+            }
+            (None, Some(_)) => {
+                self.refuse("--upstream-cert", None, "it is missing", "name the key's certificate as well")
+            }
+            _ => {}
+        }
+        let tls = UpstreamTls { files, server_name };
+        if tls != UpstreamTls::default() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
+            let what = "--upstream-ca, --upstream-cert, --upstream-key and --upstream-server-name";
+            self.refuse(what, None, "no upstream is reached by TLS", "write rediss://host:port, or leave them out");
+        }
+        tls
     }
 
     fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<ListenAddress> {

@@ -69,6 +69,7 @@ impl Link {
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
         self.policy.refresh(&mut self.session);
+        self.fallback.hear(side, input);
         self.session.receive(side, input, clock::now(), &mut self.ids, out);
         let bytes = match side {
             Side::Client => Shell::BytesFromClients,
@@ -86,7 +87,7 @@ impl Link {
     }
 
     fn account(&mut self, out: &mut Output) {
-        self.sink.offer_all(out.spans.drain(..));
+        self.sink.offer_all(out.spans.drain(..).map(clock::dated));
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.fallback.report(&out.counts);
@@ -100,7 +101,7 @@ impl Link {
         }
         let end = clock::now();
         deliveries.iter_mut().for_each(|span| span.end = end);
-        self.sink.offer_all(deliveries.drain(..));
+        self.sink.offer_all(deliveries.drain(..).map(clock::dated));
     }
 
     /// The client has gone before the messages of these spans were handed to it.
@@ -114,7 +115,7 @@ impl Link {
             span.end = end;
             span.error = Some(error.clone());
         }
-        self.sink.offer_all(deliveries.drain(..));
+        self.sink.offer_all(deliveries.drain(..).map(clock::dated));
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::spans::{Span, Spans};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{self, Spawned};
-use crate::wire::Wire;
+use crate::support::wire::Wire;
 
 /// How a sidecar talks to the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl World {
     /// With arguments for the `redis-server`.
     pub(crate) async fn with_redis(arguments: &[&str]) -> Self {
         let collector = Receiver::start().await.expect("two free ports");
-        Self { redis: RealRedis::start(arguments), collector, began: clock::now() }
+        Self { redis: RealRedis::start(arguments), collector, began: clock::wall() }
     }
 
     /// How the collector answers from now on.
@@ -125,7 +125,7 @@ impl World {
         }
         let received = self.collector.spans();
         assert_eq!(received.len() as u64, sent, "spans received and spans that the sidecars say they sent");
-        let now = clock::now();
+        let now = clock::wall();
         Spans(received.iter().map(|span| Span::checked(span, self.began, now, self.redis.address())).collect())
     }
 }

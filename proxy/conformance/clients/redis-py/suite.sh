@@ -26,7 +26,8 @@ run() {
   cd "$folder/tree"
   files=$(find tests tests/test_asyncio -maxdepth 1 -name 'test_*.py' | grep -vE "/$LEFT_OUT\$" | sort)
   # shellcheck disable=SC2086
-  PYTHONDONTWRITEBYTECODE=1 "$folder/python/bin/python" -m pytest -q -p no:cacheprovider --no-header --tb=short \
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$here" "$folder/python/bin/python" -m pytest -q -p kit_timeouts \
+    -p no:cacheprovider --no-header --tb=short \
     --redis-url "redis://localhost:$REDIS_PORT/0" --protocol "${variant#resp}" \
     -m "$MARKERS" -k "not Sentinel and not SSL" --junitxml "$scratch/report.xml" $files >&2 || status=$?
   # 1 says that tests failed; higher ones, that pytest itself did.

@@ -11,10 +11,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 use super::OtlpError;
 use super::retry::{Refused, Retry};
-use super::tls::{self, Material};
 
 /// Longest answer that is read, in bytes. One has a status and a sentence or two.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -54,17 +54,12 @@ impl HttpClient {
         uri: Uri,
         headers: HeaderMap,
         own: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-        material: Option<&Material>,
+        tls: ClientConfig,
     ) -> Result<Self, OtlpError> {
-        let config = match material {
-            Some(material) => material.client_config()?,
-            // Never used: the endpoint is not https.
-            None => tls::empty()?,
-        };
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new());
         let client = match version {

@@ -11,12 +11,11 @@ mod over_grpc;
 mod over_http;
 mod resource;
 mod retry;
-mod tls;
 mod trace_state;
 mod wire;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +28,7 @@ use redistributed_core::trace::SpanRecord;
 use super::exporter::Delivered;
 use super::otel_env::{Compression, OtlpSettings, Protocol};
 use super::{OtelSettings, Service};
+use crate::tls::{self, TlsError};
 use encode::{EncodedRequest, HEADROOM};
 pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
@@ -38,31 +38,9 @@ use retry::Backoff;
 /// Why the OTLP exporter cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
-    /// A certificate or key file cannot be read.
-    #[error("cannot read {}, which {variable} names: {source}", path.display())]
-    Read {
-        /// The variable's usual name; the `_TRACES_` form may have given the path.
-        variable: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A file does not hold what it should, in PEM form.
-    #[error("{} holds no usable {what} in PEM form, which {variable} must name: {reason}", path.display())]
-    Pem {
-        /// The variable's usual name.
-        variable: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// `certificate` or `private key`.
-        what: &'static str,
-        /// What the parser says.
-        reason: String,
-    },
-    /// The certificates cannot be used together.
-    #[error("cannot set up TLS to the collector: {0}")]
-    Tls(String),
+    /// A certificate or key cannot be used.
+    #[error("for the collector: {0}")]
+    Tls(#[from] TlsError),
     /// The address cannot be asked for over HTTP.
     #[error("cannot send to {endpoint}: {reason}")]
     Endpoint {
@@ -93,18 +71,18 @@ pub(super) struct OtlpExporter {
 impl OtlpExporter {
     /// Reads certificates and prepares the client, without connecting.
     pub(super) fn connection(settings: &OtlpSettings) -> Result<Connection, OtlpError> {
-        let material = if settings.endpoint.is_https() { Some(tls::Material::read(settings)?) } else { None };
+        let tls = if settings.endpoint.is_https() { client_config(settings)? } else { tls::empty()? };
         let gzip = settings.compression == Compression::Gzip;
         let headers: HeaderMap = settings.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let client = match settings.protocol {
             Protocol::HttpProtobuf => {
                 let encoding = gzip.then_some((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
                 let own = [(CONTENT_TYPE, over_http::PROTOBUF)].into_iter().chain(encoding);
-                HttpClient::new(Version::Http1, uri(settings, "")?, headers, own, material.as_ref())?
+                HttpClient::new(Version::Http1, uri(settings, "")?, headers, own, tls)?
             }
             Protocol::Grpc => {
                 let uri = uri(settings, over_grpc::PATH)?;
-                HttpClient::new(Version::Http2, uri, headers, over_grpc::headers(gzip), material.as_ref())?
+                HttpClient::new(Version::Http2, uri, headers, over_grpc::headers(gzip), tls)?
             }
         };
         Ok(Connection {
@@ -180,6 +158,20 @@ impl OtlpExporter {
         }
         Bytes::from(buffer).slice(start..)
     }
+}
+
+fn client_config(settings: &OtlpSettings) -> Result<rustls::ClientConfig, TlsError> {
+    let identity = settings.client_identity.as_ref();
+    let files = tls::Files {
+        authorities: settings.certificate.clone(),
+        identity: identity.map(|identity| (identity.certificate.clone(), identity.key.clone())),
+    };
+    let names = tls::Names {
+        authorities: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        certificate: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    };
+    tls::client_config(&files, names)
 }
 
 /// The endpoint with `path` behind it.

@@ -24,7 +24,7 @@ pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Refused> {
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => retry_after(headers, clock::now()).map_or(Retry::Later, Retry::After),
+        | StatusCode::GATEWAY_TIMEOUT => retry_after(headers, clock::wall()).map_or(Retry::Later, Retry::After),
         _ => Retry::Never,
     };
     let mut reason = format!("the collector answered {status}");

@@ -1,0 +1,84 @@
+//! What breaks around the proxy while messages flow: nothing is lost, duplicated, reordered or altered that would not be
+//! without the proxy, and everything goes on by itself afterwards.
+//!
+//! Each fault is brought about twice, direct and through the proxy, with the same programs and the same judge ([`traffic`]).
+//!
+//! | module | what breaks |
+//! |---|---|
+//! | [`redis`] | Redis is killed at random moments and started again |
+//! | [`clients`] | clients vanish, reset, half-close, are killed by Redis |
+//! | [`stalled`] | a subscriber stops reading: Redis's own limits must act |
+//! | [`collector`] | the collector hangs, resets, talks nonsense, is slow, comes back |
+//! | [`descriptors`] | the proxy has no file descriptors left |
+//! | [`room`] | idle connections by the thousand, and values of hundreds of megabytes |
+//!
+//! Tests that are ignored take minutes or a gibibyte: `proxy/conformance/faults/run.sh` runs them. `FAULT_SEED` repeats a
+//! run whose seed was shown.
+
+#![expect(clippy::print_stderr, reason = "seeds and measurements are shown")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod traffic;
+mod wire;
+
+mod clients;
+mod collector;
+mod descriptors;
+mod redis;
+mod room;
+mod stalled;
+
+use std::net::SocketAddr;
+
+use support::redis::RealRedis;
+use support::spawn::{Spawned, command};
+
+/// A proxy in front of `redis`, with `more` arguments.
+fn proxy(redis: &RealRedis, more: &[&str]) -> Spawned {
+    Spawned::start(command(&[&["--listen", "127.0.0.1:0", "--upstream", &redis.url()], more].concat()), 1)
+}
+
+/// Stops a proxy and checks that it had no defect; returns its log.
+fn stop(proxy: Spawned) -> String {
+    proxy.signal(rustix::process::Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for text in ["ERROR", "panic", "defect"] {
+        assert!(!ended.stderr.contains(text), "{}", ended.stderr);
+    }
+    ended.stderr
+}
+
+/// The number of `name` in the line that counts, 0 if it is not there.
+fn counted(log: &str, name: &str) -> u64 {
+    let word = log.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    word.map_or(0, |digits| digits.parse().expect("a count"))
+}
+
+/// The seed of this run: that of `FAULT_SEED`, or one from the time.
+fn seed() -> u64 {
+    let chosen = std::env::var("FAULT_SEED").ok().map(|text| text.parse().expect("FAULT_SEED is a number"));
+    let seed = chosen.unwrap_or_else(|| redistributed::clock::wall().0);
+    eprintln!("FAULT_SEED={seed}");
+    seed
+}
+
+/// Which way clients take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Proxied,
+}
+
+const BOTH_WAYS: [Way; 2] = [Way::Direct, Way::Proxied];
+
+impl Way {
+    fn address(self, redis: &RealRedis, proxy: &Spawned) -> SocketAddr {
+        match self {
+            Self::Direct => redis.address(),
+            Self::Proxied => proxy.addresses[0],
+        }
+    }
+}

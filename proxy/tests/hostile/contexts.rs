@@ -1,0 +1,121 @@
+//! Contexts that were cut, altered or blown up, from a publisher through Redis to a subscriber: what is not exactly a
+//! trailer of a proxy is payload, and arrives as it was sent.
+
+use std::net::TcpStream;
+
+use crate::arena::{Arena, expect, open, send};
+
+fn bulk(bytes: &[u8]) -> Vec<u8> {
+    [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+fn publish(payload: &[u8]) -> Vec<u8> {
+    [&b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n"[..], &bulk(payload)].concat()
+}
+
+fn message(payload: &[u8]) -> Vec<u8> {
+    [&b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n"[..], &bulk(payload)].concat()
+}
+
+fn subscribe(mut stream: TcpStream) -> TcpStream {
+    send(&mut stream, b"SUBSCRIBE ch\r\n");
+    expect(&mut stream, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n");
+    stream
+}
+
+const BODY: &[u8] = b"the payload";
+
+/// The trailer that the proxy adds to [`BODY`]: 41 bytes.
+fn a_trailer(arena: &Arena) -> Vec<u8> {
+    let mut outside = subscribe(open(arena.redis.address()));
+    let mut publisher = arena.client();
+    send(&mut publisher, &publish(BODY));
+    expect(&mut publisher, b":1\r\n");
+    let mut seen = vec![0; message(&[0; 11 + 41]).len()];
+    std::io::Read::read_exact(&mut outside, &mut seen).expect("the message");
+    let payload = seen.strip_suffix(b"\r\n").expect("a whole frame");
+    let trailer = payload[payload.len() - 41..].to_vec();
+    assert_eq!(message(&[BODY, &trailer].concat()), seen);
+    trailer
+}
+
+#[test]
+fn a_trailer_that_was_cut_or_altered_at_any_byte_is_payload() {
+    let arena = Arena::new(&[]);
+    let trailer = a_trailer(&arena);
+    let mut payloads = vec![b"".to_vec(), [BODY, &trailer, b"x"].concat(), trailer[1..].to_vec()];
+    for at in 0..trailer.len() {
+        payloads.push([BODY, &trailer[..at]].concat());
+        payloads.push([BODY, &trailer[at + 1..]].concat());
+        for bit in [0x01, 0x80] {
+            let mut forged = trailer.clone();
+            forged[at] ^= bit;
+            payloads.push([BODY, &forged].concat());
+        }
+    }
+    let mut subscriber = subscribe(arena.client());
+    // Past the proxy, as a forger would; and through it, which adds a trailer of its own behind the broken one.
+    for mut publisher in [open(arena.redis.address()), arena.client()] {
+        for payload in &payloads {
+            send(&mut publisher, &publish(payload));
+            expect(&mut publisher, b":1\r\n");
+            expect(&mut subscriber, &message(payload));
+        }
+        // The whole one is a proxy's, wherever it came from.
+        send(&mut publisher, &publish(&[BODY, &trailer].concat()));
+        expect(&mut publisher, b":1\r\n");
+        expect(&mut subscriber, &message(BODY));
+    }
+    drop(subscriber);
+    let aftermath = arena.over();
+    assert!(aftermath.grown < 2 << 20, "{} bytes", aftermath.grown);
+}
+
+#[test]
+fn trailers_in_trailers_are_taken_off_one_at_a_time() {
+    let arena = Arena::new(&[]);
+    let trailer = a_trailer(&arena);
+    let mut subscriber = subscribe(arena.client());
+    let mut publisher = open(arena.redis.address());
+    let many = trailer.repeat(1000);
+    send(&mut publisher, &publish(&many));
+    expect(&mut publisher, b":1\r\n");
+    expect(&mut subscriber, &message(&many[trailer.len()..]));
+    drop(subscriber);
+    arena.over();
+}
+
+#[test]
+fn contexts_of_services_beyond_every_limit_arrive_as_they_were_sent() {
+    let arena = Arena::new(&["--read-json", "*"]);
+    let mut subscriber = subscribe(arena.client());
+    let mut publisher = arena.client();
+    let traceparent = r#""traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#;
+    let states: [String; 6] = [
+        "a=1,".repeat(25_000),
+        format!("a={}", "b".repeat(100_000)),
+        ",".repeat(100_000),
+        "=".repeat(1000),
+        "\\u0000\\ud800".repeat(1000),
+        (0..5000).map(|n| format!("k{n}=v,")).collect(),
+    ];
+    for state in &states {
+        for payload in [
+            format!(r#"{{{traceparent},"tracestate":"{state}"}}"#),
+            format!(r#"{{{traceparent},"baggage":"{state}"}}"#),
+            format!(
+                r#"{{"tracestate":"{state}",{traceparent},{traceparent},"b3":"{state}","uber-trace-id":"{state}"}}"#
+            ),
+            format!(r#"{{"traceparent":"{state}"}}"#),
+            format!(r#"{{{traceparent},"nested":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
+        ] {
+            send(&mut publisher, &publish(payload.as_bytes()));
+            expect(&mut publisher, b":1\r\n");
+            expect(&mut subscriber, &message(payload.as_bytes()));
+        }
+    }
+    drop((subscriber, publisher));
+    let aftermath = arena.over();
+    // One payload of each direction at a time, of 400 KB at most, and as much again while it is rewritten.
+    assert!(aftermath.grown < 4 << 20, "{} bytes", aftermath.grown);
+}

@@ -1,0 +1,82 @@
+//! Values in values, a million deep: the scanner counts what is owed and keeps no stack.
+
+use std::thread;
+
+use crate::arena::{Arena, conversation, expect, read_to_the_end, send, shown};
+
+const DEPTH: usize = 1_000_000;
+
+/// Nothing of a nested value is kept; this is what threads and the allocator may take besides.
+const STATED: usize = 2 << 20;
+
+#[test]
+fn requests_in_requests_are_answered_as_redis_answers_them() {
+    let arena = Arena::new(&[]);
+    for head in ["*1\r\n", "*2\r\n$4\r\nPING\r\n*1\r\n"] {
+        arena.same_as_direct(head, head.repeat(DEPTH).as_bytes());
+    }
+    // Inline commands, each with an answer. Redis drops answers that do not fit into the socket when a client half-closes.
+    for head in ["%1\r\n", ">1\r\n", "~1\r\n"] {
+        arena.same_as_direct(head, head.repeat(100).as_bytes());
+    }
+    let aftermath = arena.over();
+    assert!(aftermath.grown < STATED, "{} bytes", aftermath.grown);
+}
+
+/// Plays a server that answers `hello` to the first request, then sends `unit` again and again and closes.
+fn replies(hello: (&[u8], &[u8]), unit: &str, last: &str) {
+    let (arena, fake) = Arena::with_fake(&[]);
+    let mut client = arena.client();
+    let mut server = fake.accept();
+    send(&mut client, hello.0);
+    expect(&mut server, hello.0);
+    send(&mut server, hello.1);
+    expect(&mut client, hello.1);
+    let value = unit.repeat(DEPTH) + last;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            send(&mut server, value.as_bytes());
+            drop(server);
+        });
+        let got = read_to_the_end(&mut client);
+        assert!(got == value.as_bytes(), "{unit:?}: {}", shown(&got));
+    });
+    drop(client);
+    let aftermath = arena.over();
+    assert!(aftermath.grown < STATED, "{unit:?}: {} bytes", aftermath.grown);
+}
+
+#[test]
+fn replies_in_replies_arrive_as_they_came() {
+    let get: (&[u8], &[u8]) = (b"PING\r\n", b"+PONG\r\n");
+    replies(get, "*1\r\n", ":1\r\n");
+    replies(get, "*2\r\n+x\r\n", ":1\r\n");
+}
+
+#[test]
+fn replies_in_replies_of_resp3_arrive_as_they_came() {
+    let hello3: (&[u8], &[u8]) = (b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n", b"%1\r\n$5\r\nproto\r\n:3\r\n");
+    for unit in ["%1\r\n+k\r\n", "~1\r\n", ">1\r\n", "|1\r\n+k\r\n+v\r\n", "*1\r\n|1\r\n+k\r\n"] {
+        replies(hello3, unit, ":1\r\n");
+    }
+}
+
+#[test]
+fn messages_in_messages_arrive_as_they_came() {
+    let subscribe: (&[u8], &[u8]) =
+        (b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n", b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n");
+    for unit in ["*3\r\n$7\r\nmessage\r\n", "*3\r\n", "*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n"] {
+        replies(subscribe, unit, "$1\r\nx\r\n");
+    }
+}
+
+#[test]
+fn a_script_that_nests_as_deep_as_redis_can_gives_the_same() {
+    let arena = Arena::new(&[]);
+    let script = "local t = {} for i = 1, 5000 do t = {t} end return t";
+    let request = format!("*3\r\n$4\r\nEVAL\r\n${}\r\n{script}\r\n$1\r\n0\r\n", script.len());
+    let direct = conversation(arena.redis.address(), request.as_bytes());
+    assert!(!direct.is_empty());
+    assert_eq!(shown(&conversation(arena.address(), request.as_bytes())), shown(&direct));
+    arena.over();
+}
