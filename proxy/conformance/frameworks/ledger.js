@@ -1,6 +1,6 @@
 "use strict";
-// What a story sends and what arrives, by receiver and stream. A stream is what the framework keeps in order. Used by the
-// programs in JavaScript; `ledger.py` and `ledger.rb` are the same for the other languages.
+// What a story sends and what arrives, by receiver and stream. A stream is what the framework keeps in order. Used by
+// the programs in JavaScript; `ledger.py` and `ledger.rb` are the same for the other languages.
 
 const { createHash } = require("node:crypto");
 const { readdirSync, readFileSync } = require("node:fs");

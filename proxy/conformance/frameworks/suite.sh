@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # What the suites share. Sourced by each `suite.sh`, which says what is its own in four functions and ends with
 # `suite "$@"`. It is then called as
-#   suite.sh services              the names of its services, one a line; each gets a proxy of its own, and where its Redis is
-#                                  is in REDIS_NAME (capitals, `_` for `-`) as host:port
+#   suite.sh services              the names of its services, one a line; each gets a proxy of its own, and finds its
+#                                  Redis as host:port in REDIS_NAME (in capitals, `_` for `-`)
 #   suite.sh variants              the names of its variants, one a line
 #   suite.sh fetch FOLDER          brings what the program needs into FOLDER, with the network there; idempotent
-#   suite.sh run FOLDER VARIANT    tells the story, without any network but loopback. PAYLOADS is the folder of the payloads.
-#                                  See ledger.js for what it prints
+#   suite.sh run FOLDER VARIANT    tells the story, with no network but loopback. The payloads are in the folder
+#                                  PAYLOADS. What it prints: see `settle` in ledger.js
 
 # What the newest of the frameworks in JavaScript asks for.
 NODE_MAJOR=20
@@ -36,15 +36,16 @@ fetch_npm() {
   cp "$suite_folder/package.json" "$folder/"
   # `npm ci` reads the lock file under its own name only; it is put in place for good once all is there.
   cp "$suite_folder/package-lock.json" "$folder/npm-shrinkwrap.json"
-  (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || die "npm could not install into $folder"
+  (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+    die "npm could not install into $folder"
   mv "$folder/npm-shrinkwrap.json" "$folder/package-lock.json"
 }
 
 # fetch_python FOLDER MODULE: what requirements.txt beside the suite pins, as a virtual environment.
 fetch_python() { ensure_venv "$1" "$suite_folder/requirements.txt" "$2"; }
 
-# fetch_debian PACKAGE...: from the system's packages. Debian keeps one version for each of its releases; which one it is
-# goes to standard error.
+# fetch_debian PACKAGE...: from the system's packages. Debian keeps one version for each of its releases; which one it
+# is goes to standard error.
 fetch_debian() {
   local package
   have dpkg-query || die "needs Debian's packages: $*"

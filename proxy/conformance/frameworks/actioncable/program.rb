@@ -1,7 +1,7 @@
-# Two Action Cable servers with the Redis adapter that comes with it: what one broadcasts, subscriptions at both receive.
+# Two Action Cable servers with the Redis adapter that comes with it: what one broadcasts, both receive.
 #
-# The servers are real, their browsers are not: a subscription here is the callback that Action Cable itself registers with
-# its adapter for each stream of a channel (`stream_from`). Redis sees the same as from a whole application.
+# The servers are real, their browsers are not: a subscription here is the callback that Action Cable itself registers
+# with its adapter for each stream of a channel (`stream_from`). Redis sees the same as from a whole application.
 
 require_relative "../ledger"
 require "active_support"
@@ -11,11 +11,12 @@ require "action_cable"
 require "logger"
 
 # A server as Rails makes one, with `config/cable.yml` for the adapter.
-def server(service, prefix: nil)
+def server(service)
   config = ActionCable::Server::Configuration.new
   config.logger = Logger.new($stderr, level: Logger::WARN)
   host, port = Ledger.redis_of(service)
-  config.cable = { adapter: "redis", url: "redis://#{host}:#{port}/1", channel_prefix: prefix }.compact.with_indifferent_access
+  cable = { adapter: "redis", url: "redis://#{host}:#{port}/1", channel_prefix: "shop" }
+  config.cable = cable.with_indifferent_access
   ActionCable::Server::Base.new(config: config)
 end
 
@@ -26,7 +27,7 @@ def listen(name, server, stream)
   Timeout.timeout(Ledger::PATIENCE) { confirmed.pop }
 end
 
-servers = %w[cable-a cable-b].to_h { |service| [service, server(service, prefix: "shop")] }
+servers = %w[cable-a cable-b].to_h { |service| [service, server(service)] }
 servers.each do |name, cable|
   %w[chat:1 chat:ż].each { |stream| listen(name, cable, stream) { |message| ActiveSupport::JSON.decode(message) } }
   # A stream with `coder: nil` gets what was broadcast as it is.

@@ -1,4 +1,4 @@
-"""The application that the workers run. Where its Redis is differs from process to process: each has a proxy of its own."""
+"""The application that the workers run. Where its Redis is differs from process to process: each has its own proxy."""
 
 import os
 

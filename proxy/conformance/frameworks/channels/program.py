@@ -2,8 +2,8 @@
 
     python program.py VARIANT     msgpack, json or encrypted
 
-Each process has its own layer, as its settings would configure it, and its own Redis connections. This process tells the
-others over pipes what to do, and is told what they received."""
+Each process has its own layer, as its settings would configure it, and its own Redis connections. This process tells
+the others over pipes what to do, and is told what they received."""
 
 import asyncio
 import multiprocessing

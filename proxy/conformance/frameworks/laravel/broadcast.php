@@ -3,8 +3,8 @@
 //
 //     php broadcast.php CLIENT     phpredis or predis
 //
-// The broadcaster publishes from a Lua script (EVAL), one message for several channels. Reads names of files from standard
-// input, a line each; answers `done` on standard output when the payload in it is out.
+// The broadcaster publishes from a Lua script (EVAL), one message for several channels. Reads names of files from
+// standard input, a line each; answers `done` on standard output when the payload in it is out.
 
 require 'Illuminate/Broadcasting/autoload.php';
 require 'Illuminate/Redis/autoload.php';

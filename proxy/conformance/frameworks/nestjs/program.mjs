@@ -1,7 +1,7 @@
 // NestJS microservices over their Redis transport: two services that answer and listen, and two clients.
 //
-// The transport publishes JSON: a request on the channel that is its pattern, answers on `pattern.reply`, which every client
-// with an open question to that pattern gets and sorts out by id. Binary travels as base64.
+// The transport publishes JSON: a request on the channel that is its pattern, answers on `pattern.reply`, which every
+// client with an open question to that pattern gets and sorts out by id. Binary travels as base64.
 
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";

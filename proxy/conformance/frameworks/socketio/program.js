@@ -3,8 +3,8 @@
 //
 //     node program.js ADAPTER-CLIENT     as in `redis-adapter-ioredis` or `sharded-node-redis`
 //
-// Each server has its own Redis connections and so its own proxy. What a client gets of the other server's events has come
-// through Redis; what it gets of its own server's has not, and must be the same.
+// Each server has its own Redis connections and so its own proxy. What a client gets of the other server's events has
+// come through Redis; what it gets of its own server's has not, and must be the same.
 
 const { createServer } = require("node:http");
 const { createRequire } = require("node:module");
@@ -22,7 +22,12 @@ tell(async () => {
   const a = await startServer("io-a");
   const b = await startServer("io-b");
   const clients = [];
-  for (const [name, server, room] of [["a1", a, "red"], ["a2", a, "blue"], ["b1", b, "red"], ["b2", b, "blue"]]) {
+  for (const [name, server, room] of [
+    ["a1", a, "red"],
+    ["a2", a, "blue"],
+    ["b1", b, "red"],
+    ["b2", b, "blue"],
+  ]) {
     clients.push(await startClient(name, server, room));
   }
   await until("both servers know of each other", async () => (await a.io.of("/").adapter.serverCount()) === 2);
@@ -47,7 +52,10 @@ tell(async () => {
 
 /** Every payload from both servers to everybody, alone and as an attachment among other things. */
 async function broadcast(a, b, clients) {
-  for (const [server, event] of [[a, "from-a"], [b, "from-b"]]) {
+  for (const [server, event] of [
+    [a, "from-a"],
+    [b, "from-b"],
+  ]) {
     for (const payload of payloads()) {
       const message = { note: "żółw 🐢", part: payload, nested: [{ part: Buffer.from([0, 255]) }, 7, null] };
       server.io.emit(event, payload);
@@ -102,7 +110,11 @@ async function acknowledgements(a, clients) {
 async function aboutSockets(a, b, clients) {
   const found = await b.io.fetchSockets();
   expect("io-b", "sockets", clients.map(({ name, room }) => `${name} in ${room}`).sort());
-  got("io-b", "sockets", found.map(({ data, rooms }) => `${data.name} in ${[...rooms].find((room) => room in { red: 1, blue: 1 })}`).sort());
+  got(
+    "io-b",
+    "sockets",
+    found.map(({ data, rooms }) => `${data.name} in ${[...rooms].find((room) => room in { red: 1, blue: 1 })}`).sort(),
+  );
 
   a.io.in("red").socketsJoin("green");
   await until("all of red are in green", async () => (await a.io.in("green").fetchSockets()).length === 2);
@@ -172,5 +184,10 @@ async function nodeRedis(service) {
   const pub = load("redis").createClient({ socket: { host, port }, commandOptions: { timeout: 60_000 } });
   const sub = pub.duplicate();
   await Promise.all([pub.connect(), sub.connect()]);
-  return { pub, sub, command: (...words) => pub.sendCommand(words), close: () => Promise.all([pub.close(), sub.close()]) };
+  return {
+    pub,
+    sub,
+    command: (...words) => pub.sendCommand(words),
+    close: () => Promise.all([pub.close(), sub.close()]),
+  };
 }

@@ -70,7 +70,7 @@ def play_all(suite: Suite, variant: str, server: str, options: argparse.Namespac
         started = time.monotonic()
         figures, problems, count = traces.Figures(), [], 0
         try:
-            results, figures, problems = play(suite, variant, program, options.proxy, run, services, folder)
+            results, figures = play(suite, variant, program, options.proxy, run, services, folder, problems)
             count = sum(len(result["got"]) for result in results)
             problems += unlike_sent(results)
             if run == "direct":
@@ -96,9 +96,17 @@ def modes_of(run: str, services: list[str]) -> dict[str, str]:
 
 
 def play(
-    suite: Suite, variant: str, server: str, proxy: str, run: str, services: list[str], folder: Path
-) -> tuple[list[dict], traces.Figures, list[str]]:
-    """One run of one story: what the program says it got, what was seen of spans, and what is wrong with them."""
+    suite: Suite,
+    variant: str,
+    server: str,
+    proxy: str,
+    run: str,
+    services: list[str],
+    folder: Path,
+    problems: list[str],
+) -> tuple[list[dict], traces.Figures]:
+    """One run of one story: what the program says it got, and what was seen of spans. What is wrong with the spans and
+    the proxies is added to `problems`, also if the run fails."""
     addresses = {service: f"127.0.1.{index}" for index, service in enumerate(services, 1)}
     modes = modes_of(run, services)
     environment: dict[str, str] = {}
@@ -106,7 +114,6 @@ def play(
         port = SIDECAR_PORT if service in modes else REDIS_PORT
         environment["REDIS_" + service.upper().replace("-", "_")] = f"{address}:{port}"
 
-    problems: list[str] = []
     # What is started first ends last, whatever happens in between.
     with ExitStack() as started:
         sent = Path(started.enter_context(tempfile.TemporaryDirectory()))
@@ -119,7 +126,8 @@ def play(
         for service, mode in modes.items():
             sidecar = Sidecar(proxy, service, addresses[service], mode, collector.endpoint, folder)
             started.callback(lambda sidecar=sidecar: problems.extend(sidecar.stop()))
-        monitor = started.enter_context(closing(Monitor(STAGE_ADDRESS, {address: name for name, address in addresses.items()})))
+        names = {address: service for service, address in addresses.items()}
+        monitor = started.enter_context(closing(Monitor(STAGE_ADDRESS, names)))
         command = [str(suite.script), "run", str(suite.fetched), variant]
         program = Program(command, environment | {"PAYLOADS": str(sent)}, folder)
         started.callback(program.stop)
@@ -130,7 +138,8 @@ def play(
     found, figures = traces.check(wire.publishes, collector.spans, modes, alive)
     if not wire.publishes:
         problems.append("nothing was published")
-    return sorted(results, key=lambda result: (result["receiver"], result["stream"])), figures, problems + found
+    problems += found
+    return sorted(results, key=lambda result: (result["receiver"], result["stream"])), figures
 
 
 def unlike_sent(results: list[dict]) -> list[str]:
@@ -171,11 +180,18 @@ class Table:
         self._rows = (folder / "summary.tsv").open("w")
         self._failed = 0
         self._passed = 0
-        head = ("server", "story", "run", "received", "publishes", "by Lua", "PRODUCER", "CONSUMER", "own trace", "seconds", "result")
-        self._print(head)
+        counts = ("received", "publishes", "by Lua", "PRODUCER", "CONSUMER", "own trace")
+        self._print(("server", "story", "run", *counts, "seconds", "result"))
 
     def row(
-        self, server: str, story: str, run: str, received: int, figures: traces.Figures, problems: list[str], seconds: float
+        self,
+        server: str,
+        story: str,
+        run: str,
+        received: int,
+        figures: traces.Figures,
+        problems: list[str],
+        seconds: float,
     ) -> None:
         seen = (figures.publishes, figures.in_scripts, figures.producers, figures.consumers, figures.own_traces)
         self._print((server, story, run, received, *seen, f"{seconds:.1f}", "FAILED" if problems else "equal"))

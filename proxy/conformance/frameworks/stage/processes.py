@@ -29,15 +29,24 @@ def wait_until(what: str, condition) -> None:
         time.sleep(0.01)  # between two looks at a condition
 
 
-def listens(process: subprocess.Popen, address: str, port: int) -> bool:
-    """Whether a connection is accepted, by this process and not by one that was there before."""
-    if process.poll() is not None:
-        raise Failure(f"{process.args[0]} ended at once, with {process.returncode}")
+def wait_until_listens(process: subprocess.Popen, address: str, port: int) -> None:
+    """Until a connection is accepted, by this process and not by one that was there before."""
+
+    def listens() -> bool:
+        if process.poll() is not None:
+            raise Failure(f"{process.args[0]} ended at once, with {process.returncode}")
+        try:
+            socket.create_connection((address, port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
     try:
-        socket.create_connection((address, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+        wait_until(f"{process.args[0]} listens on {address}:{port}", listens)
+    except Failure:
+        process.kill()
+        process.wait()
+        raise
 
 
 class Connection:
@@ -71,7 +80,7 @@ class Redis:
         command = [program, "--bind", "0.0.0.0", "--port", str(REDIS_PORT), "--protected-mode", "no"]
         command += ["--save", "", "--dir", str(folder), "--logfile", str(folder / "redis.log")]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until("Redis listens", lambda: listens(self._process, address, REDIS_PORT))
+        wait_until_listens(self._process, address, REDIS_PORT)
 
     def stop(self) -> None:
         ended = self._process.poll()
@@ -89,7 +98,6 @@ class Monitor:
         self._commands = Connection(address)
         self._feed = Connection(address, timeout=None)
         self._feed.ask("MONITOR")
-        self._mark = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
@@ -134,7 +142,7 @@ class Sidecar:
         command += ["--mode", mode, "--log-format", "json", "--log-level", "info"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
-        wait_until(f"the proxy of {service} listens", lambda: listens(self._process, address, SIDECAR_PORT))
+        wait_until_listens(self._process, address, SIDECAR_PORT)
 
     def stop(self) -> list[str]:
         """Ends the proxy, and with it the sending of its spans. What it had to complain of, one line each."""
@@ -184,7 +192,9 @@ class Program:
             if line.strip() == b"settled":
                 return results
             results.append(json.loads(line))
-        raise Failure(f"the program ended before its story was told, with {self._process.wait(PATIENCE)}; see {self._log}")
+        raise Failure(
+            f"the program ended before its story was told, with {self._process.wait(PATIENCE)}; see {self._log}"
+        )
 
     def finish(self) -> None:
         try:

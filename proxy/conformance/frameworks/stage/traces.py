@@ -49,7 +49,9 @@ class Figures:
     """CONSUMER spans of messages without a context."""
 
 
-def check(publishes: list[Publish], spans: list[Span], modes: dict[str, str], alive: set[str]) -> tuple[list[str], Figures]:
+def check(
+    publishes: list[Publish], spans: list[Span], modes: dict[str, str], alive: set[str]
+) -> tuple[list[str], Figures]:
     """What is wrong, one line each, and how much was looked at. `modes` holds the services that have a proxy, `alive`
     the connections that were there to the end."""
     return Check(publishes, spans, modes, alive).run()
@@ -109,11 +111,15 @@ class Check:
                 self.problems.append(f"in another trace than its parent: {consumer}")
             if consumer.start < producer.start:
                 self.problems.append(f"delivered before it was published: {consumer}")
-        self.check_deliveries(describe(publish), Counter(span.key() for span in consumers), [publish], ("inject", "strip"))
+        self.check_deliveries(
+            describe(publish), Counter(span.key() for span in consumers), [publish], ("inject", "strip")
+        )
         if all(delivery.service in self.modes for delivery in publish.deliveries):
             receivers = producer.attributes.get("redis.pubsub.receivers")
             if receivers != len(consumers):
-                self.problems.append(f"Redis counted {receivers} receivers, {len(consumers)} CONSUMER spans: {describe(publish)}")
+                self.problems.append(
+                    f"Redis counted {receivers} receivers, {len(consumers)} CONSUMER spans: {describe(publish)}"
+                )
 
     def check_without_context(self, channel: str, publishes: list[Publish]) -> None:
         """Publishes of one channel that carry no context. Their spans cannot be told from each other by an id."""
@@ -159,7 +165,9 @@ class Check:
         counted, possible = span.attributes.get("redis.pubsub.receivers"), len(publish.deliveries)
         certain = sum(delivery.connection in self.alive for delivery in publish.deliveries)
         if not isinstance(counted, int) or not certain <= counted <= possible:
-            self.problems.append(f"{counted} receivers on the span, {certain} to {possible} in truth: {describe(publish)}")
+            self.problems.append(
+                f"{counted} receivers on the span, {certain} to {possible} in truth: {describe(publish)}"
+            )
 
     def check_common(self, span: Span, publish: Publish, operation: str) -> None:
         wanted = {
@@ -185,4 +193,5 @@ def channel_of(span: Span) -> str:
 
 
 def describe(publish: Publish) -> str:
-    return f"publish of {publish.service} on {publish.channel}, {len(publish.payload)} B, {len(publish.deliveries)} deliveries"
+    size, deliveries = len(publish.payload), len(publish.deliveries)
+    return f"publish of {publish.service} on {publish.channel}, {size} B, {deliveries} deliveries"

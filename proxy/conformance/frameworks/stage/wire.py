@@ -1,12 +1,12 @@
 """What Redis itself says has been published, and to whom it was delivered.
 
-The source is Redis's own MONITOR, read to the server and not through a proxy. It lists each command in the order in which it ran,
-with the address of the connection it came on. Every service has an address of its own (see `stage.py`), so that an
-address names a service. Publishes of a script come from `lua`. From the subscribe commands follows who had to receive
-each message: the expectation that the spans are held against owes nothing to the proxy.
+The source is Redis's own MONITOR, read from the server and not through a proxy. It lists each command in the order in
+which it ran, with the address of the connection it came on. Every service has an address of its own (see `play` in
+`__main__.py`), so that an address names a service. Publishes of a script come from `lua`. From the subscribe commands
+follows who had to receive each message: the expectation that the spans are held against owes nothing to the proxy.
 
-MONITOR does not tell when a connection ends. So the deliveries to a connection that was gone at the end of the story are
-`possible`, not `certain`.
+MONITOR does not tell when a connection ends. So the deliveries to a connection that was gone at the end of the story
+are possible, not certain (`traces.py`).
 """
 
 import ast
@@ -18,7 +18,7 @@ LINE = re.compile(rb"^\+[0-9.]+ \[\d+ (\S+)\] (.*)$", re.DOTALL)
 ARGUMENT = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.DOTALL)
 PUBLISH = re.compile(rb'"s?publish" (' + ARGUMENT.pattern + rb") ", re.DOTALL | re.IGNORECASE)
 
-# The trailer as written down in proxy/core/src/carrier/trailer.rs, without its optional fields, which nothing here sends.
+# The trailer as written down in proxy/core/src/carrier/trailer.rs, without its optional fields, which nobody sends here.
 MAGIC = b"\xfbrdtrac\xfe"
 TRAILER_LEN = 41
 
@@ -116,11 +116,13 @@ def text(name: bytes) -> str:
 
 
 def glob(pattern: bytes) -> re.Pattern[bytes]:
-    """A pattern of PSUBSCRIBE, as far as the frameworks use them: `*` and `?`; a backslash makes the next byte plain."""
+    """A pattern of PSUBSCRIBE, as far as frameworks use them: `*` and `?`; a backslash makes the next byte plain."""
     if re.search(rb"(?<!\\)\[", pattern):
         raise ValueError(f"character classes are not understood here: {pattern!r}")
     parts = re.findall(rb"\\(.)|(\*)|(\?)|(.)", pattern, re.DOTALL)
-    regex = b"".join(b".*" if star else b"." if any_ else re.escape(plain or other) for plain, star, any_, other in parts)
+    regex = b"".join(
+        b".*" if star else b"." if any_ else re.escape(plain or other) for plain, star, any_, other in parts
+    )
     return re.compile(regex, re.DOTALL)
 
 
