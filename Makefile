@@ -3,20 +3,27 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-core fuzz-smoke ci
+.PHONY: help demo test conformance lint bench bench-core fuzz-smoke ci
 
 # rustup puts cargo here, and a shell opened before the installation does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## follow one report through API and workers on this machine; KEEP=1 leaves it running
 	@KEEP='$(KEEP)' demo-services/demo/run.sh
 
-test: ## run all tests, with redis-server and the test clients installed first where they are missing
-	@.ci/ensure-redis
-	@clients="$$(.ci/ensure-clients)"; eval "$$clients"; cargo test --workspace --locked
+test: ## run all tests, with the servers and the test clients installed first where they are missing
+	@servers="$$(.ci/ensure-servers)"; clients="$$(.ci/ensure-clients)"; eval "$$servers"; eval "$$clients"; \
+		cargo test --workspace --locked; \
+		for server in $$REDISTRIBUTED_TEST_SERVERS; do \
+			[ "$$server" = "$${REDISTRIBUTED_TEST_SERVERS%% *}" ] || \
+			REDISTRIBUTED_TEST_SERVER="$${server%%=*}" cargo test --locked --package redistributed --test e2e --test process; \
+		done
+
+conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults SERVERS=redis-7.0,...
+	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
 	@.ci/run format layering scripts clippy docs containers

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Brings what client suites need from Debian releases other than the machine's own, without touching the machine's package
-# sources: an apt configuration of its own, whose lists and downloads live in target/conformance/debian. Sourced, after
-# ../lib.sh.
+# Brings what client suites need from Debian releases other than the machine's own, without touching the machine's
+# package sources: an apt configuration of its own, whose lists and downloads live in target/conformance/debian.
+# Sourced, after ../lib.sh.
 #
 # apt checks each file against the release's signed index; the SHA-256 of a source is pinned here too.
 
@@ -49,14 +49,16 @@ debian_unpack() {
   echo "$*" >"$folder/.packages"
 }
 
-# debian_index RELEASE deb|deb-src: makes the configuration and fetches the release's index of packages or of sources, once
-# in twelve hours. Sets debian, the folder of all this, and index, the one of this index.
+# debian_index RELEASE deb|deb-src: makes the configuration and fetches the release's index of packages or of sources,
+# once in twelve hours. Sets debian, the folder of all this, and index, the one of this index.
 debian_index() {
   local release=$1 type=$2 archive
   debian="$(kit_target)/conformance/debian"
   index="$debian/$release-$type"
   [ -z "$(find "$index/fresh" -mmin -720 2>/dev/null)" ] || return 0
-  if ! have apt-get || ! have dpkg-deb; then die "this client's suite comes from Debian's packages: it needs apt-get and dpkg-deb"; fi
+  if ! have apt-get || ! have dpkg-deb; then
+    die "this client's suite comes from Debian's packages: it needs apt-get and dpkg-deb"
+  fi
   archive=$(debian_archive)
   if [ -z "$archive" ]; then
     as_root apt-get -q update >&2 || die "apt-get update failed"
@@ -82,7 +84,8 @@ Suites: $release
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 EOF
-  APT_CONFIG="$index/apt.conf" apt-get -q -o Acquire::Retries=3 update >&2 || die "cannot read Debian's package indexes"
+  APT_CONFIG="$index/apt.conf" apt-get -q -o Acquire::Retries=3 update >&2 ||
+    die "cannot read Debian's package indexes"
   touch "$index/fresh"
 }
 

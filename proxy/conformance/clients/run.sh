@@ -76,7 +76,7 @@ compare() {
   rm -rf "$folder"
   mkdir -p "$folder"
   one_pass 1 || failed=1
-  if [ "$failed" -eq 0 ] && ! cmp -s "$folder/direct.tsv" "$folder/proxied.tsv"; then
+  if [ "$failed" -eq 0 ] && [ -n "$(outcomes | explain)" ]; then
     say "$suite $variant on $name: not the same; $MORE_PASSES more passes each way"
     for ((pass = 2; pass <= MORE_PASSES + 1; pass++)); do
       one_pass "$pass" || failed=1

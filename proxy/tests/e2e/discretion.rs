@@ -2,7 +2,7 @@
 
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
-use crate::wire::{Value, request};
+use crate::support::wire::{Value, request};
 use crate::world::{BOTH_TRANSPORTS, World};
 
 const SECRET: &str = "hunter2-c0ffee";

@@ -12,7 +12,7 @@ use redistributed_core::trace::{Context, SpanContext, SpanId, TraceFlags, TraceI
 
 use crate::clients::{Client, Kind, POLL};
 use crate::spans::{Span, Spans};
-use crate::wire::{Value, Wire};
+use crate::support::wire::{Value, Wire};
 use crate::world::{Sidecar, Transport, World};
 
 /// All clients of a test.

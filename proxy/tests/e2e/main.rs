@@ -7,19 +7,17 @@
 //! | [`sampling`] | which spans are made, and that the context travels all the same |
 //! | [`carriers`] | contexts in JSON and in the OpenCensus form, and those that services supply |
 //! | [`modes`] | what is left alone: by mode, by channel, and because it belongs to Redis |
-//! | [`unchanged`] | everything else: the same bytes as without a proxy |
 //! | [`collectors`] | a refusing, hanging or slow collector costs spans and nothing else |
 //! | [`discretion`] | no payload, argument or secret reaches a span or a log |
 //!
-//! The rest is what they share: [`world`] (Redis, collector, sidecars), [`wire`] (a connection on which every byte is
-//! seen), [`spans`] (what arrived, in a form that tests can compare), [`clients`].
+//! The rest is what they share: [`world`] (Redis, collector, sidecars), [`spans`] (what arrived, in a form that tests can
+//! compare), [`clients`]. That nothing else changed is shown by the oracle.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod clients;
 mod spans;
-mod wire;
 mod world;
 
 mod carriers;
@@ -29,4 +27,3 @@ mod every_client;
 mod modes;
 mod sampling;
 mod span_fields;
-mod unchanged;

@@ -1,6 +1,6 @@
 //! What is left alone: by mode, by channel, because it belongs to Redis, and because it could do harm.
 
-use crate::wire::Value;
+use crate::support::wire::Value;
 use crate::world::World;
 
 #[tokio::test]

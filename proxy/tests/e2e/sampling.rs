@@ -1,6 +1,6 @@
 //! Which spans are made, and that the context travels all the same.
 
-use crate::wire::Message;
+use crate::support::wire::Message;
 use crate::world::{BOTH_TRANSPORTS, Sidecar, World};
 
 /// A publish from a service to one behind a sidecar and to one without, both of which must get `payload`.

@@ -4,7 +4,7 @@
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
 use crate::spans::Attribute;
-use crate::wire::{Value, Wire};
+use crate::support::wire::{Value, Wire};
 use crate::world::{BOTH_TRANSPORTS, World};
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn one_resp3_connection_publishes_to_itself() {
     let mut connection = Wire::resp3(service.address).await;
     connection.subscribe("SUBSCRIBE mine").await;
     for number in 0..20_u8 {
-        connection.send(&crate::wire::request(&[b"PUBLISH", b"mine", &[number]])).await;
+        connection.send(&crate::support::wire::request(&[b"PUBLISH", b"mine", &[number]])).await;
         // Which of the two comes first differs between versions of Redis.
         let frames = [connection.read().await, connection.read().await];
         let message = Value::Push(vec![
@@ -223,7 +223,7 @@ async fn a_publish_without_an_answer_ends_with_its_connection() {
     let Value::Integer(id) = publisher.call("CLIENT ID").await else { panic!("no id") };
     // Commands that write wait, PUBLISH among them.
     assert_eq!(operator.call("CLIENT PAUSE 60000 WRITE").await, Value::Status("OK".into()));
-    publisher.send(&crate::wire::request(&[b"PUBLISH", b"orders", b"x"])).await;
+    publisher.send(&crate::support::wire::request(&[b"PUBLISH", b"orders", b"x"])).await;
     let blocked = async {
         let list = format!("CLIENT LIST ID {id}");
         while !matches!(operator.call(&list).await, Value::Bulk(line) if String::from_utf8_lossy(&line).contains("cmd=publish"))

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::spans::{Span, Spans};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{self, Spawned};
-use crate::wire::Wire;
+use crate::support::wire::Wire;
 
 /// How a sidecar talks to the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! What the tests of the shell share: a proxy inside the test or as a process of its own, a Redis that says what the
-//! test says, and a real one.
+//! test says, real ones, and a connection on which every byte is seen.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod fake_redis;
 pub(crate) mod in_process;
 pub(crate) mod memory;
 pub(crate) mod redis;
+pub(crate) mod servers;
 pub(crate) mod spawn;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::time::Duration;

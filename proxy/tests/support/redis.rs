@@ -1,4 +1,4 @@
-//! A real `redis-server` in a directory of its own, on a free port.
+//! A real server in a directory of its own, on a free port.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,9 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::DEADLINE;
+use super::servers::{self, Server};
 
 /// A running server; dropping it ends it and removes its directory.
 pub(crate) struct RealRedis {
+    server: Server,
     child: Child,
     address: SocketAddr,
     arguments: Vec<String>,
@@ -16,21 +18,26 @@ pub(crate) struct RealRedis {
 }
 
 impl RealRedis {
-    /// Without persistence, and with `more` arguments, as in `["--requirepass", "x"]`.
+    /// The chosen server without persistence, and with `more` arguments, as in `["--requirepass", "x"]`.
     pub(crate) fn start(more: &[&str]) -> Self {
+        Self::start_server(servers::chosen(), more)
+    }
+
+    /// The same of a certain server.
+    pub(crate) fn start_server(server: &Server, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         // Another process can take a free port before the server does, so a server that ends at once is tried again.
         for _ in 0..5 {
             let address = free_address();
-            let mut child = server(directory.path(), address.port(), more).spawn().unwrap_or_else(|error| {
-                panic!("cannot start redis-server, which these tests need (apt-get install redis-server): {error}")
-            });
+            let mut child = command(server, directory.path(), address.port(), more)
+                .spawn()
+                .unwrap_or_else(|error| panic!("cannot start {}: {error}", server.program.display()));
             if is_ready(&mut child, address) {
                 let arguments = more.iter().map(ToString::to_string).collect();
-                return Self { child, address, arguments, directory };
+                return Self { server: server.clone(), child, address, arguments, directory };
             }
         }
-        panic!("redis-server ended at once five times; its arguments were {more:?}");
+        panic!("{} ended at once five times; its arguments were {more:?}", server.name);
     }
 
     /// Ends it as the kernel ends a process that takes too much memory.
@@ -42,7 +49,8 @@ impl RealRedis {
     /// Starts it again after [`kill`](Self::kill), at the same address.
     pub(crate) fn restart(&mut self) {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        self.child = server(self.directory.path(), self.address.port(), &arguments).spawn().expect("it has run before");
+        let mut command = command(&self.server, self.directory.path(), self.address.port(), &arguments);
+        self.child = command.spawn().expect("it has run before");
         assert!(is_ready(&mut self.child, self.address), "the server cannot have its port again");
     }
 
@@ -65,8 +73,8 @@ impl Drop for RealRedis {
     }
 }
 
-fn server(directory: &std::path::Path, port: u16, more: &[&str]) -> Command {
-    let mut command = Command::new("redis-server");
+fn command(server: &Server, directory: &std::path::Path, port: u16, more: &[&str]) -> Command {
+    let mut command = Command::new(&server.program);
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(more)
@@ -77,7 +85,8 @@ fn server(directory: &std::path::Path, port: u16, more: &[&str]) -> Command {
     command
 }
 
-fn free_address() -> SocketAddr {
+/// An address that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound address")
 }
@@ -95,7 +104,7 @@ fn is_ready(child: &mut Child, address: SocketAddr) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     let _ = child.kill();
-    panic!("redis-server did not answer within {DEADLINE:?}");
+    panic!("the server did not answer within {DEADLINE:?}");
 }
 
 fn answers(address: SocketAddr) -> bool {

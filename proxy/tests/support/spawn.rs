@@ -27,9 +27,11 @@ pub(crate) struct Spawned {
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// The binary with `arguments`, and nothing of the test's own environment that it would read.
+/// The binary with `arguments`, and nothing of the test's own environment that it would read. `REDISTRIBUTED_BIN` names
+/// another one than that which was built with the tests.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    without_environment(Command::new(env!("CARGO_BIN_EXE_redistributed")), arguments)
+    let built = env!("CARGO_BIN_EXE_redistributed").into();
+    without_environment(Command::new(std::env::var_os("REDISTRIBUTED_BIN").unwrap_or(built)), arguments)
 }
 
 /// `command` with `arguments`, and nothing of the test's own environment that the proxy would read.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# go-redis 9.17: a Go client, with its own suite on Ginkgo, from Debian's source package. RESP2 and RESP3. It wants a whole
-# world of servers, which this starts: a plain one, a ring of three, a master with two replicas and three Sentinels, and a
-# cluster of six. Through the proxy each of them has a proxy in front, and they reach each other through these. Left out:
-# the tests of modules that none of the servers has.
+# go-redis 9.17: a Go client, with its own suite on Ginkgo, from Debian's source package. RESP2 and RESP3. It wants a
+# whole world of servers, which this starts: a plain one, a ring of three, a master with two replicas and three
+# Sentinels, and a cluster of six. Through the proxy each of them has a proxy in front, and they reach each other
+# through these. Left out: the tests of modules that none of the servers has.
 # shellcheck source=proxy/conformance/clients/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 # shellcheck source=proxy/conformance/clients/golang.sh
@@ -20,24 +20,30 @@ fetch() {
     golang-golang-x-net-dev=1:0.27.0-2 golang-golang-x-text-dev=0.22.0-1 golang-golang-x-sys-dev=0.22.0-1 \
     golang-golang-x-tools-dev=1:0.25.0+ds-1 golang-google-protobuf-dev=1.36.5-1 golang-gopkg-yaml.v3-dev=3.0.1-3 \
     golang-github-go-logr-logr-dev=1.4.2-2 golang-github-google-pprof-dev=0.0~git20211008.947d60d-1
-  [ ! -x "$1/go-redis.test" ] || return 0
+  once "$1" build "$1"
+}
+
+build() {
   # Its tests use a copy of Ginkgo and Gomega by another name.
-  grep -rlF --include='*_test.go' github.com/bsm/ "$1/source" | xargs -r sed -i 's#github.com/bsm/#github.com/onsi/#'
+  find "$1/source" -name '*_test.go' -exec sed -i 's#github.com/bsm/#github.com/onsi/#' {} +
   mkdir -p "$1/gopath/src/github.com/redis/go-redis"
   ln -sfn "$1/source" "$1/gopath/src/github.com/redis/go-redis/v9"
-  in_gopath "$1" go test -c -vet=off -o "$1/go-redis.test" github.com/redis/go-redis/v9 >&2 ||
-    die "go-redis's tests do not build"
+  in_gopath "$1" go test -c -vet=off -o "$1/go-redis.test" github.com/redis/go-redis/v9
 }
 
 run() {
-  local version=${REDIS_SERVER_NAME##*-}
-  # The tests ask which Redis they talk to; this is what Valkey calls itself to clients.
-  [ "${REDIS_SERVER_NAME%%-*}" = redis ] || version=7.2
+  local version=${REDIS_SERVER_NAME##*-} skip=$MODULES
+  if [ "${REDIS_SERVER_NAME%%-*}" != redis ]; then
+    # The tests ask which Redis they talk to; this is what Valkey calls itself to clients.
+    version=7.2
+    # Valkey's CLIENT INFO has a field that this go-redis refuses, and this test's failure ends the whole program.
+    skip+='|should sentinel cluster client db'
+  fi
   world "$3/world" >&2
   cd "$1/source" || return
   # The exit code only says that some test failed. A fixed seed: Ginkgo changes the order of its tests otherwise.
   REDIS_PORT='' REDIS_VERSION=$version "$1/go-redis.test" -test.v -test.run '^Test' -test.timeout 25m -ginkgo.seed 1 \
-    -ginkgo.no-color -ginkgo.skip "$MODULES" -ginkgo.junit-report "$3/report.xml" >"$3/output" 2>&1 || true
+    -ginkgo.no-color -ginkgo.skip "$skip" -ginkgo.junit-report "$3/report.xml" >"$3/output" 2>&1 || true
   cat "$3/output" >&2
   python3 "$clients/junit_results.py" "$3/report.xml"
   go_results <"$3/output" | grep -v $'\tTestGinkgoSuite$'
@@ -48,7 +54,9 @@ world() {
   local port
   mkdir -p "$1"
   for port in 6381 6390 6391 6392 9121 9122 9123; do server "$1" "$port" --enable-debug-command yes; done
-  for port in 16600 16601 16602 16603 16604 16605; do server "$1" "$port" --enable-debug-command yes --cluster-enabled yes; done
+  for port in 16600 16601 16602 16603 16604 16605; do
+    server "$1" "$port" --enable-debug-command yes --cluster-enabled yes
+  done
   for port in 26379 26380 26381; do
     mkdir -p "$1/$port"
     printf 'port %s\n' "$port" >"$1/$port/sentinel.conf"

@@ -48,7 +48,10 @@ function shortened(text) {
 
 /** One line of printable text for any reply. */
 function printable(value) {
-  return JSON.stringify(plain(value)).replace(/[^\x20-\x7e]/g, (byte) => "\\u" + byte.charCodeAt(0).toString(16).padStart(4, "0"));
+  return JSON.stringify(plain(value)).replace(
+    /[^\x20-\x7e]/g,
+    (byte) => "\\u" + byte.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
 }
 
 /** A reply as plain JavaScript: bytes become strings of one character a byte, maps and sets say what they are. */

@@ -7,14 +7,24 @@ require("./scenarios");
 
 const protocol = Number(process.argv[2]);
 const KINDS = {
-  subscribe: ["subscribe", "unsubscribe", "messageBuffer", (channel, payload) => ({ channel: String(channel), payload })],
+  subscribe: [
+    "subscribe",
+    "unsubscribe",
+    "messageBuffer",
+    (channel, payload) => ({ channel: String(channel), payload }),
+  ],
   psubscribe: [
     "psubscribe",
     "punsubscribe",
     "pmessageBuffer",
     (pattern, channel, payload) => ({ pattern: String(pattern), channel: String(channel), payload }),
   ],
-  ssubscribe: ["ssubscribe", "sunsubscribe", "smessageBuffer", (channel, payload) => ({ channel: String(channel), payload })],
+  ssubscribe: [
+    "ssubscribe",
+    "sunsubscribe",
+    "smessageBuffer",
+    (channel, payload) => ({ channel: String(channel), payload }),
+  ],
 };
 
 class Connection {
@@ -99,4 +109,4 @@ async function open({ username, password, database, name } = {}) {
   return connection;
 }
 
-require("./stage").play(run, open, { protocol, commandsWhileSubscribed: false });
+require("./stage").play(run, open, { commandsWhileSubscribed: false, caches: false });

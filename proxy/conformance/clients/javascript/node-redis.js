@@ -25,8 +25,8 @@ class Connection {
   }
 
   pipeline(commands) {
-    // What is called in one turn of the event loop leaves in one pipeline. `execAsPipeline` would lose the replies after
-    // the first error.
+    // What is called in one turn of the event loop leaves in one pipeline. `execAsPipeline` would lose the replies
+    // after the first error.
     return Promise.all(commands.map((command) => this.call(...command).catch((error) => error)));
   }
 
@@ -45,7 +45,11 @@ class Connection {
 
   async subscribe(kind, name, listener) {
     const received = (payload, channel) =>
-      listener(kind === "psubscribe" ? { pattern: name, channel: String(channel), payload } : { channel: String(channel), payload });
+      listener(
+        kind === "psubscribe"
+          ? { pattern: name, channel: String(channel), payload }
+          : { channel: String(channel), payload },
+      );
     this.listeners.set(`${kind} ${name}`, received);
     await this.client[KINDS[kind][0]](name, received, true);
   }
@@ -59,7 +63,9 @@ class Connection {
     watcher.on("error", () => {});
     await watcher.connect();
     // The line as Redis prints it: time, database, address, then each word in quotes.
-    await watcher.monitor((line) => listener([...String(line).matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word)));
+    await watcher.monitor((line) =>
+      listener([...String(line).matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word)),
+    );
     return () => watcher.destroy();
   }
 
@@ -71,6 +77,15 @@ class Connection {
     return answer;
   }
 
+  cached(key) {
+    return this.client.get(key);
+  }
+
+  cacheCounts() {
+    const { hitCount, missCount } = this.client.clientSideCache.stats();
+    return { hits: hitCount, misses: missCount };
+  }
+
   close() {
     if (this.client.isOpen) this.client.destroy();
   }
@@ -78,19 +93,24 @@ class Connection {
 
 const words = (args) => args.map((word) => (typeof word === "number" ? String(word) : word));
 
-async function open({ username, password, database, name } = {}) {
+async function open({ username, password, database, name, caching } = {}) {
   const client = createClient({
     RESP: protocol,
     username,
     password,
     database,
     name,
-    socket: { host: process.env.REDIS_HOST, port: Number(process.env.REDIS_PORT), reconnectStrategy: password === undefined ? () => 20 : false },
+    socket: {
+      host: process.env.REDIS_HOST,
+      port: Number(process.env.REDIS_PORT),
+      reconnectStrategy: password === undefined ? () => 20 : false,
+    },
     maintNotifications: "disabled",
+    clientSideCache: caching ? {} : undefined,
   });
   client.on("error", () => {});
   await client.connect();
   return new Connection(client);
 }
 
-require("./stage").play(run, open, { protocol, commandsWhileSubscribed: protocol === 3 });
+require("./stage").play(run, open, { commandsWhileSubscribed: protocol === 3, caches: protocol === 3 });

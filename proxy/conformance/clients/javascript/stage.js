@@ -5,11 +5,11 @@ class Stage {
   constructor(open, traits) {
     this.openConnection = open;
     this.connections = [];
-    /** What the client can do: `protocol` (2 or 3), `commandsWhileSubscribed`. */
+    /** What the client can do: `commandsWhileSubscribed`, `caches`. */
     this.traits = traits;
   }
 
-  /** A new connection. Options: username, password, database, name. */
+  /** A new connection. Options: username, password, database, name, caching. */
   async open(options) {
     const connection = await this.openConnection(options);
     this.connections.push(connection);

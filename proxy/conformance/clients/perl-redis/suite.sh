@@ -4,7 +4,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 fetch() {
-  perl -MTest::Deep -MTest::Fatal -MTest::SharedFork -MTest::TCP -MIO::Socket::Timeout -MIO::String -MIPC::Cmd -e 1 2>/dev/null ||
+  perl -MTest::Deep -MTest::Fatal -MTest::SharedFork -MTest::TCP \
+    -MIO::Socket::Timeout -MIO::String -MIPC::Cmd -e 1 2>/dev/null ||
     install_packages perl libtest-deep-perl libtest-fatal-perl libtest-sharedfork-perl libtest-tcp-perl \
       libio-socket-timeout-perl libio-string-perl || die "cannot install Perl's test modules"
   debian_upstream trixie libredis-perl=2:2.000-1 libredis-perl_2.000.orig.tar.gz \

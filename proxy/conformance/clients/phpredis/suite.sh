@@ -7,11 +7,16 @@ fetch() {
   have phpize || install_packages php-cli php-dev gcc make libc6-dev || die "cannot install PHP"
   debian_upstream trixie php-redis=6.2.0-1 php-redis_6.2.0.orig.tar.gz \
     5069c13dd22bd9e494bb246891052cb6cc0fc9a1b45c6a572a8be61773101363 "$1/source"
-  [ -f "$1/built" ] || (
-    # The archive holds the extension in a folder named after its version, beside a description for PHP's package tool.
-    cd "$1/source"
-    phpize && ./configure && make -j2 && touch "$1/built"
-  ) >"$1/build.log" 2>&1 || die "phpredis does not build: see $1/build.log"
+  once "$1" build "$1/source"
+}
+
+build() {
+  cd "$1"
+  # What an earlier build noted of dependencies names files by their full paths.
+  find . -name "*.dep" -delete
+  phpize
+  ./configure
+  make -j2
 }
 
 run() {
@@ -21,7 +26,8 @@ run() {
   php -n -d "extension=$1/source/modules/redis.so" TestRedis.php --nocolors --class redis \
     --host "$REDIS_HOST" --port "$REDIS_PORT" >"$output" 2>&1 || true
   cat "$output" >&2
-  # A line a test: its name, padded, then the verdict. What PHP itself says in between pushes the verdict to a later line.
+  # A line a test: its name, padded, then the verdict. What PHP itself says in between pushes the verdict to a later
+  # line.
   awk -v OFS='\t' '
     /^test[A-Za-z0-9_]+ / { name = $1 }
     /\[(PASSED|FAILED|SKIPPED)\]$/ && name != "" {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Predis 2.4: the client in PHP, with its own suite on PHPUnit, from Debian's source package. RESP2, and RESP3 in tests of
-# its own. Left out, as by its own settings: what needs modules, Webdis, a cluster or an extension.
+# Predis 2.4: the client in PHP, with its own suite on PHPUnit, from Debian's source package. RESP2, and RESP3 in
+# tests of its own. Left out, as by its own settings: what needs modules, Webdis, a cluster or an extension.
 # shellcheck source=proxy/conformance/clients/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 

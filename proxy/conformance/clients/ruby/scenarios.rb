@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Scenarios for Ruby's clients: redis-client, which speaks to the server, and redis-rb, which services use, on top of it.
-# Prints a line of result for each: `pass|fail<TAB>name`; what went wrong goes to standard error.
+# Scenarios for Ruby's clients: redis-client, which speaks to the server, and redis-rb, which services use, on top of
+# it. Prints a line of result for each: `pass|fail<TAB>name`; what went wrong goes to standard error.
 #
 # ruby scenarios.rb PROTOCOL, with REDIS_HOST and REDIS_PORT set and both libraries on the load path.
 
@@ -12,7 +12,8 @@ require "securerandom"
 require "timeout"
 
 PROTOCOL = Integer(ARGV.fetch(0))
-SERVER = { host: ENV.fetch("REDIS_HOST"), port: Integer(ENV.fetch("REDIS_PORT")), protocol: PROTOCOL, timeout: 20 }.freeze
+HOST, PORT = ENV.values_at("REDIS_HOST", "REDIS_PORT")
+SERVER = { host: HOST, port: Integer(PORT), protocol: PROTOCOL, timeout: 20 }.freeze
 PATIENCE_S = 60
 NAME_LIMIT = 240
 
@@ -252,47 +253,50 @@ scenario("users, passwords and what they may not do") do |stage|
   [seen, wrong]
 end
 
-scenario("redis-rb: values, pipelines and transactions") do |stage|
-  redis = stage.redis
-  redis.flushall
-  redis.mapped_hmset("hash", { "a" => EVERY_BYTE, "b" => "2" })
-  piped = redis.pipelined do |pipeline|
-    pipeline.hgetall("hash")
-    pipeline.zadd("sorted", [[1.5, "one"], [2, "two"]])
-    pipeline.zrange("sorted", 0, -1, with_scores: true)
-  end
-  changed = redis.multi do |transaction|
-    transaction.incr("number")
-    transaction.publish("news", EVERY_BYTE)
-    transaction.set("other", 1, nx: true)
-  end
-  [piped, changed, redis.scan_each.to_a.sort, redis.eval("return ARGV[1]", [], [EVERY_BYTE])]
-end
-
-{ subscribe: "news", psubscribe: "n[ae]ws*" }.each do |subscribe, name|
-  scenario("redis-rb: #{subscribe}, with messages from another thread") do |stage|
-    publisher = stage.redis
-    subscriber = stage.redis
-    seen = []
-    subscriber.public_send(subscribe, name, "other") do |on|
-      on.public_send(subscribe) do |channel, count|
-        seen << [channel, count]
-        Thread.new { [EVERY_BYTE, "", FINISH].each { |payload| publisher.publish("news", payload) } } if count == 2
-      end
-      on.public_send(subscribe == :subscribe ? :message : :pmessage) do |*message|
-        seen << message
-        subscriber.public_send("#{subscribe == :subscribe ? "" : "p"}unsubscribe") if message.last == FINISH
-      end
+# redis-rb speaks RESP2 only.
+if PROTOCOL == 2
+  scenario("redis-rb: values, pipelines and transactions") do |stage|
+    redis = stage.redis
+    redis.flushall
+    redis.mapped_hmset("hash", { "a" => EVERY_BYTE, "b" => "2" })
+    piped = redis.pipelined do |pipeline|
+      pipeline.hgetall("hash")
+      pipeline.zadd("sorted", [[1.5, "one"], [2, "two"]])
+      pipeline.zrange("sorted", 0, -1, with_scores: true)
     end
-    # The connection is an ordinary one again.
-    [seen, subscriber.ping]
+    changed = redis.multi do |transaction|
+      transaction.incr("number")
+      transaction.publish("news", EVERY_BYTE)
+      transaction.set("other", 1, nx: true)
+    end
+    [piped, changed, redis.scan_each.to_a.sort, redis.eval("return ARGV[1]", [], [EVERY_BYTE])]
   end
-end
 
-scenario("redis-rb: subscribing, with nothing for a while") do |stage|
-  stage.redis.subscribe_with_timeout(0.1, "news") { nil }
-rescue Redis::TimeoutError => e
-  e
+  { subscribe: "news", psubscribe: "n[ae]ws*" }.each do |subscribe, name|
+    scenario("redis-rb: #{subscribe}, with messages from another thread") do |stage|
+      publisher = stage.redis
+      subscriber = stage.redis
+      seen = []
+      subscriber.public_send(subscribe, name, "other") do |on|
+        on.public_send(subscribe) do |channel, count|
+          seen << [channel, count]
+          Thread.new { [EVERY_BYTE, "", FINISH].each { |payload| publisher.publish("news", payload) } } if count == 2
+        end
+        on.public_send(subscribe == :subscribe ? :message : :pmessage) do |*message|
+          seen << message
+          subscriber.public_send("#{subscribe == :subscribe ? "" : "p"}unsubscribe") if message.last == FINISH
+        end
+      end
+      # The connection is an ordinary one again.
+      [seen, subscriber.ping]
+    end
+  end
+
+  scenario("redis-rb: subscribing, with nothing for a while") do |stage|
+    stage.redis.subscribe_with_timeout(0.1, "news") { nil }
+  rescue Redis::TimeoutError => e
+    e
+  end
 end
 
 $stdout.sync = true

@@ -290,6 +290,9 @@ impl ServerHalf {
             Role::Word => message.word_ends(),
             Role::Payload => {
                 parts.call.out.counts.count(Counter::Delivered);
+                if !message.push {
+                    parts.pairing.message();
+                }
                 if !mem::take(&mut message.holding) {
                     return;
                 }

@@ -91,6 +91,9 @@ pub(super) fn message(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) ->
     let len = payload.len();
     let channel = (channel.len() <= MAX_CHANNEL_LEN).then_some(channel);
     parts.call.out.counts.count(Counter::Delivered);
+    if kind == b'*' {
+        parts.pairing.message();
+    }
     let wanted = parts.tracer.wants_delivery(channel, len as u64, &mut parts.call);
     if let Some(channel) = channel.filter(|_| wanted) {
         let pattern = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN_LEN);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::support::wire::Message;
 use crate::support::within;
-use crate::wire::Message;
 
 pub(crate) use program::Program;
 pub(crate) use redis_rs::RedisRs;

@@ -8,8 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
+use crate::support::wire::Message;
 use crate::support::within;
-use crate::wire::Message;
 
 /// A running program.
 pub(crate) struct Program {

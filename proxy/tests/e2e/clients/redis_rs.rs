@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 
+use crate::support::wire::Message;
 use crate::support::within;
-use crate::wire::Message;
 
 pub(crate) struct RedisRs {
     connection: MultiplexedConnection,

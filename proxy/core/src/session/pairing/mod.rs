@@ -103,6 +103,11 @@ pub(super) struct Pairing {
     executing_span: Option<OpenSpan>,
     /// Open between the replies of `MULTI` and of `EXEC`.
     transaction: Option<Transaction>,
+    /// How many of its own messages the connection may get right behind a transaction, although that has ended
+    /// subscriber mode.
+    own_messages: u64,
+    /// The server is a Redis older than 7.2: own messages come before the reply to their publish.
+    own_messages_come_first: bool,
     /// `CLIENT REPLY OFF` is in force.
     muted: bool,
     monitoring: bool,
@@ -123,6 +128,8 @@ impl Pairing {
             executing: VecDeque::new(),
             executing_span: None,
             transaction: None,
+            own_messages: 0,
+            own_messages_come_first: false,
             muted: false,
             monitoring: false,
             authenticated: false,
@@ -171,7 +178,7 @@ impl Pairing {
 
     /// Whether a RESP2 array that looks like a message is one. Nothing that is allowed in subscriber mode answers so,
     /// but a command of a running transaction may, unless an integer is due or replies are off. From Redis 7.2 on a
-    /// transaction that subscribes, publishes and unsubscribes gets its message when subscriber mode is over.
+    /// transaction that subscribes, publishes and unsubscribes gets its messages when subscriber mode is over.
     pub(super) fn expects_messages(&self) -> bool {
         let no_array_is_due = self.muted
             || self
@@ -179,7 +186,19 @@ impl Pairing {
                 .front()
                 .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
         self.pubsub.protocol == Protocol::Resp2
-            && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing())
+            && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing() || self.may_get_own_messages())
+    }
+
+    /// Whether the transaction that has just ended published, while it was subscribed, more than came so far.
+    fn may_get_own_messages(&self) -> bool {
+        !self.lost && self.own_messages > 0 && self.executing.is_empty()
+    }
+
+    /// A RESP2 message has come.
+    pub(super) fn message(&mut self) {
+        self.own_messages = self.own_messages.saturating_sub(1);
+        // Nobody else's message comes inside a transaction.
+        self.own_messages_come_first |= !self.executing.is_empty();
     }
 
     /// Whether a RESP2 array that looks like a message certainly is one: subscriber mode, and no transaction's replies.

@@ -10,7 +10,7 @@ impl Pairing {
     /// An array comes next. Outside subscriber mode it is behind what was sent before it, so that a `HELLO` or `MULTI`
     /// without an answer has taken effect.
     pub(in crate::session) fn array_begins(&mut self, call: &mut Call<'_>) {
-        if !self.lost && !self.in_subscriber_mode() {
+        if !self.lost && !self.in_subscriber_mode() && !self.may_get_own_messages() {
             self.pass_over_silent(Reply::Other, call);
         }
     }
@@ -30,6 +30,9 @@ impl Pairing {
     pub(in crate::session) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         if self.is_ordinary_reply(reply, call) {
             return;
+        }
+        if self.executing.is_empty() {
+            self.own_messages = 0;
         }
         if self.lost {
             if reply == Reply::Status(b"RESET") {
@@ -66,7 +69,7 @@ impl Pairing {
     /// Takes the reply to a command without effect here or to a publish, outside of all that bends the order: nearly all.
     fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
-        if !in_order || self.muted || self.monitoring {
+        if !in_order || self.muted || self.monitoring || self.own_messages > 0 {
             return false;
         }
         match (self.queue.front_mut(), reply) {
@@ -180,6 +183,10 @@ impl Pairing {
         match (entry.expect, reply) {
             (Expect::Replies(_), _) => {}
             (Expect::Publishes(_), Reply::Integer(count)) => {
+                // Subscriber mode refuses a publish, except in a transaction that was open before.
+                if self.in_subscriber_mode() && !self.own_messages_come_first {
+                    self.own_messages = self.own_messages.saturating_add(count.unwrap_or(0));
+                }
                 if let Some(span) = span.take() {
                     self.end_publish(span, count, call);
                 }

@@ -31,6 +31,10 @@ impl Pairing {
                     self.skip_one(call);
                 }
                 Expect::ClientReply(ReplyMode::On) if self.muted && self.refuses_most() => self.pass_over_front(call),
+                // It was refused for want of permission, which OFF silenced too. Only RESET is answered so.
+                Expect::ClientReply(ReplyMode::On) if self.muted && reply == Reply::Status(b"RESET") => {
+                    self.pass_over_front(call);
+                }
                 Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Confirmations { .. } => return,
                 _ if self.muted => self.pass_over_front(call),
                 Expect::Silent | Expect::ClientReply(_) if self.transaction.is_some() => return,
@@ -126,7 +130,9 @@ impl Pairing {
             Expect::Reset => self.reset(),
             Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
             Expect::Select(database) => self.database = database,
-            Expect::Sync | Expect::Monitor | Expect::Unknown => self.lose(call),
+            // Its feed begins with the replies that `CLIENT REPLY ON` brings back.
+            Expect::Monitor => self.monitoring = true,
+            Expect::Sync | Expect::Unknown => self.lose(call),
             _ => {}
         }
         if let Some(span) = entry.span {

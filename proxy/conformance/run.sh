@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Everything that shows that nobody can tell the proxy from Redis, one part after another, with a summary at the end:
+#   proxy/conformance/run.sh
+#   ONLY=oracle,clients proxy/conformance/run.sh          only these parts, in the order below
+#   SERVERS=redis-7.0,valkey-9.1 proxy/conformance/run.sh only these servers
+#   REDISTRIBUTED_BIN=path/to/redistributed               this program, instead of a release build made first
+# A part is a folder here with a run.sh, which is given SERVERS (names as above, none for all), REDISTRIBUTED_BIN and
+# REDISTRIBUTED_TEST_SERVERS (NAME=PROGRAM of those servers). Fails if any part fails, after all have run.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+# shellcheck source=.ci/lib/system.sh
+. "$root/.ci/lib/system.sh"
+
+PARTS=(oracle clients frameworks faults)
+
+main() {
+  local part started status failed=0 selected=() summary=()
+  mapfile -t selected < <(selection "${ONLY:-}" "${PARTS[@]}")
+  prepare_servers
+  prepare_proxy
+
+  for part in "${selected[@]}"; do
+    printf '\n== %s\n' "$part"
+    started=$SECONDS
+    status=0
+    "part_$part" || status=$?
+    case $status in
+      0) status=passed ;;
+      *) status="FAILED ($status)" failed=1 ;;
+    esac
+    summary+=("$(printf '%-12s %-12s %6s s' "$part" "$status" "$((SECONDS - started))")")
+  done
+
+  printf '\n== summary, on %s\n' "$(names)"
+  printf '%s\n' "${summary[@]}"
+  return "$failed"
+}
+
+# The oracle is a test of the package, here with nothing left out.
+part_oracle() {
+  REDISTRIBUTED_ORACLE=full cargo test --manifest-path "$root/Cargo.toml" --locked --package redistributed --test oracle \
+    -- --format terse
+}
+
+part_clients() { "$here/clients/run.sh"; }
+part_frameworks() { "$here/frameworks/run.sh"; }
+part_faults() { "$here/faults/run.sh"; }
+
+# selection LIST ALL...: the names of LIST (separated by commas; empty means all), in the order of ALL. A name that is not
+# among ALL is an error. Parts that this tree does not have are left out, and said to be.
+selection() {
+  local list=$1 name part
+  shift
+  for name in ${list//,/ }; do
+    [[ " $* " == *" $name "* ]] || die "no part '$name'; the parts are: $*"
+  done
+  for part in "$@"; do
+    [[ -z $list || ",$list," == *",$part,"* ]] || continue
+    if [ "$part" = oracle ] || [ -x "$here/$part/run.sh" ]; then
+      printf '%s\n' "$part"
+    elif [ -n "$list" ]; then
+      die "there is no $part/run.sh"
+    else
+      say "left out, because there is no $part/run.sh: $part"
+    fi
+  done
+}
+
+# Sets REDISTRIBUTED_TEST_SERVERS to those of .ci/ensure-servers that SERVERS names.
+prepare_servers() {
+  local all entry name kept=()
+  all=$("$root/.ci/ensure-servers") || die "the servers could not be brought"
+  eval "$all"
+  for name in ${SERVERS:-}; do
+    for entry in ${name//,/ }; do
+      [[ " $REDISTRIBUTED_TEST_SERVERS " == *" $entry="* ]] || die "no server '$entry' in: $REDISTRIBUTED_TEST_SERVERS"
+    done
+  done
+  for entry in $REDISTRIBUTED_TEST_SERVERS; do
+    if [[ -z ${SERVERS:-} || ",$SERVERS," == *",${entry%%=*},"* ]]; then
+      kept+=("$entry")
+    fi
+  done
+  export REDISTRIBUTED_TEST_SERVERS="${kept[*]}" SERVERS="${SERVERS:-}"
+}
+
+prepare_proxy() {
+  if [ -z "${REDISTRIBUTED_BIN:-}" ]; then
+    cargo build --manifest-path "$root/Cargo.toml" --locked --release --package redistributed
+    REDISTRIBUTED_BIN="${CARGO_TARGET_DIR:-$root/target}/release/redistributed"
+  fi
+  [ -x "$REDISTRIBUTED_BIN" ] || die "REDISTRIBUTED_BIN=$REDISTRIBUTED_BIN is no program"
+  REDISTRIBUTED_BIN=$(cd "$(dirname "$REDISTRIBUTED_BIN")" && pwd)/$(basename "$REDISTRIBUTED_BIN")
+  export REDISTRIBUTED_BIN
+}
+
+names() {
+  local entry
+  for entry in $REDISTRIBUTED_TEST_SERVERS; do
+    printf '%s ' "${entry%%=*}"
+  done
+}
+
+main

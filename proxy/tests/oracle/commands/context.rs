@@ -1,0 +1,50 @@
+//! The same call in other states of a connection: what it answers there differs, and so does what the proxy expects.
+
+use super::Call;
+use super::generate::Words;
+use super::known;
+
+/// At most so many calls of one command are made in all contexts.
+const MOST_CALLS: usize = 4;
+
+/// A state, as the requests before and behind the call.
+struct Context {
+    before: &'static [&'static str],
+    behind: &'static [&'static str],
+}
+
+const CONTEXTS: [Context; 9] = [
+    Context { before: &["MULTI"], behind: &["EXEC"] },
+    Context { before: &["MULTI", "PUBLISH nobody x"], behind: &["PUBLISH nobody y", "EXEC", "PUBLISH nobody z"] },
+    Context { before: &["MULTI"], behind: &["DISCARD"] },
+    Context { before: &["SUBSCRIBE context"], behind: &["PUBLISH context x"] },
+    Context { before: &["PSUBSCRIBE *", "SSUBSCRIBE context"], behind: &["UNSUBSCRIBE", "PUNSUBSCRIBE"] },
+    Context { before: &["CLIENT REPLY SKIP"], behind: &["PUBLISH nobody x"] },
+    Context { before: &["CLIENT REPLY OFF"], behind: &["CLIENT REPLY ON"] },
+    Context { before: &["CLIENT TRACKING ON BCAST"], behind: &["PUBLISH nobody x"] },
+    Context { before: &["AUTH limited pw"], behind: &["PING"] },
+];
+
+/// The first of `calls`, each in all contexts, or in one of them, another one for each command and protocol.
+pub(super) fn all(command: &str, calls: &[&Call], resp3: bool, full: bool) -> Vec<Call> {
+    if known::without_contexts(command).is_some() {
+        return Vec::new();
+    }
+    let turn = command.bytes().map(usize::from).sum::<usize>() + 4 * usize::from(resp3);
+    let mut all = Vec::new();
+    let most = if full { MOST_CALLS } else { 2 };
+    for (index, call) in calls.iter().take(most).enumerate() {
+        for (number, context) in CONTEXTS.iter().enumerate() {
+            let is_turn = (number + 2 * index + turn) % CONTEXTS.len() < 2;
+            if full || is_turn {
+                let parts = [words(context.before), call.requests.clone(), words(context.behind)];
+                all.push(Call { requests: parts.concat(), inline: call.inline });
+            }
+        }
+    }
+    all
+}
+
+fn words(lines: &[&str]) -> Vec<Words> {
+    lines.iter().map(|line| crate::words::words(line)).collect()
+}

@@ -1,0 +1,32 @@
+//! Calls that somebody wrote down, because the documentation of the arguments gives none that the server carries out, or
+//! not the ones that matter: `examples/*.txt`, with the command's name as title. Requests of one line, with ` ; ` between
+//! them, are one call.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The lines for a command.
+pub(super) fn of(command: &str) -> &'static [String] {
+    all().get(command).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// By name.
+pub(super) fn all() -> &'static BTreeMap<String, Vec<String>> {
+    static ALL: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/examples");
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for entry in folder.read_dir().expect("a folder") {
+            let text = std::fs::read_to_string(entry.expect("a file").path()).expect("text");
+            let mut lines = None;
+            for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+                match line.strip_prefix("== ") {
+                    Some(name) => lines = Some(all.entry(name.to_owned()).or_default()),
+                    None => lines.as_deref_mut().expect("a title before the first line").push(line.to_owned()),
+                }
+            }
+        }
+        all
+    })
+}

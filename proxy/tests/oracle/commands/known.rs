@@ -1,0 +1,96 @@
+//! What is not done with some commands, each with its reason.
+
+/// A name, or `prefix*`, and why.
+type Reasons = &'static [(&'static str, &'static str)];
+
+/// Not called at all.
+const NEVER_SENT: Reasons = &[
+    ("sync", "turns the connection into a replica's: conversations/replication.txt"),
+    ("psync", "turns the connection into a replica's: conversations/replication.txt"),
+    ("script|debug", "is refused or not as its bytes arrive together with others or alone"),
+    ("cluster|syncslots", "turns the connection into a slot migration's, with a peer that does not exist"),
+];
+
+/// Called, but no call of it is carried out on a server like ours.
+const NEVER_CARRIED_OUT: Reasons = &[
+    ("acl|load", "needs a file of users"),
+    ("acl|save", "needs a file of users"),
+    ("config|rewrite", "needs a file of settings"),
+    ("failover", "needs a replica"),
+    ("function|kill", "needs a function that runs for seconds"),
+    ("script|kill", "needs a script that runs for seconds: conversations/blocking.txt"),
+    ("module|load", "needs a module"),
+    ("module|loadex", "needs a module"),
+    ("module|unload", "needs a module"),
+    ("shutdown", "ends the server"),
+    ("cluster|cancelslotmigrations", "needs a second node"),
+    ("cluster|set-config-epoch", "needs a node that has no epoch yet"),
+    ("cluster|failover", "needs a replica"),
+    ("cluster|forget", "needs a second node"),
+    ("cluster|meet", "needs a second node"),
+    ("cluster|migrateslots", "needs a second node"),
+    ("cluster|replicate", "needs a second node"),
+];
+
+/// Called only as the examples say: other calls would end or block the server, dial, or change it for good.
+const ONLY_EXAMPLES: Reasons = &[
+    ("shutdown", "ends the server"),
+    ("debug", "has calls that end or stop the server"),
+    ("client|pause", "stops the operator's connection too"),
+    ("client|kill", "has calls that kill the operator's connection"),
+    ("config|set", "changes the server for the calls after it"),
+    ("acl|setuser", "changes what the calls after it may do"),
+    ("replicaof", "dials another server"),
+    ("slaveof", "dials another server"),
+    ("migrate", "dials another server"),
+    ("failover", "changes the server's role"),
+    ("cluster|*", "changes the cluster for the calls after it"),
+    ("module|load*", "loads a program"),
+    ("replconf", "turns the connection into a replica's"),
+    ("swapdb", "exchanges the data of the calls after it"),
+];
+
+/// Redis 8.2.3 sends no reply for a refused `AUTH` if it still has another reply to send. So what answers a pipeline with
+/// one in it depends on when its bytes arrive, direct too.
+const UNANSWERED_AUTH: &str =
+    "has calls with a refused AUTH, which Redis 8.2 does not always answer behind other requests";
+
+/// Not called in other contexts than by itself.
+const WITHOUT_CONTEXTS: Reasons = &[
+    ("auth", UNANSWERED_AUTH),
+    ("hello", UNANSWERED_AUTH),
+    ("acl|log", UNANSWERED_AUTH),
+    ("quit", "without replies it leaves a connection that never answers: conversations/client_reply.txt"),
+    ("pfselftest", "takes most of a second"),
+];
+
+fn find(reasons: Reasons, command: &str) -> Option<&'static str> {
+    let is = |name: &str| name.strip_suffix('*').map_or(name == command, |start| command.starts_with(start));
+    reasons.iter().find(|(name, _)| is(name)).map(|(_, reason)| *reason)
+}
+
+pub(super) fn never_sent(command: &str) -> Option<&'static str> {
+    find(NEVER_SENT, command)
+}
+
+pub(super) fn never_carried_out(command: &str) -> Option<&'static str> {
+    find(NEVER_CARRIED_OUT, command)
+}
+
+pub(super) fn only_examples(command: &str) -> Option<&'static str> {
+    find(ONLY_EXAMPLES, command)
+}
+
+pub(super) fn without_contexts(command: &str) -> Option<&'static str> {
+    find(WITHOUT_CONTEXTS, command)
+}
+
+/// Whether a command is called on a cluster.
+pub(super) fn needs_cluster(command: &str) -> bool {
+    command.starts_with("cluster") || matches!(command, "asking" | "readonly" | "readwrite")
+}
+
+/// Whether the calls of a command must not stand behind another request whose reply may still be unsent.
+pub(super) fn stands_apart(command: &str) -> bool {
+    WITHOUT_CONTEXTS.iter().any(|&(name, reason)| name == command && reason == UNANSWERED_AUTH)
+}

@@ -1,0 +1,46 @@
+//! How a client's bytes are cut into writes.
+
+use crate::support::Rng;
+use crate::support::wire::Wire;
+
+/// A way to cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Everything in one write.
+    Whole,
+    /// Each byte by itself, of longer scripts only what comes first ([`Cut::MOST_SINGLE`]).
+    Bytes,
+    /// Wherever a generator with this seed says.
+    Random(u64),
+}
+
+impl Cut {
+    /// So many bytes are written one by one, the rest of a script in one piece.
+    const MOST_SINGLE: usize = 512;
+
+    /// Sends `bytes` so, as far as the peer takes them.
+    pub(crate) async fn send(self, wire: &mut Wire, bytes: &[u8]) {
+        match self {
+            Self::Whole => wire.try_send(bytes).await,
+            Self::Bytes => {
+                let (single, rest) = bytes.split_at(bytes.len().min(Self::MOST_SINGLE));
+                for byte in single.chunks(1) {
+                    wire.try_send(byte).await;
+                    tokio::task::yield_now().await;
+                }
+                wire.try_send(rest).await;
+            }
+            Self::Random(seed) => {
+                let mut rng = Rng(seed ^ bytes.len() as u64);
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let most = 1 + rng.below(rest.len());
+                    let (piece, after) = rest.split_at(1 + rng.below(most));
+                    wire.try_send(piece).await;
+                    rest = after;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+}
