@@ -154,7 +154,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: &["latency|graph", "latency|latest", "latency|history", "latency|doctor"],
         reason: "how long the server took, and when",
-        pattern: r"\d+ ms|:\d+|[$=]\d{2,}|\d+(\.\d+)? (milliseconds|microseconds)|\n[\d ]+[smhd\n ]",
+        pattern: r"\n-{20,}[^\r]*|\d+ ms|:\d+|[$=]\d{2,}|\d+(\.\d+)? (milliseconds|microseconds)|\n[\d ]+[smhd\n ]",
         becomes: "<time>",
     },
     Rule {
@@ -192,6 +192,12 @@ const RULES: &[Rule] = &[
         reason: "how many levels of the graph a vector is on is random",
         pattern: r"([*%~]\d\r\n|:\d+\r\n)+",
         becomes: "<levels>",
+    },
+    Rule {
+        of: &["bgsave", "bgrewriteaof", "save"],
+        reason: "whether the save that was begun before is still running",
+        pattern: r"\+Background[^\r]*|-ERR (Background|An AOF|Can't|There)[^\r]*",
+        becomes: "<saving>",
     },
     Rule {
         of: &["pexpire", "hpexpire"],
