@@ -26,12 +26,12 @@ kit_target() {
 # kit_programs: exports KIT_PROXY, KIT_RECEIVER and KIT_SERVERS (NAME=PROGRAM of each server that SERVERS asks for, or of
 # all). REDISTRIBUTED_BIN and OTLP_RECEIVER_BIN spare the build. What is built is the debug build, with its assertions.
 kit_programs() {
-  local target servers build=()
+  local target servers
   target=$(kit_target)
-  [ -n "${REDISTRIBUTED_BIN:-}" ] || build+=(-p redistributed)
-  [ -n "${OTLP_RECEIVER_BIN:-}" ] || build+=(-p otlp-receiver)
-  if [ ${#build[@]} -gt 0 ]; then
-    (cd "$KIT_ROOT" && cargo build --quiet --locked "${build[@]}" --bins) >&2 || die "the build failed"
+  if [ -z "${REDISTRIBUTED_BIN:-}" ] || [ -z "${OTLP_RECEIVER_BIN:-}" ]; then
+    # With what `make demo` builds: without, the libraries that all share would be built again with fewer features.
+    (cd "$KIT_ROOT" && cargo build --quiet --locked -p redistributed -p otlp-receiver -p demo -p demo-api -p demo-worker) >&2 ||
+      die "the build failed"
   fi
   export KIT_PROXY="${REDISTRIBUTED_BIN:-$target/debug/redistributed}"
   export KIT_RECEIVER="${OTLP_RECEIVER_BIN:-$target/debug/otlp-receiver}"
