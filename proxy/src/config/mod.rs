@@ -9,6 +9,7 @@ pub mod args;
 pub mod environment;
 pub mod modes;
 pub mod settings;
+mod shown;
 pub mod units;
 
 pub use address::{ListenAddress, Upstream};

@@ -1,0 +1,66 @@
+//! The settings as text, for those who ask a running process.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use redistributed_core::glob::Glob;
+
+use super::modes;
+use super::settings::{Route, Settings};
+use crate::live_policy::Modes;
+
+impl Settings {
+    /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
+    /// kept.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let Self { routes, upstream_tls, admin, policy, limits, otel, .. } = self;
+        let path = |path: Option<&PathBuf>| path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+        let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
+        let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
+        let mut shown: Vec<_> = routes
+            .iter()
+            .map(|Route { name, listen, upstream }| {
+                let name = name.as_deref().or(otel.service_name.as_deref()).unwrap_or("-");
+                ("route", format!("{name}={listen},{upstream}"))
+            })
+            .collect();
+        shown.extend([
+            ("upstream-ca", path(upstream_tls.files.authorities.as_ref())),
+            ("upstream-cert", path(upstream_tls.files.identity.as_ref().map(|(certificate, _)| certificate))),
+            ("upstream-key", path(upstream_tls.files.identity.as_ref().map(|(_, key)| key))),
+            ("upstream-server-name", upstream_tls.server_name.clone().unwrap_or_else(|| "-".to_owned())),
+            ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
+            ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
+            ("include", globs(&policy.include)),
+            ("exclude", globs(&policy.exclude)),
+            ("carrier", carriers.collect::<Vec<_>>().join(" ")),
+            ("read-json", globs(&policy.read_json)),
+            ("keep-context", globs(&policy.keep_context)),
+            ("relation", lower(&policy.relation)),
+            ("commands", lower(&policy.commands)),
+            ("inject-limit", policy.inject_limit.to_string()),
+            ("max-connections", limits.max_connections.to_string()),
+            ("threads", limits.threads.to_string()),
+            ("connect-timeout", format!("{:?}", limits.connect_timeout)),
+            ("drain-timeout", format!("{:?}", limits.drain_timeout)),
+            ("flush-timeout", format!("{:?}", limits.flush_timeout)),
+            ("OTEL_SDK_DISABLED", (!otel.enabled).to_string()),
+            ("OTEL_TRACES_SAMPLER", lower(&otel.sampler)),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", otel.batch.max_queue_size.to_string()),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", otel.batch.max_export_batch_size.to_string()),
+            ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", otel.batch.schedule_delay)),
+        ]);
+        if let Some(otlp) = &otel.otlp {
+            shown.extend([
+                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", lower(&otlp.protocol)),
+                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
+            ]);
+        }
+        shown
+    }
+}
+
+fn lower(value: &impl fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}
