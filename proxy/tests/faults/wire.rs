@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::support::DEADLINE;
+pub(crate) use crate::support::wire::request;
 
 /// What Redis said.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,15 +81,4 @@ impl Wire {
 
 fn nonsense(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not RESP: {text:?}"))
-}
-
-/// A command as clients send it.
-pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        bytes.extend_from_slice(word);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
 }
