@@ -7,6 +7,7 @@
 //! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
+//! | [`auto`] | who is known to be behind a proxy, for mode `auto` |
 //! | [`live_policy`] | the policy in force, and its switch |
 //! | [`tls`] | certificates and keys for connections that the proxy makes |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
@@ -20,6 +21,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod auto;
 pub mod clock;
 pub mod config;
 pub mod entropy;
@@ -49,6 +51,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
+use auto::Evidence;
 use config::Settings;
 use entropy::Entropy;
 use live_policy::LivePolicy;
@@ -130,6 +133,9 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
     let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
     let mut dialers = Vec::new();
+    let mut evidence = Vec::new();
+    // Until the end of the drain too: what is still subscribed is still announced.
+    let mut asking = JoinSet::new();
     for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {
         let route = listener.route().clone();
         let (name, mode) = (service.name.as_deref(), config::modes::show(&policy.modes()));
@@ -138,7 +144,11 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         );
         let dialer = Dialer::new(&route.upstream, &settings.upstream_tls, settings.limits.connect_timeout)?;
         dialers.push(dialer.clone());
-        let server = RouteServer::new(dialer, policy.clone(), telemetry.sink(index), stats.clone());
+        let of_route =
+            Evidence::new(settings.auto, policy.clone(), dialer.clone(), None, workers.clone(), Entropy::from_os()?);
+        of_route.start(&mut asking);
+        evidence.push(of_route.clone());
+        let server = RouteServer::new(dialer, policy.clone(), telemetry.sink(index), stats.clone(), of_route);
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -156,8 +166,14 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
             tracing::info!(target: LIFECYCLE, %address, "admin port");
         }
         let settings = settings.clone();
-        let admin =
-            Admin { settings, dialers, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
+        let admin = Admin {
+            settings,
+            dialers,
+            evidence,
+            policy: policy.clone(),
+            stats: stats.clone(),
+            spans: telemetry.totals(),
+        };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
 

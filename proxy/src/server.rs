@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::auto::Evidence;
 use crate::config::ListenAddress;
 use crate::config::settings::Route;
 use crate::entropy::Entropy;
@@ -86,14 +87,22 @@ pub struct RouteServer {
     policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
+    evidence: Arc<Evidence>,
     unreachable: Throttle,
     exhausted: Throttle,
 }
 
 impl RouteServer {
     /// For the connections of one route.
-    pub fn new(dialer: Dialer, policy: Arc<LivePolicy>, sink: SpanSink, stats: Arc<Stats>) -> Arc<Self> {
-        Arc::new(Self { dialer, policy, sink, stats, unreachable: Throttle::new(), exhausted: Throttle::new() })
+    pub fn new(
+        dialer: Dialer,
+        policy: Arc<LivePolicy>,
+        sink: SpanSink,
+        stats: Arc<Stats>,
+        evidence: Arc<Evidence>,
+    ) -> Arc<Self> {
+        let (unreachable, exhausted) = (Throttle::new(), Throttle::new());
+        Arc::new(Self { dialer, policy, sink, stats, evidence, unreachable, exhausted })
     }
 
     /// Accepts clients until `stop`, at most as many at a time as `permits` has, and hands back those still open.
@@ -168,7 +177,8 @@ impl RouteServer {
         // Fails only on a connection that is over already, and then reading from it says so.
         let _ = upstream::tune(&client);
         let client = move_here(client).map_err(RelayError::watch)?;
-        let link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
+        let link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone())
+            .with_evidence(self.evidence.connection(server.peer()));
         match server {
             UpstreamStream::Tcp(server) => relay(client, server, link).await,
             UpstreamStream::Tls(server) => relay(client, server, link).await,

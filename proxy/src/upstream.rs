@@ -1,6 +1,7 @@
 //! Connecting to Redis.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,17 @@ pub enum UpstreamStream {
     Tls(Box<TlsStream<TcpStream>>),
     /// By a Unix socket.
     Unix(UnixStream),
+}
+
+impl UpstreamStream {
+    /// The address at the other end; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// Makes connections to one Redis.

@@ -2,8 +2,9 @@
 
 use std::fmt::{Display, Write};
 
-use redistributed_core::session::Mode;
+use redistributed_core::session::{Mode, Unknown};
 
+use crate::auto::watch::Verdicts;
 use crate::config::modes;
 use crate::live_policy::Modes;
 use crate::telemetry::ExportSummary;
@@ -57,6 +58,15 @@ const COUNTERS: &[Family] = &[
         help: "Publishes that got no context, by the reason",
         label: Some("reason"),
         series: &[
+            ("auto_cluster", "skipped_auto_cluster"),
+            ("auto_contradicted", "skipped_auto_contradicted"),
+            ("auto_nobody", "skipped_auto_nobody"),
+            ("auto_order", "skipped_auto_order"),
+            ("auto_pattern", "skipped_auto_pattern"),
+            ("auto_proving", "skipped_auto_proving"),
+            ("auto_replicas", "skipped_auto_replicas"),
+            ("auto_unknown", "skipped_auto_unknown"),
+            ("auto_unproxied", "skipped_auto_unproxied"),
             ("carrier", "skipped_carrier"),
             ("channel", "skipped_channel"),
             ("inline", "skipped_inline"),
@@ -103,8 +113,20 @@ const COUNTERS: &[Family] = &[
     },
 ];
 
+/// Why the subscribers of a channel are not known, by the label of `skipped_total` without its `auto_`.
+const VERDICTS: [(Unknown, &str); 8] = [
+    (Unknown::Cluster, "cluster"),
+    (Unknown::Contradicted, "contradicted"),
+    (Unknown::Nobody, "nobody"),
+    (Unknown::Pattern, "pattern"),
+    (Unknown::Proving, "proving"),
+    (Unknown::Replicas, "replicas"),
+    (Unknown::NoEvidence, "unknown"),
+    (Unknown::Unproxied, "unproxied"),
+];
+
 /// Everything that is counted, as one page.
-pub(super) fn exposition(stats: &Stats, spans: ExportSummary, modes: &Modes) -> String {
+pub(super) fn exposition(stats: &Stats, spans: ExportSummary, modes: &Modes, verdicts: &Verdicts) -> String {
     let mut page = Page(String::new());
     let value = |counter: &str| stats.all().find(|(name, _)| *name == counter).map_or(0, |(_, value)| value);
     for Family { name, help, label, series } in COUNTERS {
@@ -121,9 +143,17 @@ pub(super) fn exposition(stats: &Stats, spans: ExportSummary, modes: &Modes) -> 
     let results = [("dropped", spans.dropped), ("failed", spans.failed), ("sent", spans.sent)];
     page.family("spans_total", "counter", "Spans, by what became of them", Some("result"), results);
     page.family("spans_queued", "gauge", "Spans that wait or are on their way", None, [("", spans.queued)]);
-    let general =
-        [Mode::Inject, Mode::Observe, Mode::Strip].map(|mode| (modes::name(mode), u8::from(mode == modes.general)));
+    let general = [Mode::Auto, Mode::Inject, Mode::Observe, Mode::Strip]
+        .map(|mode| (modes::name(mode), u8::from(mode == modes.general)));
     page.family("mode", "gauge", "1 for the mode of channels that no --mode-for matches", Some("mode"), general);
+    let unknown = |(reason, label)| (label, verdicts.unknown.get(&reason).copied().unwrap_or_default());
+    page.family(
+        "auto_channels",
+        "gauge",
+        "Channels on which something was published in mode auto lately, by what is known of their subscribers",
+        Some("verdict"),
+        std::iter::once(("proxied", verdicts.proxied)).chain(VERDICTS.map(unknown)),
+    );
     let version = [(env!("CARGO_PKG_VERSION"), 1)];
     page.family("build_info", "gauge", "Always 1; the label says what runs", Some("version"), version);
     page.0
@@ -161,7 +191,7 @@ mod tests {
         let stats = Stats::default();
         stats.add(Shell::BytesFromServers, 7);
         let spans = ExportSummary { sent: 5, failed: 1, dropped: 2, queued: 3 };
-        exposition(&stats, spans, &Modes { general: Mode::Strip, channels: Vec::new() })
+        exposition(&stats, spans, &Modes { general: Mode::Strip, channels: Vec::new() }, &Verdicts::default())
     }
 
     #[test]

@@ -32,6 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::auto::Evidence;
 use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
 use crate::telemetry::SpanTotals;
@@ -55,6 +56,8 @@ pub struct Admin {
     pub settings: Settings,
     /// One for each route.
     pub dialers: Vec<Dialer>,
+    /// What is known of subscribers; one for each route.
+    pub evidence: Vec<Arc<Evidence>>,
     /// The policy in force.
     pub policy: Arc<LivePolicy>,
     /// What the connections count.
@@ -138,7 +141,8 @@ impl Admin {
     }
 
     fn metrics(&self) -> Answer {
-        let body = metrics::exposition(&self.stats, self.spans.summary(), &self.policy.modes());
+        let verdicts = self.evidence.iter().map(|evidence| evidence.verdicts()).sum();
+        let body = metrics::exposition(&self.stats, self.spans.summary(), &self.policy.modes(), &verdicts);
         let mut answer = text(StatusCode::OK, body);
         answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(metrics::CONTENT_TYPE));
         answer

@@ -12,6 +12,8 @@ use std::time::Duration;
 use redistributed_core::glob::Glob;
 use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
 
+use crate::auto::AutoSettings;
+
 use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
 use super::args::{Args, CommandsArg, ModeArg, RelationArg};
 use super::{modes, units};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub admin: Option<ListenAddress>,
     /// What is done to messages, on every route.
     pub policy: Arc<Policy>,
+    /// How evidence for mode `auto` is collected.
+    pub auto: AutoSettings,
     /// How much and how long.
     pub limits: Limits,
     /// The `OTEL_*` variables.
@@ -124,10 +128,11 @@ impl Settings {
         let admin = check.admin(args, &routes);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
+        let auto = check.auto(args);
         let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
             (Some((otel, warnings)), true) => {
-                Ok(Self { routes, upstream_tls, admin, policy: Arc::new(policy), limits, otel, warnings })
+                Ok(Self { routes, upstream_tls, admin, policy: Arc::new(policy), auto, limits, otel, warnings })
             }
             _ => Err(InvalidSettings(check.errors)),
         }
@@ -321,6 +326,18 @@ impl Check {
         Limits { max_connections, threads, connect_timeout, drain_timeout, flush_timeout }
     }
 
+    fn auto(&mut self, args: &Args) -> AutoSettings {
+        const REMEDY: &str = "write a time from 50ms to 60s";
+        let value = ("--auto-interval", args.auto_interval.as_str(), REMEDY);
+        let interval = self.or_refuse(units::duration(&args.auto_interval), value);
+        if !(AutoSettings::SHORTEST_INTERVAL..=AutoSettings::LONGEST_INTERVAL).contains(&interval)
+            && units::duration(&args.auto_interval).is_ok()
+        {
+            self.refuse("--auto-interval", Some(&args.auto_interval), "it is too short or too long", REMEDY);
+        }
+        AutoSettings { interval, announce: args.announce, ignore_replicas: args.auto_ignore_replicas }
+    }
+
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
         OtelSettings::from_lookup(lookup)
             .map_err(|problem| {
@@ -378,7 +395,8 @@ impl Check {
     }
 
     fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
-        const FORM: &str = "write GLOB=inject, GLOB=strip or GLOB=observe, as in --mode-for 'orders.*=strip'";
+        const FORM: &str =
+            "write GLOB=inject, GLOB=strip, GLOB=observe or GLOB=auto, as in --mode-for 'orders.*=strip'";
         self.choice("--mode-for", text, FORM, modes::named)
     }
 
@@ -416,6 +434,7 @@ impl From<ModeArg> for Mode {
             ModeArg::Inject => Self::Inject,
             ModeArg::Strip => Self::Strip,
             ModeArg::Observe => Self::Observe,
+            ModeArg::Auto => Self::Auto,
         }
     }
 }

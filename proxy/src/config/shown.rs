@@ -13,7 +13,7 @@ impl Settings {
     /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
     /// kept.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
-        let Self { routes, upstream_tls, admin, policy, limits, otel, .. } = self;
+        let Self { routes, upstream_tls, admin, policy, auto, limits, otel, .. } = self;
         let path = |path: Option<&PathBuf>| path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
         let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
@@ -31,6 +31,9 @@ impl Settings {
             ("upstream-server-name", upstream_tls.server_name.clone().unwrap_or_else(|| "-".to_owned())),
             ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
             ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
+            ("auto-interval", format!("{:?}", auto.interval)),
+            ("auto-ignore-replicas", auto.ignore_replicas.to_string()),
+            ("announce", auto.announce.to_string()),
             ("include", globs(&policy.include)),
             ("exclude", globs(&policy.exclude)),
             ("carrier", carriers.collect::<Vec<_>>().join(" ")),

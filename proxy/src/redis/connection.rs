@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -102,6 +103,7 @@ impl Requests {
 /// use, because replies would be taken for those of other commands.
 pub struct Connection {
     stream: Box<dyn Duplex>,
+    peer: Option<SocketAddr>,
     frames: Frames,
     limit: Duration,
 }
@@ -116,12 +118,14 @@ impl Connection {
     /// # Errors
     /// There is no connection, or Redis does not accept the credentials.
     pub async fn open(dialer: &Dialer, credentials: Option<&Credentials>, limit: Duration) -> Result<Self, Error> {
-        let stream: Box<dyn Duplex> = match dialer.connect().await? {
+        let stream = dialer.connect().await?;
+        let peer = stream.peer();
+        let stream: Box<dyn Duplex> = match stream {
             UpstreamStream::Tcp(stream) => Box::new(stream),
             UpstreamStream::Tls(stream) => stream,
             UpstreamStream::Unix(stream) => Box::new(stream),
         };
-        let mut connection = Self { stream, frames: Frames::new(), limit };
+        let mut connection = Self { stream, peer, frames: Frames::new(), limit };
         if let Some(Credentials { username, password }) = credentials {
             let words = [Some("AUTH"), username.as_deref(), Some(password)];
             let words: Vec<&[u8]> = words.into_iter().flatten().map(str::as_bytes).collect();
@@ -131,6 +135,11 @@ impl Connection {
             };
         }
         Ok(connection)
+    }
+
+    /// The address at the other end; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Asks one thing.
