@@ -254,3 +254,6 @@ fn adjust(counts: &mut HashMap<Arc<Name>, u32>, changed: &mut HashSet<Arc<Name>>
     *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
     changed.insert(Arc::clone(name));
 }
+
+#[cfg(test)]
+mod tests;

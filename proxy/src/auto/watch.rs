@@ -254,3 +254,6 @@ fn code(reason: Unknown) -> u64 {
 fn unknown(code: u64) -> Unknown {
     usize::try_from(code).ok().and_then(|code| UNKNOWN.get(code)).copied().unwrap_or(Unknown::NoEvidence)
 }
+
+#[cfg(test)]
+mod tests;

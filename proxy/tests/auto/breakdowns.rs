@@ -155,3 +155,58 @@ async fn a_redis_that_restarts_is_asked_again() {
         expect_payloads(&mut subscriber, &payloads).await;
     }
 }
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_is_not_vouched_for_until_it_does() {
+    for server in servers::all() {
+        let fleet = Fleet::start(server);
+        let proxy = fleet.proxy(&[]).await;
+        let mut subscriber = Wire::to(proxy.address()).await;
+        subscriber.subscribe("SUBSCRIBE ch flood").await;
+        let mut publisher = fleet.publisher(&proxy).await;
+        publisher.until_context("PUBLISH", "ch").await;
+        // More than the sockets on the way hold, and less than Redis lets a subscriber leave unread.
+        let mut direct = fleet.direct().await;
+        let (piece, pieces) = (vec![b'x'; 1 << 20], 24);
+        for _ in 0..pieces {
+            direct.publish("flood", &piece).await;
+        }
+        publisher.until_without("PUBLISH", "ch").await;
+        publisher.never_a_context("PUBLISH", "ch").await;
+        let mut flooded = 0;
+        while flooded < pieces {
+            let message = subscriber.message().await;
+            flooded += usize::from(message.channel == "flood");
+            assert!(message.payload == piece || message.channel == "ch" && !message.payload.contains(&0));
+        }
+        publisher.until_context("PUBLISH", "ch").await;
+    }
+}
+
+#[tokio::test]
+async fn a_switch_to_auto_needs_no_new_connection_where_subscriptions_are_announced() {
+    let fleet = Fleet::start(servers::chosen());
+    let mut proxy = fleet.process(&["--mode", "strip", "--announce", "--admin", "0"]);
+    let admin = proxy.wait_for_line("admin port");
+    let (_, admin) = admin.split_once("address=").expect("an address");
+    let admin = admin.split_whitespace().next().expect("an address").parse().expect("an address");
+    let mut subscriber = Wire::to(proxy.addresses[0]).await;
+    subscriber.subscribe("SUBSCRIBE ch").await;
+    let mut publisher = fleet.publisher_at(proxy.addresses[0]).await;
+    publisher.never_a_context("PUBLISH", "ch").await;
+    let switch = "PUT /mode HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 4\r\n\r\nauto";
+    assert!(ask(admin, switch).await.starts_with("HTTP/1.1 200 "));
+    publisher.until_context("PUBLISH", "ch").await;
+    let page = ask(admin, "GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await;
+    assert!(page.contains("redistributed_auto_channels{verdict=\"proxied\"} 1\n"), "{page}");
+    let switch = switch.replace("auto", "strip").replace(": 4", ": 5");
+    assert!(ask(admin, &switch).await.starts_with("HTTP/1.1 200 "));
+    assert!(!publisher.publish("PUBLISH", "ch").await.context, "the kill switch acts at once");
+}
+
+/// Sends a request, and returns the whole answer.
+async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+    let mut wire = Wire::to(address).await;
+    wire.send(request.as_bytes()).await;
+    String::from_utf8(wire.rest().await).expect("text")
+}

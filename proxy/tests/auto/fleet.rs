@@ -1,5 +1,6 @@
 //! A Redis with proxies in front of it, and an observer that sees what reaches Redis without being a subscriber.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::in_process::InProcess;
@@ -31,15 +32,14 @@ impl Fleet {
 
     /// A proxy in mode `auto`, with `more` arguments.
     pub(crate) async fn proxy(&self, more: &[&str]) -> InProcess {
-        let mode: &[&str] = if more.contains(&"--mode") { &[] } else { &["--mode", "auto"] };
-        InProcess::start(&self.redis.url(), &[&FAST, mode, more].concat()).await
+        InProcess::start(&self.redis.url(), &[&FAST, mode(more), more].concat()).await
     }
 
     /// The same as a process of its own.
     pub(crate) fn process(&self, more: &[&str]) -> Spawned {
         let url = self.redis.url();
-        let arguments = ["--listen", "127.0.0.1:0", "--upstream", &url, "--mode", "auto"];
-        Spawned::start(command(&[&arguments[..], &FAST, more].concat()), 1)
+        let arguments = ["--listen", "127.0.0.1:0", "--upstream", &url];
+        Spawned::start(command(&[&arguments[..], &FAST, mode(more), more].concat()), 1)
     }
 
     /// A connection that no proxy knows of.
@@ -49,10 +49,20 @@ impl Fleet {
 
     /// What publishes through `proxy`, and sees what reaches Redis.
     pub(crate) async fn publisher(&self, proxy: &InProcess) -> Publisher {
+        self.publisher_at(proxy.address()).await
+    }
+
+    /// The same through a proxy that listens on `address`.
+    pub(crate) async fn publisher_at(&self, address: SocketAddr) -> Publisher {
         let mut feed = self.direct().await;
         assert_eq!(feed.call("MONITOR").await, Value::Status("OK".into()));
-        Publisher { wire: Wire::to(proxy.address()).await, feed, published: 0 }
+        Publisher { wire: Wire::to(address).await, feed, published: 0 }
     }
+}
+
+/// The mode, unless it is among `more`.
+fn mode(more: &[&str]) -> &'static [&'static str] {
+    if more.contains(&"--mode") { &[] } else { &["--mode", "auto"] }
 }
 
 /// A service that publishes.
