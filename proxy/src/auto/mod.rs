@@ -12,14 +12,16 @@
 //! | `marker` | what proxies tell each other, as names of channels |
 //! | `ledger` | how many connections of this proxy are subscribed to what |
 //! | `presence` | keeps Redis told of it |
+//! | `herald` | tells other proxies at once of subscriptions that have ended |
 //! | `survey` | takes snapshots of who is subscribed, and who is announced |
 //! | `judge` | the verdict from snapshots: pure, and where the reasoning is written down |
 //! | `watch` | the verdicts, for the sessions to ask at each publish |
 //! | `home` | which server all this is about |
 //!
-//! Unknown always means that no context is added. Both connections to Redis are the proxy's own, and are made only while
-//! they are needed.
+//! Unknown always means that no context is added. All these connections to Redis are the proxy's own, and are made only
+//! when they are needed.
 
+pub mod herald;
 pub mod home;
 pub mod judge;
 pub mod ledger;
@@ -44,6 +46,7 @@ use crate::redis::{Connection, Credentials, Error, ProtocolError};
 use crate::telemetry::logging::Throttle;
 use crate::upstream::Dialer;
 use crate::workers::Workers;
+use herald::Retractions;
 use home::{Home, Server, Whereabouts};
 use ledger::{Ledger, Registration};
 use marker::ProxyId;
@@ -87,6 +90,7 @@ pub struct Evidence {
     home: Arc<Home>,
     ledger: Arc<Ledger>,
     watch: Watch,
+    retractions: Retractions,
     /// Of the last snapshot, in nanoseconds.
     took: AtomicU64,
 }
@@ -112,6 +116,7 @@ impl Evidence {
             ledger: Ledger::new(Arc::clone(&home)),
             home,
             watch: Watch::default(),
+            retractions: Retractions::default(),
             took: AtomicU64::new(0),
         })
     }
@@ -120,6 +125,7 @@ impl Evidence {
     pub fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         tasks.spawn(presence::run(Arc::clone(self)));
         tasks.spawn(survey::run(Arc::clone(self)));
+        tasks.spawn(herald::run(Arc::clone(self)));
     }
 
     /// A connection of a service to Redis, which has `peer` at its other end.

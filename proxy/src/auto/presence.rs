@@ -12,6 +12,7 @@ use std::time::Duration;
 use redistributed_core::session::{Mode, Policy, SubscriptionKind};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::herald::{self, Retracted};
 use super::home::Server;
 use super::marker::{Marker, Name, ProxyId};
 use super::{Evidence, Trouble};
@@ -105,6 +106,10 @@ impl<'a> Presence<'a> {
                 }
                 reply = self.connection.next() => match reply? {
                     Reply::Error(refusal) => return Err(refusal.into()),
+                    Reply::Array(parts) if is_message(&parts) => {
+                        let payload = parts.get(2).and_then(Reply::text).unwrap_or_default();
+                        self.evidence.watch.retracted(&Retracted::read(payload));
+                    }
                     _ => trouble.settled(self.evidence, "announcing subscriptions"),
                 }
             }
@@ -117,7 +122,8 @@ impl<'a> Presence<'a> {
         let counts = &self.counts;
         let too_high = |name: &Arc<Name>, count: u32| counts.get(name).is_some_and(|now| *now < count);
         let old = self.announced.extract_if(|name, (count, _)| too_high(name, *count));
-        let old: Vec<Vec<u8>> = old.map(|(_, (_, marker))| marker).collect();
+        let (names, old): (Vec<_>, Vec<_>) = old.map(|(name, (_, marker))| (name, marker)).unzip();
+        self.evidence.retractions.add(names);
         self.send(&[(b"UNSUBSCRIBE", &old)]).await
     }
 
@@ -147,7 +153,10 @@ impl<'a> Presence<'a> {
                 None if count == 0 => continue,
                 _ => {}
             }
-            old.extend(self.announced.remove(&name).map(|(_, marker)| marker));
+            if let Some((before, marker)) = self.announced.remove(&name) {
+                old.push(marker);
+                self.evidence.retractions.add((before > count).then(|| Arc::clone(&name)));
+            }
             if count > 0 {
                 self.serial += 1;
                 let claim = Marker::Claim { name: Name::clone(&name), serial: self.serial, count };
@@ -158,6 +167,9 @@ impl<'a> Presence<'a> {
         }
         self.beats += 1;
         let (period, longest) = (self.evidence.settings.interval, self.policy.strip_limit() as u64);
+        if self.beats == 1 {
+            new.push(herald::CHANNEL.to_vec());
+        }
         let beat = Marker::Beat { number: self.beats, period, longest }.write(self.id);
         new.push(beat.clone());
         let last: Vec<_> = self.beat.replace(beat).into_iter().collect();
@@ -191,6 +203,11 @@ fn is_searched(policy: &Policy, name: &Name) -> bool {
         SubscriptionKind::Pattern => !policy.uses(Mode::Observe),
         SubscriptionKind::Channel | SubscriptionKind::Shard => policy.strips(&name.text),
     }
+}
+
+/// Whether these are the parts of a message of another proxy's herald.
+fn is_message(parts: &[Reply]) -> bool {
+    matches!(parts, [word, channel, _] if word.text() == Some(b"message") && channel.text() == Some(herald::CHANNEL))
 }
 
 /// How long a failed connection is left alone.

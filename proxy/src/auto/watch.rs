@@ -12,6 +12,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use redistributed_core::session::{Audience, SubscriptionKind, Unknown};
 use tokio::sync::Notify;
 
+use super::herald::Retracted;
 use super::judge::Known;
 use super::marker::Name;
 use crate::clock;
@@ -63,7 +64,7 @@ struct Place {
     state: AtomicU64,
     longest: AtomicU64,
     used: AtomicU64,
-    /// Contradicted since the last snapshot was asked for.
+    /// Contradicted, or some of its subscribers gone, since the last snapshot was asked for.
     contradicted: AtomicBool,
 }
 
@@ -101,7 +102,12 @@ impl Watch {
         let now = clock::now().0;
         let table = self.read();
         let Some(&index) = table.by_kind(kind).get(channel) else {
+            // On a channel for each request it is always so: they need not queue for the lock.
+            let full = table.is_full();
             drop(table);
+            if full {
+                return Err(Unknown::NoEvidence);
+            }
             self.add(Name::new(kind, channel), now);
             return Err(Unknown::NoEvidence);
         };
@@ -126,6 +132,22 @@ impl Watch {
         if let Some(place) = place.filter(|place| u64::from(place.generation) == token >> 32) {
             place.contradicted.store(true, Ordering::Release);
             place.state.store(code(Unknown::Contradicted), Ordering::Release);
+        }
+    }
+
+    /// Subscriptions have ended: what was known of these channels must be proven anew. A pattern concerns all.
+    pub fn retracted(&self, retracted: &Retracted) {
+        let table = self.read();
+        let revoke = |place: &Place| {
+            place.contradicted.store(true, Ordering::Release);
+            place.state.store(code(Unknown::Proving), Ordering::Release);
+        };
+        match retracted {
+            Retracted::Names(names) if names.iter().all(|name| name.kind != SubscriptionKind::Pattern) => {
+                let places = names.iter().filter_map(|name| table.by_kind(name.kind).get(&name.text));
+                places.filter_map(|&index| table.places.get(index)).for_each(revoke);
+            }
+            _ => table.places.iter().for_each(revoke),
         }
     }
 
@@ -203,9 +225,7 @@ impl Watch {
 
     fn add(&self, name: Name, now: u64) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if table.channels.len() + table.shards.len() >= MAX_CHANNELS
-            || table.by_kind(name.kind).contains_key(&name.text)
-        {
+        if table.is_full() || table.by_kind(name.kind).contains_key(&name.text) {
             return;
         }
         let index = table.free.pop().unwrap_or_else(|| {
@@ -237,6 +257,10 @@ impl Watch {
 }
 
 impl Table {
+    fn is_full(&self) -> bool {
+        self.channels.len() + self.shards.len() >= MAX_CHANNELS
+    }
+
     fn by_kind(&self, kind: SubscriptionKind) -> &HashMap<Box<[u8]>, usize> {
         if kind == SubscriptionKind::Shard { &self.shards } else { &self.channels }
     }

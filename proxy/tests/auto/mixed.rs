@@ -185,3 +185,48 @@ fn incomplete(bytes: &[u8]) -> usize {
     const MESSAGE: &[u8] = b"*3\r\n$7\r\nmessage\r\n$6\r\nshared\r\n$7\r\n{\"a\":1}\r\n";
     bytes.len() % MESSAGE.len()
 }
+
+/// A service is pointed back at Redis: it leaves its proxy, and comes without one. The number of subscribers is the same
+/// as before, so that no reply tells of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_the_place_of_a_subscriber_behind_a_proxy_is_not_mistaken_for_it() {
+    const ROUNDS: usize = 20;
+    for server in servers::all() {
+        let fleet = Fleet::start(server);
+        let [here, there] = [fleet.proxy(&[]).await, fleet.proxy(&[]).await];
+        let tally = Arc::<Tally>::default();
+        let (mut moments, mut leaked) = (Vec::new(), 0);
+        let mut publisher = fleet.publisher(&here).await;
+        let load = tokio::spawn(publish(Wire::to(here.address()).await, tally.clone()));
+        for _ in 0..ROUNDS {
+            let mut proxied = Wire::to(there.address()).await;
+            proxied.subscribe("SUBSCRIBE clean").await;
+            publisher.until_context("PUBLISH", "clean").await;
+            let mut direct = fleet.direct().await;
+            proxied.send(b"UNSUBSCRIBE clean\r\n").await;
+            direct.subscribe("SUBSCRIBE clean").await;
+            let since = Instant::now();
+            let mut latest = Duration::ZERO;
+            let _ = timeout(INTERVAL * 4, async {
+                loop {
+                    if trailer::find(&direct.message().await.payload).is_some() {
+                        latest = since.elapsed();
+                        leaked += 1;
+                    }
+                }
+            })
+            .await;
+            moments.push(latest);
+        }
+        tally.over.store(true, Ordering::Relaxed);
+        within("the load's end", load).await.expect("no panic");
+        moments.sort();
+        let (median, worst) = (moments[ROUNDS / 2], moments[ROUNDS - 1]);
+        println!(
+            "{}: {ROUNDS} places taken, {leaked} messages with a context, the last {median:?} (median) and {worst:?} \
+             (worst) after the subscription",
+            server.name
+        );
+        assert!(worst <= WINDOW, "{}: a context {worst:?} after a subscription", server.name);
+    }
+}

@@ -85,3 +85,26 @@ fn channels_beyond_the_limit_stay_unknown_until_others_go() {
     let _ = watch.audience(Channel, last.as_bytes());
     assert_eq!(watch.ask(0), [(name(Channel, last), false)]);
 }
+
+#[test]
+fn a_subscriber_that_has_gone_counts_at_once() {
+    let watch = Watch::default();
+    let all = [name(Channel, "a"), name(Channel, "b"), name(Shard, "a")];
+    let ask = || all.each_ref().map(|name| watch.audience(name.kind, &name.text).is_ok());
+    ask();
+    let answer = || {
+        watch.ask(0);
+        watch.answer(all.iter().map(|name| (name.clone(), known(1))).collect(), FOR_EVER)
+    };
+    answer();
+    assert_eq!(ask(), [true; 3]);
+    watch.retracted(&Retracted::Names(vec![name(Channel, "a"), name(Channel, "not watched")]));
+    assert_eq!(ask(), [false, true, true]);
+    assert_eq!(watch.audience(Channel, b"a"), Err(Unknown::Proving));
+    for everything in [Retracted::Names(vec![name(SubscriptionKind::Pattern, "x*")]), Retracted::Anything] {
+        answer();
+        assert_eq!(ask(), [true; 3]);
+        watch.retracted(&everything);
+        assert_eq!(ask(), [false; 3]);
+    }
+}
