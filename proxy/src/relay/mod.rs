@@ -64,6 +64,11 @@ impl Link {
         Self { session, policy, ids, sink, stats, fallback: Fallback::default() }
     }
 
+    /// The proxy has logged the connection in, and selected this database.
+    pub fn logged_in(&mut self, database: u32) {
+        self.session.logged_in(database);
+    }
+
     /// Gives the session what came from `side`, and deals with everything in its answer but the bytes and the
     /// deliveries that are among them.
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
