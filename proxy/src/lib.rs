@@ -7,6 +7,7 @@
 //! | [`server`] | accepts clients |
 //! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
+//! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
 //! | [`live_policy`] | the policy in force, and its switch |
 //! | [`stream`] | a connection by TCP, TLS or a Unix socket |
 //! | [`tls`], [`files`], [`key_material`] | certificates and keys; files that settings name, followed when they change |
@@ -34,6 +35,7 @@ pub mod key_material;
 pub mod listener;
 pub mod live_policy;
 pub mod open_files;
+pub mod redis;
 pub mod relay;
 pub mod server;
 pub mod shutdown;
