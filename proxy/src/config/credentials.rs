@@ -28,6 +28,12 @@ impl From<String> for Secret {
     }
 }
 
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
@@ -40,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_password_is_not_shown() {
-        let credentials = Credentials { username: Some("orders".into()), password: "hunter2".to_owned().into() };
+        let credentials = Credentials { username: Some("orders".into()), password: "hunter2".into() };
         let shown = format!("{credentials:?} {credentials:#?}");
         assert!(shown.contains("orders") && !shown.contains("hunter2"), "{shown}");
         assert_eq!(credentials.password.reveal(), "hunter2");

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn orders() -> Credentials {
-        Credentials { username: Some("orders".into()), password: "pass word".to_owned().into() }
+        Credentials { username: Some("orders".into()), password: "pass word".into() }
     }
 
     /// What is sent to a server that answers so, and what comes of it.
