@@ -88,16 +88,18 @@ impl KeyMaterial {
     }
 
     fn refresh(&self) {
-        report("the certificate for clients", self.listen.as_deref().and_then(Rotating::refresh));
-        report("the certificates for Redis", self.upstream.as_deref().and_then(Rotating::refresh));
-        report("the password for Redis", self.password.as_deref().and_then(Rotating::refresh));
+        report("certificate for clients", self.listen.as_deref().and_then(Rotating::refresh));
+        report("certificates for Redis", self.upstream.as_deref().and_then(Rotating::refresh));
+        report("password for Redis", self.password.as_deref().and_then(Rotating::refresh));
     }
 }
 
 fn report(what: &str, refreshed: Option<Result<(), FileError>>) {
     match refreshed {
         None => {}
-        Some(Ok(())) => tracing::info!(target: LIFECYCLE, "{what} was read again, for the next connections"),
-        Some(Err(error)) => tracing::warn!(%error, "{what} has changed and cannot be used; the old one stays in force"),
+        Some(Ok(())) => tracing::info!(target: LIFECYCLE, "{what}: read again, for the next connections"),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "{what}: changed and cannot be used; the old ones stay in force");
+        }
     }
 }
