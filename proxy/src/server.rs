@@ -5,7 +5,9 @@
 //! process.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,9 @@ const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// How long a client that cannot be served may take to fetch why.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+
+/// How a connection has ended.
+type Relayed = Result<(), RelayError>;
 
 /// What the connections of one route share.
 #[derive(Debug)]
@@ -131,10 +136,11 @@ impl RouteServer {
         }
     }
 
-    async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Result<(), RelayError> {
+    async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Relayed {
         let client = client.move_here().map_err(RelayError::watch)?;
         let peer = client.peer.clone();
-        let mut client = match client.into_stream(self.handshakes.as_ref()).await {
+        // Each step is boxed: a connection that runs should not keep the room that its beginning took.
+        let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
             Ok(client) => client,
             Err(error) => {
                 self.report_handshake(&peer, &error);
@@ -147,7 +153,7 @@ impl RouteServer {
         };
         let dialled = tokio::select! {
             biased;
-            dialled = self.dialer.dial(tried_again) => dialled,
+            dialled = Box::pin(self.dialer.dial(tried_again)) => dialled,
             () = client.hung_up() => {
                 tracing::debug!(%peer, "the client has hung up before Redis was reached");
                 return Ok(());
@@ -162,17 +168,22 @@ impl RouteServer {
             Err(error @ DialError::Refused { .. }) => {
                 self.report_refused(&error);
                 if let DialError::Refused { line, .. } = error {
-                    farewell(client, &line).await;
+                    Box::pin(farewell(client, &line)).await;
                 }
                 return Ok(());
             }
         };
         self.report_reachable();
+        self.carry(client, server, ids).await
+    }
+
+    /// The relay, which is nearly all that a running connection has.
+    fn carry(&self, client: Stream, server: Stream, ids: Entropy) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
         let mut link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);
         }
-        relay(client, server, link).await
+        Box::pin(relay(client, server, link))
     }
 
     fn report_handshake(&self, peer: &impl fmt::Display, error: &HandshakeError) {

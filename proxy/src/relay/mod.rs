@@ -129,7 +129,7 @@ impl Link {
 ///
 /// # Errors
 /// The first error of either stream. Everything that could still be handed over has been by then.
-pub async fn relay<C, S>(client: C, server: S, link: Link) -> Result<(), RelayError>
+pub fn relay<C, S>(client: C, server: S, link: Link) -> impl Future<Output = Result<(), RelayError>>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -143,7 +143,8 @@ where
         limit: None,
         error: None,
     };
-    poll_fn(|cx| relay.poll(cx)).await
+    // Not an async function: it would keep its arguments beside what was made of them.
+    poll_fn(move |cx| relay.poll(cx))
 }
 
 struct Relay<C, S> {
