@@ -42,7 +42,7 @@ use tokio::task::JoinSet;
 
 use crate::entropy::Entropy;
 use crate::live_policy::LivePolicy;
-use crate::redis::{Connection, Credentials, Error, ProtocolError};
+use crate::redis::{Connection, Error, ProtocolError};
 use crate::telemetry::logging::Throttle;
 use crate::upstream::Dialer;
 use crate::workers::Workers;
@@ -84,7 +84,6 @@ pub struct Evidence {
     settings: AutoSettings,
     policy: Arc<LivePolicy>,
     dialer: Dialer,
-    credentials: Option<Credentials>,
     workers: Arc<Workers>,
     ids: Mutex<Entropy>,
     home: Arc<Home>,
@@ -101,7 +100,6 @@ impl Evidence {
         settings: AutoSettings,
         policy: Arc<LivePolicy>,
         dialer: Dialer,
-        credentials: Option<Credentials>,
         workers: Arc<Workers>,
         ids: Entropy,
     ) -> Arc<Self> {
@@ -110,7 +108,6 @@ impl Evidence {
             settings,
             policy,
             dialer,
-            credentials,
             workers,
             ids: Mutex::new(ids),
             ledger: Ledger::new(Arc::clone(&home)),
@@ -157,7 +154,7 @@ impl Evidence {
     async fn connect(&self) -> Result<(Connection, Server), Error> {
         /// Longest wait for an answer: longer ones are of no use for this.
         const PATIENCE: Duration = Duration::from_secs(5);
-        let mut connection = Connection::open(&self.dialer, self.credentials.as_ref(), PATIENCE).await?;
+        let mut connection = Connection::open(&self.dialer, self.dialer.credentials().as_ref(), PATIENCE).await?;
         let info = connection.call(&[b"INFO", b"server"]).await?;
         let run_id = survey::field(&info, "run_id").ok_or(ProtocolError::Unexpected)?.into();
         let peer = connection.peer();
