@@ -14,6 +14,7 @@
 //! | `presence` | keeps Redis told of it |
 //! | `herald` | tells other proxies at once of subscriptions that have ended |
 //! | `survey` | takes snapshots of who is subscribed, and who is announced |
+//! | `known` | the markers that were found, so that a search is needed seldom |
 //! | `judge` | the verdict from snapshots: pure, and where the reasoning is written down |
 //! | `watch` | the verdicts, for the sessions to ask at each publish |
 //! | `home` | which server all this is about |
@@ -24,6 +25,7 @@
 pub mod herald;
 pub mod home;
 pub mod judge;
+mod known;
 pub mod ledger;
 pub mod marker;
 mod presence;
@@ -31,7 +33,6 @@ mod survey;
 pub mod watch;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,8 +91,6 @@ pub struct Evidence {
     ledger: Arc<Ledger>,
     watch: Watch,
     retractions: Retractions,
-    /// Of the last snapshot, in nanoseconds.
-    took: AtomicU64,
 }
 
 impl Evidence {
@@ -114,7 +113,6 @@ impl Evidence {
             home,
             watch: Watch::default(),
             retractions: Retractions::default(),
-            took: AtomicU64::new(0),
         })
     }
 
@@ -135,15 +133,6 @@ impl Evidence {
     /// What is known of the channels on which something is published in mode `auto`.
     pub fn verdicts(&self) -> watch::Verdicts {
         self.watch.verdicts()
-    }
-
-    /// How long Redis took for the last snapshot, there and back.
-    pub fn snapshot_took(&self) -> Duration {
-        Duration::from_nanos(self.took.load(Ordering::Relaxed))
-    }
-
-    fn took(&self, duration: Duration) {
-        self.took.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn announces(&self) -> bool {

@@ -1,6 +1,8 @@
 //! Takes the snapshots: asks Redis, over a connection of the proxy's own, all that a verdict needs at one instant.
 //!
-//! One transaction an interval, and only while something is published in mode `auto`.
+//! One transaction an interval, and only while something is published in mode `auto`. To find markers, Redis looks at all
+//! of its channels, which takes it about a millisecond for each 10,000 of them. So that is asked for seldom where it takes
+//! long; in between it is enough to ask whether the markers that are known still stand.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::home::Server;
 use super::judge::{Judge, Snapshot};
+use super::known::{KnownMarkers, ScanTimer};
 use super::marker::{self, Name};
 use super::{Evidence, Trouble};
 use crate::clock;
@@ -57,6 +60,8 @@ struct Survey<'a> {
     connection: Connection,
     server: Server,
     judge: Judge,
+    known: KnownMarkers,
+    scan: ScanTimer,
     /// Redis does not let us list clients.
     clients_refused: bool,
 }
@@ -65,7 +70,15 @@ impl<'a> Survey<'a> {
     async fn open(evidence: &'a Evidence) -> Result<Self, Error> {
         let (connection, server) = evidence.connect().await?;
         evidence.home.found(server.clone());
-        Ok(Self { evidence, connection, server, judge: Judge::new(), clients_refused: false })
+        Ok(Self {
+            evidence,
+            connection,
+            server,
+            judge: Judge::new(),
+            known: KnownMarkers::default(),
+            scan: ScanTimer::default(),
+            clients_refused: false,
+        })
     }
 
     /// Until nobody publishes any more.
@@ -90,7 +103,6 @@ impl<'a> Survey<'a> {
                 // The connection that announces has found another server.
                 return Err(Error::Closed);
             }
-            let started = Instant::now();
             let mut asked = Vec::with_capacity(names.len());
             for (name, contradicted) in names {
                 if contradicted {
@@ -99,7 +111,6 @@ impl<'a> Survey<'a> {
                 asked.push(name);
             }
             let Some(snapshot) = self.snapshot(&asked).await? else { continue };
-            self.evidence.took(started.elapsed());
             let verdicts = self.judge.judge(&snapshot);
             let fresh_until = snapshot.at.saturating_add(nanos(self.evidence.settings.interval * 2));
             for name in self.evidence.watch.answer(verdicts, fresh_until) {
@@ -114,8 +125,10 @@ impl<'a> Survey<'a> {
         let with_clients = self.judge.needs_clients() && !self.clients_refused;
         let (channels, shards): (Vec<_>, Vec<_>) =
             names.iter().partition(|name| name.kind == SubscriptionKind::Channel);
-        let requests = requests(&channels, &shards, with_clients);
         let at = clock::now().0;
+        let started = Instant::now();
+        let candidates = (!self.scan.is_due(started)).then(|| self.known.candidates(names, at));
+        let requests = requests(&channels, &shards, candidates.as_deref(), with_clients);
         let mut replies = self.connection.pipeline(&requests).await?;
         let answer = replies.pop_back().unwrap_or(Reply::Null);
         // The transaction's commands have been queued, or refused one by one.
@@ -140,7 +153,15 @@ impl<'a> Survey<'a> {
         let mut answers = answers.into_iter();
         let mut next = || -> Result<Reply, Error> { Ok(answers.next().ok_or(ProtocolError::Unexpected)?.accepted()?) };
         let elsewhere = elsewhere(&next()?, &next()?, self.evidence.settings.ignore_replicas);
-        let markers = strings(next()?)?;
+        let markers = match &candidates {
+            None => {
+                let channels = field(&next()?, "pubsub_channels").and_then(|count| count.parse().ok());
+                self.scan.searched(started, channels.ok_or(ProtocolError::Unexpected)?);
+                strings(next()?)?
+            }
+            Some(_) => standing(&next()?)?,
+        };
+        self.known.learn(candidates.is_none(), &markers, at);
         let patterns = next()?.integer().and_then(|count| u64::try_from(count).ok());
         let patterns = patterns.ok_or(ProtocolError::Unexpected)?;
         let mut subscribers = HashMap::with_capacity(names.len());
@@ -154,10 +175,16 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn requests(channels: &[&Name], shards: &[&Name], with_clients: bool) -> Requests {
+fn requests(channels: &[&Name], shards: &[&Name], candidates: Option<&[Vec<u8>]>, with_clients: bool) -> Requests {
     let mut requests = Requests::new();
     requests.line("MULTI").line("INFO replication").line("INFO cluster");
-    requests.push([&b"PUBSUB"[..], b"CHANNELS", marker::ALL]);
+    match candidates {
+        None => requests.line("INFO stats").push([&b"PUBSUB"[..], b"CHANNELS", marker::ALL]),
+        Some(markers) => {
+            let words = [&b"PUBSUB"[..], b"NUMSUB"].into_iter().chain(markers.iter().map(Vec::as_slice));
+            requests.push(words.collect::<Vec<_>>())
+        }
+    };
     requests.line("PUBSUB NUMPAT");
     for (subcommand, names) in [(&b"NUMSUB"[..], channels), (b"SHARDNUMSUB", shards)] {
         if !names.is_empty() {
@@ -195,6 +222,13 @@ fn strings(reply: Reply) -> Result<Vec<Vec<u8>>, Error> {
         _ => Err(ProtocolError::Unexpected.into()),
     };
     elements.into_iter().map(text).collect()
+}
+
+/// The names that somebody is subscribed to.
+fn standing(reply: &Reply) -> Result<Vec<Vec<u8>>, Error> {
+    let mut subscribers = HashMap::new();
+    numbers(SubscriptionKind::Channel, reply, &mut subscribers)?;
+    Ok(subscribers.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name.text.into()).collect())
 }
 
 /// Pairs of a name and a number.

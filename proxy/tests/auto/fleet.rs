@@ -20,6 +20,9 @@ pub(crate) const FAST: [&str; 2] = ["--auto-interval", "50ms"];
 /// not happen.
 pub(crate) const LONG: Duration = Duration::from_millis(1000);
 
+/// Longer than it takes to notice that a proxy hangs or a subscriber is not read, on a machine that is busy.
+pub(crate) const SOON: Duration = Duration::from_millis(600);
+
 /// One Redis, and what is started in front of it.
 pub(crate) struct Fleet {
     pub(crate) redis: RealRedis,
@@ -120,6 +123,18 @@ impl Publisher {
             assert!(started.elapsed() < DEADLINE, "{command} {channel}: contexts for more than {DEADLINE:?}");
         }
         unreachable!("an endless range")
+    }
+
+    /// Publishes for [`SOON`]: when the last context was added, and how many were.
+    pub(crate) async fn last_context(&mut self, command: &str, channel: &str) -> (Duration, u64) {
+        let started = Instant::now();
+        let (mut last, mut count) = (Duration::ZERO, 0);
+        while started.elapsed() < SOON {
+            if self.publish(command, channel).await.context {
+                (last, count) = (started.elapsed(), count + 1);
+            }
+        }
+        (last, count)
     }
 
     /// Publishes for [`LONG`], and fails if a context is added.

@@ -15,7 +15,7 @@ use crate::support::wire::{Value, Wire};
 use crate::support::{Rng, within};
 
 /// How long the load lasts on each server.
-const LOAD: Duration = Duration::from_secs(5);
+const LOAD: Duration = Duration::from_secs(4);
 
 /// How long after its subscription an unproxied subscriber may get a context at most: three beats until a subscriber that
 /// has gone is noticed, two snapshots, and one interval for a machine that is late.
@@ -190,7 +190,7 @@ fn incomplete(bytes: &[u8]) -> usize {
 /// as before, so that no reply tells of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_takes_the_place_of_a_subscriber_behind_a_proxy_is_not_mistaken_for_it() {
-    const ROUNDS: usize = 20;
+    const ROUNDS: usize = 12;
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let [here, there] = [fleet.proxy(&[]).await, fleet.proxy(&[]).await];
