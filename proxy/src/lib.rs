@@ -52,7 +52,7 @@ use entropy::Entropy;
 use live_policy::LivePolicy;
 use server::{BindError, Listener, RouteServer};
 use telemetry::logging::LIFECYCLE;
-use telemetry::stats::Stats;
+use telemetry::stats::{RouteStats, Stats};
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
 use tls::TlsError;
 use upstream::Dialer;
@@ -121,7 +121,8 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
-    let stats = Arc::new(Stats::default());
+    let names = services.iter().map(|service| service.name_or_unknown());
+    let stats = Arc::new(RouteStats::new(names));
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
@@ -136,7 +137,7 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         );
         let dialer = Dialer::new(&route.upstream, &settings.upstream_tls, settings.limits.connect_timeout)?;
         dialers.push(dialer.clone());
-        let server = RouteServer::new(dialer, policy.clone(), telemetry.sink(index), stats.clone());
+        let server = RouteServer::new(dialer, policy.clone(), telemetry.sink(index), stats.of(index));
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -154,8 +155,16 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
             tracing::info!(target: LIFECYCLE, %address, "admin port");
         }
         let settings = settings.clone();
-        let admin =
-            Admin { settings, dialers, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
+        let admin = Admin {
+            settings,
+            dialers,
+            policy: policy.clone(),
+            stats: stats.clone(),
+            spans: telemetry.totals(),
+            tap: telemetry.tap(),
+            draining: stopping.clone(),
+            began: clock::wall(),
+        };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
 
@@ -173,6 +182,7 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         cut_off += shutdown::drain(&mut connections?, deadline).await;
     }
     let spans = telemetry.shutdown(settings.limits.flush_timeout).await;
+    let stats = Arc::new(stats.total());
     stats.log();
     tracing::info!(
         target: LIFECYCLE,

@@ -163,7 +163,10 @@ impl RouteServer {
     }
 
     async fn connect_and_relay(&self, client: TcpStream, ids: Entropy) -> Result<(), RelayError> {
-        let server = self.dialer.connect().await.inspect_err(|error| self.report_unreachable(error))?;
+        let began = Instant::now();
+        let dialled = self.dialer.connect().await;
+        self.stats.connected(dialled.is_ok(), began.elapsed());
+        let server = dialled.inspect_err(|error| self.report_unreachable(error))?;
         self.report_reachable();
         // Fails only on a connection that is over already, and then reading from it says so.
         let _ = upstream::tune(&client);
@@ -177,14 +180,15 @@ impl RouteServer {
     }
 
     fn report_unreachable(&self, error: &RelayError) {
-        self.stats.add(Shell::UpstreamFailures, 1);
         if error.party == Party::Proxy {
             // Redis may be well: the proxy has run out of open files, of memory or of local ports.
+            self.stats.add(Shell::UpstreamExhausted, 1);
             if let Some(more) = self.exhausted.admit(Instant::now()) {
                 tracing::warn!(%error, more, "the proxy has no room for another connection; the client's was closed");
             }
             return;
         }
+        self.stats.add(Shell::UpstreamFailures, 1);
         if let Some(more) = self.unreachable.admit(Instant::now()) {
             let upstream = self.dialer.upstream();
             tracing::warn!(%upstream, %error, more, "cannot reach Redis; the client's connection was closed");

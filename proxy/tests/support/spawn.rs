@@ -132,7 +132,7 @@ fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// The value of `address` in a line about a listener, in text or JSON form.
-fn address_in(line: &str) -> SocketAddr {
+pub(crate) fn address_in(line: &str) -> SocketAddr {
     let (_, after) = line.split_once("address").expect("the line names the address");
     let digits = after.trim_start_matches(['=', '"', ':', ' ']);
     let end = digits.find(['"', ' ', ',']).unwrap_or(digits.len());

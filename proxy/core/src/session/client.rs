@@ -197,8 +197,9 @@ impl ClientHalf {
                 } else {
                     self.hold.release(input, parts.call.out);
                     if let Some(channel) = channel {
+                        let (start, watched) = (self.request.start, parts.call.out.watched);
                         self.request.span =
-                            parts.tracer.publish_unread(channel, publish.sharded, len, parts.ids, self.request.start);
+                            parts.tracer.publish_unread(channel, publish.sharded, len, parts.ids, start, watched);
                     }
                 }
             }
@@ -241,8 +242,10 @@ impl ClientHalf {
         let request = &mut self.request;
         let [name, second, third] = &request.words;
         let command = Command::new(name, second, third, request.count);
+        parts.call.out.counts.count(Counter::Commands);
         if let Command::Publish { .. } = command {
             parts.call.out.counts.count(Counter::Published);
+            parts.pairing.time(request.start);
             parts.pairing.request(command, request.span.take(), &mut parts.call);
         } else {
             let span = command_span(command, name.as_bytes(), request.start, parts);
@@ -274,11 +277,13 @@ impl ClientHalf {
             Line::Blank => parts.pairing.empty_request(&mut parts.call),
             Line::Refused => self.give_up(parts),
             Line::Command(command) => {
+                parts.call.out.counts.count(Counter::Commands);
+                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
                 if let Command::Publish { .. } = command {
                     parts.call.out.counts.count(Counter::Published);
                     parts.call.out.counts.count(Counter::SkippedInline);
+                    parts.pairing.time(self.request.start);
                 }
-                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
                 parts.pairing.request(command, None, &mut parts.call);
             }
         }

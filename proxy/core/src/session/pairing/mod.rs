@@ -26,7 +26,7 @@ use alloc::collections::VecDeque;
 use super::Call;
 use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
 use super::pubsub::PubSub;
-use crate::trace::SpanRecord;
+use crate::trace::{SpanRecord, UnixNanos};
 use open_spans::{OpenSpan, OpenSpans};
 use spans::end_unpaired;
 
@@ -115,6 +115,8 @@ pub(super) struct Pairing {
     database: u32,
     lost: bool,
     spans: OpenSpans,
+    /// When a publish began, if nothing else was unanswered then: the next reply is for it.
+    timed: Option<UnixNanos>,
     pending_subscriptions: usize,
     /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
@@ -136,6 +138,7 @@ impl Pairing {
             database: 0,
             lost: false,
             spans: OpenSpans::default(),
+            timed: None,
             pending_subscriptions: 0,
             requested: ReplyMode::On,
         }
@@ -234,6 +237,13 @@ impl Pairing {
             span => span.map(|span| self.spans.put(span)),
         };
         self.push(Entry { expect: Expect::from(command), span }, call);
+    }
+
+    /// The next request is a publish, whose first byte came at `start`.
+    pub(super) fn time(&mut self, start: UnixNanos) {
+        if self.requested == ReplyMode::On && self.awaits_nothing() && self.transaction.is_none() && !self.muted {
+            self.timed = Some(start);
+        }
     }
 
     /// A request has been read that has one reply and no effect that matters here.
