@@ -183,7 +183,7 @@ fn spans(page: &mut Page, totals: &SpanTotals) {
 
 fn proxy(page: &mut Page, source: &Source<'_>) {
     let mut mode = page.gauge("mode", "1 for the mode of channels that no --mode-for matches");
-    for one in [Mode::Inject, Mode::Observe, Mode::Strip] {
+    for one in [Mode::Auto, Mode::Inject, Mode::Observe, Mode::Strip] {
         mode.sample(&[("mode", modes::name(one))], u64::from(one == source.modes.general));
     }
     page.gauge("taps", "Who watches messages on /tap now").sample(&[], source.tap.listeners() as u64);

@@ -397,7 +397,7 @@ impl Check {
             return None;
         };
         let Some(choice) = named(name) else {
-            self.refuse(setting, Some(text), format!("`{name}` is not known"), form);
+            self.refuse(setting, Some(text), format!("`{}` is not known", without_secrets(name)), form);
             return None;
         };
         Some((self.glob(setting, text, pattern)?, choice))
