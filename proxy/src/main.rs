@@ -67,7 +67,7 @@ async fn serve(settings: Settings) -> ExitCode {
     tokio::select! {
         ended = redistributed::run(settings, listeners, stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error @ (RunError::Telemetry(_) | RunError::Tls(_))) => end(WRONG_SETTINGS, &error),
+            Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => end(WRONG_SETTINGS, &error),
             Err(error) => end(FAILED, &error),
         },
         signal = second_signal => {

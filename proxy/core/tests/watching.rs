@@ -118,8 +118,7 @@ fn who_watches_is_told_of_publishes_that_have_no_span_and_why() {
     ] {
         let record = Told::watched(policy).publish("ch", "hello");
         assert!(record.handling == skipped(reason) && !record.is_exported(), "{record:?}");
-        let operation =
-            Operation::Publish { channel: "ch".into(), sharded: false, receivers: Some(3), body_size: 5 };
+        let operation = Operation::Publish { channel: "ch".into(), sharded: false, receivers: Some(3), body_size: 5 };
         assert_eq!(record.operation, operation);
     }
     let unsampled = Told::watched(unsampled()).publish("ch", "hello");
@@ -133,8 +132,7 @@ fn who_watches_is_told_of_publishes_that_have_no_span_and_why() {
 #[test]
 fn who_watches_is_told_of_deliveries_that_have_no_span() {
     let mut traced = b"hello".to_vec();
-    let parent =
-        SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+    let parent = SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
     trailer::write(&parent.into(), &mut traced);
     let stripped = Handling { payload: Change::Stripped, untraced: true };
     let record = Told::watched(Policy { exclude: globs("ch"), ..Policy::default() }).deliver("ch", &traced);

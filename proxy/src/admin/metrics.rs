@@ -44,9 +44,19 @@ const COUNTED: &[Counted] = &[
         series: Series::Label("reason", &[("limit", "connections_refused")]),
     },
     Counted {
+        name: "handshakes_failed_total",
+        help: "Client connections closed because their TLS handshake failed",
+        series: Series::One("handshakes_failed"),
+    },
+    Counted {
         name: "upstream_failures_total",
         help: "Client connections closed because there was none to Redis, by the reason",
         series: Series::Label("reason", &[("exhausted", "upstream_exhausted"), ("unreachable", "upstream_failures")]),
+    },
+    Counted {
+        name: "upstream_retries_total",
+        help: "Attempts to reach Redis that failed and were followed by another",
+        series: Series::One("upstream_retries"),
     },
     Counted {
         name: "received_bytes_total",

@@ -8,7 +8,7 @@ use crate::live_policy::Modes;
 /// What there is.
 pub(super) const INDEX: &str = "\
 GET    /healthz  200: the process runs
-GET    /readyz   200 if every Redis accepts a connection, else 503
+GET    /readyz   200 if every Redis answers PING, else 503
 GET    /metrics  what is counted and timed, for Prometheus
 GET    /tap      messages' envelopes as they pass, a JSON object a line; ?channel=GLOB&route=NAME&limit=N
 GET    /config   the settings in force, without secrets

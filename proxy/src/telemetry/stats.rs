@@ -20,8 +20,12 @@ pub enum Shell {
     ConnectionsActive,
     /// Client connections answered with an error and closed, because the limit was reached.
     ConnectionsRefused,
+    /// Client connections closed because their TLS handshake failed.
+    HandshakesFailed,
     /// Client connections closed because Redis could not be reached.
     UpstreamFailures,
+    /// Attempts to reach Redis that failed and were followed by another.
+    UpstreamRetries,
     /// Client connections closed because the proxy had run out of open files, memory or ports for one to Redis.
     UpstreamExhausted,
     /// Bytes read from services.
@@ -38,11 +42,13 @@ pub enum Shell {
 
 impl Shell {
     /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 12] = [
         "connections_accepted",
         "connections_active",
         "connections_refused",
+        "handshakes_failed",
         "upstream_failures",
+        "upstream_retries",
         "upstream_exhausted",
         "bytes_from_clients",
         "bytes_from_servers",
@@ -199,7 +205,9 @@ impl Stats {
             connections_accepted = shell(Shell::ConnectionsAccepted),
             connections_active = shell(Shell::ConnectionsActive),
             connections_refused = shell(Shell::ConnectionsRefused),
+            handshakes_failed = shell(Shell::HandshakesFailed),
             upstream_failures = shell(Shell::UpstreamFailures),
+            upstream_retries = shell(Shell::UpstreamRetries),
             upstream_exhausted = shell(Shell::UpstreamExhausted),
             bytes_from_clients = shell(Shell::BytesFromClients),
             bytes_from_servers = shell(Shell::BytesFromServers),

@@ -27,7 +27,7 @@ impl Proxy {
         command.envs(environment.iter().copied());
         let mut process = Spawned::start(command, routes);
         let line = process.wait_for_line("admin port");
-        Self { process, admin: super::spawn::address_in(&line) }
+        Self { process, admin: super::spawn::address_in(&line).expect("the admin port is TCP") }
     }
 
     /// Where clients connect, of the only route.

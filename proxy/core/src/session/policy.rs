@@ -70,7 +70,9 @@ impl Policy {
         let carrier = first_match(&self.carriers, channel).unwrap_or_default();
         Rule {
             mode: first_match(&self.modes, channel).unwrap_or(self.mode),
-            traced: !Self::is_reserved(channel) && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude),
+            traced: !Self::is_reserved(channel)
+                && (self.include.is_empty() || any(&self.include))
+                && !any(&self.exclude),
             carrier,
             read_json: carrier == Carrier::Json || any(&self.read_json),
             keep_context: any(&self.keep_context),

@@ -12,7 +12,8 @@ use super::hold::Splice;
 use super::policy::{Carrier, Mode, Policy, Relation, Rule};
 use crate::carrier;
 use crate::trace::{
-    Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND, UnixNanos,
+    Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
+    UnixNanos,
 };
 
 /// Longest bulk string, in bytes, that Redis takes before authentication: a longer one is a protocol error
@@ -179,8 +180,8 @@ impl Tracer {
         }
         let (context, sampled) = child_of(parent.as_ref(), policy, ids);
         let injected = Handling { payload: Change::Injected, untraced: false };
-        let span = (sampled || watched)
-            .then(|| record(context, parent.as_ref(), None, publish.start, injected, operation()));
+        let span =
+            (sampled || watched).then(|| record(context, parent.as_ref(), None, publish.start, injected, operation()));
         let injects = injects.and(policy.propagators.carries_traces().then_some(()).ok_or(Counter::SkippedMode));
         if let Err(skipped) = injects {
             return skip(skipped, span, call);
@@ -189,7 +190,9 @@ impl Tracer {
             span: context,
             trace_state: parent.as_ref().and_then(|parent| parent.trace_state.clone()),
             baggage: parent.and_then(|parent| parent.baggage).filter(|_| policy.propagators.baggage),
-            published: policy.transit_time.then(|| UnixNanos(publish.start.0.saturating_add_signed(call.out.wall_offset))),
+            published: policy
+                .transit_time
+                .then(|| UnixNanos(publish.start.0.saturating_add_signed(call.out.wall_offset))),
         };
         inserted.clear();
         let range = match added {
