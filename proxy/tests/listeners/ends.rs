@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::door::{ALL, Door, Duplex, Way, words};
-use crate::support::fake_redis::FakeRedis;
+use crate::support::fake_redis::{FakeRedis, unused_address};
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
 use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
@@ -93,6 +93,19 @@ async fn a_client_that_goes_without_a_word_closes_the_connection_to_redis() {
         drop(client);
         expect_closed(&mut server).await;
     }
+}
+
+#[tokio::test]
+async fn a_tls_client_that_hangs_up_while_redis_is_dialled_ends_the_attempt() {
+    let door = Door::new(Way::Tls);
+    let proxy = start(&door, &unused_address().await.to_string(), &["--connect-timeout", "10m"]).await;
+    let mut client = door.connect(&proxy.addresses).await;
+    // With the alert that says so, which is more than the end of the stream.
+    client.shutdown().await.unwrap();
+    drop(client);
+    let report = proxy.stop().await;
+    assert_eq!(report.stats.get(Shell::ConnectionsAccepted), 1);
+    assert_eq!((report.cut_off, report.stats.get(Shell::UpstreamFailures)), (0, 0));
 }
 
 /// Sends until nothing more is taken for a while; returns how much was.
