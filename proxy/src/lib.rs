@@ -119,13 +119,26 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 /// # Errors
 /// [`RunError`]: it could not start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
+    let policy = LivePolicy::new(settings.policy.clone());
+    run_with(settings, listeners, policy, stop).await
+}
+
+/// The same with a policy that the caller can change meanwhile.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    settings: Settings,
+    listeners: Listeners,
+    policy: Arc<LivePolicy>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, RunError> {
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
     let stats = Arc::new(Stats::default());
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
-    let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
     let mut dialers = Vec::new();
     for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {

@@ -5,18 +5,19 @@ use std::path::PathBuf;
 
 use redistributed_core::glob::Glob;
 
+use super::address::without_secrets;
 use super::modes;
 use super::settings::{Route, Settings};
-use crate::live_policy::Modes;
 
 impl Settings {
     /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
     /// kept.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
-        let Self { routes, upstream_tls, admin, policy, limits, otel, .. } = self;
+        let Self { routes, upstream_tls, admin, policy, limits, log, otel, .. } = self;
         let path = |path: Option<&PathBuf>| path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
         let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
+        let mode_for = policy.modes.iter().map(|(glob, mode)| format!("{}={}", glob.as_str(), modes::name(*mode)));
         let mut shown: Vec<_> = routes
             .iter()
             .map(|Route { name, listen, upstream }| {
@@ -30,7 +31,8 @@ impl Settings {
             ("upstream-key", path(upstream_tls.files.identity.as_ref().map(|(_, key)| key))),
             ("upstream-server-name", upstream_tls.server_name.clone().unwrap_or_else(|| "-".to_owned())),
             ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
-            ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
+            ("mode", modes::name(policy.mode).to_owned()),
+            ("mode-for", mode_for.collect::<Vec<_>>().join(" ")),
             ("include", globs(&policy.include)),
             ("exclude", globs(&policy.exclude)),
             ("carrier", carriers.collect::<Vec<_>>().join(" ")),
@@ -44,6 +46,9 @@ impl Settings {
             ("connect-timeout", format!("{:?}", limits.connect_timeout)),
             ("drain-timeout", format!("{:?}", limits.drain_timeout)),
             ("flush-timeout", format!("{:?}", limits.flush_timeout)),
+            ("log-format", lower(&log.0)),
+            ("log-level", lower(&log.1)),
+            ("OTEL_SERVICE_NAME", otel.service_name.clone().unwrap_or_else(|| "-".to_owned())),
             ("OTEL_SDK_DISABLED", (!otel.enabled).to_string()),
             ("OTEL_TRACES_SAMPLER", lower(&otel.sampler)),
             ("OTEL_BSP_MAX_QUEUE_SIZE", otel.batch.max_queue_size.to_string()),
@@ -51,11 +56,19 @@ impl Settings {
             ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", otel.batch.schedule_delay)),
         ]);
         if let Some(otlp) = &otel.otlp {
+            let headers = otlp.headers.iter().map(|(name, _)| format!("{name}=***"));
             shown.extend([
                 ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
                 ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", lower(&otlp.protocol)),
                 ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
+                ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", headers.collect::<Vec<_>>().join(",")),
             ]);
+        }
+        // A URL in the wrong place, such as a glob, may hold a password too.
+        for (_, value) in &mut shown {
+            if value.contains("://") && value.contains('@') {
+                *value = without_secrets(value);
+            }
         }
         shown
     }

@@ -93,6 +93,14 @@ impl Telemetry {
         Ok(Self { queue: Some(queue), totals, stop: Some(stop) })
     }
 
+    /// Whether [`start`](Self::start) could build the exporter: reads the certificates, connects to nothing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn check(settings: &OtelSettings) -> Result<(), TelemetryError> {
+        Destination::build_all(settings, &[]).map(drop).map_err(TelemetryError::from)
+    }
+
     /// Where the connections of a route leave their spans. `route` is the index into the services given to
     /// [`start`](Self::start).
     pub fn sink(&self, route: usize) -> SpanSink {
