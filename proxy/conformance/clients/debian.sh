@@ -3,7 +3,9 @@
 # package sources: an apt configuration of its own, whose lists and downloads live in target/conformance/debian.
 # Sourced, after ../lib.sh.
 #
-# apt checks each file against the release's signed index; the SHA-256 of a source is pinned here too.
+# An index has the packages of one release, so apt need not be told which to take them from (a target release is refused
+# for a source whose name the installed packages mention). apt checks each file against the release's signed index; the
+# SHA-256 of a source is pinned here too.
 
 # debian_upstream RELEASE PACKAGE=VERSION FILE SHA256 FOLDER: unpacks the upstream source FILE of a source package into
 # FOLDER, without its top folder. Does nothing if that very file is there already.
@@ -15,7 +17,7 @@ debian_upstream() {
   if [ ! -f "$debian/sources/$file" ]; then
     log=$(mktemp)
     # Of a package with several upstream files only FILE is asked for below: another one's absence is no failure.
-    (cd "$debian/sources" && APT_CONFIG="$index/apt.conf" apt-get -q -o Acquire::Retries=3 -t "$release" \
+    (cd "$debian/sources" && APT_CONFIG="$index/apt.conf" apt-get -q -o Acquire::Retries=3 \
       source --download-only --tar-only "$package") >"$log" 2>&1 || true
     [ -f "$debian/sources/$file" ] || {
       tail -n 5 "$log" >&2
@@ -42,7 +44,7 @@ debian_unpack() {
   mkdir -p "$debian/packages"
   rm -rf "$folder" "$debian/packages/"*.deb
   mkdir -p "$folder"
-  (cd "$debian/packages" && APT_CONFIG="$index/apt.conf" apt-get -q -q -o Acquire::Retries=3 -t "$release" \
+  (cd "$debian/packages" && APT_CONFIG="$index/apt.conf" apt-get -q -q -o Acquire::Retries=3 \
     download "$@") >&2 || die "Debian $release does not give all of: $*"
   for package in "$debian/packages/"*.deb; do dpkg-deb --extract "$package" "$folder"; done
   rm -f "$debian/packages/"*.deb

@@ -443,7 +443,7 @@ impl Check<'_> {
             return None;
         };
         let Some(choice) = named(name) else {
-            self.refuse(setting, Some(text), format!("`{name}` is not known"), form);
+            self.refuse(setting, Some(text), format!("`{}` is not known", without_secrets(name)), form);
             return None;
         };
         Some((self.glob(setting, text, pattern)?, choice))
