@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`cli`] | what the program was called for |
 //! | [`config`] | what the operator typed, and what it means |
 //! | [`server`] | accepts clients |
 //! | [`workers`] | the threads that carry connections |
@@ -13,14 +14,17 @@
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
+//! | [`decode`] | what context a payload carries, for people |
 //! | [`healthcheck`] | the same program asking whether it runs |
 //!
 //! [`run`] is the whole program between its settings and its end.
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod entropy;
 pub mod error;
 pub mod foreign;

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::CommandFactory;
+use redistributed::cli::Call;
 use redistributed::config::reload::Reloader;
-use redistributed::config::{Args, Invocation, LoadError, Loaded, Settings, report};
+use redistributed::config::{LoadError, Loaded, Settings, report};
+use redistributed::decode::DecodeArgs;
 use redistributed::live_policy::LivePolicy;
 use redistributed::shutdown::{Hangups, Signal, Signals};
 use redistributed::telemetry::logging::{self, LIFECYCLE};
@@ -13,11 +14,18 @@ use redistributed::{RunError, healthcheck, open_files};
 use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;
+/// `decode` found no context.
+const CARRIES_NONE: u8 = 1;
 const WRONG_SETTINGS: u8 = 2;
 const CANNOT_BIND: u8 = 3;
 
 fn main() -> ExitCode {
-    let invocation = Invocation::new(Args::command(), std::env::args_os());
+    let invocation = match Call::read(std::env::args_os()) {
+        Ok(Call::Serve(invocation)) => invocation,
+        Ok(Call::Check(..)) => return ExitCode::FAILURE,
+        Ok(Call::Decode(args)) => return decode(&args),
+        Err(error) => error.exit(),
+    };
     let mut loaded = match invocation.load() {
         Ok(loaded) => loaded,
         Err(LoadError::CommandLine(error)) => error.exit(),
@@ -100,6 +108,18 @@ fn check_config(loaded: &Loaded) -> ExitCode {
     print!("{}", report::in_force(loaded));
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
     ExitCode::SUCCESS
+}
+
+fn decode(args: &DecodeArgs) -> ExitCode {
+    let (mut from, mut to, mut aside) = (std::io::stdin().lock(), std::io::stdout().lock(), std::io::stderr().lock());
+    match redistributed::decode::run(args, &mut from, &mut to, &mut aside) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(CARRIES_NONE),
+        Err(error) => {
+            drop(aside);
+            end(WRONG_SETTINGS, &error)
+        }
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a process that cannot run, whatever its log level")]

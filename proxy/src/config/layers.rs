@@ -195,7 +195,7 @@ fn with_default(arg: Arg, values: impl IntoIterator<Item = String>) -> Arg {
 }
 
 /// `error` without the secrets in what it repeats.
-pub(super) fn masked(mut error: clap::Error) -> clap::Error {
+pub(crate) fn masked(mut error: clap::Error) -> clap::Error {
     let mask = |value: &ContextValue| match value {
         ContextValue::String(text) => Some(ContextValue::String(without_secrets(text))),
         ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|t| without_secrets(t)).collect())),

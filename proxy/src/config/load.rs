@@ -23,8 +23,6 @@ pub struct Invocation {
 pub struct Loaded {
     /// The options.
     pub args: Args,
-    /// The same as the parser has it, for options beside those of [`Args`].
-    pub matches: ArgMatches,
     /// Checked, with all warnings.
     pub settings: Settings,
     /// Who said what.
@@ -52,12 +50,20 @@ impl Invocation {
         Self { command, words: words.into_iter().collect() }
     }
 
+    /// What the parser makes of command line and environment.
+    ///
+    /// # Errors
+    /// What it has to say, `--help` and `--version` among it.
+    pub fn matches(&self) -> Result<ArgMatches, clap::Error> {
+        layers::read(&self.command, &self.words, None).map(|(matches, _)| matches)
+    }
+
     /// Reads all three.
     ///
     /// # Errors
     /// [`LoadError`] for the first of them that cannot be used.
     pub fn load(&self) -> Result<Loaded, LoadError> {
-        let (matches, _) = layers::read(&self.command, &self.words, None)?;
+        let matches = self.matches()?;
         let file = layers::path(&matches).map(|path| File::read(path, &self.command)).transpose()?;
         let environment = Environment::default();
         let mut loaded = self.with_file(file.as_ref(), &|name| environment.get(name))?;
@@ -83,7 +89,7 @@ impl Invocation {
         }
         sources.0.extend(said);
         let settings = Settings::from_sources(&args, &sources, &|name| lookup(&sources, name))?;
-        Ok(Loaded { args, matches, settings, sources })
+        Ok(Loaded { args, settings, sources })
     }
 }
 
