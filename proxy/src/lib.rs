@@ -7,6 +7,7 @@
 //! | [`server`] | accepts clients |
 //! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
+//! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
 //! | [`live_policy`] | the policy in force, and its switch |
 //! | [`tls`] | certificates and keys for connections that the proxy makes |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
@@ -33,6 +34,7 @@ pub mod fuzzing;
 pub mod healthcheck;
 pub mod live_policy;
 pub mod open_files;
+pub mod redis;
 pub mod relay;
 pub mod server;
 pub mod shutdown;

@@ -1,0 +1,224 @@
+//! Connecting, authentication, sending, time limits.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::frames::Frames;
+use super::{ProtocolError, Refusal, Reply};
+use crate::error::RelayError;
+use crate::upstream::{Dialer, UpstreamStream};
+
+/// Who the proxy is to Redis.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// An ACL user; `None` is the user that a password alone belongs to, `default`.
+    pub username: Option<String>,
+    /// Never shown.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// Why Redis could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] RelayError),
+    /// The connection broke.
+    #[error("the connection to Redis broke: {0}")]
+    Broken(#[from] io::Error),
+    /// Redis has closed it.
+    #[error("Redis has closed the connection")]
+    Closed,
+    /// No reply in time.
+    #[error("no reply from Redis within {0:?}")]
+    Late(Duration),
+    /// What answers is no Redis, or one that means no good.
+    #[error("this is not Redis, or not as expected: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The credentials are wrong. Holds only the code: the sentence may repeat what was sent.
+    #[error("Redis does not accept the proxy's credentials ({0})")]
+    Credentials(String),
+    /// Redis refused a command, in its words.
+    #[error("Redis refuses: {0}")]
+    Refused(#[from] Refusal),
+}
+
+/// Commands to be sent at once.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Requests {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a command: its name and its arguments.
+    pub fn push<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8], IntoIter: ExactSizeIterator>) -> &mut Self {
+        let words = words.into_iter();
+        self.bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in words {
+            self.bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            self.bytes.extend_from_slice(word);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+        self.count += 1;
+        self
+    }
+
+    /// Adds a command whose words hold no spaces, as in `CLIENT ID`.
+    pub fn line(&mut self, words: &str) -> &mut Self {
+        let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        self.push(words)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A connection of the proxy's own. After an error, and after a call that was dropped before its end, it is of no more
+/// use, because replies would be taken for those of other commands.
+pub struct Connection {
+    stream: Box<dyn Duplex>,
+    frames: Frames,
+    limit: Duration,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+impl Connection {
+    /// Connects, and says who it is if `credentials` are given. Each call may then take as long as `limit`.
+    ///
+    /// # Errors
+    /// There is no connection, or Redis does not accept the credentials.
+    pub async fn open(dialer: &Dialer, credentials: Option<&Credentials>, limit: Duration) -> Result<Self, Error> {
+        let stream: Box<dyn Duplex> = match dialer.connect().await? {
+            UpstreamStream::Tcp(stream) => Box::new(stream),
+            UpstreamStream::Tls(stream) => stream,
+            UpstreamStream::Unix(stream) => Box::new(stream),
+        };
+        let mut connection = Self { stream, frames: Frames::new(), limit };
+        if let Some(Credentials { username, password }) = credentials {
+            let words = [Some("AUTH"), username.as_deref(), Some(password)];
+            let words: Vec<&[u8]> = words.into_iter().flatten().map(str::as_bytes).collect();
+            match connection.call(&words).await {
+                Err(Error::Refused(refusal)) => return Err(Error::Credentials(refusal.code().to_owned())),
+                answer => answer?,
+            };
+        }
+        Ok(connection)
+    }
+
+    /// Asks one thing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if Redis answers with an error, and then the connection is still good; or that it is not.
+    pub async fn call(&mut self, words: &[&[u8]]) -> Result<Reply, Error> {
+        let mut requests = Requests::new();
+        requests.push(words.iter().copied());
+        let reply = self.pipeline(&requests).await?.pop_front().unwrap_or(Reply::Null);
+        Ok(reply.accepted()?)
+    }
+
+    /// Asks several things at once; their replies, in order, errors among them.
+    ///
+    /// # Errors
+    /// The connection is no longer good.
+    pub async fn pipeline(&mut self, requests: &Requests) -> Result<VecDeque<Reply>, Error> {
+        in_time(self.limit, async {
+            send(&mut self.stream, requests).await?;
+            let mut replies = VecDeque::with_capacity(requests.len());
+            while replies.len() < requests.len() {
+                replies.push_back(receive(&mut self.stream, &mut self.frames).await?);
+            }
+            Ok(replies)
+        })
+        .await
+    }
+
+    /// Sends commands whose replies [`next`](Self::next) will give, among messages: those of a subscriber.
+    ///
+    /// # Errors
+    /// The connection is no longer good.
+    pub async fn send(&mut self, requests: &Requests) -> Result<(), Error> {
+        in_time(self.limit, send(&mut self.stream, requests)).await
+    }
+
+    /// The next reply or message, however long it takes. Nothing is lost if the future is dropped.
+    ///
+    /// # Errors
+    /// The connection is no longer good.
+    pub async fn next(&mut self) -> Result<Reply, Error> {
+        receive(&mut self.stream, &mut self.frames).await
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(limit, work).await.unwrap_or(Err(Error::Late(limit)))
+}
+
+async fn send(stream: &mut Box<dyn Duplex>, requests: &Requests) -> Result<(), Error> {
+    stream.write_all(&requests.bytes).await?;
+    Ok(stream.flush().await?)
+}
+
+async fn receive(stream: &mut Box<dyn Duplex>, frames: &mut Frames) -> Result<Reply, Error> {
+    loop {
+        if let Some(reply) = frames.next()? {
+            return Ok(reply);
+        }
+        if stream.read_buf(frames.buffer()).await? == 0 {
+            return Err(Error::Closed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_its_words_with_their_lengths() {
+        let mut requests = Requests::new();
+        requests.line("CLIENT ID").push([&b"GET"[..], b"a b\r\n"]);
+        assert_eq!(requests.bytes, b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n*2\r\n$3\r\nGET\r\n$5\r\na b\r\n\r\n");
+        assert_eq!(requests.len(), 2);
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let credentials = Credentials { username: Some("proxy".into()), password: "hunter2".into() };
+        let shown = format!("{credentials:?}");
+        assert!(shown.contains("proxy") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a reply says.
+
+use std::fmt;
+
+use redis_protocol::resp2::types::OwnedFrame;
+
+/// Longest text of an error that is kept, in bytes: enough for every sentence of a server.
+const MAX_REFUSAL_LEN: usize = 256;
+
+/// One complete reply, or one message of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK`
+    Status(Vec<u8>),
+    /// `-ERR …`
+    Error(Refusal),
+    /// `:1`
+    Integer(i64),
+    /// `$…`
+    Bulk(Vec<u8>),
+    /// `*…`
+    Array(Vec<Reply>),
+    /// `$-1` or `*-1`
+    Null,
+}
+
+impl Reply {
+    /// A bulk string or a status.
+    pub fn text(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bulk(text) | Self::Status(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// An integer.
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array.
+    pub fn elements(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// An error reply as an error, any other as it is.
+    ///
+    /// # Errors
+    /// What Redis refused.
+    pub fn accepted(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Error(refusal) => Err(refusal),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl From<OwnedFrame> for Reply {
+    fn from(frame: OwnedFrame) -> Self {
+        match frame {
+            OwnedFrame::SimpleString(text) => Self::Status(text),
+            OwnedFrame::Error(line) => Self::Error(Refusal::new(&line)),
+            OwnedFrame::Integer(number) => Self::Integer(number),
+            OwnedFrame::BulkString(text) => Self::Bulk(text),
+            OwnedFrame::Array(elements) => Self::Array(elements.into_iter().map(Self::from).collect()),
+            OwnedFrame::Null => Self::Null,
+        }
+    }
+}
+
+/// An error that Redis answered with.
+///
+/// What it shows is the server's sentence. That may repeat arguments of the command, so for commands with secrets only
+/// [`code`](Self::code) may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Refusal {
+    line: String,
+}
+
+impl Refusal {
+    /// The first 256 bytes of the line, without its `-`.
+    pub fn new(line: &str) -> Self {
+        Self { line: line.chars().scan(0, short_enough).collect() }
+    }
+
+    /// The first word, as in `NOPERM`.
+    pub fn code(&self) -> &str {
+        self.line.split(' ').next().unwrap_or_default()
+    }
+
+    /// Whether the user lacks a permission.
+    pub fn is_permission(&self) -> bool {
+        self.code() == "NOPERM"
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+fn short_enough(len: &mut usize, c: char) -> Option<char> {
+    *len += c.len_utf8();
+    (*len <= MAX_REFUSAL_LEN).then_some(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_code_and_a_bounded_sentence() {
+        let refusal = Refusal::new(&format!("NOPERM {}", "é".repeat(1000)));
+        assert_eq!(refusal.code(), "NOPERM");
+        assert!(refusal.is_permission());
+        assert_eq!(refusal.to_string().len(), 255, "it ends before the character that would not fit");
+        assert_eq!(Refusal::new("").code(), "");
+    }
+}
