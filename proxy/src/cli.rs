@@ -21,7 +21,7 @@ warning or problem, with what to do. Shows no payload and no secret.";
 const AFTER_HELP_CHECK: &str = "\
 Exit codes:
   0    all is well, or there are only notes
-  1    there are warnings: it works, but not as well as it could, or something could not be found out
+  1    there are warnings: it works, but not as well as it could
   2    the settings cannot be used
   3    there are problems: something that the settings name does not work";
 
@@ -51,7 +51,8 @@ impl Call {
                 Ok(Self::Check(invocation, format))
             }
             Some(DECODE) => {
-                let matches = DecodeArgs::command().try_get_matches_from(rest()).map_err(layers::masked)?;
+                let command = DecodeArgs::command().bin_name("redistributed decode");
+                let matches = command.try_get_matches_from(rest()).map_err(layers::masked)?;
                 DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(layers::masked)
             }
             _ => Ok(Self::Serve(Invocation::new(whole(), words))),
@@ -69,6 +70,7 @@ fn check() -> Command {
     let format = Arg::new("format").long("format").value_name("FORMAT").help("Form of the answer");
     Args::command()
         .name("redistributed check")
+        .bin_name("redistributed check")
         .about(ABOUT_CHECK)
         .long_about(LONG_ABOUT_CHECK)
         .after_help(AFTER_HELP_CHECK)

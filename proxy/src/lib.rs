@@ -15,6 +15,7 @@
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
+//! | [`check`] | tries everything that the settings name |
 //! | [`decode`] | what context a payload carries, for people |
 //! | [`healthcheck`] | the same program asking whether it runs |
 //!
@@ -22,6 +23,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use redistributed::cli::Call;
 use redistributed::config::reload::Reloader;
-use redistributed::config::{LoadError, Loaded, Settings, report};
-use redistributed::decode::DecodeArgs;
+use redistributed::config::{Invocation, LoadError, Loaded, Settings, report};
+use redistributed::decode::{DecodeArgs, FormatArg};
 use redistributed::live_policy::LivePolicy;
 use redistributed::shutdown::{Hangups, Signal, Signals};
 use redistributed::telemetry::logging::{self, LIFECYCLE};
@@ -22,7 +22,7 @@ const CANNOT_BIND: u8 = 3;
 fn main() -> ExitCode {
     let invocation = match Call::read(std::env::args_os()) {
         Ok(Call::Serve(invocation)) => invocation,
-        Ok(Call::Check(..)) => return ExitCode::FAILURE,
+        Ok(Call::Check(invocation, format)) => return check(&invocation, format),
         Ok(Call::Decode(args)) => return decode(&args),
         Err(error) => error.exit(),
     };
@@ -108,6 +108,29 @@ fn check_config(loaded: &Loaded) -> ExitCode {
     print!("{}", report::in_force(loaded));
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
     ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, reason = "this is the answer to the one who asked for it")]
+fn check(invocation: &Invocation, format: FormatArg) -> ExitCode {
+    let loaded = match invocation.load() {
+        Ok(loaded) => loaded,
+        Err(LoadError::CommandLine(error)) => error.exit(),
+        Err(error) => return end(WRONG_SETTINGS, &error),
+    };
+    if let Err(error) = report::open_files(&loaded) {
+        return end(WRONG_SETTINGS, &error);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(FAILED, &error),
+    };
+    match runtime.block_on(redistributed::check::run(&loaded.settings)) {
+        Ok(findings) => {
+            print!("{}", redistributed::check::report(&findings, format));
+            ExitCode::from(redistributed::check::worst(&findings).exit_code())
+        }
+        Err(error) => end(WRONG_SETTINGS, &error),
+    }
 }
 
 fn decode(args: &DecodeArgs) -> ExitCode {

@@ -59,7 +59,7 @@ impl Settings {
             let headers = otlp.headers.iter().map(|(name, _)| format!("{name}=***"));
             shown.extend([
                 ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
-                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", lower(&otlp.protocol)),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", otlp.protocol.name().to_owned()),
                 ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
                 ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", headers.collect::<Vec<_>>().join(",")),
             ]);

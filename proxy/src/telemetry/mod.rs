@@ -16,6 +16,7 @@ pub mod fallback;
 pub mod logging;
 pub mod otel_env;
 mod otlp;
+pub mod probe;
 mod queue;
 mod report;
 pub mod stats;
@@ -98,6 +99,9 @@ impl Telemetry {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn check(settings: &OtelSettings) -> Result<(), TelemetryError> {
+        // Nothing runs in it.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TelemetryError::Thread)?;
+        let _inside = runtime.enter();
         Destination::build_all(settings, &[]).map(drop).map_err(TelemetryError::from)
     }
 
