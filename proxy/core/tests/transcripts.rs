@@ -322,6 +322,7 @@ fn mode(name: &str) -> Mode {
         "inject" => Mode::Inject,
         "strip" => Mode::Strip,
         "observe" => Mode::Observe,
+        "auto" => Mode::Auto,
         _ => panic!("{name} is no mode"),
     }
 }

@@ -28,6 +28,7 @@ pub fn name(mode: Mode) -> &'static str {
         Mode::Inject => "inject",
         Mode::Strip => "strip",
         Mode::Observe => "observe",
+        Mode::Auto => "auto",
     }
 }
 

@@ -152,7 +152,13 @@ const RULES: &[Rule] = &[
         becomes: "<*>",
     },
     Rule {
-        of: &["latency|graph", "latency|latest", "latency|history", "latency|doctor"],
+        of: &["latency|history"],
+        reason: "events of the same second are one event",
+        pattern: r"\*\d+\r\n(\*2\r\n:\d+\r\n:\d+\r\n)+",
+        becomes: "<events>",
+    },
+    Rule {
+        of: &["latency|graph", "latency|latest", "latency|doctor"],
         reason: "how long the server took, and when",
         pattern: r"\n-{20,}[^\r]*|\d+ ms|:\d+|[$=]\d{2,}|\d+(\.\d+)? (milliseconds|microseconds)|\n[\d ]+[smhd\n ]",
         becomes: "<time>",

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use super::Parts;
+use super::audience::Witness;
 use super::command::{Command, Word};
 use super::counts::Counter;
 use super::hold::Hold;
@@ -13,7 +14,7 @@ use super::inline::{self, Line};
 use super::input::Input;
 use super::output::Output;
 use super::policy::{Commands, MAX_CHANNEL_LEN};
-use super::tracer::Publish;
+use super::tracer::{Publish, Traced};
 use super::whole;
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress};
 use crate::trace::{SpanRecord, UnixNanos};
@@ -66,6 +67,7 @@ struct Request {
     channel: Vec<u8>,
     start: UnixNanos,
     span: Option<SpanRecord>,
+    witness: Option<Witness>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +91,7 @@ impl ClientHalf {
                 channel: Vec::new(),
                 start: UnixNanos(0),
                 span: None,
+                witness: None,
             },
             hold: Hold::default(),
             inline: Vec::new(),
@@ -218,10 +221,11 @@ impl ClientHalf {
                     payload,
                     sharded,
                     authenticated: parts.pairing.is_authenticated(),
+                    prompt: parts.tracer.uses_auto() && parts.pairing.answers_promptly(),
                     start: self.request.start,
                 };
-                let (splice, span) = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
-                self.request.span = span;
+                let Traced { splice, span, witness } = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
+                (self.request.span, self.request.witness) = (span, witness);
                 match splice {
                     Some(splice) => self.hold.finish(input, len, &splice, parts.call.out),
                     None => self.hold.release(input, parts.call.out),
@@ -240,10 +244,13 @@ impl ClientHalf {
         self.state = State::Start;
         let request = &mut self.request;
         let [name, second, third] = &request.words;
-        let command = Command::new(name, second, third, request.count);
+        let mut command = Command::new(name, second, third, request.count);
+        if command == Command::Other && parts.tracer.uses_auto() && Command::may_block(name.as_bytes()) {
+            command = Command::MayBlock;
+        }
         if let Command::Publish { .. } = command {
             parts.call.out.counts.count(Counter::Published);
-            parts.pairing.request(command, request.span.take(), &mut parts.call);
+            parts.pairing.publish(request.span.take(), request.witness.take(), &mut parts.call);
         } else {
             let span = command_span(command, name.as_bytes(), request.start, parts);
             parts.pairing.request(command, span, &mut parts.call);
@@ -309,6 +316,7 @@ impl Request {
         self.words_wanted = 1;
         self.publish = None;
         self.span = None;
+        self.witness = None;
         self.channel.clear();
         self.words.iter_mut().for_each(Word::clear);
     }

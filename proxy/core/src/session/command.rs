@@ -1,5 +1,7 @@
 //! What a request asks for, as far as its replies differ from "one request, one reply".
 
+use super::audience::SubscriptionKind;
+
 /// Longest word of a request that is looked at, in bytes.
 pub(super) const MAX_WORD_LEN: usize = 32;
 
@@ -40,17 +42,6 @@ impl Word {
     }
 }
 
-/// The three kinds of subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SubscriptionKind {
-    /// `SUBSCRIBE`
-    Channel,
-    /// `PSUBSCRIBE`
-    Pattern,
-    /// `SSUBSCRIBE`
-    Shard,
-}
-
 /// `CLIENT REPLY`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyMode {
@@ -70,6 +61,8 @@ pub(super) enum Protocol {
 pub(super) enum Command {
     /// One reply, no effect that matters here.
     Other,
+    /// The same, but it may be long in coming, and all that follows on the connection waits.
+    MayBlock,
     Publish {
         sharded: bool,
     },
@@ -116,6 +109,20 @@ impl Command {
         !special.iter().any(|special| name.eq_ignore_ascii_case(special.as_bytes()))
     }
 
+    /// Whether a command of this name may wait for something that others do.
+    pub(super) fn may_block(name: &[u8]) -> bool {
+        let blocking: &[&str] = match name.len() {
+            4 => &["WAIT"],
+            5 => &["BLPOP", "BRPOP", "XREAD"],
+            6 => &["BLMOVE", "BLMPOP", "BZMPOP"],
+            7 => &["WAITAOF"],
+            8 => &["BZPOPMIN", "BZPOPMAX"],
+            10 => &["BRPOPLPUSH", "XREADGROUP"],
+            _ => &[],
+        };
+        blocking.iter().any(|blocking| name.eq_ignore_ascii_case(blocking.as_bytes()))
+    }
+
     /// A publish of the right shape, by its name and the number of its words.
     pub(super) fn publish(name: &[u8], count: u64) -> Option<Self> {
         match name.len() {
@@ -160,7 +167,7 @@ impl Command {
                 _ => Self::Other,
             },
             6 if name.is("SELECT") && names == 1 => second.number().map_or(Self::Other, Self::Select),
-            7 if name.is("DISCARD") => Self::Discard,
+            7 if name.is("DISCARD") && names == 0 => Self::Discard,
             7 if name.is("MONITOR") => Self::Monitor,
             8 if name.is("REPLCONF") && names > 0 && (second.is("ACK") || second.is("GETACK")) => Self::Silent,
             // Without a name these are errors, and one error is the answer.

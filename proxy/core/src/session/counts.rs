@@ -20,6 +20,24 @@ pub enum Counter {
     SkippedUnauthenticated,
     /// Not injected: the mode, or `OTEL_SDK_DISABLED`, or `OTEL_PROPAGATORS` says so.
     SkippedMode,
+    /// Not injected in mode `auto`: Redis could not be asked, or not lately, or not about this channel yet.
+    SkippedAutoUnknown,
+    /// Not injected in mode `auto`: somebody subscribes who is not known to be behind a proxy.
+    SkippedAutoUnproxied,
+    /// Not injected in mode `auto`: the same of a pattern.
+    SkippedAutoPattern,
+    /// Not injected in mode `auto`: a replica is connected.
+    SkippedAutoReplicas,
+    /// Not injected in mode `auto`: Redis is a cluster.
+    SkippedAutoCluster,
+    /// Not injected in mode `auto`: nobody subscribes.
+    SkippedAutoNobody,
+    /// Not injected in mode `auto`: the evidence has not stood for long enough.
+    SkippedAutoProving,
+    /// Not injected in mode `auto`: Redis reported another number of receivers than was expected.
+    SkippedAutoContradicted,
+    /// Not injected in mode `auto`: queued in a transaction, behind a command that blocks, or without a reply.
+    SkippedAutoOrder,
     /// Messages handed to the subscriber.
     Delivered,
     /// Messages from which a context was removed.
@@ -41,7 +59,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 25] = [
         "published",
         "injected",
         "skipped_inline",
@@ -50,6 +68,15 @@ impl Counter {
         "skipped_carrier",
         "skipped_unauthenticated",
         "skipped_mode",
+        "skipped_auto_unknown",
+        "skipped_auto_unproxied",
+        "skipped_auto_pattern",
+        "skipped_auto_replicas",
+        "skipped_auto_cluster",
+        "skipped_auto_nobody",
+        "skipped_auto_proving",
+        "skipped_auto_contradicted",
+        "skipped_auto_order",
         "delivered",
         "stripped",
         "delivered_unread",

@@ -123,7 +123,7 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::SubscriptionKind;
+    use super::super::audience::SubscriptionKind;
     use super::*;
 
     fn command(line: &str) -> Command {

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::command::{SubscriptionKind, Word};
+use super::audience::SubscriptionKind;
+use super::command::Word;
 
 /// An array or push that may be a message or a confirmation.
 #[derive(Debug, Default)]
@@ -56,6 +57,7 @@ impl Message {
             (0, _) => Role::Word,
             (1, Shape::Message { .. }) | (2, Shape::PatternMessage) => Role::Channel,
             (1, Shape::PatternMessage) => Role::Pattern,
+            (1, Shape::Confirmation { .. }) => Role::Name,
             (2, Shape::Message { .. }) | (3, Shape::PatternMessage) => Role::Payload,
             _ => Role::Unread,
         }
@@ -65,7 +67,7 @@ impl Message {
         match self.role() {
             Role::Word => self.word.push(piece),
             Role::Pattern if !self.pattern_too_long => self.pattern.extend_from_slice(piece),
-            Role::Channel if !self.channel_too_long => self.channel.extend_from_slice(piece),
+            Role::Channel | Role::Name if !self.channel_too_long => self.channel.extend_from_slice(piece),
             _ => {}
         }
     }
@@ -103,6 +105,8 @@ pub(super) enum Role {
     Word,
     Pattern,
     Channel,
+    /// Of a confirmation: a channel or a pattern.
+    Name,
     Payload,
     Unread,
 }

@@ -12,6 +12,7 @@
 //! knows which command a reply answers, and with it the protocol version and the subscriptions. `tracer` decides about
 //! single messages, by the `policy`. Forwarding never depends on pairing.
 
+mod audience;
 mod channel;
 mod client;
 mod command;
@@ -30,6 +31,7 @@ mod whole;
 
 use alloc::sync::Arc;
 
+pub use audience::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
 pub use counts::{Counter, Counts};
 pub use output::Output;
 pub use policy::{Carrier, Commands, DEFAULT_INJECT_LIMIT, MAX_CHANNEL_LEN, Mode, Policy, Propagators, Relation};
@@ -100,6 +102,16 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// From here on `audiences` is asked in [`Mode::Auto`]; before, nothing is known.
+    pub fn set_audiences(&mut self, audiences: Arc<dyn Audiences>) {
+        self.tracer.set_audiences(audiences);
+    }
+
+    /// From here on [`Output::subscriptions`] tells of subscriptions. To be called before anything has been received.
+    pub fn report_subscriptions(&mut self) {
+        self.pairing.report_subscriptions();
     }
 
     /// From the next payload on this policy decides. A payload that is being held back is one of them, so that a mode that

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::audience::Subscription;
 use super::counts::Counts;
 use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
 use crate::trace::SpanRecord;
@@ -20,6 +21,11 @@ pub struct Output {
     /// Consumer spans whose message is among the bytes: their end is the moment these bytes have been written, and
     /// the caller sets it.
     pub deliveries: Vec<SpanRecord>,
+    /// What the connection's subscriptions have become, in order; empty unless
+    /// [`Session::report_subscriptions`](super::Session::report_subscriptions) asked for it.
+    pub subscriptions: Vec<Subscription>,
+    /// The tokens of audiences that a reply has contradicted.
+    pub contradicted: Vec<u64>,
     /// What happened, for metrics.
     pub counts: Counts,
 }
@@ -44,6 +50,8 @@ impl Output {
         self.own.shrink_to(KEPT_CAPACITY);
         self.spans.clear();
         self.deliveries.clear();
+        self.subscriptions.clear();
+        self.contradicted.clear();
         self.counts = Counts::default();
     }
 

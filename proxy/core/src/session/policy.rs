@@ -89,6 +89,17 @@ impl Policy {
         self.inject_limit.max(DEFAULT_INJECT_LIMIT).saturating_add(crate::carrier::trailer::MAX_LEN)
     }
 
+    /// Whether `mode` is that of any channel.
+    pub fn uses(&self, mode: Mode) -> bool {
+        self.mode == mode || self.modes.iter().any(|(_, other)| *other == mode)
+    }
+
+    /// Whether every context in a message on `channel` is removed before it is delivered, within
+    /// [`Policy::strip_limit`], except one that is kept on purpose.
+    pub fn strips(&self, channel: &[u8]) -> bool {
+        Self::may_carry(channel) && first_match(&self.modes, channel).unwrap_or(self.mode) != Mode::Observe
+    }
+
     /// Whether a message on `channel` may carry a context at all.
     pub(super) fn may_carry(channel: &[u8]) -> bool {
         channel.len() <= MAX_CHANNEL_LEN && !is_reserved(channel)
@@ -133,6 +144,8 @@ pub enum Mode {
     Strip,
     /// Change no byte; make spans only where a message already carries a context.
     Observe,
+    /// As `Inject` while every subscriber of the channel is known to be behind a proxy, otherwise as `Strip`.
+    Auto,
 }
 
 /// `--relation`

@@ -87,6 +87,7 @@ impl ServerHalf {
                         parts.call.out.counts.count(Counter::OpaqueReplication);
                         self.state = State::Opaque;
                         self.replication = true;
+                        parts.pairing.unaccountable(&mut parts.call);
                         parts.pairing.close(None, &mut parts.call);
                         continue;
                     }
@@ -269,7 +270,7 @@ impl ServerHalf {
         let message = &mut self.message;
         match message.role() {
             Role::Pattern => message.pattern_too_long = len > MAX_PATTERN_LEN as u64,
-            Role::Channel => message.channel_too_long = len > MAX_CHANNEL_LEN as u64,
+            Role::Channel | Role::Name => message.channel_too_long = len > MAX_CHANNEL_LEN as u64,
             Role::Payload => {
                 let channel = (!message.channel_too_long).then_some(&*message.channel);
                 message.holding = parts.tracer.wants_delivery(channel, len, &mut parts.call);
@@ -337,7 +338,10 @@ impl ServerHalf {
 
     fn confirmation(&mut self, count: u64, parts: &mut Parts<'_>) {
         let Shape::Confirmation { kind, subscribe } = self.message.shape else { return };
-        if !parts.pairing.confirmation(kind, subscribe, count, self.message.push, &mut parts.call) {
+        if parts.pairing.confirmation(kind, subscribe, count, self.message.push, &mut parts.call) {
+            let name = (!self.message.channel_too_long).then_some(&*self.message.channel);
+            parts.pairing.report_confirmation(kind, subscribe, name, count, &mut parts.call);
+        } else {
             parts.pairing.reply(Reply::Other, &mut parts.call);
         }
     }

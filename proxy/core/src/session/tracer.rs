@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Call;
+use super::audience::{Audience, Audiences, Unknown, Witness};
 use super::channel::{ChannelMemo, text};
 use super::counts::Counter;
 use super::hold::Splice;
-use super::policy::{Mode, Policy, Relation, Rule};
+use super::policy::{Carrier, Mode, Policy, Relation, Rule};
 use crate::carrier;
 use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UNKNOWN_COMMAND, UnixNanos};
 
@@ -23,6 +24,20 @@ pub(super) struct Tracer {
     published: ChannelMemo,
     delivered: ChannelMemo,
     inserted: Vec<u8>,
+    /// Whether any channel's mode is `auto`.
+    auto: bool,
+    audiences: Option<Arc<dyn Audiences>>,
+}
+
+/// What a publish becomes.
+#[derive(Default)]
+pub(super) struct Traced<'a> {
+    /// What changes in its payload.
+    pub(super) splice: Option<Splice<'a>>,
+    /// Its open producer span.
+    pub(super) span: Option<SpanRecord>,
+    /// What its reply has to say.
+    pub(super) witness: Option<Witness>,
 }
 
 /// A publish whose payload is complete.
@@ -32,6 +47,8 @@ pub(super) struct Publish<'a> {
     pub(super) sharded: bool,
     /// Whether Redis has answered a command as it only does after authentication.
     pub(super) authenticated: bool,
+    /// Whether Redis will execute it as soon as it comes, and its reply will be told apart. Looked at in mode `auto` only.
+    pub(super) prompt: bool,
     /// When its first byte was read.
     pub(super) start: UnixNanos,
 }
@@ -46,13 +63,31 @@ pub(super) struct Delivery<'a> {
 
 impl Tracer {
     pub(super) fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, published: ChannelMemo::default(), delivered: ChannelMemo::default(), inserted: Vec::new() }
+        let auto = policy.uses(Mode::Auto);
+        Self {
+            policy,
+            published: ChannelMemo::default(),
+            delivered: ChannelMemo::default(),
+            inserted: Vec::new(),
+            auto,
+            audiences: None,
+        }
     }
 
     pub(super) fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.auto = policy.uses(Mode::Auto);
         self.policy = policy;
         self.published.forget();
         self.delivered.forget();
+    }
+
+    pub(super) fn set_audiences(&mut self, audiences: Arc<dyn Audiences>) {
+        self.audiences = Some(audiences);
+    }
+
+    /// Whether any channel's mode is `auto`.
+    pub(super) fn uses_auto(&self) -> bool {
+        self.auto
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -97,21 +132,22 @@ impl Tracer {
         sampled.then(|| record(context, None, None, start, operation))
     }
 
-    /// Decides about a publish: what changes in its payload, and its open producer span.
-    pub(super) fn publish(
-        &mut self,
-        publish: &Publish<'_>,
-        ids: &mut dyn Ids,
-        call: &mut Call<'_>,
-    ) -> (Option<Splice<'_>>, Option<SpanRecord>) {
-        let Self { policy, published, inserted, .. } = self;
+    /// Decides about a publish.
+    pub(super) fn publish(&mut self, publish: &Publish<'_>, ids: &mut dyn Ids, call: &mut Call<'_>) -> Traced<'_> {
+        let Self { policy, published, inserted, audiences, .. } = self;
         let (name, rule) = published.look_up(publish.channel, policy);
         let payload = publish.payload;
         let added = carrier::find_added(payload, rule.carrier);
         let parent = context_of(payload, added.as_ref(), rule, policy);
-        if rule.mode != Mode::Inject && parent.is_none() {
-            call.out.counts.count(Counter::SkippedMode);
-            return (None, None);
+        let audience = (rule.mode == Mode::Auto).then(|| audience(publish, rule, audiences.as_deref()));
+        let injects = match &audience {
+            None => (rule.mode == Mode::Inject).then_some(()).ok_or(Counter::SkippedMode),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(unknown)) => Err(unknown.counter()),
+        };
+        if let (Err(skipped), None) = (injects, &parent) {
+            call.out.counts.count(skipped);
+            return Traced::default();
         }
         let (context, sampled) = child_of(parent.as_ref(), policy, ids);
         let added_len = added.as_ref().map_or(0, |added| added.range.len());
@@ -121,9 +157,11 @@ impl Tracer {
             let operation = Operation::Publish { channel, sharded: publish.sharded, receivers: None, body_size };
             record(context, parent.as_ref(), None, publish.start, operation)
         });
-        if rule.mode != Mode::Inject || !policy.propagators.carries_traces() {
-            call.out.counts.count(Counter::SkippedMode);
-            return (None, span);
+        let unchanged = |span| Traced { span, ..Traced::default() };
+        let injects = injects.and(policy.propagators.carries_traces().then_some(()).ok_or(Counter::SkippedMode));
+        if let Err(skipped) = injects {
+            call.out.counts.count(skipped);
+            return unchanged(span);
         }
         let outgoing = Context {
             span: context,
@@ -140,21 +178,23 @@ impl Tracer {
                 Some(at) => at..at,
                 None => {
                     call.out.counts.count(Counter::SkippedCarrier);
-                    return (None, span);
+                    return unchanged(span);
                 }
             },
         };
         let new_len = payload.len() - range.len() + inserted.len();
-        if new_len > policy.inject_limit {
+        let audience = audience.and_then(Result::ok);
+        if new_len > audience.map_or(policy.inject_limit, |audience| audience.longest.min(policy.inject_limit)) {
             call.out.counts.count(Counter::SkippedSize);
-            return (None, span);
+            return unchanged(span);
         }
         if !publish.authenticated && payload.len() <= UNAUTHENTICATED_BULK_LEN && new_len > UNAUTHENTICATED_BULK_LEN {
             call.out.counts.count(Counter::SkippedUnauthenticated);
-            return (None, span);
+            return unchanged(span);
         }
         call.out.counts.count(Counter::Injected);
-        (Some(Splice { range, insert: inserted }), span)
+        let witness = audience.map(|Audience { receivers, token, .. }| Witness { receivers, token });
+        Traced { splice: Some(Splice { range, insert: inserted }), span, witness }
     }
 
     /// Whether a message must be complete before it goes on. `channel` is `None` if its name is too long.
@@ -225,6 +265,16 @@ impl Tracer {
         let operation = Operation::Command { name, database, batch_size: None };
         sampled.then(|| record(context, None, None, start, operation))
     }
+}
+
+/// Who gets this publish, if it may get a context for them.
+fn audience(publish: &Publish<'_>, rule: Rule, audiences: Option<&dyn Audiences>) -> Result<Audience, Unknown> {
+    if rule.carrier == Carrier::OpenCensus {
+        // Removed only where a proxy is told that this channel has it, and that is not known of other proxies.
+        return Err(Unknown::NoEvidence);
+    }
+    let known = audiences.ok_or(Unknown::NoEvidence)?.audience(publish.channel, publish.sharded)?;
+    publish.prompt.then_some(known).ok_or(Unknown::Order)
 }
 
 /// A new span's identity, and whether it is recorded. The decision travels in the flags either way.

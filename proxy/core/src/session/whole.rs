@@ -13,7 +13,7 @@ use super::output::Output;
 use super::pairing::Reply;
 use super::policy::{Commands, MAX_CHANNEL_LEN};
 use super::server::{MAX_PATTERN_LEN, reply_of_line};
-use super::tracer::{Delivery, Publish};
+use super::tracer::{Delivery, Publish, Traced};
 use crate::resp::whole;
 
 /// Lines up to this length, in bytes, are read where they are. `+QUEUED` and the receivers of a publish are shorter.
@@ -25,7 +25,8 @@ pub(super) fn request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     if let Some(Command::Publish { sharded }) = Command::publish(request.name, request.count) {
         return publish(&request, sharded, input, parts);
     }
-    if !Command::is_ordinary(request.name) || parts.tracer.policy().commands == Commands::All {
+    let told_apart = parts.tracer.uses_auto() && Command::may_block(request.name);
+    if !Command::is_ordinary(request.name) || told_apart || parts.tracer.policy().commands == Commands::All {
         return false;
     }
     parts.pairing.ordinary_request(&mut parts.call);
@@ -39,22 +40,23 @@ fn publish(request: &whole::Request<'_>, sharded: bool, input: &mut Input<'_>, p
     let channel = (channel.len() <= MAX_CHANNEL_LEN).then_some(channel);
     let (len, start) = (payload.len(), parts.call.now);
     let wanted = parts.tracer.wants_publish(channel, len as u64, &mut parts.call);
-    let span = match channel {
+    let (span, witness) = match channel {
         Some(channel) if wanted => {
             let authenticated = parts.pairing.is_authenticated();
-            let publish = Publish { channel, payload, sharded, authenticated, start };
-            let (splice, span) = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
+            let prompt = parts.tracer.uses_auto() && parts.pairing.answers_promptly();
+            let publish = Publish { channel, payload, sharded, authenticated, prompt, start };
+            let Traced { splice, span, witness } = parts.tracer.publish(&publish, parts.ids, &mut parts.call);
             if let Some(splice) = splice {
                 rewrite(header, len, end, &splice, input, parts.call.out);
             }
-            span
+            (span, witness)
         }
-        Some(channel) => parts.tracer.publish_unread(channel, sharded, len as u64, parts.ids, start),
-        None => None,
+        Some(channel) => (parts.tracer.publish_unread(channel, sharded, len as u64, parts.ids, start), None),
+        None => (None, None),
     };
     input.pos = end;
     parts.call.out.counts.count(Counter::Published);
-    parts.pairing.request(Command::Publish { sharded }, span, &mut parts.call);
+    parts.pairing.publish(span, witness, &mut parts.call);
     true
 }
 

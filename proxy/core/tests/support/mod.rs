@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use redistributed_core::session::Subscription;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 use redistributed_core::{Counter, Output, Policy, Session, Side};
@@ -19,6 +20,8 @@ pub(crate) struct Driver {
     pub(crate) spans: Vec<SpanRecord>,
     pub(crate) deliveries: Vec<SpanRecord>,
     pub(crate) counts: [u64; Counter::NAMES.len()],
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) contradicted: Vec<u64>,
 }
 
 impl Driver {
@@ -32,7 +35,14 @@ impl Driver {
             spans: Vec::new(),
             deliveries: Vec::new(),
             counts: [0; Counter::NAMES.len()],
+            subscriptions: Vec::new(),
+            contradicted: Vec::new(),
         }
+    }
+
+    /// To be told what it is to do, before it is fed.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     pub(crate) fn feed(&mut self, from: Side, input: &[u8], ids: &mut CountingIds) {
@@ -73,6 +83,8 @@ impl Driver {
         }
         self.spans.append(&mut self.output.spans);
         self.deliveries.append(&mut self.output.deliveries);
+        self.subscriptions.append(&mut self.output.subscriptions);
+        self.contradicted.append(&mut self.output.contradicted);
         self.output.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
     }
 }

@@ -24,7 +24,8 @@ mod spans;
 use alloc::collections::VecDeque;
 
 use super::Call;
-use super::command::{Command, Protocol, ReplyMode, SubscriptionKind};
+use super::audience::{Subscription, SubscriptionKind, Witness};
+use super::command::{Command, Protocol, ReplyMode};
 use super::pubsub::PubSub;
 use crate::trace::SpanRecord;
 use open_spans::{OpenSpan, OpenSpans};
@@ -52,6 +53,14 @@ enum Expect {
     Replies(u64),
     /// So many publishes in a row: an integer or an error answers each.
     Publishes(u64),
+    /// So many publishes in a row whose number of receivers is evidence.
+    Witnessed {
+        token: u64,
+        receivers: u32,
+        run: u32,
+    },
+    /// One command whose reply may be long in coming.
+    MayBlock,
     /// Confirmations still to come; `None` if their number depends on the subscriptions at that time.
     Confirmations {
         kind: SubscriptionKind,
@@ -116,6 +125,12 @@ pub(super) struct Pairing {
     lost: bool,
     spans: OpenSpans,
     pending_subscriptions: usize,
+    /// How many [`Expect::MayBlock`] are in the queue.
+    pending_blocking: usize,
+    /// Whether the client has sent `MULTI` and not yet what ends it.
+    queueing: bool,
+    /// Whether subscriptions are reported.
+    reporting: bool,
     /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
     requested: ReplyMode,
 }
@@ -137,6 +152,9 @@ impl Pairing {
             lost: false,
             spans: OpenSpans::default(),
             pending_subscriptions: 0,
+            pending_blocking: 0,
+            queueing: false,
+            reporting: false,
             requested: ReplyMode::On,
         }
     }
@@ -184,7 +202,7 @@ impl Pairing {
             || self
                 .executing
                 .front()
-                .is_none_or(|entry| matches!(entry.expect, Expect::Publishes(_) | Expect::ClientReply(ReplyMode::Off)));
+                .is_none_or(|entry| entry.expect.is_publish() || entry.expect == Expect::ClientReply(ReplyMode::Off));
         self.pubsub.protocol == Protocol::Resp2
             && (self.pubsub.is_subscribed() && no_array_is_due || self.awaits_nothing() || self.may_get_own_messages())
     }
@@ -215,6 +233,31 @@ impl Pairing {
 impl Pairing {
     /// A request has been read; `span` is open and ends with the reply.
     pub(super) fn request(&mut self, command: Command, span: Option<SpanRecord>, call: &mut Call<'_>) {
+        match command {
+            Command::Multi => self.queueing = true,
+            Command::Exec | Command::Discard | Command::Reset => self.queueing = false,
+            Command::ClientReply(ReplyMode::Off | ReplyMode::Skip) => self.unaccountable(call),
+            _ => {}
+        }
+        self.expect(command, Expect::from(command), span, call);
+    }
+
+    /// A publish has been read; `span` is open and ends with the reply, which is evidence if there is a `witness`.
+    pub(super) fn publish(&mut self, span: Option<SpanRecord>, witness: Option<Witness>, call: &mut Call<'_>) {
+        let expect = match witness {
+            None => Expect::Publishes(1),
+            Some(Witness { receivers, token }) => Expect::Witnessed { token, receivers, run: 1 },
+        };
+        self.expect(Command::Publish { sharded: false }, expect, span, call);
+    }
+
+    /// Whether a publish that is sent now will be executed as soon as it comes, and its reply told apart.
+    pub(super) fn answers_promptly(&self) -> bool {
+        let certain = !self.lost && self.requested == ReplyMode::On && !self.muted && !self.monitoring;
+        certain && !self.queueing && self.pending_blocking == 0 && self.queue.len() < MAX_ENTRIES / 2
+    }
+
+    fn expect(&mut self, command: Command, expect: Expect, span: Option<SpanRecord>, call: &mut Call<'_>) {
         let replies = self.requested;
         match command {
             Command::ClientReply(ReplyMode::Skip) if replies == ReplyMode::Off => {}
@@ -233,7 +276,7 @@ impl Pairing {
             }
             span => span.map(|span| self.spans.put(span)),
         };
-        self.push(Entry { expect: Expect::from(command), span }, call);
+        self.push(Entry { expect, span }, call);
     }
 
     /// A request has been read that has one reply and no effect that matters here.
@@ -257,6 +300,7 @@ impl Pairing {
 
     /// What follows on the client's side is not understood: replies can be paired up to here.
     pub(super) fn unknown_from_here(&mut self, call: &mut Call<'_>) {
+        self.unaccountable(call);
         if !self.lost {
             self.push(Entry { expect: Expect::Unknown, span: None }, call);
         }
@@ -270,6 +314,7 @@ impl Pairing {
             return self.lose_with(entry.span, call);
         }
         self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+        self.pending_blocking += usize::from(entry.expect == Expect::MayBlock);
         self.queue.push_back(entry);
     }
 }
@@ -284,7 +329,53 @@ impl Entry {
                 *run += more;
                 true
             }
+            (
+                Expect::Witnessed { token, receivers, run },
+                Expect::Witnessed { token: next_token, receivers: next_receivers, run: 1 },
+            ) if self.span.is_none() && next.span.is_none() && (*token, *receivers) == (next_token, next_receivers) => {
+                *run += 1;
+                true
+            }
             _ => false,
+        }
+    }
+}
+
+impl Expect {
+    fn is_publish(self) -> bool {
+        matches!(self, Self::Publishes(_) | Self::Witnessed { .. })
+    }
+}
+
+/// Subscriptions, for those who count them.
+impl Pairing {
+    pub(super) fn report_subscriptions(&mut self) {
+        self.reporting = true;
+    }
+
+    /// A confirmation has come. `name` is `None` if it is too long to be kept.
+    pub(super) fn report_confirmation(
+        &mut self,
+        kind: SubscriptionKind,
+        begun: bool,
+        name: Option<&[u8]>,
+        count: u64,
+        call: &mut Call<'_>,
+    ) {
+        match name {
+            _ if !self.reporting => {}
+            None => self.unaccountable(call),
+            Some(name) => {
+                let name = name.to_vec();
+                call.out.subscriptions.push(Subscription::Confirmed { kind, begun, name, count });
+            }
+        }
+    }
+
+    /// What the connection is subscribed to, or gets, can no longer be vouched for.
+    pub(super) fn unaccountable(&mut self, call: &mut Call<'_>) {
+        if core::mem::take(&mut self.reporting) {
+            call.out.subscriptions.push(Subscription::Unaccountable);
         }
     }
 }
@@ -293,6 +384,7 @@ impl From<Command> for Expect {
     fn from(command: Command) -> Self {
         match command {
             Command::Other => Self::Replies(1),
+            Command::MayBlock => Self::MayBlock,
             Command::Publish { .. } => Self::Publishes(1),
             Command::Subscribe { kind, names } => Self::Confirmations { kind, subscribe: true, left: Some(names) },
             Command::Unsubscribe { kind, names } => {
@@ -333,12 +425,18 @@ impl Pairing {
                 *count -= 1;
                 return Some(Entry { expect: Expect::Publishes(1), span: None });
             }
+            Some(Expect::Witnessed { token, receivers, run: run @ 2.. }) => {
+                *run -= 1;
+                let expect = Expect::Witnessed { token: *token, receivers: *receivers, run: 1 };
+                return Some(Entry { expect, span: None });
+            }
             _ => {}
         }
         let queue = if self.executing.is_empty() { &mut self.queue } else { &mut self.executing };
         let entry = queue.pop_front()?;
         give_back(queue);
         self.pending_subscriptions -= usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+        self.pending_blocking -= usize::from(entry.expect == Expect::MayBlock);
         Some(entry)
     }
 }

@@ -1,7 +1,8 @@
 //! What a reply does: it answers the entry at the front of the queue.
 
 use super::super::Call;
-use super::super::command::{Protocol, ReplyMode, SubscriptionKind};
+use super::super::audience::SubscriptionKind;
+use super::super::command::{Protocol, ReplyMode};
 use super::spans::name_batch;
 use super::{Entry, Expect, MAX_ENTRIES, Pairing, Reply, Transaction, give_back};
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
@@ -150,6 +151,9 @@ impl Pairing {
                     let command = command.and_then(|span| self.spans.take(span));
                     let batch = transaction.span.as_ref().and_then(|span| self.spans.get(span));
                     name_batch(batch, transaction.count, command.as_ref());
+                    if entry.expect == Expect::MayBlock {
+                        entry.expect = Expect::Replies(1); // in a transaction nothing blocks
+                    }
                     let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
                     if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
                         return self.lose_with(entry.span, call);
@@ -181,8 +185,13 @@ impl Pairing {
             return;
         }
         match (entry.expect, reply) {
-            (Expect::Replies(_), _) => {}
-            (Expect::Publishes(_), Reply::Integer(count)) => {
+            (Expect::Replies(_) | Expect::MayBlock, _) => {}
+            (Expect::Publishes(_) | Expect::Witnessed { .. }, Reply::Integer(count)) => {
+                if let Expect::Witnessed { token, receivers, .. } = entry.expect
+                    && count != Some(u64::from(receivers))
+                {
+                    call.out.contradicted.push(token);
+                }
                 // Subscriber mode refuses a publish, except in a transaction that was open before.
                 if self.in_subscriber_mode() && !self.own_messages_come_first {
                     self.own_messages = self.own_messages.saturating_add(count.unwrap_or(0));
@@ -194,7 +203,7 @@ impl Pairing {
             (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
             }
-            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(),
+            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(call),
             (Expect::Hello(protocol), _) => {
                 self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol);
             }

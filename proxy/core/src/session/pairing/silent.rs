@@ -5,7 +5,8 @@
 use core::mem;
 
 use super::super::Call;
-use super::super::command::{Protocol, ReplyMode, SubscriptionKind};
+use super::super::audience::SubscriptionKind;
+use super::super::command::{Protocol, ReplyMode};
 use super::{Expect, Pairing, Reply, Transaction};
 
 impl Pairing {
@@ -89,7 +90,7 @@ impl Pairing {
                 Expect::Silent => {}
                 Expect::ClientReply(ReplyMode::Off) => muted = true,
                 Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping => skip = true,
-                Expect::Replies(1) | Expect::Publishes(1) if skip => skip = false,
+                Expect::Replies(1) | Expect::Publishes(1) | Expect::MayBlock if skip => skip = false,
                 Expect::Multi | Expect::Exec | Expect::Discard | Expect::Hello(_) | Expect::Select(_) if skip => {
                     skip = false;
                 }
@@ -127,7 +128,7 @@ impl Pairing {
                 }
             }
             Expect::Discard => self.discard(),
-            Expect::Reset => self.reset(),
+            Expect::Reset => self.reset(call),
             Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
             Expect::Select(database) => self.database = database,
             // Its feed begins with the replies that `CLIENT REPLY ON` brings back.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::super::Call;
+use super::super::audience::Subscription;
 use super::super::counts::Counter;
 use super::open_spans::OpenSpan;
 use super::{Entry, Expect, Pairing};
@@ -25,6 +26,7 @@ impl Pairing {
 
     /// Replies can no longer be told apart.
     pub(in crate::session) fn lose(&mut self, call: &mut Call<'_>) {
+        self.unaccountable(call);
         if !self.lost {
             call.out.counts.count(Counter::PairingLost);
             self.close(None, call);
@@ -57,7 +59,10 @@ impl Pairing {
         transaction.entries.into_iter().filter_map(|entry| entry.span).chain(transaction.span).collect()
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, call: &mut Call<'_>) {
+        if self.reporting {
+            call.out.subscriptions.push(Subscription::Reset);
+        }
         self.discard();
         self.pubsub.reset();
         self.muted = false;
@@ -86,6 +91,7 @@ impl Pairing {
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
         let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
         self.pending_subscriptions = 0;
+        self.pending_blocking = 0;
         let open = &mut self.spans;
         spans.filter_map(|span| open.take(span)).collect()
     }
