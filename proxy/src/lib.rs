@@ -56,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
 use config::Settings;
+use config::reload::Reloader;
 use entropy::Entropy;
 use live_policy::LivePolicy;
 use server::{BindError, Listener, RouteServer};
@@ -128,10 +129,11 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 /// [`RunError`]: it could not start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
     let policy = LivePolicy::new(settings.policy.clone());
-    run_with(settings, listeners, policy, stop).await
+    run_with(settings, listeners, policy, None, stop).await
 }
 
-/// The same with a policy that the caller can change meanwhile.
+/// The same with a policy that the caller can change meanwhile, and with what reads the settings again for the admin
+/// port.
 ///
 /// # Errors
 /// As [`run`].
@@ -139,6 +141,7 @@ pub async fn run_with(
     settings: Settings,
     listeners: Listeners,
     policy: Arc<LivePolicy>,
+    reloader: Option<Arc<Reloader>>,
     stop: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
@@ -175,8 +178,14 @@ pub async fn run_with(
             tracing::info!(target: LIFECYCLE, %address, "admin port");
         }
         let settings = settings.clone();
-        let admin =
-            Admin { settings, dialers, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
+        let admin = Admin {
+            settings,
+            dialers,
+            policy: policy.clone(),
+            reloader,
+            stats: stats.clone(),
+            spans: telemetry.totals(),
+        };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
 

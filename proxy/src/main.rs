@@ -57,14 +57,14 @@ fn main() -> ExitCode {
         Err(error) => return end(FAILED, &error),
     };
     let policy = LivePolicy::new(loaded.settings.policy.clone());
-    let reloader = Reloader::new(invocation, &loaded, policy.clone(), level);
+    let reloader = Arc::new(Reloader::new(invocation, &loaded, policy.clone(), level));
     let code = runtime.block_on(serve(loaded.settings, policy, reloader));
     // A second signal leaves tasks behind, which must not be waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Reloader) -> ExitCode {
+async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reloader>) -> ExitCode {
     let (mut signals, mut hangups) = match (Signals::listen(), Hangups::listen()) {
         (Ok(signals), Ok(hangups)) => (signals, hangups),
         (Err(error), _) | (_, Err(error)) => return end(FAILED, &error),
@@ -83,11 +83,13 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Reloader) 
     let reload = async {
         loop {
             hangups.next().await;
-            reloader.reload_and_log();
+            let reloader = reloader.clone();
+            // The log has said what came of it; and a file may be somewhere that does not answer.
+            let _ = tokio::task::spawn_blocking(move || reloader.reload_and_log()).await;
         }
     };
     tokio::select! {
-        ended = redistributed::run_with(settings, listeners, policy, stop.cancelled()) => match ended {
+        ended = redistributed::run_with(settings, listeners, policy, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
             Err(error @ (RunError::Telemetry(_) | RunError::Tls(_))) => end(WRONG_SETTINGS, &error),
             Err(error) => end(FAILED, &error),

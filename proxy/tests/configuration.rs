@@ -320,6 +320,26 @@ fn what_the_admin_port_switched_outlives_a_hangup() {
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [true, false]);
 }
 
+#[test]
+fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
+    let redis = RealRedis::start(&[]);
+    let base = format!("listen = '127.0.0.1:0'\nadmin = 0\nupstream = '{}'\n", redis.url());
+    let file = ConfigFile::new(&base);
+    let mut proxy = Spawned::start(command(&["--config", file.path()]), 1);
+    let line = proxy.wait_for_line("admin port");
+    let admin = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap().parse().unwrap();
+    let mut conversation = Conversation::start(redis.address(), proxy.addresses[0]);
+    file.write(&format!("{base}exclude = ['ab']\nlog-level = 'info'\nthreads = 1\n"));
+    assert_eq!(ask(admin, "POST /reload", ""), "changed: exclude, log-level; after a restart: threads\n");
+    assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [false, true]);
+    let page = ask(admin, "GET /config", "");
+    assert!(page.contains("\nexclude = ab\n") && page.contains("\nlog-level = info\n"), "{page}");
+    file.write("mode = 'stripe'");
+    let answer = ask(admin, "POST /reload", "");
+    assert!(answer.contains("nothing was changed") && answer.contains("did you mean `strip`?"), "{answer}");
+    assert!(!conversation.carries("ab"));
+}
+
 /// The body of the answer.
 fn ask(admin: SocketAddr, request: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(admin).unwrap();

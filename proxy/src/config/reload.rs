@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redistributed_core::session::Policy;
 
+use super::Settings;
+use super::args::{LogFormatArg, LogLevelArg};
 use super::layers::{Said, Sources};
 use super::load::{Invocation, LoadError, Loaded};
 use crate::live_policy::LivePolicy;
@@ -37,6 +39,8 @@ pub struct Reloader {
     level: LevelHandle,
     /// What was said of what is in force.
     in_force: Mutex<Sources>,
+    /// What was configured last, of which the log's level is in force.
+    log: Mutex<(LogFormatArg, LogLevelArg)>,
 }
 
 /// What came of it.
@@ -64,7 +68,8 @@ pub enum ReloadError {
 impl Reloader {
     /// For a process that runs with what `loaded` says.
     pub fn new(invocation: Invocation, loaded: &Loaded, policy: Arc<LivePolicy>, level: LevelHandle) -> Self {
-        Self { invocation, policy, level, in_force: Mutex::new(loaded.sources.clone()) }
+        let (in_force, log) = (Mutex::new(loaded.sources.clone()), Mutex::new(loaded.settings.log));
+        Self { invocation, policy, level, in_force, log }
     }
 
     /// Reads everything again, and puts in force what can be.
@@ -82,6 +87,7 @@ impl Reloader {
             different.into_iter().partition(|name| RELOADABLE.contains(&name.as_str()));
         self.policy.configure(Arc::new(merged(&self.policy.configured(), &settings.policy)));
         self.level.set(settings.log.1);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).1 = settings.log.1;
         // What waits for a restart is still as it was, and is named again the next time.
         let kept = mem::take(&mut in_force.0).into_iter().filter(|said| !RELOADABLE.contains(&said.name.as_str()));
         let taken = new.0.into_iter().filter(|said| RELOADABLE.contains(&said.name.as_str()));
@@ -89,9 +95,13 @@ impl Reloader {
         Ok(Reloaded { changed, need_restart, switched: self.policy.is_switched() })
     }
 
-    /// The same for a signal, which cannot be answered: the log says what came of it.
-    pub fn reload_and_log(&self) {
-        match self.reload() {
+    /// The same, and the log says what came of it. Blocks while it reads.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub fn reload_and_log(&self) -> Result<Reloaded, ReloadError> {
+        let outcome = self.reload();
+        match &outcome {
             Ok(reloaded) => {
                 tracing::info!(target: LIFECYCLE, "the configuration was read again; {reloaded}");
                 if !reloaded.need_restart.is_empty() {
@@ -101,6 +111,13 @@ impl Reloader {
             }
             Err(error) => tracing::error!("the configuration was not read again: {error}"),
         }
+        outcome
+    }
+
+    /// `settings`, as they were at the start, with what has changed since.
+    pub fn in_force(&self, settings: &Settings) -> Settings {
+        let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Settings { policy: self.policy.configured(), log, ..settings.clone() }
     }
 }
 
