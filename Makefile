@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance lint bench bench-core fuzz-smoke ci
+.PHONY: help demo test conformance lint image bench bench-core fuzz-smoke ci
 
 # rustup puts cargo here, and a shell opened before the installation does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -27,6 +27,9 @@ conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,cli
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
 	@.ci/run format layering scripts clippy docs containers
+
+image: ## build the sidecar's image, without Docker, into target/redistributed-image.tar
+	@compose/image.sh
 
 bench: ## measure cost beside HAProxy; QUICK=1 one minute, FULL=1 everything, ONLY=publish,get some, ROUNDS=9, ENVOY=1
 	@ENVOY='$(ENVOY)' proxy/bench/run.sh $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)') \

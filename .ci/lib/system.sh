@@ -106,3 +106,12 @@ ensure_venv() {
   # Copied last: it marks the folder as complete.
   cp "$requirements" "$venv/requirements.txt"
 }
+
+# ensure_cargo_tool NAME VERSION: unless cargo has the tool, builds it once, into target/tools, so that the machine stays
+# as it is, and puts that on PATH.
+ensure_cargo_tool() {
+  local name=$1 version=$2 tools
+  tools="${CARGO_TARGET_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target}/tools"
+  export PATH="$PATH:$tools/bin"
+  have "$name" || cargo install --quiet --locked --root "$tools" --version "$version" "$name" >&2
+}

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Builds what the image holds, into the folder OUT:
+#   compose/static-build.sh OUT
+# usr/local/bin/redistributed is linked statically against musl and needs nothing at run time. The same sources and the
+# same compiler give the same bytes, wherever they lie: paths are left out of the program, times out of the rest. Needs
+# cargo with the musl target, a C compiler for musl, and cargo-cyclonedx.
+set -eu
+out=$1
+root=$(cd "$(dirname "$0")/.." && pwd)
+target="$(uname -m)-unknown-linux-musl"
+build="${CARGO_TARGET_DIR:-$root/target}/static"
+export SOURCE_DATE_EPOCH=0
+
+# The flags are separated by the character 0x1f, so that paths may hold spaces.
+CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s=redistributed\037--remap-path-prefix=%s=cargo' \
+  "$root" "${CARGO_HOME:-$HOME/.cargo}")
+export CARGO_ENCODED_RUSTFLAGS
+cargo build --manifest-path "$root/Cargo.toml" --target-dir "$build" --locked --release --target "$target" \
+  --package redistributed
+
+mkdir -p "$out/usr/local/bin" "$out/etc/ssl/certs" "$out/usr/share/doc/redistributed"
+install -m 0755 "$build/$target/release/redistributed" "$out/usr/local/bin/redistributed"
+install -m 0644 /etc/ssl/certs/ca-certificates.crt "$out/etc/ssl/certs/ca-certificates.crt"
+install -m 0644 "$root/LICENSE" "$out/usr/share/doc/redistributed/LICENSE"
+
+# The tool writes beside each manifest of the workspace; only a copy of the manifests is there to be written to.
+manifests=$(mktemp -d)
+trap 'rm -rf "$manifests"' EXIT
+(cd "$root" && find . -name target -prune -o -name fuzz -prune -o \( -name Cargo.toml -o -name Cargo.lock -o -name '*.rs' \) -print |
+  tar -cf - -T -) | tar -xf - -C "$manifests"
+cargo cyclonedx --quiet --manifest-path "$manifests/proxy/Cargo.toml" --format json --spec-version 1.5 --target "$target"
+sed "s|path+file://$manifests|path+file://|g" "$manifests/proxy/redistributed.cdx.json" \
+  >"$out/usr/share/doc/redistributed/redistributed.cdx.json"
