@@ -285,6 +285,7 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     proxy.signal(Signal::HUP);
     proxy.wait_for_line("it cannot be read");
     assert!(!conversation.carries("ab"));
+    drop(conversation);
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.ended().code, Some(0));
 }
