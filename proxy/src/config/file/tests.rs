@@ -31,6 +31,9 @@ fn samples(arg: &Arg) -> [String; 2] {
         let default = arg.get_default_values().first().is_some_and(|value| value == last.as_str());
         return if default { [first, last] } else { [last, first] }.map(Clone::clone);
     }
+    if !arg.get_action().takes_values() {
+        return ["true", "false"].map(str::to_owned);
+    }
     let form = arg.get_value_names().and_then(|names| names.first()).expect("a value has a name").to_string();
     match form.as_str() {
         "BYTES" => ["64KiB", "4096"],
@@ -55,8 +58,11 @@ fn every_option_can_be_set_in_the_file_and_means_the_same() {
     for arg in tried {
         let name = arg.get_long().unwrap();
         let values = if repeats(arg) { samples(arg).to_vec() } else { vec![samples(arg)[0].clone()] };
-        let words: Vec<_> = values.iter().map(|value| format!("--{name}={value}")).collect();
+        let switch = !arg.get_action().takes_values();
+        let word = |value: &String| if switch { format!("--{name}") } else { format!("--{name}={value}") };
+        let words: Vec<_> = values.iter().map(word).collect();
         let text = match &values[..] {
+            _ if switch => format!("{name} = true"),
             [value] if value.parse::<u32>().is_ok() => format!("{name} = {value}"),
             [value] => format!("{name} = '{value}'"),
             values => format!("{name} = {values:?}"),
