@@ -2,7 +2,8 @@
 # Builds the sidecar's image without Docker and without a registry: what the Dockerfile's stage `build` makes is made
 # here, the rest is done by Buildah.
 #   compose/image.sh [ARCHIVE]     target/redistributed-image.tar unless named
-# To be loaded by `docker load`, `podman load` or `ctr images import`. The same sources and compiler give the same image id.
+# To be loaded by `docker load`, `podman load` or `ctr images import`. The same sources and compiler give the
+# same layer; what is around it names the build.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=.ci/lib/system.sh
@@ -20,4 +21,5 @@ id=$(buildah "${storage[@]}" build --quiet --format docker --timestamp 0 --build
   --file "$root/compose/Dockerfile" --tag "redistributed:$version" "$root")
 rm -f "$archive"
 buildah "${storage[@]}" push --quiet "$id" "docker-archive:$archive:redistributed:$version" >/dev/null
-printf '%s: redistributed:%s, %s bytes, image %s\n' "$archive" "$version" "$(stat -c %s "$archive")" "$id"
+layer=$(buildah "${storage[@]}" inspect --type image --format '{{index .OCIv1.RootFS.DiffIDs 0}}' "$id")
+printf '%s: redistributed:%s, %s bytes, layer %s\n' "$archive" "$version" "$(stat -c %s "$archive")" "$layer"

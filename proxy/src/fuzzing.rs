@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
+use crate::config::address::UpstreamUrl;
 use crate::config::file::File;
 use crate::config::layers::split_list;
 use crate::config::settings::MAX_INJECT_LIMIT;
@@ -111,8 +112,10 @@ pub fn environment(data: &[u8]) {
 
 /// The small languages that one value is written in: total, bounded, and what is shown is read as the same again.
 fn values(text: &str) {
-    if let Ok(upstream) = Upstream::parse(text) {
-        assert_eq!(Upstream::parse(&upstream.to_string()), Ok(upstream));
+    if let Ok(url) = UpstreamUrl::parse(text) {
+        let shown = url.upstream.to_string();
+        let nobody = UpstreamUrl { username: None, password: None, database: 0, ..url };
+        assert_eq!(UpstreamUrl::parse(&shown), Ok(nobody));
     }
     if let Ok(listen) = ListenAddress::parse(text) {
         assert_eq!(ListenAddress::parse(&listen.to_string()), Ok(listen));
@@ -141,9 +144,10 @@ fn judge(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) {
         if matches!(route.upstream, Upstream::Tcp(_)) {
             assert_discreet(&route.upstream.to_string());
         }
+        assert_discreet(&format!("{:?}", route.login.password));
         let listen = route.listen.host_port();
         let taken = settings.routes.iter().skip(index + 1).any(|other| other.listen.host_port() == listen);
-        assert!(!taken || listen.port == 0, "two routes listen on {listen}");
+        assert!(!taken || listen.is_none_or(|listen| listen.port == 0), "two routes listen on {listen:?}");
     }
     assert!((1..=1_000_000).contains(&settings.limits.max_connections));
     assert!(settings.limits.connect_timeout > Duration::ZERO);

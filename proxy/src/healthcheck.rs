@@ -6,6 +6,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 use crate::config::ListenAddress;
 use crate::config::settings::Route;
 
@@ -32,7 +34,13 @@ pub fn check(routes: &[Route]) -> Result<(), Unhealthy> {
 }
 
 fn accepts(listen: &ListenAddress) -> io::Result<()> {
-    let wanted = listen.host_port();
+    let wanted = match listen {
+        ListenAddress::Tcp(address) | ListenAddress::Tls(address) => address,
+        ListenAddress::Unix(path) => {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            return socket.connect_timeout(&SockAddr::unix(path)?, TIMEOUT);
+        }
+    };
     if wanted.port == 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "port 0 says nothing about where it listens"));
     }

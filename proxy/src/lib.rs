@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`cli`] | what the program was called for |
 //! | [`config`] | what the operator typed, and what it means |
+//! | [`listener`] | sockets that clients connect to, and the handshake of those that speak TLS |
 //! | [`server`] | accepts clients |
 //! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
 //! | [`live_policy`] | the policy in force, and its switch |
-//! | [`tls`] | certificates and keys for connections that the proxy makes |
+//! | [`stream`] | a connection by TCP, TLS or a Unix socket |
+//! | [`tls`], [`files`], [`key_material`] | certificates and keys; files that settings name, followed when they change |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
 //! | [`foreign`] | tells TLS and HTTP, which were sent to the wrong port |
 //! | [`telemetry`] | spans out, counters, the log |
@@ -30,16 +32,20 @@ pub mod config;
 pub mod decode;
 pub mod entropy;
 pub mod error;
+pub mod files;
 pub mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;
+pub mod key_material;
+pub mod listener;
 pub mod live_policy;
 pub mod open_files;
 pub mod redis;
 pub mod relay;
 pub mod server;
 pub mod shutdown;
+pub mod stream;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
@@ -58,12 +64,14 @@ use admin::Admin;
 use config::Settings;
 use config::reload::Reloader;
 use entropy::Entropy;
+use files::FileError;
+use key_material::KeyMaterial;
+use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
-use server::{BindError, Listener, RouteServer};
+use server::RouteServer;
 use telemetry::logging::LIFECYCLE;
 use telemetry::stats::Stats;
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
-use tls::TlsError;
 use upstream::Dialer;
 use workers::Workers;
 
@@ -73,9 +81,9 @@ pub enum RunError {
     /// Spans cannot be exported as the variables say.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
-    /// Redis cannot be reached by TLS with these files.
-    #[error("for Redis: {0}")]
-    Tls(#[from] TlsError),
+    /// A certificate, a key or a password cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// No ids can be made.
     #[error("the system has no randomness: {0}")]
     Entropy(#[from] getrandom::Error),
@@ -114,10 +122,10 @@ pub struct Listeners {
 pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
     let mut routes = Vec::with_capacity(settings.routes.len());
     for route in &settings.routes {
-        routes.push(Listener::bind(route).await?);
+        routes.push(Listener::bind(route, settings).await?);
     }
     let admin = match &settings.admin {
-        Some(address) => Some(server::bind(address).await?),
+        Some(address) => Some(listener::bind("--admin", address).await?),
         None => None,
     };
     Ok(Listeners { routes, admin })
@@ -144,6 +152,7 @@ pub async fn run_with(
     reloader: Option<Arc<Reloader>>,
     stop: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
+    let material = KeyMaterial::read(&settings)?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
     let stats = Arc::new(Stats::default());
@@ -158,9 +167,10 @@ pub async fn run_with(
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
-        let dialer = Dialer::new(&route.upstream, &settings.upstream_tls, settings.limits.connect_timeout)?;
+        let dialer = Dialer::new(&route, &settings, &material)?;
         dialers.push(dialer.clone());
-        let server = RouteServer::new(dialer, policy.clone(), telemetry.sink(index), stats.clone());
+        let handshakes = Handshakes::of(&listener, material.listen.as_ref(), settings.limits.handshake_timeout);
+        let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.clone());
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -169,6 +179,8 @@ pub async fn run_with(
             stopping.clone(),
         ));
     }
+
+    tokio::spawn(material.follow(stopping.clone()));
 
     // Until the end of the drain, so that what a stopping process does can be seen.
     let admin_stop = CancellationToken::new();

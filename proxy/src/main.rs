@@ -91,7 +91,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
     tokio::select! {
         ended = redistributed::run_with(settings, listeners, policy, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error @ (RunError::Telemetry(_) | RunError::Tls(_))) => end(WRONG_SETTINGS, &error),
+            Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => end(WRONG_SETTINGS, &error),
             Err(error) => end(FAILED, &error),
         },
         signal = second_signal => {

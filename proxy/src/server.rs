@@ -1,99 +1,78 @@
 //! From a listening socket to a relay for each client.
 //!
-//! Redis is dialled as soon as a client connects: some protocols on its port let the server speak first, and a client
-//! that cannot be served should learn it at once. The number of clients is limited for the whole process.
+//! Redis is dialled as soon as a client connects, or has done its TLS handshake: some protocols on its port let the
+//! server speak first. A client that hangs up meanwhile ends the attempt. The number of clients is limited for the whole
+//! process.
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ListenAddress;
-use crate::config::settings::Route;
 use crate::entropy::Entropy;
 use crate::error::{Party, RelayError, is_exhaustion};
+use crate::listener::{Client, HandshakeError, Handshakes, Listener};
 use crate::live_policy::LivePolicy;
 use crate::relay::{Link, relay};
+use crate::stream::Stream;
 use crate::telemetry::SpanSink;
 use crate::telemetry::logging::Throttle;
 use crate::telemetry::stats::{Shell, Stats};
-use crate::upstream::{self, Dialer, UpstreamStream};
+use crate::upstream::{DialError, Dialer};
 use crate::workers::{Place, Workers};
 
-/// What Redis itself answers at its own limit, before it closes the connection.
+/// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no
+/// handshake has been done; so does the proxy.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// A listen address that could not be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub struct BindError {
-    /// As it was set.
-    pub address: String,
-    /// What the system said.
-    pub source: io::Error,
-}
+/// How long a client that cannot be served may take to fetch why.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
-/// Binds `address`. Of a name's addresses the first that can be bound is taken.
-///
-/// # Errors
-/// [`BindError`] if there is none.
-pub async fn bind(address: &ListenAddress) -> Result<TcpListener, BindError> {
-    let wanted = address.host_port();
-    let failed = |source| BindError { address: wanted.to_string(), source };
-    TcpListener::bind((wanted.host.as_str(), wanted.port)).await.map_err(failed)
-}
-
-/// A bound socket and the route it serves.
-#[derive(Debug)]
-pub struct Listener {
-    route: Route,
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    /// Binds the route's listen address.
-    ///
-    /// # Errors
-    /// [`BindError`] if there is none.
-    pub async fn bind(route: &Route) -> Result<Self, BindError> {
-        let socket = bind(&route.listen).await?;
-        let failed = |source| BindError { address: route.listen.to_string(), source };
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { route: route.clone(), socket, address })
-    }
-
-    /// Where it listens, with the port that the system chose if it was left to it.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The route it serves.
-    pub fn route(&self) -> &Route {
-        &self.route
-    }
-}
+/// How a connection has ended.
+type Relayed = Result<(), RelayError>;
 
 /// What the connections of one route share.
 #[derive(Debug)]
 pub struct RouteServer {
     dialer: Dialer,
+    /// For a listener with TLS.
+    handshakes: Option<Handshakes>,
     policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
     unreachable: Throttle,
     exhausted: Throttle,
+    refused: Throttle,
+    not_tls: Throttle,
 }
 
 impl RouteServer {
     /// For the connections of one route.
-    pub fn new(dialer: Dialer, policy: Arc<LivePolicy>, sink: SpanSink, stats: Arc<Stats>) -> Arc<Self> {
-        Arc::new(Self { dialer, policy, sink, stats, unreachable: Throttle::new(), exhausted: Throttle::new() })
+    pub fn new(
+        dialer: Dialer,
+        handshakes: Option<Handshakes>,
+        policy: Arc<LivePolicy>,
+        sink: SpanSink,
+        stats: Arc<Stats>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            dialer,
+            handshakes,
+            policy,
+            sink,
+            stats,
+            unreachable: Throttle::new(),
+            exhausted: Throttle::new(),
+            refused: Throttle::new(),
+            not_tls: Throttle::new(),
+        })
     }
 
     /// Accepts clients until `stop`, at most as many at a time as `permits` has, and hands back those still open.
@@ -116,9 +95,9 @@ impl RouteServer {
                     report_defect(ended);
                     continue;
                 }
-                accepted = listener.socket.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
-            let (client, peer) = match accepted {
+            let client = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     backoff.wait(&error, &stop).await;
@@ -131,7 +110,7 @@ impl RouteServer {
                 Ok(permit) => {
                     let place = workers.place();
                     let runtime = place.runtime.clone();
-                    let connection = self.clone().serve(client, peer, entropy.split(), (permit, place));
+                    let connection = self.clone().serve(client, entropy.split(), (permit, place));
                     connections.spawn_on(connection, &runtime);
                 }
                 Err(_) => {
@@ -139,21 +118,16 @@ impl RouteServer {
                     if let Some(more) = over_limit.admit(Instant::now()) {
                         tracing::warn!(more, "--max-connections reached; a connection was refused");
                     }
-                    refuse(client);
+                    client.refuse(if self.handshakes.is_some() { b"" } else { TOO_MANY });
                 }
             }
         }
     }
 
     /// One connection, from its acceptance to its end.
-    async fn serve(
-        self: Arc<Self>,
-        client: TcpStream,
-        peer: SocketAddr,
-        ids: Entropy,
-        _places: (OwnedSemaphorePermit, Place),
-    ) {
+    async fn serve(self: Arc<Self>, client: Client, ids: Entropy, _places: (OwnedSemaphorePermit, Place)) {
         let _open = self.stats.connection();
+        let peer = client.peer.clone();
         tracing::debug!(%peer, "client connected");
         match self.connect_and_relay(client, ids).await {
             Ok(()) => tracing::debug!(%peer, "connection over"),
@@ -162,17 +136,81 @@ impl RouteServer {
         }
     }
 
-    async fn connect_and_relay(&self, client: TcpStream, ids: Entropy) -> Result<(), RelayError> {
-        let server = self.dialer.connect().await.inspect_err(|error| self.report_unreachable(error))?;
+    async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Relayed {
+        let client = client.move_here().map_err(RelayError::watch)?;
+        let peer = client.peer.clone();
+        // Each step is boxed: a connection that runs should not keep the room that its beginning took.
+        let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
+            Ok(client) => client,
+            Err(error) => {
+                self.report_handshake(&peer, &error);
+                return Ok(());
+            }
+        };
+        let tried_again = |failure: &io::Error| {
+            self.stats.add(Shell::UpstreamRetries, 1);
+            tracing::debug!(%peer, error = %failure, "cannot reach Redis; trying again");
+        };
+        let dialled = tokio::select! {
+            biased;
+            dialled = Box::pin(self.dialer.dial(tried_again)) => dialled,
+            () = client.hung_up() => {
+                tracing::debug!(%peer, "the client has hung up before Redis was reached");
+                return Ok(());
+            }
+        };
+        let server = match dialled {
+            Ok(server) => server,
+            Err(DialError::Connect(error)) => {
+                self.report_unreachable(&error);
+                return Err(error);
+            }
+            Err(error @ DialError::Refused { .. }) => {
+                self.report_refused(&error);
+                if let DialError::Refused { line, .. } = error {
+                    Box::pin(farewell(client, &line)).await;
+                }
+                return Ok(());
+            }
+        };
         self.report_reachable();
-        // Fails only on a connection that is over already, and then reading from it says so.
-        let _ = upstream::tune(&client);
-        let client = move_here(client).map_err(RelayError::watch)?;
-        let link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
-        match server {
-            UpstreamStream::Tcp(server) => relay(client, server, link).await,
-            UpstreamStream::Tls(server) => relay(client, server, link).await,
-            UpstreamStream::Unix(server) => relay(client, server, link).await,
+        self.carry(client, server, ids).await
+    }
+
+    /// The relay, which is nearly all that a running connection has.
+    fn carry(&self, client: Stream, server: Stream, ids: Entropy) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
+        let mut link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
+        if let Some(database) = self.dialer.logs_clients_in() {
+            link.logged_in(database);
+        }
+        Box::pin(relay(client, server, link))
+    }
+
+    fn report_handshake(&self, peer: &impl fmt::Display, error: &HandshakeError) {
+        if matches!(error, HandshakeError::Probe) {
+            return tracing::debug!(%peer, %error, "no handshake");
+        }
+        self.stats.add(Shell::HandshakesFailed, 1);
+        tracing::debug!(%peer, %error, "the TLS handshake with a client failed");
+        // Nearly always a service that is pointed at redis:// by mistake.
+        if matches!(error, HandshakeError::NotTls { .. })
+            && let Some(more) = self.not_tls.admit(Instant::now())
+        {
+            tracing::warn!(
+                %error, more,
+                "a client was closed that does not speak TLS on an address with TLS: let it connect to rediss://"
+            );
+        }
+    }
+
+    fn report_refused(&self, error: &DialError) {
+        self.stats.add(Shell::UpstreamFailures, 1);
+        if let Some(more) = self.refused.admit(Instant::now()) {
+            let upstream = self.dialer.upstream();
+            tracing::warn!(
+                %upstream, %error, more,
+                "the client was told so and closed; check the credentials and the database of --upstream-login"
+            );
         }
     }
 
@@ -198,17 +236,17 @@ impl RouteServer {
     }
 }
 
-/// Has the socket watched by this thread instead of the one that accepted it.
-fn move_here(client: TcpStream) -> io::Result<TcpStream> {
-    TcpStream::from_std(client.into_std()?)
-}
-
-/// Says why, if the socket takes it at once, and closes.
-fn refuse(client: TcpStream) {
-    // As a standard socket, because tokio's does not try to write before it was once told that it can.
-    if let Ok(mut client) = client.into_std() {
-        let _ = client.write(TOO_MANY);
-    }
+/// Says why a client cannot be served, waits until it has had time to fetch that, and closes. What it sends meanwhile is
+/// read and dropped: closing a socket with unread bytes makes the kernel throw away what the client has not fetched.
+async fn farewell(mut client: Stream, last_words: &[u8]) {
+    let said = async {
+        client.write_all(last_words).await?;
+        client.shutdown().await?;
+        while client.read(&mut [0; 1024]).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whoever has gone or does not close in time is not waited for.
+    let _ = tokio::time::timeout(FAREWELL_LIMIT, said).await;
 }
 
 /// A task that did not return. Its connection is closed; the others go on.

@@ -81,6 +81,63 @@ async fn a_redis_that_asks_for_a_password_is_no_mistake() {
 }
 
 #[tokio::test]
+async fn credentials_let_it_look_further_and_wrong_ones_are_told() {
+    let redis = RealRedis::start(&["--requirepass", "hunter2"]);
+    let url = redis.url();
+    let with_password = url.replace("redis://", "redis://:hunter2@");
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let by_file = ["--upstream", &url, "--upstream-password-file", password.to_str().unwrap()];
+    for arguments in [&["--upstream", &with_password][..], &by_file] {
+        let ended = check(arguments, &[]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+        assert_says(&ended, "ok", &["role master"]);
+        assert!(!ended.stdout.contains("hunter2") && !ended.stderr.contains("hunter2"));
+    }
+    let wrong = url.replace("redis://", "redis://:swordfish@");
+    for (login, level, code) in [("proxy", "warning", 1), ("clients", "problem", 3)] {
+        let ended = check(&["--upstream", &wrong, "--upstream-login", login], &[]).await;
+        assert_eq!(ended.code, Some(code), "{}", ended.stdout);
+        assert_says(&ended, level, &["does not accept the credentials", "WRONGPASS", "--upstream-password-file"]);
+        assert_says(&ended, "note", &["asks for a password"]);
+        assert!(!ended.stdout.contains("swordfish"), "{}", ended.stdout);
+    }
+    // A proxy that runs already is not given the password, and is no stranger all the same.
+    let proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &with_password]), 1);
+    let listen = proxy.addresses[0].to_string();
+    let command = command(&["check", "--listen", &listen, "--upstream", &with_password]);
+    let ended = tokio::task::spawn_blocking(move || run(command)).await.unwrap();
+    assert_says(&ended, "note", &[&listen, "asks for a password as Redis does"]);
+}
+
+#[tokio::test]
+async fn unix_sockets_are_told_of_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (socket, listen) = (path("redis.sock"), format!("unix:{}", path("proxy.sock")));
+    let redis = RealRedis::start(&["--unixsocket", &socket]);
+    let upstream = format!("unix:{socket}");
+    let arguments = ["check", "--listen", &listen, "--upstream", &upstream];
+    let subscribed = redis.address();
+    let mut subscriber = connect(subscribed).await;
+    send(&mut subscriber, b"SUBSCRIBE ch\r\n").await;
+    expect(&mut subscriber, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").await;
+    let free = command(&arguments);
+    let ended = tokio::task::spawn_blocking(move || run(free)).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_says(&ended, "ok", &[&upstream, "reached in"]);
+    assert_says(&ended, "ok", &[&listen, "can be listened on"]);
+    assert!(!std::path::Path::new(&path("proxy.sock")).exists(), "nothing is left behind");
+    let mut proxy = Spawned::start(command(&["--listen", &listen, "--upstream", &upstream]), 0);
+    proxy.wait_for_line("listening");
+    let taken = command(&arguments);
+    let ended = tokio::task::spawn_blocking(move || run(taken)).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_says(&ended, "ok", &[&listen, "leads to this Redis"]);
+}
+
+#[tokio::test]
 async fn a_redis_that_cannot_be_reached_is_a_problem_with_its_reason() {
     let nobody = free_address();
     let ended = check(&["--upstream", &format!("redis://{nobody}")], &[]).await;

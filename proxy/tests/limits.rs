@@ -11,13 +11,14 @@ use support::in_process::InProcess;
 use support::{connect, expect, expect_closed, read_to_end, send};
 
 #[tokio::test]
-async fn a_client_is_closed_at_once_when_redis_refuses() {
+async fn a_client_is_closed_at_once_when_redis_refuses_and_nothing_is_tried_again() {
     let nobody = unused_address().await;
-    let proxy = InProcess::start(&nobody.to_string(), &["--connect-timeout", "60s"]).await;
+    let proxy = InProcess::start(&nobody.to_string(), &["--connect-timeout", "60s", "--connect-retry", "off"]).await;
     let mut client = connect(proxy.address()).await;
     expect_closed(&mut client).await;
     let report = proxy.stop().await;
     assert_eq!(report.stats.get(Shell::UpstreamFailures), 1);
+    assert_eq!(report.stats.get(Shell::UpstreamRetries), 0);
 }
 
 #[tokio::test]

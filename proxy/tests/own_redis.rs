@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use redistributed::config::Upstream;
-use redistributed::config::settings::UpstreamTls;
+use redistributed::config::{Args, Settings};
+use redistributed::key_material::KeyMaterial;
 use redistributed::redis::{Connection, Credentials, Error, ProtocolError, Refusal, Reply, Requests};
 use redistributed::upstream::Dialer;
 use support::fake_redis::FakeRedis;
@@ -14,8 +14,11 @@ use support::servers;
 use support::{DEADLINE, expect, send, within};
 
 fn dialer(url: &str) -> Dialer {
-    let upstream = Upstream::parse(url).expect("an address");
-    Dialer::new(&upstream, &UpstreamTls::default(), DEADLINE).expect("no certificates are needed")
+    let limit = format!("{}s", DEADLINE.as_secs());
+    let line = ["redistributed", "--listen", "127.0.0.1:0", "--upstream", url, "--connect-timeout", &limit];
+    let args = Args::from_command_line(line.map(Into::into)).expect("a command line");
+    let settings = Settings::new(&args, &|_| None).expect("settings");
+    Dialer::new(&settings.routes[0], &settings, &KeyMaterial::default()).expect("no certificates are needed")
 }
 
 async fn open(redis: &RealRedis, credentials: Option<(Option<&str>, &str)>) -> Result<Connection, Error> {

@@ -34,10 +34,22 @@ const COUNTERS: &[Family] = &[
         series: &[("", "connections_refused")],
     },
     Family {
+        name: "handshakes_failed_total",
+        help: "Client connections closed because their TLS handshake failed",
+        label: None,
+        series: &[("", "handshakes_failed")],
+    },
+    Family {
         name: "upstream_failures_total",
         help: "Client connections closed because Redis could not be reached",
         label: None,
         series: &[("", "upstream_failures")],
+    },
+    Family {
+        name: "upstream_retries_total",
+        help: "Attempts to reach Redis that failed and were followed by another",
+        label: None,
+        series: &[("", "upstream_retries")],
     },
     Family {
         name: "received_bytes_total",

@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /healthz` | 200: the process runs |
-//! | `GET /readyz` | 200 if every Redis accepts a connection, otherwise 503 and which does not |
+//! | `GET /readyz` | 200 if every Redis answers `PING`, otherwise 503 and which does not |
 //! | `GET /metrics` | all counters, for Prometheus |
 //! | `GET /config` | the settings in force, without secrets |
 //! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |

@@ -8,7 +8,7 @@ use crate::live_policy::Modes;
 /// What there is.
 pub(super) const INDEX: &str = "\
 GET    /healthz  200: the process runs
-GET    /readyz   200 if every Redis accepts a connection, else 503
+GET    /readyz   200 if every Redis answers PING, else 503
 GET    /metrics  counters, for Prometheus
 GET    /config   the settings in force, without secrets
 GET    /mode     the modes in force

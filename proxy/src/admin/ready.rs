@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
+use crate::config::credentials::Credentials;
+use crate::redis::{Connection, Error};
 use crate::upstream::Dialer;
 
-/// How long a Redis may take to accept a connection: below the second that Kubernetes grants a probe by default.
+/// How long a Redis may take to answer: below the second that Kubernetes grants a probe by default.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// One line for each Redis that does not accept a connection now; empty if all do.
+/// One line for each Redis that does not answer a `PING` now; empty if all do.
 pub(super) async fn failures(dialers: &[Dialer]) -> String {
     // All at once, so that several that do not answer take no longer than one.
     let attempts: Vec<_> = dialers
         .iter()
         .map(|dialer| {
             let impatient = dialer.within(PATIENCE);
-            (dialer.upstream(), tokio::spawn(async move { impatient.connect().await.map(drop) }))
+            let late = Err(Error::Late(PATIENCE));
+            let attempt = async move { timeout(PATIENCE, reach(&impatient)).await.unwrap_or(late) };
+            (dialer.upstream(), tokio::spawn(attempt))
         })
         .collect();
     let mut lines = String::new();
@@ -26,4 +32,22 @@ pub(super) async fn failures(dialers: &[Dialer]) -> String {
         }
     }
     lines
+}
+
+/// With the proxy's credentials, if it has some. If Redis does not accept them, that is a failure only where services
+/// are logged in with them: others may know better.
+async fn reach(dialer: &Dialer) -> Result<(), Error> {
+    match ping(dialer, dialer.credentials().as_ref()).await {
+        Err(Error::Credentials(_)) if dialer.logs_clients_in().is_none() => ping(dialer, None).await,
+        answer => answer,
+    }
+}
+
+async fn ping(dialer: &Dialer, credentials: Option<&Credentials>) -> Result<(), Error> {
+    match Connection::open(dialer, credentials, PATIENCE).await?.call(&[b"PING"]).await {
+        // It serves those who say who they are, or it will as soon as a script has ended. Not so with LOADING, DENIED
+        // (protected mode) and the limit on clients.
+        Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM" | "BUSY") => Ok(()),
+        answer => answer.map(drop),
+    }
 }

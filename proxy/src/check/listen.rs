@@ -8,70 +8,97 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Findings;
-use crate::config::settings::{Route, UpstreamTls};
-use crate::config::{ListenAddress, Upstream};
-use crate::redis::Connection;
-use crate::server;
+use crate::config::settings::{Login, Route};
+use crate::config::{HostPort, ListenAddress, Settings, Upstream};
+use crate::key_material::KeyMaterial;
+use crate::listener::{self, BindError, Listener};
+use crate::redis::{Connection, Error};
 use crate::upstream::Dialer;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-const TAKEN: &str = "name another address, or stop what listens there";
+/// Who has an address already.
+enum Holder {
+    /// A Redis, or what leads to one: its run id.
+    Redis(String),
+    /// The same, that asks for a password.
+    Locked,
+    /// Something that was not asked: its clients have to believe its certificate.
+    Tls,
+    /// Something else.
+    Stranger,
+}
 
 /// `run_id` is that of the route's Redis, if it has said so.
-pub(super) async fn check(route: &Route, run_id: Option<&str>, findings: &mut Findings) {
-    if !can_bind(&route.listen, findings).await {
-        match (run_id, served_run_id(&route.listen).await) {
-            (Some(ours), Some(theirs)) if ours == theirs => {
+pub(super) async fn check(route: &Route, settings: &Settings, run_id: Option<&str>, findings: &mut Findings) {
+    const TAKEN: &str = "name another address, or stop what listens there";
+    if let Some(error) = said(Listener::bind(route, settings).await.map(drop), findings) {
+        match (run_id, holder(&route.listen, settings).await) {
+            (Some(ours), Holder::Redis(theirs)) if ours == theirs => {
                 findings.ok("something that leads to this Redis listens there already: a redistributed, most likely");
             }
-            (None, Some(_)) => findings.note("a Redis, or what leads to one, listens there already"),
-            (_, Some(_)) => findings.problem("another Redis, or what leads to one, listens there", TAKEN),
-            (_, None) => findings.problem("something else listens there, or it does not say what it is", TAKEN),
+            (Some(_), Holder::Redis(_)) => {
+                findings.problem("another Redis, or what leads to one, listens there", TAKEN)
+            }
+            (None, Holder::Redis(_)) => findings.note("a Redis, or what leads to one, listens there already"),
+            (_, Holder::Locked) => {
+                findings.note("something that asks for a password as Redis does listens there already");
+            }
+            (_, Holder::Tls) => {
+                findings.note("something listens there already; whether it is a redistributed was not asked")
+            }
+            (_, Holder::Stranger) => findings.problem(error.problem, error.remedy),
         }
     }
 }
 
 /// The same of the admin port.
-pub(super) async fn check_admin(address: &ListenAddress, findings: &mut Findings) {
-    if !can_bind(address, findings).await {
+pub(super) async fn check_admin(address: &HostPort, findings: &mut Findings) {
+    if let Some(error) = said(listener::bind("--admin", address).await.map(drop), findings) {
         match timeout(PATIENCE, index(address)).await {
             Ok(Ok(page)) if page.contains("/healthz") && page.contains("/mode") => {
                 findings.ok("the admin port of a redistributed is there already");
             }
-            _ => findings.problem("something else listens there", TAKEN),
+            _ => findings.problem(error.problem, error.remedy),
         }
     }
 }
 
-/// Binds it, and lets it go again. False if somebody else has it; every other outcome is said.
-async fn can_bind(address: &ListenAddress, findings: &mut Findings) -> bool {
-    match server::bind(address).await {
-        Ok(_) => findings.ok("can be listened on"),
-        Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => return false,
-        Err(error) => findings.problem(
-            format!("cannot be listened on: {}", error.source),
-            "name an address of this machine and a port from 1024 up",
-        ),
+/// Says whether an address can be had, unless somebody else has it: then that is returned.
+fn said(bound: Result<(), BindError>, findings: &mut Findings) -> Option<BindError> {
+    match bound {
+        Ok(()) => findings.ok("can be listened on"),
+        Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => return Some(error),
+        Err(error) => findings.problem(format!("{}: {}", error.problem, error.source), error.remedy),
     }
-    true
+    None
 }
 
-/// The run id of the Redis that answers there.
-async fn served_run_id(address: &ListenAddress) -> Option<String> {
-    let upstream = Upstream::Tcp(address.host_port().clone());
-    let dialer = Dialer::new(&upstream, &UpstreamTls::default(), PATIENCE).ok()?;
-    let mut connection = Connection::open(&dialer, None, PATIENCE).await.ok()?;
-    let info = connection.call(&[b"INFO", b"server"]).await.ok()?;
-    let info = String::from_utf8_lossy(info.text()?).into_owned();
-    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
+/// Asks what listens there. It gets no password: nobody knows who it is.
+async fn holder(address: &ListenAddress, settings: &Settings) -> Holder {
+    let upstream = match address {
+        ListenAddress::Tcp(address) => Upstream::Tcp(address.clone()),
+        ListenAddress::Unix(path) => Upstream::Unix(path.clone()),
+        ListenAddress::Tls(_) => return Holder::Tls,
+    };
+    let route = Route { name: None, listen: address.clone(), upstream, login: Login::default() };
+    let Ok(dialer) = Dialer::new(&route, settings, &KeyMaterial::default()) else { return Holder::Stranger };
+    let Ok(mut connection) = Connection::open(&dialer.within(PATIENCE), None, PATIENCE).await else {
+        return Holder::Stranger;
+    };
+    let info = match connection.call(&[b"INFO", b"server"]).await {
+        Ok(info) => String::from_utf8_lossy(info.text().unwrap_or_default()).into_owned(),
+        Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM") => return Holder::Locked,
+        Err(_) => return Holder::Stranger,
+    };
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+    run_id.map_or(Holder::Stranger, |id| Holder::Redis(id.trim().to_owned()))
 }
 
 /// The admin port's first page.
-async fn index(address: &ListenAddress) -> io::Result<String> {
+async fn index(address: &HostPort) -> io::Result<String> {
     const LONGEST: u64 = 64 * 1024;
-    let wanted = address.host_port();
-    let mut stream = TcpStream::connect((wanted.host.as_str(), wanted.port)).await?;
+    let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: redistributed\r\nConnection: close\r\n\r\n").await?;
     let mut page = Vec::new();
     stream.take(LONGEST).read_to_end(&mut page).await?;

@@ -13,7 +13,8 @@ mod subscribers;
 use std::time::Duration;
 
 use crate::config::Settings;
-use crate::tls::TlsError;
+use crate::files::FileError;
+use crate::key_material::KeyMaterial;
 use crate::upstream::Dialer;
 
 pub use report::report;
@@ -105,28 +106,29 @@ impl Findings {
 /// Tries everything, one after the other. Inside a tokio runtime with time and I/O.
 ///
 /// # Errors
-/// The certificates for Redis cannot be used: nothing could be tried.
-pub async fn run(settings: &Settings) -> Result<Vec<Finding>, TlsError> {
+/// A file that the settings name cannot be used: nothing could be tried.
+pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
+    let material = KeyMaterial::read(settings)?;
     let mut findings = Findings::default();
     for warning in &settings.warnings {
         findings.about("settings").add(Level::Warning, warning.clone(), None);
     }
     let mut tried = Vec::new();
     for route in &settings.routes {
-        let upstream = &route.upstream;
-        // Several routes may lead to one Redis, about which there is only one thing to say.
-        let known = tried.iter().position(|(other, _)| other == upstream);
-        let index = match known {
-            Some(index) => index,
+        // Several routes may lead to one Redis in the same way, about which there is only one thing to say.
+        let way = (&route.upstream, &route.login);
+        let known =
+            tried.iter().find(|(other, _)| *other == way).map(|(_, run_id): &(_, Option<String>)| run_id.clone());
+        let run_id = match known {
+            Some(run_id) => run_id,
             None => {
-                let dialer = Dialer::new(upstream, &settings.upstream_tls, settings.limits.connect_timeout)?;
-                let run_id = redis::check(&dialer, &settings.policy, findings.about(upstream)).await;
-                tried.push((upstream.clone(), run_id));
-                tried.len() - 1
+                let dialer = Dialer::new(route, settings, &material)?;
+                let run_id = redis::check(&dialer, &settings.policy, findings.about(&route.upstream)).await;
+                tried.push((way, run_id.clone()));
+                run_id
             }
         };
-        let run_id = tried.get(index).and_then(|(_, run_id)| run_id.as_deref());
-        listen::check(route, run_id, findings.about(&route.listen)).await;
+        listen::check(route, settings, run_id.as_deref(), findings.about(&route.listen)).await;
     }
     if let Some(address) = &settings.admin {
         listen::check_admin(address, findings.about(format!("admin port {address}"))).await;

@@ -22,7 +22,7 @@ const TIME_QUESTIONS: usize = 5;
 pub(super) async fn check(dialer: &Dialer, policy: &Policy, findings: &mut Findings) -> Option<String> {
     resolve(dialer.upstream(), findings).await?;
     let started = Instant::now();
-    let mut connection = match Connection::open(dialer, None, PATIENCE).await {
+    let mut connection = match log_in(dialer, findings).await {
         Ok(connection) => connection,
         Err(error) => {
             findings.problem(format!("cannot be reached: {error}"), "check the address, TLS, and that Redis runs");
@@ -51,6 +51,21 @@ pub(super) async fn check(dialer: &Dialer, policy: &Policy, findings: &mut Findi
     clock_offset(&mut connection, findings).await;
     subscribers::check(&mut connection, policy, findings).await;
     run_id
+}
+
+/// Connects, with the proxy's credentials if it has some. If they are wrong, without.
+async fn log_in(dialer: &Dialer, findings: &mut Findings) -> Result<Connection, Error> {
+    const REMEDY: &str = "check the URL, --upstream-username and --upstream-password-file";
+    let credentials = dialer.credentials();
+    let open = Connection::open(dialer, credentials.as_ref(), PATIENCE).await;
+    let Err(Error::Credentials(code)) = &open else { return open };
+    let text = format!("does not accept the credentials that the proxy was given ({code})");
+    if dialer.logs_clients_in().is_some() {
+        findings.problem(text, REMEDY);
+    } else {
+        findings.warning(text, REMEDY);
+    }
+    Connection::open(dialer, None, PATIENCE).await
 }
 
 async fn resolve(upstream: &Upstream, findings: &mut Findings) -> Option<()> {

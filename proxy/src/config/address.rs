@@ -1,11 +1,15 @@
 //! Where to listen and where Redis is.
 //!
 //! Names are kept as names: they are resolved when a socket is bound or dialled, so that a Redis that moves is found
-//! again. A secret in a URL is never kept and never shown.
+//! again. A secret in a URL is kept apart from the address, so that an address can always be shown.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+
+use super::credentials::Secret;
 
 /// Redis's own port.
 pub const DEFAULT_REDIS_PORT: u16 = 6379;
@@ -19,9 +23,19 @@ pub struct HostPort {
     pub port: u16,
 }
 
+/// Longest path of a Unix socket, in bytes: the system's address has 108, with the NUL at its end.
+pub const MAX_SOCKET_PATH: usize = 107;
+
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenAddress(HostPort);
+pub enum ListenAddress {
+    /// By TCP.
+    Tcp(HostPort),
+    /// By TLS on TCP.
+    Tls(HostPort),
+    /// By a Unix socket at this path.
+    Unix(PathBuf),
+}
 
 /// The Redis behind the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +48,33 @@ pub enum Upstream {
     Unix(PathBuf),
 }
 
+/// What a URL says of a Redis: where it is, and who to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    /// Where it is.
+    pub upstream: Upstream,
+    /// A user, if one is named.
+    pub username: Option<String>,
+    /// A password, if there is one.
+    pub password: Option<Secret>,
+    /// The database; 0 is what a connection has anyway.
+    pub database: u32,
+}
+
 /// Why an address was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// A URL of another kind.
     #[error("its scheme is not known")]
     Scheme,
-    /// A URL with `user:password@`.
-    #[error("it holds credentials, which the proxy does not use: the service's own AUTH or HELLO passes through")]
+    /// Credentials where there can be none.
+    #[error("credentials cannot stand here: use --upstream-username and --upstream-password-file")]
     Credentials,
-    /// A URL with `/3`.
-    #[error("it selects a database, which the proxy does not do: the service's own SELECT passes through")]
+    /// What stands for user and password is not text once it is decoded.
+    #[error("its user or its password is not UTF-8 once %XX is decoded")]
+    NotText,
+    /// A URL with `/x`.
+    #[error("its database is not a number")]
     Database,
     /// A URL with `?…` or `#…`.
     #[error("it holds options, which the proxy does not have")]
@@ -64,16 +94,50 @@ pub enum AddressError {
     /// A Unix socket without an absolute path.
     #[error("the path of a Unix socket must be absolute, as in unix:/run/redis.sock")]
     Path,
+    /// A Unix socket whose path no address can hold.
+    #[error("the path of a Unix socket may have {MAX_SOCKET_PATH} bytes at most")]
+    LongPath,
 }
 
 impl ListenAddress {
-    /// Reads `127.0.0.1:6380`, `[::1]:6380` or `localhost:6380`. Port 0 lets the system choose.
+    /// Reads `127.0.0.1:6380`, `[::1]:6380` or `localhost:6380`, with `redis://` or, for TLS, `rediss://` in front if
+    /// need be, or `unix:/path`. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// [`AddressError`], which says what is missing.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = unix_path(text) {
+            return socket_path(path).map(Self::Unix);
+        }
+        let (kind, authority): (fn(HostPort) -> Self, _) = match text.split_once("://") {
+            Some(("redis", rest)) => (Self::Tcp, rest),
+            Some(("rediss", rest)) => (Self::Tls, rest),
+            Some(_) => return Err(AddressError::Scheme),
+            None => (Self::Tcp, text),
+        };
+        if authority.contains('@') {
+            return Err(AddressError::Credentials);
+        }
+        HostPort::parse(authority.strip_suffix('/').unwrap_or(authority)).map(kind)
+    }
+
+    /// Host and port, which a Unix socket has not.
+    pub fn host_port(&self) -> Option<&HostPort> {
+        match self {
+            Self::Tcp(address) | Self::Tls(address) => Some(address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl HostPort {
+    /// Reads a host and a port, which may be 0.
     ///
     /// # Errors
     /// [`AddressError`], which says what is missing.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (host, port) = split_host_port(text)?;
-        Ok(Self(HostPort { host, port: port.ok_or(AddressError::NoPort)? }))
+        Ok(Self { host, port: port.ok_or(AddressError::NoPort)? })
     }
 
     /// The same, or a port alone, which is on 127.0.0.1.
@@ -82,52 +146,56 @@ impl ListenAddress {
     /// [`AddressError`], which says what is missing.
     pub fn parse_local(text: &str) -> Result<Self, AddressError> {
         match text.parse::<u16>() {
-            Ok(port) => Ok(Self(HostPort { host: "127.0.0.1".to_owned(), port })),
+            Ok(port) => Ok(Self { host: "127.0.0.1".to_owned(), port }),
             Err(_) => Self::parse(text),
         }
     }
-
-    /// Host and port.
-    pub fn host_port(&self) -> &HostPort {
-        &self.0
-    }
 }
 
-impl Upstream {
-    /// Reads `redis://host[:port]`, `rediss://host[:port]`, `host[:port]`, `unix:/path` or `redis+unix:///path`. The database `/0` is what a
-    /// connection has anyway, so it is accepted.
+impl UpstreamUrl {
+    /// Reads `redis://[user[:password]@]host[:port][/database]`, the same with `rediss://`, `host[:port]`, `unix:/path`
+    /// or `redis+unix:///path`. In user and password `%XX` stands for a byte; they may hold any other character as it
+    /// is, but for the `:` between them.
     ///
     /// # Errors
     /// [`AddressError`]; none of them repeats the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if let Some(path) = text.strip_prefix("redis+unix://").or_else(|| text.strip_prefix("unix:")) {
-            return unix(path);
+        let nobody = |upstream| Self { upstream, username: None, password: None, database: 0 };
+        if let Some(path) = unix_path(text) {
+            return socket_path(path).map(Upstream::Unix).map(nobody);
         }
-        let (kind, authority): (fn(HostPort) -> Self, _) = match text.split_once("://") {
-            Some(("redis", rest)) => (Self::Tcp, rest),
-            Some(("rediss", rest)) => (Self::Tls, rest),
+        let (kind, authority): (fn(HostPort) -> Upstream, _) = match text.split_once("://") {
+            Some(("redis", rest)) => (Upstream::Tcp, rest),
+            Some(("rediss", rest)) => (Upstream::Tls, rest),
             Some(_) => return Err(AddressError::Scheme),
-            None => (Self::Tcp, text),
+            None => (Upstream::Tcp, text),
         };
-        // A password may hold any character, `/` and `?` among them, so this comes before everything else.
-        if authority.contains('@') {
-            return Err(AddressError::Credentials);
-        }
+        // A password may hold any character, `/`, `?` and `@` among them, so this comes before everything else.
+        let (user_info, authority) = match authority.rsplit_once('@') {
+            Some((user_info, authority)) => (Some(user_info), authority),
+            None => (None, authority),
+        };
         if authority.contains(['?', '#']) {
             return Err(AddressError::Options);
         }
-        let authority = match authority.split_once('/') {
-            None => authority,
-            Some((authority, "" | "0")) => authority,
-            Some(_) => return Err(AddressError::Database),
+        let (authority, database) = match authority.split_once('/') {
+            None | Some((_, "")) => (authority.trim_end_matches('/'), 0),
+            Some((authority, number)) => (authority, database(number)?),
         };
         let (host, port) = split_host_port(authority)?;
-        match port.unwrap_or(DEFAULT_REDIS_PORT) {
-            0 => Err(AddressError::Port),
-            port => Ok(kind(HostPort { host, port })),
-        }
+        let upstream = match port.unwrap_or(DEFAULT_REDIS_PORT) {
+            0 => return Err(AddressError::Port),
+            port => kind(HostPort { host, port }),
+        };
+        let (username, password) = match user_info.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+            Some((username, password)) => (decoded(username)?, decoded(password)?.map(Secret::from)),
+            None => (None, None),
+        };
+        Ok(Self { upstream, username, password, database })
     }
+}
 
+impl Upstream {
     /// `server.address` of the semantic conventions: the host, or the path of a Unix socket.
     pub fn server_address(&self) -> String {
         match self {
@@ -145,7 +213,12 @@ impl Upstream {
     }
 }
 
-fn unix(path: &str) -> Result<Upstream, AddressError> {
+/// What follows the scheme of a Unix socket.
+fn unix_path(text: &str) -> Option<&str> {
+    text.strip_prefix("redis+unix://").or_else(|| text.strip_prefix("unix:"))
+}
+
+fn socket_path(path: &str) -> Result<PathBuf, AddressError> {
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.contains('@') && !path.starts_with('/') {
         return Err(AddressError::Credentials);
@@ -158,7 +231,21 @@ fn unix(path: &str) -> Result<Upstream, AddressError> {
     if name.is_empty() || name.len() == path.len() {
         return Err(AddressError::Path);
     }
-    Ok(Upstream::Unix(format!("/{name}").into()))
+    if name.len() >= MAX_SOCKET_PATH || name.contains('\0') {
+        return Err(AddressError::LongPath);
+    }
+    Ok(format!("/{name}").into())
+}
+
+fn database(number: &str) -> Result<u32, AddressError> {
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| digits).ok_or(AddressError::Database)
+}
+
+/// A part of a URL's user information; `None` if it is empty.
+fn decoded(text: &str) -> Result<Option<String>, AddressError> {
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| AddressError::NotText)?;
+    Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
 fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
@@ -220,7 +307,11 @@ impl fmt::Display for HostPort {
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Tls(address) => write!(f, "rediss://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -250,12 +341,14 @@ mod tests {
             ("my_cache.internal", "redis://my_cache.internal:6379"),
             ("redis://[::1]:7000", "redis://[::1]:7000"),
             ("[::1]", "redis://[::1]:6379"),
+            ("redis://user:pw@cache:7000/3", "redis://cache:7000"),
+            ("rediss://:pw@[::1]:7000/3", "rediss://[::1]:7000"),
             ("unix:/run/redis.sock", "unix:/run/redis.sock"),
             ("unix:///run/redis.sock", "unix:/run/redis.sock"),
             ("unix:////run/redis.sock", "unix:/run/redis.sock"),
             ("redis+unix:///run/redis.sock", "unix:/run/redis.sock"),
         ] {
-            assert_eq!(Upstream::parse(text).unwrap().to_string(), shown, "{text}");
+            assert_eq!(UpstreamUrl::parse(text).unwrap().upstream.to_string(), shown, "{text}");
         }
     }
 
@@ -263,9 +356,11 @@ mod tests {
     fn upstreams_that_would_be_misunderstood_are_refused() {
         for (text, error) in [
             ("http://cache", AddressError::Scheme),
-            ("redis://:pw@cache", AddressError::Credentials),
-            ("redis://user:p/w?@cache:6379", AddressError::Credentials),
-            ("redis://cache/3", AddressError::Database),
+            ("redis://cache/x", AddressError::Database),
+            ("redis://cache/+3", AddressError::Database),
+            ("redis://cache/99999999999", AddressError::Database),
+            ("redis://u:%ff@cache", AddressError::NotText),
+            ("redis://user:pw@", AddressError::Host),
             ("redis://cache?db=3", AddressError::Options),
             ("redis://", AddressError::Host),
             ("redis://ca che", AddressError::Host),
@@ -282,13 +377,56 @@ mod tests {
             ("redis+unix://user:pw@/run/redis.sock", AddressError::Credentials),
             ("", AddressError::Host),
         ] {
-            assert_eq!(Upstream::parse(text), Err(error), "{text}");
+            assert_eq!(UpstreamUrl::parse(text), Err(error), "{text}");
         }
     }
 
     #[test]
+    fn users_and_passwords_are_read_as_they_are_or_percent_encoded() {
+        for (text, username, password, database) in [
+            ("redis://cache/15", None, None, 15),
+            ("redis://user:pw@cache/3", Some("user"), Some("pw"), 3),
+            ("redis://:pw@cache/", None, Some("pw"), 0),
+            ("redis://user@cache", Some("user"), None, 0),
+            ("redis://user:@cache", Some("user"), None, 0),
+            ("redis://user:p/w?#:@x@cache:6379", Some("user"), Some("p/w?#:@x"), 0),
+            ("redis://us%3Aer:p%40%25w@cache", Some("us:er"), Some("p@%w"), 0),
+            ("user:pw@cache", Some("user"), Some("pw"), 0),
+        ] {
+            let url = UpstreamUrl::parse(text).unwrap();
+            assert_eq!(url.username.as_deref(), username, "{text}");
+            assert_eq!(url.password.as_ref().map(Secret::reveal), password, "{text}");
+            assert_eq!(url.database, database, "{text}");
+        }
+    }
+
+    #[test]
+    fn listeners_are_read_in_every_documented_form() {
+        for (text, shown) in [
+            ("127.0.0.1:6380", "127.0.0.1:6380"),
+            ("redis://127.0.0.1:6380/", "127.0.0.1:6380"),
+            ("rediss://[::1]:6380", "rediss://[::1]:6380"),
+            ("unix:/run/proxy.sock", "unix:/run/proxy.sock"),
+            ("unix:///run/proxy.sock", "unix:/run/proxy.sock"),
+        ] {
+            assert_eq!(ListenAddress::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+        let long = format!("unix:/{}", "x".repeat(MAX_SOCKET_PATH));
+        for (text, error) in [
+            ("http://127.0.0.1:1", AddressError::Scheme),
+            ("rediss://localhost", AddressError::NoPort),
+            ("rediss://:pw@localhost:1", AddressError::Credentials),
+            ("unix:proxy.sock", AddressError::Path),
+            (&long, AddressError::LongPath),
+        ] {
+            assert_eq!(ListenAddress::parse(text), Err(error), "{text}");
+        }
+        assert!(ListenAddress::parse(&long[..long.len() - 1]).is_ok());
+    }
+
+    #[test]
     fn listeners_need_a_port_and_may_leave_it_to_the_system() {
-        assert_eq!(ListenAddress::parse("127.0.0.1:0").unwrap().host_port().port, 0);
+        assert_eq!(ListenAddress::parse("127.0.0.1:0").unwrap().host_port().unwrap().port, 0);
         assert_eq!(ListenAddress::parse("[::]:6380").unwrap().to_string(), "[::]:6380");
         assert_eq!(ListenAddress::parse("127.0.0.1"), Err(AddressError::NoPort));
         assert_eq!(ListenAddress::parse(":6380"), Err(AddressError::Host));

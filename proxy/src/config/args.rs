@@ -3,6 +3,7 @@
 //! The keys of the configuration file are these options too, so a new one needs no second list. Nothing is judged here
 //! beyond what a fixed list of words can say. In particular no address is parsed.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -59,21 +60,24 @@ Environment:
 Exit codes:
   0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener, --check-config no mistake
   1    failed while running; or --healthcheck did not find a listener
-  2    an argument, a variable, the configuration file or a combination of them is wrong
+  2    an argument, a variable, the configuration file or a combination of them is wrong, or a file that one names
+       cannot be used
   3    a listen address could not be bound
   130  a second signal ended the drain, and it was SIGINT
   143  a second signal ended the drain, and it was SIGTERM";
 
 const FILE: &str = "Configuration";
 const WHERE: &str = "Where";
+const CLIENTS: &str = "TLS and Unix sockets for clients";
 const TLS: &str = "TLS to Redis";
+const LOGIN: &str = "Credentials for Redis";
 const WHAT: &str = "What is traced";
 const HOW: &str = "How context is carried";
 const LIMITS: &str = "Limits and timeouts";
 const LOGS: &str = "Logs";
 
-/// The command line and the environment, as they are.
-#[derive(Clone, Debug, Parser)]
+/// The command line and the environment, as they are: with passwords, if URLs hold them.
+#[derive(Clone, Parser)]
 #[command(
     name = "redistributed",
     version,
@@ -92,14 +96,16 @@ pub struct Args {
     #[arg(long, help_heading = FILE)]
     pub check_config: bool,
 
-    /// Address on which the service connects, as in 127.0.0.1:6380
-    #[arg(long, value_name = "HOST:PORT", env = "REDISTRIBUTED_LISTEN", hide_env_values = true, help_heading = WHERE)]
+    /// Address on which the service connects: 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path
+    #[arg(long, value_name = "ADDRESS", env = "REDISTRIBUTED_LISTEN", hide_env_values = true, help_heading = WHERE)]
     pub listen: Option<String>,
 
-    /// The Redis behind it: redis://host:port, host:port or unix:/path
+    /// The Redis behind it: redis://host:port, rediss://host:port for TLS, host:port or unix:/path
     ///
-    /// Names are resolved again for each connection. Credentials and a database do not belong here: what the service
-    /// itself sends (AUTH, HELLO, SELECT) passes through.
+    /// Names are resolved again for each connection. What the service itself sends (AUTH, HELLO, SELECT) passes through.
+    /// Credentials, as in redis://user:password@host, are used for what the proxy itself asks Redis, and for the service
+    /// only if --upstream-login says so. A password here can be seen by others on this machine: see
+    /// --upstream-password-file.
     #[arg(long, value_name = "URL", env = "REDISTRIBUTED_UPSTREAM", hide_env_values = true, help_heading = WHERE)]
     pub upstream: Option<String>,
 
@@ -112,6 +118,29 @@ pub struct Args {
         help_heading = WHERE
     )]
     pub routes: Vec<String>,
+
+    /// Certificate that rediss:// listen addresses show, in PEM form, with those between it and its authority
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_LISTEN_CERT", hide_env_values = true, help_heading = CLIENTS)]
+    pub listen_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM form
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_LISTEN_KEY", hide_env_values = true, help_heading = CLIENTS)]
+    pub listen_key: Option<PathBuf>,
+
+    /// Authorities, in PEM form: only clients with a certificate of one of them are let in (default: all are)
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_LISTEN_CLIENT_CA", hide_env_values = true, help_heading = CLIENTS)]
+    pub listen_client_ca: Option<PathBuf>,
+
+    /// Permissions of unix: listen addresses, in octal
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "0660",
+        env = "REDISTRIBUTED_LISTEN_SOCKET_MODE",
+        hide_env_values = true,
+        help_heading = CLIENTS
+    )]
+    pub listen_socket_mode: String,
 
     /// Authorities that rediss:// upstreams are checked against, in PEM form (default: the system's)
     #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_UPSTREAM_CA", hide_env_values = true, help_heading = TLS)]
@@ -128,6 +157,25 @@ pub struct Args {
     /// The name that their certificate must hold, if it is not the host in the URL
     #[arg(long, value_name = "NAME", env = "REDISTRIBUTED_UPSTREAM_SERVER_NAME", hide_env_values = true, help_heading = TLS)]
     pub upstream_server_name: Option<String>,
+
+    /// A file with the password for Redis, of all upstreams whose URL holds none; read again when it changes
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_UPSTREAM_PASSWORD_FILE", hide_env_values = true, help_heading = LOGIN)]
+    pub upstream_password_file: Option<PathBuf>,
+
+    /// The ACL user that the password is of, unless the URL names one (default: the user `default`)
+    #[arg(long, value_name = "NAME", env = "REDISTRIBUTED_UPSTREAM_USERNAME", hide_env_values = true, help_heading = LOGIN)]
+    pub upstream_username: Option<String>,
+
+    /// Whose connections are logged in with them
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = LoginArg::Proxy,
+        env = "REDISTRIBUTED_UPSTREAM_LOGIN",
+        hide_env_values = true,
+        help_heading = LOGIN
+    )]
+    pub upstream_login: LoginArg,
 
     /// Health, metrics, settings and the mode switch over HTTP, here; without a host on 127.0.0.1 (default: nowhere)
     #[arg(long, value_name = "[HOST:]PORT", env = "REDISTRIBUTED_ADMIN", hide_env_values = true, help_heading = WHERE)]
@@ -245,6 +293,28 @@ pub struct Args {
     )]
     pub connect_timeout: String,
 
+    /// Whether what may pass (a refused connection, a name that is not known) is tried again within that time
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = SwitchArg::On,
+        env = "REDISTRIBUTED_CONNECT_RETRY",
+        hide_env_values = true,
+        help_heading = LIMITS
+    )]
+    pub connect_retry: SwitchArg,
+
+    /// How long the TLS handshake of a client may take
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        env = "REDISTRIBUTED_HANDSHAKE_TIMEOUT",
+        hide_env_values = true,
+        help_heading = LIMITS
+    )]
+    pub handshake_timeout: String,
+
     /// How long open connections may go on after a signal to stop
     #[arg(
         long,
@@ -305,6 +375,24 @@ pub enum ModeArg {
     Observe,
 }
 
+/// `--upstream-login`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoginArg {
+    /// The proxy's own: services send AUTH and SELECT themselves, as they would to Redis
+    Proxy,
+    /// Services' too: the proxy sends AUTH, and SELECT if the URL names a database, before a service's first byte
+    Clients,
+}
+
+/// `--connect-retry`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SwitchArg {
+    /// It is tried again, with growing pauses
+    On,
+    /// The service's connection is closed at once
+    Off,
+}
+
 /// `--relation`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RelationArg {
@@ -342,6 +430,13 @@ pub enum LogLevelArg {
     Info,
     Debug,
     Trace,
+}
+
+/// Shows nothing of it, because an upstream may hold a password.
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args").finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

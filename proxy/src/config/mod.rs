@@ -4,10 +4,12 @@
 //! command line wins over the environment and that over the file; [`load`] reads all three. [`settings`] checks the
 //! outcome and keeps only typed values, so that nothing behind it has to doubt a setting. [`address`] and [`units`] are
 //! the small languages that values are written in, [`modes`] is the one for modes; [`environment`] reads variables as
-//! text. [`reload`] does it again in a running process, and [`report`] shows what is in force and who said so.
+//! text; [`credentials`] holds what must not be shown. [`reload`] does it again in a running process, and [`report`] shows what is in force and who said so.
 
 pub mod address;
 pub mod args;
+mod connections;
+pub mod credentials;
 pub mod environment;
 pub mod file;
 pub mod layers;
@@ -21,7 +23,7 @@ mod shown;
 pub mod units;
 mod variables;
 
-pub use address::{ListenAddress, Upstream};
+pub use address::{HostPort, ListenAddress, Upstream};
 pub use args::Args;
 pub use environment::Environment;
 pub use load::{Invocation, LoadError, Loaded};

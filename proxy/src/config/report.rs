@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::layers::Origin;
 use super::load::Loaded;
-use super::settings::UpstreamTls;
 use crate::RunError;
+use crate::key_material::KeyMaterial;
 use crate::telemetry::Telemetry;
 use crate::upstream::Dialer;
 
@@ -23,15 +23,15 @@ pub fn in_force(loaded: &Loaded) -> String {
     page
 }
 
-/// Opens the certificates and keys that the settings name, as the start would.
+/// Opens the certificates, keys and passwords that the settings name, as the start would.
 ///
 /// # Errors
 /// The first that cannot be used.
 pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
     let settings = &loaded.settings;
+    let material = KeyMaterial::read(settings)?;
     for route in &settings.routes {
-        let tls: &UpstreamTls = &settings.upstream_tls;
-        Dialer::new(&route.upstream, tls, settings.limits.connect_timeout)?;
+        Dialer::new(route, settings, &material)?;
     }
     Ok(Telemetry::check(&settings.otel)?)
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use redistributed_core::glob::Glob;
 use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
 
-use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
-use super::args::{Args, CommandsArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg};
+use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
+use super::args::{Args, CommandsArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg};
+use super::credentials::Secret;
 use super::layers::{Origin, Sources};
 use super::{modes, units};
 use crate::telemetry::otel_env::OtelSettings;
@@ -31,10 +32,16 @@ const MAX_THREADS: usize = 256;
 pub struct Settings {
     /// At least one.
     pub routes: Vec<Route>,
+    /// For the listen addresses that are `rediss://`; there if one is.
+    pub listen_tls: Option<tls::ServerFiles>,
+    /// Permissions of the sockets that are `unix:`, as in `0o660`.
+    pub socket_mode: u32,
     /// For the upstreams that are `rediss://`.
     pub upstream_tls: UpstreamTls,
+    /// Whom the proxy logs in.
+    pub upstream_login: UpstreamLogin,
     /// Where the admin port is, if there is one.
-    pub admin: Option<ListenAddress>,
+    pub admin: Option<HostPort>,
     /// What is done to messages, on every route.
     pub policy: Arc<Policy>,
     /// How much and how long.
@@ -56,6 +63,42 @@ pub struct Route {
     pub listen: ListenAddress,
     /// The Redis behind.
     pub upstream: Upstream,
+    /// Who to be there.
+    pub login: Login,
+}
+
+/// Who to be at a Redis.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Login {
+    /// From the URL, else `--upstream-username`.
+    pub username: Option<String>,
+    /// From the URL. Without one, what `--upstream-password-file` names counts.
+    pub password: Option<Secret>,
+    /// From the URL; 0 is what a connection has anyway.
+    pub database: u32,
+}
+
+/// Whom the proxy logs in with the credentials that it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UpstreamLogin {
+    /// The user of all routes whose URL names nobody.
+    pub username: Option<String>,
+    /// A file with the password of all routes whose URL holds none.
+    pub password_file: Option<PathBuf>,
+    /// Whether the services' connections are logged in too, and not only the proxy's own.
+    pub clients: bool,
+}
+
+impl UpstreamLogin {
+    /// What the operator calls the file.
+    pub const PASSWORD_FILE: &'static str = "--upstream-password-file";
+}
+
+impl Route {
+    /// The option that says where this route listens and connects: one with a name was given as `--route`.
+    pub fn setting<'a>(&self, of_one: &'a str) -> &'a str {
+        if self.name.is_some() { "--route" } else { of_one }
+    }
 }
 
 /// How a Redis over TLS is believed, and what it is shown.
@@ -82,6 +125,10 @@ pub struct Limits {
     pub threads: NonZeroUsize,
     /// For resolving the upstream's name and connecting to it.
     pub connect_timeout: Duration,
+    /// Whether a connection that fails is tried again within that time.
+    pub connect_retry: bool,
+    /// For the TLS handshake of a client.
+    pub handshake_timeout: Duration,
     /// From the signal to stop until open connections are closed.
     pub drain_timeout: Duration,
     /// From then until spans that have not been sent are given up.
@@ -151,8 +198,11 @@ impl Settings {
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, InvalidSettings> {
         let mut check = Check { sources, errors: Vec::new() };
-        let routes = check.routes(args);
+        let mut routes = check.routes(args);
+        let listen_tls = check.listen_tls(args, &routes);
+        let socket_mode = check.socket_mode(args, &routes);
         let upstream_tls = check.upstream_tls(args, &routes);
+        let upstream_login = check.upstream_login(args, &mut routes);
         let admin = check.admin(args, &routes);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
@@ -160,7 +210,20 @@ impl Settings {
         match (otel, check.errors.is_empty()) {
             (Some((otel, warnings)), true) => {
                 let log = (args.log_format, args.log_level);
-                Ok(Self { routes, upstream_tls, admin, policy: Arc::new(policy), limits, log, otel, warnings })
+                let policy = Arc::new(policy);
+                Ok(Self {
+                    routes,
+                    listen_tls,
+                    socket_mode,
+                    upstream_tls,
+                    upstream_login,
+                    admin,
+                    policy,
+                    limits,
+                    log,
+                    otel,
+                    warnings,
+                })
             }
             _ => Err(InvalidSettings(check.errors)),
         }
@@ -168,14 +231,20 @@ impl Settings {
 }
 
 /// Collects errors, so that one run shows all of them.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     sources: &'a Sources,
     errors: Vec<SettingError>,
 }
 
 impl Check<'_> {
     /// Notes an error. The value is masked, whichever setting it is of: it may be an upstream in the wrong place.
-    fn refuse(&mut self, setting: &'static str, value: Option<&str>, problem: impl fmt::Display, remedy: &'static str) {
+    pub(super) fn refuse(
+        &mut self,
+        setting: &'static str,
+        value: Option<&str>,
+        problem: impl fmt::Display,
+        remedy: &'static str,
+    ) {
         let origin = self.sources.origin(setting.trim_start_matches("--"), value);
         let value = value.map(without_secrets);
         self.errors.push(SettingError { setting, origin, value, problem: problem.to_string(), remedy });
@@ -230,8 +299,7 @@ impl Check<'_> {
             (None, None) => args.routes.iter().filter_map(|text| self.named_route(text)).collect(),
         };
         for (index, route) in routes.iter().enumerate() {
-            let address = route.listen.host_port();
-            if address.port != 0 && routes.iter().skip(index + 1).any(|other| other.listen.host_port() == address) {
+            if routes.iter().skip(index + 1).any(|other| same_listener(&route.listen, &other.listen)) {
                 let listen = route.listen.to_string();
                 self.refuse("--route", Some(&listen), "two routes listen on this address", "give each its own port");
             }
@@ -260,18 +328,17 @@ impl Check<'_> {
         (listen_setting, listen): (&'static str, &str),
         (upstream_setting, upstream): (&'static str, &str),
     ) -> Option<Route> {
-        let parsed = (ListenAddress::parse(listen), Upstream::parse(upstream));
+        let parsed = (ListenAddress::parse(listen), UpstreamUrl::parse(upstream));
         if let Err(problem) = &parsed.0 {
-            let remedy = "write an address and a port, as in 127.0.0.1:6380";
+            let remedy = "write an address and a port, as in 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path";
             self.refuse(listen_setting, Some(listen), problem, remedy);
         }
         if let Err(problem) = &parsed.1 {
             let remedy = "write redis://host:port, rediss://host:port, host:port or unix:/path";
             self.refuse(upstream_setting, Some(upstream), problem, remedy);
         }
-        let (Ok(listen), Ok(upstream)) = parsed else { return None };
-        if matches!(&upstream, Upstream::Tcp(address) | Upstream::Tls(address) if same_socket(listen.host_port(), address))
-        {
+        let (Ok(listen), Ok(UpstreamUrl { upstream, username, password, database })) = parsed else { return None };
+        if leads_back(&listen, &upstream) {
             let shown = upstream.to_string();
             self.refuse(
                 upstream_setting,
@@ -280,45 +347,20 @@ impl Check<'_> {
                 "name the port of Redis here, and another one for the proxy",
             );
         }
-        Some(Route { name, listen, upstream })
+        Some(Route { name, listen, upstream, login: Login { username, password, database } })
     }
 
-    fn upstream_tls(&mut self, args: &Args, routes: &[Route]) -> UpstreamTls {
-        let given = |file: &Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
-        let certificate = given(&args.upstream_cert);
-        let key = given(&args.upstream_key);
-        let server_name = args.upstream_server_name.clone().filter(|name| !name.trim().is_empty());
-        let files =
-            tls::Files { authorities: given(&args.upstream_ca), identity: certificate.clone().zip(key.clone()) };
-        match (certificate, key) {
-            (Some(_), None) => {
-                self.refuse("--upstream-key", None, "it is missing", "name the certificate's key as well")
-            }
-            (None, Some(_)) => {
-                self.refuse("--upstream-cert", None, "it is missing", "name the key's certificate as well")
-            }
-            _ => {}
-        }
-        let tls = UpstreamTls { files, server_name };
-        if tls != UpstreamTls::default() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
-            let what = "--upstream-ca, --upstream-cert, --upstream-key and --upstream-server-name";
-            self.refuse(what, None, "no upstream is reached by TLS", "write rediss://host:port, or leave them out");
-        }
-        tls
-    }
-
-    fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<ListenAddress> {
+    fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<HostPort> {
         let text = args.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
         let remedy = "write a port, as in --admin 9127, or an address, as in --admin 0.0.0.0:9127";
-        let address = match ListenAddress::parse_local(text) {
+        let address = match HostPort::parse_local(text) {
             Ok(address) => address,
             Err(problem) => {
                 self.refuse("--admin", Some(text), problem, remedy);
                 return None;
             }
         };
-        let wanted = address.host_port();
-        if wanted.port != 0 && routes.iter().any(|route| route.listen.host_port() == wanted) {
+        if address.port != 0 && routes.iter().any(|route| route.listen.host_port() == Some(&address)) {
             self.refuse("--admin", Some(text), "a service connects there", "give it a port of its own");
         }
         Some(address)
@@ -351,10 +393,25 @@ impl Check<'_> {
             parsed => parsed.map_err(|problem| problem.to_string()),
         };
         let connect_timeout = self.or_refuse(connect_timeout, ("--connect-timeout", &args.connect_timeout, TIME));
+        let handshake_timeout = match units::duration(&args.handshake_timeout) {
+            Ok(Duration::ZERO) => Err("no handshake is over in no time".to_owned()),
+            parsed => parsed.map_err(|problem| problem.to_string()),
+        };
+        let handshake_timeout =
+            self.or_refuse(handshake_timeout, ("--handshake-timeout", &args.handshake_timeout, TIME));
+        let connect_retry = args.connect_retry == SwitchArg::On;
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);
         let flush_timeout = time("--flush-timeout", &args.flush_timeout);
-        Limits { max_connections, threads, connect_timeout, drain_timeout, flush_timeout }
+        Limits {
+            max_connections,
+            threads,
+            connect_timeout,
+            connect_retry,
+            handshake_timeout,
+            drain_timeout,
+            flush_timeout,
+        }
     }
 
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
@@ -461,10 +518,29 @@ fn located(sources: &Sources, text: String) -> String {
 }
 
 /// Whether dialling `upstream` would surely reach the listener itself.
+fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
+    match (listen, upstream) {
+        (ListenAddress::Unix(listen), Upstream::Unix(upstream)) => listen == upstream,
+        (
+            ListenAddress::Tcp(listen) | ListenAddress::Tls(listen),
+            Upstream::Tcp(upstream) | Upstream::Tls(upstream),
+        ) => same_socket(listen, upstream),
+        _ => false,
+    }
+}
+
 fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
     let loopback = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let any = listen.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
     listen.port == upstream.port && (listen.host == upstream.host || any && loopback(&upstream.host))
+}
+
+/// Whether only one of the two can be bound.
+fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one.host_port(), other.host_port()) {
+        (Some(one), Some(other)) => one == other && one.port != 0,
+        _ => one == other,
+    }
 }
 
 impl From<ModeArg> for Mode {

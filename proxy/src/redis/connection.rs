@@ -6,28 +6,15 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::frames::Frames;
 use super::{ProtocolError, Refusal, Reply};
+use crate::config::credentials::Credentials;
 use crate::error::RelayError;
-use crate::upstream::{Dialer, UpstreamStream};
-
-/// Who the proxy is to Redis.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// An ACL user; `None` is the user that a password alone belongs to, `default`.
-    pub username: Option<String>,
-    /// Never shown.
-    pub password: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
-}
+use crate::stream::Stream;
+use crate::upstream::Dialer;
 
 /// Why Redis could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -101,14 +88,10 @@ impl Requests {
 /// A connection of the proxy's own. After an error, and after a call that was dropped before its end, it is of no more
 /// use, because replies would be taken for those of other commands.
 pub struct Connection {
-    stream: Box<dyn Duplex>,
+    stream: Stream,
     frames: Frames,
     limit: Duration,
 }
-
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Connection {
     /// Connects, and says who it is if `credentials` are given. Each call may then take as long as `limit`.
@@ -116,14 +99,10 @@ impl Connection {
     /// # Errors
     /// There is no connection, or Redis does not accept the credentials.
     pub async fn open(dialer: &Dialer, credentials: Option<&Credentials>, limit: Duration) -> Result<Self, Error> {
-        let stream: Box<dyn Duplex> = match dialer.connect().await? {
-            UpstreamStream::Tcp(stream) => Box::new(stream),
-            UpstreamStream::Tls(stream) => stream,
-            UpstreamStream::Unix(stream) => Box::new(stream),
-        };
+        let stream = dialer.connect().await?;
         let mut connection = Self { stream, frames: Frames::new(), limit };
         if let Some(Credentials { username, password }) = credentials {
-            let words = [Some("AUTH"), username.as_deref(), Some(password)];
+            let words = [Some("AUTH"), username.as_deref(), Some(password.reveal())];
             let words: Vec<&[u8]> = words.into_iter().flatten().map(str::as_bytes).collect();
             match connection.call(&words).await {
                 Err(Error::Refused(refusal)) => return Err(Error::Credentials(refusal.code().to_owned())),
@@ -187,12 +166,12 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, Error>
     timeout(limit, work).await.unwrap_or(Err(Error::Late(limit)))
 }
 
-async fn send(stream: &mut Box<dyn Duplex>, requests: &Requests) -> Result<(), Error> {
+async fn send(stream: &mut Stream, requests: &Requests) -> Result<(), Error> {
     stream.write_all(&requests.bytes).await?;
     Ok(stream.flush().await?)
 }
 
-async fn receive(stream: &mut Box<dyn Duplex>, frames: &mut Frames) -> Result<Reply, Error> {
+async fn receive(stream: &mut Stream, frames: &mut Frames) -> Result<Reply, Error> {
     loop {
         if let Some(reply) = frames.next()? {
             return Ok(reply);
@@ -213,12 +192,5 @@ mod tests {
         requests.line("CLIENT ID").push([&b"GET"[..], b"a b\r\n"]);
         assert_eq!(requests.bytes, b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n*2\r\n$3\r\nGET\r\n$5\r\na b\r\n\r\n");
         assert_eq!(requests.len(), 2);
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let credentials = Credentials { username: Some("proxy".into()), password: "hunter2".into() };
-        let shown = format!("{credentials:?}");
-        assert!(shown.contains("proxy") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -14,6 +14,7 @@ mod connection;
 mod frames;
 mod reply;
 
-pub use connection::{Connection, Credentials, Error, Requests};
+pub use crate::config::credentials::Credentials;
+pub use connection::{Connection, Error, Requests};
 pub use frames::{MAX_DEPTH, MAX_REPLY_LEN, ProtocolError};
 pub use reply::{Refusal, Reply};

@@ -64,6 +64,11 @@ impl Link {
         Self { session, policy, ids, sink, stats, fallback: Fallback::default() }
     }
 
+    /// The proxy has logged the connection in, and selected this database.
+    pub fn logged_in(&mut self, database: u32) {
+        self.session.logged_in(database);
+    }
+
     /// Gives the session what came from `side`, and deals with everything in its answer but the bytes and the
     /// deliveries that are among them.
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
@@ -124,7 +129,7 @@ impl Link {
 ///
 /// # Errors
 /// The first error of either stream. Everything that could still be handed over has been by then.
-pub async fn relay<C, S>(client: C, server: S, link: Link) -> Result<(), RelayError>
+pub fn relay<C, S>(client: C, server: S, link: Link) -> impl Future<Output = Result<(), RelayError>>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -138,7 +143,8 @@ where
         limit: None,
         error: None,
     };
-    poll_fn(|cx| relay.poll(cx)).await
+    // Not an async function: it would keep its arguments beside what was made of them.
+    poll_fn(move |cx| relay.poll(cx))
 }
 
 struct Relay<C, S> {

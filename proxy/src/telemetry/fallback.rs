@@ -20,7 +20,7 @@ static FOREIGN: [(Side, Foreign, &str, Throttle); 4] = [
     (
         Side::Client,
         Foreign::Tls,
-        "a client speaks TLS, which the proxy does not: between a service and its proxy use redis://, not rediss://",
+        "a client speaks TLS on an address without it: let it connect to redis://, not rediss://, or listen on rediss://",
         Throttle::new(),
     ),
     (
@@ -33,7 +33,7 @@ static FOREIGN: [(Side, Foreign, &str, Throttle); 4] = [
     (
         Side::Server,
         Foreign::Tls,
-        "the upstream speaks TLS, which the proxy does not: name a port of Redis without TLS",
+        "the upstream speaks TLS: write rediss:// for it, or name a port of Redis without TLS",
         Throttle::new(),
     ),
     (

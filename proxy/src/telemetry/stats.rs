@@ -16,8 +16,12 @@ pub enum Shell {
     ConnectionsActive,
     /// Client connections answered with an error and closed, because the limit was reached.
     ConnectionsRefused,
+    /// Client connections closed because their TLS handshake failed.
+    HandshakesFailed,
     /// Client connections closed because Redis could not be reached.
     UpstreamFailures,
+    /// Attempts to reach Redis that failed and were followed by another.
+    UpstreamRetries,
     /// Bytes read from services.
     BytesFromClients,
     /// Bytes read from Redis.
@@ -26,11 +30,13 @@ pub enum Shell {
 
 impl Shell {
     /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 8] = [
         "connections_accepted",
         "connections_active",
         "connections_refused",
+        "handshakes_failed",
         "upstream_failures",
+        "upstream_retries",
         "bytes_from_clients",
         "bytes_from_servers",
     ];
@@ -87,7 +93,9 @@ impl Stats {
             connections_accepted = shell(Shell::ConnectionsAccepted),
             connections_active = shell(Shell::ConnectionsActive),
             connections_refused = shell(Shell::ConnectionsRefused),
+            handshakes_failed = shell(Shell::HandshakesFailed),
             upstream_failures = shell(Shell::UpstreamFailures),
+            upstream_retries = shell(Shell::UpstreamRetries),
             bytes_from_clients = shell(Shell::BytesFromClients),
             bytes_from_servers = shell(Shell::BytesFromServers),
             published = session(Counter::Published),

@@ -34,7 +34,10 @@ fn a_tls_client_is_told_to_the_operator_and_answered_by_redis() {
     }
     let aftermath = arena.over();
     let warning = warning(&aftermath.log);
-    assert!(warning.contains("a client speaks TLS") && warning.contains("redis://, not rediss://"), "{warning}");
+    assert!(
+        warning.contains("a client speaks TLS") && warning.contains("redis://, not rediss://, or listen on rediss://"),
+        "{warning}"
+    );
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn an_inline_command_is_not_taken_for_http() {
 #[test]
 fn an_upstream_that_is_no_plain_redis_is_told_to_the_operator() {
     for (said, texts) in [
-        (&b"\x15\x03\x03\x00\x02\x02\x46"[..], ["the upstream speaks TLS", "without TLS"]),
+        (&b"\x15\x03\x03\x00\x02\x02\x46"[..], ["the upstream speaks TLS", "rediss://"]),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ["the upstream speaks HTTP", "--upstream"]),
     ] {
         let (arena, fake) = Arena::with_fake(&[]);

@@ -12,6 +12,7 @@ use super::within;
 
 /// A running proxy; dropping it ends it at once.
 pub(crate) struct InProcess {
+    /// In the order of its routes, without those that listen on a Unix socket.
     pub(crate) addresses: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<Report, RunError>>,
@@ -30,7 +31,7 @@ impl InProcess {
         let otel = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".to_owned());
         let settings = Settings::new(&args, &otel).expect("settings");
         let listeners = redistributed::bind(&settings).await.expect("free ports");
-        let addresses = listeners.routes.iter().map(redistributed::server::Listener::address).collect();
+        let addresses = listeners.routes.iter().filter_map(|listener| listener.socket_address()).collect();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(redistributed::run(settings, listeners, async {
             // A proxy whose handle was dropped is aborted, not stopped.

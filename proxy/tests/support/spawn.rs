@@ -23,7 +23,7 @@ pub(crate) struct Spawned {
     child: Child,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
-    /// In the order of its routes.
+    /// In the order of its routes, without those that listen on a Unix socket.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -65,9 +65,9 @@ impl Spawned {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut spawned = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
-        while spawned.addresses.len() < routes {
+        for _ in 0..routes {
             let line = spawned.wait_for_line("listening");
-            spawned.addresses.push(address_in(&line));
+            spawned.addresses.extend(address_in(&line));
         }
         spawned
     }
@@ -131,10 +131,11 @@ fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// The value of `address` in a line about a listener, in text or JSON form.
-fn address_in(line: &str) -> SocketAddr {
+/// The value of `address` in a line about a listener, in text or JSON form; a Unix socket has none.
+fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("address").expect("the line names the address");
-    let digits = after.trim_start_matches(['=', '"', ':', ' ']);
-    let end = digits.find(['"', ' ', ',']).unwrap_or(digits.len());
-    digits[..end].parse().expect("an address and a port")
+    let value = after.trim_start_matches(['=', '"', ':', ' ']);
+    let end = value.find(['"', ' ', ',']).unwrap_or(value.len());
+    let value = value[..end].trim_start_matches("rediss://");
+    (!value.starts_with("unix:")).then(|| value.parse().expect("an address and a port"))
 }

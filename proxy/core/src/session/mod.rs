@@ -88,6 +88,12 @@ impl Session {
         }
     }
 
+    /// The connection was authenticated and put into `database` before its first byte came here: what a service's own
+    /// `AUTH` and `SELECT` would have told.
+    pub fn logged_in(&mut self, database: u32) {
+        self.pairing.logged_in(database);
+    }
+
     /// Takes all of `input`, which came from `from` at the time `now`, and adds to `out` what is to be sent to the
     /// other side. The bytes that leave do not depend on how the stream was cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], now: UnixNanos, ids: &mut dyn Ids, out: &mut Output) {

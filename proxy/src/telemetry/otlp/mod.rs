@@ -28,7 +28,8 @@ use redistributed_core::trace::SpanRecord;
 use super::exporter::Delivered;
 use super::otel_env::{Compression, OtlpSettings, Protocol};
 use super::{OtelSettings, Service};
-use crate::tls::{self, TlsError};
+use crate::files::FileError;
+use crate::tls;
 use encode::{EncodedRequest, HEADROOM};
 pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
@@ -40,7 +41,7 @@ use retry::Backoff;
 pub enum OtlpError {
     /// A certificate or key cannot be used.
     #[error("for the collector: {0}")]
-    Tls(#[from] TlsError),
+    Tls(#[from] FileError),
     /// The address cannot be asked for over HTTP.
     #[error("cannot send to {endpoint}: {reason}")]
     Endpoint {
@@ -160,7 +161,7 @@ impl OtlpExporter {
     }
 }
 
-fn client_config(settings: &OtlpSettings) -> Result<rustls::ClientConfig, TlsError> {
+fn client_config(settings: &OtlpSettings) -> Result<rustls::ClientConfig, FileError> {
     let identity = settings.client_identity.as_ref();
     let files = tls::Files {
         authorities: settings.certificate.clone(),

@@ -159,6 +159,12 @@ impl Pairing {
         }
     }
 
+    /// As if the server had accepted `AUTH` and `SELECT`.
+    pub(super) fn logged_in(&mut self, database: u32) {
+        self.authenticated = true;
+        self.database = database;
+    }
+
     /// Whether the server has answered something that it only does after authentication.
     pub(super) fn is_authenticated(&self) -> bool {
         self.authenticated

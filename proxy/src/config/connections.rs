@@ -1,0 +1,120 @@
+//! The settings of connections: certificates, keys and credentials, on both sides. The files themselves are read later.
+
+use std::path::PathBuf;
+
+use super::address::{ListenAddress, Upstream};
+use super::args::{Args, LoginArg};
+use super::settings::{Check, Route, UpstreamLogin, UpstreamTls};
+use crate::tls;
+
+/// Permissions of a socket that are used if what is set cannot be.
+const SOCKET_MODE: u32 = 0o660;
+
+impl Check<'_> {
+    pub(super) fn listen_tls(&mut self, args: &Args, routes: &[Route]) -> Option<tls::ServerFiles> {
+        let (certificate, key) = (given(&args.listen_cert), given(&args.listen_key));
+        let client_authorities = given(&args.listen_client_ca);
+        if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
+            if certificate.is_some() || key.is_some() || client_authorities.is_some() {
+                let what = "--listen-cert, --listen-key and --listen-client-ca";
+                let remedy = "listen on rediss://host:port, or leave them out";
+                self.refuse(what, None, "no listen address is one with TLS", remedy);
+            }
+            return None;
+        }
+        let remedy = "name the PEM files that rediss:// listen addresses show to clients";
+        if certificate.is_none() {
+            self.refuse(tls::ServerFiles::CERTIFICATE, None, "it is missing", remedy);
+        }
+        if key.is_none() {
+            self.refuse(tls::ServerFiles::KEY, None, "it is missing", remedy);
+        }
+        Some(tls::ServerFiles { certificate: certificate?, key: key?, client_authorities })
+    }
+
+    pub(super) fn socket_mode(&mut self, args: &Args, routes: &[Route]) -> u32 {
+        const FORM: &str = "write permissions in octal, as in 0660 or 0600";
+        let text = args.listen_socket_mode.trim();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(text, 8) {
+            Ok(mode @ 1..=0o777) if digits => {
+                if mode & 0o600 != 0o600 && routes.iter().any(|route| matches!(route.listen, ListenAddress::Unix(_))) {
+                    let problem = "it does not let the process's own user connect";
+                    self.refuse("--listen-socket-mode", Some(text), problem, FORM);
+                }
+                mode
+            }
+            _ => {
+                self.refuse("--listen-socket-mode", Some(text), "it cannot be permissions", FORM);
+                SOCKET_MODE
+            }
+        }
+    }
+
+    pub(super) fn upstream_tls(&mut self, args: &Args, routes: &[Route]) -> UpstreamTls {
+        let certificate = given(&args.upstream_cert);
+        let key = given(&args.upstream_key);
+        let server_name = args.upstream_server_name.clone().filter(|name| !name.trim().is_empty());
+        let files =
+            tls::Files { authorities: given(&args.upstream_ca), identity: certificate.clone().zip(key.clone()) };
+        match (certificate, key) {
+            (Some(_), None) => {
+                self.refuse("--upstream-key", None, "it is missing", "name the certificate's key as well")
+            }
+            (None, Some(_)) => {
+                self.refuse("--upstream-cert", None, "it is missing", "name the key's certificate as well")
+            }
+            _ => {}
+        }
+        let tls = UpstreamTls { files, server_name };
+        if tls != UpstreamTls::default() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
+            let what = "--upstream-ca, --upstream-cert, --upstream-key and --upstream-server-name";
+            self.refuse(what, None, "no upstream is reached by TLS", "write rediss://host:port, or leave them out");
+        }
+        tls
+    }
+
+    /// Gives routes whose URL names nobody the user of `--upstream-username`.
+    pub(super) fn upstream_login(&mut self, args: &Args, routes: &mut [Route]) -> UpstreamLogin {
+        const IN_URLS: &str = "every upstream's URL has its own";
+        let password_file = given(&args.upstream_password_file);
+        let username = args.upstream_username.clone().filter(|name| !name.is_empty());
+        let clients = args.upstream_login == LoginArg::Clients;
+        let named_by_url = |route: &Route| route.login.username.is_some() || route.login.password.is_some();
+        if username.is_some() && !routes.is_empty() && routes.iter().all(named_by_url) {
+            self.refuse("--upstream-username", None, IN_URLS, "leave one of the two out");
+        }
+        if password_file.is_some() && !routes.is_empty() && routes.iter().all(|route| route.login.password.is_some()) {
+            let remedy = "leave the password out of the URL, where others on this machine can see it";
+            self.refuse(UpstreamLogin::PASSWORD_FILE, None, IN_URLS, remedy);
+        }
+        for route in routes {
+            let setting = if named_by_url(route) { route.setting("--upstream") } else { "--upstream-username" };
+            if !named_by_url(route) {
+                route.login.username.clone_from(&username);
+            }
+            let has_password = route.login.password.is_some() || password_file.is_some();
+            if route.login.username.is_some() && !has_password {
+                // The name is not shown: it may be a password in the wrong place.
+                let remedy = "write redis://user:password@host, or name a file by --upstream-password-file";
+                self.refuse(setting, None, "it names a user, and nothing gives a password", remedy);
+            }
+            if route.login.database != 0 && !clients {
+                let url = format!("{}/{}", route.upstream, route.login.database);
+                let problem = "it selects a database, which the proxy does for a service only if asked";
+                let remedy = "leave it out, because the service's own SELECT passes through, or see --upstream-login";
+                self.refuse(route.setting("--upstream"), Some(&url), problem, remedy);
+            }
+            if clients && !has_password && route.login.database == 0 {
+                let remedy = "write redis://user:password@host/database, or name a file by --upstream-password-file";
+                self.refuse("--upstream-login", Some("clients"), "there is nothing to log in with", remedy);
+            }
+        }
+        UpstreamLogin { username, password_file, clients }
+    }
+}
+
+/// A file that is named; an empty name is none.
+fn given(file: &Option<PathBuf>) -> Option<PathBuf> {
+    file.clone().filter(|path| !path.as_os_str().is_empty())
+}

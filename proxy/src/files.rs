@@ -1,0 +1,187 @@
+//! Files that settings name, and values made of them that follow when the files change.
+//!
+//! Certificates and passwords are replaced under a running process: by cert-manager, by Vault, by a Kubernetes secret.
+//! So their contents are looked at every few seconds. Times and names of files are not trusted, because a mounted secret
+//! changes by a symbolic link two folders above. New contents that cannot be used change nothing: the old ones stay in
+//! force, and the log says why.
+
+use std::fmt;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::config::credentials::Secret;
+
+/// Longest password file, in bytes. A token of a cloud's identity service has a few thousand.
+const MAX_SECRET: usize = 64 * 1024;
+
+/// A file that cannot be used, or one that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}{}: {problem}; {remedy}", .path.as_ref().map(|path| format!(" `{}`", path.display())).unwrap_or_default())]
+pub struct FileError {
+    /// The option or the variable; the `_TRACES_` form of a variable may have given the path.
+    pub setting: &'static str,
+    /// The file, if it is about one.
+    pub path: Option<PathBuf>,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl FileError {
+    /// About one file.
+    pub(crate) fn new(setting: &'static str, path: &Path, problem: impl Into<String>, remedy: &'static str) -> Self {
+        Self { setting, path: Some(path.to_owned()), problem: problem.into(), remedy }
+    }
+
+    /// About no file.
+    pub(crate) fn unset(setting: &'static str, problem: impl ToString, remedy: &'static str) -> Self {
+        Self { setting, path: None, problem: problem.to_string(), remedy }
+    }
+}
+
+/// All bytes of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(|error| {
+        let remedy = "name a file that this process may read, by its full path";
+        FileError::new(setting, path, format!("it cannot be read: {error}"), remedy)
+    })
+}
+
+/// The password in a file, without the end of its line.
+///
+/// # Errors
+/// The file cannot be read, is empty, or holds no password.
+pub(crate) fn secret(setting: &'static str, path: &Path) -> Result<Secret, FileError> {
+    let refused =
+        |problem: &str| Err(FileError::new(setting, path, problem, "let it hold a password and nothing else"));
+    let bytes = read(setting, path)?;
+    if bytes.len() > MAX_SECRET {
+        return refused("it is longer than a password");
+    }
+    let Ok(text) = String::from_utf8(bytes) else { return refused("it is not UTF-8") };
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return refused("it is empty");
+    }
+    Ok(Secret::from(line.to_owned()))
+}
+
+/// A value made of files, and made again when their contents have changed.
+pub struct Rotating<T> {
+    paths: Vec<PathBuf>,
+    make: Box<dyn Fn() -> Result<T, FileError> + Send + Sync>,
+    current: RwLock<Arc<T>>,
+    /// Of the contents that were judged last, good or not.
+    seen: Mutex<u64>,
+}
+
+impl<T> Rotating<T> {
+    /// Makes the value for the first time. `make` reads `paths`.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub fn new(
+        paths: Vec<PathBuf>,
+        make: impl Fn() -> Result<T, FileError> + Send + Sync + 'static,
+    ) -> Result<Self, FileError> {
+        // Before the files are read: if they change in between, they are read again.
+        let seen = Mutex::new(fingerprint(&paths));
+        let current = RwLock::new(Arc::new(make()?));
+        Ok(Self { paths, make: Box::new(make), current, seen })
+    }
+
+    /// The value in force.
+    pub fn current(&self) -> Arc<T> {
+        // A panic elsewhere does not make a pointer wrong.
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes the value again if a file has changed since it was last looked at. `Some(Ok)` if another value is in force
+    /// now, `Some(Err)` if the changed files cannot be used. Blocks while it reads.
+    pub fn refresh(&self) -> Option<Result<(), FileError>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = fingerprint(&self.paths);
+        if std::mem::replace(&mut *seen, now) == now {
+            return None;
+        }
+        Some((self.make)().map(|value| {
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        }))
+    }
+
+    /// The files.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+}
+
+impl<T> fmt::Debug for Rotating<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotating").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+/// A number that is another one if the contents are others. What can be read only once, such as a pipe, is left alone.
+fn fingerprint(paths: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        let contents = fs::metadata(path).and_then(|file| if file.is_file() { fs::read(path) } else { Ok(Vec::new()) });
+        contents.map_err(|error| error.kind()).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_follows_its_file_and_stays_when_the_file_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let write = |text: &str| fs::write(&path, text).unwrap();
+        write("one\n");
+        let made_of = path.clone();
+        let password = Rotating::new(vec![path.clone()], move || secret("--file", &made_of)).unwrap();
+        let current = || password.current().reveal().to_owned();
+        assert_eq!((password.refresh(), current()), (None, "one".into()));
+        write("two\r\n");
+        assert_eq!((password.refresh(), current()), (Some(Ok(())), "two".into()));
+        write("");
+        let error = password.refresh().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("--file `{}`: it is empty; let it hold a password and nothing else", path.display())
+        );
+        assert_eq!((password.refresh(), current()), (None, "two".into()), "it is said once");
+        fs::remove_file(&path).unwrap();
+        assert!(password.refresh().unwrap().unwrap_err().problem.contains("cannot be read"));
+        write("two");
+        assert_eq!((password.refresh(), current()), (Some(Ok(())), "two".into()));
+    }
+
+    #[test]
+    fn a_file_behind_a_link_that_is_exchanged_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["old", "new"] {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("password"), name).unwrap();
+        }
+        std::os::unix::fs::symlink("old", at("data")).unwrap();
+        let path = at("data").join("password");
+        let made_of = path.clone();
+        let password = Rotating::new(vec![path], move || secret("--file", &made_of)).unwrap();
+        std::os::unix::fs::symlink("new", at("next")).unwrap();
+        fs::rename(at("next"), at("data")).unwrap();
+        assert_eq!(password.refresh(), Some(Ok(())));
+        assert_eq!(password.current().reveal(), "new");
+    }
+}

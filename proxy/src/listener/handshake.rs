@@ -1,0 +1,71 @@
+//! From a client's connection to its TLS stream.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use crate::files::Rotating;
+use crate::foreign::Foreign;
+use crate::stream::Stream;
+
+/// What clients that connect by TLS are shown, and how long they may take.
+#[derive(Debug)]
+pub struct Handshakes {
+    config: Arc<Rotating<ServerConfig>>,
+    limit: Duration,
+}
+
+/// Why there is no TLS connection with a client.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// It has closed before it said anything: a probe that looks whether somebody listens.
+    #[error("the client has closed without a word")]
+    Probe,
+    /// It speaks RESP, HTTP or something else without TLS.
+    #[error("the client does not speak TLS{}", if *.http { " but HTTP" } else { "" })]
+    NotTls {
+        /// Whether it is HTTP.
+        http: bool,
+    },
+    /// It has not finished in time.
+    #[error("the handshake took more than {0:?}")]
+    Late(Duration),
+    /// A certificate was refused, by one side or the other, or there is nothing that both sides can do.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
+impl Handshakes {
+    /// With what `config` has in force when a client comes.
+    pub fn new(config: Arc<Rotating<ServerConfig>>, limit: Duration) -> Self {
+        Self { config, limit }
+    }
+
+    /// Does the handshake.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]; where TLS is spoken the client has been told by an alert.
+    pub(super) async fn accept(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
+        timeout(self.limit, self.handshake(socket)).await.unwrap_or(Err(HandshakeError::Late(self.limit)))
+    }
+
+    async fn handshake(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
+        let mut first = [0; 1024];
+        // Left where it is: whatever it is, it is judged by what reads it.
+        let seen = socket.peek(&mut first).await?;
+        let first = &first[..seen];
+        match first.first() {
+            None => return Err(HandshakeError::Probe),
+            // A handshake record (RFC 8446, section 5.1). Whatever else TLS could begin with is no beginning.
+            Some(0x16) => {}
+            Some(_) => return Err(HandshakeError::NotTls { http: Foreign::recognise(first) == Some(Foreign::Http) }),
+        }
+        let stream = TlsAcceptor::from(self.config.current()).accept(socket).await?;
+        Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
+    }
+}

@@ -1,0 +1,146 @@
+//! The file of a Unix socket.
+//!
+//! A process that was killed leaves its file behind, and nobody could listen there again. Whether somebody does is asked
+//! by connecting: a file on which nobody accepts is replaced, one that is in use is not. The file goes when the listener
+//! does, unless another process has put its own there.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::UnixListener;
+
+use super::BindError;
+
+/// Connections that wait to be accepted, at most; the system may allow fewer.
+const BACKLOG: i32 = 1024;
+
+/// A socket's file; dropping this removes it.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+/// Listens at `path`, with permissions `mode`.
+///
+/// # Errors
+/// [`BindError`]: somebody listens there, or no socket can be there.
+pub(super) fn bind(setting: &'static str, path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
+    listen(path, mode).map_err(|source| BindError::unix(setting, path, source))
+}
+
+fn listen(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    let address = SockAddr::unix(path)?;
+    remove_if_stale(path, &address)?;
+    let socket = with_permissions(Socket::new(Domain::UNIX, Type::STREAM, None)?, mode)?;
+    socket.bind(&address)?;
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    // What the process's umask has taken away.
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok((UnixListener::from_std(OwnedFd::from(socket).into())?, file))
+}
+
+/// On Linux a socket's file gets the permissions that the socket has, less the umask: so that there is no moment at
+/// which more may connect than should. Elsewhere this does nothing, and the umask has to do for that moment.
+fn with_permissions(socket: Socket, mode: u32) -> io::Result<Socket> {
+    let file = File::from(OwnedFd::from(socket));
+    let _ = file.set_permissions(Permissions::from_mode(mode));
+    Ok(Socket::from(OwnedFd::from(file)))
+}
+
+fn remove_if_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => (metadata.dev(), metadata.ino()),
+        Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        // Binding will say what else is wrong.
+        Err(_) => return Ok(()),
+    };
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        // It was accepted, or waits to be: somebody is there.
+        _ => return Err(io::ErrorKind::AddrInUse.into()),
+    }
+    // Not what another process has put there in the meantime.
+    if identity(path).is_ok_and(|now| now == found) { fs::remove_file(path) } else { Ok(()) }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Whoever cannot remove it leaves what the next start replaces.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(result: Result<(UnixListener, SocketFile), BindError>) -> io::ErrorKind {
+        result.map(drop).unwrap_err().source.kind()
+    }
+
+    #[tokio::test]
+    async fn a_file_in_use_is_refused_and_one_left_behind_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proxy.sock");
+        let first = bind("--listen", &path, 0o600).unwrap();
+        assert_eq!(kind(bind("--listen", &path, 0o600)), io::ErrorKind::AddrInUse);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "the one in use is left alone");
+
+        let (listener, file) = first;
+        // As a process does that is killed.
+        std::mem::forget(file);
+        drop(listener);
+        assert!(path.exists());
+        let (_listener, file) = bind("--listen", &path, 0o600).unwrap();
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_file_has_the_permissions_that_are_set() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o660, 0o777] {
+            let path = folder.path().join(format!("{mode:o}.sock"));
+            let _bound = bind("--listen", &path, mode).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, mode);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone_and_a_missing_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        fs::write(&path, "keep").unwrap();
+        assert_eq!(kind(bind("--listen", &path, 0o600)), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "keep");
+        assert_eq!(kind(bind("--listen", &folder.path().join("a/b.sock"), 0o600)), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_another_process_has_put_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proxy.sock");
+        let (_listener, file) = bind("--listen", &path, 0o600).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _other = bind("--listen", &path, 0o600).unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
+}

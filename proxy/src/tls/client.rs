@@ -1,0 +1,78 @@
+//! Whom the proxy believes, and what it shows to a server that asks who it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+
+use super::files::{authorities, own_certificates, private_key, unfit_pair};
+use crate::files::FileError;
+
+/// Who is trusted, and what is shown to a server that asks who the proxy is.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Files {
+    /// A PEM file with authorities, in place of the system's.
+    pub authorities: Option<PathBuf>,
+    /// PEM files with a certificate, those between it and its authority behind it, and with its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// What the operator calls the files.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// The authorities.
+    pub authorities: &'static str,
+    /// The certificate that is shown.
+    pub certificate: &'static str,
+    /// Its key.
+    pub key: &'static str,
+}
+
+impl Files {
+    /// Those that are named.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.authorities.iter().chain(identity).cloned().collect()
+    }
+}
+
+/// Reads the files and makes a configuration of them.
+///
+/// # Errors
+/// [`FileError`] for the first file that cannot be used, or if there is nobody to trust.
+pub fn client_config(files: &Files, names: Names) -> Result<ClientConfig, FileError> {
+    let roots = match &files.authorities {
+        Some(path) => authorities(names.authorities, path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                let problem = "it is not set, and the system has no certificate authorities";
+                return Err(FileError::unset(names.authorities, problem, "name a PEM file with the authority"));
+            }
+            roots
+        }
+    };
+    let config = builder(names.authorities)?.with_root_certificates(roots);
+    match &files.identity {
+        Some((certificate, key)) => config
+            .with_client_auth_cert(own_certificates(names.certificate, certificate)?, private_key(names.key, key)?)
+            .map_err(|error| unfit_pair(names.key, key, &error)),
+        None => Ok(config.with_no_client_auth()),
+    }
+}
+
+/// A configuration that trusts nobody.
+///
+/// # Errors
+/// None that is known of; rustls says that there could be one.
+pub fn empty() -> Result<ClientConfig, FileError> {
+    Ok(builder("TLS")?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// Names the provider, so that another one in the dependency tree cannot make the choice ambiguous.
+fn builder(setting: &'static str) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, FileError> {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FileError::unset(setting, error, "this is a defect of the program: report it"))
+}

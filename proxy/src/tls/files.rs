@@ -1,0 +1,99 @@
+//! Reading PEM files, and what may be wrong with them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error, RootCertStore};
+
+use crate::clock;
+use crate::files::{self, FileError};
+
+/// What to do about a file that is not in PEM form.
+const PEM: &str = "name a file in PEM form, which begins with -----BEGIN";
+
+/// All certificates in a file; at least one.
+pub(super) fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let bytes = files::read(setting, path)?;
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let reason = match parsed {
+        Ok(parsed) if !parsed.is_empty() => return Ok(parsed),
+        Ok(_) => "there is none in it".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(FileError::new(setting, path, format!("it holds no usable certificate: {reason}"), PEM))
+}
+
+/// The certificates that are shown to the other side, which are to be valid now: it would refuse others.
+pub(super) fn own_certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let certificates = certificates(setting, path)?;
+    for certificate in &certificates {
+        if let Some(problem) = not_valid_now(certificate) {
+            let remedy = "let a new certificate be issued, and check the clock of this machine";
+            return Err(FileError::new(setting, path, problem, remedy));
+        }
+    }
+    Ok(certificates)
+}
+
+pub(super) fn private_key(setting: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    let bytes = files::read(setting, path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        FileError::new(
+            setting,
+            path,
+            format!("it holds no usable private key: {error}"),
+            "name a PEM file with a key that has no password",
+        )
+    })
+}
+
+/// Authorities to believe; at least one.
+pub(super) fn authorities(setting: &'static str, path: &Path) -> Result<RootCertStore, FileError> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(setting, path)? {
+        roots.add(authority).map_err(|error| {
+            let problem = format!("it holds a certificate that is none of an authority: {error}");
+            FileError::new(setting, path, problem, "name the certificate of the authority that issues the others")
+        })?;
+    }
+    Ok(roots)
+}
+
+/// A certificate and a key that rustls does not take together.
+pub(super) fn unfit_pair(setting: &'static str, path: &Path, error: &Error) -> FileError {
+    match error {
+        Error::InconsistentKeys(_) => {
+            let remedy = "name the key that the certificate was made for, and let both be replaced together";
+            FileError::new(setting, path, "the key does not belong to the certificate", remedy)
+        }
+        error => {
+            let remedy = "use an RSA, ECDSA or Ed25519 key and an X.509 certificate of version 3";
+            FileError::new(setting, path, format!("the certificate cannot be used with its key: {error}"), remedy)
+        }
+    }
+}
+
+/// Why a certificate is of no use at this time.
+fn not_valid_now(certificate: &CertificateDer<'_>) -> Option<String> {
+    let now = UnixTime::since_unix_epoch(Duration::from_nanos(clock::wall().0));
+    // Without an authority this can only fail; the dates are the first thing that it looks at.
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    let verdict = verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], now, &[]);
+    let date = |time: UnixTime| {
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(time.as_secs());
+        humantime::format_rfc3339_seconds(time).to_string()
+    };
+    match verdict {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(format!("its certificate expired at {}", date(not_after)))
+        }
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            Some(format!("its certificate is not valid before {}", date(not_before)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,59 @@
+//! What the proxy shows to clients that connect by TLS, and whom it lets in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+
+use super::files::{authorities, own_certificates, private_key, unfit_pair};
+use crate::files::FileError;
+
+/// The files of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// A PEM file with the certificate, and those between it and its authority behind it.
+    pub certificate: PathBuf,
+    /// A PEM file with the certificate's private key.
+    pub key: PathBuf,
+    /// A PEM file with authorities. With it, only clients with a certificate of one of them are let in.
+    pub client_authorities: Option<PathBuf>,
+}
+
+impl ServerFiles {
+    /// What the operator calls the certificate.
+    pub const CERTIFICATE: &'static str = "--listen-cert";
+    /// What the operator calls its key.
+    pub const KEY: &'static str = "--listen-key";
+    /// What the operator calls the authorities of clients.
+    pub const CLIENT_AUTHORITIES: &'static str = "--listen-client-ca";
+
+    /// All of them.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).cloned().collect()
+    }
+}
+
+/// Reads the files and makes a configuration of them.
+///
+/// # Errors
+/// [`FileError`] for the first file that cannot be used.
+pub fn server_config(files: &ServerFiles) -> Result<ServerConfig, FileError> {
+    const DEFECT: &str = "this is a defect of the program: report it";
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FileError::unset(ServerFiles::CERTIFICATE, error, DEFECT))?;
+    let builder = match &files.client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(authorities(ServerFiles::CLIENT_AUTHORITIES, path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            let failed = |error| FileError::new(ServerFiles::CLIENT_AUTHORITIES, path, format!("{error}"), DEFECT);
+            builder.with_client_cert_verifier(verifier.map_err(failed)?)
+        }
+    };
+    let certificates = own_certificates(ServerFiles::CERTIFICATE, &files.certificate)?;
+    let key = private_key(ServerFiles::KEY, &files.key)?;
+    builder.with_single_cert(certificates, key).map_err(|error| unfit_pair(ServerFiles::KEY, &files.key, &error))
+}

@@ -1,0 +1,150 @@
+//! `AUTH` and `SELECT`, said by the proxy on a connection that a client will have.
+//!
+//! Exactly their replies are taken from the connection, so that the first byte that the client sees answers the client.
+//! One is sent when the other has been answered: Redis 8.2 may drop the reply of a refused `AUTH` behind which another
+//! command waits.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::config::credentials::Credentials;
+
+/// Longest reply, in bytes. Redis's longest here has about 150.
+const MAX_REPLY: usize = 4096;
+
+/// A login that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginError {
+    /// The connection is of no use.
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+    /// Redis said no.
+    #[error("Redis refused {command}")]
+    Refused {
+        /// The command's name.
+        command: &'static str,
+        /// Redis's line, with its end.
+        line: Vec<u8>,
+    },
+}
+
+/// Says who the proxy is and which database is meant, as far as that is given, and waits for the answers.
+///
+/// # Errors
+/// Redis refused, closed the connection, or is none.
+pub(super) async fn login<S>(stream: &mut S, credentials: Option<&Credentials>, database: u32) -> Result<(), LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(Credentials { username, password }) = credentials {
+        let words = [Some("AUTH"), username.as_deref(), Some(password.reveal())];
+        call(stream, "AUTH", words.into_iter().flatten()).await?;
+    }
+    if database != 0 {
+        call(stream, "SELECT", ["SELECT", &database.to_string()].into_iter()).await?;
+    }
+    Ok(())
+}
+
+async fn call<'a, S>(
+    stream: &mut S,
+    command: &'static str,
+    words: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut request = format!("*{}\r\n", words.clone().count());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let line = line(stream).await?;
+    match line.first() {
+        Some(b'+') => Ok(()),
+        Some(b'-') => Err(LoginError::Refused { command, line }),
+        _ => Err(not_redis().into()),
+    }
+}
+
+/// One line and its end; nothing may follow, because nothing else was asked.
+async fn line<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(256);
+    while !line.ends_with(b"\r\n") {
+        if line.contains(&b'\n') || line.len() >= MAX_REPLY {
+            return Err(not_redis());
+        }
+        if stream.read_buf(&mut line).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    if line.iter().filter(|&&byte| byte == b'\n').count() > 1 {
+        return Err(not_redis());
+    }
+    Ok(line)
+}
+
+fn not_redis() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "what answers AUTH or SELECT is not Redis")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn orders() -> Credentials {
+        Credentials { username: Some("orders".into()), password: "pass word".into() }
+    }
+
+    /// What is sent to a server that answers so, and what comes of it.
+    async fn conversation(
+        credentials: Option<Credentials>,
+        database: u32,
+        answers: &[&str],
+    ) -> (String, Result<(), LoginError>) {
+        let (mut near, mut far) = duplex(4096);
+        let logging_in = tokio::spawn(async move { login(&mut near, credentials.as_ref(), database).await });
+        let mut sent = Vec::new();
+        for answer in answers {
+            far.read_buf(&mut sent).await.unwrap();
+            far.write_all(answer.as_bytes()).await.unwrap();
+        }
+        far.shutdown().await.unwrap();
+        far.read_to_end(&mut sent).await.unwrap();
+        (String::from_utf8(sent).unwrap(), logging_in.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_command_is_sent_when_the_one_before_was_answered() {
+        let (sent, result) = conversation(Some(orders()), 3, &["+OK\r\n", "+OK\r\n"]).await;
+        result.unwrap();
+        assert_eq!(sent, "*3\r\n$4\r\nAUTH\r\n$6\r\norders\r\n$9\r\npass word\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n");
+        let (sent, result) = conversation(Some(Credentials { username: None, ..orders() }), 0, &["+OK\r\n"]).await;
+        result.unwrap();
+        assert_eq!(sent, "*2\r\n$4\r\nAUTH\r\n$9\r\npass word\r\n");
+        let (sent, result) = conversation(None, 0, &[]).await;
+        result.unwrap();
+        assert_eq!(sent, "");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_kept_as_redis_wrote_it() {
+        let (sent, result) = conversation(Some(orders()), 3, &["-WRONGPASS invalid\r\n"]).await;
+        let Err(LoginError::Refused { command: "AUTH", line }) = result else { panic!("{result:?}") };
+        assert_eq!(line, b"-WRONGPASS invalid\r\n");
+        assert!(!sent.contains("SELECT"), "nothing more was sent");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_reply_to_it_is_an_error() {
+        let endless = "-".repeat(MAX_REPLY);
+        for answer in ["", ":1\r\n", "HTTP/1.1 400 Bad Request\r\n", "+OK\r\n+OK\r\n", "+OK\n", &endless] {
+            let (_, result) = conversation(Some(orders()), 0, &[answer]).await;
+            assert!(matches!(result, Err(LoginError::Broken(_))), "{answer:?}: {result:?}");
+        }
+    }
+}

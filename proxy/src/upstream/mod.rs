@@ -1,0 +1,238 @@
+//! Connecting to Redis.
+//!
+//! A service behind the proxy is connected to the proxy long before Redis is reached, so a Redis that is away for a
+//! moment need not be noticed: what may pass is tried again, with growing pauses, until the time to connect is over.
+//! What would be refused again is not: a certificate, a password, a lack of file descriptors.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `resolve` | from a name to its addresses |
+//! | `login` | `AUTH` and `SELECT` for a service's connection, if the proxy is to send them |
+
+mod login;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use crate::config::Upstream;
+use crate::config::credentials::{Credentials, Secret};
+use crate::config::settings::{Login, Route, Settings};
+use crate::error::{RelayError, is_exhaustion};
+use crate::files::{FileError, Rotating};
+use crate::key_material::KeyMaterial;
+use crate::stream::{Stream, tune};
+use login::{LoginError, login};
+pub use resolve::{Resolve, Resolving, System};
+
+/// The pause behind the first attempt that failed; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes connections to one Redis.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    upstream: Upstream,
+    login: Login,
+    /// In place of a password in `login`.
+    password: Option<Arc<Rotating<Secret>>>,
+    /// Whether services' connections are logged in by the proxy.
+    logs_clients_in: bool,
+    /// For `rediss://`.
+    tls: Option<(Arc<Rotating<ClientConfig>>, ServerName<'static>)>,
+    resolver: Arc<dyn Resolve>,
+    limit: Duration,
+    retries: bool,
+}
+
+/// Why a service gets no connection to Redis.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// There is none.
+    #[error(transparent)]
+    Connect(#[from] RelayError),
+    /// Redis refused what the proxy sent to log the service in.
+    #[error("Redis refused the proxy's {command}: {}", code(.line))]
+    Refused {
+        /// `AUTH` or `SELECT`.
+        command: &'static str,
+        /// Redis's error, with the end of its line.
+        line: Vec<u8>,
+    },
+}
+
+impl Dialer {
+    /// For a route. A connection, resolving the name, the handshake and the login included, may take as long as
+    /// `--connect-timeout`.
+    ///
+    /// # Errors
+    /// The host cannot be the name in a certificate.
+    pub fn new(route: &Route, settings: &Settings, material: &KeyMaterial) -> Result<Self, FileError> {
+        let tls = match (&route.upstream, &material.upstream) {
+            (Upstream::Tls(address), Some(config)) => {
+                let name = settings.upstream_tls.server_name.as_ref().unwrap_or(&address.host);
+                let name = ServerName::try_from(name.clone()).map_err(|_| {
+                    let problem = format!("`{name}` cannot be a name in a certificate");
+                    FileError::unset("--upstream-server-name", problem, "name what Redis's certificate holds")
+                })?;
+                Some((Arc::clone(config), name))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            upstream: route.upstream.clone(),
+            login: route.login.clone(),
+            password: material.password.clone(),
+            logs_clients_in: settings.upstream_login.clients,
+            tls,
+            resolver: Arc::new(System),
+            limit: settings.limits.connect_timeout,
+            retries: settings.limits.connect_retry,
+        })
+    }
+
+    /// Where it connects to.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Who the proxy is there, if it has been told.
+    pub fn credentials(&self) -> Option<Credentials> {
+        let password = match (&self.login.password, &self.password) {
+            (Some(password), _) => password.clone(),
+            (None, Some(file)) => Secret::clone(&file.current()),
+            (None, None) => return None,
+        };
+        Some(Credentials { username: self.login.username.clone(), password })
+    }
+
+    /// The database that services' connections are in when they are handed over, if the proxy logs them in.
+    pub fn logs_clients_in(&self) -> Option<u32> {
+        self.logs_clients_in.then_some(self.login.database)
+    }
+
+    /// The same, with less patience.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self { limit: self.limit.min(limit), ..self.clone() }
+    }
+
+    /// The same, with another way to find addresses.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// Connects for the proxy itself: once, and without logging in. The name is resolved now, so that a Redis that
+    /// moved is found; its addresses are tried in turn.
+    ///
+    /// # Errors
+    /// What the system said of the last address tried, why the certificate was refused, or that the time is over.
+    pub async fn connect(&self) -> Result<Stream, RelayError> {
+        let deadline = Instant::now() + self.limit;
+        timeout_at(deadline, self.attempt(deadline))
+            .await
+            .unwrap_or_else(|_| Err(self.late()))
+            .map_err(RelayError::connect)
+    }
+
+    /// Connects for a service: logs it in if the proxy is to do that, and tries again what may pass. `tried_again` is
+    /// called before each attempt but the first, with what the one before has met.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), or Redis refused the login.
+    pub async fn dial(&self, mut tried_again: impl FnMut(&io::Error)) -> Result<Stream, DialError> {
+        let deadline = Instant::now() + self.limit;
+        let mut pause = FIRST_PAUSE;
+        let mut last = None;
+        loop {
+            let failure = match timeout_at(deadline, self.attempt_for_client(deadline)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(LoginError::Refused { command, line })) => return Err(DialError::Refused { command, line }),
+                Ok(Err(LoginError::Broken(failure))) => failure,
+                Err(_) => last.take().unwrap_or_else(|| self.late()),
+            };
+            let next = Instant::now() + pause;
+            if !self.retries || !may_pass(&failure) || next >= deadline {
+                return Err(RelayError::connect(failure).into());
+            }
+            tried_again(&failure);
+            last = Some(failure);
+            sleep_until(next).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt_for_client(&self, deadline: Instant) -> Result<Stream, LoginError> {
+        let mut stream = self.attempt(deadline).await?;
+        if self.logs_clients_in {
+            login(&mut stream, self.credentials().as_ref(), self.login.database).await?;
+        }
+        Ok(stream)
+    }
+
+    async fn attempt(&self, deadline: Instant) -> io::Result<Stream> {
+        let address = match &self.upstream {
+            Upstream::Unix(path) => return UnixStream::connect(path).await.map(Stream::Unix),
+            Upstream::Tcp(address) | Upstream::Tls(address) => address,
+        };
+        let addresses = self.resolver.resolve(&address.host, address.port).await?;
+        let stream = first_that_accepts(&addresses, deadline).await?;
+        tune(&stream)?;
+        match &self.tls {
+            None => Ok(Stream::Tcp(stream)),
+            Some((config, name)) => {
+                let stream = TlsConnector::from(config.current()).connect(name.clone(), stream).await?;
+                Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+            }
+        }
+    }
+
+    fn late(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.limit))
+    }
+}
+
+/// Tries one after the other, each with its share of the time that is left, so that one that does not answer leaves some
+/// to the others.
+async fn first_that_accepts(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in (0_u32..).zip(addresses) {
+        let left = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_sub(tried).max(1);
+        let now = Instant::now();
+        let share = now + deadline.saturating_duration_since(now) / left;
+        last = match timeout_at(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer")),
+        };
+    }
+    Err(last)
+}
+
+/// Whether the next attempt may succeed. Not if a certificate was refused or something else than Redis answers, and not
+/// if the proxy has run out of something.
+fn may_pass(failure: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
+    !is_exhaustion(failure) && !matches!(failure.kind(), InvalidData | InvalidInput | PermissionDenied | Unsupported)
+}
+
+/// The first word of an error: all of it that a log may show.
+fn code(line: &[u8]) -> String {
+    let word = line.strip_prefix(b"-").unwrap_or(line).split(|&byte| byte == b' ' || byte == b'\r').next();
+    let word = word.unwrap_or_default();
+    let plain = word.len() <= 32 && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+    if plain { String::from_utf8_lossy(word).into_owned() } else { "an error".to_owned() }
+}

@@ -1,0 +1,172 @@
+//! Traffic, half-close, back-pressure and drain, the same on every way.
+
+use std::time::Duration;
+
+use redistributed::telemetry::stats::Shell;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::door::{ALL, Door, Duplex, Way, words};
+use crate::support::fake_redis::FakeRedis;
+use crate::support::in_process::InProcess;
+use crate::support::redis::RealRedis;
+use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
+
+async fn start(door: &Door, upstream: &str, more: &[&str]) -> InProcess {
+    InProcess::with_arguments(&words(&door.arguments(upstream, more))).await
+}
+
+async fn connected(way: Way) -> (Door, InProcess, Box<dyn Duplex>, TcpStream) {
+    let (door, redis) = (Door::new(way), FakeRedis::start().await);
+    let proxy = start(&door, &redis.url(), &["--drain-timeout", "60s"]).await;
+    let client = door.connect(&proxy.addresses).await;
+    let server = redis.accept().await;
+    (door, proxy, client, server)
+}
+
+#[tokio::test]
+async fn messages_are_traced_however_services_connect() {
+    for way in ALL {
+        let (door, redis) = (Door::new(way), RealRedis::start(&[]));
+        let proxy = start(&door, &redis.url(), &[]).await;
+        let mut direct: Box<dyn Duplex> = Box::new(connect(redis.address()).await);
+        let mut behind = door.connect(&proxy.addresses).await;
+        for subscriber in [&mut direct, &mut behind] {
+            send(subscriber, b"SUBSCRIBE ch\r\n").await;
+            expect(subscriber, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").await;
+        }
+        let mut publisher = door.connect(&proxy.addresses).await;
+        let large = "x".repeat(300_000);
+        for payload in ["hi", &large] {
+            let bulk = format!("${}\r\n{payload}\r\n", payload.len());
+            send(&mut publisher, format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
+            expect(&mut publisher, b":2\r\n").await;
+            expect(&mut behind, format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
+        }
+        let traced = format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n${}\r\nhi\0", 2 + 41);
+        expect(&mut direct, traced.as_bytes()).await;
+        drop((behind, publisher));
+        let report = proxy.stop().await;
+        assert_eq!(report.stats.get(Shell::ConnectionsAccepted), 2, "{way:?}");
+        assert_eq!(report.stats.get(Shell::ConnectionsActive), 0, "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn replies_still_arrive_after_the_client_has_shut_its_side() {
+    for way in ALL {
+        let (_door, _proxy, mut client, mut server) = connected(way).await;
+        send(&mut client, b"PING\r\nPING\r\n").await;
+        client.shutdown().await.unwrap();
+        assert_eq!(read_to_end(&mut server).await, b"PING\r\nPING\r\n", "{way:?}");
+        send(&mut server, b"+PONG\r\n").await;
+        expect(&mut client, b"+PONG\r\n").await;
+        send(&mut server, b"+PONG\r\n").await;
+        drop(server);
+        // Orderly too by TLS: who reads to the end can tell it from a connection that was cut.
+        assert_eq!(read_to_end(&mut client).await, b"+PONG\r\n", "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_may_go_on_after_redis_has_shut_its_side() {
+    for way in ALL {
+        let (_door, _proxy, mut client, mut server) = connected(way).await;
+        send(&mut server, b"+OK\r\n").await;
+        server.shutdown().await.unwrap();
+        assert_eq!(read_to_end(&mut client).await, b"+OK\r\n", "{way:?}");
+        send(&mut client, b"PING\r\n").await;
+        expect(&mut server, b"PING\r\n").await;
+        client.shutdown().await.unwrap();
+        assert_eq!(read_to_end(&mut server).await, b"", "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_without_a_word_closes_the_connection_to_redis() {
+    for way in ALL {
+        let (_door, _proxy, mut client, mut server) = connected(way).await;
+        send(&mut client, b"PING\r\n").await;
+        expect(&mut server, b"PING\r\n").await;
+        // By TLS without saying that nothing more will come.
+        drop(client);
+        expect_closed(&mut server).await;
+    }
+}
+
+/// Sends until nothing more is taken for a while; returns how much was.
+async fn fill(to: &mut (impl AsyncWriteExt + Unpin)) -> usize {
+    const STOPPED: Duration = Duration::from_millis(700);
+    const TOO_MUCH: usize = 256 << 20;
+    let block = [b'x'; 64 * 1024];
+    let mut taken = 0;
+    while taken < TOO_MUCH {
+        match timeout(STOPPED, to.write(&block)).await {
+            Ok(written) => taken += written.expect("the connection holds"),
+            Err(_) => return taken,
+        }
+    }
+    taken
+}
+
+async fn drain(from: &mut (impl AsyncReadExt + Unpin), count: usize) {
+    let (mut buffer, mut got) = (vec![0; 64 * 1024], 0);
+    while got < count {
+        let n = within("what is on the way", from.read(&mut buffer)).await.expect("the connection holds");
+        assert_ne!(n, 0, "the stream ended after {got} of {count} bytes");
+        got += n;
+    }
+    assert_eq!(got, count);
+}
+
+#[tokio::test]
+async fn a_side_that_does_not_read_stops_the_other() {
+    // What the kernel may hold: Linux lets each of the four socket buffers on the way grow to 4 or 6 MiB by default.
+    const KERNEL: usize = 32 << 20;
+    for way in [Way::Tls, Way::Unix] {
+        let (_door, _proxy, mut client, mut server) = connected(way).await;
+        let taken = fill(&mut server).await;
+        assert!(taken < KERNEL, "{way:?}: {taken} bytes were taken from Redis for a client that reads nothing");
+        send(&mut client, b"PING\r\n").await;
+        expect(&mut server, b"PING\r\n").await;
+        drain(&mut client, taken).await;
+
+        // What TLS has taken and not sent follows with the next flush.
+        let taken = fill(&mut client).await;
+        assert!(taken < KERNEL, "{way:?}: {taken} bytes were taken from the client for a Redis that reads nothing");
+        let (flushed, ()) = tokio::join!(client.flush(), drain(&mut server, taken));
+        flushed.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reply_under_way_still_arrives_after_the_order_to_stop() {
+    for way in ALL {
+        let (door, mut proxy, mut client, mut server) = connected(way).await;
+        send(&mut client, b"PING\r\n").await;
+        expect(&mut server, b"PING\r\n").await;
+        let address = proxy.addresses.first().copied();
+        proxy.begin_to_stop();
+        within("the listener to close", async {
+            // Until the proxy has taken notice, connections are accepted as ever.
+            loop {
+                let accepted = match address {
+                    Some(address) => TcpStream::connect(address).await.is_ok(),
+                    None => tokio::net::UnixStream::connect(door.socket()).await.is_ok(),
+                };
+                if !accepted {
+                    return;
+                }
+            }
+        })
+        .await;
+        assert!(!door.socket().exists(), "a socket that nobody listens on is no use to anybody");
+        send(&mut server, b"+PONG\r\n").await;
+        expect(&mut client, b"+PONG\r\n").await;
+        drop(server);
+        assert_eq!(read_to_end(&mut client).await, b"", "{way:?}");
+        drop(client);
+        assert_eq!(proxy.ended().await.cut_off, 0, "{way:?}");
+    }
+}

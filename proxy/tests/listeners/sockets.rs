@@ -1,0 +1,86 @@
+//! Unix sockets as files: their permissions, their end, and what an earlier process has left behind.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Signal;
+
+use crate::door::{Door, Way, words};
+use crate::support::DEADLINE;
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Spawned, command, run};
+
+fn is_served(door: &Door) {
+    let mut client = UnixStream::connect(door.socket()).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.write_all(b"PING\r\n").unwrap();
+    let mut reply = [0; 7];
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"+PONG\r\n");
+}
+
+fn start(door: &Door, redis: &RealRedis, more: &[&str]) -> Spawned {
+    Spawned::start(command(&words(&door.arguments(&redis.url(), more))), 1)
+}
+
+fn healthcheck(door: &Door, redis: &RealRedis) -> Option<i32> {
+    run(command(&words(&door.arguments(&redis.url(), &["--healthcheck"])))).code
+}
+
+#[test]
+fn a_socket_is_there_while_somebody_listens_and_has_the_permissions_that_are_set() {
+    let (door, redis) = (Door::new(Way::Unix), RealRedis::start(&[]));
+    for (more, mode) in [(&[][..], 0o660), (&["--listen-socket-mode", "0600"], 0o600)] {
+        for signal in [Signal::TERM, Signal::INT] {
+            let proxy = start(&door, &redis, more);
+            is_served(&door);
+            assert_eq!(std::fs::metadata(door.socket()).unwrap().permissions().mode() & 0o777, mode);
+            assert_eq!(healthcheck(&door, &redis), Some(0));
+            proxy.signal(signal);
+            assert_eq!(proxy.ended().code, Some(0));
+            assert!(!door.socket().exists());
+            assert_eq!(healthcheck(&door, &redis), Some(1));
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_removes_the_socket_too() {
+    let (door, redis) = (Door::new(Way::Unix), RealRedis::start(&[]));
+    let mut proxy = start(&door, &redis, &["--drain-timeout", "1h"]);
+    let _open = UnixStream::connect(door.socket()).unwrap();
+    proxy.signal(Signal::TERM);
+    proxy.wait_for_line("stopping");
+    proxy.signal(Signal::TERM);
+    proxy.ended();
+    assert!(!door.socket().exists());
+}
+
+#[test]
+fn what_a_killed_process_has_left_is_replaced_and_a_running_one_is_left_alone() {
+    let (door, redis) = (Door::new(Way::Unix), RealRedis::start(&[]));
+    let killed = start(&door, &redis, &[]);
+    killed.signal(Signal::KILL);
+    assert_eq!(killed.ended().code, None);
+    assert!(door.socket().exists());
+
+    let _running = start(&door, &redis, &[]);
+    is_served(&door);
+    let second = run(command(&words(&door.arguments(&redis.url(), &[]))));
+    assert_eq!(second.code, Some(3), "{}", second.stderr);
+    assert!(second.stderr.contains("another process listens there"), "{}", second.stderr);
+    is_served(&door);
+}
+
+#[test]
+fn a_route_may_have_sockets_on_both_sides() {
+    let door = Door::new(Way::Unix);
+    let behind = door.path("redis.sock").display().to_string();
+    let _redis = RealRedis::start(&["--unixsocket", &behind]);
+    let route = format!("orders={},unix:{behind}", door.listen());
+    let mut proxy = Spawned::start(command(&["--route", &route, "--log-level", "debug"]), 1);
+    is_served(&door);
+    let line = proxy.wait_for_line("client connected");
+    assert!(line.contains(&format!("peer=process {}", std::process::id())), "{line}");
+}
