@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`cli`] | what the program was called for |
 //! | [`config`] | what the operator typed, and what it means |
 //! | [`listener`] | sockets that clients connect to, and the handshake of those that speak TLS |
 //! | [`server`] | accepts clients |
@@ -17,6 +18,8 @@
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
+//! | [`check`] | tries everything that the settings name |
+//! | [`decode`] | what context a payload carries, for people |
 //! | [`healthcheck`] | the same program asking whether it runs |
 //!
 //! [`run`] is the whole program between its settings and its end.
@@ -24,8 +27,11 @@
 
 pub mod admin;
 pub mod auto;
+pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod entropy;
 pub mod error;
 pub mod files;
@@ -59,6 +65,7 @@ use tokio_util::sync::CancellationToken;
 use admin::Admin;
 use auto::Evidence;
 use config::Settings;
+use config::reload::Reloader;
 use entropy::Entropy;
 use files::FileError;
 use key_material::KeyMaterial;
@@ -66,7 +73,7 @@ use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
 use server::RouteServer;
 use telemetry::logging::LIFECYCLE;
-use telemetry::stats::Stats;
+use telemetry::stats::{RouteStats, Stats};
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
 use upstream::Dialer;
 use workers::Workers;
@@ -132,14 +139,30 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 /// # Errors
 /// [`RunError`]: it could not start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
+    let policy = LivePolicy::new(settings.policy.clone());
+    run_with(settings, listeners, policy, None, stop).await
+}
+
+/// The same with a policy that the caller can change meanwhile, and with what reads the settings again for the admin
+/// port.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    settings: Settings,
+    listeners: Listeners,
+    policy: Arc<LivePolicy>,
+    reloader: Option<Arc<Reloader>>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, RunError> {
     let material = KeyMaterial::read(&settings)?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
-    let stats = Arc::new(Stats::default());
+    let names = services.iter().map(|service| service.name_or_unknown());
+    let stats = Arc::new(RouteStats::new(names));
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
-    let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
     let mut dialers = Vec::new();
     let mut evidence = Vec::new();
@@ -153,13 +176,13 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         );
         let dialer = Dialer::new(&route, &settings, &material)?;
         dialers.push(dialer.clone());
-        let handshakes = Handshakes::of(&listener, material.listen.as_ref(), settings.limits.handshake_timeout);
+        let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
         let of_route =
             Evidence::new(settings.auto, policy.clone(), dialer.clone(), workers.clone(), Entropy::from_os()?);
         of_route.start(&mut asking);
         evidence.push(of_route.clone());
-        let server =
-            RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.clone(), of_route);
+        let (sink, stats) = (telemetry.sink(index), stats.of(index));
+        let server = RouteServer::new(dialer, handshakes, policy.clone(), sink, stats, of_route);
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -184,8 +207,12 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
             dialers,
             evidence,
             policy: policy.clone(),
+            reloader,
             stats: stats.clone(),
             spans: telemetry.totals(),
+            tap: telemetry.tap(),
+            draining: stopping.clone(),
+            began: clock::wall(),
         };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
@@ -204,6 +231,7 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         cut_off += shutdown::drain(&mut connections?, deadline).await;
     }
     let spans = telemetry.shutdown(settings.limits.flush_timeout).await;
+    let stats = Arc::new(stats.total());
     stats.log();
     tracing::info!(
         target: LIFECYCLE,

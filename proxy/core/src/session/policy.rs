@@ -14,6 +14,8 @@ pub struct Policy {
     pub modes: Vec<(Glob, Mode)>,
     /// How a consumer span refers to its producer span.
     pub relation: Relation,
+    /// Which contexts that payloads carry become parents.
+    pub trust: Trust,
     /// The carrier of a channel: the first glob that matches, otherwise [`Carrier::Trailer`].
     pub carriers: Vec<(Glob, Carrier)>,
     /// Channels that are traced; empty means all. `__*` never is.
@@ -32,6 +34,8 @@ pub struct Policy {
     pub commands: Commands,
     /// Which new spans are recorded.
     pub sampler: Sampler,
+    /// Whether trailers say when a message was published (`--transit-time`).
+    pub transit_time: bool,
     /// `OTEL_SDK_DISABLED=false`. If not enabled no span is made; contexts that payloads carry are still passed on and
     /// removed.
     pub enabled: bool,
@@ -68,11 +72,21 @@ impl Policy {
         let carrier = first_match(&self.carriers, channel).unwrap_or_default();
         Rule {
             mode: first_match(&self.modes, channel).unwrap_or(self.mode),
-            traced: !is_reserved(channel) && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude),
+            traced: !Self::is_reserved(channel)
+                && (self.include.is_empty() || any(&self.include))
+                && !any(&self.exclude),
             carrier,
             read_json: carrier == Carrier::Json || any(&self.read_json),
             keep_context: any(&self.keep_context),
         }
+    }
+
+    /// The form in which a context is added to what is published on `channel`; `None` if none is. Single payloads may be
+    /// left alone all the same, because they are too long or do not fit the form.
+    pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
+        let rule = self.rule(channel);
+        let carries = self.enabled && self.propagators.carries_traces() && channel.len() <= MAX_CHANNEL_LEN;
+        (carries && rule.traced && rule.mode == Mode::Inject).then_some(rule.carrier)
     }
 
     /// Longest delivered payload, in bytes, that is searched for a context. Never below what a proxy with the default
@@ -93,17 +107,18 @@ impl Policy {
     }
 
     /// Whether a message on `channel` may carry a context at all.
-    pub(super) fn may_carry(channel: &[u8]) -> bool {
-        channel.len() <= MAX_CHANNEL_LEN && !is_reserved(channel)
+    fn may_carry(channel: &[u8]) -> bool {
+        channel.len() <= MAX_CHANNEL_LEN && !Self::is_reserved(channel)
+    }
+
+    /// Whether a channel belongs to Redis and Sentinel: no message there carries a context.
+    pub(super) fn is_reserved(channel: &[u8]) -> bool {
+        channel.starts_with(RESERVED)
     }
 }
 
 fn first_match<T: Copy>(choices: &[(Glob, T)], channel: &[u8]) -> Option<T> {
     choices.iter().find(|(glob, _)| glob.matches(channel)).map(|(_, choice)| *choice)
-}
-
-fn is_reserved(channel: &[u8]) -> bool {
-    channel.starts_with(RESERVED)
 }
 
 impl Default for Policy {
@@ -112,6 +127,7 @@ impl Default for Policy {
             mode: Mode::Inject,
             modes: Vec::new(),
             relation: Relation::Parent,
+            trust: Trust::All,
             carriers: Vec::new(),
             include: Vec::new(),
             exclude: Vec::new(),
@@ -120,6 +136,7 @@ impl Default for Policy {
             inject_limit: DEFAULT_INJECT_LIMIT,
             commands: Commands::None,
             sampler: Sampler::default(),
+            transit_time: false,
             enabled: true,
             propagators: Propagators::default(),
         }
@@ -148,6 +165,20 @@ pub enum Relation {
     Parent,
     /// The consumer span starts a trace of its own and links to the producer span.
     Link,
+}
+
+/// `--trust`
+///
+/// A context that is not believed begins no span and is passed on to nobody; it is removed as any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Those in messages and those that the service itself puts into what it publishes.
+    #[default]
+    All,
+    /// Those in messages that Redis delivers.
+    Redis,
+    /// None: each publish and each delivery begins a trace.
+    None,
 }
 
 /// `--carrier`

@@ -5,16 +5,17 @@ use core::mem;
 
 use super::super::Call;
 use super::super::audience::Subscription;
+use super::super::command::Command;
 use super::super::counts::Counter;
 use super::open_spans::OpenSpan;
 use super::{Entry, Expect, Pairing};
-use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
+use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 impl Pairing {
     /// No further reply will be paired: open spans end now, with `error` if there is one.
     pub(in crate::session) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
         for mut span in self.take_spans() {
-            if error.is_none() && matches!(span.operation, Operation::Publish { .. }) {
+            if error.is_none() && span.is_exported() && matches!(span.operation, Operation::Publish { .. }) {
                 call.out.counts.count(Counter::SpansUnpaired);
             }
             span.end = call.now;
@@ -71,7 +72,14 @@ impl Pairing {
         self.database = 0;
     }
 
-    pub(super) fn end_publish(&mut self, span: OpenSpan, count: Option<u64>, call: &mut Call<'_>) {
+    #[inline]
+    pub(super) fn end_publish(&mut self, span: Option<OpenSpan>, count: Option<u64>, call: &mut Call<'_>) {
+        call.out.counts.add(Counter::Receivers, count.unwrap_or(0));
+        let timed = self.timed.take();
+        let Some(span) = span else {
+            call.out.round_trips.extend(timed.map(|start| call.now.0.saturating_sub(start.0)));
+            return;
+        };
         if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = self.spans.get(&span) {
             *receivers = count;
         }
@@ -89,21 +97,34 @@ impl Pairing {
         let transaction = self.transaction.take().unwrap_or_default();
         let entries = mem::take(&mut self.executing).into_iter();
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
-        let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
         self.pending_subscriptions = 0;
         self.pending_blocking = 0;
         let open = &mut self.spans;
-        spans.filter_map(|span| open.take(span)).collect()
+        let unanswered = entries.filter_map(|entry| open.take(entry.span?)).map(unanswered);
+        let mut spans: Vec<_> = unanswered.collect();
+        // Named after commands that Redis has queued.
+        spans.extend(transaction.span.into_iter().chain(self.executing_span.take()).filter_map(|span| open.take(span)));
+        spans
     }
 }
 
 /// Ends a span whose reply will not be seen.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
-    if let Some(mut span) = span {
-        call.out.counts.count(Counter::SpansUnpaired);
+    if let Some(mut span) = span.map(unanswered) {
+        call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
         span.end = UnixNanos(span.end.0.max(call.now.0));
         call.out.spans.push(span);
     }
+}
+
+/// Without the name of a command that Redis has not said to know: the word could be anything.
+fn unanswered(mut span: SpanRecord) -> SpanRecord {
+    if let Operation::Command { name, .. } = &mut span.operation
+        && !Command::is_known(name.as_bytes())
+    {
+        *name = UNKNOWN_COMMAND.into();
+    }
+    span
 }
 
 /// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of
