@@ -92,7 +92,6 @@ impl<'a> Presence<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                biased;
                 () = self.evidence.ledger.shrunk.notified() => self.retract().await?,
                 _ = ticks.tick() => {
                     if !self.evidence.announces() {
@@ -134,36 +133,28 @@ impl<'a> Presence<'a> {
             return Ok(());
         }
         self.evidence.ledger.inspect();
-        self.take_changes();
         let policy = self.evidence.policy.current();
         if !Arc::ptr_eq(&policy, &self.policy) {
             self.policy = policy;
             // Each may have become one that is announced, or is not any more.
             self.evidence.ledger.tell_all();
-            self.take_changes();
         }
+        // All of them, for that is what a beat says.
+        self.retract().await?;
         let names: Vec<_> = self.pending.iter().take(MAX_CLAIMS_OF_BEAT).cloned().collect();
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for name in names {
             self.pending.remove(&name);
             let count = self.counts.remove(&name).unwrap_or_default();
-            let count = if is_searched(&self.policy, &name) { count } else { 0 };
-            match self.announced.get(&name) {
-                Some((announced, _)) if *announced == count => continue,
-                None if count == 0 => continue,
-                _ => {}
+            // What is announced is not too high, so that it is either right or too low.
+            let announced = self.announced.get(&name).map_or(0, |(announced, _)| *announced);
+            if announced == count {
+                continue;
             }
-            if let Some((before, marker)) = self.announced.remove(&name) {
-                old.push(marker);
-                self.evidence.retractions.add((before > count).then(|| Arc::clone(&name)));
-            }
-            if count > 0 {
-                self.serial += 1;
-                let claim = Marker::Claim { name: Name::clone(&name), serial: self.serial, count };
-                let marker = claim.write(self.id);
-                new.push(marker.clone());
-                self.announced.insert(name, (count, marker));
-            }
+            self.serial += 1;
+            let marker = Marker::Claim { name: Name::clone(&name), serial: self.serial, count }.write(self.id);
+            new.push(marker.clone());
+            old.extend(self.announced.insert(name, (count, marker)).map(|(_, marker)| marker));
         }
         self.beats += 1;
         let (period, longest) = (self.evidence.settings.interval, self.policy.strip_limit() as u64);
@@ -178,6 +169,7 @@ impl<'a> Presence<'a> {
 
     fn take_changes(&mut self) {
         for (name, count) in self.evidence.ledger.changes() {
+            let count = if is_searched(&self.policy, &name) { count } else { 0 };
             self.pending.insert(Arc::clone(&name));
             self.counts.insert(name, count);
         }

@@ -91,11 +91,11 @@ async fn no_unproxied_subscriber_gets_a_context_except_within_the_window_after_i
         while let Some(ended) = within("a task to end", tasks.join_next()).await {
             ended.expect("no panic");
         }
-        let mut stripped = 0;
+        let mut injected = 0;
         let proxies = proxies.into_iter().map(InProcess::stop);
         clean.abort();
         for proxy in proxies {
-            stripped += count(&proxy.await, "injected");
+            injected += count(&proxy.await, "injected");
         }
         drop(fleet);
         let messages = within("the resident's end", resident).await.expect("no context reached the resident");
@@ -103,7 +103,7 @@ async fn no_unproxied_subscriber_gets_a_context_except_within_the_window_after_i
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let latest = Duration::from_micros(value(&tally.latest));
         println!(
-            "{}: {} publishes, {stripped} with a context; {} visits without a proxy got {} messages with a context, the \
+            "{}: {} publishes, {injected} with a context; {} visits without a proxy got {} messages with a context, the \
              last {latest:?} after its subscription; the resident got {messages} messages, none with a context",
             server.name,
             value(&tally.published),
@@ -111,7 +111,7 @@ async fn no_unproxied_subscriber_gets_a_context_except_within_the_window_after_i
             value(&tally.leaked),
         );
         assert!(latest <= WINDOW, "{}: a context {latest:?} after a subscription", server.name);
-        assert!(stripped > 100 && messages > 100 && value(&tally.visits) > 10, "{}: too little happened", server.name);
+        assert!(injected > 100 && messages > 100 && value(&tally.visits) > 3, "{}: too little happened", server.name);
     }
 }
 

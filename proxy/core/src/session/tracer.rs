@@ -160,11 +160,18 @@ impl Tracer {
         let added = carrier::find_added(payload, rule.carrier);
         let trusted = policy.trust == Trust::All;
         let parent = context_of(payload, added.as_ref(), rule, policy).filter(|_| trusted);
-        let audience = (rule.mode == Mode::Auto).then(|| audience(publish, rule, audiences.as_deref()));
-        let injects = match &audience {
-            None => (rule.mode == Mode::Inject).then_some(()).ok_or(Counter::SkippedMode),
-            Some(Ok(_)) => Ok(()),
-            Some(Err(unknown)) => Err(unknown.counter()),
+        let (mut limit, mut witness) = (policy.inject_limit, None);
+        let injects = match rule.mode {
+            Mode::Inject => Ok(()),
+            Mode::Strip | Mode::Observe => Err(Counter::SkippedMode),
+            Mode::Auto => match audience(publish, rule, audiences.as_deref()) {
+                Ok(Audience { receivers, longest, token }) => {
+                    limit = limit.min(longest);
+                    witness = Some(Witness { receivers, token });
+                    Ok(())
+                }
+                Err(unknown) => Err(unknown.counter()),
+            },
         };
         let added_len = added.as_ref().map_or(0, |added| added.range.len());
         let operation = || Operation::Publish {
@@ -207,15 +214,13 @@ impl Tracer {
             },
         };
         let new_len = payload.len() - range.len() + inserted.len();
-        let audience = audience.and_then(Result::ok);
-        if new_len > audience.map_or(policy.inject_limit, |audience| audience.longest.min(policy.inject_limit)) {
+        if new_len > limit {
             return skip(Counter::SkippedSize, span, call);
         }
         if !publish.authenticated && payload.len() <= UNAUTHENTICATED_BULK_LEN && new_len > UNAUTHENTICATED_BULK_LEN {
             return skip(Counter::SkippedUnauthenticated, span, call);
         }
         call.out.counts.count(Counter::Injected);
-        let witness = audience.map(|Audience { receivers, token, .. }| Witness { receivers, token });
         Traced { splice: Some(Splice { range, insert: inserted }), span, witness }
     }
 
@@ -317,6 +322,7 @@ impl Tracer {
 }
 
 /// Who gets this publish, if it may get a context for them.
+#[cold]
 fn audience(publish: &Publish<'_>, rule: Rule, audiences: Option<&dyn Audiences>) -> Result<Audience, Unknown> {
     if rule.carrier == Carrier::OpenCensus {
         // Removed only where a proxy is told that this channel has it, and that is not known of other proxies.
