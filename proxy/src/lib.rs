@@ -70,7 +70,7 @@ use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
 use server::RouteServer;
 use telemetry::logging::LIFECYCLE;
-use telemetry::stats::Stats;
+use telemetry::stats::{RouteStats, Stats};
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
 use upstream::Dialer;
 use workers::Workers;
@@ -155,7 +155,8 @@ pub async fn run_with(
     let material = KeyMaterial::read(&settings)?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
-    let stats = Arc::new(Stats::default());
+    let names = services.iter().map(|service| service.name_or_unknown());
+    let stats = Arc::new(RouteStats::new(names));
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
@@ -170,7 +171,7 @@ pub async fn run_with(
         let dialer = Dialer::new(&route, &settings, &material)?;
         dialers.push(dialer.clone());
         let handshakes = Handshakes::of(&listener, material.listen.as_ref(), settings.limits.handshake_timeout);
-        let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.clone());
+        let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.of(index));
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -197,6 +198,9 @@ pub async fn run_with(
             reloader,
             stats: stats.clone(),
             spans: telemetry.totals(),
+            tap: telemetry.tap(),
+            draining: stopping.clone(),
+            began: clock::wall(),
         };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
@@ -215,6 +219,7 @@ pub async fn run_with(
         cut_off += shutdown::drain(&mut connections?, deadline).await;
     }
     let spans = telemetry.shutdown(settings.limits.flush_timeout).await;
+    let stats = Arc::new(stats.total());
     stats.log();
     tracing::info!(
         target: LIFECYCLE,
