@@ -1,7 +1,7 @@
 //! Payloads as users have them, and what is said of them.
 
 use clap::CommandFactory;
-use redistributed_core::trace::SpanContext;
+use redistributed_core::trace::{SpanContext, UnixNanos};
 
 use super::*;
 
@@ -11,6 +11,7 @@ fn context() -> Context {
     let mut context = Context::from(SpanContext::parse_traceparent(PARENT.as_bytes()).unwrap());
     context.trace_state = Some("congo=t61".into());
     context.baggage = Some("user=hunter2,tenant=9;p=1".into());
+    context.published = Some(UnixNanos(1_700_000_000_123_456_789));
     context
 }
 
@@ -59,6 +60,7 @@ fn every_carrier_is_told_and_its_payload_comes_out_again() {
     let page = text(&[], &with_context(b"hello", Carrier::Trailer));
     assert!(page.contains("user, tenant (values") && page.contains("congo=t61"), "{page}");
     assert!(page.contains("from byte 5 up to byte"), "{page}");
+    assert!(page.contains("published    2023-11-14T22:13:20.123456789Z"), "{page}");
 }
 
 #[test]
