@@ -25,8 +25,8 @@ test: ## run all tests, with the servers and the test clients installed first wh
 conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
-lint: ## check formatting, clippy, documentation, layering, shell scripts and container files
-	@.ci/run format layering scripts clippy docs containers
+lint: ## check formatting, clippy, documentation, layering, shell scripts, container files and metrics
+	@.ci/run format layering scripts clippy docs containers metrics
 
 image: ## build the sidecar's image, without Docker, into target/redistributed-image.tar
 	@compose/image.sh

@@ -1,6 +1,6 @@
 """Follows every address in the container files to the container that must listen there.
 
-Usage: follow_addresses.py PROXY POD_YAML < (the resolved Compose file as JSON)
+Usage: follow_addresses.py PROXY POD_YAML COLLECTOR_YAML < (the resolved Compose file as JSON)
 
 PROXY is the built program. It reads the settings of each sidecar itself: with --healthcheck it ends with 2 when they
 are wrong, and with 0 or 1 when they are right, whether or not anything listens.
@@ -112,9 +112,35 @@ def check_pod(proxy, deployment):
             check_settings(proxy, f"pod, {name}", environment)
 
 
+def check_collector(config, services):
+    """Whether the Collector's pipelines name what is defined, all of it, and its exporters lead to a container."""
+    used = {kind: set() for kind in ("receivers", "processors", "exporters")}
+    for pipeline in config["service"]["pipelines"].values():
+        for kind, names in used.items():
+            names.update(pipeline[kind])
+    used["extensions"] = set(config["service"]["extensions"])
+    for kind, names in used.items():
+        if names != set(config[kind]):
+            faults.append(f"Collector: {kind} are {sorted(config[kind])}, and the service uses {sorted(names)}")
+    for name, exporter in config["exporters"].items():
+        host, port = exporter["endpoint"].rsplit(":", 1)
+        if int(port) not in FOREIGN_PORTS.get(host, set()) or host not in services:
+            faults.append(f"Collector: nothing listens where {name} leads, {exporter['endpoint']}")
+
+
+def collector_ports(config):
+    protocols = config["receivers"]["otlp"]["protocols"].values()
+    return {int(protocol["endpoint"].rsplit(":", 1)[1]) for protocol in protocols}
+
+
 def main():
-    proxy, pod = sys.argv[1:]
+    proxy, pod, collector = sys.argv[1:]
     services = json.load(sys.stdin)["services"]
+    with open(collector, encoding="utf-8") as file:
+        config = yaml.safe_load(file)
+    check_collector(config, services)
+    if "collector" in services:
+        FOREIGN_PORTS["collector"] = collector_ports(config)
     check_compose(proxy, services)
     with open(pod, encoding="utf-8") as file:
         check_pod(proxy, yaml.safe_load(file))

@@ -204,6 +204,7 @@ fn record(channel: &Arc<str>, span: u64) -> SpanRecord {
         start: UnixNanos(1_700_000_000_000_000_000 + span),
         end: UnixNanos(1_700_000_000_000_100_000 + span),
         error: None,
+        handling: Default::default(),
         operation: Operation::Publish {
             channel: Arc::clone(channel),
             sharded: false,

@@ -27,9 +27,15 @@ pub fn now() -> UnixNanos {
 
 /// `span` by the wall clock. It must have been finished by [`now`], a moment ago.
 pub fn dated(span: SpanRecord) -> SpanRecord {
-    static OFFSET: Offset = Offset::new();
     OFFSET.date(span, read_offset)
 }
+
+/// By how many nanoseconds the wall clock is ahead of [`now`], which has just read `now`.
+pub fn wall_offset(now: UnixNanos) -> i64 {
+    OFFSET.at(now, read_offset)
+}
+
+static OFFSET: Offset = Offset::new();
 
 /// By how many nanoseconds the wall clock is ahead of [`now`].
 fn read_offset() -> i64 {
@@ -65,12 +71,16 @@ impl Offset {
         Self { nanos: AtomicI64::new(0), read_at: AtomicU64::new(0) }
     }
 
-    fn date(&self, mut span: SpanRecord, read: impl FnOnce() -> i64) -> SpanRecord {
-        if span.end.0.saturating_sub(self.read_at.load(Ordering::Relaxed)) >= Self::HOLDS {
+    fn at(&self, now: UnixNanos, read: impl FnOnce() -> i64) -> i64 {
+        if now.0.saturating_sub(self.read_at.load(Ordering::Relaxed)) >= Self::HOLDS {
             self.nanos.store(read(), Ordering::Relaxed);
-            self.read_at.store(span.end.0, Ordering::Relaxed);
+            self.read_at.store(now.0, Ordering::Relaxed);
         }
-        let nanos = self.nanos.load(Ordering::Relaxed);
+        self.nanos.load(Ordering::Relaxed)
+    }
+
+    fn date(&self, mut span: SpanRecord, read: impl FnOnce() -> i64) -> SpanRecord {
+        let nanos = self.at(span.end, read);
         span.start = UnixNanos(span.start.0.saturating_add_signed(nanos));
         span.end = UnixNanos(span.end.0.saturating_add_signed(nanos));
         span
@@ -96,6 +106,7 @@ mod tests {
             start: UnixNanos(start),
             end: UnixNanos(end),
             error: None,
+            handling: Default::default(),
             operation: Operation::Publish { channel: "ch".into(), sharded: false, receivers: None, body_size: 0 },
         }
     }

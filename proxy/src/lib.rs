@@ -63,7 +63,7 @@ use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
 use server::RouteServer;
 use telemetry::logging::LIFECYCLE;
-use telemetry::stats::Stats;
+use telemetry::stats::{RouteStats, Stats};
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
 use upstream::Dialer;
 use workers::Workers;
@@ -130,25 +130,29 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 /// [`RunError`]: it could not start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
     let material = KeyMaterial::read(&settings)?;
+    let dialers: Vec<Dialer> = listeners
+        .routes
+        .iter()
+        .map(|listener| Dialer::new(listener.route(), &settings, &material))
+        .collect::<Result<_, _>>()?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
-    let stats = Arc::new(Stats::default());
+    let names = services.iter().map(|service| service.name_or_unknown());
+    let stats = Arc::new(RouteStats::new(names));
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
     let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
-    let mut dialers = Vec::new();
-    for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {
+    let bound = listeners.routes.into_iter().zip(&services).zip(dialers.clone());
+    for (index, ((listener, service), dialer)) in bound.enumerate() {
         let route = listener.route().clone();
         let (name, mode) = (service.name.as_deref(), config::modes::show(&policy.modes()));
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
-        let dialer = Dialer::new(&route, &settings, &material)?;
-        dialers.push(dialer.clone());
         let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
-        let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.clone());
+        let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.of(index));
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -168,8 +172,16 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
             tracing::info!(target: LIFECYCLE, %address, "admin port");
         }
         let settings = settings.clone();
-        let admin =
-            Admin { settings, dialers, policy: policy.clone(), stats: stats.clone(), spans: telemetry.totals() };
+        let admin = Admin {
+            settings,
+            dialers,
+            policy: policy.clone(),
+            stats: stats.clone(),
+            spans: telemetry.totals(),
+            tap: telemetry.tap(),
+            draining: stopping.clone(),
+            began: clock::wall(),
+        };
         tokio::spawn(Arc::new(admin).serve(listener, admin_stop));
     }
 
@@ -187,6 +199,7 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         cut_off += shutdown::drain(&mut connections?, deadline).await;
     }
     let spans = telemetry.shutdown(settings.limits.flush_timeout).await;
+    let stats = Arc::new(stats.total());
     stats.log();
     tracing::info!(
         target: LIFECYCLE,

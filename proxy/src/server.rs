@@ -151,6 +151,7 @@ impl RouteServer {
             self.stats.add(Shell::UpstreamRetries, 1);
             tracing::debug!(%peer, error = %failure, "cannot reach Redis; trying again");
         };
+        let began = Instant::now();
         let dialled = tokio::select! {
             biased;
             dialled = Box::pin(self.dialer.dial(tried_again)) => dialled,
@@ -159,6 +160,7 @@ impl RouteServer {
                 return Ok(());
             }
         };
+        self.stats.connected(dialled.is_ok(), began.elapsed());
         let server = match dialled {
             Ok(server) => server,
             Err(DialError::Connect(error)) => {
@@ -215,14 +217,15 @@ impl RouteServer {
     }
 
     fn report_unreachable(&self, error: &RelayError) {
-        self.stats.add(Shell::UpstreamFailures, 1);
         if error.party == Party::Proxy {
             // Redis may be well: the proxy has run out of open files, of memory or of local ports.
+            self.stats.add(Shell::UpstreamExhausted, 1);
             if let Some(more) = self.exhausted.admit(Instant::now()) {
                 tracing::warn!(%error, more, "the proxy has no room for another connection; the client's was closed");
             }
             return;
         }
+        self.stats.add(Shell::UpstreamFailures, 1);
         if let Some(more) = self.unreachable.admit(Instant::now()) {
             let upstream = self.dialer.upstream();
             tracing::warn!(%upstream, %error, more, "cannot reach Redis; the client's connection was closed");

@@ -109,6 +109,7 @@ fn a_context(choice: u8) -> Context {
         span: SpanContext { trace_id: ids.trace_id(), span_id: ids.span_id(), flags },
         trace_state: (choice & 8 != 0).then(|| "a=1,redistributed=0000000000000009,b=2".into()),
         baggage: (choice & 16 != 0).then(|| "user=7".into()),
+        published: (choice & 32 != 0).then_some(UnixNanos(1_700_000_000_000_000_001)),
     }
 }
 
@@ -143,10 +144,13 @@ pub fn session(data: &[u8]) {
     let Some((&choice, script)) = data.split_first() else { return };
     let policy = Arc::new(a_policy(choice));
     let pieces = conversation(script);
-    let whole = Transcript::of(&policy, &joined(&pieces), usize::MAX);
-    assert_eq!(Transcript::of(&policy, &pieces, usize::MAX), whole, "as it was cut");
-    assert_eq!(Transcript::of(&policy, &pieces, 1), whole, "byte by byte");
-    assert_eq!(Transcript::of(&policy, &pieces, 7), whole, "in pieces of 7");
+    let unwatched = |pieces: &[(Side, Vec<u8>)], size| Transcript::of(&policy, pieces, size, false);
+    let whole = unwatched(&joined(&pieces), usize::MAX);
+    assert_eq!(unwatched(&pieces, usize::MAX), whole, "as it was cut");
+    assert_eq!(unwatched(&pieces, 1), whole, "byte by byte");
+    assert_eq!(unwatched(&pieces, 7), whole, "in pieces of 7");
+    let watched = Transcript::of(&policy, &pieces, 7, true);
+    assert_eq!(watched.without_the_watchers(&whole), whole, "while somebody watches");
     for (side, rewritten) in [(Side::Client, Counter::Injected), (Side::Server, Counter::Stripped)] {
         if whole.count(rewritten) == 0 {
             let came: Vec<u8> = pieces.iter().filter(|(from, _)| *from == side).flat_map(|(_, b)| b.clone()).collect();
@@ -271,17 +275,20 @@ struct Transcript {
     spans: Vec<SpanRecord>,
     deliveries: Vec<SpanRecord>,
     counts: [u64; Counter::NAMES.len()],
+    round_trips: usize,
 }
 
 impl Transcript {
-    fn of(policy: &Arc<Policy>, pieces: &[(Side, Vec<u8>)], size: usize) -> Self {
+    fn of(policy: &Arc<Policy>, pieces: &[(Side, Vec<u8>)], size: usize, watched: bool) -> Self {
         let mut session = Session::new(Arc::clone(policy));
         let (mut ids, mut out) = (CountingIds::default(), Output::default());
+        out.watched = watched;
         let mut transcript = Self {
             bytes: [Vec::new(), Vec::new()],
             spans: Vec::new(),
             deliveries: Vec::new(),
             counts: [0; Counter::NAMES.len()],
+            round_trips: 0,
         };
         for (side, bytes) in pieces {
             for piece in bytes.chunks(size) {
@@ -303,7 +310,16 @@ impl Transcript {
         self.spans.append(&mut out.spans);
         self.deliveries.append(&mut out.deliveries);
         out.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
+        self.round_trips += out.round_trips.len();
         out.clear();
+    }
+
+    /// Without the records that are made for watchers only, which also tell of publishes that `unwatched` has times of.
+    fn without_the_watchers(mut self, unwatched: &Self) -> Self {
+        for records in [&mut self.spans, &mut self.deliveries] {
+            records.retain(SpanRecord::is_exported);
+        }
+        Self { round_trips: unwatched.round_trips, ..self }
     }
 
     fn count(&self, counter: Counter) -> u64 {

@@ -214,7 +214,8 @@ impl Case {
     }
 
     fn compare_counts(&self, driver: &Driver) -> Result<(), String> {
-        const GOOD: [&str; 4] = ["published", "injected", "delivered", "stripped"];
+        const GOOD: [&str; 7] =
+            ["commands", "published", "injected", "receivers", "delivered", "delivered_reserved", "stripped"];
         let mut text = String::new();
         for (name, got) in Counter::NAMES.iter().zip(driver.counts) {
             let expected = self.counts.get(*name).copied().or((!GOOD.contains(name)).then_some(0));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use redistributed_core::carrier::trailer;
-use redistributed_core::trace::{Context, SpanContext};
+use redistributed_core::trace::{Context, SpanContext, UnixNanos};
 
 #[test]
 fn writers_and_readers_of_the_trailer_agree_with_its_vectors() {
@@ -20,7 +20,7 @@ fn writers_and_readers_of_the_trailer_agree_with_its_vectors() {
         check(name, &lines);
         count += 1;
     }
-    assert_eq!(count, 33);
+    assert_eq!(count, 36);
 }
 
 fn check(name: &str, vector: &BTreeMap<&str, &str>) {
@@ -51,6 +51,7 @@ fn context(vector: &BTreeMap<&str, &str>) -> Context {
         span: SpanContext::parse_traceparent(traceparent.as_bytes()).unwrap(),
         trace_state: text("tracestate"),
         baggage: text("baggage"),
+        published: vector.get("published").map(|nanos| UnixNanos(nanos.parse().unwrap())),
     }
 }
 

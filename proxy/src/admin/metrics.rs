@@ -1,165 +1,221 @@
-//! Counters in Prometheus's text format (version 0.0.4).
+//! What there is to measure: `proxy/docs/metrics.md` explains each of these to operators.
+//!
+//! Labels are a route's name and words from this file, so that there are as many series as the settings say, whatever
+//! travels through the proxy. A channel's name is never one.
 
-use std::fmt::{Display, Write};
-
+use redistributed_core::Counter;
 use redistributed_core::session::Mode;
+use redistributed_core::trace::UnixNanos;
 
-use crate::config::modes;
+use super::exposition::{Format, Page};
+use super::process;
+use crate::config::{Settings, modes};
 use crate::live_policy::Modes;
-use crate::telemetry::ExportSummary;
-use crate::telemetry::stats::Stats;
+use crate::telemetry::SpanTotals;
+use crate::telemetry::stats::{RouteStats, Shell};
+use crate::telemetry::tap::Tap;
 
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Series of one name: what they say, the label that tells them apart (none: there is one series), and for each the
-/// label's value and the counter it shows.
-struct Family {
+/// A counter of each route.
+struct Counted {
     name: &'static str,
     help: &'static str,
-    label: Option<&'static str>,
-    series: &'static [(&'static str, &'static str)],
+    series: Series,
 }
 
-const COUNTERS: &[Family] = &[
-    Family {
+/// Which counts of [`Stats::all`](crate::telemetry::stats::Stats::all) a metric shows.
+enum Series {
+    /// One.
+    One(&'static str),
+    /// Several, told apart by a label: its name, and for each its value and the count.
+    Label(&'static str, &'static [(&'static str, &'static str)]),
+    /// Those whose names begin so, told apart by a label whose value is the rest of the name.
+    Beginning(&'static str, &'static str),
+}
+
+const COUNTED: &[Counted] = &[
+    Counted {
         name: "connections_accepted_total",
         help: "Client connections accepted, those over the limit included",
-        label: None,
-        series: &[("", "connections_accepted")],
+        series: Series::One("connections_accepted"),
     },
-    Family {
+    Counted {
         name: "connections_refused_total",
-        help: "Client connections refused because of --max-connections",
-        label: None,
-        series: &[("", "connections_refused")],
+        help: "Client connections answered with an error and closed, by the reason",
+        series: Series::Label("reason", &[("limit", "connections_refused")]),
     },
-    Family {
+    Counted {
         name: "handshakes_failed_total",
         help: "Client connections closed because their TLS handshake failed",
-        label: None,
-        series: &[("", "handshakes_failed")],
+        series: Series::One("handshakes_failed"),
     },
-    Family {
+    Counted {
         name: "upstream_failures_total",
-        help: "Client connections closed because Redis could not be reached",
-        label: None,
-        series: &[("", "upstream_failures")],
+        help: "Client connections closed because there was none to Redis, by the reason",
+        series: Series::Label("reason", &[("exhausted", "upstream_exhausted"), ("unreachable", "upstream_failures")]),
     },
-    Family {
+    Counted {
         name: "upstream_retries_total",
         help: "Attempts to reach Redis that failed and were followed by another",
-        label: None,
-        series: &[("", "upstream_retries")],
+        series: Series::One("upstream_retries"),
     },
-    Family {
+    Counted {
         name: "received_bytes_total",
         help: "Bytes read",
-        label: Some("from"),
-        series: &[("client", "bytes_from_clients"), ("server", "bytes_from_servers")],
+        series: Series::Label("from", &[("client", "bytes_from_clients"), ("server", "bytes_from_servers")]),
     },
-    Family {
-        name: "published_total",
-        help: "PUBLISH and SPUBLISH commands read",
-        label: None,
-        series: &[("", "published")],
+    Counted {
+        name: "sent_bytes_total",
+        help: "Bytes passed on, with contexts added or removed",
+        series: Series::Label("to", &[("client", "bytes_to_clients"), ("server", "bytes_to_servers")]),
     },
-    Family { name: "injected_total", help: "Publishes that got a context", label: None, series: &[("", "injected")] },
-    Family {
+    Counted { name: "commands_total", help: "Commands read, publishes among them", series: Series::One("commands") },
+    Counted { name: "published_total", help: "PUBLISH and SPUBLISH commands read", series: Series::One("published") },
+    Counted { name: "injected_total", help: "Publishes that got a context", series: Series::One("injected") },
+    Counted {
         name: "skipped_total",
         help: "Publishes that got no context, by the reason",
-        label: Some("reason"),
-        series: &[
-            ("carrier", "skipped_carrier"),
-            ("channel", "skipped_channel"),
-            ("inline", "skipped_inline"),
-            ("mode", "skipped_mode"),
-            ("size", "skipped_size"),
-            ("unauthenticated", "skipped_unauthenticated"),
-        ],
+        series: Series::Beginning("reason", "skipped_"),
     },
-    Family {
-        name: "delivered_total",
-        help: "Messages handed to subscribers",
-        label: None,
-        series: &[("", "delivered")],
+    Counted {
+        name: "receivers_total",
+        help: "Receivers that Redis reported in its replies to publishes, added up",
+        series: Series::One("receivers"),
     },
-    Family {
+    Counted { name: "delivered_total", help: "Messages handed to subscribers", series: Series::One("delivered") },
+    Counted {
+        name: "delivered_reserved_total",
+        help: "Messages handed to subscribers on channels that begin with __, such as keyspace notifications",
+        series: Series::One("delivered_reserved"),
+    },
+    Counted {
         name: "stripped_total",
         help: "Messages from which a context was removed",
-        label: None,
-        series: &[("", "stripped")],
+        series: Series::One("stripped"),
     },
-    Family {
+    Counted {
         name: "delivered_unread_total",
         help: "Messages too big to look for a context",
-        label: None,
-        series: &[("", "delivered_unread")],
+        series: Series::One("delivered_unread"),
     },
-    Family {
+    Counted {
+        name: "transit_negative_total",
+        help: "Messages that came before they had been published, by the clocks of two machines",
+        series: Series::One("transit_negative"),
+    },
+    Counted {
         name: "spans_unpaired_total",
-        help: "Producer spans that end before Redis's reply",
-        label: None,
-        series: &[("", "spans_unpaired")],
+        help: "Producer spans that ended before Redis's reply",
+        series: Series::One("spans_unpaired"),
     },
-    Family {
+    Counted {
         name: "opaque_total",
         help: "Directions of connections that became plain pipes, by what began them",
-        label: Some("reason"),
-        series: &[("client", "opaque_client"), ("replication", "opaque_replication"), ("server", "opaque_server")],
+        series: Series::Beginning("reason", "opaque_"),
     },
-    Family {
+    Counted {
         name: "pairing_lost_total",
         help: "Connections whose replies could no longer be paired with commands",
-        label: None,
-        series: &[("", "pairing_lost")],
+        series: Series::One("pairing_lost"),
     },
 ];
 
-/// Everything that is counted, as one page.
-pub(super) fn exposition(stats: &Stats, spans: ExportSummary, modes: &Modes) -> String {
-    let mut page = Page(String::new());
-    let value = |counter: &str| stats.all().find(|(name, _)| *name == counter).map_or(0, |(_, value)| value);
-    for Family { name, help, label, series } in COUNTERS {
-        let series = series.iter().map(|(label_value, counter)| (*label_value, value(counter)));
-        page.family(name, "counter", help, *label, series);
-    }
-    page.family(
-        "connections_active",
-        "gauge",
-        "Client connections open now",
-        None,
-        [("", value("connections_active"))],
-    );
-    let results = [("dropped", spans.dropped), ("failed", spans.failed), ("sent", spans.sent)];
-    page.family("spans_total", "counter", "Spans, by what became of them", Some("result"), results);
-    page.family("spans_queued", "gauge", "Spans that wait or are on their way", None, [("", spans.queued)]);
-    let general =
-        [Mode::Inject, Mode::Observe, Mode::Strip].map(|mode| (modes::name(mode), u8::from(mode == modes.general)));
-    page.family("mode", "gauge", "1 for the mode of channels that no --mode-for matches", Some("mode"), general);
-    let version = [(env!("CARGO_PKG_VERSION"), 1)];
-    page.family("build_info", "gauge", "Always 1; the label says what runs", Some("version"), version);
-    page.0
+/// What the page tells of.
+pub(super) struct Source<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) stats: &'a RouteStats,
+    pub(super) spans: &'a SpanTotals,
+    pub(super) tap: &'a Tap,
+    pub(super) modes: &'a Modes,
+    /// When the process began.
+    pub(super) began: UnixNanos,
 }
 
-struct Page(String);
+/// Everything that is counted and timed, as one page.
+pub(super) fn page(source: &Source<'_>, format: Format) -> String {
+    let mut page = Page::new(format);
+    routes(&mut page, source.stats);
+    spans(&mut page, source.spans);
+    proxy(&mut page, source);
+    process::write(&mut page, source.began);
+    page.end()
+}
 
-impl Page {
-    /// No label's value needs escaping: all are names from this file, or a version.
-    fn family<V: Display>(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        label: Option<&str>,
-        series: impl IntoIterator<Item = (&'static str, V)>,
-    ) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "# HELP redistributed_{name} {help}\n# TYPE redistributed_{name} {kind}");
-        for (label_value, value) in series {
-            let _ = match label {
-                Some(label) => writeln!(self.0, "redistributed_{name}{{{label}=\"{label_value}\"}} {value}"),
-                None => writeln!(self.0, "redistributed_{name} {value}"),
-            };
+fn routes(page: &mut Page, stats: &RouteStats) {
+    for Counted { name, help, series } in COUNTED {
+        let mut family = page.counter(name, help);
+        for (route, stats) in stats.by_name() {
+            for (label, value, counter) in series.all() {
+                let route = ("route", route);
+                match label {
+                    Some(label) => family.sample(&[route, (label, value)], stats.value(counter)),
+                    None => family.sample(&[route], stats.value(counter)),
+                };
+            }
+        }
+    }
+    let mut active = page.gauge("connections_active", "Client connections open now");
+    for (route, stats) in stats.by_name() {
+        active.sample(&[("route", route)], stats.get(Shell::ConnectionsActive));
+    }
+    let help = "From the first byte of a publish to Redis's reply, in seconds";
+    let mut round_trips = page.histogram("publish_round_trip_seconds", help);
+    for (route, stats) in stats.by_name() {
+        round_trips.buckets(&[("route", route)], &stats.round_trips.read());
+    }
+    let help = "From a publish's first byte at its proxy to the message's arrival at this one, in seconds";
+    let mut transit = page.histogram("transit_seconds", help);
+    for (route, stats) in stats.by_name() {
+        transit.buckets(&[("route", route)], &stats.transit.read());
+    }
+    let mut connects = page.histogram("connect_seconds", "For connecting to Redis, in seconds, by the result");
+    for (route, stats) in stats.by_name() {
+        for (result, histogram) in ["ok", "failed"].into_iter().zip(&stats.connects) {
+            connects.buckets(&[("route", route), ("result", result)], &histogram.read());
+        }
+    }
+}
+
+fn spans(page: &mut Page, totals: &SpanTotals) {
+    let spans = totals.summary();
+    page.counter("spans_total", "Spans, by what became of them")
+        .sample(&[("result", "dropped")], spans.dropped)
+        .sample(&[("result", "failed")], spans.failed)
+        .sample(&[("result", "sent")], spans.sent);
+    page.gauge("spans_queued", "Spans that wait or are on their way").sample(&[], spans.queued);
+    page.gauge("spans_queue_capacity", "Most spans that may wait; 0 if none are exported")
+        .sample(&[], totals.queue_capacity() as u64);
+    let help = "For one export request, repetitions included, in seconds, by the result";
+    let mut exports = page.histogram("export_seconds", help);
+    for (result, reading) in totals.exports() {
+        exports.buckets(&[("result", result.name())], &reading);
+    }
+}
+
+fn proxy(page: &mut Page, source: &Source<'_>) {
+    let mut mode = page.gauge("mode", "1 for the mode of channels that no --mode-for matches");
+    for one in [Mode::Auto, Mode::Inject, Mode::Observe, Mode::Strip] {
+        mode.sample(&[("mode", modes::name(one))], u64::from(one == source.modes.general));
+    }
+    page.gauge("taps", "Who watches messages on /tap now").sample(&[], source.tap.listeners() as u64);
+    page.counter("tap_missed_total", "Messages that a tap was too slow for").sample(&[], source.tap.missed());
+    let limits = &source.settings.limits;
+    page.gauge("max_connections", "Most client connections at a time").sample(&[], limits.max_connections as u64);
+    page.gauge("worker_threads", "Threads that carry connections").sample(&[], limits.threads.get() as u64);
+    page.gauge("build_info", "Always 1; the label says what runs").sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+impl Series {
+    /// The label's name and value, and the count.
+    fn all(&self) -> Vec<(Option<&'static str>, &'static str, &'static str)> {
+        match *self {
+            Self::One(counter) => vec![(None, "", counter)],
+            Self::Label(label, series) => {
+                series.iter().map(|(value, counter)| (Some(label), *value, *counter)).collect()
+            }
+            Self::Beginning(label, beginning) => {
+                let named = |name: &'static str| Some((Some(label), name.strip_prefix(beginning)?, name));
+                Counter::NAMES.into_iter().filter_map(named).collect()
+            }
         }
     }
 }
@@ -167,34 +223,12 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::stats::Shell;
-
-    fn page() -> String {
-        let stats = Stats::default();
-        stats.add(Shell::BytesFromServers, 7);
-        let spans = ExportSummary { sent: 5, failed: 1, dropped: 2, queued: 3 };
-        exposition(&stats, spans, &Modes { general: Mode::Strip, channels: Vec::new() })
-    }
+    use crate::telemetry::stats::Stats;
 
     #[test]
-    fn values_stand_beside_their_names_and_labels() {
-        let page = page();
-        for line in [
-            "redistributed_received_bytes_total{from=\"server\"} 7",
-            "redistributed_published_total 0",
-            "redistributed_spans_total{result=\"dropped\"} 2",
-            "redistributed_spans_queued 3",
-            "redistributed_mode{mode=\"strip\"} 1",
-            "redistributed_mode{mode=\"inject\"} 0",
-        ] {
-            assert!(page.lines().any(|got| got == line), "{line} is not in\n{page}");
-        }
-    }
-
-    #[test]
-    fn every_counter_is_shown_once() {
+    fn every_count_is_shown_once() {
         let stats = Stats::default();
-        let shown: Vec<_> = COUNTERS.iter().flat_map(|family| family.series).map(|(_, counter)| *counter).collect();
+        let shown: Vec<_> = COUNTED.iter().flat_map(|counted| counted.series.all()).map(|(.., count)| count).collect();
         for (name, _) in stats.all().filter(|(name, _)| *name != "connections_active") {
             assert_eq!(shown.iter().filter(|counter| **counter == name).count(), 1, "{name}");
         }
@@ -202,20 +236,22 @@ mod tests {
     }
 
     #[test]
-    fn every_line_has_the_formats_form() {
-        let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        for line in page().lines().filter(|line| !line.starts_with("# ")) {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            assert!(value.parse::<u64>().is_ok(), "{line}");
-            let name = match series.split_once('{') {
-                Some((name, label)) => {
-                    let (label, value) = label.strip_suffix("\"}").unwrap().split_once("=\"").unwrap();
-                    assert!(is_name(label) && !value.is_empty() && !value.contains(['"', '\\']), "{line}");
-                    name
-                }
-                None => series,
-            };
-            assert!(is_name(name), "{line}");
+    fn routes_are_told_apart_and_those_of_one_name_are_one() {
+        let stats = RouteStats::new(["api", "worker", "api"]);
+        for (index, bytes) in [(0, 1), (1, 10), (2, 100)] {
+            stats.of(index).add(Shell::BytesFromServers, bytes);
         }
+        let mut page = Page::new(Format::Prometheus);
+        routes(&mut page, &stats);
+        let page = page.end();
+        for line in [
+            "redistributed_received_bytes_total{route=\"api\",from=\"server\"} 101",
+            "redistributed_received_bytes_total{route=\"worker\",from=\"server\"} 10",
+            "redistributed_skipped_total{route=\"api\",reason=\"mode\"} 0",
+            "redistributed_connect_seconds_count{route=\"worker\",result=\"failed\"} 0",
+        ] {
+            assert_eq!(page.lines().filter(|got| *got == line).count(), 1, "{line} in\n{page}");
+        }
+        assert_eq!(stats.total().get(Shell::BytesFromServers), 111);
     }
 }

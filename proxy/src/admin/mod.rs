@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `GET /healthz` | 200: the process runs |
 //! | `GET /readyz` | 200 if every Redis answers `PING`, otherwise 503 and which does not |
-//! | `GET /metrics` | all counters, for Prometheus |
+//! | `GET /metrics` | what is counted and timed, for Prometheus |
+//! | `GET /tap` | messages' envelopes as they pass, one JSON object a line, until the reader leaves |
 //! | `GET /config` | the settings in force, without secrets |
 //! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
 //! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
@@ -13,21 +14,25 @@
 //! Whoever reaches this port may switch tracing off, so it is on loopback unless the operator says otherwise. A web page
 //! that a browser on this machine shows may not: a change that names an `Origin` is refused.
 
+mod exposition;
 mod metrics;
 mod pages;
+mod process;
 mod ready;
+mod tap;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +41,10 @@ use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::logging::LIFECYCLE;
-use crate::telemetry::stats::Stats;
+use crate::telemetry::stats::RouteStats;
+use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use crate::upstream::Dialer;
+use exposition::Format;
 
 /// Connections at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 16;
@@ -57,13 +64,19 @@ pub struct Admin {
     pub dialers: Vec<Dialer>,
     /// The policy in force.
     pub policy: Arc<LivePolicy>,
-    /// What the connections count.
-    pub stats: Arc<Stats>,
+    /// What the connections count and time, by route.
+    pub stats: Arc<RouteStats>,
     /// What became of the spans.
     pub spans: SpanTotals,
+    /// Where messages can be watched.
+    pub tap: Arc<Tap>,
+    /// Cancelled when the process begins to stop.
+    pub draining: CancellationToken,
+    /// When it began, by the wall clock.
+    pub began: UnixNanos,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, tap::Lines>>;
 
 impl Admin {
     /// Answers requests until `stop`.
@@ -117,7 +130,8 @@ impl Admin {
             ("/", _) if get => text(StatusCode::OK, pages::INDEX),
             ("/healthz", _) if get => text(StatusCode::OK, "ok\n"),
             ("/readyz", _) if get => self.ready().await,
-            ("/metrics", _) if get => self.metrics(),
+            ("/metrics", _) if get => self.metrics(&request),
+            ("/tap", &Method::GET) => self.watch(request.uri().query().unwrap_or_default()),
             ("/config", _) if get => text(StatusCode::OK, pages::config(&self.settings, &self.policy.modes())),
             ("/mode", _) if get => self.mode(),
             ("/mode", &Method::PUT) => self.switch(request, peer).await,
@@ -127,7 +141,7 @@ impl Admin {
                 self.mode()
             }
             ("/mode", _) => not_allowed("GET, PUT, DELETE"),
-            ("/" | "/healthz" | "/readyz" | "/metrics" | "/config", _) => not_allowed("GET"),
+            ("/" | "/healthz" | "/readyz" | "/metrics" | "/config" | "/tap", _) => not_allowed("GET"),
             _ => text(StatusCode::NOT_FOUND, format!("there is no such page; these are:\n{}", pages::INDEX)),
         }
     }
@@ -137,10 +151,28 @@ impl Admin {
         if failures.is_empty() { text(StatusCode::OK, "ok\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, failures) }
     }
 
-    fn metrics(&self) -> Answer {
-        let body = metrics::exposition(&self.stats, self.spans.summary(), &self.policy.modes());
-        let mut answer = text(StatusCode::OK, body);
-        answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(metrics::CONTENT_TYPE));
+    fn metrics(&self, request: &Request<Incoming>) -> Answer {
+        let Self { settings, stats, spans, tap, began, .. } = self;
+        let (format, modes) = (Format::accepted(request.headers().get(header::ACCEPT)), self.policy.modes());
+        let source = metrics::Source { settings, stats, spans, tap, modes: &modes, began: *began };
+        let mut answer = text(StatusCode::OK, metrics::page(&source, format));
+        answer.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
+        answer
+    }
+
+    fn watch(&self, query: &str) -> Answer {
+        let filter = match tap::Filter::parse(query, &self.stats) {
+            Ok(filter) => filter,
+            Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
+        };
+        let Some(listener) = self.tap.listen() else {
+            let problem = format!("{MAX_LISTENERS} watch already; try again when one has left\n");
+            return text(StatusCode::SERVICE_UNAVAILABLE, problem);
+        };
+        let lines = tap::open(listener, filter, Arc::clone(&self.stats), self.draining.clone());
+        let mut answer = Response::new(Either::Right(lines));
+        let lines_of_json = header::HeaderValue::from_static("application/x-ndjson");
+        answer.headers_mut().insert(header::CONTENT_TYPE, lines_of_json);
         answer
     }
 
@@ -173,7 +205,7 @@ impl Admin {
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
     *answer.status_mut() = status;
     let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, plain);

@@ -9,7 +9,8 @@ use crate::live_policy::Modes;
 pub(super) const INDEX: &str = "\
 GET    /healthz  200: the process runs
 GET    /readyz   200 if every Redis answers PING, else 503
-GET    /metrics  counters, for Prometheus
+GET    /metrics  what is counted and timed, for Prometheus
+GET    /tap      messages' envelopes as they pass, a JSON object a line; ?channel=GLOB&route=NAME&limit=N
 GET    /config   the settings in force, without secrets
 GET    /mode     the modes in force
 PUT    /mode     puts modes in force for all connections: 'strip', or 'inject orders.*=strip'

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -237,6 +238,19 @@ pub struct Args {
     /// Leave a json or opencensus context in messages delivered on channels that match; repeatable
     #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_KEEP_CONTEXT", hide_env_values = true, help_heading = HOW)]
     pub keep_context: Vec<String>,
+
+    /// Say in each trailer when the message was published, for the metric transit_seconds; 11 bytes more a message
+    ///
+    /// The time is the wall clock's of the publisher's machine, and subtracted from the subscriber's: what is measured
+    /// is no truer than these two agree. Every proxy reads it, whether or not it is told to write it.
+    #[arg(
+        long,
+        value_parser = BoolishValueParser::new(),
+        env = "REDISTRIBUTED_TRANSIT_TIME",
+        hide_env_values = true,
+        help_heading = HOW
+    )]
+    pub transit_time: bool,
 
     /// Longest payload, with the context in it, that is sent; use the same value on every sidecar of a Redis
     ///

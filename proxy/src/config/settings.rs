@@ -402,6 +402,7 @@ impl Check {
             read_json: self.globs("--read-json", &args.read_json),
             keep_context: self.globs("--keep-context", &args.keep_context),
             inject_limit,
+            transit_time: args.transit_time,
             commands: args.commands.into(),
             ..Policy::default()
         };

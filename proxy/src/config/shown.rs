@@ -47,6 +47,7 @@ impl Settings {
             ("keep-context", globs(&policy.keep_context)),
             ("relation", lower(&policy.relation)),
             ("commands", lower(&policy.commands)),
+            ("transit-time", policy.transit_time.to_string()),
             ("inject-limit", policy.inject_limit.to_string()),
             ("max-connections", limits.max_connections.to_string()),
             ("threads", limits.threads.to_string()),

@@ -222,6 +222,7 @@ mod tests {
             start: UnixNanos(1),
             end: UnixNanos(1),
             error: None,
+            handling: Default::default(),
             operation: Traced::Deliver { channel: "ch".into(), pattern: None, sharded: false, body_size: 3 },
         }
     }

@@ -75,12 +75,17 @@ impl Link {
         out.clear();
         self.policy.refresh(&mut self.session);
         self.fallback.hear(side, input);
-        self.session.receive(side, input, clock::now(), &mut self.ids, out);
-        let bytes = match side {
-            Side::Client => Shell::BytesFromClients,
-            Side::Server => Shell::BytesFromServers,
+        let now = clock::now();
+        out.watched = self.sink.is_watched();
+        out.wall_offset = clock::wall_offset(now);
+        self.session.receive(side, input, now, &mut self.ids, out);
+        let (came, left) = match side {
+            Side::Client => (Shell::BytesFromClients, Shell::BytesToServers),
+            Side::Server => (Shell::BytesFromServers, Shell::BytesToClients),
         };
-        self.stats.add(bytes, input.len() as u64);
+        self.stats.add(came, input.len() as u64);
+        self.stats.add(left, out.byte_len() as u64);
+        self.stats.add_times(out, now);
         self.account(out);
     }
 
@@ -88,11 +93,13 @@ impl Link {
     fn end_of_stream(&mut self, side: Side, out: &mut Output) {
         out.clear();
         self.session.end_of_stream(side, out);
+        let left = if side == Side::Client { Shell::BytesToServers } else { Shell::BytesToClients };
+        self.stats.add(left, out.byte_len() as u64);
         self.account(out);
     }
 
     fn account(&mut self, out: &mut Output) {
-        self.sink.offer_all(out.spans.drain(..).map(clock::dated));
+        self.hand_over(&mut out.spans);
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.fallback.report(&out.counts);
@@ -106,7 +113,7 @@ impl Link {
         }
         let end = clock::now();
         deliveries.iter_mut().for_each(|span| span.end = end);
-        self.sink.offer_all(deliveries.drain(..).map(clock::dated));
+        self.hand_over(deliveries);
     }
 
     /// The client has gone before the messages of these spans were handed to it.
@@ -120,7 +127,17 @@ impl Link {
             span.end = end;
             span.error = Some(error.clone());
         }
-        self.sink.offer_all(deliveries.drain(..).map(clock::dated));
+        self.hand_over(deliveries);
+    }
+
+    /// Finished records: those of messages go to who watches, those of spans to the exporter.
+    fn hand_over(&self, records: &mut Vec<SpanRecord>) {
+        if self.sink.is_watched() {
+            records.iter().for_each(|record| self.sink.show(clock::dated(record.clone())));
+        }
+        // Made for those who watch, some of whom may have left since.
+        records.retain(SpanRecord::is_exported);
+        self.sink.offer_all(records.drain(..).map(clock::dated));
     }
 }
 

@@ -97,6 +97,7 @@ mod tests {
             start: UnixNanos(1_700_000_000_123_456_789),
             end: UnixNanos(1_700_000_000_124_690_789),
             error: None,
+            handling: Default::default(),
             operation: Operation::Publish { channel: channel.into(), sharded: false, receivers: Some(4), body_size: 9 },
         }
     }

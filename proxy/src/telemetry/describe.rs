@@ -59,7 +59,7 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
 }
 
 /// The name of a service that nobody named, as the specification builds it.
-const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
+pub(super) const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
 
 /// The service's name: the route's own, then what the environment says.
 pub(super) fn service_name<'a>(settings: &'a OtelSettings, service: &'a Service) -> &'a str {

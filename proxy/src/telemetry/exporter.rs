@@ -17,7 +17,7 @@ use super::otel_env::BatchSettings;
 use super::otlp::{OpenRequest, OtlpError, OtlpExporter};
 use super::queue::{QueueReader, SpanQueue};
 use super::report::LossReport;
-use super::totals::{Totals, Unsettled};
+use super::totals::{ExportResult, Totals, Unsettled};
 use super::{OtelSettings, Service};
 
 /// Requests on their way at one time. One at a time would cap the rate at a batch per round trip.
@@ -275,16 +275,19 @@ impl Exporter {
         let Some(route) = self.routes.get_mut(index) else { return };
         let Some(batch) = route.batch.take() else { return };
         route.last_len = batch.parcel.len();
-        let destination = route.destination.clone();
+        let (destination, totals) = (route.destination.clone(), Arc::clone(&self.totals));
         self.in_flight.spawn(async move {
-            let spans = batch.unsettled.spans();
+            let (spans, began) = (batch.unsettled.spans(), Instant::now());
             match destination.export(batch.parcel).await {
                 Ok(delivered) => {
                     let lost = delivered.rejected.min(spans);
+                    let result = if lost > 0 { ExportResult::Partial } else { ExportResult::Ok };
+                    totals.exported(result, began.elapsed());
                     batch.unsettled.sent(lost);
                     Settled { lost, reason: (lost > 0).then_some(delivered.message) }
                 }
                 Err(reason) => {
+                    totals.exported(ExportResult::Failed, began.elapsed());
                     batch.unsettled.failed();
                     Settled { lost: spans, reason: Some(reason) }
                 }

@@ -13,12 +13,14 @@ mod console;
 mod describe;
 mod exporter;
 pub mod fallback;
+pub mod histogram;
 pub mod logging;
 pub mod otel_env;
 mod otlp;
 mod queue;
 mod report;
 pub mod stats;
+pub mod tap;
 mod totals;
 
 use std::sync::Arc;
@@ -32,10 +34,12 @@ pub use describe::{RECEIVERS, SHARDED};
 pub use otel_env::{OtelEnvError, OtelSettings};
 pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
 pub use queue::SpanSink;
-pub use totals::ExportSummary;
+pub use totals::{ExportResult, ExportSummary};
 
 use exporter::{Destination, Exporter, Stop};
+use histogram::Reading;
 use queue::SpanQueue;
+use tap::Tap;
 use totals::Totals;
 
 /// What a route stands for: one service and the Redis it talks to.
@@ -47,6 +51,13 @@ pub struct Service {
     pub server_address: String,
     /// Its port; `None` for a Unix socket.
     pub server_port: Option<u16>,
+}
+
+impl Service {
+    /// Its name, or what stands for one in the spans of a service that nobody named.
+    pub fn name_or_unknown(&self) -> &str {
+        self.name.as_deref().unwrap_or(describe::UNKNOWN_SERVICE)
+    }
 }
 
 /// Why telemetry cannot start.
@@ -65,6 +76,7 @@ pub enum TelemetryError {
 pub struct Telemetry {
     queue: Option<Arc<SpanQueue>>,
     totals: Arc<Totals>,
+    tap: Arc<Tap>,
     stop: Option<oneshot::Sender<Stop>>,
 }
 
@@ -77,7 +89,7 @@ impl Telemetry {
     pub fn start(settings: &OtelSettings, services: &[Service]) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
         if settings.otlp.is_none() && !settings.console {
-            return Ok(Self { queue: None, totals, stop: None });
+            return Ok(Self { queue: None, totals, tap: Arc::default(), stop: None });
         }
         let queue = Arc::new(SpanQueue::new(settings.batch.max_queue_size, settings.batch.max_export_batch_size));
         let (stop, stopped) = oneshot::channel();
@@ -90,13 +102,18 @@ impl Telemetry {
         thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
         starting.recv().unwrap_or_else(|_| gone())?;
-        Ok(Self { queue: Some(queue), totals, stop: Some(stop) })
+        Ok(Self { queue: Some(queue), totals, tap: Arc::default(), stop: Some(stop) })
     }
 
     /// Where the connections of a route leave their spans. `route` is the index into the services given to
     /// [`start`](Self::start).
     pub fn sink(&self, route: usize) -> SpanSink {
-        SpanSink::new(route, self.queue.clone())
+        SpanSink::new(route, self.queue.clone(), Arc::clone(&self.tap))
+    }
+
+    /// Where the messages of all routes can be watched.
+    pub fn tap(&self) -> Arc<Tap> {
+        Arc::clone(&self.tap)
     }
 
     /// The counts so far.
@@ -135,6 +152,16 @@ impl SpanTotals {
     pub fn summary(&self) -> ExportSummary {
         self.totals.summary(self.queue.as_deref())
     }
+
+    /// How many spans may wait; 0 if none are exported.
+    pub fn queue_capacity(&self) -> usize {
+        self.queue.as_deref().map_or(0, SpanQueue::capacity)
+    }
+
+    /// How long exports took, repetitions included, by what became of them.
+    pub fn exports(&self) -> [(ExportResult, Reading); 3] {
+        ExportResult::ALL.map(|result| (result, self.totals.exports(result)))
+    }
 }
 
 /// The whole life of the export thread. `started` is told once whether it could begin.
@@ -168,5 +195,5 @@ pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<redistributed_core::
     let queue = Arc::new(SpanQueue::new(1024, 1024));
     let reader = std::sync::Mutex::new(queue::QueueReader::new(Arc::clone(&queue)));
     let pop = move || reader.lock().ok()?.pop().map(|(_, span)| span);
-    (SpanSink::new(0, Some(queue)), pop)
+    (SpanSink::new(0, Some(queue), Arc::default()), pop)
 }

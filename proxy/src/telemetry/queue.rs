@@ -17,6 +17,8 @@ use std::{mem, thread};
 use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
 
+use super::tap::Tap;
+
 /// Spans of a chunk at most.
 const CHUNK_LEN: usize = 128;
 
@@ -28,11 +30,12 @@ const MAX_SHARDS: usize = 16;
 pub struct SpanSink {
     route: usize,
     queue: Option<Arc<SpanQueue>>,
+    tap: Arc<Tap>,
 }
 
 impl SpanSink {
-    pub(super) fn new(route: usize, queue: Option<Arc<SpanQueue>>) -> Self {
-        Self { route, queue }
+    pub(super) fn new(route: usize, queue: Option<Arc<SpanQueue>>, tap: Arc<Tap>) -> Self {
+        Self { route, queue, tap }
     }
 
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
@@ -48,6 +51,16 @@ impl SpanSink {
         {
             queue.push(self.route, records);
         }
+    }
+
+    /// Whether somebody watches the messages.
+    pub fn is_watched(&self) -> bool {
+        self.tap.is_open()
+    }
+
+    /// Shows a finished record to those who watch.
+    pub fn show(&self, record: SpanRecord) {
+        self.tap.show(self.route, record);
     }
 
     /// Whether a span that is offered goes anywhere.
@@ -158,6 +171,10 @@ impl SpanQueue {
 
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     pub(super) fn dropped(&self) -> u64 {
@@ -280,6 +297,7 @@ mod tests {
             start: UnixNanos(1),
             end: UnixNanos(2),
             error: None,
+            handling: Default::default(),
             operation: Operation::Command { name: "GET".into(), database: 0, batch_size: None },
         }
     }
@@ -292,7 +310,7 @@ mod tests {
     fn a_full_queue_drops_and_counts() {
         let queue = Arc::new(SpanQueue::new(2, 100));
         let mut reader = QueueReader::new(Arc::clone(&queue));
-        let sink = SpanSink::new(7, Some(Arc::clone(&queue)));
+        let sink = SpanSink::new(7, Some(Arc::clone(&queue)), Arc::default());
         for _ in 0..5 {
             sink.offer(record());
         }
@@ -307,7 +325,7 @@ mod tests {
     #[test]
     fn of_several_spans_those_are_taken_that_there_is_room_for() {
         let queue = Arc::new(SpanQueue::new(5, 100));
-        let sink = SpanSink::new(0, Some(Arc::clone(&queue)));
+        let sink = SpanSink::new(0, Some(Arc::clone(&queue)), Arc::default());
         sink.offer_all(vec![record(); 3].into_iter());
         sink.offer_all(vec![record(); 3].into_iter());
         assert_eq!((queue.len(), queue.dropped()), (5, 1));
@@ -359,7 +377,7 @@ mod tests {
         std::thread::scope(|scope| {
             let producers: Vec<_> = (0..4)
                 .map(|route| {
-                    let sink = SpanSink::new(route, Some(Arc::clone(&queue)));
+                    let sink = SpanSink::new(route, Some(Arc::clone(&queue)), Arc::default());
                     scope.spawn(move || (0..EACH / 5).for_each(|_| sink.offer_all(vec![record(); 5].into_iter())))
                 })
                 .collect();
@@ -389,7 +407,7 @@ mod tests {
 
     #[test]
     fn without_an_exporter_spans_are_discarded() {
-        let sink = SpanSink::new(0, None);
+        let sink = SpanSink::new(0, None, Arc::default());
         assert!(!sink.is_recording());
         sink.offer(record());
     }

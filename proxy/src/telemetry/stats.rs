@@ -1,9 +1,13 @@
-//! Counters of the whole process, with their names in one table.
+//! What connections count and time, by route, with the counters' names in one table.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use redistributed_core::{Counter, Counts};
+use redistributed_core::trace::{Operation, SpanRecord, UnixNanos};
+use redistributed_core::{Counter, Counts, Output};
 
+use super::histogram::{Bounds, Histogram};
 use super::logging::LIFECYCLE;
 
 /// What the shell itself counts, beside the [`Counter`]s of the sessions.
@@ -22,31 +26,103 @@ pub enum Shell {
     UpstreamFailures,
     /// Attempts to reach Redis that failed and were followed by another.
     UpstreamRetries,
+    /// Client connections closed because the proxy had run out of open files, memory or ports for one to Redis.
+    UpstreamExhausted,
     /// Bytes read from services.
     BytesFromClients,
     /// Bytes read from Redis.
     BytesFromServers,
+    /// Bytes passed on to services.
+    BytesToClients,
+    /// Bytes passed on to Redis.
+    BytesToServers,
+    /// Messages that had been published later than they came, by the clocks of two machines.
+    TransitNegative,
 }
 
 impl Shell {
     /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 12] = [
         "connections_accepted",
         "connections_active",
         "connections_refused",
         "handshakes_failed",
         "upstream_failures",
         "upstream_retries",
+        "upstream_exhausted",
         "bytes_from_clients",
         "bytes_from_servers",
+        "bytes_to_clients",
+        "bytes_to_servers",
+        "transit_negative",
     ];
 }
 
-/// The counters. Every task adds to them without waiting; a reader sees each one whole, not all at one instant.
-#[derive(Debug, Default)]
+/// The counters of one route, or of all. Every task adds to them without waiting; a reader sees each one whole, not all at
+/// one instant.
+#[derive(Debug)]
 pub struct Stats {
     shell: [AtomicU64; Shell::NAMES.len()],
     sessions: [AtomicU64; Counter::NAMES.len()],
+    /// From a publish's first byte to Redis's reply.
+    pub round_trips: Histogram,
+    /// From a publish's first byte to the message's last one at a subscriber's proxy.
+    pub transit: Histogram,
+    /// For connecting to Redis: made, and failed.
+    pub connects: [Histogram; 2],
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let histogram = || Histogram::new(&Bounds::REDIS);
+        Self {
+            shell: Default::default(),
+            sessions: Default::default(),
+            round_trips: histogram(),
+            transit: histogram(),
+            connects: [histogram(), histogram()],
+        }
+    }
+}
+
+/// The counters of every route, by the name of its service. Routes of one name share theirs.
+#[derive(Debug)]
+pub struct RouteStats(Vec<(String, Arc<Stats>)>);
+
+impl RouteStats {
+    /// For routes of these names.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut routes: Vec<(String, Arc<Stats>)> = Vec::new();
+        for name in names {
+            let known = routes.iter().find(|(known, _)| known == name).map(|(_, stats)| Arc::clone(stats));
+            routes.push((name.to_owned(), known.unwrap_or_default()));
+        }
+        Self(routes)
+    }
+
+    /// The counters of the route at `index`.
+    pub fn of(&self, index: usize) -> Arc<Stats> {
+        self.0.get(index).map(|(_, stats)| Arc::clone(stats)).unwrap_or_default()
+    }
+
+    /// The name of the route at `index`.
+    pub fn name(&self, index: usize) -> &str {
+        self.0.get(index).map_or("", |(name, _)| name)
+    }
+
+    /// Each name once, with its counters.
+    pub fn by_name(&self) -> impl Iterator<Item = (&str, &Stats)> {
+        let first = |index: usize, name: &str| self.0.iter().position(|(known, _)| known == name) == Some(index);
+        let routes = self.0.iter().enumerate().filter(move |(index, (name, _))| first(*index, name));
+        routes.map(|(_, (name, stats))| (&**name, &**stats))
+    }
+
+    /// The sums over all routes.
+    pub fn total(&self) -> Stats {
+        let total = Stats::default();
+        self.by_name().for_each(|(_, stats)| total.merge(stats));
+        total
+    }
 }
 
 impl Stats {
@@ -62,6 +138,37 @@ impl Stats {
         }
     }
 
+    /// Adds how long publishes took, and how long messages were on their way, that a session has told at the time `now`.
+    pub fn add_times(&self, out: &Output, now: UnixNanos) {
+        if !(out.round_trips.is_empty() && out.spans.is_empty()) {
+            let is_answered =
+                |span: &&SpanRecord| matches!(span.operation, Operation::Publish { receivers: Some(_), .. });
+            let spans = out.spans.iter().filter(is_answered).map(|span| span.end.0.saturating_sub(span.start.0));
+            self.round_trips.observe_all(out.round_trips.iter().copied().chain(spans));
+        }
+        if !out.published_at.is_empty() {
+            let arrived = now.0.saturating_add_signed(out.wall_offset);
+            let transits = || out.published_at.iter().map(|published| arrived.checked_sub(published.0));
+            self.transit.observe_all(transits().flatten());
+            self.add(Shell::TransitNegative, transits().filter(Option::is_none).count() as u64);
+        }
+    }
+
+    /// An attempt to connect to Redis is over.
+    pub fn connected(&self, made: bool, took: Duration) {
+        self.connects[usize::from(!made)].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn merge(&self, other: &Self) {
+        let sums = self.shell.iter().chain(&self.sessions);
+        for (sum, more) in sums.zip(other.shell.iter().chain(&other.sessions)) {
+            sum.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.round_trips.merge(&other.round_trips);
+        self.transit.merge(&other.transit);
+        self.connects.iter().zip(&other.connects).for_each(|(sum, more)| sum.merge(more));
+    }
+
     /// One connection more that is open, until the answer is dropped.
     pub fn connection(&self) -> OpenConnection<'_> {
         self.add(Shell::ConnectionsActive, 1);
@@ -71,6 +178,11 @@ impl Stats {
     /// A counter of the shell.
     pub fn get(&self, counter: Shell) -> u64 {
         self.shell[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// The counter of that name; 0 if there is none.
+    pub fn value(&self, name: &str) -> u64 {
+        self.all().find(|(known, _)| *known == name).map_or(0, |(_, value)| value)
     }
 
     /// All counters with their names.
@@ -96,8 +208,13 @@ impl Stats {
             handshakes_failed = shell(Shell::HandshakesFailed),
             upstream_failures = shell(Shell::UpstreamFailures),
             upstream_retries = shell(Shell::UpstreamRetries),
+            upstream_exhausted = shell(Shell::UpstreamExhausted),
             bytes_from_clients = shell(Shell::BytesFromClients),
             bytes_from_servers = shell(Shell::BytesFromServers),
+            bytes_to_clients = shell(Shell::BytesToClients),
+            bytes_to_servers = shell(Shell::BytesToServers),
+            transit_negative = shell(Shell::TransitNegative),
+            commands = session(Counter::Commands),
             published = session(Counter::Published),
             injected = session(Counter::Injected),
             skipped_inline = session(Counter::SkippedInline),
@@ -106,7 +223,18 @@ impl Stats {
             skipped_carrier = session(Counter::SkippedCarrier),
             skipped_unauthenticated = session(Counter::SkippedUnauthenticated),
             skipped_mode = session(Counter::SkippedMode),
+            skipped_auto_unknown = session(Counter::SkippedAutoUnknown),
+            skipped_auto_unproxied = session(Counter::SkippedAutoUnproxied),
+            skipped_auto_pattern = session(Counter::SkippedAutoPattern),
+            skipped_auto_replicas = session(Counter::SkippedAutoReplicas),
+            skipped_auto_cluster = session(Counter::SkippedAutoCluster),
+            skipped_auto_nobody = session(Counter::SkippedAutoNobody),
+            skipped_auto_proving = session(Counter::SkippedAutoProving),
+            skipped_auto_contradicted = session(Counter::SkippedAutoContradicted),
+            skipped_auto_order = session(Counter::SkippedAutoOrder),
+            receivers = session(Counter::Receivers),
             delivered = session(Counter::Delivered),
+            delivered_reserved = session(Counter::DeliveredReserved),
             stripped = session(Counter::Stripped),
             delivered_unread = session(Counter::DeliveredUnread),
             spans_unpaired = session(Counter::SpansUnpaired),

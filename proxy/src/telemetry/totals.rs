@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::histogram::{Bounds, Histogram, Reading};
 use super::queue::SpanQueue;
 
 /// How many spans were offered, by what became of them.
@@ -26,17 +28,65 @@ impl fmt::Display for ExportSummary {
     }
 }
 
+/// What became of one export request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum ExportResult {
+    /// The collector took all of it.
+    Ok,
+    /// It turned some of its spans down.
+    Partial,
+    /// It was refused or took too long.
+    Failed,
+}
+
+impl ExportResult {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Partial, Self::Failed];
+
+    /// As metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The counts of the exporter; those of the queue are added on reading.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Totals {
     sent: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
     /// Taken from the queue, fate unknown.
     pending: AtomicU64,
+    exports: [Histogram; ExportResult::ALL.len()],
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            sent: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            dropped: AtomicU64::default(),
+            pending: AtomicU64::default(),
+            exports: ExportResult::ALL.map(|_| Histogram::new(&Bounds::COLLECTOR)),
+        }
+    }
 }
 
 impl Totals {
+    /// An export is over.
+    pub(super) fn exported(&self, result: ExportResult, took: Duration) {
+        self.exports[result as usize].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn exports(&self, result: ExportResult) -> Reading {
+        self.exports[result as usize].read()
+    }
+
     /// So many spans have left the queue. The exporter says it once for many; until then they count as waiting there.
     pub(super) fn took(&self, spans: u64) {
         self.pending.fetch_add(spans, Ordering::Relaxed);

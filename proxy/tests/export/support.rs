@@ -61,6 +61,7 @@ pub(crate) fn publish(span: u64) -> SpanRecord {
         start: UnixNanos(1_700_000_000_000_000_001),
         end: UnixNanos(1_700_000_000_000_500_002),
         error: None,
+        handling: Default::default(),
         operation: Operation::Publish {
             channel: Arc::from("reports"),
             sharded: false,

@@ -2,6 +2,7 @@
 //! test says, real ones, and a connection on which every byte is seen.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod admin;
 pub(crate) mod fake_redis;
 pub(crate) mod in_process;
 pub(crate) mod memory;

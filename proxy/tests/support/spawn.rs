@@ -132,7 +132,7 @@ fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// The value of `address` in a line about a listener, in text or JSON form; a Unix socket has none.
-fn address_in(line: &str) -> Option<SocketAddr> {
+pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("address").expect("the line names the address");
     let value = after.trim_start_matches(['=', '"', ':', ' ']);
     let end = value.find(['"', ' ', ',']).unwrap_or(value.len());

@@ -84,7 +84,7 @@ pub fn find(payload: &[u8]) -> Option<Added> {
         Some(_) if before.trim_ascii() == b"{" => start,
         _ => return None,
     };
-    Some(Added { form: Carrier::Json, range: start..end, context: Some(Context { span, trace_state, baggage: None }) })
+    Some(Added { form: Carrier::Json, range: start..end, context: Some(Context { trace_state, ..span.into() }) })
 }
 
 /// Position of the `}` that only white space follows.
@@ -142,11 +142,12 @@ impl Members {
         if formats.trace_context
             && let Some(span) = SpanContext::parse_traceparent(&text(&self.traceparent))
         {
-            return Some(Context { span, trace_state: carried(&self.tracestate, MAX_TRACE_STATE), baggage });
+            let trace_state = carried(&self.tracestate, MAX_TRACE_STATE);
+            return Some(Context { trace_state, baggage, ..span.into() });
         }
         let b3 = || SpanContext::parse_b3_single(&text(&self.b3)).filter(|_| formats.b3);
         let jaeger = || SpanContext::parse_uber_trace_id(&text(&self.uber_trace_id)).filter(|_| formats.jaeger);
-        Some(Context { span: b3().or_else(jaeger)?, trace_state: None, baggage })
+        Some(Context { baggage, ..b3().or_else(jaeger)?.into() })
     }
 }
 
@@ -268,9 +269,8 @@ mod tests {
 
     fn context(trace_state: Option<&str>) -> Context {
         Context {
-            span: SpanContext::parse_traceparent(PARENT.as_bytes()).unwrap(),
             trace_state: trace_state.map(Arc::from),
-            baggage: None,
+            ..SpanContext::parse_traceparent(PARENT.as_bytes()).unwrap().into()
         }
     }
 

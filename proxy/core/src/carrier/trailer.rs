@@ -15,7 +15,8 @@
 //! | `L` − 8 | 8 | magic `fb 72 64 74 72 61 63 fe` |
 //!
 //! Fields of version 1: type 1 is `tracestate` (at most 512 bytes), type 2 is `baggage` (at most 1024 bytes), both
-//! printable ASCII. A field of another type is passed over. Without fields a trailer has 41 bytes.
+//! printable ASCII; type 3 is the time of the publish by the writer's wall clock, 8 bytes, in nanoseconds since 1970. A
+//! field of another type, or one whose value is not so, is passed over. Without fields a trailer has 41 bytes.
 //!
 //! A reader starts at the end: magic, length, `00`, checksum. Then the trailer is certain and is removed, whatever its
 //! version; what stands between the `00` and the length is understood only if the version is 1. The bytes `fb` and `fe`
@@ -30,7 +31,7 @@ use alloc::vec::Vec;
 use super::Added;
 use crate::session::Carrier;
 use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
-use crate::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId};
+use crate::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
 
 /// The last eight bytes.
 pub const MAGIC: [u8; 8] = *b"\xfbrdtrac\xfe";
@@ -49,6 +50,7 @@ const FOOTER_LEN: usize = 15;
 const FIELD_HEADER_LEN: usize = 3;
 const TRACE_STATE: u8 = 1;
 const BAGGAGE: u8 = 2;
+const PUBLISHED: u8 = 3;
 
 /// Appends a trailer for `context` to `out`: at most [`MAX_LEN`] bytes.
 pub fn write(context: &Context, out: &mut Vec<u8>) {
@@ -57,8 +59,11 @@ pub fn write(context: &Context, out: &mut Vec<u8>) {
     out.extend_from_slice(&context.span.trace_id.to_bytes());
     out.extend_from_slice(&context.span.span_id.to_bytes());
     out.push(context.span.flags.to_byte());
-    write_field(TRACE_STATE, context.trace_state.as_deref(), MAX_TRACE_STATE, out);
-    write_field(BAGGAGE, context.baggage.as_deref(), MAX_BAGGAGE, out);
+    write_text(TRACE_STATE, context.trace_state.as_deref(), MAX_TRACE_STATE, out);
+    write_text(BAGGAGE, context.baggage.as_deref(), MAX_BAGGAGE, out);
+    if let Some(UnixNanos(published)) = context.published {
+        write_field(PUBLISHED, &published.to_be_bytes(), out);
+    }
     let len = out.len() - start + FOOTER_LEN;
     out.extend_from_slice(&(len as u16).to_be_bytes()); // the fields are bounded far below 64 KiB
     out.push(VERSION);
@@ -67,11 +72,16 @@ pub fn write(context: &Context, out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
 }
 
-fn write_field(kind: u8, value: Option<&str>, limit: usize, out: &mut Vec<u8>) {
-    let Some(value) = value.filter(|value| is_carried(value.as_bytes(), limit)) else { return };
+fn write_text(kind: u8, value: Option<&str>, limit: usize, out: &mut Vec<u8>) {
+    if let Some(value) = value.filter(|value| is_carried(value.as_bytes(), limit)) {
+        write_field(kind, value.as_bytes(), out);
+    }
+}
+
+fn write_field(kind: u8, value: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
-    out.extend_from_slice(&(value.len() as u16).to_be_bytes()); // limit is below 64 KiB
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(&(value.len() as u16).to_be_bytes()); // every field's limit is below 64 KiB
+    out.extend_from_slice(value);
 }
 
 /// Finds the trailer at the end of `payload`.
@@ -107,6 +117,7 @@ fn read_content(content: &[u8]) -> Option<Context> {
         match *kind {
             TRACE_STATE => context.trace_state = carried_text(value, MAX_TRACE_STATE),
             BAGGAGE => context.baggage = carried_text(value, MAX_BAGGAGE),
+            PUBLISHED => context.published = value.try_into().ok().map(u64::from_be_bytes).map(UnixNanos),
             _ => {}
         }
         fields = rest;
@@ -136,6 +147,7 @@ mod tests {
             span: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap(),
             trace_state: Some("congo=t61rcWkgMzE".into()),
             baggage: Some("user=7".into()),
+            published: Some(UnixNanos(1_700_000_000_123_456_789)),
         }
     }
 

@@ -200,8 +200,9 @@ impl ClientHalf {
                 } else {
                     self.hold.release(input, parts.call.out);
                     if let Some(channel) = channel {
+                        let (start, watched) = (self.request.start, parts.call.out.watched);
                         self.request.span =
-                            parts.tracer.publish_unread(channel, publish.sharded, len, parts.ids, self.request.start);
+                            parts.tracer.publish_unread(channel, publish.sharded, len, parts.ids, start, watched);
                     }
                 }
             }
@@ -248,8 +249,10 @@ impl ClientHalf {
         if command == Command::Other && parts.tracer.uses_auto() && Command::may_block(name.as_bytes()) {
             command = Command::MayBlock;
         }
+        parts.call.out.counts.count(Counter::Commands);
         if let Command::Publish { .. } = command {
             parts.call.out.counts.count(Counter::Published);
+            parts.pairing.time(request.start);
             parts.pairing.publish(request.span.take(), request.witness.take(), &mut parts.call);
         } else {
             let span = command_span(command, name.as_bytes(), request.start, parts);
@@ -281,11 +284,13 @@ impl ClientHalf {
             Line::Blank => parts.pairing.empty_request(&mut parts.call),
             Line::Refused => self.give_up(parts),
             Line::Command(command) => {
+                parts.call.out.counts.count(Counter::Commands);
+                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
                 if let Command::Publish { .. } = command {
                     parts.call.out.counts.count(Counter::Published);
                     parts.call.out.counts.count(Counter::SkippedInline);
+                    parts.pairing.time(self.request.start);
                 }
-                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
                 parts.pairing.request(command, None, &mut parts.call);
             }
         }

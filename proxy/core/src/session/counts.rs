@@ -2,8 +2,10 @@
 
 /// A thing that happened on a connection. Each is a metric of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Counter {
+    /// Requests read, publishes among them.
+    Commands,
     /// `PUBLISH` and `SPUBLISH` commands read.
     Published,
     /// Publishes that got a context.
@@ -38,8 +40,12 @@ pub enum Counter {
     SkippedAutoContradicted,
     /// Not injected in mode `auto`: queued in a transaction, behind a command that blocks, or without a reply.
     SkippedAutoOrder,
+    /// Receivers that Redis reported in its replies to publishes, added up.
+    Receivers,
     /// Messages handed to the subscriber.
     Delivered,
+    /// Those of them on channels that belong to Redis and Sentinel: keyspace notifications, mostly.
+    DeliveredReserved,
     /// Messages from which a context was removed.
     Stripped,
     /// Messages that were too big to look for a context.
@@ -58,8 +64,14 @@ pub enum Counter {
 }
 
 impl Counter {
+    /// Its name as metrics spell it.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
     /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 28] = [
+        "commands",
         "published",
         "injected",
         "skipped_inline",
@@ -77,7 +89,9 @@ impl Counter {
         "skipped_auto_proving",
         "skipped_auto_contradicted",
         "skipped_auto_order",
+        "receivers",
         "delivered",
+        "delivered_reserved",
         "stripped",
         "delivered_unread",
         "spans_unpaired",
@@ -111,6 +125,13 @@ impl Counts {
         self.values.iter().copied().enumerate().filter(|&(_, value)| value > 0)
     }
 
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        if self.changed {
+            *self = Self::default();
+        }
+    }
+
     pub(super) fn add(&mut self, counter: Counter, n: u64) {
         let value = &mut self.values[counter as usize];
         *value = value.saturating_add(n);
@@ -118,6 +139,8 @@ impl Counts {
     }
 
     pub(super) fn count(&mut self, counter: Counter) {
-        self.add(counter, 1);
+        // As often as there are bytes in a call, at most.
+        self.values[counter as usize] += 1;
+        self.changed = true;
     }
 }

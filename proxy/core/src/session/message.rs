@@ -92,6 +92,15 @@ impl Message {
         self.shape = if is_message && !self.deliverable { Shape::Unknown } else { shape };
     }
 
+    /// The pattern that it came for, if that is not too long.
+    pub(super) fn pattern(&self) -> Option<&[u8]> {
+        (self.shape == Shape::PatternMessage && !self.pattern_too_long).then_some(&*self.pattern)
+    }
+
+    pub(super) fn is_sharded(&self) -> bool {
+        self.shape == Shape::Message { sharded: true }
+    }
+
     /// What the end of the frame means: a message is no reply, an array that only looked like one is.
     pub(super) fn meaning(&self) -> Meaning {
         let is_message = matches!(self.shape, Shape::Message { .. } | Shape::PatternMessage);

@@ -6,7 +6,7 @@ use core::ops::Range;
 use super::audience::Subscription;
 use super::counts::Counts;
 use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
-use crate::trace::SpanRecord;
+use crate::trace::{SpanRecord, UnixNanos};
 
 /// Bytes to send to the other side, spans, and counts. Reused from call to call: [`Output::clear`] keeps capacity.
 ///
@@ -28,6 +28,18 @@ pub struct Output {
     pub contradicted: Vec<u64>,
     /// What happened, for metrics.
     pub counts: Counts,
+    /// How long publishes without a span took from their first byte to Redis's reply, in nanoseconds, for metrics: those
+    /// that were sent while nothing else was unanswered. Of the others `spans` tells.
+    pub round_trips: Vec<u64>,
+    /// When messages that were delivered had been published, by the wall clock of their publisher's proxy
+    /// ([`Policy::transit_time`](super::Policy::transit_time)).
+    pub published_at: Vec<UnixNanos>,
+    /// Set by the caller, and kept by [`Output::clear`]: somebody watches messages, so that records are made of those too
+    /// which have no span. Their context is not sampled, and they are not for export.
+    pub watched: bool,
+    /// Set by the caller, and kept by [`Output::clear`]: by how many nanoseconds the wall clock is ahead of the time that
+    /// sessions are given.
+    pub wall_offset: i64,
 }
 
 /// Bytes of own capacity that stay from call to call: enough for the trailers of a full read of short publishes.
@@ -52,7 +64,9 @@ impl Output {
         self.deliveries.clear();
         self.subscriptions.clear();
         self.contradicted.clear();
-        self.counts = Counts::default();
+        self.round_trips.clear();
+        self.published_at.clear();
+        self.counts.clear();
     }
 
     /// The bytes to send, in order. `input` is the slice that was given to the call that filled this output.

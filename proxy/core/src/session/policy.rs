@@ -32,6 +32,8 @@ pub struct Policy {
     pub commands: Commands,
     /// Which new spans are recorded.
     pub sampler: Sampler,
+    /// Whether trailers say when a message was published (`--transit-time`).
+    pub transit_time: bool,
     /// `OTEL_SDK_DISABLED=false`. If not enabled no span is made; contexts that payloads carry are still passed on and
     /// removed.
     pub enabled: bool,
@@ -68,7 +70,9 @@ impl Policy {
         let carrier = first_match(&self.carriers, channel).unwrap_or_default();
         Rule {
             mode: first_match(&self.modes, channel).unwrap_or(self.mode),
-            traced: !is_reserved(channel) && (self.include.is_empty() || any(&self.include)) && !any(&self.exclude),
+            traced: !Self::is_reserved(channel)
+                && (self.include.is_empty() || any(&self.include))
+                && !any(&self.exclude),
             carrier,
             read_json: carrier == Carrier::Json || any(&self.read_json),
             keep_context: any(&self.keep_context),
@@ -93,17 +97,18 @@ impl Policy {
     }
 
     /// Whether a message on `channel` may carry a context at all.
-    pub(super) fn may_carry(channel: &[u8]) -> bool {
-        channel.len() <= MAX_CHANNEL_LEN && !is_reserved(channel)
+    fn may_carry(channel: &[u8]) -> bool {
+        channel.len() <= MAX_CHANNEL_LEN && !Self::is_reserved(channel)
+    }
+
+    /// Whether a channel belongs to Redis and Sentinel: no message there carries a context.
+    pub(super) fn is_reserved(channel: &[u8]) -> bool {
+        channel.starts_with(RESERVED)
     }
 }
 
 fn first_match<T: Copy>(choices: &[(Glob, T)], channel: &[u8]) -> Option<T> {
     choices.iter().find(|(glob, _)| glob.matches(channel)).map(|(_, choice)| *choice)
-}
-
-fn is_reserved(channel: &[u8]) -> bool {
-    channel.starts_with(RESERVED)
 }
 
 impl Default for Policy {
@@ -120,6 +125,7 @@ impl Default for Policy {
             inject_limit: DEFAULT_INJECT_LIMIT,
             commands: Commands::None,
             sampler: Sampler::default(),
+            transit_time: false,
             enabled: true,
             propagators: Propagators::default(),
         }

@@ -14,7 +14,7 @@ use super::message::{Meaning, Message, Role, Shape};
 use super::output::Output;
 use super::pairing::{Pairing, Reply};
 use super::policy::MAX_CHANNEL_LEN;
-use super::tracer::Delivery;
+use super::tracer::{Delivery, Unread};
 use super::whole;
 use crate::resp::whole::decimal;
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
@@ -278,6 +278,10 @@ impl ServerHalf {
                     self.hold.expect(input, len as usize); // within the strip limit
                 } else {
                     self.hold.release(input, parts.call.out);
+                    if let Some(channel) = channel {
+                        let (pattern, sharded) = (message.pattern(), message.is_sharded());
+                        parts.tracer.deliver_unread(&Unread { channel, pattern, len, sharded }, &mut parts.call);
+                    }
                 }
             }
             Role::Word | Role::Unread => {}
@@ -299,12 +303,11 @@ impl ServerHalf {
                 }
                 let len = len as usize; // it was held, so it is within the strip limit
                 let payload = self.hold.payload(input, len);
-                let is_pattern = message.shape == Shape::PatternMessage && !message.pattern_too_long;
                 let delivery = Delivery {
                     channel: &message.channel,
-                    pattern: is_pattern.then_some(&*message.pattern),
+                    pattern: message.pattern(),
                     payload,
-                    sharded: message.shape == Shape::Message { sharded: true },
+                    sharded: message.is_sharded(),
                 };
                 match parts.tracer.deliver(&delivery, parts.ids, &mut parts.call) {
                     Some(range) => {

@@ -11,7 +11,10 @@ use super::counts::Counter;
 use super::hold::Splice;
 use super::policy::{Carrier, Mode, Policy, Relation, Rule};
 use crate::carrier;
-use crate::trace::{Context, Ids, Operation, SpanContext, SpanRecord, TraceFlags, UNKNOWN_COMMAND, UnixNanos};
+use crate::trace::{
+    Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
+    UnixNanos,
+};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication: a longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -58,6 +61,14 @@ pub(super) struct Delivery<'a> {
     pub(super) channel: &'a [u8],
     pub(super) pattern: Option<&'a [u8]>,
     pub(super) payload: &'a [u8],
+    pub(super) sharded: bool,
+}
+
+/// A message whose payload is not looked at.
+pub(super) struct Unread<'a> {
+    pub(super) channel: &'a [u8],
+    pub(super) pattern: Option<&'a [u8]>,
+    pub(super) len: u64,
     pub(super) sharded: bool,
 }
 
@@ -114,6 +125,7 @@ impl Tracer {
     }
 
     /// A publish that goes on as it is because of its size: a producer span tells of it all the same.
+    #[cold]
     pub(super) fn publish_unread(
         &mut self,
         channel: &[u8],
@@ -121,15 +133,21 @@ impl Tracer {
         len: u64,
         ids: &mut dyn Ids,
         start: UnixNanos,
+        watched: bool,
     ) -> Option<SpanRecord> {
         let (name, rule) = self.published.look_up(channel, &self.policy);
-        let name = name.clone();
+        let operation = || Operation::Publish { channel: name.clone(), sharded, receivers: None, body_size: len };
         if !rule.traced || !self.policy.enabled || rule.mode != Mode::Inject {
-            return None;
+            let reason = match rule.traced {
+                _ if !self.policy.enabled => Counter::SkippedMode,
+                true => Counter::SkippedSize,
+                false => Counter::SkippedChannel,
+            };
+            return watched.then(|| untraced(None, start, Change::Skipped(reason), operation()));
         }
         let (context, sampled) = child_of(None, &self.policy, ids);
-        let operation = Operation::Publish { channel: name, sharded, receivers: None, body_size: len };
-        sampled.then(|| record(context, None, None, start, operation))
+        let skipped = Handling { payload: Change::Skipped(Counter::SkippedSize), untraced: false };
+        (sampled || watched).then(|| record(context, None, None, start, skipped, operation()))
     }
 
     /// Decides about a publish.
@@ -145,28 +163,34 @@ impl Tracer {
             Some(Ok(_)) => Ok(()),
             Some(Err(unknown)) => Err(unknown.counter()),
         };
+        let added_len = added.as_ref().map_or(0, |added| added.range.len());
+        let operation = || Operation::Publish {
+            channel: name.clone(),
+            sharded: publish.sharded,
+            receivers: None,
+            body_size: (payload.len() - added_len) as u64,
+        };
+        let watched = call.out.watched;
         if let (Err(skipped), None) = (injects, &parent) {
             call.out.counts.count(skipped);
-            return Traced::default();
+            let span = watched.then(|| untraced(None, publish.start, Change::Skipped(skipped), operation()));
+            return Traced { span, ..Traced::default() };
         }
         let (context, sampled) = child_of(parent.as_ref(), policy, ids);
-        let added_len = added.as_ref().map_or(0, |added| added.range.len());
-        let span = sampled.then(|| {
-            let body_size = (payload.len() - added_len) as u64;
-            let channel = name.clone();
-            let operation = Operation::Publish { channel, sharded: publish.sharded, receivers: None, body_size };
-            record(context, parent.as_ref(), None, publish.start, operation)
-        });
-        let unchanged = |span| Traced { span, ..Traced::default() };
+        let injected = Handling { payload: Change::Injected, untraced: false };
+        let span =
+            (sampled || watched).then(|| record(context, parent.as_ref(), None, publish.start, injected, operation()));
         let injects = injects.and(policy.propagators.carries_traces().then_some(()).ok_or(Counter::SkippedMode));
         if let Err(skipped) = injects {
-            call.out.counts.count(skipped);
-            return unchanged(span);
+            return skip(skipped, span, call);
         }
         let outgoing = Context {
             span: context,
             trace_state: parent.as_ref().and_then(|parent| parent.trace_state.clone()),
             baggage: parent.and_then(|parent| parent.baggage).filter(|_| policy.propagators.baggage),
+            published: policy
+                .transit_time
+                .then(|| UnixNanos(publish.start.0.saturating_add_signed(call.out.wall_offset))),
         };
         inserted.clear();
         let range = match added {
@@ -176,21 +200,16 @@ impl Tracer {
             }
             None => match carrier::add(payload, rule.carrier, &outgoing, policy.propagators, inserted) {
                 Some(at) => at..at,
-                None => {
-                    call.out.counts.count(Counter::SkippedCarrier);
-                    return unchanged(span);
-                }
+                None => return skip(Counter::SkippedCarrier, span, call),
             },
         };
         let new_len = payload.len() - range.len() + inserted.len();
         let audience = audience.and_then(Result::ok);
         if new_len > audience.map_or(policy.inject_limit, |audience| audience.longest.min(policy.inject_limit)) {
-            call.out.counts.count(Counter::SkippedSize);
-            return unchanged(span);
+            return skip(Counter::SkippedSize, span, call);
         }
         if !publish.authenticated && payload.len() <= UNAUTHENTICATED_BULK_LEN && new_len > UNAUTHENTICATED_BULK_LEN {
-            call.out.counts.count(Counter::SkippedUnauthenticated);
-            return unchanged(span);
+            return skip(Counter::SkippedUnauthenticated, span, call);
         }
         call.out.counts.count(Counter::Injected);
         let witness = audience.map(|Audience { receivers, token, .. }| Witness { receivers, token });
@@ -199,7 +218,9 @@ impl Tracer {
 
     /// Whether a message must be complete before it goes on. `channel` is `None` if its name is too long.
     pub(super) fn wants_delivery(&self, channel: Option<&[u8]>, len: u64, call: &mut Call<'_>) -> bool {
-        let may_carry = channel.is_some_and(Policy::may_carry);
+        let reserved = channel.is_some_and(Policy::is_reserved);
+        call.out.counts.add(Counter::DeliveredReserved, u64::from(reserved));
+        let may_carry = channel.is_some() && !reserved;
         let fits = len <= self.policy.strip_limit() as u64;
         if may_carry && !fits || channel.is_none() {
             call.out.counts.count(Counter::DeliveredUnread);
@@ -219,6 +240,9 @@ impl Tracer {
         let (name, rule) = delivered.look_up(delivery.channel, policy);
         let payload = delivery.payload;
         let added = carrier::find_added(payload, rule.carrier);
+        if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published) {
+            call.out.published_at.push(published);
+        }
         let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
         let removed = match &added {
             Some(added) if rule.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
@@ -227,28 +251,48 @@ impl Tracer {
         if removed.is_some() {
             call.out.counts.count(Counter::Stripped);
         }
-        if !policy.enabled || !rule.traced {
-            return removed;
-        }
-        let parent = context_of(payload, added.as_ref(), rule, policy);
-        if parent.is_none() && rule.mode != Mode::Inject {
-            return removed;
-        }
-        let operation = Operation::Deliver {
+        let change = if removed.is_some() { Change::Stripped } else { Change::None };
+        let operation = || Operation::Deliver {
             channel: name.clone(),
             pattern: delivery.pattern.map(text),
             sharded: delivery.sharded,
             body_size: (payload.len() - removed.as_ref().map_or(0, Range::len)) as u64,
         };
+        let untold = !policy.enabled || !rule.traced;
+        if untold && !call.out.watched {
+            return removed;
+        }
+        let parent = context_of(payload, added.as_ref(), rule, policy);
+        if untold || parent.is_none() && rule.mode != Mode::Inject {
+            if call.out.watched {
+                call.out.deliveries.push(untraced(parent.as_ref(), call.now, change, operation()));
+            }
+            return removed;
+        }
         let (parent, link) = match policy.relation {
             Relation::Parent => (parent, None),
             Relation::Link => (None, parent.map(|parent| parent.span)),
         };
         let (context, sampled) = child_of(parent.as_ref(), policy, ids);
-        if sampled {
-            call.out.deliveries.push(record(context, parent.as_ref(), link, call.now, operation));
+        if sampled || call.out.watched {
+            let handling = Handling { payload: change, untraced: false };
+            call.out.deliveries.push(record(context, parent.as_ref(), link, call.now, handling, operation()));
         }
         removed
+    }
+
+    /// A message that is delivered without a look into its payload: nothing tells of it but to who watches.
+    #[cold]
+    pub(super) fn deliver_unread(&self, message: &Unread<'_>, call: &mut Call<'_>) {
+        if call.out.watched {
+            let operation = Operation::Deliver {
+                channel: text(message.channel),
+                pattern: message.pattern.map(text),
+                sharded: message.sharded,
+                body_size: message.len,
+            };
+            call.out.deliveries.push(untraced(None, call.now, Change::None, operation));
+        }
     }
 
     /// A CLIENT span for a command, a root unless it is not sampled.
@@ -263,7 +307,7 @@ impl Tracer {
         // A name that is too long to be a command's has not been kept.
         let name = if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
         let operation = Operation::Command { name, database, batch_size: None };
-        sampled.then(|| record(context, None, None, start, operation))
+        sampled.then(|| record(context, None, None, start, Handling::default(), operation))
     }
 }
 
@@ -303,6 +347,7 @@ fn record(
     parent: Option<&Context>,
     link: Option<SpanContext>,
     start: UnixNanos,
+    handling: Handling,
     operation: Operation,
 ) -> SpanRecord {
     SpanRecord {
@@ -314,5 +359,24 @@ fn record(
         end: start,
         error: None,
         operation,
+        handling,
     }
+}
+
+/// A publish that goes on as it came, and why.
+#[cold]
+fn skip<'a>(reason: Counter, mut span: Option<SpanRecord>, call: &mut Call<'_>) -> Traced<'a> {
+    call.out.counts.count(reason);
+    if let Some(span) = &mut span {
+        span.handling.payload = Change::Skipped(reason);
+    }
+    Traced { span, ..Traced::default() }
+}
+
+/// What who watches is told of a message that has no span.
+fn untraced(parent: Option<&Context>, at: UnixNanos, payload: Change, operation: Operation) -> SpanRecord {
+    let trace_id = parent.map_or(TraceId::MIN, |parent| parent.span.trace_id);
+    // No id is made, so that watching changes none of those that are.
+    let context = SpanContext { trace_id, span_id: SpanId::MIN, flags: TraceFlags::default() };
+    record(context, parent, None, at, Handling { payload, untraced: true }, operation)
 }

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::pairing::Reply;
 use super::policy::{Commands, MAX_CHANNEL_LEN};
 use super::server::{MAX_PATTERN_LEN, reply_of_line};
-use super::tracer::{Delivery, Publish, Traced};
+use super::tracer::{Delivery, Publish, Traced, Unread};
 use crate::resp::whole;
 
 /// Lines up to this length, in bytes, are read where they are. `+QUEUED` and the receivers of a publish are shorter.
@@ -29,6 +29,7 @@ pub(super) fn request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     if !Command::is_ordinary(request.name) || told_apart || parts.tracer.policy().commands == Commands::All {
         return false;
     }
+    parts.call.out.counts.count(Counter::Commands);
     parts.pairing.ordinary_request(&mut parts.call);
     input.pos = request.end;
     true
@@ -39,6 +40,7 @@ fn publish(request: &whole::Request<'_>, sharded: bool, input: &mut Input<'_>, p
     let Some((payload, end)) = whole::bulk(input.bytes, header) else { return false };
     let channel = (channel.len() <= MAX_CHANNEL_LEN).then_some(channel);
     let (len, start) = (payload.len(), parts.call.now);
+    parts.pairing.time(start);
     let wanted = parts.tracer.wants_publish(channel, len as u64, &mut parts.call);
     let (span, witness) = match channel {
         Some(channel) if wanted => {
@@ -51,10 +53,14 @@ fn publish(request: &whole::Request<'_>, sharded: bool, input: &mut Input<'_>, p
             }
             (span, witness)
         }
-        Some(channel) => (parts.tracer.publish_unread(channel, sharded, len as u64, parts.ids, start), None),
+        Some(channel) => {
+            let watched = parts.call.out.watched;
+            (parts.tracer.publish_unread(channel, sharded, len as u64, parts.ids, start, watched), None)
+        }
         None => (None, None),
     };
     input.pos = end;
+    parts.call.out.counts.count(Counter::Commands);
     parts.call.out.counts.count(Counter::Published);
     parts.pairing.publish(span, witness, &mut parts.call);
     true
@@ -97,8 +103,10 @@ pub(super) fn message(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) ->
         parts.pairing.message();
     }
     let wanted = parts.tracer.wants_delivery(channel, len as u64, &mut parts.call);
-    if let Some(channel) = channel.filter(|_| wanted) {
-        let pattern = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN_LEN);
+    let pattern = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN_LEN);
+    if let Some(channel) = channel.filter(|_| !wanted) {
+        parts.tracer.deliver_unread(&Unread { channel, pattern, len: len as u64, sharded }, &mut parts.call);
+    } else if let Some(channel) = channel {
         let delivery = Delivery { channel, pattern, payload, sharded };
         if let Some(range) = parts.tracer.deliver(&delivery, parts.ids, &mut parts.call) {
             rewrite(header, len, end, &Splice { range, insert: &[] }, input, parts.call.out);

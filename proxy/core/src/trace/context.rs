@@ -6,6 +6,8 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use super::record::UnixNanos;
+
 /// A trace id: 16 bytes, never all zero (W3C Trace Context, section 3.2.2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId([u8; 16]);
@@ -112,6 +114,8 @@ pub struct Context {
     pub trace_state: Option<Arc<str>>,
     /// W3C `baggage`, at most [`MAX_BAGGAGE`] bytes of printable ASCII.
     pub baggage: Option<Arc<str>>,
+    /// When the message was published, by the wall clock of the publisher's proxy; trailers only.
+    pub published: Option<UnixNanos>,
 }
 
 /// Longest `tracestate` that is carried, in bytes: what W3C Trace Context section 3.3.1.5 asks to propagate at least.
@@ -125,7 +129,7 @@ pub const TRACEPARENT_LEN: usize = 55;
 
 impl From<SpanContext> for Context {
     fn from(span: SpanContext) -> Self {
-        Self { span, trace_state: None, baggage: None }
+        Self { span, trace_state: None, baggage: None, published: None }
     }
 }
 

@@ -10,5 +10,5 @@ pub mod sampler;
 
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use ids::Ids;
-pub use record::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
+pub use record::{Change, ErrorType, Handling, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 pub use sampler::Sampler;

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::context::{SpanContext, SpanId};
+use crate::session::Counter;
 
 /// Nanoseconds since the Unix epoch, as OTLP counts them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -31,6 +32,38 @@ pub struct SpanRecord {
     pub error: Option<ErrorType>,
     /// What happened.
     pub operation: Operation,
+    /// What was done to the message.
+    pub handling: Handling,
+}
+
+impl SpanRecord {
+    /// Whether it is a span for an exporter. Otherwise it was made for who watches messages.
+    pub fn is_exported(&self) -> bool {
+        self.context.flags.is_sampled()
+    }
+}
+
+/// What was done to a message, for who watches messages. No exporter tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handling {
+    /// How its payload was changed.
+    pub payload: Change,
+    /// It has no span, sampled or not: the record's span id stands for nothing, and without a parent its trace id neither.
+    pub untraced: bool,
+}
+
+/// How a payload was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Change {
+    /// It was delivered as it came.
+    #[default]
+    None,
+    /// A context was added, or took the place of the one that was there.
+    Injected,
+    /// Its context was removed.
+    Stripped,
+    /// It was published as it came, and why.
+    Skipped(Counter),
 }
 
 /// What a span tells.

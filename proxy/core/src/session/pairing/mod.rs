@@ -27,7 +27,7 @@ use super::Call;
 use super::audience::{Subscription, SubscriptionKind, Witness};
 use super::command::{Command, Protocol, ReplyMode};
 use super::pubsub::PubSub;
-use crate::trace::SpanRecord;
+use crate::trace::{SpanRecord, UnixNanos};
 use open_spans::{OpenSpan, OpenSpans};
 use spans::end_unpaired;
 
@@ -124,6 +124,8 @@ pub(super) struct Pairing {
     database: u32,
     lost: bool,
     spans: OpenSpans,
+    /// When a publish began, if nothing else was unanswered then: the next reply is for it.
+    timed: Option<UnixNanos>,
     pending_subscriptions: usize,
     /// How many [`Expect::MayBlock`] are in the queue.
     pending_blocking: usize,
@@ -151,6 +153,7 @@ impl Pairing {
             database: 0,
             lost: false,
             spans: OpenSpans::default(),
+            timed: None,
             pending_subscriptions: 0,
             pending_blocking: 0,
             queueing: false,
@@ -283,6 +286,13 @@ impl Pairing {
             span => span.map(|span| self.spans.put(span)),
         };
         self.push(Entry { expect, span }, call);
+    }
+
+    /// The next request is a publish, whose first byte came at `start`.
+    pub(super) fn time(&mut self, start: UnixNanos) {
+        if self.requested == ReplyMode::On && self.awaits_nothing() && self.transaction.is_none() && !self.muted {
+            self.timed = Some(start);
+        }
     }
 
     /// A request has been read that has one reply and no effect that matters here.

@@ -72,6 +72,7 @@ mod tests {
             start: UnixNanos(start),
             end: UnixNanos(0),
             error: None,
+            handling: Default::default(),
             operation: Operation::Command { name: "GET".into(), database: 0, batch_size: None },
         }
     }

@@ -83,9 +83,8 @@ impl Pairing {
             }
             (Some(Entry { expect: Expect::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
                 self.authenticated = true;
-                if let Some(span) = span.take() {
-                    self.end_publish(span, count, call);
-                }
+                let span = span.take();
+                self.end_publish(span, count, call);
             }
             _ => return false,
         }
@@ -171,6 +170,7 @@ impl Pairing {
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         let mut span = entry.span;
         if let Reply::Error(line) = reply {
+            self.timed = None;
             if let Some(span) = span {
                 if let Some(SpanRecord { operation: Operation::Command { name, .. }, .. }) = self.spans.get(&span)
                     && line.starts_with(b"ERR unknown command")
@@ -196,9 +196,7 @@ impl Pairing {
                 if self.in_subscriber_mode() && !self.own_messages_come_first {
                     self.own_messages = self.own_messages.saturating_add(count.unwrap_or(0));
                 }
-                if let Some(span) = span.take() {
-                    self.end_publish(span, count, call);
-                }
+                self.end_publish(span.take(), count, call);
             }
             (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });

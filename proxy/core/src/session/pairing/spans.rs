@@ -14,7 +14,7 @@ impl Pairing {
     /// No further reply will be paired: open spans end now, with `error` if there is one.
     pub(in crate::session) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
         for mut span in self.take_spans() {
-            if error.is_none() && matches!(span.operation, Operation::Publish { .. }) {
+            if error.is_none() && span.is_exported() && matches!(span.operation, Operation::Publish { .. }) {
                 call.out.counts.count(Counter::SpansUnpaired);
             }
             span.end = call.now;
@@ -71,7 +71,14 @@ impl Pairing {
         self.database = 0;
     }
 
-    pub(super) fn end_publish(&mut self, span: OpenSpan, count: Option<u64>, call: &mut Call<'_>) {
+    #[inline]
+    pub(super) fn end_publish(&mut self, span: Option<OpenSpan>, count: Option<u64>, call: &mut Call<'_>) {
+        call.out.counts.add(Counter::Receivers, count.unwrap_or(0));
+        let timed = self.timed.take();
+        let Some(span) = span else {
+            call.out.round_trips.extend(timed.map(|start| call.now.0.saturating_sub(start.0)));
+            return;
+        };
         if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = self.spans.get(&span) {
             *receivers = count;
         }
@@ -100,7 +107,7 @@ impl Pairing {
 /// Ends a span whose reply will not be seen.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     if let Some(mut span) = span {
-        call.out.counts.count(Counter::SpansUnpaired);
+        call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
         span.end = UnixNanos(span.end.0.max(call.now.0));
         call.out.spans.push(span);
     }

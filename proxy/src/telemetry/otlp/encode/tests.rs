@@ -113,6 +113,7 @@ impl Rng {
             start: UnixNanos(start),
             end: UnixNanos(if self.yes() { start + self.number() / 2 } else { self.number() }),
             error,
+            handling: Default::default(),
             operation: self.operation(),
         };
         Case { record, trace_state }

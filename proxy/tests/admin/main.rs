@@ -2,51 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod documented;
+mod metrics;
+mod tap;
 
 use std::net::SocketAddr;
 
+use support::admin::Proxy;
 use support::redis::RealRedis;
-use support::spawn::{Spawned, command};
 use support::{connect, expect, send, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-
-/// A proxy with an admin port.
-struct Proxy {
-    process: Spawned,
-    admin: SocketAddr,
-}
-
-impl Proxy {
-    fn start(upstream: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
-        let listen = ["--listen", "127.0.0.1:0", "--admin", "0", "--upstream", upstream];
-        let mut command = command(&[&listen, more].concat());
-        command.envs(environment.iter().copied());
-        let mut process = Spawned::start(command, 1);
-        let line = process.wait_for_line("admin port");
-        let (_, address) = line.split_once("address=").unwrap();
-        Self { process, admin: address.split_whitespace().next().unwrap().parse().unwrap() }
-    }
-
-    /// Status and body.
-    async fn ask(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.unwrap();
-        let length = body.len();
-        let head = format!(
-            "{request} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        self.ask(&format!("GET {path}"), "", "").await
-    }
-}
 
 /// A subscriber that is not behind a proxy, ready to receive.
 async fn subscriber(address: SocketAddr) -> TcpStream {
@@ -138,28 +107,6 @@ async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
     assert_eq!(status, 503);
     assert!(says.contains(&format!("cannot reach {url}")), "{says}");
     assert_eq!(proxy.get("/healthz").await, (200, "ok\n".to_owned()));
-}
-
-#[tokio::test]
-async fn metrics_count_what_has_happened() {
-    let redis = RealRedis::start(&[]);
-    let proxy = Proxy::start(&redis.url(), &["--exclude", "excluded"], &[]);
-    let mut publisher = connect(proxy.process.addresses[0]).await;
-    publish(&mut publisher, "one", 0).await;
-    publish(&mut publisher, "two", 0).await;
-    send(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$8\r\nexcluded\r\n$1\r\nx\r\n").await;
-    expect(&mut publisher, b":0\r\n").await;
-    let (status, page) = proxy.get("/metrics").await;
-    assert_eq!(status, 200);
-    for line in [
-        "redistributed_published_total 3",
-        "redistributed_injected_total 2",
-        "redistributed_skipped_total{reason=\"channel\"} 1",
-        "redistributed_connections_active 1",
-        "redistributed_mode{mode=\"inject\"} 1",
-    ] {
-        assert!(page.lines().any(|got| got == line), "{line} is not in\n{page}");
-    }
 }
 
 #[tokio::test]

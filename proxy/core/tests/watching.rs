@@ -1,0 +1,155 @@
+//! What a session tells beside bytes and spans: how long publishes took, when messages were published, and of every
+//! message while somebody watches.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+
+use redistributed_core::carrier::trailer;
+use redistributed_core::glob::Glob;
+use redistributed_core::session::Mode;
+use redistributed_core::trace::ids::CountingIds;
+use redistributed_core::trace::sampler::Root;
+use redistributed_core::trace::{Change, Handling, Operation, Sampler, SpanContext, SpanRecord, UnixNanos};
+use redistributed_core::{Counter, Output, Policy, Session, Side};
+use support::{bulk, multibulk};
+
+/// A session whose clock the test sets.
+struct Told {
+    session: Session,
+    ids: CountingIds,
+    out: Output,
+}
+
+impl Told {
+    fn new(policy: Policy) -> Self {
+        Self { session: Session::new(Arc::new(policy)), ids: CountingIds::default(), out: Output::default() }
+    }
+
+    fn watched(policy: Policy) -> Self {
+        let mut told = Self::new(policy);
+        told.out.watched = true;
+        told
+    }
+
+    /// What is sent on of `bytes`.
+    fn receive(&mut self, from: Side, bytes: &[u8], now: u64) -> Vec<u8> {
+        self.out.clear();
+        self.session.receive(from, bytes, UnixNanos(now), &mut self.ids, &mut self.out);
+        self.out.chunks(bytes).flatten().copied().collect()
+    }
+
+    /// The only record of a publish to `channel` that has been answered by `:3`.
+    fn publish(&mut self, channel: &str, payload: &str) -> SpanRecord {
+        self.receive(Side::Client, &multibulk(&["PUBLISH", channel, payload]), 1);
+        self.receive(Side::Server, b":3\r\n", 2);
+        assert_eq!(self.out.spans.len(), 1);
+        self.out.spans.remove(0)
+    }
+
+    /// The only record of a delivery.
+    fn deliver(&mut self, channel: &str, payload: &[u8]) -> SpanRecord {
+        self.receive(Side::Server, &message(channel, payload), 3);
+        assert_eq!(self.out.deliveries.len(), 1);
+        self.out.deliveries.remove(0)
+    }
+}
+
+fn message(channel: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = b">3\r\n".to_vec();
+    [b"message", channel.as_bytes(), payload].into_iter().for_each(|part| bulk(part, &mut bytes));
+    bytes
+}
+
+fn unsampled() -> Policy {
+    Policy { sampler: Sampler { parent_based: false, root: Root::AlwaysOff }, ..Policy::default() }
+}
+
+fn globs(pattern: &str) -> Vec<Glob> {
+    vec![Glob::new(pattern).unwrap()]
+}
+
+#[test]
+fn a_publish_without_a_span_is_timed_if_the_next_reply_can_only_be_its_own() {
+    for policy in [Policy { mode: Mode::Strip, ..Policy::default() }, unsampled()] {
+        let mut told = Told::new(policy);
+        let publish = multibulk(&["PUBLISH", "ch", "hi"]);
+        told.receive(Side::Client, &publish.repeat(3), 100);
+        told.receive(Side::Server, b":1\r\n:1\r\n:1\r\n", 400);
+        assert_eq!(told.out.round_trips, [300], "the first of a pipeline stands for it");
+        told.receive(Side::Client, &[multibulk(&["GET", "k"]), publish.clone()].concat(), 500);
+        told.receive(Side::Server, b"$-1\r\n:1\r\n", 600);
+        assert!(told.out.round_trips.is_empty(), "behind another command");
+        told.receive(Side::Client, &publish, 700);
+        told.receive(Side::Server, b"-NOPERM no\r\n", 800);
+        told.receive(Side::Client, &[multibulk(&["CLIENT", "REPLY", "SKIP"]), publish.clone()].concat(), 900);
+        told.receive(Side::Client, &multibulk(&["GET", "k"]), 1000);
+        told.receive(Side::Server, b":9\r\n", 1100);
+        assert!(told.out.round_trips.is_empty(), "neither refused nor silenced publishes are timed");
+    }
+}
+
+#[test]
+fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
+    let mut publisher = Told::new(Policy { transit_time: true, ..Policy::default() });
+    publisher.out.wall_offset = -50;
+    let sent = publisher.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1_000);
+    assert_eq!(sent.len(), multibulk(&["PUBLISH", "ch", "hi"]).len() + 1 + trailer::MIN_LEN + 11);
+    let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 11)..sent.len() - 2];
+    // The subscriber's proxy need not be told.
+    for policy in [Policy::default(), Policy { enabled: false, ..Policy::default() }] {
+        let mut subscriber = Told::new(policy);
+        subscriber.receive(Side::Server, &message("ch", payload), 7);
+        assert_eq!(subscriber.out.published_at, [UnixNanos(950)]);
+        subscriber.receive(Side::Server, &message("ch", b"hi"), 8);
+        assert_eq!(subscriber.out.published_at, []);
+    }
+}
+
+#[test]
+fn who_watches_is_told_of_publishes_that_have_no_span_and_why() {
+    let skipped = |reason| Handling { payload: Change::Skipped(reason), untraced: true };
+    for (policy, reason) in [
+        (Policy { mode: Mode::Strip, ..Policy::default() }, Counter::SkippedMode),
+        (Policy { mode: Mode::Observe, inject_limit: 2, ..Policy::default() }, Counter::SkippedSize),
+        (Policy { enabled: false, ..Policy::default() }, Counter::SkippedMode),
+        (Policy { exclude: globs("ch"), ..Policy::default() }, Counter::SkippedChannel),
+    ] {
+        let record = Told::watched(policy).publish("ch", "hello");
+        assert!(record.handling == skipped(reason) && !record.is_exported(), "{record:?}");
+        let operation = Operation::Publish { channel: "ch".into(), sharded: false, receivers: Some(3), body_size: 5 };
+        assert_eq!(record.operation, operation);
+    }
+    let unsampled = Told::watched(unsampled()).publish("ch", "hello");
+    assert_eq!(unsampled.handling, Handling { payload: Change::Injected, untraced: false });
+    assert!(!unsampled.is_exported());
+    let too_long = Told::watched(Policy { inject_limit: 5, ..Policy::default() }).publish("ch", "hello");
+    assert_eq!(too_long.handling, Handling { payload: Change::Skipped(Counter::SkippedSize), untraced: false });
+    assert!(too_long.is_exported());
+}
+
+#[test]
+fn who_watches_is_told_of_deliveries_that_have_no_span() {
+    let mut traced = b"hello".to_vec();
+    let parent = SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+    trailer::write(&parent.into(), &mut traced);
+    let stripped = Handling { payload: Change::Stripped, untraced: true };
+    let record = Told::watched(Policy { exclude: globs("ch"), ..Policy::default() }).deliver("ch", &traced);
+    assert_eq!((record.handling, record.parent), (stripped, Some(parent.span_id)));
+    assert_eq!(record.context.trace_id, parent.trace_id);
+    assert!(!record.is_exported());
+
+    let as_it_came = Handling { payload: Change::None, untraced: true };
+    let strip = || Policy { mode: Mode::Strip, ..Policy::default() };
+    for record in [
+        Told::watched(strip()).deliver("ch", b"hello"),
+        Told::watched(Policy::default()).deliver("__keyspace@0__:k", b"hello"),
+    ] {
+        assert!(record.handling == as_it_came && !record.is_exported() && record.parent.is_none(), "{record:?}");
+        assert!(matches!(record.operation, Operation::Deliver { body_size: 5, .. }));
+    }
+    let mut unwatched = Told::new(strip());
+    unwatched.receive(Side::Server, &message("ch", b"hello"), 3);
+    assert_eq!(unwatched.out.deliveries, []);
+}

@@ -1,0 +1,106 @@
+//! A proxy with an admin port, and somebody who asks there.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::spawn::{Spawned, command};
+use super::within;
+
+/// A proxy with an admin port.
+pub(crate) struct Proxy {
+    pub(crate) process: Spawned,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Proxy {
+    /// With one route to `upstream`.
+    pub(crate) fn start(upstream: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0", "--upstream", upstream];
+        Self::with_routes(1, &[&listen, more].concat(), environment)
+    }
+
+    /// With as many routes as `arguments` name.
+    pub(crate) fn with_routes(routes: usize, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = command(&[&["--admin", "0"], arguments].concat());
+        command.envs(environment.iter().copied());
+        let mut process = Spawned::start(command, routes);
+        let line = process.wait_for_line("admin port");
+        Self { process, admin: super::spawn::address_in(&line).expect("the admin port is TCP") }
+    }
+
+    /// Where clients connect, of the only route.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.addresses[0]
+    }
+
+    /// Status and body.
+    pub(crate) async fn ask(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
+        let (head, body) = self.exchange(request, headers, body).await;
+        (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), body)
+    }
+
+    /// Head and body.
+    pub(crate) async fn exchange(&self, request: &str, headers: &str, body: &str) -> (String, String) {
+        let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.expect("it accepts");
+        let length = body.len();
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
+        within("asking", stream.write_all(format!("{head}{body}").as_bytes())).await.expect("it reads");
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer)).await.expect("text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path}"), "", "").await
+    }
+
+    /// The page of metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let (status, page) = self.get("/metrics").await;
+        assert_eq!(status, 200);
+        page
+    }
+
+    /// Begins to read `/tap`, with a query as in `?limit=3`, and waits until messages are shown.
+    pub(crate) async fn watch(&self, query: &str) -> Watch {
+        let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.expect("it accepts");
+        // Of version 1.0, so that the lines come without lengths of chunks.
+        let request = format!("GET /tap{query} HTTP/1.0\r\n\r\n");
+        within("asking", stream.write_all(request.as_bytes())).await.expect("it reads");
+        let mut watch = Watch(BufReader::new(stream));
+        let status = watch.text().await;
+        assert!(status.contains(" 200 "), "{status}");
+        while !watch.text().await.trim_end().is_empty() {}
+        assert_eq!(watch.line().await["watching"], true);
+        watch
+    }
+}
+
+/// Somebody who reads `/tap`.
+pub(crate) struct Watch(BufReader<TcpStream>);
+
+impl Watch {
+    /// The next line.
+    pub(crate) async fn line(&mut self) -> serde_json::Value {
+        let line = self.text().await;
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// What comes until the end.
+    pub(crate) async fn rest(mut self) -> String {
+        let mut rest = String::new();
+        within("the end of the tap", self.0.read_to_string(&mut rest)).await.expect("text");
+        rest
+    }
+
+    async fn text(&mut self) -> String {
+        let mut line = String::new();
+        within("a line of the tap", self.0.read_line(&mut line)).await.expect("text");
+        line
+    }
+}
