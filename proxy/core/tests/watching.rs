@@ -142,13 +142,20 @@ fn who_watches_is_told_of_deliveries_that_have_no_span() {
 
     let as_it_came = Handling { payload: Change::None, untraced: true };
     let strip = || Policy { mode: Mode::Strip, ..Policy::default() };
-    for record in [
-        Told::watched(strip()).deliver("ch", b"hello"),
-        Told::watched(Policy::default()).deliver("__keyspace@0__:k", b"hello"),
-    ] {
+    let too_big = vec![b'x'; Policy::default().strip_limit() + 1];
+    for (policy, payload) in [(strip(), &b"hello"[..]), (Policy::default(), &too_big)] {
+        let record = Told::watched(policy).deliver("ch", payload);
         assert!(record.handling == as_it_came && !record.is_exported() && record.parent.is_none(), "{record:?}");
-        assert!(matches!(record.operation, Operation::Deliver { body_size: 5, .. }));
+        let Operation::Deliver { body_size, .. } = record.operation else { panic!("{record:?}") };
+        assert_eq!(body_size, payload.len() as u64);
     }
+    // Such names hold keys.
+    let mut watched = Told::watched(Policy::default());
+    watched.receive(Side::Server, &message("__keyspace@0__:k", b"set"), 3);
+    assert_eq!(watched.out.deliveries, []);
+    watched.receive(Side::Client, &multibulk(&["PUBLISH", "__keyspace@0__:k", "set"]), 3);
+    watched.receive(Side::Server, b":1\r\n", 4);
+    assert_eq!(watched.out.spans, []);
     let mut unwatched = Told::new(strip());
     unwatched.receive(Side::Server, &message("ch", b"hello"), 3);
     assert_eq!(unwatched.out.deliveries, []);

@@ -12,6 +12,9 @@
 //! | `trace`, `span`, `parent`, `sampled` | ids, as far as the message has them |
 //! | `error` | the first word of Redis's error, or why a message was not handed over |
 //!
+//! Messages on channels that begin with `__` are left out, because keyspace notifications have keys in their names, and so
+//! are inline publishes and channels with names of more than 1 KiB.
+//!
 //! `{"missed":N}` stands for N messages for which the reader was too slow, `{"end":"…"}` says why the stream ends. Never a
 //! byte of a payload: the records have none.
 

@@ -8,7 +8,7 @@
 //! | [`carriers`] | contexts in JSON and in the OpenCensus form, and those that services supply |
 //! | [`modes`] | what is left alone: by mode, by channel, and because it belongs to Redis |
 //! | [`collectors`] | a refusing, hanging or slow collector costs spans and nothing else |
-//! | [`discretion`] | no payload, argument or secret reaches a span or a log |
+//! | [`commands`] | the spans of commands that are no publishes |
 //!
 //! The rest is what they share: [`world`] (Redis, collector, sidecars), [`spans`] (what arrived, in a form that tests can
 //! compare), [`clients`]. That nothing else changed is shown by the oracle.
@@ -22,7 +22,7 @@ mod world;
 
 mod carriers;
 mod collectors;
-mod discretion;
+mod commands;
 mod every_client;
 mod modes;
 mod sampling;

@@ -51,15 +51,6 @@ impl World {
         self.collector.wait_for(deadline, |requests| !requests.is_empty()).await.expect("an export");
     }
 
-    /// Everything that the collector was sent, as text.
-    pub(crate) fn everything_exported(&self) -> String {
-        self.collector
-            .requests()
-            .iter()
-            .map(|request| format!("{:?}\n{:?}\n", request.headers, request.message))
-            .collect()
-    }
-
     /// A connection without a sidecar.
     pub(crate) async fn direct(&self) -> Wire {
         Wire::to(self.redis.address()).await
@@ -146,7 +137,6 @@ pub(crate) struct End {
     pub(crate) unsent: u64,
     pub(crate) took: Duration,
     pub(crate) log: String,
-    pub(crate) stdout: String,
 }
 
 impl Sidecar {
@@ -175,7 +165,6 @@ impl Sidecar {
                 dropped: number("spans_dropped"),
                 unsent: number("spans_unsent"),
                 took: asked.elapsed(),
-                stdout: ended.stdout,
                 log: ended.stderr,
             }
         })

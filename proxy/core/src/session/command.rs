@@ -123,6 +123,11 @@ impl Command {
         blocking.iter().any(|blocking| name.eq_ignore_ascii_case(blocking.as_bytes()))
     }
 
+    /// Whether this file names it, so that a command of this name exists whatever Redis says.
+    pub(super) fn is_known(name: &[u8]) -> bool {
+        !Self::is_ordinary(name) || Self::may_block(name)
+    }
+
     /// A publish of the right shape, by its name and the number of its words.
     pub(super) fn publish(name: &[u8], count: u64) -> Option<Self> {
         match name.len() {

@@ -143,6 +143,8 @@ impl Tracer {
                 true => Counter::SkippedSize,
                 false => Counter::SkippedChannel,
             };
+            // The name of a channel of Redis's own may hold a key's.
+            let watched = watched && !Policy::is_reserved(channel);
             return watched.then(|| untraced(None, start, Change::Skipped(reason), operation()));
         }
         let (context, sampled) = child_of(None, &self.policy, ids);
@@ -284,7 +286,8 @@ impl Tracer {
     /// A message that is delivered without a look into its payload: nothing tells of it but to who watches.
     #[cold]
     pub(super) fn deliver_unread(&self, message: &Unread<'_>, call: &mut Call<'_>) {
-        if call.out.watched {
+        // The name of a channel of Redis's own may hold a key's.
+        if call.out.watched && !Policy::is_reserved(message.channel) {
             let operation = Operation::Deliver {
                 channel: text(message.channel),
                 pattern: message.pattern.map(text),

@@ -94,7 +94,8 @@ pub enum Operation {
     },
     /// CLIENT: any other command (`--commands all`), from the request to its reply.
     Command {
-        /// The command's name as it was sent, without arguments; [`UNKNOWN_COMMAND`] if there is no such command.
+        /// The command's name as it was sent, without arguments; [`UNKNOWN_COMMAND`] if there is no such command, or if
+        /// it ended without a reply that would have said so.
         /// `MULTI` or, if all queued commands are the same one, `MULTI` and its name stand for a whole transaction.
         name: Arc<str>,
         /// The selected database.

@@ -173,7 +173,7 @@ impl Pairing {
             self.timed = None;
             if let Some(span) = span {
                 if let Some(SpanRecord { operation: Operation::Command { name, .. }, .. }) = self.spans.get(&span)
-                    && line.starts_with(b"ERR unknown command")
+                    && UNCONFIRMING.iter().any(|beginning| line.starts_with(beginning))
                 {
                     *name = UNKNOWN_COMMAND.into();
                 }
@@ -235,6 +235,10 @@ impl Pairing {
         }
     }
 }
+
+/// How errors begin that do not confirm that there is such a command.
+const UNCONFIRMING: [&[u8]; 4] =
+    [b"ERR unknown command", b"ERR max number of clients", b"ERR Protocol error", b"DENIED Redis is running"];
 
 fn is_command(span: &SpanRecord) -> bool {
     matches!(span.operation, Operation::Command { .. })

@@ -5,10 +5,11 @@ use core::mem;
 
 use super::super::Call;
 use super::super::audience::Subscription;
+use super::super::command::Command;
 use super::super::counts::Counter;
 use super::open_spans::OpenSpan;
 use super::{Entry, Expect, Pairing};
-use crate::trace::{ErrorType, Operation, SpanRecord, UnixNanos};
+use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 impl Pairing {
     /// No further reply will be paired: open spans end now, with `error` if there is one.
@@ -96,21 +97,34 @@ impl Pairing {
         let transaction = self.transaction.take().unwrap_or_default();
         let entries = mem::take(&mut self.executing).into_iter();
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
-        let spans = entries.filter_map(|entry| entry.span).chain(transaction.span).chain(self.executing_span.take());
         self.pending_subscriptions = 0;
         self.pending_blocking = 0;
         let open = &mut self.spans;
-        spans.filter_map(|span| open.take(span)).collect()
+        let unanswered = entries.filter_map(|entry| open.take(entry.span?)).map(unanswered);
+        let mut spans: Vec<_> = unanswered.collect();
+        // Named after commands that Redis has queued.
+        spans.extend(transaction.span.into_iter().chain(self.executing_span.take()).filter_map(|span| open.take(span)));
+        spans
     }
 }
 
 /// Ends a span whose reply will not be seen.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
-    if let Some(mut span) = span {
+    if let Some(mut span) = span.map(unanswered) {
         call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
         span.end = UnixNanos(span.end.0.max(call.now.0));
         call.out.spans.push(span);
     }
+}
+
+/// Without the name of a command that Redis has not said to know: the word could be anything.
+fn unanswered(mut span: SpanRecord) -> SpanRecord {
+    if let Operation::Command { name, .. } = &mut span.operation
+        && !Command::is_known(name.as_bytes())
+    {
+        *name = UNKNOWN_COMMAND.into();
+    }
+    span
 }
 
 /// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of

@@ -1,0 +1,86 @@
+//! Words that occur nowhere else, and the search for them.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+/// The canaries of a test. What all of them end in is searched for, so that many cost no more than one.
+#[derive(Debug)]
+pub(crate) struct Canaries {
+    stem: String,
+    count: usize,
+}
+
+impl Canaries {
+    pub(crate) fn new() -> Self {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).unwrap();
+        Self { stem: random.iter().map(|byte| char::from(b'a' + byte % 26)).collect(), count: 0 }
+    }
+
+    /// A new one, which tells in a failure what `place` it was put in.
+    pub(crate) fn put(&mut self, place: &str) -> String {
+        self.count += 1;
+        format!("{}q{}q{}", place.replace(' ', "x"), self.count, self.stem)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Fails if any of them is in what was found at `place`, in any form in which bytes are commonly shown.
+    #[track_caller]
+    pub(crate) fn assert_absent(&self, place: &str, found: &[u8]) {
+        let found = found.to_ascii_lowercase();
+        if let Some(at) = forms(&self.stem).iter().find_map(|form| position(&found, form)) {
+            let around = &found[at.saturating_sub(300)..found.len().min(at + 200)];
+            panic!("a canary is in the {place}: {}", String::from_utf8_lossy(around));
+        }
+    }
+}
+
+/// The word as it is, in hexadecimal, as a list of numbers, and in base64 whatever stands before it. All in small letters.
+fn forms(word: &str) -> Vec<Vec<u8>> {
+    let bytes = word.as_bytes();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let numbers = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let base64 = (0..3).map(|before| {
+        // Without the characters that neighbouring bytes have a part in.
+        let text = STANDARD_NO_PAD.encode([&b"..."[..before], bytes].concat());
+        text[[0, 2, 3][before]..text.len() - 1].to_owned()
+    });
+    let forms = [word.to_owned(), hex, numbers].into_iter().chain(base64);
+    forms.map(|form| form.to_ascii_lowercase().into_bytes()).collect()
+}
+
+pub(crate) fn position(bytes: &[u8], searched: &[u8]) -> Option<usize> {
+    let (first, rest) = searched.split_first()?;
+    let mut from = 0;
+    while let Some(at) = bytes.get(from..)?.iter().position(|byte| byte == first) {
+        from += at + 1;
+        if bytes.get(from..)?.starts_with(rest) {
+            return Some(from - 1);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_planted_canary_is_found_in_every_form_and_another_word_is_not() {
+    let mut canaries = Canaries::new();
+    let word = canaries.put("a planted one");
+    canaries.assert_absent("log", b"nothing of it here: aplanted one");
+    let hex: String = word.bytes().map(|byte| format!("{byte:02X}")).collect();
+    for planted in [
+        format!("key={word} value"),
+        word.to_uppercase(),
+        hex,
+        format!("{:?}", word.as_bytes()),
+        STANDARD_NO_PAD.encode(format!("user:{word}")),
+        STANDARD_NO_PAD.encode(format!("name:{word}, and more")),
+        STANDARD_NO_PAD.encode(format!("{word} in front")),
+    ] {
+        let found = std::panic::catch_unwind(|| canaries.assert_absent("log", planted.as_bytes()));
+        assert!(found.is_err(), "not found in {planted}");
+    }
+}

@@ -1,0 +1,380 @@
+//! Secrets in what services send and get.
+
+use otlp_receiver::Receiver;
+use rustix::process::Signal;
+
+use crate::canary::{Canaries, position};
+use crate::recorder::Recorder;
+use crate::support::admin::{Proxy, Watch};
+use crate::support::redis::RealRedis;
+use crate::support::wire::{Value, Wire, request};
+
+/// Above this, in bytes, a payload is not looked at.
+const INJECT_LIMIT: usize = 4096;
+
+/// A channel, whose name is shown by design.
+const CHANNEL: &str = "shownbydesign";
+
+/// A proxy with everything switched on that says something, and all that it says.
+struct Observed {
+    proxy: Proxy,
+    collector: Receiver,
+    recorder: Recorder,
+    tap: Watch,
+    canaries: Canaries,
+}
+
+type Words = Vec<Vec<u8>>;
+
+fn words(text: &str) -> Words {
+    text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn encode(command: &Words) -> Vec<u8> {
+    request(&command.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+impl Observed {
+    async fn start(upstream: &str, protocol: &str, log_format: &str, more: &[&str]) -> Self {
+        let collector = Receiver::start().await.unwrap();
+        let target = if protocol == "grpc" { collector.grpc_addr() } else { collector.http_addr() };
+        let recorder = Recorder::before(target).await;
+        let limit = INJECT_LIMIT.to_string();
+        let arguments =
+            ["--commands", "all", "--log-level", "trace", "--log-format", log_format, "--inject-limit", &limit];
+        let arguments =
+            [&arguments, more, &["--read-json", "*", "--carrier", "json.*=json", "--transit-time"]].concat();
+        let environment = [
+            ("OTEL_TRACES_EXPORTER", "otlp,console"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", recorder.address)),
+            ("OTEL_PROPAGATORS", "tracecontext,b3,jaeger"),
+        ];
+        let proxy = Proxy::start(upstream, &arguments, &environment);
+        let tap = proxy.watch("").await;
+        Self { proxy, collector, recorder, tap, canaries: Canaries::new() }
+    }
+
+    async fn connect(&self) -> Wire {
+        Wire::to(self.proxy.address()).await
+    }
+
+    /// A connection that got a place, which those before it may have to leave first.
+    async fn served(&self) -> Wire {
+        let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
+        loop {
+            let mut client = self.connect().await;
+            client.try_send(&request(&[b"PING"])).await;
+            let (answer, _) = client.until(b"\r\n").await;
+            if answer.starts_with(b"-NOAUTH") {
+                return client;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no place became free");
+        }
+    }
+
+    /// Commands that carry secrets, each with canaries of its own.
+    fn commands(&mut self, form: &str) -> Vec<Words> {
+        let mut put = |command: &str, text: &str| {
+            let command = command.replace("CANARY", "name");
+            let parts = text.split("CANARY").map(str::to_owned).collect::<Vec<_>>();
+            let mut text = parts[0].clone();
+            for part in &parts[1..] {
+                text += &self.canaries.put(&format!("{form} {command}"));
+                text += part;
+            }
+            text
+        };
+        let mut commands: Vec<Words> = [
+            "AUTH CANARY",
+            "AUTH CANARY CANARY",
+            "HELLO 3 AUTH CANARY CANARY",
+            "HELLO 2 AUTH CANARY CANARY SETNAME CANARY",
+            "ACL SETUSER CANARY on >CANARY ~CANARY* &CANARY +@all",
+            "ACL SETUSER someone on >CANARY resetkeys ~CANARY",
+            "ACL GETUSER CANARY",
+            "CONFIG SET masterauth CANARY",
+            "CONFIG SET masteruser CANARY",
+            "CONFIG SET requirepass CANARY",
+            "CONFIG SET requirepass CANARY masterauth CANARY",
+            "MIGRATE 127.0.0.1 1 CANARY 0 1 AUTH CANARY",
+            "MIGRATE 127.0.0.1 1 CANARY 0 1 COPY AUTH2 CANARY CANARY KEYS CANARY",
+            "CLIENT SETNAME CANARY",
+            "CLIENT SETINFO LIB-NAME CANARY",
+            "CLIENT KILL ID CANARY",
+            "SET CANARY CANARY",
+            "GET CANARY CANARY CANARY",
+            "MSET CANARY CANARY CANARY CANARY",
+            "LPUSH CANARY CANARY",
+            "HSET CANARY CANARY CANARY",
+            "XADD CANARY * CANARY CANARY",
+            "ECHO CANARY",
+            "PING CANARY",
+            "EVAL return(redis.error_reply('CANARY')) 0 CANARY",
+            "EVAL return(redis.call('SET',KEYS[1],'CANARY')) 1 CANARY CANARY",
+            "EVAL return(redis.call(ARGV[1])) 0 CANARY",
+            "EVAL CANARY 0",
+            "EVALSHA CANARY 0 CANARY",
+            "SCRIPT LOAD return'CANARY'",
+            "FCALL CANARY 0 CANARY",
+            "FUNCTION LOAD CANARY",
+            "CANARY CANARY",
+            "SELECT CANARY",
+            "SUBSCRIBECANARY CANARY",
+            "REPLICAOF CANARY CANARYx",
+            "DEBUG CANARY",
+            "OBJECT CANARY CANARY",
+        ]
+        .iter()
+        .map(|text| words(&put(text.split(' ').next().unwrap(), text)))
+        .collect();
+        for command in ["PUBLISH", "SPUBLISH", "publish"] {
+            commands.push(words(&put(command, &format!("{command} {CHANNEL} CANARY"))));
+            commands.push(words(&put(command, &format!("{command} {CHANNEL} CANARY CANARY"))));
+            let json =
+                put(command, r#"{"secret":"CANARY","traceparent":"CANARY","b3":"CANARY","tracestate":"CANARY"}"#);
+            for channel in [CHANNEL, "json.news"] {
+                commands.push(vec![command.into(), channel.into(), json.clone().into_bytes()]);
+            }
+            // Over the limit, and with a name of a command that is none.
+            let long = put(command, "CANARY").repeat(INJECT_LIMIT / 20);
+            commands.push(vec![command.into(), CHANNEL.into(), long.clone().into_bytes()]);
+            commands.push(vec![long.into_bytes()]);
+        }
+        // What would lock the other connections out.
+        commands.push(words("CONFIG SET requirepass "));
+        commands
+    }
+
+    /// All that can be asked of it while it runs.
+    async fn pages(&self) -> Vec<u8> {
+        let mut pages = String::new();
+        for path in ["/", "/healthz", "/readyz", "/metrics", "/config", "/mode", "/tap?limit=x", "/nothing"] {
+            let (head, body) = self.proxy.exchange(&format!("GET {path}"), "", "").await;
+            pages += &format!("{head}\n{body}\n");
+        }
+        let accept = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+        let (head, body) = self.proxy.exchange("GET /metrics", accept, "").await;
+        assert!(body.ends_with("# EOF\n"), "{body}");
+        (pages + &head + &body).into_bytes()
+    }
+
+    /// What the system shows of it.
+    fn process(&self) -> Vec<u8> {
+        let folder = format!("/proc/{}", self.proxy.process.pid().as_raw_nonzero());
+        let mut shown = std::fs::read(format!("{folder}/cmdline")).unwrap();
+        shown.extend(std::fs::read(format!("{folder}/environ")).unwrap());
+        for task in std::fs::read_dir(format!("{folder}/task")).unwrap() {
+            shown.extend(std::fs::read(task.unwrap().path().join("comm")).unwrap());
+        }
+        shown
+    }
+
+    /// Stops it, and searches all that it has said. `spans` and `lines` are words that have to be in every span's place and
+    /// in the log.
+    async fn search(self, spans: &[&str], lines: &[&str]) {
+        let (pages, process) = (self.pages().await, self.process());
+        let Self { proxy, collector, recorder, tap, canaries } = self;
+        proxy.process.signal(Signal::TERM);
+        let tap = tap.rest().await.into_bytes();
+        let ended = tokio::task::spawn_blocking(|| proxy.process.ended()).await.unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let decoded: String = collector.requests().iter().map(|request| format!("{request:?}\n")).collect();
+        let spans_in = [("exported bytes", recorder.heard()), ("console", ended.stdout.into_bytes()), ("tap", tap)];
+        for (place, found) in &spans_in {
+            for word in spans {
+                assert!(position(found, word.as_bytes()).is_some(), "{word} should be in the {place}");
+            }
+            canaries.assert_absent(place, found);
+        }
+        for line in lines {
+            assert!(ended.stderr.contains(line), "{line} should be in the log:\n{}", ended.stderr);
+        }
+        for (place, found) in [
+            ("log", ended.stderr.into_bytes()),
+            ("decoded export requests", decoded.into_bytes()),
+            ("admin pages", pages),
+            ("process's entries in /proc", process),
+        ] {
+            assert!(!found.is_empty(), "there is no {place}");
+            canaries.assert_absent(place, &found);
+        }
+    }
+}
+
+/// Reads until the reply to a last `PING`, or the end of the stream.
+async fn settle(mut client: Wire) {
+    client.try_send(&request(&[b"PING", b"thelastreply"])).await;
+    client.until(b"thelastreply").await;
+}
+
+async fn subscriber(observed: &Observed) -> Wire {
+    let mut subscriber = observed.connect().await;
+    subscriber.subscribe(&format!("SUBSCRIBE {CHANNEL} json.news")).await;
+    subscriber
+}
+
+#[tokio::test]
+async fn in_commands_of_every_kind_however_they_are_sent() {
+    for (protocol, log_format) in [("http/protobuf", "text"), ("grpc", "json")] {
+        let redis = RealRedis::start(&["--notify-keyspace-events", "KEA", "--enable-debug-command", "yes"]);
+        let mut observed = Observed::start(&redis.url(), protocol, log_format, &[]).await;
+        let mut listening = Vec::new();
+        listening.push(subscriber(&observed).await);
+        // Key's names are in these channels.
+        let mut notified = observed.connect().await;
+        notified.subscribe("PSUBSCRIBE __key*__:* *").await;
+        listening.push(notified);
+        let mut watching = observed.connect().await;
+        assert_eq!(watching.call("MONITOR").await, Value::Status("OK".into()));
+
+        for form in ["one by one", "pipelined", "in pieces", "in MULTI", "discarded", "inline", "under REPLY OFF"] {
+            let commands = observed.commands(form);
+            let mut client = observed.connect().await;
+            match form {
+                "one by one" => {
+                    for command in &commands {
+                        client.send(&encode(command)).await;
+                        client.frame().await;
+                    }
+                }
+                "pipelined" => client.send(&commands.iter().flat_map(encode).collect::<Vec<_>>()).await,
+                "in pieces" => {
+                    for piece in commands.iter().flat_map(encode).collect::<Vec<_>>().chunks(7) {
+                        client.send(piece).await;
+                        tokio::task::yield_now().await;
+                    }
+                }
+                "in MULTI" | "discarded" => {
+                    client.send(&request(&[b"MULTI"])).await;
+                    client.send(&commands.iter().flat_map(encode).collect::<Vec<_>>()).await;
+                    client.send(&request(&[if form == "discarded" { b"DISCARD" } else { b"EXEC" }])).await;
+                }
+                "inline" => {
+                    for command in commands.iter().filter(|command| command.iter().all(|word| word.len() < 500)) {
+                        let quoted = command.iter().map(|word| format!("{:?}", String::from_utf8_lossy(word)));
+                        client.send((quoted.collect::<Vec<_>>().join(" ") + "\r\n").as_bytes()).await;
+                    }
+                }
+                _ => {
+                    client.send(&request(&[b"CLIENT", b"REPLY", b"OFF"])).await;
+                    client.send(&commands.iter().flat_map(encode).collect::<Vec<_>>()).await;
+                    client.send(&request(&[b"CLIENT", b"REPLY", b"ON"])).await;
+                }
+            }
+            settle(client).await;
+        }
+        assert!(observed.canaries.count() > 500);
+        drop((listening, watching));
+        let mut client = observed.connect().await;
+        client.publish(CHANNEL, b"the last").await;
+        drop(client);
+        observed.search(&[CHANNEL], &["client connected", "connection over", "stopped"]).await;
+    }
+}
+
+#[tokio::test]
+async fn in_bytes_that_are_no_commands() {
+    for (protocol, log_format) in [("grpc", "text"), ("http/protobuf", "json")] {
+        let redis = RealRedis::start(&[]);
+        let mut observed = Observed::start(&redis.url(), protocol, log_format, &[]).await;
+        for malformed in [
+            "*1\r\n:CANARY\r\n",
+            "*2\r\n$4\r\nAUTH\r\nCANARY\r\n",
+            "*CANARY\r\n",
+            "*3\r\n$3\r\nSET\r\n$CANARY\r\nCANARY\r\n",
+            "*3\r\n$7\r\nPUBLISH\r\n$13\r\nshownbydesign\r\n$CANARY\r\n",
+            "*3\r\n$7\r\nPUBLISH\r\n$13\r\nshownbydesign\r\n:CANARY\r\n",
+            "GET / HTTP/1.1\r\nAuthorization: Bearer CANARY\r\n\r\n",
+            "\u{16}\u{3}\u{1}CANARY",
+            "\"CANARY unbalanced\r\n",
+            "\u{0}CANARY\r\n",
+            "*1\r\n$9999999999\r\nCANARY",
+            "*2\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n*2\r\n$6\r\nCANARY\r\n",
+        ] {
+            let canary = observed.canaries.put("malformed");
+            let mut client = observed.connect().await;
+            client.try_send(malformed.replace("CANARY", &canary).as_bytes()).await;
+            // And what comes on a connection that is not read any more.
+            let canary = observed.canaries.put("unread");
+            client.try_send(format!("SET {canary} {canary}\r\n").as_bytes()).await;
+            client.finish().await;
+        }
+        let mut replica = observed.connect().await;
+        let canary = observed.canaries.put("replicated");
+        replica.send(&request(&[b"PSYNC", b"?", b"-1"])).await;
+        replica.until(b"REDIS").await;
+        redis_direct(&redis, &canary).await;
+        replica.until(canary.as_bytes()).await;
+        replica.try_send(&request(&[b"REPLCONF", b"ACK", canary.as_bytes()])).await;
+        drop(replica);
+        let mut client = observed.connect().await;
+        client.publish(CHANNEL, b"the last").await;
+        drop(client);
+        let lines = ["a client sends what is not RESP", "became a replica link", "a client speaks HTTP"];
+        observed.search(&[CHANNEL], &lines).await;
+    }
+}
+
+async fn redis_direct(redis: &RealRedis, canary: &str) {
+    Wire::to(redis.address()).await.call(&format!("SET {canary} {canary}")).await;
+}
+
+#[tokio::test]
+async fn where_redis_refuses_and_where_connections_break() {
+    let mut redis = RealRedis::start(&["--requirepass", "open", "--maxclients", "20"]);
+    let mut observed = Observed::start(&redis.url(), "http/protobuf", "text", &["--max-connections", "5"]).await;
+    // Not authenticated: everything is refused.
+    let commands = observed.commands("refused");
+    let mut client = observed.connect().await;
+    for command in commands.iter().filter(|command| command.iter().all(|word| word.len() < 8000)) {
+        client.try_send(&encode(command)).await;
+    }
+    settle(client).await;
+    // A bulk string that is too long for somebody unknown ends the connection.
+    let canary = observed.canaries.put("too long");
+    let mut client = observed.connect().await;
+    client.try_send(&request(&[canary.as_bytes(), &[b'x'; 20_000]])).await;
+    settle(client).await;
+    // Authenticated as somebody who may do little.
+    let mut client = observed.connect().await;
+    assert_eq!(client.call("AUTH open").await, Value::Status("OK".into()));
+    client.call("ACL SETUSER limited on >pw +ping +subscribe +publish &allowed").await;
+    assert_eq!(client.call("AUTH limited pw").await, Value::Status("OK".into()));
+    let commands = observed.commands("not permitted");
+    for command in &commands {
+        client.try_send(&encode(command)).await;
+    }
+    settle(client).await;
+    // More clients than there may be.
+    let mut crowd = Vec::new();
+    for _ in 0..8 {
+        let canary = observed.canaries.put("crowded");
+        let mut client = observed.connect().await;
+        client.try_send(&request(&[b"AUTH", canary.as_bytes()])).await;
+        crowd.push(client);
+    }
+    drop(crowd);
+    // Clients that go in the middle of something.
+    for _ in 0..5 {
+        for command in ["PUBLISH shownbydesign CANARY", "AUTH CANARY", "SET CANARY CANARY"] {
+            let canary = observed.canaries.put("cut off");
+            let whole = encode(&words(&command.replace("CANARY", &canary)));
+            let mut client = observed.connect().await;
+            client.try_send(&whole[..whole.len() - 4]).await;
+        }
+    }
+    // A Redis that goes in the middle of something, and is not there.
+    let mut client = observed.served().await;
+    client.call("AUTH open").await;
+    client.publish(CHANNEL, observed.canaries.put("before the end").as_bytes()).await;
+    let canary = observed.canaries.put("unanswered");
+    client.try_send(&request(&[b"BLPOP", canary.as_bytes(), b"0"])).await;
+    redis.kill();
+    client.closed().await;
+    let mut client = observed.connect().await;
+    let canary = observed.canaries.put("unreachable");
+    client.try_send(&request(&[b"AUTH", canary.as_bytes()])).await;
+    client.closed().await;
+    observed.search(&[CHANNEL], &["cannot reach Redis", "--max-connections reached"]).await;
+}
