@@ -79,6 +79,14 @@ impl Policy {
         }
     }
 
+    /// The form in which a context is added to what is published on `channel`; `None` if none is. Single payloads may be
+    /// left alone all the same, because they are too long or do not fit the form.
+    pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
+        let rule = self.rule(channel);
+        let carries = self.enabled && self.propagators.carries_traces() && channel.len() <= MAX_CHANNEL_LEN;
+        (carries && rule.traced && rule.mode == Mode::Inject).then_some(rule.carrier)
+    }
+
     /// Longest delivered payload, in bytes, that is searched for a context. Never below what a proxy with the default
     /// injection limit may have made, so that lowering one's own limit leaves no context in a message.
     pub fn strip_limit(&self) -> usize {
