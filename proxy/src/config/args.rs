@@ -43,7 +43,7 @@ Configuration:
       mode-for = [\"orders.*=strip\"]
       [otel]
       OTEL_SERVICE_NAME = \"orders\"
-  SIGHUP reads the file again. Modes, globs, carriers, --relation, --commands and --log-level change for open
+  SIGHUP reads the file again. Modes, globs, carriers, --relation, --trust, --commands and --log-level change for open
   connections too; the log names what needs a restart. A file that cannot be used changes nothing.
 
 Environment:
@@ -233,6 +233,20 @@ pub struct Args {
     )]
     pub relation: RelationArg,
 
+    /// Whose contexts become parents of spans
+    ///
+    /// Whoever may publish can put a context of his own making into a payload. See the security model in the
+    /// documents.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = TrustArg::All,
+        env = "REDISTRIBUTED_TRUST",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub trust: TrustArg,
+
     /// Carrier for channels that match: trailer, json or opencensus; repeatable, the first match wins
     ///
     /// trailer (for all other channels): a binary suffix of the payload. json: a `traceparent` member of the payload's
@@ -414,6 +428,17 @@ pub enum RelationArg {
     Parent,
     /// A trace of its own with a link: for large fan-out and endless loops
     Link,
+}
+
+/// `--trust`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustArg {
+    /// Those in all payloads, those that the service itself publishes among them
+    All,
+    /// Those in messages that Redis delivers
+    Redis,
+    /// None: each publish and each delivery begins a trace of its own
+    None,
 }
 
 /// `--commands`

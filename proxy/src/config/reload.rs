@@ -18,7 +18,7 @@ use crate::live_policy::LivePolicy;
 use crate::telemetry::logging::{LIFECYCLE, LevelHandle};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 10] = [
+pub const RELOADABLE: [&str; 11] = [
     "mode",
     "mode-for",
     "include",
@@ -27,6 +27,7 @@ pub const RELOADABLE: [&str; 10] = [
     "read-json",
     "keep-context",
     "relation",
+    "trust",
     "commands",
     "log-level",
 ];
@@ -123,9 +124,21 @@ impl Reloader {
 
 /// What changes of a policy while the process runs; the rest is for the whole life of what was built with it.
 fn merged(old: &Policy, new: &Policy) -> Policy {
-    let Policy { mode, modes, include, exclude, carriers, read_json, keep_context, relation, commands, .. } =
+    let Policy { mode, modes, include, exclude, carriers, read_json, keep_context, relation, trust, commands, .. } =
         new.clone();
-    Policy { mode, modes, include, exclude, carriers, read_json, keep_context, relation, commands, ..old.clone() }
+    Policy {
+        mode,
+        modes,
+        include,
+        exclude,
+        carriers,
+        read_json,
+        keep_context,
+        relation,
+        trust,
+        commands,
+        ..old.clone()
+    }
 }
 
 /// The names of which something else is said, in the order of `new`. Who says it does not matter.

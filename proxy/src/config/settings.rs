@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
+use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Trust};
 
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
-use super::args::{Args, CommandsArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg};
+use super::args::{Args, CommandsArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg, TrustArg};
 use super::credentials::Secret;
 use super::layers::{Origin, Sources};
 use super::{modes, units};
@@ -443,6 +443,7 @@ impl Check<'_> {
         let mut policy = Policy {
             mode: args.mode.into(),
             relation: args.relation.into(),
+            trust: args.trust.into(),
             modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
             carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
             include: self.globs("--include", &args.include),
@@ -550,6 +551,16 @@ impl From<ModeArg> for Mode {
             ModeArg::Inject => Self::Inject,
             ModeArg::Strip => Self::Strip,
             ModeArg::Observe => Self::Observe,
+        }
+    }
+}
+
+impl From<TrustArg> for Trust {
+    fn from(arg: TrustArg) -> Self {
+        match arg {
+            TrustArg::All => Self::All,
+            TrustArg::Redis => Self::Redis,
+            TrustArg::None => Self::None,
         }
     }
 }

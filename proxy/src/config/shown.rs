@@ -59,6 +59,7 @@ impl Settings {
             ("read-json", globs(&policy.read_json)),
             ("keep-context", globs(&policy.keep_context)),
             ("relation", lower(&policy.relation)),
+            ("trust", lower(&policy.trust)),
             ("commands", lower(&policy.commands)),
             ("transit-time", policy.transit_time.to_string()),
             ("inject-limit", policy.inject_limit.to_string()),

@@ -14,6 +14,8 @@ pub struct Policy {
     pub modes: Vec<(Glob, Mode)>,
     /// How a consumer span refers to its producer span.
     pub relation: Relation,
+    /// Which contexts that payloads carry become parents.
+    pub trust: Trust,
     /// The carrier of a channel: the first glob that matches, otherwise [`Carrier::Trailer`].
     pub carriers: Vec<(Glob, Carrier)>,
     /// Channels that are traced; empty means all. `__*` never is.
@@ -125,6 +127,7 @@ impl Default for Policy {
             mode: Mode::Inject,
             modes: Vec::new(),
             relation: Relation::Parent,
+            trust: Trust::All,
             carriers: Vec::new(),
             include: Vec::new(),
             exclude: Vec::new(),
@@ -162,6 +165,20 @@ pub enum Relation {
     Parent,
     /// The consumer span starts a trace of its own and links to the producer span.
     Link,
+}
+
+/// `--trust`
+///
+/// A context that is not believed begins no span and is passed on to nobody; it is removed as any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Those in messages and those that the service itself puts into what it publishes.
+    #[default]
+    All,
+    /// Those in messages that Redis delivers.
+    Redis,
+    /// None: each publish and each delivery begins a trace.
+    None,
 }
 
 /// `--carrier`
