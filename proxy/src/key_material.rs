@@ -8,9 +8,9 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Upstream;
 use crate::config::credentials::Secret;
 use crate::config::settings::{Settings, UpstreamLogin, UpstreamTls};
-use crate::config::{ListenAddress, Upstream};
 use crate::files::{self, FileError, Rotating};
 use crate::telemetry::logging::LIFECYCLE;
 use crate::tls;
@@ -35,16 +35,20 @@ impl KeyMaterial {
     /// # Errors
     /// The first that cannot be used.
     pub fn read(settings: &Settings) -> Result<Self, FileError> {
-        let routes = &settings.routes;
-        let listens = routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_)));
-        let connects = routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
+        let connects = settings.routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
         let listen = settings
             .listen_tls
             .clone()
-            .filter(|_| listens)
             .map(|files| Rotating::new(files.paths(), move || tls::server_config(&files)).map(Arc::new));
         let upstream = connects.then(|| settings.upstream_tls.files.clone()).map(|files| {
-            Rotating::new(files.paths(), move || tls::client_config(&files, UpstreamTls::NAMES)).map(Arc::new)
+            let paths = files.paths();
+            let make = move || {
+                if let Some((certificate, _)) = &files.identity {
+                    tls::valid_now(UpstreamTls::NAMES.certificate, certificate)?;
+                }
+                tls::client_config(&files, UpstreamTls::NAMES)
+            };
+            Rotating::new(paths, make).map(Arc::new)
         });
         let password = settings.upstream_login.password_file.clone().map(|path| {
             Rotating::new(vec![path.clone()], move || files::secret(UpstreamLogin::PASSWORD_FILE, &path)).map(Arc::new)

@@ -148,7 +148,7 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
         );
         let dialer = Dialer::new(&route, &settings, &material)?;
         dialers.push(dialer.clone());
-        let handshakes = Handshakes::of(&listener, material.listen.as_ref(), settings.limits.handshake_timeout);
+        let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
         let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.of(index));
         accepting.spawn(server.accept(
             listener,

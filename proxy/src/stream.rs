@@ -48,7 +48,8 @@ impl Stream {
                 return std::future::pending().await;
             }
         };
-        while socket.ready(Interest::ERROR).await.is_ok_and(|ready| !ready.is_error()) {}
+        // Ready or not to be watched, the connection is over.
+        let _ = socket.ready(Interest::ERROR).await;
     }
 }
 

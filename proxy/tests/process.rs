@@ -63,7 +63,7 @@ fn wrong_settings_are_named_with_what_to_do() {
         (&["--route", "a=127.0.0.1:7,h", "--route", "b=127.0.0.1:7,h"], &["127.0.0.1:7", "two routes"]),
         (&["--listen", "127.0.0.1", "--upstream", UNUSED], &["--listen `127.0.0.1`", "port is missing"]),
         (&["--listen", "127.0.0.1:7", "--upstream", "redis://127.0.0.1:7"], &["the proxy itself"]),
-        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h:x"], &["--upstream `rediss://h:x`", "port"]),
+        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h:x"], &["--upstream `rediss://h:***`", "port"]),
         (&[pair[0], pair[1], pair[2], pair[3], "--upstream-ca", "ca.pem"], &["--upstream-ca", "rediss://"]),
         (&[pair[0], pair[1], "--upstream", "rediss://h", "--upstream-cert", "c.pem"], &["--upstream-key", "missing"]),
         (&["--listen", "127.0.0.1:0", "--upstream", "http://h"], &["scheme"]),
@@ -108,6 +108,7 @@ fn a_password_in_a_url_is_never_repeated() {
         &["--listen", "127.0.0.1:0", "--upstream", "rediss://:hunter2@h/3"],
         &["--route", "a=127.0.0.1:0,redis://:hunter2@h:x"],
         &["--route", "a=redis://:hunter2@h"],
+        &["--route", "a=127.0.0.1:0,redis://:hunter2"],
         // These the parser of the command line refuses, which repeats what it was given.
         &["redis://:hunter2@h:1"],
         &["--mode", "redis://:hunter2@h"],

@@ -9,7 +9,7 @@ mod support;
 use authority::Authority;
 use support::redis::RealRedis;
 use support::spawn::{Spawned, command, run};
-use support::{connect, expect, expect_closed, send};
+use support::{connect, expect, expect_closed, expect_traced_messages, send};
 
 /// A Redis that has a certificate for `name`, and asks for one if `mutual`.
 struct TlsRedis {
@@ -66,19 +66,7 @@ async fn messages_are_traced_through_tls() {
     let mut direct = connect(redis.server.address()).await;
     let mut behind = connect(proxy.addresses[0]).await;
     let mut publisher = connect(proxy.addresses[0]).await;
-    for subscriber in [&mut direct, &mut behind] {
-        send(subscriber, b"SUBSCRIBE ch\r\n").await;
-        expect(subscriber, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").await;
-    }
-    let large = "x".repeat(300_000);
-    for payload in ["hi", &large] {
-        let bulk = format!("${}\r\n{payload}\r\n", payload.len());
-        send(&mut publisher, format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
-        expect(&mut publisher, b":2\r\n").await;
-        expect(&mut behind, format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
-    }
-    let traced = format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n${}\r\nhi\0", 2 + 41);
-    expect(&mut direct, traced.as_bytes()).await;
+    expect_traced_messages(&mut direct, &mut behind, &mut publisher).await;
 }
 
 #[tokio::test]

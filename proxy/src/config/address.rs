@@ -277,7 +277,8 @@ fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
     Ok((host.to_owned(), port))
 }
 
-/// `text` fit to be shown: whatever could be a credential or an option is left out.
+/// `text` fit to be shown: whatever could be a credential or an option is left out. So is what stands where a URL has its
+/// port and is none: it may be a password whose end was cut off.
 pub fn without_secrets(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphabetic() || c == '+') => {
@@ -292,7 +293,17 @@ pub fn without_secrets(text: &str) -> String {
     };
     let end = rest.find(['?', '#']);
     let tail = if end.is_some() { "?***" } else { "" };
-    format!("{scheme}{mask}{}{tail}", &rest[..end.unwrap_or(rest.len())])
+    let shown = format!("{scheme}{mask}{}{tail}", &rest[..end.unwrap_or(rest.len())]);
+    let Some((before, (host, port))) = shown
+        .rsplit_once("://")
+        .and_then(|(before, authority)| Some((before, authority.split_once(':')?)))
+        .filter(|(_, (host, _))| !host.starts_with('['))
+    else {
+        return shown;
+    };
+    let digits = port.split('/').next().unwrap_or_default();
+    let is_port = digits.len() <= 5 && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
 }
 
 impl fmt::Display for HostPort {
@@ -442,6 +453,12 @@ mod tests {
             ("user:hunter2://x@cache", "***@cache"),
             ("redis://cache?password=hunter2", "redis://cache?***"),
             ("redis://cache:6379", "redis://cache:6379"),
+            ("redis://[::1]:6379", "redis://[::1]:6379"),
+            ("redis://:hunter2", "redis://:***"),
+            ("redis://:12345", "redis://:***"),
+            ("redis://user:hunter2/3", "redis://user:***"),
+            ("a=127.0.0.1:1,redis://user:hun", "a=127.0.0.1:1,redis://user:***"),
+            ("127.0.0.1:x", "127.0.0.1:x"),
         ] {
             assert_eq!(without_secrets(text), shown, "{text}");
         }

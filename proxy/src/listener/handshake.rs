@@ -9,9 +9,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use crate::files::Rotating;
+use crate::config::ListenAddress;
+use crate::files::{FileError, Rotating};
 use crate::foreign::Foreign;
+use crate::key_material::KeyMaterial;
 use crate::stream::Stream;
+use crate::tls::ServerFiles;
 
 /// What clients that connect by TLS are shown, and how long they may take.
 #[derive(Debug)]
@@ -41,9 +44,24 @@ pub enum HandshakeError {
 }
 
 impl Handshakes {
-    /// With what `config` has in force when a client comes.
-    pub fn new(config: Arc<Rotating<ServerConfig>>, limit: Duration) -> Self {
-        Self { config, limit }
+    /// For clients of `listen`, with the certificate that is in force when they come; `None` if they connect without TLS.
+    ///
+    /// # Errors
+    /// They are to connect by TLS, and there is no certificate.
+    pub fn of(listen: &ListenAddress, material: &KeyMaterial, limit: Duration) -> Result<Option<Self>, FileError> {
+        match listen {
+            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => Ok(None),
+            ListenAddress::Tls(_) => {
+                let config = material.listen.clone().ok_or_else(|| {
+                    FileError::unset(
+                        ServerFiles::CERTIFICATE,
+                        "it is missing",
+                        "name it for rediss:// listen addresses",
+                    )
+                })?;
+                Ok(Some(Self { config, limit }))
+            }
+        }
     }
 
     /// Does the handshake.
@@ -57,7 +75,7 @@ impl Handshakes {
     async fn handshake(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
         let mut first = [0; 1024];
         // Left where it is: whatever it is, it is judged by what reads it.
-        let seen = socket.peek(&mut first).await?;
+        let seen = socket.peek(&mut first).await.unwrap_or(0);
         let first = &first[..seen];
         match first.first() {
             None => return Err(HandshakeError::Probe),

@@ -13,15 +13,11 @@ mod socket_file;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 
 use crate::config::settings::Route;
 use crate::config::{HostPort, ListenAddress, Settings};
-use crate::files::Rotating;
 use crate::stream::{Stream, tune};
 pub use bind_error::BindError;
 pub use handshake::{HandshakeError, Handshakes};
@@ -172,16 +168,6 @@ impl Client {
             (ClientSocket::Tcp(socket), None) => Ok(Stream::Tcp(socket)),
             (ClientSocket::Tcp(socket), Some(handshakes)) => handshakes.accept(socket).await,
             (ClientSocket::Unix(socket), _) => Ok(Stream::Unix(socket)),
-        }
-    }
-}
-
-impl Handshakes {
-    /// For a listener; `None` if clients speak to it without TLS.
-    pub fn of(listener: &Listener, config: Option<&Arc<Rotating<ServerConfig>>>, limit: Duration) -> Option<Self> {
-        match listener.address {
-            ListenAddress::Tls(_) => config.map(|config| Self::new(Arc::clone(config), limit)),
-            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-use super::files::{authorities, own_certificates, private_key, unfit_pair};
+use super::files::{authorities, certificates, private_key, unfit_pair};
 use crate::files::FileError;
 
 /// Who is trusted, and what is shown to a server that asks who the proxy is.
@@ -56,7 +56,7 @@ pub fn client_config(files: &Files, names: Names) -> Result<ClientConfig, FileEr
     let config = builder(names.authorities)?.with_root_certificates(roots);
     match &files.identity {
         Some((certificate, key)) => config
-            .with_client_auth_cert(own_certificates(names.certificate, certificate)?, private_key(names.key, key)?)
+            .with_client_auth_cert(certificates(names.certificate, certificate)?, private_key(names.key, key)?)
             .map_err(|error| unfit_pair(names.key, key, &error)),
         None => Ok(config.with_no_client_auth()),
     }

@@ -27,16 +27,19 @@ pub(super) fn certificates(setting: &'static str, path: &Path) -> Result<Vec<Cer
     Err(FileError::new(setting, path, format!("it holds no usable certificate: {reason}"), PEM))
 }
 
-/// The certificates that are shown to the other side, which are to be valid now: it would refuse others.
-pub(super) fn own_certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let certificates = certificates(setting, path)?;
-    for certificate in &certificates {
-        if let Some(problem) = not_valid_now(certificate) {
+/// Checks that the certificate in a file is valid now: whoever it is shown to would refuse another. Those behind it are
+/// not looked at, because a way to an authority may lead around them.
+///
+/// # Errors
+/// [`FileError`]: it cannot be read, or its time is over or has not come.
+pub fn valid_now(setting: &'static str, path: &Path) -> Result<(), FileError> {
+    match certificates(setting, path)?.first().and_then(not_valid_now) {
+        None => Ok(()),
+        Some(problem) => {
             let remedy = "let a new certificate be issued, and check the clock of this machine";
-            return Err(FileError::new(setting, path, problem, remedy));
+            Err(FileError::new(setting, path, problem, remedy))
         }
     }
-    Ok(certificates)
 }
 
 pub(super) fn private_key(setting: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
@@ -78,7 +81,7 @@ pub(super) fn unfit_pair(setting: &'static str, path: &Path, error: &Error) -> F
 }
 
 /// Why a certificate is of no use at this time.
-fn not_valid_now(certificate: &CertificateDer<'_>) -> Option<String> {
+fn not_valid_now(certificate: &CertificateDer<'static>) -> Option<String> {
     let now = UnixTime::since_unix_epoch(Duration::from_nanos(clock::wall().0));
     // Without an authority this can only fail; the dates are the first thing that it looks at.
     let parsed = ParsedCertificate::try_from(certificate).ok()?;

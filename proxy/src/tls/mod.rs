@@ -11,4 +11,5 @@ mod files;
 mod server;
 
 pub use client::{Files, Names, client_config, empty};
+pub use files::valid_now;
 pub use server::{ServerFiles, server_config};

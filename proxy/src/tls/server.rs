@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 
-use super::files::{authorities, own_certificates, private_key, unfit_pair};
+use super::files::{authorities, certificates, private_key, unfit_pair, valid_now};
 use crate::files::FileError;
 
 /// The files of a listener.
@@ -53,7 +53,8 @@ pub fn server_config(files: &ServerFiles) -> Result<ServerConfig, FileError> {
             builder.with_client_cert_verifier(verifier.map_err(failed)?)
         }
     };
-    let certificates = own_certificates(ServerFiles::CERTIFICATE, &files.certificate)?;
+    valid_now(ServerFiles::CERTIFICATE, &files.certificate)?;
+    let certificates = certificates(ServerFiles::CERTIFICATE, &files.certificate)?;
     let key = private_key(ServerFiles::KEY, &files.key)?;
     builder.with_single_cert(certificates, key).map_err(|error| unfit_pair(ServerFiles::KEY, &files.key, &error))
 }

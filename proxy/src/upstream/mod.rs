@@ -78,18 +78,21 @@ impl Dialer {
     /// `--connect-timeout`.
     ///
     /// # Errors
-    /// The host cannot be the name in a certificate.
+    /// The host cannot be the name in a certificate, or `material` lacks what `rediss://` needs.
     pub fn new(route: &Route, settings: &Settings, material: &KeyMaterial) -> Result<Self, FileError> {
-        let tls = match (&route.upstream, &material.upstream) {
-            (Upstream::Tls(address), Some(config)) => {
+        let tls = match &route.upstream {
+            Upstream::Tcp(_) | Upstream::Unix(_) => None,
+            Upstream::Tls(address) => {
+                let config = material.upstream.clone().ok_or_else(|| {
+                    FileError::unset("--upstream-ca", "nothing was read for rediss:// upstreams", "read it before")
+                })?;
                 let name = settings.upstream_tls.server_name.as_ref().unwrap_or(&address.host);
                 let name = ServerName::try_from(name.clone()).map_err(|_| {
                     let problem = format!("`{name}` cannot be a name in a certificate");
                     FileError::unset("--upstream-server-name", problem, "name what Redis's certificate holds")
                 })?;
-                Some((Arc::clone(config), name))
+                Some((config, name))
             }
-            _ => None,
         };
         Ok(Self {
             upstream: route.upstream.clone(),

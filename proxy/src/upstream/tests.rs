@@ -5,11 +5,15 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::config::Args;
 
+fn settings(listen: &str, upstream: &str, more: &[&str]) -> Settings {
+    let line = ["redistributed", "--listen", listen, "--upstream", upstream];
+    let args = Args::from_command_line(line.iter().chain(more).map(std::ffi::OsString::from)).unwrap();
+    Settings::new(&args, &|_| None).unwrap()
+}
+
 /// A dialer as the settings make it.
 fn dialer(upstream: &str, more: &[&str]) -> Dialer {
-    let line = ["redistributed", "--listen", "127.0.0.1:0", "--upstream", upstream];
-    let args = Args::from_command_line(line.iter().chain(more).map(std::ffi::OsString::from)).unwrap();
-    let settings = Settings::new(&args, &|_| None).unwrap();
+    let settings = settings("127.0.0.1:0", upstream, more);
     Dialer::new(&settings.routes[0], &settings, &KeyMaterial::read(&settings).unwrap()).unwrap()
 }
 
@@ -148,6 +152,16 @@ fn credentials_come_from_the_url_or_from_a_file_and_are_not_shown() {
         assert!(!format!("{dialer:?}").contains("hunter2"));
     }
     assert_eq!(dialer("cache", &[]).credentials(), None);
+}
+
+#[test]
+fn what_is_to_be_tls_is_never_made_without_it() {
+    let files = ["--listen-cert", "c", "--listen-key", "k"];
+    let settings = settings("rediss://127.0.0.1:0", "rediss://cache", &files);
+    let (route, nothing) = (&settings.routes[0], KeyMaterial::default());
+    assert_eq!(Dialer::new(route, &settings, &nothing).unwrap_err().setting, "--upstream-ca");
+    let handshakes = crate::listener::Handshakes::of(&route.listen, &nothing, Duration::from_secs(1));
+    assert_eq!(handshakes.unwrap_err().setting, "--listen-cert");
 }
 
 #[test]

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
-use crate::support::{connect, within};
+use crate::support::redis::{RealRedis, free_address};
+use crate::support::{Duplex, connect, within};
 
 /// How clients connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,6 @@ pub(crate) enum Way {
 }
 
 pub(crate) const ALL: [Way; 3] = [Way::Tcp, Way::Tls, Way::Unix];
-
-/// A client's connection, whichever way it was made.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// A listen address.
 pub(crate) struct Door {
@@ -73,6 +68,17 @@ impl Door {
         }
         arguments.extend(more.iter().map(ToString::to_string));
         arguments
+    }
+
+    /// A Redis that also listens by TLS, on the port that is returned, with this door's certificate and authority.
+    pub(crate) fn redis_with_tls(&self, more: &[&str]) -> (RealRedis, u16) {
+        let file = |name: &str| self.path(name).display().to_string();
+        let (port, ca) = (free_address().port(), self.authority.file());
+        let (tls_port, certificate, key) = (port.to_string(), file("proxy.pem"), file("proxy.key"));
+        let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+        let redis =
+            RealRedis::start(&[&["--tls-port", &tls_port, "--tls-auth-clients", "no"], &files[..], more].concat());
+        (redis, port)
     }
 
     /// A client. `addresses` are the proxy's, of which a Unix socket has none.

@@ -7,11 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::door::{ALL, Door, Duplex, Way, words};
-use crate::support::fake_redis::FakeRedis;
+use crate::door::{ALL, Door, Way, words};
+use crate::support::fake_redis::{FakeRedis, unused_address};
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
-use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
+use crate::support::{Duplex, connect, expect, expect_closed, expect_traced_messages, read_to_end, send, within};
 
 async fn start(door: &Door, upstream: &str, more: &[&str]) -> InProcess {
     InProcess::with_arguments(&words(&door.arguments(upstream, more))).await
@@ -30,22 +30,10 @@ async fn messages_are_traced_however_services_connect() {
     for way in ALL {
         let (door, redis) = (Door::new(way), RealRedis::start(&[]));
         let proxy = start(&door, &redis.url(), &[]).await;
-        let mut direct: Box<dyn Duplex> = Box::new(connect(redis.address()).await);
+        let mut direct = connect(redis.address()).await;
         let mut behind = door.connect(&proxy.addresses).await;
-        for subscriber in [&mut direct, &mut behind] {
-            send(subscriber, b"SUBSCRIBE ch\r\n").await;
-            expect(subscriber, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").await;
-        }
         let mut publisher = door.connect(&proxy.addresses).await;
-        let large = "x".repeat(300_000);
-        for payload in ["hi", &large] {
-            let bulk = format!("${}\r\n{payload}\r\n", payload.len());
-            send(&mut publisher, format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
-            expect(&mut publisher, b":2\r\n").await;
-            expect(&mut behind, format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
-        }
-        let traced = format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n${}\r\nhi\0", 2 + 41);
-        expect(&mut direct, traced.as_bytes()).await;
+        expect_traced_messages(&mut direct, &mut behind, &mut publisher).await;
         drop((behind, publisher));
         let report = proxy.stop().await;
         assert_eq!(report.stats.get(Shell::ConnectionsAccepted), 2, "{way:?}");
@@ -93,6 +81,19 @@ async fn a_client_that_goes_without_a_word_closes_the_connection_to_redis() {
         drop(client);
         expect_closed(&mut server).await;
     }
+}
+
+#[tokio::test]
+async fn a_tls_client_that_hangs_up_while_redis_is_dialled_ends_the_attempt() {
+    let door = Door::new(Way::Tls);
+    let proxy = start(&door, &unused_address().await.to_string(), &["--connect-timeout", "10m"]).await;
+    let mut client = door.connect(&proxy.addresses).await;
+    // With the alert that says so, which is more than the end of the stream.
+    client.shutdown().await.unwrap();
+    drop(client);
+    let report = proxy.stop().await;
+    assert_eq!(report.stats.get(Shell::ConnectionsAccepted), 1);
+    assert_eq!((report.cut_off, report.stats.get(Shell::UpstreamFailures)), (0, 0));
 }
 
 /// Sends until nothing more is taken for a while; returns how much was.

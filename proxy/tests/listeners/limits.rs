@@ -3,12 +3,12 @@
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::door::{ALL, Door, Duplex, Way, words};
-use crate::support::redis::{RealRedis, free_address};
+use crate::door::{ALL, Door, Way, words};
+use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
-use crate::support::{expect, send, within};
+use crate::support::{Duplex, connect, expect, send, within};
 
-/// What arrives before the end; `by_tls` or not, the connection is looked at as bytes.
+/// What arrives before the end, as bytes: by TLS too, of which there is none yet.
 async fn seen(mut client: Box<dyn Duplex>) -> Vec<u8> {
     let mut got = Vec::new();
     // A reset is an end too.
@@ -20,27 +20,9 @@ async fn seen(mut client: Box<dyn Duplex>) -> Vec<u8> {
 async fn one_client_too_many_sees_what_redis_shows_it() {
     for way in ALL {
         let door = Door::new(way);
-        let file = |name: &str| door.path(name).display().to_string();
-        let (port, ca, socket) = (free_address().port(), door.authority.file(), file("redis.sock"));
-        let tls_port = port.to_string();
-        let (certificate, key) = (file("proxy.pem"), file("proxy.key"));
-        let redis = RealRedis::start(&[
-            "--unixsocket",
-            &socket,
-            "--tls-port",
-            &tls_port,
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-auth-clients",
-            "no",
-            "--maxclients",
-            "1",
-        ]);
-        let mut first = crate::support::connect(redis.address()).await;
+        let socket = door.path("redis.sock").display().to_string();
+        let (redis, port) = door.redis_with_tls(&["--unixsocket", &socket, "--maxclients", "1"]);
+        let mut first = connect(redis.address()).await;
         send(&mut first, b"PING\r\n").await;
         expect(&mut first, b"+PONG\r\n").await;
         let too_many: Box<dyn Duplex> = match way {

@@ -8,9 +8,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
 use crate::door::{Door, Way, words};
-use crate::support::redis::{RealRedis, free_address};
+use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
-use crate::support::{connect, expect, send};
+use crate::support::{connect, expect, expect_closed, send};
 
 fn shown(client: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     client.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
@@ -60,22 +60,7 @@ async fn the_next_clients_are_shown_the_new_certificate_and_open_connections_go_
 #[tokio::test]
 async fn the_certificates_for_redis_are_replaced_too() {
     let door = Door::new(Way::Tls);
-    let file = |name: &str| door.path(name).display().to_string();
-    let (port, ca) = (free_address().port(), door.authority.file());
-    let tls_port = port.to_string();
-    let (certificate, key) = (file("proxy.pem"), file("proxy.key"));
-    let _redis = RealRedis::start(&[
-        "--tls-port",
-        &tls_port,
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &ca,
-        "--tls-auth-clients",
-        "no",
-    ]);
+    let (_redis, port) = door.redis_with_tls(&[]);
     // The proxy believes somebody else first.
     let trusted = door.path("trusted.pem");
     let stranger = Authority::new();
@@ -83,9 +68,9 @@ async fn the_certificates_for_redis_are_replaced_too() {
     let (url, trusted_name) = (format!("rediss://localhost:{port}"), trusted.display().to_string());
     let arguments = ["--listen", "127.0.0.1:0", "--upstream", &url, "--upstream-ca", &trusted_name];
     let mut proxy = Spawned::start(command(&arguments), 1);
-    crate::support::expect_closed(&mut connect(proxy.addresses[0]).await).await;
+    expect_closed(&mut connect(proxy.addresses[0]).await).await;
     proxy.wait_for_line("invalid peer certificate");
-    std::fs::copy(&ca, &trusted).unwrap();
+    std::fs::copy(door.authority.file(), &trusted).unwrap();
     proxy.signal(Signal::HUP);
     proxy.wait_for_line("certificates for Redis: read again");
     let mut client = connect(proxy.addresses[0]).await;

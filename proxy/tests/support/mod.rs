@@ -14,7 +14,7 @@ pub(crate) mod wire;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -64,6 +64,34 @@ pub(crate) async fn expect_closed(stream: &mut (impl AsyncReadExt + Unpin)) {
 pub(crate) async fn connect(address: std::net::SocketAddr) -> TcpStream {
     within("connecting", TcpStream::connect(address)).await.expect("the proxy accepts")
 }
+
+/// A subscriber and a publisher behind a proxy exchange a short and a long message as they are, and one who subscribes
+/// without a proxy sees the context that travels with them.
+pub(crate) async fn expect_traced_messages(
+    direct: &mut impl Duplex,
+    behind: &mut impl Duplex,
+    publisher: &mut impl Duplex,
+) {
+    const CONFIRMED: &[u8] = b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
+    send(direct, b"SUBSCRIBE ch\r\n").await;
+    expect(direct, CONFIRMED).await;
+    send(behind, b"SUBSCRIBE ch\r\n").await;
+    expect(behind, CONFIRMED).await;
+    let large = "x".repeat(300_000);
+    for payload in ["hi", &large] {
+        let bulk = format!("${}\r\n{payload}\r\n", payload.len());
+        send(publisher, format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
+        expect(publisher, b":2\r\n").await;
+        expect(behind, format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n{bulk}").as_bytes()).await;
+    }
+    let traced = format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n${}\r\nhi\0", 2 + 41);
+    expect(direct, traced.as_bytes()).await;
+}
+
+/// A connection, whichever way it was made.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// Sends `bytes` in pieces whose sizes `rng` chooses.
 pub(crate) async fn send_in_pieces(mut to: OwnedWriteHalf, bytes: &[u8], mut rng: Rng) -> OwnedWriteHalf {
