@@ -12,7 +12,8 @@
 //! | `DELETE /mode` | goes back to what the settings say |
 //!
 //! Whoever reaches this port may switch tracing off, so it is on loopback unless the operator says otherwise. A web page
-//! that a browser on this machine shows may not: a change that names an `Origin` is refused.
+//! that a browser on this machine shows may not: a change that names an `Origin` is refused, and so is a tap for the sake of
+//! another site, which could not read it but would take its place.
 
 mod exposition;
 mod metrics;
@@ -131,7 +132,7 @@ impl Admin {
             ("/healthz", _) if get => text(StatusCode::OK, "ok\n"),
             ("/readyz", _) if get => self.ready().await,
             ("/metrics", _) if get => self.metrics(&request),
-            ("/tap", &Method::GET) => self.watch(request.uri().query().unwrap_or_default()),
+            ("/tap", &Method::GET) => self.watch(&request),
             ("/config", _) if get => text(StatusCode::OK, pages::config(&self.settings, &self.policy.modes())),
             ("/mode", _) if get => self.mode(),
             ("/mode", &Method::PUT) => self.switch(request, peer).await,
@@ -160,7 +161,12 @@ impl Admin {
         answer
     }
 
-    fn watch(&self, query: &str) -> Answer {
+    fn watch(&self, request: &Request<Incoming>) -> Answer {
+        let site = request.headers().get("sec-fetch-site");
+        if site.is_some_and(|site| site != "none" && site != "same-origin") {
+            return text(StatusCode::FORBIDDEN, "a web page may not watch\n");
+        }
+        let query = request.uri().query().unwrap_or_default();
         let filter = match tap::Filter::parse(query, &self.stats) {
             Ok(filter) => filter,
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),

@@ -113,6 +113,7 @@ async fn a_question_that_cannot_be_meant_is_answered_with_what_can_be() {
         assert!(status == 400 && answer.contains(says), "{query}: {answer}");
     }
     assert_eq!(proxy.ask("PUT /tap", "", "").await.0, 405);
+    assert_eq!(proxy.ask("GET /tap", "Sec-Fetch-Site: cross-site\r\n", "").await.0, 403);
 }
 
 #[tokio::test]
