@@ -13,7 +13,9 @@
 //! | `POST /reload` | reads the configuration file again, as SIGHUP does |
 //!
 //! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
-//! unless `--admin-control` says otherwise, and never for a web page that a browser on this machine shows.
+//! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
+//! that names an `Origin` is refused, and so is a tap for the sake of another site, which could not read it but would take
+//! its place.
 
 mod access;
 mod exposition;
@@ -136,7 +138,7 @@ impl Admin {
             ("/healthz", _) if get => text(StatusCode::OK, "ok\n"),
             ("/readyz", _) if get => self.ready().await,
             ("/metrics", _) if get => self.metrics(&request),
-            ("/tap", &Method::GET) => self.watch(request.uri().query().unwrap_or_default()),
+            ("/tap", &Method::GET) => self.watch(&request),
             ("/config", _) if get => self.config(),
             ("/mode", _) if get => self.mode(),
             ("/mode", &Method::PUT) => self.switch(request, peer).await,
@@ -167,7 +169,12 @@ impl Admin {
         answer
     }
 
-    fn watch(&self, query: &str) -> Answer {
+    fn watch(&self, request: &Request<Incoming>) -> Answer {
+        let site = request.headers().get("sec-fetch-site");
+        if site.is_some_and(|site| site != "none" && site != "same-origin") {
+            return text(StatusCode::FORBIDDEN, "a web page may not watch\n");
+        }
+        let query = request.uri().query().unwrap_or_default();
         let filter = match tap::Filter::parse(query, &self.stats) {
             Ok(filter) => filter,
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
