@@ -58,6 +58,10 @@ impl Shell {
     ];
 }
 
+/// Redis keeps no message, so a longer way, in nanoseconds, is that of a wrong clock or of a forged time, and must not make
+/// a sum overflow: an hour.
+const LONGEST_TRANSIT: u64 = 3_600_000_000_000;
+
 /// The counters of one route, or of all. Every task adds to them without waiting; a reader sees each one whole, not all at
 /// one instant.
 #[derive(Debug)]
@@ -149,7 +153,7 @@ impl Stats {
         if !out.published_at.is_empty() {
             let arrived = now.0.saturating_add_signed(out.wall_offset);
             let transits = || out.published_at.iter().map(|published| arrived.checked_sub(published.0));
-            self.transit.observe_all(transits().flatten());
+            self.transit.observe_all(transits().flatten().map(|transit| transit.min(LONGEST_TRANSIT)));
             self.add(Shell::TransitNegative, transits().filter(Option::is_none).count() as u64);
         }
     }
@@ -313,6 +317,23 @@ mod tests {
         let listed: Vec<_> = stats.all().filter(|(_, value)| *value > 0).collect();
         assert_eq!(listed, [("connections_accepted", 2), ("bytes_from_servers", 7)]);
         assert_eq!(stats.all().count(), Shell::NAMES.len() + Counter::NAMES.len());
+    }
+
+    #[test]
+    fn transits_are_measured_by_the_wall_clock_and_impossible_ones_do_no_harm() {
+        const SECOND: u64 = 1_000_000_000;
+        let (stats, mut out) = (Stats::default(), Output::default());
+        out.wall_offset = 50 * SECOND as i64;
+        let at = |seconds: u64| UnixNanos(seconds * SECOND);
+        // It is 150 by the wall clock.
+        out.published_at = vec![at(149), at(150), at(151), UnixNanos(u64::MAX), at(0)];
+        stats.add_times(&out, at(100));
+        let reading = stats.transit.read();
+        assert_eq!((reading.count, reading.sum), (3, (1 + 150) * SECOND));
+        assert_eq!(stats.get(Shell::TransitNegative), 2);
+        out.published_at = vec![UnixNanos(0); 20];
+        stats.add_times(&out, UnixNanos(u64::MAX));
+        assert_eq!(stats.transit.read().sum, 151 * SECOND + 20 * LONGEST_TRANSIT);
     }
 
     #[test]
