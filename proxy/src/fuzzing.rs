@@ -5,12 +5,16 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::time::Duration;
 
+use clap::CommandFactory;
+
 use crate::config::address::UpstreamUrl;
-use crate::config::args::split_list;
+use crate::config::file::File;
+use crate::config::layers::split_list;
 use crate::config::settings::MAX_INJECT_LIMIT;
-use crate::config::{Args, ListenAddress, Settings, Upstream, units};
+use crate::config::{Args, Invocation, ListenAddress, Settings, Upstream, report, units};
 use crate::telemetry::OtelSettings;
 
 /// Stands in an input for [`SECRET_URL`], which no mutation would find.
@@ -51,6 +55,43 @@ pub fn arguments(data: &[u8]) {
         assert!(list.iter().all(|member| !member.is_empty() && !member.contains([' ', '\t', ';'])));
     }
     judge(&args, &lookup);
+}
+
+/// Any configuration file is refused with a message or becomes settings that the program can run with; neither repeats
+/// a password, and nor does what `--check-config` prints. The input is the file.
+pub fn configuration(data: &[u8]) {
+    if shows_secret(&String::from_utf8_lossy(data)) {
+        return;
+    }
+    let Ok(text) = String::from_utf8(with_secret(data)) else { return };
+    let command = Args::command();
+    let file = match File::parse(&text, Path::new("f.toml"), &command) {
+        Ok(file) => file,
+        Err(error) => {
+            assert!(!error.problems.is_empty());
+            return assert_discreet(&error.to_string());
+        }
+    };
+    // No file that is named in the input is opened, nor one that is not a file.
+    if file.settings.iter().any(|setting| setting.name.ends_with("_FILE")) {
+        return;
+    }
+    for setting in &file.settings {
+        assert!(setting.values.iter().all(|value| value.place >= setting.place || !value.parts.is_empty()));
+    }
+    let invocation = Invocation::new(command, [OsString::from("redistributed")]);
+    match invocation.with_file(Some(&file), &|_| None) {
+        Ok(loaded) => {
+            let lookup = |name: &str| {
+                let value = file.get(name)?.values.first()?;
+                Some(value.text.clone())
+            };
+            judge(&loaded.args, &lookup);
+            loaded.settings.warnings.iter().for_each(|warning| assert_discreet(warning));
+            assert_discreet(&report::in_force(&loaded));
+        }
+        Err(error) => assert_discreet(&error.to_string()),
+    }
 }
 
 /// Any `OTEL_*` variables are refused with a message or become settings that the exporter can run with, and warnings;
@@ -168,7 +209,6 @@ fn with_secret(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     /// Runs a property over the seeds of its fuzz target.
     fn over_seeds(target: &str, property: fn(&[u8])) {
@@ -183,6 +223,11 @@ mod tests {
     #[test]
     fn command_lines_are_refused_or_can_be_run() {
         over_seeds("arguments", arguments);
+    }
+
+    #[test]
+    fn files_are_refused_or_can_be_run_with() {
+        over_seeds("configuration", configuration);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`cli`] | what the program was called for |
 //! | [`config`] | what the operator typed, and what it means |
 //! | [`listener`] | sockets that clients connect to, and the handshake of those that speak TLS |
 //! | [`server`] | accepts clients |
@@ -16,14 +17,19 @@
 //! | [`telemetry`] | spans out, counters, the log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
+//! | [`check`] | tries everything that the settings name |
+//! | [`decode`] | what context a payload carries, for people |
 //! | [`healthcheck`] | the same program asking whether it runs |
 //!
 //! [`run`] is the whole program between its settings and its end.
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decode;
 pub mod entropy;
 pub mod error;
 pub mod files;
@@ -56,6 +62,7 @@ use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
 use config::Settings;
+use config::reload::Reloader;
 use entropy::Entropy;
 use files::FileError;
 use key_material::KeyMaterial;
@@ -129,6 +136,22 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 /// # Errors
 /// [`RunError`]: it could not start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
+    let policy = LivePolicy::new(settings.policy.clone());
+    run_with(settings, listeners, policy, None, stop).await
+}
+
+/// The same with a policy that the caller can change meanwhile, and with what reads the settings again for the admin
+/// port.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    settings: Settings,
+    listeners: Listeners,
+    policy: Arc<LivePolicy>,
+    reloader: Option<Arc<Reloader>>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, RunError> {
     let material = KeyMaterial::read(&settings)?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
@@ -137,7 +160,6 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
-    let policy = LivePolicy::new(settings.policy.clone());
     let mut accepting = JoinSet::new();
     let mut dialers = Vec::new();
     for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {
@@ -173,6 +195,7 @@ pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Out
             settings,
             dialers,
             policy: policy.clone(),
+            reloader,
             stats: stats.clone(),
             spans: telemetry.totals(),
             tap: telemetry.tap(),

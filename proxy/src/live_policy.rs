@@ -13,10 +13,19 @@ use redistributed_core::session::{Mode, Policy};
 /// Shared by all connections of all routes.
 #[derive(Debug)]
 pub struct LivePolicy {
-    configured: Arc<Policy>,
-    current: RwLock<Arc<Policy>>,
-    /// Changes with `current`.
+    state: RwLock<State>,
+    /// Changes with the policy in force.
     version: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// As the settings say.
+    configured: Arc<Policy>,
+    /// In place of the modes of `configured`, until they are taken back.
+    switched: Option<Modes>,
+    /// In force: what comes of both.
+    current: Arc<Policy>,
 }
 
 /// A connection's copy.
@@ -38,14 +47,19 @@ pub struct Modes {
 impl LivePolicy {
     /// As the settings say, until it is switched.
     pub fn new(configured: Arc<Policy>) -> Arc<Self> {
-        let current = RwLock::new(Arc::clone(&configured));
-        Arc::new(Self { configured, current, version: AtomicU64::new(0) })
+        let state = State { current: Arc::clone(&configured), configured, switched: None };
+        Arc::new(Self { state: RwLock::new(state), version: AtomicU64::new(0) })
     }
 
     /// The policy in force.
     pub fn current(&self) -> Arc<Policy> {
         // A panic elsewhere does not make a pointer wrong.
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner).current)
+    }
+
+    /// What the settings say.
+    pub fn configured(&self) -> Arc<Policy> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner).configured)
     }
 
     /// The modes in force.
@@ -54,20 +68,37 @@ impl LivePolicy {
         Modes { general: current.mode, channels: current.modes.clone() }
     }
 
-    /// Puts other modes in force, for all connections.
+    /// Whether modes are in force that the settings do not say.
+    pub fn is_switched(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).switched.is_some()
+    }
+
+    /// Puts other modes in force, for all connections, until [`restore`](Self::restore).
     pub fn switch(&self, modes: Modes) {
-        let policy = Policy { mode: modes.general, modes: modes.channels, ..Policy::clone(&self.configured) };
-        self.replace(Arc::new(policy));
+        self.change(|state| state.switched = Some(modes));
     }
 
     /// Goes back to what the settings say.
     pub fn restore(&self) {
-        self.replace(Arc::clone(&self.configured));
+        self.change(|state| state.switched = None);
     }
 
-    fn replace(&self, policy: Arc<Policy>) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = policy;
+    /// The settings say something else from now on. Modes that were switched stay in force: who has thrown a switch must
+    /// not lose it to a file.
+    pub fn configure(&self, configured: Arc<Policy>) {
+        self.change(|state| state.configured = configured);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        state.current = match &state.switched {
+            None => Arc::clone(&state.configured),
+            Some(Modes { general, channels }) => {
+                let policy = Policy::clone(&state.configured);
+                Arc::new(Policy { mode: *general, modes: channels.clone(), ..policy })
+            }
+        };
         // Under the lock, so that who sees the number gets this policy or a later one.
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -108,6 +139,18 @@ mod tests {
         assert_eq!((live.modes(), live.current().inject_limit), (off, 77));
         live.restore();
         assert_eq!(live.modes(), Modes { general: Mode::Inject, channels: configured.modes.clone() });
+    }
+
+    #[test]
+    fn a_switch_outlives_other_settings_and_then_gives_way_to_them() {
+        let live = LivePolicy::new(Arc::default());
+        let off = Modes { general: Mode::Strip, channels: Vec::new() };
+        live.switch(off.clone());
+        let exclude = vec![Glob::new("a*").unwrap()];
+        live.configure(Arc::new(Policy { mode: Mode::Observe, exclude, ..Policy::default() }));
+        assert_eq!((live.modes(), live.is_switched(), live.current().exclude.len()), (off, true, 1));
+        live.restore();
+        assert_eq!((live.modes().general, live.is_switched()), (Mode::Observe, false));
     }
 
     #[test]

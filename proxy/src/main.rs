@@ -1,61 +1,77 @@
 //! The order of steps from the command line to the exit code, and nothing else.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use redistributed::config::{Args, Environment, Settings};
-use redistributed::shutdown::{Signal, Signals};
+use redistributed::cli::Call;
+use redistributed::config::reload::Reloader;
+use redistributed::config::{Invocation, LoadError, Loaded, Settings, report};
+use redistributed::decode::{DecodeArgs, FormatArg};
+use redistributed::live_policy::LivePolicy;
+use redistributed::shutdown::{Hangups, Signal, Signals};
 use redistributed::telemetry::logging::{self, LIFECYCLE};
 use redistributed::{RunError, healthcheck, open_files};
 use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;
+/// `decode` found no context.
+const CARRIES_NONE: u8 = 1;
 const WRONG_SETTINGS: u8 = 2;
 const CANNOT_BIND: u8 = 3;
 
 fn main() -> ExitCode {
-    let args = match Args::from_process() {
-        Ok(args) => args,
+    let invocation = match Call::read(std::env::args_os()) {
+        Ok(Call::Serve(invocation)) => invocation,
+        Ok(Call::Check(invocation, format)) => return check(&invocation, format),
+        Ok(Call::Decode(args)) => return decode(&args),
         Err(error) => error.exit(),
     };
-    let environment = Environment::default();
-    let mut settings = match Settings::new(&args, &|name| environment.get(name)) {
-        Ok(settings) => settings,
+    let mut loaded = match invocation.load() {
+        Ok(loaded) => loaded,
+        Err(LoadError::CommandLine(error)) => error.exit(),
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
-    if args.healthcheck {
-        return healthcheck::check(&settings.routes).map_or_else(|error| end(FAILED, &error), |()| ExitCode::SUCCESS);
+    if loaded.args.healthcheck {
+        let routes = &loaded.settings.routes;
+        return healthcheck::check(routes).map_or_else(|error| end(FAILED, &error), |()| ExitCode::SUCCESS);
     }
-    logging::start(args.log_format, args.log_level);
+    if loaded.args.check_config {
+        return check_config(&loaded);
+    }
+    let level = logging::start(loaded.args.log_format, loaded.args.log_level);
     logging::report_panics();
-    for warning in settings.warnings.drain(..).chain(environment.into_warnings()) {
+    for warning in loaded.settings.warnings.drain(..) {
         tracing::warn!("{warning}");
     }
-    let wanted = settings.limits.max_connections;
-    let room = open_files::make_room(wanted, settings.limits.threads.get());
+    let limits = &mut loaded.settings.limits;
+    let wanted = limits.max_connections;
+    let room = open_files::make_room(wanted, limits.threads.get());
     if room < wanted {
         // A client over the limit is told so as Redis tells it; one that finds no file descriptor hangs.
         tracing::info!(room, wanted, "--max-connections lowered to what the limit on open files leaves room for");
-        settings.limits.max_connections = room;
+        limits.max_connections = room;
     }
     // Accepts and waits; connections have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(FAILED, &error),
     };
-    let code = runtime.block_on(serve(settings));
+    let policy = LivePolicy::new(loaded.settings.policy.clone());
+    let reloader = Arc::new(Reloader::new(invocation, &loaded, policy.clone(), level));
+    let code = runtime.block_on(serve(loaded.settings, policy, reloader));
     // A second signal leaves tasks behind, which must not be waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: Settings) -> ExitCode {
+async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reloader>) -> ExitCode {
+    let (mut signals, mut hangups) = match (Signals::listen(), Hangups::listen()) {
+        (Ok(signals), Ok(hangups)) => (signals, hangups),
+        (Err(error), _) | (_, Err(error)) => return end(FAILED, &error),
+    };
     let listeners = match redistributed::bind(&settings).await {
         Ok(listeners) => listeners,
         Err(error) => return end(CANNOT_BIND, &error),
-    };
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return end(FAILED, &error),
     };
     let stop = CancellationToken::new();
     let second_signal = async {
@@ -64,8 +80,16 @@ async fn serve(settings: Settings) -> ExitCode {
         stop.cancel();
         signals.next().await
     };
+    let reload = async {
+        loop {
+            hangups.next().await;
+            let reloader = reloader.clone();
+            // The log has said what came of it; and a file may be somewhere that does not answer.
+            let _ = tokio::task::spawn_blocking(move || reloader.reload_and_log()).await;
+        }
+    };
     tokio::select! {
-        ended = redistributed::run(settings, listeners, stop.cancelled()) => match ended {
+        ended = redistributed::run_with(settings, listeners, policy, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
             Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => end(WRONG_SETTINGS, &error),
             Err(error) => end(FAILED, &error),
@@ -73,6 +97,52 @@ async fn serve(settings: Settings) -> ExitCode {
         signal = second_signal => {
             tracing::warn!(signal = signal.name(), "ended before the drain was over");
             ExitCode::from(Signal::exit_code(signal))
+        }
+        () = reload => ExitCode::from(FAILED),
+    }
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the answer to the one who asked for it")]
+fn check_config(loaded: &Loaded) -> ExitCode {
+    if let Err(error) = report::open_files(loaded) {
+        return end(WRONG_SETTINGS, &error);
+    }
+    print!("{}", report::in_force(loaded));
+    loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, reason = "this is the answer to the one who asked for it")]
+fn check(invocation: &Invocation, format: FormatArg) -> ExitCode {
+    let loaded = match invocation.load() {
+        Ok(loaded) => loaded,
+        Err(LoadError::CommandLine(error)) => error.exit(),
+        Err(error) => return end(WRONG_SETTINGS, &error),
+    };
+    if let Err(error) = report::open_files(&loaded) {
+        return end(WRONG_SETTINGS, &error);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(FAILED, &error),
+    };
+    match runtime.block_on(redistributed::check::run(&loaded.settings)) {
+        Ok(findings) => {
+            print!("{}", redistributed::check::report(&findings, format));
+            ExitCode::from(redistributed::check::worst(&findings).exit_code())
+        }
+        Err(error) => end(WRONG_SETTINGS, &error),
+    }
+}
+
+fn decode(args: &DecodeArgs) -> ExitCode {
+    let (mut from, mut to, mut aside) = (std::io::stdin().lock(), std::io::stdout().lock(), std::io::stderr().lock());
+    match redistributed::decode::run(args, &mut from, &mut to, &mut aside) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(CARRIES_NONE),
+        Err(error) => {
+            drop(aside);
+            end(WRONG_SETTINGS, &error)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the process ends: signals, then a drain with a deadline.
+//! What signals ask for: to read the settings again, or to end, with a drain that has a deadline.
 
 use std::io;
 
@@ -35,7 +35,26 @@ impl Signal {
     }
 }
 
-/// The signals sent to this process from now on.
+/// `SIGHUP`, which asks to read the settings again, and from then on does not end the process.
+#[derive(Debug)]
+pub struct Hangups(unix::Signal);
+
+impl Hangups {
+    /// Takes over `SIGHUP`. Inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The system does not let a handler be installed.
+    pub fn listen() -> io::Result<Self> {
+        unix::signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one; several that came since the last call are one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// The signals to end that are sent to this process from now on.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: unix::Signal,

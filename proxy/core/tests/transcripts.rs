@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Carrier, Commands, Mode, Propagators, Relation};
+use redistributed_core::session::{Carrier, Commands, Mode, Propagators, Relation, Trust};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::{Ratio, Root};
 use redistributed_core::trace::{Context, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId};
@@ -339,6 +339,8 @@ fn policy(settings: &str) -> Policy {
                 None => policy.mode = mode(value),
             },
             ("relation", "link") => policy.relation = Relation::Link,
+            ("trust", "redis") => policy.trust = Trust::Redis,
+            ("trust", "none") => policy.trust = Trust::None,
             ("commands", "all") => policy.commands = Commands::All,
             ("disabled", "") => policy.enabled = false,
             ("include", value) => policy.include.push(glob(value)),

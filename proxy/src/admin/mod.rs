@@ -10,6 +10,7 @@
 //! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
 //! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
 //! | `DELETE /mode` | goes back to what the settings say |
+//! | `POST /reload` | reads the configuration file again, as SIGHUP does |
 //!
 //! Whoever reaches this port may switch tracing off, so it is on loopback unless the operator says otherwise. A web page
 //! that a browser on this machine shows may not: a change that names an `Origin` is refused, and so is a tap for the sake of
@@ -38,6 +39,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::reload::Reloader;
 use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
 use crate::telemetry::SpanTotals;
@@ -65,6 +67,8 @@ pub struct Admin {
     pub dialers: Vec<Dialer>,
     /// The policy in force.
     pub policy: Arc<LivePolicy>,
+    /// What reads the settings again, if something does.
+    pub reloader: Option<Arc<Reloader>>,
     /// What the connections count and time, by route.
     pub stats: Arc<RouteStats>,
     /// What became of the spans.
@@ -133,7 +137,7 @@ impl Admin {
             ("/readyz", _) if get => self.ready().await,
             ("/metrics", _) if get => self.metrics(&request),
             ("/tap", &Method::GET) => self.watch(&request),
-            ("/config", _) if get => text(StatusCode::OK, pages::config(&self.settings, &self.policy.modes())),
+            ("/config", _) if get => self.config(),
             ("/mode", _) if get => self.mode(),
             ("/mode", &Method::PUT) => self.switch(request, peer).await,
             ("/mode", &Method::DELETE) => {
@@ -142,6 +146,8 @@ impl Admin {
                 self.mode()
             }
             ("/mode", _) => not_allowed("GET, PUT, DELETE"),
+            ("/reload", &Method::POST) => self.reload(peer).await,
+            ("/reload", _) => not_allowed("POST"),
             ("/" | "/healthz" | "/readyz" | "/metrics" | "/config" | "/tap", _) => not_allowed("GET"),
             _ => text(StatusCode::NOT_FOUND, format!("there is no such page; these are:\n{}", pages::INDEX)),
         }
@@ -180,6 +186,24 @@ impl Admin {
         let lines_of_json = header::HeaderValue::from_static("application/x-ndjson");
         answer.headers_mut().insert(header::CONTENT_TYPE, lines_of_json);
         answer
+    }
+
+    fn config(&self) -> Answer {
+        let reloaded = self.reloader.as_ref().map(|reloader| reloader.in_force(&self.settings));
+        text(StatusCode::OK, pages::config(reloaded.as_ref().unwrap_or(&self.settings), &self.policy.modes()))
+    }
+
+    async fn reload(&self, peer: SocketAddr) -> Answer {
+        let Some(reloader) = self.reloader.clone() else {
+            return text(StatusCode::CONFLICT, "nothing here reads settings again\n");
+        };
+        tracing::info!(target: LIFECYCLE, %peer, "asked to read the configuration again");
+        match tokio::task::spawn_blocking(move || reloader.reload_and_log()).await {
+            Ok(Ok(reloaded)) => text(StatusCode::OK, format!("{reloaded}\n")),
+            Ok(Err(error)) => text(StatusCode::CONFLICT, format!("{error}\n")),
+            // It has panicked, and the log says where.
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the configuration could not be read again\n"),
+        }
     }
 
     fn mode(&self) -> Answer {

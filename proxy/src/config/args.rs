@@ -1,18 +1,13 @@
-//! What the operator typed: the command line, and behind it the environment.
+//! What an operator may say: every option with its variable and what `--help` tells of it.
 //!
-//! Nothing is judged here beyond what a fixed list of words can say. In particular no address is parsed. What the
-//! parser refuses it repeats, and that may be an upstream in the wrong place, with a password: it is masked.
+//! The keys of the configuration file are these options too, so a new one needs no second list. Nothing is judged here
+//! beyond what a fixed list of words can say. In particular no address is parsed.
 
-use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
-
-use super::address::without_secrets;
+use clap::{Parser, ValueEnum};
 
 const ABOUT: &str = "Carries trace context through Redis Pub/Sub for services that know nothing of tracing";
 
@@ -38,29 +33,41 @@ Examples:
   JSON channels whose consumers read `traceparent` themselves:
       redistributed ... --carrier 'orders.*=json' --keep-context 'orders.*'
 
-Environment:
-  Most options have a variable, named beside them. The command line wins; an empty variable counts as unset.
-  Options that can be repeated take several values there, separated by spaces or `;`.
+Configuration:
+  The command line wins over the environment, that over the file, and that over the defaults, each setting by itself.
+  Most options have a variable, named beside them; an empty one counts as unset. Options that can be repeated take
+  several values there, separated by spaces or `;`. In the file (TOML) they take an array, and the OTEL_* variables
+  stand under [otel]:
+      listen = \"127.0.0.1:6380\"
+      upstream = \"redis://cache:6379\"
+      mode-for = [\"orders.*=strip\"]
+      [otel]
+      OTEL_SERVICE_NAME = \"orders\"
+  SIGHUP reads the file again. Modes, globs, carriers, --relation, --trust, --commands and --log-level change for open
+  connections too; the log names what needs a restart. A file that cannot be used changes nothing.
 
+Environment:
   Service name, export and sampling are set by the standard OpenTelemetry variables:
   OTEL_SERVICE_NAME                 the service this sidecar stands for (a route's name wins)
   OTEL_RESOURCE_ATTRIBUTES          more about the service: deployment.environment.name=prod,...
   OTEL_TRACES_EXPORTER              otlp (default), console or none
   OTEL_EXPORTER_OTLP_ENDPOINT       the collector: http://localhost:4318, or :4317 with grpc
   OTEL_EXPORTER_OTLP_PROTOCOL       http/protobuf (default) or grpc
-  OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...
+  OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...; or _HEADERS_FILE, a file that holds them
   OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
   OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
   OTEL_SDK_DISABLED                 true: make no spans; contexts that messages carry still pass on
 
 Exit codes:
-  0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener
+  0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener, --check-config no mistake
   1    failed while running; or --healthcheck did not find a listener
-  2    an argument, a variable or a combination of them is wrong, or a file that one names cannot be used
+  2    an argument, a variable, the configuration file or a combination of them is wrong, or a file that one names
+       cannot be used
   3    a listen address could not be bound
   130  a second signal ended the drain, and it was SIGINT
   143  a second signal ended the drain, and it was SIGTERM";
 
+const FILE: &str = "Configuration";
 const WHERE: &str = "Where";
 const CLIENTS: &str = "TLS and Unix sockets for clients";
 const TLS: &str = "TLS to Redis";
@@ -82,6 +89,14 @@ const LOGS: &str = "Logs";
     max_term_width = 120
 )]
 pub struct Args {
+    /// A file with settings, in TOML: the same names without `--`; what is on the command line or in a variable wins
+    #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_CONFIG", hide_env_values = true, help_heading = FILE)]
+    pub config: Option<PathBuf>,
+
+    /// Do not serve: read all settings and the files they name, show what is in force and why, exit 0, or 2 if wrong
+    #[arg(long, help_heading = FILE)]
+    pub check_config: bool,
+
     /// Address on which the service connects: 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path
     #[arg(long, value_name = "ADDRESS", env = "REDISTRIBUTED_LISTEN", hide_env_values = true, help_heading = WHERE)]
     pub listen: Option<String>,
@@ -217,6 +232,20 @@ pub struct Args {
         help_heading = WHAT
     )]
     pub relation: RelationArg,
+
+    /// Whose contexts become parents of spans
+    ///
+    /// Whoever may publish can put a context of his own making into a payload. See the security model in the
+    /// documents.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = TrustArg::All,
+        env = "REDISTRIBUTED_TRUST",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub trust: TrustArg,
 
     /// Carrier for channels that match: trailer, json or opencensus; repeatable, the first match wins
     ///
@@ -401,6 +430,17 @@ pub enum RelationArg {
     Link,
 }
 
+/// `--trust`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustArg {
+    /// Those in all payloads, those that the service itself publishes among them
+    All,
+    /// Those in messages that Redis delivers
+    Redis,
+    /// None: each publish and each delivery begins a trace of its own
+    None,
+}
+
 /// `--commands`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CommandsArg {
@@ -431,56 +471,6 @@ pub enum LogLevelArg {
     Trace,
 }
 
-impl Args {
-    /// Reads the process's own command line and environment.
-    ///
-    /// # Errors
-    /// What the parser has to say, `--help` and `--version` among it: print it and exit with its code.
-    pub fn from_process() -> Result<Self, clap::Error> {
-        Self::from_command_line(std::env::args_os())
-    }
-
-    /// Reads `command_line`, whose first word is the program's name, and the process's environment.
-    ///
-    /// # Errors
-    /// As [`Args::from_process`].
-    pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut not_text = Vec::new();
-        let command = Self::command().mut_args(|arg| {
-            let value = arg.get_env().and_then(std::env::var_os);
-            match value.as_deref().map(OsStr::to_str) {
-                // Container platforms pass an unset variable on as an empty one.
-                Some(Some("")) => arg.env(clap::builder::Resettable::Reset),
-                // The parser would refuse it without saying which it is.
-                Some(None) => {
-                    let name = arg.get_env().map(|name| name.to_string_lossy().into_owned());
-                    not_text.push((arg.get_id().clone(), name.unwrap_or_default()));
-                    arg.env(clap::builder::Resettable::Reset)
-                }
-                _ => arg,
-            }
-        });
-        let matches = command.try_get_matches_from(command_line).map_err(masked)?;
-        let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
-            return Err(Self::command().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
-        }
-        let mut args = Self::from_arg_matches(&matches).map_err(masked)?;
-        for (id, list) in [
-            ("routes", &mut args.routes),
-            ("include", &mut args.include),
-            ("exclude", &mut args.exclude),
-            ("modes", &mut args.modes),
-            ("carriers", &mut args.carriers),
-            ("read_json", &mut args.read_json),
-            ("keep_context", &mut args.keep_context),
-        ] {
-            split_if_from_environment(&matches, id, list);
-        }
-        Ok(args)
-    }
-}
-
 /// Shows nothing of it, because an upstream may hold a password.
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -488,43 +478,10 @@ impl fmt::Debug for Args {
     }
 }
 
-/// `error` without the secrets in what it repeats.
-fn masked(mut error: clap::Error) -> clap::Error {
-    let mask = |value: &ContextValue| match value {
-        ContextValue::String(text) => Some(ContextValue::String(without_secrets(text))),
-        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|t| without_secrets(t)).collect())),
-        // Tips such as "to pass '...' as a value": one that would show a secret is not given.
-        ContextValue::StyledStrs(tips) => {
-            let harmless = |tip: &&clap::builder::StyledStr| {
-                let text = tip.to_string();
-                without_secrets(&text) == text
-            };
-            Some(ContextValue::StyledStrs(tips.iter().filter(harmless).cloned().collect()))
-        }
-        _ => None,
-    };
-    let context: Vec<(ContextKind, ContextValue)> =
-        error.context().filter_map(|(kind, value)| Some((kind, mask(value)?))).collect();
-    for (kind, value) in context {
-        error.insert(kind, value);
-    }
-    error
-}
-
-/// On the command line a list is an option given several times; a variable has only one value to put it in.
-fn split_if_from_environment(matches: &ArgMatches, id: &str, list: &mut Vec<String>) {
-    if matches.value_source(id) == Some(ValueSource::EnvVariable) {
-        *list = list.iter().flat_map(|value| split_list(value)).map(Into::into).collect();
-    }
-}
-
-/// The members of a list in a variable.
-pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
-    value.split(|c: char| c.is_whitespace() || c == ';').filter(|member| !member.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -534,7 +491,10 @@ mod tests {
 
     #[test]
     fn every_option_has_a_variable_of_its_own_name() {
-        for arg in Args::command().get_arguments().filter(|arg| arg.get_id() != "healthcheck") {
+        for arg in Args::command()
+            .get_arguments()
+            .filter(|arg| !["healthcheck", "check_config"].contains(&arg.get_id().as_str()))
+        {
             let expected = format!("REDISTRIBUTED_{}", arg.get_id().as_str().to_uppercase());
             assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()));
             assert!(arg.is_hide_env_values_set(), "{expected} could be shown by --help");

@@ -10,7 +10,7 @@ use crate::tls;
 /// Permissions of a socket that are used if what is set cannot be.
 const SOCKET_MODE: u32 = 0o660;
 
-impl Check {
+impl Check<'_> {
     pub(super) fn listen_tls(&mut self, args: &Args, routes: &[Route]) -> Option<tls::ServerFiles> {
         let (certificate, key) = (given(&args.listen_cert), given(&args.listen_key));
         let client_authorities = given(&args.listen_client_ca);

@@ -1,7 +1,15 @@
-//! Variables as text.
+//! Variables as text, and those of ours that nobody reads.
 
 use std::cell::RefCell;
 use std::env::VarError;
+use std::ffi::OsString;
+
+use clap::{Arg, Command};
+
+use super::nearest::nearest;
+
+/// What the variables of the options begin with.
+const PREFIX: &str = "REDISTRIBUTED_";
 
 /// The process's variables. Remembers those that were asked for and cannot be read as text.
 #[derive(Debug, Default)]
@@ -28,5 +36,75 @@ impl Environment {
     /// One warning for each variable that counted as unset though it is set. Its value is not shown.
     pub fn into_warnings(self) -> impl Iterator<Item = String> {
         self.not_text.into_inner().into_iter().map(|name| format!("{name} is not valid UTF-8 and ignored"))
+    }
+}
+
+/// One warning for each variable among `variables` that is named as ours are and that no option of `command` reads: a slip
+/// would otherwise go unnoticed. Its value is not shown. An empty one counts as unset.
+pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>, command: &Command) -> Vec<String> {
+    let known = || command.get_arguments().filter_map(Arg::get_env).filter_map(|name| name.to_str());
+    let mut names: Vec<String> = variables
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with(PREFIX) && !known().any(|known| known == name) && !is_service_link(name))
+        .collect();
+    names.sort();
+    let warning = |name: &String| {
+        // Without what all have in common, which would make all of them near.
+        let (own, suffixes) = (&name[PREFIX.len()..], known().filter_map(|known| known.strip_prefix(PREFIX)));
+        let remedy = match nearest(own, suffixes) {
+            Some(meant) => format!("did you mean `{PREFIX}{meant}`?"),
+            None => "see --help for those that are".to_owned(),
+        };
+        format!("{name} is not known and ignored; {remedy}")
+    };
+    names.iter().map(warning).collect()
+}
+
+/// Whether Kubernetes itself sets it, for a Service whose name begins with `redistributed`: `..._SERVICE_HOST`,
+/// `..._SERVICE_PORT`, `..._SERVICE_PORT_<NAME>`, `..._PORT`, `..._PORT_6380_TCP`, `..._PORT_6380_TCP_ADDR`.
+fn is_service_link(name: &str) -> bool {
+    let of_port = |rest: &str| {
+        let (number, kind) = rest.split_once('_').unwrap_or((rest, ""));
+        let kind = kind.split_once('_').map_or(kind, |(kind, _)| kind);
+        number.parse::<u16>().is_ok() && matches!(kind, "TCP" | "UDP" | "SCTP")
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.match_indices("_PORT_").any(|(at, found)| of_port(&name[at + found.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::Args;
+
+    fn warnings(variables: &[(&str, &str)]) -> Vec<String> {
+        unknown(variables.iter().map(|(name, value)| (name.into(), value.into())), &Args::command())
+    }
+
+    #[test]
+    fn a_slip_is_said_and_what_kubernetes_sets_is_not() {
+        let slips = [("REDISTRIBUTED_MDOE", "strip"), ("REDISTRIBUTED_X", "hunter2"), ("REDISTRIBUTED_OLD", "")];
+        let said = warnings(&slips);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("REDISTRIBUTED_MDOE") && said[0].contains("`REDISTRIBUTED_MODE`"), "{said:?}");
+        assert!(!said[1].contains("hunter2") && said[1].contains("--help"), "{said:?}");
+        let links = [
+            ("REDISTRIBUTED_SERVICE_HOST", "10.0.0.1"),
+            ("REDISTRIBUTED_SERVICE_PORT", "6380"),
+            ("REDISTRIBUTED_SERVICE_PORT_REDIS", "6380"),
+            ("REDISTRIBUTED_PORT", "tcp://10.0.0.1:6380"),
+            ("REDISTRIBUTED_PORT_6380_TCP", "tcp://10.0.0.1:6380"),
+            ("REDISTRIBUTED_PORT_6380_TCP_PROTO", "tcp"),
+            ("REDISTRIBUTED_PORT_6380_TCP_PORT", "6380"),
+            ("REDISTRIBUTED_PORT_6380_TCP_ADDR", "10.0.0.1"),
+            ("REDISTRIBUTED_ADMIN_PORT_9127_TCP_ADDR", "10.0.0.1"),
+            ("REDISTRIBUTED_MODE", "strip"),
+        ];
+        assert_eq!(warnings(&links), Vec::<String>::new());
     }
 }

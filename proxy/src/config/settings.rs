@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation};
+use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Trust};
 
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
-use super::args::{Args, CommandsArg, ModeArg, RelationArg, SwitchArg};
+use super::args::{Args, CommandsArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg, TrustArg};
 use super::credentials::Secret;
+use super::layers::{Origin, Sources};
 use super::{modes, units};
 use crate::telemetry::otel_env::OtelSettings;
 use crate::tls;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// How much and how long.
     pub limits: Limits,
+    /// The form of the log's lines, and what is in them.
+    pub log: (LogFormatArg, LogLevelArg),
     /// The `OTEL_*` variables.
     pub otel: OtelSettings,
     /// What was set aside, to be logged.
@@ -133,17 +136,34 @@ pub struct Limits {
 }
 
 /// A field that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}{}: {problem}; {remedy}", .value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default())]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError {
     /// The option as it is typed, or the variable.
     pub setting: &'static str,
+    /// Where the value came from.
+    pub origin: Origin,
     /// What was given, without secrets.
     pub value: Option<String>,
     /// What is wrong with it.
     pub problem: String,
     /// What to write instead.
     pub remedy: &'static str,
+}
+
+impl std::error::Error for SettingError {}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, origin, value, problem, remedy } = self;
+        let value = value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default();
+        match origin {
+            // As it is written there.
+            Origin::File(..) => write!(f, "{origin}: {}{value}", setting.trim_start_matches("--"))?,
+            Origin::Environment(variable) if variable != setting => write!(f, "{setting}{value} (from {variable})")?,
+            _ => write!(f, "{setting}{value}")?,
+        }
+        write!(f, ": {problem}; {remedy}")
+    }
 }
 
 /// All fields that cannot be used; at least one.
@@ -165,7 +185,19 @@ impl Settings {
     /// # Errors
     /// One [`SettingError`] for each field that cannot be used.
     pub fn new(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
-        let mut check = Check::default();
+        Self::from_sources(args, &Sources::default(), lookup)
+    }
+
+    /// The same; errors and warnings say where a value came from, as `sources` knows.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_sources(
+        args: &Args,
+        sources: &Sources,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, InvalidSettings> {
+        let mut check = Check { sources, errors: Vec::new() };
         let mut routes = check.routes(args);
         let listen_tls = check.listen_tls(args, &routes);
         let socket_mode = check.socket_mode(args, &routes);
@@ -177,6 +209,7 @@ impl Settings {
         let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
             (Some((otel, warnings)), true) => {
+                let log = (args.log_format, args.log_level);
                 let policy = Arc::new(policy);
                 Ok(Self {
                     routes,
@@ -187,6 +220,7 @@ impl Settings {
                     admin,
                     policy,
                     limits,
+                    log,
                     otel,
                     warnings,
                 })
@@ -197,12 +231,12 @@ impl Settings {
 }
 
 /// Collects errors, so that one run shows all of them.
-#[derive(Default)]
-pub(super) struct Check {
+pub(super) struct Check<'a> {
+    sources: &'a Sources,
     errors: Vec<SettingError>,
 }
 
-impl Check {
+impl Check<'_> {
     /// Notes an error. The value is masked, whichever setting it is of: it may be an upstream in the wrong place.
     pub(super) fn refuse(
         &mut self,
@@ -211,8 +245,9 @@ impl Check {
         problem: impl fmt::Display,
         remedy: &'static str,
     ) {
+        let origin = self.sources.origin(setting.trim_start_matches("--"), value);
         let value = value.map(without_secrets);
-        self.errors.push(SettingError { setting, value, problem: problem.to_string(), remedy });
+        self.errors.push(SettingError { setting, origin, value, problem: problem.to_string(), remedy });
     }
 
     /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.
@@ -231,10 +266,12 @@ impl Check {
         let pair = args.listen.is_some() || args.upstream.is_some();
         let routes: Vec<Route> = match (&args.listen, &args.upstream) {
             _ if pair && !args.routes.is_empty() => {
+                let pair = if args.listen.is_some() { "listen" } else { "upstream" };
+                let [route, pair] = ["route", pair].map(|name| self.sources.origin(name, None));
                 self.refuse(
                     "--route",
                     None,
-                    "it was given together with --listen or --upstream (or REDISTRIBUTED_LISTEN, REDISTRIBUTED_UPSTREAM)",
+                    format!("it was given ({route}) together with --listen or --upstream ({pair})"),
                     "use --listen and --upstream for one service, or only --route for several",
                 );
                 return Vec::new();
@@ -378,11 +415,22 @@ impl Check {
     }
 
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
-        OtelSettings::from_lookup(lookup)
-            .map_err(|problem| {
-                self.refuse("OTEL_* variables", None, problem, "see --help for what they may hold");
-            })
-            .ok()
+        match OtelSettings::from_lookup(lookup) {
+            Ok((otel, warnings)) => {
+                Some((otel, warnings.into_iter().map(|text| located(self.sources, text)).collect()))
+            }
+            Err(problem) => {
+                let problem = problem.to_string();
+                let remedy = "see --help for what they may hold";
+                match place_in_file(self.sources, &problem) {
+                    Some(origin) => {
+                        self.errors.push(SettingError { setting: "[otel]", origin, value: None, problem, remedy });
+                    }
+                    None => self.refuse("OTEL_* variables", None, problem, remedy),
+                }
+                None
+            }
+        }
     }
 
     fn policy(&mut self, args: &Args, otel: Option<&OtelSettings>) -> Policy {
@@ -395,6 +443,7 @@ impl Check {
         let mut policy = Policy {
             mode: args.mode.into(),
             relation: args.relation.into(),
+            trust: args.trust.into(),
             modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
             carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
             include: self.globs("--include", &args.include),
@@ -460,6 +509,16 @@ impl Check {
     }
 }
 
+/// Where the file sets the variable that `text` begins with.
+fn place_in_file(sources: &Sources, text: &str) -> Option<Origin> {
+    let end = text.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(text.len());
+    Some(sources.origin(&text[..end], None)).filter(|origin| matches!(origin, Origin::File(..)))
+}
+
+fn located(sources: &Sources, text: String) -> String {
+    place_in_file(sources, &text).map_or_else(|| text.clone(), |place| format!("{place}: {text}"))
+}
+
 /// Whether dialling `upstream` would surely reach the listener itself.
 fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
     match (listen, upstream) {
@@ -492,6 +551,16 @@ impl From<ModeArg> for Mode {
             ModeArg::Inject => Self::Inject,
             ModeArg::Strip => Self::Strip,
             ModeArg::Observe => Self::Observe,
+        }
+    }
+}
+
+impl From<TrustArg> for Trust {
+    fn from(arg: TrustArg) -> Self {
+        match arg {
+            TrustArg::All => Self::All,
+            TrustArg::Redis => Self::Redis,
+            TrustArg::None => Self::None,
         }
     }
 }

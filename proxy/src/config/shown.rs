@@ -5,24 +5,36 @@ use std::path::PathBuf;
 
 use redistributed_core::glob::Glob;
 
-use super::address::Upstream;
+use super::address::{Upstream, without_secrets};
 use super::modes;
 use super::settings::{Login, Route, Settings};
-use crate::live_policy::Modes;
 
 impl Settings {
     /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
     /// kept.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
-        let Self { routes, listen_tls, socket_mode, upstream_tls, upstream_login, admin, policy, limits, otel, .. } =
-            self;
+        let Self {
+            routes,
+            listen_tls,
+            socket_mode,
+            upstream_tls,
+            upstream_login,
+            admin,
+            policy,
+            limits,
+            log,
+            otel,
+            ..
+        } = self;
         let path = |path: Option<&PathBuf>| path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
         let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
+        let mode_for = policy.modes.iter().map(|(glob, mode)| format!("{}={}", glob.as_str(), modes::name(*mode)));
         let mut shown: Vec<_> = routes
             .iter()
             .map(|Route { name, listen, upstream, login }| {
                 let name = name.as_deref().or(otel.service_name.as_deref()).unwrap_or("-");
+                let name = without_url_secrets(name);
                 ("route", format!("{name}={listen},{}", with_login(upstream, login)))
             })
             .collect();
@@ -39,13 +51,15 @@ impl Settings {
             ("upstream-password-file", path(upstream_login.password_file.as_ref())),
             ("upstream-login", if upstream_login.clients { "clients" } else { "proxy" }.to_owned()),
             ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
-            ("mode", modes::show(&Modes { general: policy.mode, channels: policy.modes.clone() })),
+            ("mode", modes::name(policy.mode).to_owned()),
+            ("mode-for", mode_for.collect::<Vec<_>>().join(" ")),
             ("include", globs(&policy.include)),
             ("exclude", globs(&policy.exclude)),
             ("carrier", carriers.collect::<Vec<_>>().join(" ")),
             ("read-json", globs(&policy.read_json)),
             ("keep-context", globs(&policy.keep_context)),
             ("relation", lower(&policy.relation)),
+            ("trust", lower(&policy.trust)),
             ("commands", lower(&policy.commands)),
             ("transit-time", policy.transit_time.to_string()),
             ("inject-limit", policy.inject_limit.to_string()),
@@ -56,6 +70,9 @@ impl Settings {
             ("handshake-timeout", format!("{:?}", limits.handshake_timeout)),
             ("drain-timeout", format!("{:?}", limits.drain_timeout)),
             ("flush-timeout", format!("{:?}", limits.flush_timeout)),
+            ("log-format", lower(&log.0)),
+            ("log-level", lower(&log.1)),
+            ("OTEL_SERVICE_NAME", otel.service_name.clone().unwrap_or_else(|| "-".to_owned())),
             ("OTEL_SDK_DISABLED", (!otel.enabled).to_string()),
             ("OTEL_TRACES_SAMPLER", lower(&otel.sampler)),
             ("OTEL_BSP_MAX_QUEUE_SIZE", otel.batch.max_queue_size.to_string()),
@@ -63,11 +80,19 @@ impl Settings {
             ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", otel.batch.schedule_delay)),
         ]);
         if let Some(otlp) = &otel.otlp {
+            let headers = otlp.headers.iter().map(|(name, _)| format!("{name}=***"));
             shown.extend([
                 ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
-                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", lower(&otlp.protocol)),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", otlp.protocol.name().to_owned()),
                 ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
+                ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", headers.collect::<Vec<_>>().join(",")),
             ]);
+        }
+        // A URL in the wrong place, such as a glob, may hold a password too.
+        for (name, value) in &mut shown {
+            if *name != "route" {
+                *value = without_url_secrets(value);
+            }
         }
         shown
     }
@@ -85,6 +110,10 @@ fn with_login(upstream: &Upstream, login: &Login) -> String {
     let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
     let database = if login.database == 0 { String::new() } else { format!("/{}", login.database) };
     format!("{scheme}://{user}{password}{at}{address}{database}")
+}
+
+fn without_url_secrets(text: &str) -> String {
+    if text.contains("://") && text.contains('@') { without_secrets(text) } else { text.to_owned() }
 }
 
 fn lower(value: &impl fmt::Debug) -> String {

@@ -12,24 +12,38 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt as lines};
+use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 
 use crate::config::args::{LogFormatArg, LogLevelArg};
 
 /// Target of the lines about start and stop, which are shown at every level but `off`.
 pub const LIFECYCLE: &str = "redistributed::lifecycle";
 
+/// Changes what is logged while the process runs.
+#[derive(Clone, Debug)]
+pub struct LevelHandle(reload::Handle<Targets, Registry>);
+
+impl LevelHandle {
+    /// From now on `level` counts.
+    pub fn set(&self, level: LogLevelArg) {
+        // Fails only if the subscriber is gone, and then nothing is logged anyway.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
 /// Installs the subscriber of the process. A second call changes nothing.
-pub fn start(format: LogFormatArg, level: LogLevelArg) {
+pub fn start(format: LogFormatArg, level: LogLevelArg) -> LevelHandle {
+    let (filter, handle) = reload::Layer::new(filter(level));
     let base = lines::layer().with_writer(std::io::stderr);
     let layer = match format {
         LogFormatArg::Text => base.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormatArg::Json => base.json().flatten_event(true).boxed(),
     };
-    let already_set = tracing_subscriber::registry().with(layer.with_filter(filter(level))).try_init().is_err();
+    let already_set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err();
     if already_set {
         tracing::debug!("a log subscriber was installed before");
     }
+    LevelHandle(handle)
 }
 
 /// Panics become a log line that says where, not what: some messages of the standard library quote the text they

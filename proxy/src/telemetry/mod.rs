@@ -17,6 +17,7 @@ pub mod histogram;
 pub mod logging;
 pub mod otel_env;
 mod otlp;
+pub mod probe;
 mod queue;
 mod report;
 pub mod stats;
@@ -103,6 +104,17 @@ impl Telemetry {
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
         starting.recv().unwrap_or_else(|_| gone())?;
         Ok(Self { queue: Some(queue), totals, tap: Arc::default(), stop: Some(stop) })
+    }
+
+    /// Whether [`start`](Self::start) could build the exporter: reads the certificates, connects to nothing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn check(settings: &OtelSettings) -> Result<(), TelemetryError> {
+        // Nothing runs in it.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TelemetryError::Thread)?;
+        let _inside = runtime.enter();
+        Destination::build_all(settings, &[]).map(drop).map_err(TelemetryError::from)
     }
 
     /// Where the connections of a route leave their spans. `route` is the index into the services given to

@@ -34,7 +34,9 @@ use alloc::sync::Arc;
 pub use audience::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
 pub use counts::{Counter, Counts};
 pub use output::Output;
-pub use policy::{Carrier, Commands, DEFAULT_INJECT_LIMIT, MAX_CHANNEL_LEN, Mode, Policy, Propagators, Relation};
+pub use policy::{
+    Carrier, Commands, DEFAULT_INJECT_LIMIT, MAX_CHANNEL_LEN, Mode, Policy, Propagators, Relation, Trust,
+};
 
 use self::client::ClientHalf;
 use self::pairing::Pairing;

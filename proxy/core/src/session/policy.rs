@@ -14,6 +14,8 @@ pub struct Policy {
     pub modes: Vec<(Glob, Mode)>,
     /// How a consumer span refers to its producer span.
     pub relation: Relation,
+    /// Which contexts that payloads carry become parents.
+    pub trust: Trust,
     /// The carrier of a channel: the first glob that matches, otherwise [`Carrier::Trailer`].
     pub carriers: Vec<(Glob, Carrier)>,
     /// Channels that are traced; empty means all. `__*` never is.
@@ -79,6 +81,14 @@ impl Policy {
         }
     }
 
+    /// The form in which a context is added to what is published on `channel`; `None` if none is. Single payloads may be
+    /// left alone all the same, because they are too long or do not fit the form.
+    pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
+        let rule = self.rule(channel);
+        let carries = self.enabled && self.propagators.carries_traces() && channel.len() <= MAX_CHANNEL_LEN;
+        (carries && rule.traced && rule.mode == Mode::Inject).then_some(rule.carrier)
+    }
+
     /// Longest delivered payload, in bytes, that is searched for a context. Never below what a proxy with the default
     /// injection limit may have made, so that lowering one's own limit leaves no context in a message.
     pub fn strip_limit(&self) -> usize {
@@ -117,6 +127,7 @@ impl Default for Policy {
             mode: Mode::Inject,
             modes: Vec::new(),
             relation: Relation::Parent,
+            trust: Trust::All,
             carriers: Vec::new(),
             include: Vec::new(),
             exclude: Vec::new(),
@@ -154,6 +165,20 @@ pub enum Relation {
     Parent,
     /// The consumer span starts a trace of its own and links to the producer span.
     Link,
+}
+
+/// `--trust`
+///
+/// A context that is not believed begins no span and is passed on to nobody; it is removed as any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Those in messages and those that the service itself puts into what it publishes.
+    #[default]
+    All,
+    /// Those in messages that Redis delivers.
+    Redis,
+    /// None: each publish and each delivery begins a trace.
+    None,
 }
 
 /// `--carrier`

@@ -9,7 +9,7 @@ use super::audience::{Audience, Audiences, Unknown, Witness};
 use super::channel::{ChannelMemo, text};
 use super::counts::Counter;
 use super::hold::Splice;
-use super::policy::{Carrier, Mode, Policy, Relation, Rule};
+use super::policy::{Carrier, Mode, Policy, Relation, Rule, Trust};
 use crate::carrier;
 use crate::trace::{
     Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
@@ -158,7 +158,8 @@ impl Tracer {
         let (name, rule) = published.look_up(publish.channel, policy);
         let payload = publish.payload;
         let added = carrier::find_added(payload, rule.carrier);
-        let parent = context_of(payload, added.as_ref(), rule, policy);
+        let trusted = policy.trust == Trust::All;
+        let parent = context_of(payload, added.as_ref(), rule, policy).filter(|_| trusted);
         let audience = (rule.mode == Mode::Auto).then(|| audience(publish, rule, audiences.as_deref()));
         let injects = match &audience {
             None => (rule.mode == Mode::Inject).then_some(()).ok_or(Counter::SkippedMode),
@@ -264,7 +265,8 @@ impl Tracer {
         if untold && !call.out.watched {
             return removed;
         }
-        let parent = context_of(payload, added.as_ref(), rule, policy);
+        let trusted = policy.trust != Trust::None;
+        let parent = context_of(payload, added.as_ref(), rule, policy).filter(|_| trusted);
         if untold || parent.is_none() && rule.mode != Mode::Inject {
             if call.out.watched {
                 call.out.deliveries.push(untraced(parent.as_ref(), call.now, change, operation()));

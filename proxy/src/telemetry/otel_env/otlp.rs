@@ -63,6 +63,16 @@ pub enum Protocol {
     Grpc,
 }
 
+impl Protocol {
+    /// As the variable has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HttpProtobuf => "http/protobuf",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
 /// `OTEL_EXPORTER_OTLP_COMPRESSION`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Compression {

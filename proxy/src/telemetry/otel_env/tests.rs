@@ -434,3 +434,20 @@ fn client_certificate_and_key_come_together_or_not_at_all() {
 fn a_config_file_is_not_supported_and_says_so() {
     warned(&[("OTEL_CONFIG_FILE", "otel.yaml")], "OTEL_CONFIG_FILE");
 }
+
+#[test]
+fn every_variable_that_is_read_is_in_the_list() {
+    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    for given in [&[][..], &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:1")]] {
+        for sampler in ["always_on", "traceidratio"] {
+            let lookup = |name: &str| {
+                asked.borrow_mut().insert(name.to_owned());
+                let found = given.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+                found.or_else(|| (name == "OTEL_TRACES_SAMPLER").then(|| sampler.to_owned()))
+            };
+            OtelSettings::from_lookup(&lookup).unwrap();
+        }
+    }
+    let listed: std::collections::BTreeSet<_> = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(asked.into_inner(), listed);
+}

@@ -1,0 +1,37 @@
+//! Whether the collector takes what it will be sent.
+
+use super::Findings;
+use crate::config::Settings;
+use crate::telemetry::probe::{Probe, probe};
+
+pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
+    let otel = &settings.otel;
+    if !otel.enabled {
+        return findings.note("OTEL_SDK_DISABLED is true: no span is made; contexts that messages carry still pass on");
+    }
+    let unnamed = otel.service_name.is_none() && settings.routes.iter().any(|route| route.name.is_none());
+    if unnamed && (otel.console || otel.otlp.is_some()) {
+        findings.warning(
+            "no service name is set: spans are those of `unknown_service:redistributed`",
+            "set OTEL_SERVICE_NAME, or give the route a name",
+        );
+    }
+    if otel.console {
+        findings.note("spans are written to standard output");
+    }
+    let Some(otlp) = &otel.otlp else {
+        if !otel.console {
+            findings.note("OTEL_TRACES_EXPORTER is none: spans are made and thrown away");
+        }
+        return;
+    };
+    let protocol = otlp.protocol.name();
+    findings.about(format!("collector {}", otlp.endpoint));
+    match probe(otel).await {
+        Probe::Taken => findings.ok(format!("takes spans by {protocol}: an empty export was accepted")),
+        Probe::Refused(reason) => findings.problem(
+            format!("did not take an empty export by {protocol}: {reason}"),
+            "check OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL (http/protobuf: port 4318, grpc: 4317) and _HEADERS",
+        ),
+    }
+}

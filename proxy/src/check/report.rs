@@ -1,0 +1,29 @@
+//! The findings, for people and for programs.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{Finding, worst};
+use crate::decode::FormatArg;
+
+/// One line a finding, or one JSON object. Ends with a line break.
+pub fn report(findings: &[Finding], format: FormatArg) -> String {
+    let worst = worst(findings).name();
+    if format == FormatArg::Json {
+        let list: Vec<_> = findings
+            .iter()
+            .map(|Finding { level, about, text, remedy }| {
+                json!({ "level": level.name(), "about": about, "text": text, "remedy": remedy })
+            })
+            .collect();
+        return format!("{}\n", json!({ "result": worst, "findings": list }));
+    }
+    let mut page = String::new();
+    for Finding { level, about, text, remedy } in findings {
+        let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "{:<8} {about}: {text}{remedy}", level.name());
+    }
+    page
+}

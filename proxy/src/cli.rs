@@ -1,0 +1,91 @@
+//! What the program is called for: to serve, to check, or to decode a payload.
+
+use std::ffi::OsString;
+
+use clap::{Arg, Command, CommandFactory, FromArgMatches, value_parser};
+
+use crate::config::{Args, Invocation, layers};
+use crate::decode::{DecodeArgs, FormatArg};
+
+const CHECK: &str = "check";
+const DECODE: &str = "decode";
+
+const ABOUT_CHECK: &str =
+    "Tries everything that the settings name, and says in plain words what is not as it should be";
+
+const LONG_ABOUT_CHECK: &str = "\
+Takes the same options, variables and file as the proxy itself, but serves nothing: reaches every Redis and the \
+collector, looks at the listen addresses, and tells which subscribers would see contexts. One finding a line: ok, note, \
+warning or problem, with what to do. Shows no payload and no secret.";
+
+const AFTER_HELP_CHECK: &str = "\
+Exit codes:
+  0    all is well, or there are only notes
+  1    there are warnings: it works, but not as well as it could
+  2    the settings cannot be used
+  3    there are problems: something that the settings name does not work";
+
+/// One call of the program.
+#[derive(Debug)]
+pub enum Call {
+    /// Without a subcommand.
+    Serve(Invocation),
+    /// `check`: its settings, and its `--format`.
+    Check(Invocation, FormatArg),
+    /// `decode`
+    Decode(DecodeArgs),
+}
+
+impl Call {
+    /// What `words` ask for, of which the first is the program's name. Of the settings nothing is read yet.
+    ///
+    /// # Errors
+    /// What the parser has to say: print it and exit with its code.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let rest = || words.iter().skip(1).cloned();
+        match words.get(1).and_then(|word| word.to_str()) {
+            Some(CHECK) => {
+                let invocation = Invocation::new(check(), rest());
+                let format = invocation.matches()?.get_one("format").copied().unwrap_or(FormatArg::Text);
+                Ok(Self::Check(invocation, format))
+            }
+            Some(DECODE) => {
+                let command = DecodeArgs::command().bin_name("redistributed decode");
+                let matches = command.try_get_matches_from(rest()).map_err(layers::masked)?;
+                DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(layers::masked)
+            }
+            _ => Ok(Self::Serve(Invocation::new(whole(), words))),
+        }
+    }
+}
+
+/// With the subcommands, so that help tells of them.
+fn whole() -> Command {
+    let decode = DecodeArgs::command().name(DECODE);
+    Args::command().args_conflicts_with_subcommands(true).subcommand(check().name(CHECK)).subcommand(decode)
+}
+
+fn check() -> Command {
+    let format = Arg::new("format").long("format").value_name("FORMAT").help("Form of the answer");
+    Args::command()
+        .name("redistributed check")
+        .bin_name("redistributed check")
+        .about(ABOUT_CHECK)
+        .long_about(LONG_ABOUT_CHECK)
+        .after_help(AFTER_HELP_CHECK)
+        .after_long_help(AFTER_HELP_CHECK)
+        .mut_args(|arg| if arg.get_env().is_none() { arg.hide(true) } else { arg })
+        .arg(format.value_parser(value_parser!(FormatArg)).default_value("text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        whole().debug_assert();
+        check().debug_assert();
+    }
+}

@@ -1,0 +1,223 @@
+//! Command line over environment over file over default: the one place that knows this order.
+//!
+//! The parser of the command line does the work: a file's values are given to it as the options' defaults, so that every
+//! option has the same four sources without a line of its own. What the parser refuses it repeats, and that may be an
+//! upstream in the wrong place, with a password: it is masked.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
+
+use super::Args;
+use super::address::without_secrets;
+use super::file::{self, File, FileSetting, Place};
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An option.
+    CommandLine,
+    /// The variable of this name.
+    Environment(String),
+    /// A file.
+    File(PathBuf, Place),
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("command line"),
+            Self::Environment(variable) => write!(f, "{variable}"),
+            Self::File(path, place) => write!(f, "{}:{place}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// What was said of one option or `OTEL_*` variable, and by whom. `Debug` does not show it: it may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Without `--`.
+    pub name: String,
+    /// Of all its values.
+    pub origin: Origin,
+    /// As they were typed.
+    pub values: Vec<OsString>,
+    /// The same as the file has it, if it came from there.
+    setting: Option<FileSetting>,
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.origin)
+    }
+}
+
+/// What was said of every setting.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Sources(pub Vec<Said>);
+
+impl Sources {
+    /// What was said of `name`, an option without `--` or a variable.
+    pub fn get(&self, name: &str) -> Option<&Said> {
+        self.0.iter().find(|said| said.name == name)
+    }
+
+    /// Where `value` of the option `name` came from: for a file the place of that very value.
+    pub fn origin(&self, name: &str, value: Option<&str>) -> Origin {
+        let Some(said) = self.get(name) else { return Origin::Default };
+        match (&said.origin, &said.setting) {
+            (Origin::File(path, _), Some(setting)) => Origin::File(path.clone(), place_of(setting, value)),
+            (origin, _) => origin.clone(),
+        }
+    }
+}
+
+/// Where `value`, or the part that it is, stands among the values of `setting`.
+fn place_of(setting: &FileSetting, value: Option<&str>) -> Place {
+    let Some(text) = value else { return setting.place };
+    let parts = || setting.values.iter().flat_map(|value| &value.parts);
+    let whole = setting.values.iter().find(|value| value.text == text).map(|value| value.place);
+    whole.or_else(|| parts().find(|(part, _)| part == text).map(|(_, place)| *place)).unwrap_or_else(|| {
+        // A part of a text on one line, or a setting of one value.
+        let holds = setting.values.iter().find(|value| value.text.contains(text));
+        holds.or(setting.values.first()).map_or(setting.place, |value| value.place)
+    })
+}
+
+impl Args {
+    /// Reads `command_line`, whose first word is the program's name, and the process's environment, but no file.
+    ///
+    /// # Errors
+    /// What the parser has to say, `--help` and `--version` among it: print it and exit with its code.
+    pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = command_line.into_iter().collect();
+        let (matches, _) = read(&Self::command(), &words, None)?;
+        Self::from_arg_matches(&matches).map_err(masked)
+    }
+}
+
+/// The file that is named on the command line or in the environment.
+pub(super) fn path(matches: &ArgMatches) -> Option<&Path> {
+    matches.get_one::<PathBuf>("config").map(PathBuf::as_path)
+}
+
+/// Reads `words`, of which the first is the program's name, the process's environment and `file`. `command` defines the
+/// options.
+///
+/// # Errors
+/// What the parser has to say, `--help` and `--version` among it.
+pub(super) fn read(
+    command: &Command,
+    words: &[OsString],
+    file: Option<&File>,
+) -> Result<(ArgMatches, Sources), clap::Error> {
+    let mut not_text = Vec::new();
+    let layered = command.clone().mut_args(|arg| {
+        let arg = match arg.get_long().and_then(|name| file?.get(name)) {
+            Some(setting) => with_default(arg, setting.values.iter().map(|value| value.text.clone())),
+            None => arg,
+        };
+        match environment(&arg) {
+            // Container platforms pass an unset variable on as an empty one.
+            Some(Variable::Empty) => arg.env(Resettable::Reset),
+            // The parser would refuse it without saying which it is.
+            Some(Variable::NotText(name)) => {
+                not_text.push((arg.get_id().clone(), name));
+                arg.env(Resettable::Reset)
+            }
+            // A variable has only one value to put a list in.
+            Some(Variable::Text(_, value)) if file::repeats(&arg) => {
+                let members: Vec<String> = split_list(&value).map(Into::into).collect();
+                with_default(arg.env(Resettable::Reset), members)
+            }
+            Some(Variable::Text(..)) | None => arg,
+        }
+    });
+    let matches = layered.try_get_matches_from(words).map_err(masked)?;
+    let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
+        return Err(command.clone().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
+    }
+    let sources = command.get_arguments().filter_map(|arg| said(arg, &matches, file)).collect();
+    Ok((matches, Sources(sources)))
+}
+
+fn said(arg: &Arg, matches: &ArgMatches, file: Option<&File>) -> Option<Said> {
+    let (id, name) = (arg.get_id().as_str(), arg.get_long()?);
+    // `--help` and its like have no value.
+    let source = matches.try_contains_id(id).is_ok().then(|| matches.value_source(id))?;
+    let setting = file.and_then(|file| file.get(name));
+    let origin = match (source, environment(arg), setting, file) {
+        (Some(ValueSource::CommandLine), ..) => Origin::CommandLine,
+        (_, Some(Variable::Text(variable, _)), ..) => Origin::Environment(variable),
+        (_, _, Some(setting), Some(file)) => Origin::File(file.path.clone(), setting.place),
+        _ => Origin::Default,
+    };
+    let setting = setting.filter(|_| matches!(origin, Origin::File(..))).cloned();
+    let values = matches.get_raw(id).map(|values| values.map(OsStr::to_owned).collect()).unwrap_or_default();
+    Some(Said { name: name.to_owned(), origin, values, setting })
+}
+
+impl Said {
+    /// Of an `OTEL_*` variable.
+    pub(super) fn of_variable(name: &str, value: String, origin: Origin, setting: Option<FileSetting>) -> Self {
+        Self { name: name.to_owned(), origin, values: vec![value.into()], setting }
+    }
+}
+
+enum Variable {
+    Empty,
+    NotText(String),
+    Text(String, String),
+}
+
+/// What the option's variable holds, if it is set.
+fn environment(arg: &Arg) -> Option<Variable> {
+    let name = arg.get_env()?;
+    let shown = || name.to_string_lossy().into_owned();
+    Some(match std::env::var_os(name)?.into_string() {
+        Ok(value) if value.is_empty() => Variable::Empty,
+        Ok(value) => Variable::Text(shown(), value),
+        Err(_) => Variable::NotText(shown()),
+    })
+}
+
+fn with_default(arg: Arg, values: impl IntoIterator<Item = String>) -> Arg {
+    arg.default_values(values.into_iter().map(clap::builder::OsStr::from))
+}
+
+/// `error` without the secrets in what it repeats.
+pub(crate) fn masked(mut error: clap::Error) -> clap::Error {
+    let mask = |value: &ContextValue| match value {
+        ContextValue::String(text) => Some(ContextValue::String(without_secrets(text))),
+        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|t| without_secrets(t)).collect())),
+        // Tips such as "to pass '...' as a value": one that would show a secret is not given.
+        ContextValue::StyledStrs(tips) => {
+            let harmless = |tip: &&clap::builder::StyledStr| {
+                let text = tip.to_string();
+                without_secrets(&text) == text
+            };
+            Some(ContextValue::StyledStrs(tips.iter().filter(harmless).cloned().collect()))
+        }
+        _ => None,
+    };
+    let context: Vec<(ContextKind, ContextValue)> =
+        error.context().filter_map(|(kind, value)| Some((kind, mask(value)?))).collect();
+    for (kind, value) in context {
+        error.insert(kind, value);
+    }
+    error
+}
+
+/// The members of a list in a variable.
+pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(|c: char| c.is_whitespace() || c == ';').filter(|member| !member.is_empty())
+}

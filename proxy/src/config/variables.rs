@@ -1,0 +1,83 @@
+//! The `OTEL_*` variables: from the environment, or from the file's `[otel]`, each by itself.
+//!
+//! A variable that may hold a secret can name a file that holds it instead, by `_FILE` behind its name. The environment
+//! wins over the configuration file whichever of the two it uses. An empty variable counts as unset.
+
+use std::fs;
+use std::io::{self, Read};
+
+use super::file::File;
+use super::layers::{Origin, Said};
+use super::settings::SettingError;
+use crate::telemetry::otel_env::{SECRETS, VARIABLES};
+
+/// Largest secret, in bytes: more than any HTTP server takes as headers.
+const MAX_SECRET: u64 = 64 * 1024;
+
+/// What one of the two says of a variable.
+type Layer<'a> = &'a dyn Fn(&str) -> Option<Said>;
+
+/// What is said of every variable that is set.
+///
+/// # Errors
+/// A file with a secret that cannot be used, or a variable that is set beside the one that names its file.
+pub(super) fn read(
+    environment: &dyn Fn(&str) -> Option<String>,
+    file: Option<&File>,
+) -> (Vec<Said>, Vec<SettingError>) {
+    let (mut said, mut errors) = (Vec::new(), Vec::new());
+    let from_environment = |name: &str| {
+        let value = environment(name).filter(|value| !value.trim().is_empty())?;
+        Some(Said::of_variable(name, value, Origin::Environment(name.to_owned()), None))
+    };
+    let from_file = |name: &str| {
+        let file = file?;
+        let setting = file.get(name)?;
+        let value = setting.values.first().filter(|value| !value.text.trim().is_empty())?;
+        let origin = Origin::File(file.path.clone(), value.place);
+        Some(Said::of_variable(name, value.text.clone(), origin, Some(setting.clone())))
+    };
+    for name in VARIABLES {
+        let secret_file = SECRETS.iter().find(|(secret, _)| *secret == name).map(|(_, file)| *file);
+        for layer in [&from_environment as Layer<'_>, &from_file] {
+            match (layer(name), secret_file.and_then(|variable| Some((variable, layer(variable)?)))) {
+                (Some(_), Some((variable, by_file))) => errors.push(SettingError {
+                    setting: variable,
+                    origin: by_file.origin,
+                    value: None,
+                    problem: format!("{name} is set beside it"),
+                    remedy: "set only one of them",
+                }),
+                (Some(value), None) => said.push(value),
+                (None, Some((variable, by_file))) => match secret(&by_file) {
+                    Ok(value) => said.push(Said::of_variable(name, value, by_file.origin, None)),
+                    Err(problem) => errors.push(SettingError {
+                        setting: variable,
+                        origin: by_file.origin,
+                        value: by_file.values.first().map(|path| path.to_string_lossy().into_owned()),
+                        problem: problem.to_string(),
+                        remedy: "name a readable file that holds what the variable would",
+                    }),
+                },
+                (None, None) => continue,
+            }
+            break;
+        }
+    }
+    (said, errors)
+}
+
+/// What the file that `by_file` names holds, without the end of its last line.
+fn secret(by_file: &Said) -> io::Result<String> {
+    let path = by_file.values.first().map(|path| path.to_string_lossy().trim().to_owned()).unwrap_or_default();
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_SECRET + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SECRET {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 64 KiB"));
+    }
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,124 @@
+//! The answer: what was found, for people and for programs.
+
+use std::fmt::Write;
+
+use redistributed_core::session::Carrier;
+use redistributed_core::trace::Context;
+use serde_json::{Map, Value, json};
+
+use super::{Finding, FormatArg};
+
+/// Ends with a line break. Never shows the payload, nor a value of baggage.
+pub(super) fn report(payload: &[u8], finding: &Finding, line_end: bool, format: FormatArg) -> String {
+    match format {
+        FormatArg::Text => text(payload, finding, line_end),
+        FormatArg::Json => format!("{}\n", object(payload, finding, line_end)),
+    }
+}
+
+fn text(payload: &[u8], finding: &Finding, line_end: bool) -> String {
+    let len = payload.len();
+    let mut page = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "{name:<12} {value}");
+    };
+    match finding {
+        Finding::Nothing => line("carries", "no trace context that this version understands".to_owned()),
+        Finding::Added { added, version } => {
+            let form = match added.form {
+                Carrier::Trailer => format!("a trailer, version {version}, which a proxy added behind the payload"),
+                Carrier::Json => "traceparent and tracestate, which a proxy added to the JSON object".to_owned(),
+                Carrier::OpenCensus => "a context in OpenCensus's binary form, which a proxy added in front".to_owned(),
+            };
+            line("carries", form);
+            match &added.context {
+                Some(context) => describe(context, &mut line),
+                None => line("context", "not understood: a newer proxy wrote it; every proxy removes it".to_owned()),
+            }
+            let (start, end) = (added.range.start, added.range.end);
+            line("added", format!("{} bytes, from byte {start} up to byte {end}", end - start));
+            line("payload", format!("{} bytes without it", len - (end - start)));
+            if added.form == Carrier::OpenCensus {
+                line("note", "proxies remove it only on channels whose --carrier says opencensus".to_owned());
+            }
+        }
+        Finding::Supplied { form, context } => {
+            let form = match form {
+                Carrier::Json => "a context among the members of a JSON object, which the application put there",
+                _ => "a context in OpenCensus's binary form, which the application put in front",
+            };
+            line("carries", form.to_owned());
+            describe(context, &mut line);
+            let read = match finding {
+                Finding::Supplied { form: Carrier::Json, .. } => "--read-json, or --carrier json,",
+                _ => "--carrier opencensus",
+            };
+            line("note", format!("proxies never remove it; they take it as the parent where {read} says so"));
+        }
+    }
+    if *finding == Finding::Nothing {
+        line("payload", format!("{len} bytes"));
+    }
+    if line_end {
+        line("note", "one line break at the end of the input was left out".to_owned());
+    }
+    page
+}
+
+fn describe(context: &Context, line: &mut dyn FnMut(&str, String)) {
+    let [trace_id, span_id] = ids(context);
+    line("trace id", trace_id);
+    line("span id", span_id);
+    line("sampled", if context.span.flags.is_sampled() { "yes" } else { "no" }.to_owned());
+    if let Some(state) = &context.trace_state {
+        line("tracestate", state.to_string());
+    }
+    if context.baggage.is_some() {
+        line("baggage", format!("{} (values are not shown)", baggage_keys(context).join(", ")));
+    }
+}
+
+fn object(payload: &[u8], finding: &Finding, line_end: bool) -> Value {
+    let mut object = Map::new();
+    let (by, form, context) = match finding {
+        Finding::Nothing => (Value::Null, None, None),
+        Finding::Added { added, .. } => (json!("proxy"), Some(added.form), added.context.as_ref()),
+        Finding::Supplied { form, context } => (json!("application"), Some(*form), Some(context)),
+    };
+    object.insert("carries".into(), json!(*finding != Finding::Nothing));
+    object.insert("added_by".into(), by);
+    object.insert("carrier".into(), json!(form.map(|form| format!("{form:?}").to_lowercase())));
+    object.insert("length".into(), json!(payload.len()));
+    object.insert("line_break_left_out".into(), json!(line_end));
+    if let Finding::Added { added, version } = finding {
+        object.insert("start".into(), json!(added.range.start));
+        object.insert("end".into(), json!(added.range.end));
+        object.insert("payload_length".into(), json!(payload.len() - added.range.len()));
+        object.insert("understood".into(), json!(added.context.is_some()));
+        if added.form == Carrier::Trailer {
+            object.insert("version".into(), json!(version));
+        }
+    }
+    if let Some(context) = context {
+        let [trace_id, span_id] = ids(context);
+        object.insert("trace_id".into(), json!(trace_id));
+        object.insert("span_id".into(), json!(span_id));
+        object.insert("sampled".into(), json!(context.span.flags.is_sampled()));
+        object.insert("tracestate".into(), json!(context.trace_state.as_deref()));
+        object.insert("baggage_keys".into(), json!(baggage_keys(context)));
+    }
+    Value::Object(object)
+}
+
+/// Trace and span, in hexadecimal digits.
+fn ids(context: &Context) -> [String; 2] {
+    let text = String::from_utf8_lossy(&context.span.to_traceparent()).into_owned();
+    let mut fields = text.split('-').skip(1).map(str::to_owned);
+    [fields.next().unwrap_or_default(), fields.next().unwrap_or_default()]
+}
+
+fn baggage_keys(context: &Context) -> Vec<&str> {
+    let members = context.baggage.as_deref().unwrap_or_default().split(',');
+    members.filter_map(|member| member.split(['=', ';']).next()).map(str::trim).filter(|key| !key.is_empty()).collect()
+}

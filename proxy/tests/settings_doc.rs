@@ -1,0 +1,122 @@
+//! `proxy/docs/settings.md` and the example file against the definition of the options.
+//!
+//! The table of options is made from that definition. `UPDATE_DOCS=1 cargo test -p redistributed --test settings_doc`
+//! writes it anew after a change.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, CommandFactory};
+use redistributed::config::Args;
+use redistributed::config::file::{keys, repeats};
+use redistributed::config::reload::RELOADABLE;
+use redistributed::telemetry::otel_env::{SECRETS, VARIABLES};
+use support::spawn::{command, run};
+
+const BEGIN: &str = "<!-- made from the definition of the options: begin -->\n";
+const END: &str = "<!-- made from the definition of the options: end -->\n";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A table for each heading of `--help`, in its order.
+fn tables() -> String {
+    let command = Args::command();
+    let in_file: Vec<&str> = keys(&command).filter_map(Arg::get_long).collect();
+    let mut text = String::new();
+    let mut headings: Vec<&str> = command.get_arguments().filter_map(Arg::get_help_heading).collect();
+    headings.dedup();
+    let mut seen = Vec::new();
+    for heading in headings.into_iter().filter(|heading| {
+        let new = !seen.contains(heading);
+        seen.push(heading);
+        new
+    }) {
+        write!(text, "\n### {heading}\n\n").unwrap();
+        text += "| option and file key | value | variable | default | while running | meaning |\n|---|---|---|---|---|---|\n";
+        for arg in command.get_arguments().filter(|arg| arg.get_help_heading() == Some(heading)) {
+            let name = arg.get_long().unwrap();
+            let key = if in_file.contains(&name) { format!("`{name}`") } else { format!("`--{name}`, no key") };
+            let running = if RELOADABLE.contains(&name) { "yes" } else { "no" };
+            let variable = arg.get_env().map_or("-".to_owned(), |name| format!("`{}`", name.to_str().unwrap()));
+            let meaning = arg.get_help().unwrap().to_string().replace('|', "\\|");
+            writeln!(text, "| {key} | {} | {variable} | {} | {running} | {meaning} |", value(arg), default(arg))
+                .unwrap();
+        }
+    }
+    text + "\n"
+}
+
+fn value(arg: &Arg) -> String {
+    if !arg.get_action().takes_values() {
+        return "-".to_owned();
+    }
+    let words: Vec<String> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+    let form = match &words[..] {
+        [] => format!("`{}`", arg.get_value_names().unwrap()[0]),
+        words => words.join(", "),
+    };
+    if repeats(arg) { format!("{form}, repeats") } else { form }
+}
+
+fn default(arg: &Arg) -> String {
+    match arg.get_default_values() {
+        [] => "-".to_owned(),
+        [value, ..] => format!("`{}`", value.to_str().unwrap()),
+    }
+}
+
+#[test]
+fn the_table_of_options_is_what_the_program_takes() {
+    let path = root().join("proxy/docs/settings.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("the table begins");
+    let (table, after) = rest.split_once(END).expect("the table ends");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return std::fs::write(&path, [before, BEGIN, &tables(), END, after].concat()).unwrap();
+    }
+    assert_eq!(table, tables(), "run this test once with UPDATE_DOCS=1");
+}
+
+#[test]
+fn every_variable_of_opentelemetry_is_described_and_no_other() {
+    let page = std::fs::read_to_string(root().join("proxy/docs/settings.md")).unwrap();
+    let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let known: Vec<&str> = VARIABLES.into_iter().chain(SECRETS.map(|(_, file)| file)).collect();
+    for name in &known {
+        assert!(words.contains(name), "{name} is not described");
+    }
+    for word in words.iter().filter(|word| word.starts_with("OTEL_") && !word.ends_with('_')) {
+        assert!(known.contains(word), "{word} is not read");
+    }
+}
+
+#[test]
+fn the_example_file_can_be_used_and_shows_every_kind_of_setting() {
+    let path = root().join("compose/redistributed.toml");
+    let ended = run(command(&["--check-config", "--config", path.to_str().unwrap()]));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    for name in ["route", "admin", "mode", "mode-for", "exclude", "carrier", "drain-timeout", "OTEL_TRACES_SAMPLER"] {
+        let line = ended.stdout.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
+        assert!(line.contains("redistributed.toml:"), "{line}");
+    }
+}
+
+#[test]
+fn the_example_in_the_page_can_be_used() {
+    let page = std::fs::read_to_string(root().join("proxy/docs/settings.md")).unwrap();
+    let examples: Vec<&str> = page.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert!(!examples.is_empty());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("example.toml");
+    for example in examples {
+        std::fs::write(&path, example).unwrap();
+        let ended = run(command(&["--check-config", "--config", path.to_str().unwrap()]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{example}");
+    }
+}
