@@ -123,10 +123,10 @@ fn ids(context: &Context) -> [String; 2] {
     [fields.next().unwrap_or_default(), fields.next().unwrap_or_default()]
 }
 
-/// When, as RFC 3339 has it.
+/// When the message was published, as RFC 3339 writes it; `None` if the context has no time that can be written so.
 fn published(context: &Context) -> Option<String> {
-    let moment = UNIX_EPOCH + Duration::from_nanos(context.published?.0);
-    Some(humantime::format_rfc3339_nanos(moment).to_string())
+    let time = UNIX_EPOCH.checked_add(Duration::from_nanos(context.published?.0))?;
+    Some(humantime::format_rfc3339_micros(time).to_string())
 }
 
 fn baggage_keys(context: &Context) -> Vec<&str> {
