@@ -12,10 +12,12 @@
 //! | `DELETE /mode` | goes back to what the settings say |
 //! | `POST /reload` | reads the configuration file again, as SIGHUP does |
 //!
-//! Whoever reaches this port may switch tracing off, so it is on loopback unless the operator says otherwise. A web page
-//! that a browser on this machine shows may not: a change that names an `Origin` is refused, and so is a tap for the sake of
-//! another site, which could not read it but would take its place.
+//! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
+//! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
+//! that names an `Origin` is refused, and so is a tap for the sake of another site, which could not read it but would take
+//! its place.
 
+mod access;
 mod exposition;
 mod metrics;
 mod pages;
@@ -126,9 +128,9 @@ impl Admin {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-        if changes && request.headers().contains_key(header::ORIGIN) {
-            return text(StatusCode::FORBIDDEN, "a web page may not change anything here\n");
+        let what = (request.method(), request.uri().path());
+        if let Some(why) = access::refusal(self.settings.admin_control, peer.ip(), what, request.headers()) {
+            return text(StatusCode::FORBIDDEN, why);
         }
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         match (request.uri().path(), request.method()) {

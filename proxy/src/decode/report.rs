@@ -76,7 +76,7 @@ fn describe(context: &Context, line: &mut dyn FnMut(&str, String)) {
         line("tracestate", state.to_string());
     }
     if let Some(published) = published(context) {
-        line("published", format!("{published}, by the publisher's clock"));
+        line("published", format!("{published}, by the clock of the publisher's proxy"));
     }
     if context.baggage.is_some() {
         line("baggage", format!("{} (values are not shown)", baggage_keys(context).join(", ")));

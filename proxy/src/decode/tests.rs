@@ -60,6 +60,7 @@ fn every_carrier_is_told_and_its_payload_comes_out_again() {
     let page = text(&[], &with_context(b"hello", Carrier::Trailer));
     assert!(page.contains("user, tenant (values") && page.contains("congo=t61"), "{page}");
     assert!(page.contains("from byte 5 up to byte"), "{page}");
+    assert!(page.contains("published    2023-11-14T22:13:20.123456Z"), "{page}");
 }
 
 #[test]

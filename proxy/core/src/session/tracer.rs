@@ -244,7 +244,8 @@ impl Tracer {
         let payload = delivery.payload;
         let added = carrier::find_added(payload, rule.carrier);
         let trusted = policy.trust != Trust::None;
-        if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published).filter(|_| trusted) {
+        if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published).filter(|_| trusted)
+        {
             call.out.published_at.push(published);
         }
         let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
