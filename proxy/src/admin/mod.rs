@@ -47,7 +47,7 @@ use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::logging::LIFECYCLE;
-use crate::telemetry::stats::RouteStats;
+use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use crate::upstream::Dialer;
 use exposition::Format;

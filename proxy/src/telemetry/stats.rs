@@ -1,6 +1,5 @@
-//! What connections count and time, by route, with the counters' names in one table.
+//! What connections count and time, with the counters' names in one table.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -89,46 +88,6 @@ impl Default for Stats {
     }
 }
 
-/// The counters of every route, by the name of its service. Routes of one name share theirs.
-#[derive(Debug)]
-pub struct RouteStats(Vec<(String, Arc<Stats>)>);
-
-impl RouteStats {
-    /// For routes of these names.
-    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut routes: Vec<(String, Arc<Stats>)> = Vec::new();
-        for name in names {
-            let known = routes.iter().find(|(known, _)| known == name).map(|(_, stats)| Arc::clone(stats));
-            routes.push((name.to_owned(), known.unwrap_or_default()));
-        }
-        Self(routes)
-    }
-
-    /// The counters of the route at `index`.
-    pub fn of(&self, index: usize) -> Arc<Stats> {
-        self.0.get(index).map(|(_, stats)| Arc::clone(stats)).unwrap_or_default()
-    }
-
-    /// The name of the route at `index`.
-    pub fn name(&self, index: usize) -> &str {
-        self.0.get(index).map_or("", |(name, _)| name)
-    }
-
-    /// Each name once, with its counters.
-    pub fn by_name(&self) -> impl Iterator<Item = (&str, &Stats)> {
-        let first = |index: usize, name: &str| self.0.iter().position(|(known, _)| known == name) == Some(index);
-        let routes = self.0.iter().enumerate().filter(move |(index, (name, _))| first(*index, name));
-        routes.map(|(_, (name, stats))| (&**name, &**stats))
-    }
-
-    /// The sums over all routes.
-    pub fn total(&self) -> Stats {
-        let total = Stats::default();
-        self.by_name().for_each(|(_, stats)| total.merge(stats));
-        total
-    }
-}
-
 impl Stats {
     /// Adds `n` to a counter of the shell.
     pub fn add(&self, counter: Shell, n: u64) {
@@ -163,7 +122,8 @@ impl Stats {
         self.connects[usize::from(!made)].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn merge(&self, other: &Self) {
+    /// Adds what `other` has counted and timed.
+    pub fn merge(&self, other: &Self) {
         let sums = self.shell.iter().chain(&self.sessions);
         for (sum, more) in sums.zip(other.shell.iter().chain(&other.sessions)) {
             sum.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
