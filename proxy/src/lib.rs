@@ -73,7 +73,8 @@ use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
 use server::RouteServer;
 use telemetry::logging::LIFECYCLE;
-use telemetry::stats::{RouteStats, Stats};
+use telemetry::route_stats::RouteStats;
+use telemetry::stats::Stats;
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
 use upstream::Dialer;
 use workers::Workers;
@@ -156,6 +157,11 @@ pub async fn run_with(
     stop: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let material = KeyMaterial::read(&settings)?;
+    let dialers: Vec<Dialer> = listeners
+        .routes
+        .iter()
+        .map(|listener| Dialer::new(listener.route(), &settings, &material))
+        .collect::<Result<_, _>>()?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
     let telemetry = Telemetry::start(&settings.otel, &services)?;
     let names = services.iter().map(|service| service.name_or_unknown());
@@ -164,18 +170,16 @@ pub async fn run_with(
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
     let mut accepting = JoinSet::new();
-    let mut dialers = Vec::new();
     let mut evidence = Vec::new();
     // Until the end of the drain too: what is still subscribed is still announced.
     let mut asking = JoinSet::new();
-    for (index, (listener, service)) in listeners.routes.into_iter().zip(&services).enumerate() {
+    let bound = listeners.routes.into_iter().zip(&services).zip(dialers.clone());
+    for (index, ((listener, service), dialer)) in bound.enumerate() {
         let route = listener.route().clone();
         let (name, mode) = (service.name.as_deref(), config::modes::show(&policy.modes()));
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
-        let dialer = Dialer::new(&route, &settings, &material)?;
-        dialers.push(dialer.clone());
         let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
         let of_route =
             Evidence::new(settings.auto, policy.clone(), dialer.clone(), workers.clone(), Entropy::from_os()?);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::Mode;
+use redistributed_core::session::{Mode, Trust};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::Root;
 use redistributed_core::trace::{Change, Handling, Operation, Sampler, SpanContext, SpanRecord, UnixNanos};
@@ -105,6 +105,9 @@ fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
         subscriber.receive(Side::Server, &message("ch", b"hi"), 8);
         assert_eq!(subscriber.out.published_at, []);
     }
+    let mut wary = Told::new(Policy { trust: Trust::None, ..Policy::default() });
+    wary.receive(Side::Server, &message("ch", payload), 7);
+    assert_eq!(wary.out.published_at, [], "anybody can write a trailer");
 }
 
 #[test]

@@ -16,7 +16,8 @@ use crate::auto::watch::Verdicts;
 use crate::config::{Settings, modes};
 use crate::live_policy::Modes;
 use crate::telemetry::SpanTotals;
-use crate::telemetry::stats::{RouteStats, Shell};
+use crate::telemetry::route_stats::RouteStats;
+use crate::telemetry::stats::Shell;
 use crate::telemetry::tap::Tap;
 
 /// A counter of each route.

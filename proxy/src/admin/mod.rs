@@ -12,9 +12,12 @@
 //! | `DELETE /mode` | goes back to what the settings say |
 //! | `POST /reload` | reads the configuration file again, as SIGHUP does |
 //!
-//! Whoever reaches this port may switch tracing off, so it is on loopback unless the operator says otherwise. A web page
-//! that a browser on this machine shows may not: a change that names an `Origin` is refused.
+//! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
+//! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
+//! that names an `Origin` is refused, and so is a tap for the sake of another site, which could not read it but would take
+//! its place.
 
+mod access;
 mod exposition;
 mod metrics;
 mod pages;
@@ -44,7 +47,7 @@ use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::logging::LIFECYCLE;
-use crate::telemetry::stats::RouteStats;
+use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use crate::upstream::Dialer;
 use exposition::Format;
@@ -128,9 +131,9 @@ impl Admin {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-        if changes && request.headers().contains_key(header::ORIGIN) {
-            return text(StatusCode::FORBIDDEN, "a web page may not change anything here\n");
+        let what = (request.method(), request.uri().path());
+        if let Some(why) = access::refusal(self.settings.admin_control, peer.ip(), what, request.headers()) {
+            return text(StatusCode::FORBIDDEN, why);
         }
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         match (request.uri().path(), request.method()) {
@@ -138,7 +141,7 @@ impl Admin {
             ("/healthz", _) if get => text(StatusCode::OK, "ok\n"),
             ("/readyz", _) if get => self.ready().await,
             ("/metrics", _) if get => self.metrics(&request),
-            ("/tap", &Method::GET) => self.watch(request.uri().query().unwrap_or_default()),
+            ("/tap", &Method::GET) => self.watch(&request),
             ("/config", _) if get => self.config(),
             ("/mode", _) if get => self.mode(),
             ("/mode", &Method::PUT) => self.switch(request, peer).await,
@@ -169,7 +172,12 @@ impl Admin {
         answer
     }
 
-    fn watch(&self, query: &str) -> Answer {
+    fn watch(&self, request: &Request<Incoming>) -> Answer {
+        let site = request.headers().get("sec-fetch-site");
+        if site.is_some_and(|site| site != "none" && site != "same-origin") {
+            return text(StatusCode::FORBIDDEN, "a web page may not watch\n");
+        }
+        let query = request.uri().query().unwrap_or_default();
         let filter = match tap::Filter::parse(query, &self.stats) {
             Ok(filter) => filter,
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),

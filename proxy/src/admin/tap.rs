@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
-use crate::telemetry::stats::RouteStats;
+use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{Listener, Passed, Seen};
 
 /// Lines are sent together up to this length, in bytes, if they come faster than they are taken.

@@ -182,6 +182,17 @@ pub struct Args {
     #[arg(long, value_name = "[HOST:]PORT", env = "REDISTRIBUTED_ADMIN", hide_env_values = true, help_heading = WHERE)]
     pub admin: Option<String>,
 
+    /// Who may switch the mode, have the settings read again, and watch messages there
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = ControlArg::Local,
+        env = "REDISTRIBUTED_ADMIN_CONTROL",
+        hide_env_values = true,
+        help_heading = WHERE
+    )]
+    pub admin_control: ControlArg,
+
     /// Whether contexts are added, only removed, or only looked at
     #[arg(
         long,
@@ -443,6 +454,15 @@ pub enum SwitchArg {
     On,
     /// The service's connection is closed at once
     Off,
+}
+
+/// `--admin-control`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ControlArg {
+    /// Whoever connects over loopback; the rest may look at health, metrics and settings
+    Local,
+    /// Whoever reaches the port
+    All,
 }
 
 /// `--relation`

@@ -164,3 +164,49 @@ impl fmt::Display for Reloaded {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::Args;
+
+    fn policy(words: &[&str]) -> Policy {
+        let base = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"];
+        let words = base.iter().chain(words).map(OsString::from);
+        let loaded = Invocation::new(Args::command(), words).with_file(None, &|_| None).unwrap();
+        Policy::clone(&loaded.settings.policy)
+    }
+
+    #[test]
+    fn of_a_policy_what_is_said_to_change_does_and_the_rest_does_not() {
+        let changes = [
+            ["--mode", "strip"],
+            ["--mode-for", "a=observe"],
+            ["--include", "b"],
+            ["--exclude", "c"],
+            ["--carrier", "d=json"],
+            ["--read-json", "e"],
+            ["--keep-context", "f"],
+            ["--relation", "link"],
+            ["--trust", "none"],
+            ["--commands", "all"],
+        ];
+        let names: Vec<&str> = changes.iter().map(|[name, _]| name.trim_start_matches("--")).collect();
+        // The log's level is not in a policy.
+        assert_eq!([&names[..], &["log-level"]].concat(), RELOADABLE);
+        let old = policy(&[]);
+        for words in &changes {
+            let new = format!("{:?}", policy(words));
+            assert_ne!(new, format!("{old:?}"), "{words:?}");
+            assert_eq!(format!("{:?}", merged(&old, &policy(words))), new, "{words:?}");
+        }
+        for words in [&["--inject-limit", "7KiB"][..], &["--transit-time"]] {
+            assert_ne!(format!("{:?}", policy(words)), format!("{old:?}"), "{words:?}");
+            assert_eq!(format!("{:?}", merged(&old, &policy(words))), format!("{old:?}"), "{words:?}");
+        }
+    }
+}

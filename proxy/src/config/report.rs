@@ -46,3 +46,25 @@ fn origin(loaded: &Loaded, name: &str) -> String {
         (_, origin) => origin.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::file::keys;
+    use crate::config::{Args, Invocation};
+
+    #[test]
+    fn every_setting_is_shown() {
+        let words = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"].map(Into::into);
+        let loaded = Invocation::new(Args::command(), words).with_file(None, &|_| None).unwrap();
+        let page = in_force(&loaded);
+        // The pair is a route without a name.
+        for name in
+            keys(&Args::command()).filter_map(clap::Arg::get_long).filter(|name| !["listen", "upstream"].contains(name))
+        {
+            assert!(page.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name} is not in\n{page}");
+        }
+    }
+}

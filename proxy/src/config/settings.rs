@@ -13,7 +13,9 @@ use redistributed_core::glob::Glob;
 use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Trust};
 
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
-use super::args::{Args, CommandsArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg, TrustArg};
+use super::args::{
+    Args, CommandsArg, ControlArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg, TrustArg,
+};
 use super::credentials::Secret;
 use super::layers::{Origin, Sources};
 use super::{modes, units};
@@ -43,6 +45,8 @@ pub struct Settings {
     pub upstream_login: UpstreamLogin,
     /// Where the admin port is, if there is one.
     pub admin: Option<HostPort>,
+    /// Who may do more there than look.
+    pub admin_control: Control,
     /// What is done to messages, on every route.
     pub policy: Arc<Policy>,
     /// How evidence for mode `auto` is collected.
@@ -117,6 +121,16 @@ impl UpstreamTls {
     /// What the operator calls the files.
     pub const NAMES: tls::Names =
         tls::Names { authorities: "--upstream-ca", certificate: "--upstream-cert", key: "--upstream-key" };
+}
+
+/// `--admin-control`: who may switch the mode, have the settings read again, and watch messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Control {
+    /// Whoever connects over loopback: this machine, this pod, or `kubectl port-forward`.
+    #[default]
+    Local,
+    /// Whoever reaches the port.
+    All,
 }
 
 /// Limits of the whole process.
@@ -222,6 +236,7 @@ impl Settings {
                     upstream_tls,
                     upstream_login,
                     admin,
+                    admin_control: args.admin_control.into(),
                     policy,
                     auto,
                     limits,
@@ -580,6 +595,15 @@ impl From<TrustArg> for Trust {
             TrustArg::All => Self::All,
             TrustArg::Redis => Self::Redis,
             TrustArg::None => Self::None,
+        }
+    }
+}
+
+impl From<ControlArg> for Control {
+    fn from(arg: ControlArg) -> Self {
+        match arg {
+            ControlArg::Local => Self::Local,
+            ControlArg::All => Self::All,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The answer: what was found, for people and for programs.
 
 use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
 use redistributed_core::session::Carrier;
 use redistributed_core::trace::Context;
@@ -74,6 +75,9 @@ fn describe(context: &Context, line: &mut dyn FnMut(&str, String)) {
     if let Some(state) = &context.trace_state {
         line("tracestate", state.to_string());
     }
+    if let Some(published) = published(context) {
+        line("published", format!("{published}, by the clock of the publisher's proxy"));
+    }
     if context.baggage.is_some() {
         line("baggage", format!("{} (values are not shown)", baggage_keys(context).join(", ")));
     }
@@ -106,6 +110,7 @@ fn object(payload: &[u8], finding: &Finding, line_end: bool) -> Value {
         object.insert("span_id".into(), json!(span_id));
         object.insert("sampled".into(), json!(context.span.flags.is_sampled()));
         object.insert("tracestate".into(), json!(context.trace_state.as_deref()));
+        object.insert("published".into(), json!(published(context)));
         object.insert("baggage_keys".into(), json!(baggage_keys(context)));
     }
     Value::Object(object)
@@ -116,6 +121,12 @@ fn ids(context: &Context) -> [String; 2] {
     let text = String::from_utf8_lossy(&context.span.to_traceparent()).into_owned();
     let mut fields = text.split('-').skip(1).map(str::to_owned);
     [fields.next().unwrap_or_default(), fields.next().unwrap_or_default()]
+}
+
+/// When the message was published, as RFC 3339 writes it; `None` if the context has no time that can be written so.
+fn published(context: &Context) -> Option<String> {
+    let time = UNIX_EPOCH.checked_add(Duration::from_nanos(context.published?.0))?;
+    Some(humantime::format_rfc3339_micros(time).to_string())
 }
 
 fn baggage_keys(context: &Context) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! Payloads as users have them, and what is said of them.
 
 use clap::CommandFactory;
-use redistributed_core::trace::SpanContext;
+use redistributed_core::trace::{SpanContext, UnixNanos};
 
 use super::*;
 
@@ -11,6 +11,7 @@ fn context() -> Context {
     let mut context = Context::from(SpanContext::parse_traceparent(PARENT.as_bytes()).unwrap());
     context.trace_state = Some("congo=t61".into());
     context.baggage = Some("user=hunter2,tenant=9;p=1".into());
+    context.published = Some(UnixNanos(1_700_000_000_123_456_789));
     context
 }
 
@@ -59,6 +60,7 @@ fn every_carrier_is_told_and_its_payload_comes_out_again() {
     let page = text(&[], &with_context(b"hello", Carrier::Trailer));
     assert!(page.contains("user, tenant (values") && page.contains("congo=t61"), "{page}");
     assert!(page.contains("from byte 5 up to byte"), "{page}");
+    assert!(page.contains("published    2023-11-14T22:13:20.123456Z"), "{page}");
 }
 
 #[test]
@@ -134,6 +136,7 @@ fn programs_get_one_object() {
     assert_eq!(object["carrier"], "trailer");
     assert_eq!(object["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(object["baggage_keys"], serde_json::json!(["user", "tenant"]));
+    assert_eq!(object["published"], "2023-11-14T22:13:20.123456Z");
     assert_eq!((&object["start"], &object["payload_length"], &object["version"]), (&5.into(), &5.into(), &1.into()));
     let object: serde_json::Value = serde_json::from_str(&text(&["--format", "json"], b"hello")).unwrap();
     assert_eq!((&object["carries"], &object["added_by"]), (&false.into(), &serde_json::Value::Null));

@@ -20,6 +20,7 @@ mod otlp;
 pub mod probe;
 mod queue;
 mod report;
+pub mod route_stats;
 pub mod stats;
 pub mod tap;
 mod totals;

@@ -1,6 +1,5 @@
-//! What connections count and time, by route, with the counters' names in one table.
+//! What connections count and time, with the counters' names in one table.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -58,6 +57,10 @@ impl Shell {
     ];
 }
 
+/// Redis keeps no message, so a longer way, in nanoseconds, is that of a wrong clock or of a forged time, and must not make
+/// a sum overflow: an hour.
+const LONGEST_TRANSIT: u64 = 3_600_000_000_000;
+
 /// The counters of one route, or of all. Every task adds to them without waiting; a reader sees each one whole, not all at
 /// one instant.
 #[derive(Debug)]
@@ -85,46 +88,6 @@ impl Default for Stats {
     }
 }
 
-/// The counters of every route, by the name of its service. Routes of one name share theirs.
-#[derive(Debug)]
-pub struct RouteStats(Vec<(String, Arc<Stats>)>);
-
-impl RouteStats {
-    /// For routes of these names.
-    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut routes: Vec<(String, Arc<Stats>)> = Vec::new();
-        for name in names {
-            let known = routes.iter().find(|(known, _)| known == name).map(|(_, stats)| Arc::clone(stats));
-            routes.push((name.to_owned(), known.unwrap_or_default()));
-        }
-        Self(routes)
-    }
-
-    /// The counters of the route at `index`.
-    pub fn of(&self, index: usize) -> Arc<Stats> {
-        self.0.get(index).map(|(_, stats)| Arc::clone(stats)).unwrap_or_default()
-    }
-
-    /// The name of the route at `index`.
-    pub fn name(&self, index: usize) -> &str {
-        self.0.get(index).map_or("", |(name, _)| name)
-    }
-
-    /// Each name once, with its counters.
-    pub fn by_name(&self) -> impl Iterator<Item = (&str, &Stats)> {
-        let first = |index: usize, name: &str| self.0.iter().position(|(known, _)| known == name) == Some(index);
-        let routes = self.0.iter().enumerate().filter(move |(index, (name, _))| first(*index, name));
-        routes.map(|(_, (name, stats))| (&**name, &**stats))
-    }
-
-    /// The sums over all routes.
-    pub fn total(&self) -> Stats {
-        let total = Stats::default();
-        self.by_name().for_each(|(_, stats)| total.merge(stats));
-        total
-    }
-}
-
 impl Stats {
     /// Adds `n` to a counter of the shell.
     pub fn add(&self, counter: Shell, n: u64) {
@@ -149,7 +112,7 @@ impl Stats {
         if !out.published_at.is_empty() {
             let arrived = now.0.saturating_add_signed(out.wall_offset);
             let transits = || out.published_at.iter().map(|published| arrived.checked_sub(published.0));
-            self.transit.observe_all(transits().flatten());
+            self.transit.observe_all(transits().flatten().map(|transit| transit.min(LONGEST_TRANSIT)));
             self.add(Shell::TransitNegative, transits().filter(Option::is_none).count() as u64);
         }
     }
@@ -159,7 +122,8 @@ impl Stats {
         self.connects[usize::from(!made)].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn merge(&self, other: &Self) {
+    /// Adds what `other` has counted and timed.
+    pub fn merge(&self, other: &Self) {
         let sums = self.shell.iter().chain(&self.sessions);
         for (sum, more) in sums.zip(other.shell.iter().chain(&other.sessions)) {
             sum.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -313,6 +277,23 @@ mod tests {
         let listed: Vec<_> = stats.all().filter(|(_, value)| *value > 0).collect();
         assert_eq!(listed, [("connections_accepted", 2), ("bytes_from_servers", 7)]);
         assert_eq!(stats.all().count(), Shell::NAMES.len() + Counter::NAMES.len());
+    }
+
+    #[test]
+    fn transits_are_measured_by_the_wall_clock_and_impossible_ones_do_no_harm() {
+        const SECOND: u64 = 1_000_000_000;
+        let (stats, mut out) = (Stats::default(), Output::default());
+        out.wall_offset = 50 * SECOND as i64;
+        let at = |seconds: u64| UnixNanos(seconds * SECOND);
+        // It is 150 by the wall clock.
+        out.published_at = vec![at(149), at(150), at(151), UnixNanos(u64::MAX), at(0)];
+        stats.add_times(&out, at(100));
+        let reading = stats.transit.read();
+        assert_eq!((reading.count, reading.sum), (3, (1 + 150) * SECOND));
+        assert_eq!(stats.get(Shell::TransitNegative), 2);
+        out.published_at = vec![UnixNanos(0); 20];
+        stats.add_times(&out, UnixNanos(u64::MAX));
+        assert_eq!(stats.transit.read().sum, 151 * SECOND + 20 * LONGEST_TRANSIT);
     }
 
     #[test]

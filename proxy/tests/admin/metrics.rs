@@ -76,7 +76,7 @@ async fn the_time_on_the_way_is_measured_where_messages_say_when_they_were_publi
 
 #[tokio::test]
 async fn failures_to_reach_redis_are_counted_and_timed() {
-    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[("OTEL_SERVICE_NAME", "api")]);
+    let proxy = Proxy::start("redis://127.0.0.1:1", &["--connect-retry", "off"], &[("OTEL_SERVICE_NAME", "api")]);
     let mut client = Wire::to(proxy.address()).await;
     client.closed().await;
     let page = proxy.metrics().await;

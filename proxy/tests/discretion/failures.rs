@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::canary::Canaries;
 use crate::support::admin::Proxy;
+use crate::support::redis::RealRedis;
 use crate::support::spawn::{command, run};
 use crate::support::wire::Wire;
 
@@ -47,6 +48,35 @@ fn in_settings_that_cannot_be_used() {
         assert!(!ended.stderr.is_empty());
         canaries.assert_absent("output of a process that cannot run", ended.stderr.as_bytes());
         canaries.assert_absent("output of a process that cannot run", ended.stdout.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn in_credentials_of_the_proxys_own() {
+    let mut canaries = Canaries::new();
+    let password = canaries.put("own password");
+    let redis = RealRedis::start(&["--requirepass", &password]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    for (password, answer) in [(password, "+PONG"), (canaries.put("wrong password"), "-")] {
+        std::fs::write(&file, &password).unwrap();
+        let url = format!("redis://:{password}@{}", redis.address());
+        for (upstream, more) in [(&url, None), (&redis.url(), Some(file.to_str().unwrap()))] {
+            let more = more.map_or(Vec::new(), |file| vec!["--upstream-password-file", file]);
+            let arguments = [&["--upstream-login", "clients", "--log-level", "trace"], &more[..]].concat();
+            let proxy = Proxy::start(upstream, &arguments, &[]);
+            let mut client = Wire::to(proxy.address()).await;
+            client.try_send(b"PING\r\n").await;
+            let (got, _) = client.until(b"\r\n").await;
+            assert!(got.starts_with(answer.as_bytes()), "{}", String::from_utf8_lossy(&got));
+            drop(client);
+            for path in ["/config", "/readyz", "/metrics"] {
+                canaries.assert_absent(path, proxy.get(path).await.1.as_bytes());
+            }
+            proxy.process.signal(Signal::TERM);
+            let ended = tokio::task::spawn_blocking(|| proxy.process.ended()).await.unwrap();
+            canaries.assert_absent("log", ended.stderr.as_bytes());
+        }
     }
 }
 

@@ -248,7 +248,9 @@ impl Tracer {
         let (name, rule) = delivered.look_up(delivery.channel, policy);
         let payload = delivery.payload;
         let added = carrier::find_added(payload, rule.carrier);
-        if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published) {
+        let trusted = policy.trust != Trust::None;
+        if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published).filter(|_| trusted)
+        {
             call.out.published_at.push(published);
         }
         let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
@@ -270,7 +272,6 @@ impl Tracer {
         if untold && !call.out.watched {
             return removed;
         }
-        let trusted = policy.trust != Trust::None;
         let parent = context_of(payload, added.as_ref(), rule, policy).filter(|_| trusted);
         if untold || parent.is_none() && rule.mode != Mode::Inject {
             if call.out.watched {
