@@ -9,6 +9,7 @@
 //! | [`workers`] | the threads that carry connections |
 //! | [`upstream`] | connects to Redis |
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
+//! | [`auto`] | who is known to be behind a proxy, for mode `auto` |
 //! | [`live_policy`] | the policy in force, and its switch |
 //! | [`stream`] | a connection by TCP, TLS or a Unix socket |
 //! | [`tls`], [`files`], [`key_material`] | certificates and keys; files that settings name, followed when they change |
@@ -25,6 +26,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod auto;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -61,6 +63,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
+use auto::Evidence;
 use config::Settings;
 use config::reload::Reloader;
 use entropy::Entropy;
@@ -167,6 +170,9 @@ pub async fn run_with(
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
     let mut accepting = JoinSet::new();
+    let mut evidence = Vec::new();
+    // Until the end of the drain too: what is still subscribed is still announced.
+    let mut asking = JoinSet::new();
     let bound = listeners.routes.into_iter().zip(&services).zip(dialers.clone());
     for (index, ((listener, service), dialer)) in bound.enumerate() {
         let route = listener.route().clone();
@@ -175,7 +181,12 @@ pub async fn run_with(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
         let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
-        let server = RouteServer::new(dialer, handshakes, policy.clone(), telemetry.sink(index), stats.of(index));
+        let of_route =
+            Evidence::new(settings.auto, policy.clone(), dialer.clone(), workers.clone(), Entropy::from_os()?);
+        of_route.start(&mut asking);
+        evidence.push(of_route.clone());
+        let (sink, stats) = (telemetry.sink(index), stats.of(index));
+        let server = RouteServer::new(dialer, handshakes, policy.clone(), sink, stats, of_route);
         accepting.spawn(server.accept(
             listener,
             permits.clone(),
@@ -198,6 +209,7 @@ pub async fn run_with(
         let admin = Admin {
             settings,
             dialers,
+            evidence,
             policy: policy.clone(),
             reloader,
             stats: stats.clone(),

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::auto::Evidence;
 use crate::entropy::Entropy;
 use crate::error::{Party, RelayError, is_exhaustion};
 use crate::listener::{Client, HandshakeError, Handshakes, Listener};
@@ -47,6 +48,7 @@ pub struct RouteServer {
     policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
+    evidence: Arc<Evidence>,
     unreachable: Throttle,
     exhausted: Throttle,
     refused: Throttle,
@@ -61,6 +63,7 @@ impl RouteServer {
         policy: Arc<LivePolicy>,
         sink: SpanSink,
         stats: Arc<Stats>,
+        evidence: Arc<Evidence>,
     ) -> Arc<Self> {
         Arc::new(Self {
             dialer,
@@ -68,6 +71,7 @@ impl RouteServer {
             policy,
             sink,
             stats,
+            evidence,
             unreachable: Throttle::new(),
             exhausted: Throttle::new(),
             refused: Throttle::new(),
@@ -181,7 +185,8 @@ impl RouteServer {
 
     /// The relay, which is nearly all that a running connection has.
     fn carry(&self, client: Stream, server: Stream, ids: Entropy) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
-        let mut link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone());
+        let mut link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone())
+            .with_evidence(self.evidence.connection(server.peer()));
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +24,15 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// The address at the other end; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Returns once the other side has closed the connection, or shut its side of it, without sending anything before
     /// that has not been read yet. Nothing is read: what the other side has sent stays where it is, and then only a
     /// reset is noticed.

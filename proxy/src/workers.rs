@@ -58,6 +58,16 @@ impl Workers {
         worker.connections.fetch_add(1, Ordering::Relaxed);
         Place { runtime: worker.runtime.clone(), connections: worker.connections.clone() }
     }
+
+    /// Ready when every thread has gone once through what it had to do.
+    pub async fn turn(&self) {
+        let turn = |worker: &Worker| worker.runtime.spawn(tokio::task::yield_now());
+        let turns: Vec<_> = self.workers.iter().map(turn).collect();
+        for turn in turns {
+            // A thread that has ended carries nothing.
+            let _ = turn.await;
+        }
+    }
 }
 
 impl Worker {

@@ -63,6 +63,44 @@ async fn every_server_is_told_with_its_version_its_clock_and_its_subscribers() {
 }
 
 #[tokio::test]
+async fn subscribers_that_no_proxy_announces_are_warned_of() {
+    let redis = RealRedis::start(&[]);
+    let url = redis.url();
+    let mut proxy = command(&["--listen", "127.0.0.1:0", "--upstream", &url, "--announce", "--auto-interval", "50ms"]);
+    proxy.env("OTEL_SERVICE_NAME", "orders");
+    let proxy = Spawned::start(proxy, 1);
+    let subscribe = |address| async move {
+        let mut subscriber = connect(address).await;
+        send(&mut subscriber, b"SUBSCRIBE ch\r\n").await;
+        expect(&mut subscriber, b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n").await;
+        subscriber
+    };
+    let _behind = subscribe(proxy.addresses[0]).await;
+    let started = std::time::Instant::now();
+    let ended = loop {
+        let ended = check(&["--upstream", &url], &[]).await;
+        if ended.stdout.contains("proxies announce every subscriber") || started.elapsed() > support::DEADLINE {
+            break ended;
+        }
+    };
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    assert_says(&ended, "note", &["channels 1, patterns 0"]);
+    assert_says(&ended, "note", &["announce what is subscribed through them: 1"]);
+    assert!(!ended.stdout.contains("__redistributed"), "{}", ended.stdout);
+
+    let _direct = subscribe(redis.address()).await;
+    let mut pattern = connect(redis.address()).await;
+    send(&mut pattern, b"PSUBSCRIBE *\r\n").await;
+    expect(&mut pattern, b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n").await;
+    let ended = check(&["--upstream", &url], &[]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    assert_says(&ended, "warning", &["no proxy announces all subscribers, on ch (1 of 2)", "mode auto or strip"]);
+    assert_says(&ended, "warning", &["patterns are subscribed that no proxy announces: 1 of 1"]);
+    let ended = check(&["--upstream", &url, "--mode", "auto"], &[]).await;
+    assert!(!ended.stdout.contains("(1 of 2)"), "{}", ended.stdout);
+}
+
+#[tokio::test]
 async fn a_limit_above_that_of_redis_is_a_problem() {
     for server in servers::all() {
         let redis = RealRedis::start_server(server, &["--proto-max-bulk-len", "1mb"]);

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::carrier::{self, json, opencensus, trailer};
 use crate::glob::Glob;
 use crate::resp::{NumberLine, Progress, Scan};
-use crate::session::{Carrier, Commands, Propagators};
+use crate::session::{Audience, Audiences, Carrier, Commands, Mode, Propagators, Subscription, Unknown};
 use crate::trace::ids::CountingIds;
 use crate::trace::{Context, Ids, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
 use crate::{Counter, Output, Policy, Session, Side};
@@ -259,6 +259,9 @@ fn a_policy(choice: u8) -> Policy {
     if choice & 4 != 0 {
         policy.sampler = Sampler { parent_based: false, root: Root::AlwaysOff };
     }
+    if choice & 0x20 != 0 {
+        policy.mode = Mode::Auto;
+    }
     let all = Glob::new("*").into_iter();
     match choice & 0x18 {
         0x08 => policy.carriers.extend(all.map(|glob| (glob, Carrier::Json))),
@@ -275,7 +278,20 @@ struct Transcript {
     spans: Vec<SpanRecord>,
     deliveries: Vec<SpanRecord>,
     counts: [u64; Counter::NAMES.len()],
+    subscriptions: Vec<Subscription>,
+    contradicted: Vec<u64>,
     round_trips: usize,
+}
+
+/// One receiver of each publish is expected, none of an `SPUBLISH`.
+#[derive(Debug)]
+struct OneReceiver;
+
+impl Audiences for OneReceiver {
+    fn audience(&self, channel: &[u8], sharded: bool) -> Result<Audience, Unknown> {
+        let known = Audience { receivers: 1, longest: usize::MAX, token: channel.len() as u64 };
+        if sharded { Err(Unknown::Nobody) } else { Ok(known) }
+    }
 }
 
 impl Transcript {
@@ -288,8 +304,12 @@ impl Transcript {
             spans: Vec::new(),
             deliveries: Vec::new(),
             counts: [0; Counter::NAMES.len()],
+            subscriptions: Vec::new(),
+            contradicted: Vec::new(),
             round_trips: 0,
         };
+        session.set_audiences(Arc::new(OneReceiver));
+        session.report_subscriptions();
         for (side, bytes) in pieces {
             for piece in bytes.chunks(size) {
                 session.receive(*side, piece, UnixNanos(1), &mut ids, &mut out);
@@ -309,6 +329,8 @@ impl Transcript {
         out.chunks(input).for_each(|chunk| self.bytes[from as usize].extend_from_slice(chunk));
         self.spans.append(&mut out.spans);
         self.deliveries.append(&mut out.deliveries);
+        self.subscriptions.append(&mut out.subscriptions);
+        self.contradicted.append(&mut out.contradicted);
         out.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
         self.round_trips += out.round_trips.len();
         out.clear();

@@ -3,12 +3,16 @@
 //! Labels are a route's name and words from this file, so that there are as many series as the settings say, whatever
 //! travels through the proxy. A channel's name is never one.
 
+use std::sync::Arc;
+
 use redistributed_core::Counter;
-use redistributed_core::session::Mode;
+use redistributed_core::session::{Mode, Unknown};
 use redistributed_core::trace::UnixNanos;
 
 use super::exposition::{Format, Page};
 use super::process;
+use crate::auto::Evidence;
+use crate::auto::watch::Verdicts;
 use crate::config::{Settings, modes};
 use crate::live_policy::Modes;
 use crate::telemetry::SpanTotals;
@@ -120,6 +124,18 @@ const COUNTED: &[Counted] = &[
     },
 ];
 
+/// Why the subscribers of a channel are not known, by the label of `skipped_total` without its `auto_`.
+const VERDICTS: [(Unknown, &str); 8] = [
+    (Unknown::Cluster, "cluster"),
+    (Unknown::Contradicted, "contradicted"),
+    (Unknown::Nobody, "nobody"),
+    (Unknown::Pattern, "pattern"),
+    (Unknown::Proving, "proving"),
+    (Unknown::Replicas, "replicas"),
+    (Unknown::NoEvidence, "unknown"),
+    (Unknown::Unproxied, "unproxied"),
+];
+
 /// What the page tells of.
 pub(super) struct Source<'a> {
     pub(super) settings: &'a Settings,
@@ -127,6 +143,8 @@ pub(super) struct Source<'a> {
     pub(super) spans: &'a SpanTotals,
     pub(super) tap: &'a Tap,
     pub(super) modes: &'a Modes,
+    /// What is known of subscribers; one for each route.
+    pub(super) evidence: &'a [Arc<Evidence>],
     /// When the process began.
     pub(super) began: UnixNanos,
 }
@@ -196,6 +214,13 @@ fn proxy(page: &mut Page, source: &Source<'_>) {
     let mut mode = page.gauge("mode", "1 for the mode of channels that no --mode-for matches");
     for one in [Mode::Auto, Mode::Inject, Mode::Observe, Mode::Strip] {
         mode.sample(&[("mode", modes::name(one))], u64::from(one == source.modes.general));
+    }
+    let verdicts: Verdicts = source.evidence.iter().map(|evidence| evidence.verdicts()).sum();
+    let help = "Channels on which something was published in mode auto lately, by what is known of their subscribers";
+    let mut channels = page.gauge("auto_channels", help);
+    channels.sample(&[("verdict", "proxied")], verdicts.proxied);
+    for (reason, name) in VERDICTS {
+        channels.sample(&[("verdict", name)], verdicts.unknown.get(&reason).copied().unwrap_or_default());
     }
     page.gauge("taps", "Who watches messages on /tap now").sample(&[], source.tap.listeners() as u64);
     page.counter("tap_missed_total", "Messages that a tap was too slow for").sample(&[], source.tap.missed());

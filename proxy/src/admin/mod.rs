@@ -41,6 +41,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::auto::Evidence;
 use crate::config::reload::Reloader;
 use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
@@ -67,6 +68,8 @@ pub struct Admin {
     pub settings: Settings,
     /// One for each route.
     pub dialers: Vec<Dialer>,
+    /// What is known of subscribers; one for each route.
+    pub evidence: Vec<Arc<Evidence>>,
     /// The policy in force.
     pub policy: Arc<LivePolicy>,
     /// What reads the settings again, if something does.
@@ -161,9 +164,9 @@ impl Admin {
     }
 
     fn metrics(&self, request: &Request<Incoming>) -> Answer {
-        let Self { settings, stats, spans, tap, began, .. } = self;
+        let Self { settings, stats, spans, tap, evidence, began, .. } = self;
         let (format, modes) = (Format::accepted(request.headers().get(header::ACCEPT)), self.policy.modes());
-        let source = metrics::Source { settings, stats, spans, tap, modes: &modes, began: *began };
+        let source = metrics::Source { settings, stats, spans, tap, modes: &modes, evidence, began: *began };
         let mut answer = text(StatusCode::OK, metrics::page(&source, format));
         answer.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
         answer

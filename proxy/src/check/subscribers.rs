@@ -1,14 +1,17 @@
 //! Who would see contexts: subscribers that may not be behind a proxy.
 //!
-//! From outside a connection of a service and one of its proxy look alike. So this says who subscribes, from where, and
-//! on which of the channels a context would be added; whether a proxy stands there is for the operator to know.
+//! From outside a connection of a service and one of its proxy look alike. Proxies that announce what is subscribed through
+//! them (in mode `auto`, and with `--announce`) are counted against what Redis counts: who is left over is behind none.
+//! Where nobody announces anything, this says who subscribes, from where, and on which of the channels a context is added.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use redistributed_core::Policy;
+use redistributed_core::session::SubscriptionKind;
 
 use super::Findings;
 use super::redis::code;
+use crate::auto::marker::{self, Marker, Name, ProxyId};
 use crate::redis::{Connection, Error, Reply};
 
 /// What is named of a longer list.
@@ -24,27 +27,35 @@ pub(super) async fn check(connection: &mut Connection, policy: &Policy, findings
 
 /// What Redis says of its subscriptions.
 struct Overview {
-    /// Of channels that have subscribers, those of shards too: name and number.
-    channels: Vec<(Vec<u8>, i64)>,
+    /// Of channels that have subscribers, those of shards too: name and number. Without those by which proxies announce.
+    channels: Vec<(Name, i64)>,
     patterns: i64,
+    announced: Announced,
     /// Addresses, with the names that the clients gave themselves; `None` if it may not be asked for.
     clients: Option<BTreeSet<String>>,
 }
 
 async fn overview(connection: &mut Connection) -> Result<Overview, Error> {
-    let mut channels = counted(connection, b"CHANNELS", b"NUMSUB").await?;
+    let mut channels = counted(connection, SubscriptionKind::Channel, b"CHANNELS", b"NUMSUB").await?;
+    let announced = Announced::take(&mut channels);
     // Servers before 7.0 have none.
-    channels.extend(counted(connection, b"SHARDCHANNELS", b"SHARDNUMSUB").await.unwrap_or_default());
+    let shards = counted(connection, SubscriptionKind::Shard, b"SHARDCHANNELS", b"SHARDNUMSUB").await;
+    channels.extend(shards.unwrap_or_default());
     let patterns = connection.call(&[b"PUBSUB", b"NUMPAT"]).await?.integer().unwrap_or_default();
     let clients = match connection.call(&[b"CLIENT", b"LIST", b"TYPE", b"PUBSUB"]).await {
         Ok(list) => Some(clients(&String::from_utf8_lossy(list.text().unwrap_or_default()))),
         Err(Error::Refused(_)) => None,
         Err(error) => return Err(error),
     };
-    Ok(Overview { channels, patterns, clients })
+    Ok(Overview { channels, patterns, announced, clients })
 }
 
-async fn counted(connection: &mut Connection, list: &[u8], count: &[u8]) -> Result<Vec<(Vec<u8>, i64)>, Error> {
+async fn counted(
+    connection: &mut Connection,
+    kind: SubscriptionKind,
+    list: &[u8],
+    count: &[u8],
+) -> Result<Vec<(Name, i64)>, Error> {
     let reply = connection.call(&[b"PUBSUB", list]).await?;
     let names: Vec<Vec<u8>> =
         reply.elements().unwrap_or_default().iter().filter_map(Reply::text).map(<[u8]>::to_vec).collect();
@@ -54,7 +65,37 @@ async fn counted(connection: &mut Connection, list: &[u8], count: &[u8]) -> Resu
     let words: Vec<&[u8]> = [&b"PUBSUB"[..], count].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
     let reply = connection.call(&words).await?;
     let pairs = reply.elements().unwrap_or_default().as_chunks::<2>().0;
-    Ok(pairs.iter().filter_map(|[name, count]| Some((name.text()?.to_vec(), count.integer()?))).collect())
+    Ok(pairs.iter().filter_map(|[name, count]| Some((Name::new(kind, name.text()?), count.integer()?))).collect())
+}
+
+/// What proxies say of the subscriptions that go through them.
+#[derive(Default)]
+struct Announced {
+    proxies: HashSet<ProxyId>,
+    /// Connections.
+    claims: HashMap<Name, i64>,
+}
+
+impl Announced {
+    /// Takes the announcements out of `channels`. Those of versions that are not known are only left out.
+    fn take(channels: &mut Vec<(Name, i64)>) -> Self {
+        let mut announced = Self::default();
+        channels.retain(|(channel, _)| {
+            if let Some((proxy, marker)) = Marker::read(&channel.text) {
+                announced.proxies.insert(proxy);
+                if let Marker::Claim { name, count, .. } = marker {
+                    *announced.claims.entry(name).or_default() += i64::from(count);
+                }
+            }
+            !channel.text.starts_with(marker::FAMILY)
+        });
+        announced
+    }
+
+    fn patterns(&self) -> i64 {
+        let patterns = self.claims.keys().filter(|name| name.kind == SubscriptionKind::Pattern);
+        i64::try_from(patterns.count()).unwrap_or(i64::MAX)
+    }
 }
 
 /// One entry for each address and name in a `CLIENT LIST`.
@@ -82,25 +123,66 @@ impl Overview {
             return findings.ok("nobody subscribes to anything now, so nobody would see a context");
         }
         findings.note(format!("subscribed now: channels {channels}, patterns {patterns}{connections}"));
-        let adds = self.channels.iter().filter_map(|(name, count)| Some((name, count, policy.adds(name)?)));
-        let reached: Vec<String> = adds
-            .map(|(name, count, carrier)| {
-                let carrier = format!("{carrier:?}").to_lowercase();
-                format!("{} (subscribers: {count}; {carrier})", name.escape_ascii())
-            })
-            .collect();
-        let behind = "subscribers there that are not behind a redistributed would see it";
-        if !reached.is_empty() {
-            findings.note(format!("a context is added on {}; {behind}", some_of(reached.iter().cloned())));
+        let proxies = self.announced.proxies.len();
+        if proxies == 0 {
+            self.tell_without_announcements(policy, findings);
+        } else {
+            findings.note(format!("proxies that announce what is subscribed through them: {proxies}"));
+            self.tell_who_is_left_over(policy, findings);
         }
-        if patterns > 0 {
-            let what = "which may match channels on which a context is added";
-            findings.note(format!("patterns are subscribed ({patterns}), {what}; {behind}"));
-        }
-        let reserved = self.channels.iter().filter(|(name, _)| name.starts_with(b"__")).count();
+        let reserved = self.channels.iter().filter(|(name, _)| name.text.starts_with(b"__")).count();
         if reserved > 0 {
             findings.ok(format!("channels that begin with `__`: {reserved}; they are Redis's own and never touched"));
         }
+    }
+}
+
+impl Overview {
+    fn tell_without_announcements(&self, policy: &Policy, findings: &mut Findings) {
+        const BEHIND: &str = "subscribers there that are not behind a redistributed would see it";
+        let reached: Vec<String> = self
+            .reached(policy)
+            .map(|(name, count, carrier)| format!("{} (subscribers: {count}; {carrier})", name.text.escape_ascii()))
+            .collect();
+        if !reached.is_empty() {
+            findings.note(format!("a context is added on {}; {BEHIND}", some_of(reached.into_iter())));
+        }
+        if self.patterns > 0 {
+            let what = "which may match channels on which a context is added";
+            findings.note(format!("patterns are subscribed ({}), {what}; {BEHIND}", self.patterns));
+        }
+    }
+
+    /// Whom Redis counts and no proxy does.
+    fn tell_who_is_left_over(&self, policy: &Policy, findings: &mut Findings) {
+        const REMEDY: &str =
+            "put them behind a redistributed that announces, or use mode auto or strip on these channels";
+        let left_over: Vec<String> = self
+            .reached(policy)
+            .filter_map(|(name, count, _)| {
+                let unknown = count - self.announced.claims.get(name).copied().unwrap_or_default();
+                (unknown > 0).then(|| format!("{} ({unknown} of {count})", name.text.escape_ascii()))
+            })
+            .collect();
+        if left_over.is_empty() {
+            findings.ok("on channels on which a context is added, proxies announce every subscriber");
+        } else {
+            let some = some_of(left_over.into_iter());
+            findings.warning(format!("a context is added, and no proxy announces all subscribers, on {some}"), REMEDY);
+        }
+        let unknown = self.patterns - self.announced.patterns();
+        if unknown > 0 {
+            let text = format!("patterns are subscribed that no proxy announces: {unknown} of {}", self.patterns);
+            findings.warning(text, REMEDY);
+        }
+    }
+
+    /// The channels on which a context is added now, with the number of their subscribers and the carrier.
+    fn reached<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = (&'a Name, i64, String)> {
+        self.channels.iter().filter_map(|(name, count)| {
+            let carrier = format!("{:?}", policy.adds(&name.text)?).to_lowercase();
+            Some((name, *count, carrier))
+        })
     }
 }
 

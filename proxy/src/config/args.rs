@@ -214,6 +214,28 @@ pub struct Args {
     )]
     pub modes: Vec<String>,
 
+    /// In mode auto: how often Redis is asked who is subscribed, and told of this proxy's own subscriptions
+    ///
+    /// From 50ms to 60s. A channel gets contexts three to four intervals after its last subscriber's proxy has
+    /// announced it.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        env = "REDISTRIBUTED_AUTO_INTERVAL",
+        hide_env_values = true,
+        help_heading = WHAT
+    )]
+    pub auto_interval: String,
+
+    /// In mode auto: nobody subscribes on a replica, so that replicas need not be counted
+    #[arg(long, env = "REDISTRIBUTED_AUTO_IGNORE_REPLICAS", hide_env_values = true, help_heading = WHAT)]
+    pub auto_ignore_replicas: bool,
+
+    /// Announce subscriptions to proxies in mode auto, though no channel has this mode here
+    #[arg(long, env = "REDISTRIBUTED_ANNOUNCE", hide_env_values = true, help_heading = WHAT)]
+    pub announce: bool,
+
     /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
     #[arg(long, value_name = "GLOB", env = "REDISTRIBUTED_INCLUDE", hide_env_values = true, help_heading = WHAT)]
     pub include: Vec<String>,
@@ -412,6 +434,8 @@ pub enum ModeArg {
     Strip,
     /// Change no byte; spans only where a message already carries a context
     Observe,
+    /// As inject while every subscriber is known to be behind a proxy, otherwise as strip
+    Auto,
 }
 
 /// `--upstream-login`

@@ -9,13 +9,13 @@ use crate::live_policy::Modes;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModesError {
     /// Not a word for all channels.
-    #[error("one word has to be the mode of all other channels: inject, strip or observe")]
+    #[error("one word has to be the mode of all other channels: inject, strip, observe or auto")]
     NoGeneral,
     /// Two.
     #[error("two words are the mode of all other channels: `{0}` and `{1}`")]
     TwoGeneral(&'static str, &'static str),
     /// Neither a mode nor a glob with a mode.
-    #[error("`{0}` is neither a mode nor GLOB=MODE; the modes are inject, strip and observe")]
+    #[error("`{0}` is neither a mode nor GLOB=MODE; the modes are inject, strip, observe and auto")]
     Unknown(String),
     /// A glob that cannot have been meant.
     #[error("`{0}`: {1}")]
@@ -34,7 +34,7 @@ pub fn name(mode: Mode) -> &'static str {
 
 /// The mode of this name.
 pub fn named(text: &str) -> Option<Mode> {
-    [Mode::Inject, Mode::Strip, Mode::Observe].into_iter().find(|mode| name(*mode) == text)
+    [Mode::Inject, Mode::Strip, Mode::Observe, Mode::Auto].into_iter().find(|mode| name(*mode) == text)
 }
 
 /// As [`parse`] reads it.
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_is_read_is_shown_in_the_same_words() {
-        for text in ["inject", "strip", "observe", "inject orders.*=strip a=b=observe"] {
+        for text in ["inject", "strip", "observe", "auto", "inject orders.*=strip a=b=observe b=auto"] {
             assert_eq!(show(&parse(text).unwrap()), text);
         }
         assert_eq!(show(&parse(" a=strip\n inject \n").unwrap()), "inject a=strip");

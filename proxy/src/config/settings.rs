@@ -19,6 +19,7 @@ use super::args::{
 use super::credentials::Secret;
 use super::layers::{Origin, Sources};
 use super::{modes, units};
+use crate::auto::AutoSettings;
 use crate::telemetry::otel_env::OtelSettings;
 use crate::tls;
 use crate::workers::Workers;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub admin_control: Control,
     /// What is done to messages, on every route.
     pub policy: Arc<Policy>,
+    /// How evidence for mode `auto` is collected.
+    pub auto: AutoSettings,
     /// How much and how long.
     pub limits: Limits,
     /// The form of the log's lines, and what is in them.
@@ -220,6 +223,7 @@ impl Settings {
         let admin = check.admin(args, &routes);
         let limits = check.limits(args);
         let otel = check.otel(lookup);
+        let auto = check.auto(args);
         let policy = check.policy(args, otel.as_ref().map(|(otel, _)| otel));
         match (otel, check.errors.is_empty()) {
             (Some((otel, warnings)), true) => {
@@ -234,6 +238,7 @@ impl Settings {
                     admin,
                     admin_control: args.admin_control.into(),
                     policy,
+                    auto,
                     limits,
                     log,
                     otel,
@@ -429,6 +434,18 @@ impl Check<'_> {
         }
     }
 
+    fn auto(&mut self, args: &Args) -> AutoSettings {
+        const REMEDY: &str = "write a time from 50ms to 60s";
+        let value = ("--auto-interval", args.auto_interval.as_str(), REMEDY);
+        let interval = self.or_refuse(units::duration(&args.auto_interval), value);
+        if !(AutoSettings::SHORTEST_INTERVAL..=AutoSettings::LONGEST_INTERVAL).contains(&interval)
+            && units::duration(&args.auto_interval).is_ok()
+        {
+            self.refuse("--auto-interval", Some(&args.auto_interval), "it is too short or too long", REMEDY);
+        }
+        AutoSettings { interval, announce: args.announce, ignore_replicas: args.auto_ignore_replicas }
+    }
+
     fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
         match OtelSettings::from_lookup(lookup) {
             Ok((otel, warnings)) => {
@@ -499,7 +516,8 @@ impl Check<'_> {
     }
 
     fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
-        const FORM: &str = "write GLOB=inject, GLOB=strip or GLOB=observe, as in --mode-for 'orders.*=strip'";
+        const FORM: &str =
+            "write GLOB=inject, GLOB=strip, GLOB=observe or GLOB=auto, as in --mode-for 'orders.*=strip'";
         self.choice("--mode-for", text, FORM, modes::named)
     }
 
@@ -566,6 +584,7 @@ impl From<ModeArg> for Mode {
             ModeArg::Inject => Self::Inject,
             ModeArg::Strip => Self::Strip,
             ModeArg::Observe => Self::Observe,
+            ModeArg::Auto => Self::Auto,
         }
     }
 }

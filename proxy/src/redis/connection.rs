@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -110,6 +111,11 @@ impl Connection {
             };
         }
         Ok(connection)
+    }
+
+    /// The address at the other end; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer()
     }
 
     /// Asks one thing.

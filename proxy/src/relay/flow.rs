@@ -121,7 +121,13 @@ impl Flow {
         W: AsyncWrite + Unpin,
     {
         while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut *to).poll_write(cx, rest)) {
+            let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, rest) else {
+                if self.from == Side::Server {
+                    link.stalled(true);
+                }
+                return Poll::Pending;
+            };
+            match written {
                 Ok(0) => return Poll::Ready(Err(self.failed(Operation::Write, std::io::ErrorKind::WriteZero.into()))),
                 Ok(n) => self.sent += n,
                 Err(error) => return Poll::Ready(Err(self.failed(Operation::Write, error))),
@@ -131,6 +137,9 @@ impl Flow {
             // The memory goes too: a connection that is read in time owns none.
             self.unsent = Vec::new();
             self.sent = 0;
+            if self.from == Side::Server {
+                link.stalled(false);
+            }
         }
         link.delivered(&mut self.deliveries);
         if self.unflushed {

@@ -30,6 +30,7 @@ use redistributed_core::{Output, Session, Side};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::auto::Participant;
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::{Operation, Party, RelayError};
@@ -55,13 +56,22 @@ pub struct Link {
     sink: SpanSink,
     stats: Arc<Stats>,
     fallback: Fallback,
+    participant: Option<Participant>,
 }
 
 impl Link {
     /// For one connection.
     pub fn new(policy: &Arc<LivePolicy>, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
         let (session, policy) = PolicyView::open(policy);
-        Self { session, policy, ids, sink, stats, fallback: Fallback::default() }
+        Self { session, policy, ids, sink, stats, fallback: Fallback::default(), participant: None }
+    }
+
+    /// The same, with evidence for mode `auto`.
+    #[must_use]
+    pub fn with_evidence(mut self, participant: Participant) -> Self {
+        participant.attend(&mut self.session);
+        self.participant = Some(participant);
+        self
     }
 
     /// The proxy has logged the connection in, and selected this database.
@@ -91,6 +101,8 @@ impl Link {
 
     /// `side` will send no more.
     fn end_of_stream(&mut self, side: Side, out: &mut Output) {
+        // Redis closes a subscriber that has closed its own side.
+        self.ended();
         out.clear();
         self.session.end_of_stream(side, out);
         let left = if side == Side::Client { Shell::BytesToServers } else { Shell::BytesToClients };
@@ -103,6 +115,30 @@ impl Link {
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.fallback.report(&out.counts);
+        }
+        if !out.subscriptions.is_empty() || !out.contradicted.is_empty() {
+            self.tell(out);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, out: &mut Output) {
+        if let Some(participant) = &self.participant {
+            participant.reported(out.subscriptions.drain(..), out.contradicted.drain(..));
+        }
+    }
+
+    /// The connection is over, or about to be: what it is subscribed to counts no more.
+    fn ended(&self) {
+        if let Some(participant) = &self.participant {
+            participant.ended();
+        }
+    }
+
+    /// Whether the client does not take what Redis has sent, so that nothing more is read from Redis.
+    fn stalled(&self, stalled: bool) {
+        if let Some(participant) = &self.participant {
+            participant.stalled(stalled);
         }
     }
 
@@ -204,6 +240,7 @@ where
     }
 
     fn break_off(&mut self, error: RelayError) {
+        self.link.ended();
         match (error.party, error.operation) {
             (Party::Client, Operation::Read) => {
                 self.up.source_ended(&mut self.link);
@@ -239,6 +276,8 @@ where
 /// However the connection ends, by itself or because the process stops, no span stays open.
 impl<C, S> Drop for Relay<C, S> {
     fn drop(&mut self) {
+        // Before the connection to Redis is closed.
+        self.link.ended();
         self.down.abandon(&self.link);
         let mut out = Output::default();
         self.link.session.close(clock::now(), &mut out);
