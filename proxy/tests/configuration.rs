@@ -301,14 +301,20 @@ fn a_hangup_without_a_file_is_said_and_ends_nothing() {
     assert_eq!(proxy.ended().code, Some(0));
 }
 
-#[test]
-fn what_the_admin_port_switched_outlives_a_hangup() {
-    let redis = RealRedis::start(&[]);
+/// A proxy in front of `redis` with an admin port: what its file says, the file, the process, and where the port is.
+fn with_admin(redis: &RealRedis) -> (String, ConfigFile, Spawned, SocketAddr) {
     let base = format!("listen = '127.0.0.1:0'\nadmin = 0\nupstream = '{}'\n", redis.url());
     let file = ConfigFile::new(&base);
     let mut proxy = Spawned::start(command(&["--config", file.path()]), 1);
     let line = proxy.wait_for_line("admin port");
     let admin = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap().parse().unwrap();
+    (base, file, proxy, admin)
+}
+
+#[test]
+fn what_the_admin_port_switched_outlives_a_hangup() {
+    let redis = RealRedis::start(&[]);
+    let (base, file, mut proxy, admin) = with_admin(&redis);
     let mut conversation = Conversation::start(redis.address(), proxy.addresses[0]);
     assert_eq!(ask(admin, "PUT /mode", "strip"), "strip\n");
 
@@ -324,11 +330,7 @@ fn what_the_admin_port_switched_outlives_a_hangup() {
 #[test]
 fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
     let redis = RealRedis::start(&[]);
-    let base = format!("listen = '127.0.0.1:0'\nadmin = 0\nupstream = '{}'\n", redis.url());
-    let file = ConfigFile::new(&base);
-    let mut proxy = Spawned::start(command(&["--config", file.path()]), 1);
-    let line = proxy.wait_for_line("admin port");
-    let admin = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap().parse().unwrap();
+    let (base, file, proxy, admin) = with_admin(&redis);
     let mut conversation = Conversation::start(redis.address(), proxy.addresses[0]);
     file.write(&format!("{base}exclude = ['ab']\nlog-level = 'info'\nthreads = 1\n"));
     assert_eq!(ask(admin, "POST /reload", ""), "changed: exclude, log-level; after a restart: threads\n");

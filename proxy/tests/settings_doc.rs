@@ -101,6 +101,9 @@ fn the_example_file_can_be_used_and_shows_every_kind_of_setting() {
     let path = root().join("compose/redistributed.toml");
     let ended = run(command(&["--check-config", "--config", path.to_str().unwrap()]));
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    for line in ["OTEL_TRACES_SAMPLER = parentbased_traceidratio ", "OTEL_TRACES_SAMPLER_ARG = 0.1 "] {
+        assert!(ended.stdout.contains(line), "no {line} in\n{}", ended.stdout);
+    }
     for name in ["route", "admin", "mode", "mode-for", "exclude", "carrier", "drain-timeout", "OTEL_TRACES_SAMPLER"] {
         let line = ended.stdout.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
         assert!(line.contains("redistributed.toml:"), "{line}");

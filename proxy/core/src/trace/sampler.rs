@@ -34,6 +34,12 @@ impl Ratio {
         (0.0..=1.0).contains(&share).then_some(Self((share * WHOLE) as u64))
     }
 
+    /// The share that it was made of.
+    pub fn share(self) -> f64 {
+        const WHOLE: f64 = (1u64 << 63) as f64;
+        self.0 as f64 / WHOLE
+    }
+
     /// The rule of the OpenTelemetry SDKs: the low 8 bytes of the trace id, halved, against the share of 2^63. All
     /// parties that apply it to one trace with one ratio agree.
     pub const fn includes(self, trace: TraceId) -> bool {

@@ -290,7 +290,9 @@ impl Pairing {
 
     /// The next request is a publish, whose first byte came at `start`.
     pub(super) fn time(&mut self, start: UnixNanos) {
-        if self.requested == ReplyMode::On && self.awaits_nothing() && self.transaction.is_none() && !self.muted {
+        // The queue first: within a pipeline that settles it.
+        let alone = self.queue.is_empty() && self.awaits_nothing() && self.transaction.is_none();
+        if alone && self.requested == ReplyMode::On && !self.muted {
             self.timed = Some(start);
         }
     }
