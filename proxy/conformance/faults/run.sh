@@ -4,45 +4,20 @@
 #   SERVERS=redis-7.0,...   only these; otherwise all that .ci/ensure-servers brings
 #   FAULT_SEED=N            repeats a run whose seed was shown
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
-# shellcheck source=.ci/lib/system.sh
-. "$root/.ci/lib/system.sh"
+# shellcheck source=proxy/conformance/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 main() {
   local servers pair
-  servers=$("$root/.ci/ensure-servers")
+  servers=$("$KIT_ROOT/.ci/ensure-servers")
   eval "$servers"
-  for pair in $(wanted); do
+  for pair in $(kit_wanted_servers); do
     echo "== faults: ${pair%%=*}"
-    with_server "$pair"
+    # One after the other: memory and time are measured.
+    REDISTRIBUTED_TEST_SERVERS=$pair REDISTRIBUTED_TEST_SERVER=${pair%%=*} \
+      cargo test --manifest-path "$KIT_ROOT/Cargo.toml" --package redistributed --test faults --locked -- \
+      --ignored --nocapture --test-threads=1
   done
-}
-
-# The pairs NAME=PROGRAM of REDISTRIBUTED_TEST_SERVERS that SERVERS asks for.
-wanted() {
-  local name pair found
-  if [ -z "${SERVERS:-}" ]; then
-    echo "$REDISTRIBUTED_TEST_SERVERS"
-    return
-  fi
-  for name in ${SERVERS//,/ }; do
-    found=
-    for pair in $REDISTRIBUTED_TEST_SERVERS; do
-      [ "${pair%%=*}" != "$name" ] || found=$pair
-    done
-    [ -n "$found" ] || die "no server '$name'; there are: $REDISTRIBUTED_TEST_SERVERS"
-    echo "$found"
-  done
-}
-
-# One after the other: memory and time are measured. A test starts the `redis-server` that is first on the path.
-with_server() {
-  local front
-  front=$(mktemp -d)
-  ln -s "${1#*=}" "$front/redis-server"
-  (cd "$root" && PATH="$front:$PATH" REDISTRIBUTED_TEST_SERVERS="$1" \
-    cargo test --package redistributed --test faults --locked -- --ignored --nocapture --test-threads=1)
-  rm -r "$front"
 }
 
 main "$@"
