@@ -2,7 +2,8 @@
 //!
 //! [`args`] defines the options and judges nothing; [`file`](mod@file) reads the same settings from TOML; [`layers`] knows that the
 //! command line wins over the environment and that over the file; [`load`] reads all three. [`settings`] checks the
-//! outcome and keeps only typed values, so that nothing behind it has to doubt a setting. [`address`] and [`units`] are
+//! outcome (with `routes`, `connections` and `policy`) and keeps only typed values, so that nothing behind it has to doubt a
+//! setting. [`address`] and [`units`] are
 //! the small languages that values are written in, [`modes`] is the one for modes; [`environment`] reads variables as
 //! text; [`credentials`] holds what must not be shown. [`reload`] does it again in a running process, and [`report`] shows what is in force and who said so.
 
@@ -16,8 +17,10 @@ pub mod layers;
 pub mod load;
 pub mod modes;
 mod nearest;
+mod policy;
 pub mod reload;
 pub mod report;
+mod routes;
 pub mod settings;
 mod shown;
 pub mod units;

@@ -3,22 +3,18 @@
 //! Every wrong field is reported, each with its name, its value and what to do; a secret never is.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redistributed_core::glob::Glob;
-use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Trust};
+use redistributed_core::session::Policy;
 
-use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
-use super::args::{
-    Args, CommandsArg, ControlArg, LogFormatArg, LogLevelArg, ModeArg, RelationArg, SwitchArg, TrustArg,
-};
+use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
+use super::args::{Args, ControlArg, LogFormatArg, LogLevelArg, SwitchArg};
 use super::credentials::Secret;
 use super::layers::{Origin, Sources};
-use super::{modes, units};
+use super::units;
 use crate::auto::AutoSettings;
 use crate::telemetry::otel_env::OtelSettings;
 use crate::tls;
@@ -252,7 +248,7 @@ impl Settings {
 
 /// Collects errors, so that one run shows all of them.
 pub(super) struct Check<'a> {
-    sources: &'a Sources,
+    pub(super) sources: &'a Sources,
     errors: Vec<SettingError>,
 }
 
@@ -271,7 +267,7 @@ impl Check<'_> {
     }
 
     /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.
-    fn or_refuse<T: Default, E: fmt::Display>(
+    pub(super) fn or_refuse<T: Default, E: fmt::Display>(
         &mut self,
         result: Result<T, E>,
         (setting, value, remedy): (&'static str, &str, &'static str),
@@ -280,110 +276,6 @@ impl Check<'_> {
             self.refuse(setting, Some(value), problem, remedy);
             T::default()
         })
-    }
-
-    fn routes(&mut self, args: &Args) -> Vec<Route> {
-        let pair = args.listen.is_some() || args.upstream.is_some();
-        let routes: Vec<Route> = match (&args.listen, &args.upstream) {
-            _ if pair && !args.routes.is_empty() => {
-                let pair = if args.listen.is_some() { "listen" } else { "upstream" };
-                let [route, pair] = ["route", pair].map(|name| self.sources.origin(name, None));
-                self.refuse(
-                    "--route",
-                    None,
-                    format!("it was given ({route}) together with --listen or --upstream ({pair})"),
-                    "use --listen and --upstream for one service, or only --route for several",
-                );
-                return Vec::new();
-            }
-            (Some(listen), Some(upstream)) => {
-                self.route(None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
-            }
-            (Some(_), None) => {
-                self.refuse("--upstream", None, "it is missing", "name the Redis, as in --upstream redis://cache:6379");
-                return Vec::new();
-            }
-            (None, Some(_)) => {
-                self.refuse("--listen", None, "it is missing", "name an address, as in --listen 127.0.0.1:6380");
-                return Vec::new();
-            }
-            (None, None) if args.routes.is_empty() => {
-                self.refuse(
-                    "--listen and --upstream",
-                    None,
-                    "nothing says where to listen and where Redis is",
-                    "try --listen 127.0.0.1:6380 --upstream redis://127.0.0.1:6379, or --help",
-                );
-                return Vec::new();
-            }
-            (None, None) => args.routes.iter().filter_map(|text| self.named_route(text)).collect(),
-        };
-        for (index, route) in routes.iter().enumerate() {
-            if routes.iter().skip(index + 1).any(|other| same_listener(&route.listen, &other.listen)) {
-                let listen = route.listen.to_string();
-                self.refuse("--route", Some(&listen), "two routes listen on this address", "give each its own port");
-            }
-        }
-        routes
-    }
-
-    fn named_route(&mut self, text: &str) -> Option<Route> {
-        const FORM: &str = "write NAME=LISTEN,UPSTREAM, as in --route api=127.0.0.1:6380,redis://cache:6379";
-        let Some((name, (listen, upstream))) =
-            text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)))
-        else {
-            self.refuse("--route", Some(text), "it has not got three parts", FORM);
-            return None;
-        };
-        if name.trim().is_empty() {
-            self.refuse("--route", Some(text), "the service's name is empty", FORM);
-            return None;
-        }
-        self.route(Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
-    }
-
-    fn route(
-        &mut self,
-        name: Option<String>,
-        (listen_setting, listen): (&'static str, &str),
-        (upstream_setting, upstream): (&'static str, &str),
-    ) -> Option<Route> {
-        let parsed = (ListenAddress::parse(listen), UpstreamUrl::parse(upstream));
-        if let Err(problem) = &parsed.0 {
-            let remedy = "write an address and a port, as in 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path";
-            self.refuse(listen_setting, Some(listen), problem, remedy);
-        }
-        if let Err(problem) = &parsed.1 {
-            let remedy = "write redis://host:port, rediss://host:port, host:port or unix:/path";
-            self.refuse(upstream_setting, Some(upstream), problem, remedy);
-        }
-        let (Ok(listen), Ok(UpstreamUrl { upstream, username, password, database })) = parsed else { return None };
-        if leads_back(&listen, &upstream) {
-            let shown = upstream.to_string();
-            self.refuse(
-                upstream_setting,
-                Some(&shown),
-                "it is the address that the proxy itself listens on",
-                "name the port of Redis here, and another one for the proxy",
-            );
-        }
-        Some(Route { name, listen, upstream, login: Login { username, password, database } })
-    }
-
-    fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<HostPort> {
-        let text = args.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
-        let remedy = "write a port, as in --admin 9127, or an address, as in --admin 0.0.0.0:9127";
-        let address = match HostPort::parse_local(text) {
-            Ok(address) => address,
-            Err(problem) => {
-                self.refuse("--admin", Some(text), problem, remedy);
-                return None;
-            }
-        };
-        if address.port != 0 && routes.iter().any(|route| route.listen.host_port() == Some(&address)) {
-            self.refuse("--admin", Some(text), "a service connects there", "give it a port of its own");
-        }
-        Some(address)
     }
 
     fn limits(&mut self, args: &Args) -> Limits {
@@ -464,82 +356,6 @@ impl Check<'_> {
             }
         }
     }
-
-    fn policy(&mut self, args: &Args, otel: Option<&OtelSettings>) -> Policy {
-        const SIZE: &str = "write a number of bytes below 512MiB, as in 65536, 64KiB or 1MiB";
-        let inject_limit =
-            self.or_refuse(units::bytes(&args.inject_limit), ("--inject-limit", &args.inject_limit, SIZE));
-        if inject_limit > MAX_INJECT_LIMIT {
-            self.refuse("--inject-limit", Some(&args.inject_limit), "it is too large", SIZE);
-        }
-        let mut policy = Policy {
-            mode: args.mode.into(),
-            relation: args.relation.into(),
-            trust: args.trust.into(),
-            modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
-            carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
-            include: self.globs("--include", &args.include),
-            exclude: self.globs("--exclude", &args.exclude),
-            read_json: self.globs("--read-json", &args.read_json),
-            keep_context: self.globs("--keep-context", &args.keep_context),
-            inject_limit,
-            transit_time: args.transit_time,
-            commands: args.commands.into(),
-            ..Policy::default()
-        };
-        if let Some(otel) = otel {
-            policy.sampler = otel.sampler;
-            policy.enabled = otel.enabled;
-            policy.propagators = otel.propagators;
-        }
-        policy
-    }
-
-    fn globs(&mut self, setting: &'static str, patterns: &[String]) -> Vec<Glob> {
-        patterns.iter().filter_map(|pattern| self.glob(setting, pattern, pattern)).collect()
-    }
-
-    fn glob(&mut self, setting: &'static str, value: &str, pattern: &str) -> Option<Glob> {
-        Glob::new(pattern)
-            .map_err(|problem| self.refuse(setting, Some(value), problem, "write a pattern as PSUBSCRIBE takes it"))
-            .ok()
-    }
-
-    fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
-        const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
-        self.choice("--carrier", text, FORM, |name| match name {
-            "trailer" => Some(Carrier::Trailer),
-            "json" => Some(Carrier::Json),
-            "opencensus" => Some(Carrier::OpenCensus),
-            _ => None,
-        })
-    }
-
-    fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
-        const FORM: &str =
-            "write GLOB=inject, GLOB=strip, GLOB=observe or GLOB=auto, as in --mode-for 'orders.*=strip'";
-        self.choice("--mode-for", text, FORM, modes::named)
-    }
-
-    /// A glob and what is chosen for its channels.
-    fn choice<T>(
-        &mut self,
-        setting: &'static str,
-        text: &str,
-        form: &'static str,
-        named: impl Fn(&str) -> Option<T>,
-    ) -> Option<(Glob, T)> {
-        // From the right: a channel may hold a `=`, a name does not.
-        let Some((pattern, name)) = text.rsplit_once('=') else {
-            self.refuse(setting, Some(text), "it has no `=` between a glob and a name", form);
-            return None;
-        };
-        let Some(choice) = named(name) else {
-            self.refuse(setting, Some(text), format!("`{}` is not known", without_secrets(name)), form);
-            return None;
-        };
-        Some((self.glob(setting, text, pattern)?, choice))
-    }
 }
 
 /// Where the file sets the variable that `text` begins with.
@@ -552,76 +368,11 @@ fn located(sources: &Sources, text: String) -> String {
     place_in_file(sources, &text).map_or_else(|| text.clone(), |place| format!("{place}: {text}"))
 }
 
-/// Whether dialling `upstream` would surely reach the listener itself.
-fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
-    match (listen, upstream) {
-        (ListenAddress::Unix(listen), Upstream::Unix(upstream)) => listen == upstream,
-        (
-            ListenAddress::Tcp(listen) | ListenAddress::Tls(listen),
-            Upstream::Tcp(upstream) | Upstream::Tls(upstream),
-        ) => same_socket(listen, upstream),
-        _ => false,
-    }
-}
-
-fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
-    let loopback = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let any = listen.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
-    listen.port == upstream.port && (listen.host == upstream.host || any && loopback(&upstream.host))
-}
-
-/// Whether only one of the two can be bound.
-fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
-    match (one.host_port(), other.host_port()) {
-        (Some(one), Some(other)) => one == other && one.port != 0,
-        _ => one == other,
-    }
-}
-
-impl From<ModeArg> for Mode {
-    fn from(arg: ModeArg) -> Self {
-        match arg {
-            ModeArg::Inject => Self::Inject,
-            ModeArg::Strip => Self::Strip,
-            ModeArg::Observe => Self::Observe,
-            ModeArg::Auto => Self::Auto,
-        }
-    }
-}
-
-impl From<TrustArg> for Trust {
-    fn from(arg: TrustArg) -> Self {
-        match arg {
-            TrustArg::All => Self::All,
-            TrustArg::Redis => Self::Redis,
-            TrustArg::None => Self::None,
-        }
-    }
-}
-
 impl From<ControlArg> for Control {
     fn from(arg: ControlArg) -> Self {
         match arg {
             ControlArg::Local => Self::Local,
             ControlArg::All => Self::All,
-        }
-    }
-}
-
-impl From<RelationArg> for Relation {
-    fn from(arg: RelationArg) -> Self {
-        match arg {
-            RelationArg::Parent => Self::Parent,
-            RelationArg::Link => Self::Link,
-        }
-    }
-}
-
-impl From<CommandsArg> for Commands {
-    fn from(arg: CommandsArg) -> Self {
-        match arg {
-            CommandsArg::None => Self::None,
-            CommandsArg::All => Self::All,
         }
     }
 }

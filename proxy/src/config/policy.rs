@@ -1,0 +1,127 @@
+//! What is done to messages: the options of the core's policy.
+
+use redistributed_core::glob::Glob;
+use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Trust};
+
+use super::address::without_secrets;
+use super::args::{Args, CommandsArg, ModeArg, RelationArg, TrustArg};
+use super::settings::{Check, MAX_INJECT_LIMIT};
+use super::{modes, units};
+use crate::telemetry::otel_env::OtelSettings;
+
+impl Check<'_> {
+    pub(super) fn policy(&mut self, args: &Args, otel: Option<&OtelSettings>) -> Policy {
+        const SIZE: &str = "write a number of bytes below 512MiB, as in 65536, 64KiB or 1MiB";
+        let inject_limit =
+            self.or_refuse(units::bytes(&args.inject_limit), ("--inject-limit", &args.inject_limit, SIZE));
+        if inject_limit > MAX_INJECT_LIMIT {
+            self.refuse("--inject-limit", Some(&args.inject_limit), "it is too large", SIZE);
+        }
+        let mut policy = Policy {
+            mode: args.mode.into(),
+            relation: args.relation.into(),
+            trust: args.trust.into(),
+            modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
+            carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
+            include: self.globs("--include", &args.include),
+            exclude: self.globs("--exclude", &args.exclude),
+            read_json: self.globs("--read-json", &args.read_json),
+            keep_context: self.globs("--keep-context", &args.keep_context),
+            inject_limit,
+            transit_time: args.transit_time,
+            commands: args.commands.into(),
+            ..Policy::default()
+        };
+        if let Some(otel) = otel {
+            policy.sampler = otel.sampler;
+            policy.enabled = otel.enabled;
+            policy.propagators = otel.propagators;
+        }
+        policy
+    }
+
+    fn globs(&mut self, setting: &'static str, patterns: &[String]) -> Vec<Glob> {
+        patterns.iter().filter_map(|pattern| self.glob(setting, pattern, pattern)).collect()
+    }
+
+    fn glob(&mut self, setting: &'static str, value: &str, pattern: &str) -> Option<Glob> {
+        Glob::new(pattern)
+            .map_err(|problem| self.refuse(setting, Some(value), problem, "write a pattern as PSUBSCRIBE takes it"))
+            .ok()
+    }
+
+    fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
+        const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
+        self.choice("--carrier", text, FORM, |name| match name {
+            "trailer" => Some(Carrier::Trailer),
+            "json" => Some(Carrier::Json),
+            "opencensus" => Some(Carrier::OpenCensus),
+            _ => None,
+        })
+    }
+
+    fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
+        const FORM: &str =
+            "write GLOB=inject, GLOB=strip, GLOB=observe or GLOB=auto, as in --mode-for 'orders.*=strip'";
+        self.choice("--mode-for", text, FORM, modes::named)
+    }
+
+    /// A glob and what is chosen for its channels.
+    fn choice<T>(
+        &mut self,
+        setting: &'static str,
+        text: &str,
+        form: &'static str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Option<(Glob, T)> {
+        // From the right: a channel may hold a `=`, a name does not.
+        let Some((pattern, name)) = text.rsplit_once('=') else {
+            self.refuse(setting, Some(text), "it has no `=` between a glob and a name", form);
+            return None;
+        };
+        let Some(choice) = named(name) else {
+            self.refuse(setting, Some(text), format!("`{}` is not known", without_secrets(name)), form);
+            return None;
+        };
+        Some((self.glob(setting, text, pattern)?, choice))
+    }
+}
+
+impl From<ModeArg> for Mode {
+    fn from(arg: ModeArg) -> Self {
+        match arg {
+            ModeArg::Inject => Self::Inject,
+            ModeArg::Strip => Self::Strip,
+            ModeArg::Observe => Self::Observe,
+            ModeArg::Auto => Self::Auto,
+        }
+    }
+}
+
+impl From<TrustArg> for Trust {
+    fn from(arg: TrustArg) -> Self {
+        match arg {
+            TrustArg::All => Self::All,
+            TrustArg::Redis => Self::Redis,
+            TrustArg::None => Self::None,
+        }
+    }
+}
+
+impl From<RelationArg> for Relation {
+    fn from(arg: RelationArg) -> Self {
+        match arg {
+            RelationArg::Parent => Self::Parent,
+            RelationArg::Link => Self::Link,
+        }
+    }
+}
+
+impl From<CommandsArg> for Commands {
+    fn from(arg: CommandsArg) -> Self {
+        match arg {
+            CommandsArg::None => Self::None,
+            CommandsArg::All => Self::All,
+        }
+    }
+}
