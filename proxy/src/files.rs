@@ -78,8 +78,14 @@ pub struct Rotating<T> {
     paths: Vec<PathBuf>,
     make: Box<dyn Fn() -> Result<T, FileError> + Send + Sync>,
     current: RwLock<Arc<T>>,
-    /// Of the contents that were judged last, good or not.
-    seen: Mutex<u64>,
+    seen: Mutex<Seen>,
+}
+
+/// What was judged last.
+struct Seen {
+    fingerprint: u64,
+    /// Why it could not be used. A certificate that is not valid yet will be, with the same contents.
+    failure: Option<String>,
 }
 
 impl<T> Rotating<T> {
@@ -92,7 +98,7 @@ impl<T> Rotating<T> {
         make: impl Fn() -> Result<T, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
         // Before the files are read: if they change in between, they are read again.
-        let seen = Mutex::new(fingerprint(&paths));
+        let seen = Mutex::new(Seen { fingerprint: fingerprint(&paths), failure: None });
         let current = RwLock::new(Arc::new(make()?));
         Ok(Self { paths, make: Box::new(make), current, seen })
     }
@@ -103,17 +109,27 @@ impl<T> Rotating<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes the value again if a file has changed since it was last looked at. `Some(Ok)` if another value is in force
-    /// now, `Some(Err)` if the changed files cannot be used. Blocks while it reads.
+    /// Makes the value again if a file has changed since it was last looked at, or could not be used then. `Some(Ok)` if
+    /// another value is in force now, `Some(Err)` if the files cannot be used and that has not been said. Blocks while it
+    /// reads.
     pub fn refresh(&self) -> Option<Result<(), FileError>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = fingerprint(&self.paths);
-        if std::mem::replace(&mut *seen, now) == now {
+        let fingerprint = fingerprint(&self.paths);
+        let is_changed = std::mem::replace(&mut seen.fingerprint, fingerprint) != fingerprint;
+        if !is_changed && seen.failure.is_none() {
             return None;
         }
-        Some((self.make)().map(|value| {
-            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-        }))
+        match (self.make)() {
+            Ok(value) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                seen.failure = None;
+                Some(Ok(()))
+            }
+            Err(error) => {
+                let said = seen.failure.replace(error.to_string());
+                (is_changed || said != seen.failure).then_some(Err(error))
+            }
+        }
     }
 
     /// The files.
@@ -165,6 +181,29 @@ mod tests {
         assert!(password.refresh().unwrap().unwrap_err().problem.contains("cannot be read"));
         write("two");
         assert_eq!((password.refresh(), current()), (Some(Ok(())), "two".into()));
+    }
+
+    #[test]
+    fn what_could_not_be_used_is_tried_again_and_the_reason_said_once() {
+        use std::sync::atomic::{AtomicU8, Ordering};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("certificate");
+        fs::write(&path, "old").unwrap();
+        let (hour, made_of) = (Arc::new(AtomicU8::new(0)), path.clone());
+        let now = Arc::clone(&hour);
+        let valid_from_two = move || match now.load(Ordering::Relaxed) {
+            1 => Err(FileError::new("--file", &made_of, "it is not valid yet", "wait")),
+            hour => Ok(hour),
+        };
+        let certificate = Rotating::new(vec![path.clone()], valid_from_two).unwrap();
+        hour.store(1, Ordering::Relaxed);
+        assert_eq!(certificate.refresh(), None, "what is in force stays, whatever the hour");
+        fs::write(&path, "new").unwrap();
+        assert!(certificate.refresh().unwrap().is_err());
+        assert_eq!((certificate.refresh(), *certificate.current()), (None, 0));
+        hour.store(2, Ordering::Relaxed);
+        assert_eq!((certificate.refresh(), *certificate.current()), (Some(Ok(())), 2));
+        assert_eq!(certificate.refresh(), None);
     }
 
     #[test]

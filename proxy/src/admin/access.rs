@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, header};
 
 use crate::config::settings::Control;
@@ -20,8 +21,22 @@ pub(super) fn refusal(
     // A listener on `::` sees IPv4 peers as mapped addresses.
     let local = peer.to_canonical().is_loopback();
     let controls = changes || path == "/tap";
+    if controls && local && !names_an_address(headers) {
+        return Some("ask for this by an address or as localhost: another name may be a web page's that leads here\n");
+    }
     (controls && !local && control == Control::Local)
         .then_some("only over loopback (in Kubernetes: kubectl port-forward), unless --admin-control says all\n")
+}
+
+/// Whether the request is for an address or for `localhost`. A page of a site whose name was made to lead to this machine
+/// (DNS rebinding) asks for that name. Browsers always say what they ask for.
+fn names_an_address(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -44,6 +59,20 @@ mod tests {
         }
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(!touching.iter().any(|(method, path)| refused(Control::Local, peer, method, path)), "{peer}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_lead_here_gets_no_further_than_looking() {
+        let ask = |host: &'static str, path| {
+            let headers = HeaderMap::from_iter([(header::HOST, header::HeaderValue::from_static(host))]);
+            refusal(Control::All, "127.0.0.1".parse().unwrap(), (&Method::GET, path), &headers).is_none()
+        };
+        for host in ["localhost:9127", "LOCALHOST", "127.0.0.1:9127", "[::1]:9127", "10.0.0.7"] {
+            assert!(ask(host, "/tap"), "{host}");
+        }
+        for host in ["evil.example:9127", "localhost.evil.example", "", "127.0.0.1.evil.example:80"] {
+            assert!(!ask(host, "/tap") && ask(host, "/metrics"), "{host}");
         }
     }
 

@@ -122,6 +122,8 @@ impl Admin {
         };
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
+            // One request each: a peer that asks and does not read the answers cannot keep its place.
+            .keep_alive(false)
             .header_read_timeout(PATIENCE)
             .serve_connection(TokioIo::new(stream), service_fn(answer))
             .await;
@@ -216,7 +218,8 @@ impl Admin {
     }
 
     async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
+        let body = Limited::new(request.into_body(), MAX_BODY).collect();
+        let Ok(Ok(body)) = tokio::time::timeout(PATIENCE, body).await else {
             return text(StatusCode::BAD_REQUEST, "the body did not arrive, or is longer than 64 KiB\n");
         };
         let body = body.to_bytes();

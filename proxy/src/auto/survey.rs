@@ -64,6 +64,8 @@ struct Survey<'a> {
     scan: ScanTimer,
     /// Redis does not let us list clients.
     clients_refused: bool,
+    /// Nor ask about shard channels.
+    shards_refused: bool,
 }
 
 impl<'a> Survey<'a> {
@@ -78,6 +80,7 @@ impl<'a> Survey<'a> {
             known: KnownMarkers::default(),
             scan: ScanTimer::default(),
             clients_refused: false,
+            shards_refused: false,
         })
     }
 
@@ -123,8 +126,11 @@ impl<'a> Survey<'a> {
     /// What Redis says now; `None` if it refused only what can be done without.
     async fn snapshot(&mut self, names: &[Name]) -> Result<Option<Snapshot>, Error> {
         let with_clients = self.judge.needs_clients() && !self.clients_refused;
-        let (channels, shards): (Vec<_>, Vec<_>) =
+        let (channels, mut shards): (Vec<_>, Vec<_>) =
             names.iter().partition(|name| name.kind == SubscriptionKind::Channel);
+        if self.shards_refused {
+            shards.clear();
+        }
         let at = clock::now().0;
         let started = Instant::now();
         let candidates = (!self.scan.is_due(started)).then(|| self.known.candidates(names, at));
@@ -140,6 +146,15 @@ impl<'a> Survey<'a> {
                     tracing::warn!(
                         "Redis does not let the proxy list clients (its user needs +client|list): in mode auto, channels \
                          that a pattern subscription matches get no context"
+                    );
+                    return Ok(None);
+                }
+                Err(_) if !shards.is_empty() && index == requests.len() - 2 - usize::from(with_clients) => {
+                    // Redis before 7.0 knows no shard channels, though a client may have tried one.
+                    self.shards_refused = true;
+                    tracing::warn!(
+                        "Redis does not tell who is subscribed to shard channels (7.0 does, to a user with \
+                         +pubsub|shardnumsub): in mode auto they get no context"
                     );
                     return Ok(None);
                 }

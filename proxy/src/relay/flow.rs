@@ -27,6 +27,9 @@ pub(super) struct Flow {
     deliveries: Vec<SpanRecord>,
     /// Whether something was sent after the last flush.
     unflushed: bool,
+    /// Whether the destination has been waited for since it last took everything. A TLS stream takes bytes before its socket
+    /// does, and is waited for when it is flushed.
+    stalled: bool,
 }
 
 /// Moves only downwards.
@@ -45,7 +48,15 @@ enum Phase {
 impl Flow {
     /// A direction in which nothing has been sent.
     pub(super) fn new(from: Side) -> Self {
-        Self { from, phase: Phase::Open, unsent: Vec::new(), sent: 0, deliveries: Vec::new(), unflushed: false }
+        Self {
+            from,
+            phase: Phase::Open,
+            unsent: Vec::new(),
+            sent: 0,
+            deliveries: Vec::new(),
+            unflushed: false,
+            stalled: false,
+        }
     }
 
     /// Moves as much as can be moved now. Ready when the direction is over.
@@ -115,19 +126,27 @@ impl Flow {
         link.undelivered(&mut self.deliveries);
     }
 
-    /// Ready when nothing is left to be sent.
+    /// Ready when nothing is left to be sent. Until then the source is not read, which is told of Redis.
     fn poll_send<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
     where
         W: AsyncWrite + Unpin,
     {
+        let sent = self.poll_hand_over(cx, to, link);
+        if sent.is_pending() != self.stalled {
+            self.stalled = sent.is_pending();
+            if self.from == Side::Server {
+                link.stalled(self.stalled);
+            }
+        }
+        sent
+    }
+
+    fn poll_hand_over<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
+    where
+        W: AsyncWrite + Unpin,
+    {
         while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, rest) else {
-                if self.from == Side::Server {
-                    link.stalled(true);
-                }
-                return Poll::Pending;
-            };
-            match written {
+            match ready!(Pin::new(&mut *to).poll_write(cx, rest)) {
                 Ok(0) => return Poll::Ready(Err(self.failed(Operation::Write, std::io::ErrorKind::WriteZero.into()))),
                 Ok(n) => self.sent += n,
                 Err(error) => return Poll::Ready(Err(self.failed(Operation::Write, error))),
@@ -137,9 +156,6 @@ impl Flow {
             // The memory goes too: a connection that is read in time owns none.
             self.unsent = Vec::new();
             self.sent = 0;
-            if self.from == Side::Server {
-                link.stalled(false);
-            }
         }
         link.delivered(&mut self.deliveries);
         if self.unflushed {
@@ -258,6 +274,38 @@ mod tests {
         // To a millisecond: the span was measured by another clock.
         assert!(span.end.0 + 1_000_000 >= before.0 && span.error.is_none());
         assert!(flow.unsent.capacity() == 0, "the buffer is kept though nothing waits in it");
+    }
+
+    /// Takes bytes as a TLS stream does, whose socket does not take them.
+    struct Buffering {
+        is_blocked: bool,
+    }
+
+    impl AsyncWrite for Buffering {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            if self.is_blocked { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_waited_for_in_a_flush_stalls_as_one_that_takes_no_bytes() {
+        let (mut link, _spans) = link();
+        let mut flow = Flow::new(Side::Server);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut client = Buffering { is_blocked: true };
+        assert!(flow.poll(&mut cx, &mut repeat(b'x'), &mut client, &mut link).is_pending());
+        assert!(flow.stalled, "nothing is read from Redis now");
+        client.is_blocked = false;
+        assert!(flow.poll(&mut cx, &mut repeat(b'x'), &mut client, &mut link).is_pending());
+        assert!(!flow.stalled);
     }
 
     #[test]

@@ -197,10 +197,10 @@ async fn a_switch_to_auto_needs_no_new_connection_where_subscriptions_are_announ
     subscriber.subscribe("SUBSCRIBE ch").await;
     let mut publisher = fleet.publisher_at(proxy.addresses[0]).await;
     publisher.never_a_context("PUBLISH", "ch").await;
-    let switch = "PUT /mode HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 4\r\n\r\nauto";
+    let switch = "PUT /mode HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\nauto";
     assert!(ask(admin, switch).await.starts_with("HTTP/1.1 200 "));
     publisher.until_context("PUBLISH", "ch").await;
-    let page = ask(admin, "GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await;
+    let page = ask(admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(page.contains("redistributed_auto_channels{verdict=\"proxied\"} 1\n"), "{page}");
     let switch = switch.replace("auto", "strip").replace(": 4", ": 5");
     assert!(ask(admin, &switch).await.starts_with("HTTP/1.1 200 "));

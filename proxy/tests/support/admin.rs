@@ -46,7 +46,7 @@ impl Proxy {
         let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.expect("it accepts");
         let length = body.len();
         let head = format!(
-            "{request} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
         );
         within("asking", stream.write_all(format!("{head}{body}").as_bytes())).await.expect("it reads");
         let mut answer = String::new();

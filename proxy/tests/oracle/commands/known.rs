@@ -62,6 +62,7 @@ const WITHOUT_CONTEXTS: Reasons = &[
     ("acl|log", UNANSWERED_AUTH),
     ("quit", "without replies it leaves a connection that never answers: conversations/client_reply.txt"),
     ("pfselftest", "takes most of a second"),
+    ("vsim", "is answered by another thread of the server, before or after the push that stands behind it"),
 ];
 
 fn find(reasons: Reasons, command: &str) -> Option<&'static str> {
