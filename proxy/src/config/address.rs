@@ -150,6 +150,7 @@ impl HostPort {
     pub fn parse_local(text: &str) -> Result<Self, AddressError> {
         match text.parse::<u16>() {
             Ok(port) => Ok(Self { host: "127.0.0.1".to_owned(), port }),
+            Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Err(AddressError::Port),
             Err(_) => Self::parse(text),
         }
     }
