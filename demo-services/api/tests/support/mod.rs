@@ -1,6 +1,7 @@
 //! What the tests of the plain services share: a Redis of their own, and a service as a child process whose log is read.
 //! The worker's tests include this file too.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -74,6 +75,8 @@ impl Drop for Redis {
 pub(crate) struct Service {
     process: Child,
     log: Receiver<String>,
+    /// Lines that were read while another one was awaited: what a service logs from two threads has no order.
+    passed_over: RefCell<Vec<String>>,
 }
 
 impl Service {
@@ -94,11 +97,16 @@ impl Service {
                 let _ = sender.send(line);
             }
         });
-        Self { process, log }
+        Self { process, log, passed_over: RefCell::default() }
     }
 
-    /// Reads the log up to the first line that contains `text` and returns what follows `text` in it.
+    /// Waits for a line of the log that contains `text`, and has not been awaited yet, and returns what follows `text` in it.
     pub(crate) fn await_log(&self, text: &str) -> String {
+        let mut passed_over = self.passed_over.borrow_mut();
+        if let Some(index) = passed_over.iter().position(|line| line.contains(text)) {
+            let line = passed_over.remove(index);
+            return line.split_once(text).map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let line = match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -108,6 +116,7 @@ impl Service {
             if let Some((_, rest)) = line.split_once(text) {
                 return rest.to_owned();
             }
+            passed_over.push(line);
         }
     }
 
