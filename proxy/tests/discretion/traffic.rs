@@ -73,6 +73,21 @@ impl Observed {
         }
     }
 
+    /// In mode `auto` the audience has to be known first.
+    async fn until_a_context_is_added(&self) {
+        let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
+        let mut publisher = self.connect().await;
+        loop {
+            publisher.publish(CHANNEL, b"x").await;
+            let (_, page) = self.proxy.get("/metrics").await;
+            let mut counts = page.lines().filter(|line| line.starts_with("redistributed_injected_total{"));
+            if counts.any(|line| !line.ends_with(" 0")) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no context was added");
+        }
+    }
+
     /// Commands that carry secrets, each with canaries of its own.
     fn commands(&mut self, form: &str) -> Vec<Words> {
         let mut put = |command: &str, text: &str| {
@@ -216,9 +231,12 @@ async fn subscriber(observed: &Observed) -> Wire {
 
 #[tokio::test]
 async fn in_commands_of_every_kind_however_they_are_sent() {
-    for (protocol, log_format) in [("http/protobuf", "text"), ("grpc", "json")] {
+    let auto = ["--mode", "auto", "--auto-interval", "50ms"];
+    for (protocol, log_format, mode) in
+        [("http/protobuf", "text", &[][..]), ("grpc", "json", &[]), ("http/protobuf", "json", &auto)]
+    {
         let redis = RealRedis::start(&["--notify-keyspace-events", "KEA", "--enable-debug-command", "yes"]);
-        let mut observed = Observed::start(&redis.url(), protocol, log_format, &[]).await;
+        let mut observed = Observed::start(&redis.url(), protocol, log_format, mode).await;
         let mut listening = Vec::new();
         listening.push(subscriber(&observed).await);
         // Key's names are in these channels.
@@ -228,6 +246,7 @@ async fn in_commands_of_every_kind_however_they_are_sent() {
         let mut watching = observed.connect().await;
         assert_eq!(watching.call("MONITOR").await, Value::Status("OK".into()));
 
+        observed.until_a_context_is_added().await;
         for form in ["one by one", "pipelined", "in pieces", "in MULTI", "discarded", "inline", "under REPLY OFF"] {
             let commands = observed.commands(form);
             let mut client = observed.connect().await;
