@@ -129,6 +129,11 @@ fn a_password_in_a_url_is_never_repeated() {
     let ended = run(misplaced);
     assert!(ended.code == Some(2) && !ended.stderr.contains("hunter2"), "{ended:?}");
     assert!(ended.stderr.contains("'redis://***@h' for '--mode"), "what is left still helps:\n{}", ended.stderr);
+    assert!(ended.stderr.contains("(from REDISTRIBUTED_MODE)"), "{}", ended.stderr);
+    let mut typed = command(&["--mode", "nonsense"]);
+    typed.env("REDISTRIBUTED_MODE", "nonsense too");
+    let ended = run(typed);
+    assert!(ended.code == Some(2) && !ended.stderr.contains("REDISTRIBUTED_MODE"), "{ended:?}");
 }
 
 /// As a shell with another character set would pass it on.

@@ -141,7 +141,8 @@ pub(super) fn read(
             Some(Variable::Text(..)) | None => arg,
         }
     });
-    let matches = layered.try_get_matches_from(words).map_err(masked)?;
+    let matches =
+        layered.try_get_matches_from(words).map_err(|error| masked(naming_variable(error, command, words)))?;
     let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
         return Err(command.clone().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
@@ -192,6 +193,25 @@ fn environment(arg: &Arg) -> Option<Variable> {
 
 fn with_default(arg: Arg, values: impl IntoIterator<Item = String>) -> Arg {
     arg.default_values(values.into_iter().map(clap::builder::OsStr::from))
+}
+
+/// `error` with the variable that the value came from, if it was none of `words`.
+fn naming_variable(mut error: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
+    // As in `--mode <MODE>`.
+    let name = |text: &str| Some(text.strip_prefix("--")?.split([' ', '=']).next()?.to_owned());
+    let wrong = name(option);
+    let is_typed = words.iter().any(|word| word.to_str().is_some_and(|word| name(word) == wrong));
+    let arg = command.get_arguments().find(|arg| !is_typed && arg.get_long() == wrong.as_deref());
+    let variable = match arg.and_then(environment) {
+        Some(Variable::Text(variable, _)) => Some(variable),
+        _ => None,
+    };
+    if let Some(variable) = variable {
+        let text = format!("{option} (from {variable})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(text));
+    }
+    error
 }
 
 /// `error` without the secrets in what it repeats.
