@@ -47,6 +47,17 @@ def targets(environment):
         yield "REDISTRIBUTED_ROUTES", upstream
 
 
+def check_context(build, dockerfile):
+    """Every file of ours that a Dockerfile names is let into the build by .dockerignore."""
+    with open(os.path.join(build["context"], ".dockerignore"), encoding="utf-8") as file:
+        let_in = [line[1:].strip() for line in file if line.startswith("!")]
+    commands = (line for line in dockerfile.splitlines() if not line.startswith("#"))
+    for word in {word for line in commands for word in line.split() if "/" in word}:
+        is_ours = not word.startswith("/") and os.path.exists(os.path.join(build["context"], word))
+        if is_ours and not any(word == path or word.startswith(path + "/") for path in let_in):
+            faults.append(f"{build['dockerfile']}: .dockerignore keeps {word} out of the build")
+
+
 def check_settings(proxy, where, environment):
     ours = {k: v for k, v in environment.items() if k.startswith(("REDISTRIBUTED_", "OTEL_"))}
     known = subprocess.run([proxy, "--help"], capture_output=True, text=True, check=True).stdout
@@ -92,6 +103,7 @@ def check_compose(proxy, services):
             dockerfile = open(os.path.join(build["context"], build["dockerfile"]), encoding="utf-8").read()
             if "target" in build and f" AS {build['target']}\n" not in dockerfile:
                 faults.append(f"{name}: {build['dockerfile']} has no target {build['target']}")
+            check_context(build, dockerfile)
             for line in dockerfile.splitlines():
                 if line.startswith("COPY ") and "--from=" not in line:
                     source = os.path.join(build["context"], line.split()[1])
