@@ -138,6 +138,24 @@ async fn without_the_right_to_list_clients_only_patterns_are_unknown() {
     }
 }
 
+/// As with Redis before 7.0, which has no shard channels, though a client may try them.
+#[tokio::test]
+async fn without_an_answer_about_shard_channels_only_they_are_unknown() {
+    for server in servers::all() {
+        let fleet = Fleet::start(server);
+        let proxy = fleet.proxy(&[]).await;
+        let mut subscriber = Wire::to(proxy.address()).await;
+        subscriber.subscribe("SUBSCRIBE ch").await;
+        subscriber.subscribe("SSUBSCRIBE shard").await;
+        let rights = "ACL SETUSER default -pubsub|shardnumsub";
+        assert_eq!(fleet.direct().await.call(rights).await, Value::Status("OK".into()));
+        let mut publisher = fleet.publisher(&proxy).await;
+        publisher.never_a_context("SPUBLISH", "shard").await;
+        publisher.until_context("PUBLISH", "ch").await;
+        publisher.never_a_context("SPUBLISH", "shard").await;
+    }
+}
+
 #[tokio::test]
 async fn a_redis_that_restarts_is_asked_again() {
     for server in servers::all() {
