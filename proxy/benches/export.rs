@@ -175,7 +175,7 @@ async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> 
         let sink = telemetry.sink(0);
         let (before, started) = (exporter_wakes()?, Instant::now());
         for span in 0..rate * SECONDS {
-            sink.offer(record(channel, span.into()));
+            sink.offer(&record(channel, span.into()));
             thread::sleep((Duration::from_secs(1) / rate * (span + 1)).saturating_sub(started.elapsed()));
         }
         thread::sleep(Duration::from_secs(SECONDS.into()).saturating_sub(started.elapsed()));
@@ -187,7 +187,8 @@ async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> 
 }
 
 fn burst(sink: &SpanSink, channel: &Arc<str>, from: u64) {
-    sink.offer_all((0..BURST as usize).map(|span| record(channel, from + span as u64)));
+    let records: [_; BURST as usize] = std::array::from_fn(|span| record(channel, from + span as u64));
+    sink.offer_all(&records);
 }
 
 /// What a publish at full sampling leaves.

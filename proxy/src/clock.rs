@@ -1,7 +1,7 @@
 //! The only wall-clock read, and the time that spans are measured with.
 //!
 //! A wall clock may be set back or forth while a span is open, by NTP or by hand, and the span would last an hour or end
-//! before it began. So sessions are given [`now`], which only goes forward, and a finished span is [`dated`]: both its
+//! before it began. So sessions are given [`now`], which only goes forward, and a finished span is [`date`]d: both its
 //! ends are moved by what the wall clock is ahead of that time, so that the duration stays as it was measured.
 
 use std::sync::OnceLock;
@@ -25,9 +25,9 @@ pub fn now() -> UnixNanos {
     UnixNanos(wall.0.saturating_add(passed))
 }
 
-/// `span` by the wall clock. It must have been finished by [`now`], a moment ago.
-pub fn dated(span: SpanRecord) -> SpanRecord {
-    OFFSET.date(span, read_offset)
+/// Moves `span` to the wall clock. It must have been finished by [`now`], a moment ago.
+pub fn date(span: &mut SpanRecord) {
+    OFFSET.date(span, read_offset);
 }
 
 /// By how many nanoseconds the wall clock is ahead of [`now`], which has just read `now`.
@@ -79,11 +79,10 @@ impl Offset {
         self.nanos.load(Ordering::Relaxed)
     }
 
-    fn date(&self, mut span: SpanRecord, read: impl FnOnce() -> i64) -> SpanRecord {
+    fn date(&self, span: &mut SpanRecord, read: impl FnOnce() -> i64) {
         let nanos = self.at(span.end, read);
         span.start = UnixNanos(span.start.0.saturating_add_signed(nanos));
         span.end = UnixNanos(span.end.0.saturating_add_signed(nanos));
-        span
     }
 }
 
@@ -111,15 +110,20 @@ mod tests {
         }
     }
 
+    fn dated(offset: &Offset, mut span: SpanRecord, read: impl FnOnce() -> i64) -> SpanRecord {
+        offset.date(&mut span, read);
+        span
+    }
+
     #[test]
     fn a_wall_clock_that_jumps_moves_spans_and_changes_no_duration() {
         let offset = Offset::new();
         let mut began = 100_000 * SECOND;
         for ahead in [0, HOUR, -HOUR, 3 * HOUR, 0] {
             // Open while the clock jumps; the jump is seen when the span has ended.
-            let dated = offset.date(span(began, began + 7 * SECOND), || ahead);
-            assert_eq!(dated.end.0 - dated.start.0, 7 * SECOND);
-            assert_eq!(dated.start.0, began.saturating_add_signed(ahead));
+            let moved = dated(&offset, span(began, began + 7 * SECOND), || ahead);
+            assert_eq!(moved.end.0 - moved.start.0, 7 * SECOND);
+            assert_eq!(moved.start.0, began.saturating_add_signed(ahead));
             began += 8 * SECOND;
         }
     }
@@ -127,15 +131,15 @@ mod tests {
     #[test]
     fn the_wall_clock_is_read_again_after_a_while_only() {
         let offset = Offset::new();
-        assert_eq!(offset.date(span(SECOND, SECOND), || 5).end.0, SECOND + 5);
+        assert_eq!(dated(&offset, span(SECOND, SECOND), || 5).end.0, SECOND + 5);
         let soon = SECOND + Offset::HOLDS - 1;
-        assert_eq!(offset.date(span(soon, soon), || unreachable!()).end.0, soon + 5);
-        assert_eq!(offset.date(span(soon + 1, soon + 1), || -3).end.0, soon + 1 - 3);
+        assert_eq!(dated(&offset, span(soon, soon), || unreachable!()).end.0, soon + 5);
+        assert_eq!(dated(&offset, span(soon + 1, soon + 1), || -3).end.0, soon + 1 - 3);
     }
 
     #[test]
     fn a_clock_before_1970_does_not_wrap() {
-        assert_eq!(Offset::new().date(span(SECOND, 2 * SECOND), || i64::MIN).start.0, 0);
+        assert_eq!(dated(&Offset::new(), span(SECOND, 2 * SECOND), || i64::MIN).start.0, 0);
     }
 
     #[test]
@@ -143,7 +147,8 @@ mod tests {
         let first = now();
         assert!(now() >= first);
         let (before, time, after) = (wall(), now(), wall());
-        let dated = dated(span(time.0, time.0));
+        let mut dated = span(time.0, time.0);
+        date(&mut dated);
         // Within what the clocks are read apart, and a slew between two readings.
         let apart = 1_000_000;
         assert!(dated.end.0 + apart >= before.0 && dated.end.0 <= after.0 + apart, "{before:?} {dated:?} {after:?}");

@@ -188,12 +188,14 @@ impl Flow {
             self.unflushed = true;
             // Before the error, so that the spans are closed as undelivered.
             let written = write_pieces(to, cx, || out.chunks(input), &mut self.unsent);
-            self.deliveries.append(&mut out.deliveries);
-            written.map_err(|error| self.failed(Operation::Write, error))?;
-            if self.unsent.is_empty() {
-                link.delivered(&mut self.deliveries);
+            // After the bytes, which somebody waits for.
+            link.hand_over(&mut out.spans);
+            if written.is_ok() && self.unsent.is_empty() {
+                link.delivered(&mut out.deliveries);
+            } else {
+                self.deliveries.append(&mut out.deliveries);
             }
-            Poll::Ready(Ok(()))
+            Poll::Ready(written.map_err(|error| self.failed(Operation::Write, error)))
         })
     }
 

@@ -79,8 +79,8 @@ impl Link {
         self.session.logged_in(database);
     }
 
-    /// Gives the session what came from `side`, and deals with everything in its answer but the bytes and the
-    /// deliveries that are among them.
+    /// Gives the session what came from `side`, and deals with everything in its answer but the bytes, the deliveries that
+    /// are among them, and the spans that have ended.
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
         self.policy.refresh(&mut self.session);
@@ -108,10 +108,10 @@ impl Link {
         let left = if side == Side::Client { Shell::BytesToServers } else { Shell::BytesToClients };
         self.stats.add(left, out.byte_len() as u64);
         self.account(out);
+        self.hand_over(&mut out.spans);
     }
 
     fn account(&mut self, out: &mut Output) {
-        self.hand_over(&mut out.spans);
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.fallback.report(&out.counts);
@@ -168,12 +168,20 @@ impl Link {
 
     /// Finished records: those of messages go to who watches, those of spans to the exporter.
     fn hand_over(&self, records: &mut Vec<SpanRecord>) {
-        if self.sink.is_watched() {
-            records.iter().for_each(|record| self.sink.show(clock::dated(record.clone())));
+        if records.is_empty() {
+            return;
         }
-        // Made for those who watch, some of whom may have left since.
-        records.retain(SpanRecord::is_exported);
-        self.sink.offer_all(records.drain(..).map(clock::dated));
+        let is_watched = self.sink.is_watched();
+        records.retain_mut(|record| {
+            clock::date(record);
+            if is_watched {
+                self.sink.show(record.clone());
+            }
+            // Made for those who watch, some of whom may have left since.
+            record.is_exported()
+        });
+        self.sink.offer_all(records);
+        records.clear();
     }
 }
 
@@ -282,6 +290,7 @@ impl<C, S> Drop for Relay<C, S> {
         let mut out = Output::default();
         self.link.session.close(clock::now(), &mut out);
         self.link.account(&mut out);
+        self.link.hand_over(&mut out.spans);
         self.link.undelivered(&mut out.deliveries);
     }
 }

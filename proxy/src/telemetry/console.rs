@@ -9,21 +9,22 @@ use redistributed_core::trace::{Operation, SpanRecord};
 
 use super::describe::{Kind, span_name};
 
-/// Writes the spans of one service.
+/// Describes the spans of one service.
+#[derive(Debug)]
+pub(super) struct Lines {
+    service: String,
+}
+
+/// Writes lines.
 #[derive(Clone)]
 pub(super) struct Console {
-    service: Arc<str>,
     out: Arc<Mutex<dyn Write + Send>>,
 }
 
 impl Console {
     /// To standard output.
-    pub(super) fn new(service: &str) -> Self {
-        Self::to(service, Arc::new(Mutex::new(io::stdout())))
-    }
-
-    fn to(service: &str, out: Arc<Mutex<dyn Write + Send>>) -> Self {
-        Self { service: service.into(), out }
+    pub(super) fn new() -> Self {
+        Self { out: Arc::new(Mutex::new(io::stdout())) }
     }
 
     /// Writes the lines of a batch. The write is done on a thread for blocking work: a terminal may be stopped.
@@ -39,10 +40,16 @@ impl Console {
         };
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
+}
+
+impl Lines {
+    pub(super) fn new(service: &str) -> Self {
+        Self { service: service.to_owned() }
+    }
 
     /// Adds the line of one span. Channel and command names come from the service: they are quoted where they are not
     /// plain words, so that they can neither forge a field or a line nor speak to the terminal.
-    pub(super) fn line(&self, record: &SpanRecord, line: &mut String) {
+    pub(super) fn add(&self, record: &SpanRecord, line: &mut String) {
         let start = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(record.start.0));
         let duration = Duration::from_micros(record.end.0.saturating_sub(record.start.0) / 1_000);
         let (kind, (verb, object)) = (Kind::of(record).as_str(), span_name(record));
@@ -108,10 +115,9 @@ mod tests {
 
     async fn written_for(service: &str, record: SpanRecord) -> String {
         let out = Arc::new(Mutex::new(Vec::new()));
-        let console = Console::to(service, Arc::clone(&out) as _);
         let mut lines = String::new();
-        console.line(&record, &mut lines);
-        console.export(lines).await.unwrap();
+        Lines::new(service).add(&record, &mut lines);
+        Console { out: Arc::clone(&out) as _ }.export(lines).await.unwrap();
         String::from_utf8(out.lock().unwrap().clone()).unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! Takes spans from the queue, makes batches by route, keeps several exports in flight and counts what becomes of them.
+//! Takes parcels from the queue, keeps several exports in flight and counts what becomes of the spans.
 //!
 //! The queue is the only place where spans pile up: while [`MAX_IN_FLIGHT`] requests are on their way nothing is
 //! taken out of it, so memory stays bounded by its capacity and a slow collector shows as a full queue.
@@ -6,26 +6,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redistributed_core::trace::SpanRecord;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
 
+use super::OtelSettings;
 use super::console::Console;
-use super::describe::service_name;
 use super::otel_env::BatchSettings;
-use super::otlp::{OpenRequest, OtlpError, OtlpExporter};
-use super::queue::{QueueReader, SpanQueue};
+use super::otlp::{OtlpError, OtlpExporter};
+use super::packer::{Packer, Sealed};
+use super::queue::{Packed, SpanQueue};
 use super::report::LossReport;
 use super::totals::{ExportResult, Totals, Unsettled};
-use super::{OtelSettings, Service};
 
 /// Requests on their way at one time. One at a time would cap the rate at a batch per round trip.
 const MAX_IN_FLIGHT: usize = 4;
-
-/// A request is sent when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
-/// name, which is in each span twice, may be long.
-const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// The order to end.
 #[derive(Debug)]
@@ -36,18 +31,11 @@ pub(super) struct Stop {
     pub(super) done: oneshot::Sender<()>,
 }
 
-/// Where one route's spans go.
-#[derive(Clone)]
+/// Where spans go.
 pub(super) struct Destination {
-    otlp: Option<Arc<OtlpExporter>>,
+    otlp: Option<OtlpExporter>,
     console: Option<Console>,
     timeout: Option<Duration>,
-}
-
-/// Spans in the form in which they go there.
-struct Parcel {
-    request: Option<OpenRequest>,
-    lines: String,
 }
 
 /// What the collector took of a batch.
@@ -58,45 +46,24 @@ pub(super) struct Delivered {
 }
 
 impl Destination {
-    /// One for each route, in order. Needs a tokio runtime.
-    pub(super) fn build_all(settings: &OtelSettings, services: &[Service]) -> Result<Vec<Self>, OtlpError> {
-        let connection = settings.otlp.as_ref().map(OtlpExporter::connection).transpose()?;
+    /// As the settings say. Needs a tokio runtime.
+    pub(super) fn new(settings: &OtelSettings) -> Result<Self, OtlpError> {
         let timeouts = [settings.otlp.as_ref().and_then(|otlp| otlp.timeout), settings.batch.export_timeout];
-        let timeout = timeouts.into_iter().flatten().min();
-        let build = |service: &Service| {
-            let otlp = connection.as_ref().map(|connection| OtlpExporter::new(connection, settings, service));
-            Self {
-                otlp: otlp.map(Arc::new),
-                console: settings.console.then(|| Console::new(service_name(settings, service))),
-                timeout,
-            }
-        };
-        Ok(services.iter().map(build).collect())
+        Ok(Self {
+            otlp: settings.otlp.as_ref().map(OtlpExporter::new).transpose()?,
+            console: settings.console.then(Console::new),
+            timeout: timeouts.into_iter().flatten().min(),
+        })
     }
 
-    /// An empty parcel with room for a request of `capacity` bytes.
-    fn parcel(&self, capacity: usize) -> Parcel {
-        Parcel { request: self.otlp.as_ref().map(|otlp| otlp.open(capacity)), lines: String::new() }
-    }
-
-    /// Adds a span. Nothing of the record is kept, so that its memory is free again while it is still near.
-    fn add(&self, record: &SpanRecord, parcel: &mut Parcel) {
-        if let (Some(otlp), Some(request)) = (&self.otlp, &mut parcel.request) {
-            otlp.add(record, request);
-        }
-        if let Some(console) = &self.console {
-            console.line(record, &mut parcel.lines);
-        }
-    }
-
-    async fn export(&self, parcel: Parcel) -> Result<Delivered, String> {
+    async fn export(&self, sealed: Sealed) -> Result<Delivered, String> {
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let export = async {
             if let Some(console) = &self.console {
-                let written = console.export(parcel.lines).await;
+                let written = console.export(sealed.lines).await;
                 written.map_err(|error| format!("cannot write to standard output: {error}"))?;
             }
-            match (&self.otlp, parcel.request) {
+            match (&self.otlp, sealed.request) {
                 (Some(otlp), Some(request)) => otlp.export(request, deadline).await,
                 _ => Ok(Delivered { rejected: 0, message: String::new() }),
             }
@@ -109,55 +76,22 @@ impl Destination {
     }
 }
 
-impl Parcel {
-    fn len(&self) -> usize {
-        self.request.as_ref().map_or(0, OpenRequest::len).max(self.lines.len())
-    }
-}
-
-/// What one route's spans go through.
-struct Route {
-    destination: Destination,
-    batch: Option<Batch>,
-    /// Bytes of the last parcel, which the next one is likely to have too.
-    last_len: usize,
-}
-
-/// Spans of one route that wait for company.
-struct Batch {
-    parcel: Parcel,
-    /// When the first of them left the queue.
-    since: Instant,
-    unsettled: Unsettled,
-}
-
 /// What an export task hands back for the log.
 struct Settled {
     lost: u64,
     reason: Option<String>,
 }
 
-/// Whether batches go that are not full.
-#[derive(PartialEq, Eq)]
-enum Flush {
-    Yes,
-    No,
-}
-
 pub(super) struct Exporter {
     settings: BatchSettings,
     /// Where spans go, for the log.
     target: String,
-    routes: Vec<Route>,
+    destination: Arc<Destination>,
+    packers: Arc<[Packer]>,
     queue: Arc<SpanQueue>,
-    reader: QueueReader,
     totals: Arc<Totals>,
-    /// Spans of routes that do not exist.
-    homeless: Unsettled,
     in_flight: JoinSet<Settled>,
-    /// Batches begun until then are to go though they are not full.
-    flush_until: Instant,
-    /// Some of these may have been begun before that.
+    /// Spans have waited long enough for others to share their request.
     overdue: bool,
     failures: LossReport,
     overflows: LossReport,
@@ -167,22 +101,20 @@ pub(super) struct Exporter {
 impl Exporter {
     pub(super) fn new(
         settings: &OtelSettings,
-        routes: Vec<Destination>,
+        destination: Destination,
+        packers: Arc<[Packer]>,
         queue: Arc<SpanQueue>,
         totals: Arc<Totals>,
     ) -> Self {
         let target = settings.otlp.as_ref().map_or_else(|| "console".to_owned(), |otlp| otlp.endpoint.to_string());
-        let routes = routes.into_iter().map(|destination| Route { destination, batch: None, last_len: 0 }).collect();
         Self {
             settings: settings.batch.clone(),
             target,
-            routes,
-            reader: QueueReader::new(Arc::clone(&queue)),
+            destination: Arc::new(destination),
+            packers,
             queue,
-            homeless: Unsettled::new(&totals),
             totals,
             in_flight: JoinSet::new(),
-            flush_until: Instant::now(),
             overdue: false,
             failures: LossReport::default(),
             overflows: LossReport::default(),
@@ -201,13 +133,14 @@ impl Exporter {
                 stop = &mut stopped => break stop.ok(),
                 _ = timer.tick() => {
                     self.report_overflow();
-                    self.pump(Flush::Yes);
+                    self.overdue = true;
+                    self.pump();
                 }
-                // While no more requests may start a full batch is no news, and its wake-ups would come without end.
-                () = queue.ready(), if self.in_flight.len() < MAX_IN_FLIGHT => self.pump(Flush::No),
+                // While no more requests may start a full parcel is no news, and its wake-ups would come without end.
+                () = queue.ready(), if self.in_flight.len() < MAX_IN_FLIGHT => self.pump(),
                 Some(done) = self.in_flight.join_next() => {
                     self.settle(done);
-                    self.pump(Flush::No);
+                    self.pump();
                 }
             }
         };
@@ -219,76 +152,40 @@ impl Exporter {
         }
     }
 
-    /// Starts as many exports as may be in flight: batches that were waiting when the last flush was asked for, then
-    /// full ones, then, once the queue is empty, those begun in this flush.
-    fn pump(&mut self, flush: Flush) {
-        let now = Instant::now();
-        if flush == Flush::Yes {
-            self.flush_until = now;
-            self.overdue = true;
-        }
+    /// Starts as many exports as may be in flight: of full parcels, and then of what has been begun if it is time for
+    /// that or the queue needs the room.
+    fn pump(&mut self) {
         while self.in_flight.len() < MAX_IN_FLIGHT {
-            if self.overdue {
-                match self.waiting(|since| since < self.flush_until) {
-                    Some(route) => self.dispatch(route),
-                    None => self.overdue = false,
+            match self.queue.take() {
+                Some(packed) => self.dispatch(packed),
+                None if self.overdue || self.queue.is_half_full() => {
+                    self.overdue = false;
+                    self.queue.finish_open();
                 }
-            } else if let Some((route, record)) = self.reader.pop() {
-                self.collect(route, &record, now);
-            } else if let Some(route) = self.waiting(|since| since <= self.flush_until) {
-                self.dispatch(route);
-            } else {
-                break;
+                None => break,
             }
         }
-        // The exports that were started have not run yet, so no span is settled before it is counted here.
-        self.reader.settle(|spans| self.totals.took(spans));
     }
 
-    /// A route whose batch was begun at a time that is `due`.
-    fn waiting(&self, due: impl Fn(Instant) -> bool) -> Option<usize> {
-        self.routes.iter().position(|route| route.batch.as_ref().is_some_and(|batch| due(batch.since)))
-    }
-
-    /// Adds a span to its route's batch, and sends the batch when it is full.
-    fn collect(&mut self, index: usize, record: &SpanRecord, now: Instant) {
-        let Some(route) = self.routes.get_mut(index) else {
-            // A sink of a route that does not exist.
-            return self.homeless.add();
-        };
-        let batch = route.batch.get_or_insert_with(|| Batch {
-            // A little more, so that a request which is a little longer need not be copied to a larger place.
-            parcel: route.destination.parcel(route.last_len + route.last_len / 16),
-            since: now,
-            unsettled: Unsettled::new(&self.totals),
-        });
-        route.destination.add(record, &mut batch.parcel);
-        batch.unsettled.add();
-        if batch.unsettled.spans() >= self.settings.max_export_batch_size as u64
-            || batch.parcel.len() >= MAX_BATCH_BYTES
-        {
-            self.dispatch(index);
-        }
-    }
-
-    fn dispatch(&mut self, index: usize) {
-        let Some(route) = self.routes.get_mut(index) else { return };
-        let Some(batch) = route.batch.take() else { return };
-        route.last_len = batch.parcel.len();
-        let (destination, totals) = (route.destination.clone(), Arc::clone(&self.totals));
+    fn dispatch(&mut self, packed: Packed) {
+        let spans = packed.parcel.spans();
+        let unsettled = Unsettled::new(&self.totals, spans as u64);
+        self.queue.release(spans);
+        let (destination, totals) = (Arc::clone(&self.destination), Arc::clone(&self.totals));
+        let sealed = self.packers[packed.route].seal(packed.parcel);
         self.in_flight.spawn(async move {
-            let (spans, began) = (batch.unsettled.spans(), Instant::now());
-            match destination.export(batch.parcel).await {
+            let (spans, began) = (unsettled.spans(), Instant::now());
+            match destination.export(sealed).await {
                 Ok(delivered) => {
                     let lost = delivered.rejected.min(spans);
                     let result = if lost > 0 { ExportResult::Partial } else { ExportResult::Ok };
                     totals.exported(result, began.elapsed());
-                    batch.unsettled.sent(lost);
+                    unsettled.sent(lost);
                     Settled { lost, reason: (lost > 0).then_some(delivered.message) }
                 }
                 Err(reason) => {
                     totals.exported(ExportResult::Failed, began.elapsed());
-                    batch.unsettled.failed();
+                    unsettled.failed();
                     Settled { lost: spans, reason: Some(reason) }
                 }
             }
@@ -338,14 +235,14 @@ impl Exporter {
     /// Sends what is left until `deadline`; the rest is dropped.
     async fn drain(mut self, deadline: Instant) {
         self.queue.close();
-        self.pump(Flush::Yes);
+        self.overdue = true;
+        self.pump();
         while let Ok(Some(done)) = time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
             self.settle(done);
-            self.pump(Flush::Yes);
+            self.pump();
         }
-        // Ending the tasks drops their batches, and dropping a batch counts it.
+        // Ending the tasks drops their spans, and dropping them counts them.
         self.in_flight.shutdown().await;
-        self.routes.clear();
-        self.reader.abandon();
+        self.queue.abandon();
     }
 }

@@ -1,8 +1,8 @@
 //! From finished spans to a collector, without ever slowing the data path.
 //!
 //! ```text
-//! relay --SpanSink::offer--> queue --> exporter (own thread) --> otlp/ or console
-//!          never waits        bounded    encodes into batches      several requests in flight
+//! relay --SpanSink::offer--> packer --> queue --> exporter (own thread) --> otlp/ or console
+//!          never waits       encodes    bounded    several requests in flight
 //! ```
 //!
 //! Every span that is offered ends in exactly one of three counts: *sent* (the collector took it), *failed* (an export
@@ -17,10 +17,12 @@ pub mod histogram;
 pub mod logging;
 pub mod otel_env;
 mod otlp;
+mod packer;
 pub mod probe;
 mod queue;
 mod report;
 pub mod route_stats;
+mod sink;
 pub mod stats;
 pub mod tap;
 mod totals;
@@ -35,11 +37,14 @@ use tokio::sync::oneshot;
 pub use describe::{RECEIVERS, SHARDED};
 pub use otel_env::{OtelEnvError, OtelSettings};
 pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
-pub use queue::SpanSink;
+pub use sink::SpanSink;
+#[cfg(test)]
+pub(crate) use sink::test_sink;
 pub use totals::{ExportResult, ExportSummary};
 
 use exporter::{Destination, Exporter, Stop};
 use histogram::Reading;
+use packer::Packer;
 use queue::SpanQueue;
 use tap::Tap;
 use totals::Totals;
@@ -83,8 +88,8 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts the exporter for these routes. It runs on a thread and a runtime of its own, so that encoding thousands
-    /// of spans cannot delay a relayed byte. No connection is made before there is a span to send.
+    /// Starts the exporter for these routes. It runs on a thread and a runtime of its own, so that sending thousands of
+    /// spans cannot delay a relayed byte. No connection is made before there is a span to send.
     ///
     /// # Errors
     /// If a certificate file cannot be used or no thread can be had. A collector that does not answer is no error.
@@ -93,13 +98,14 @@ impl Telemetry {
         if settings.otlp.is_none() && !settings.console {
             return Ok(Self { queue: None, totals, tap: Arc::default(), stop: None });
         }
-        let queue = Arc::new(SpanQueue::new(settings.batch.max_queue_size, settings.batch.max_export_batch_size));
+        let packers: Arc<[Packer]> = Packer::build_all(settings, services).into();
+        let queue = Arc::new(SpanQueue::new(Arc::clone(&packers), &settings.batch));
         let (stop, stopped) = oneshot::channel();
         let (started, starting) = mpsc::sync_channel(1);
         let thread = {
-            let (settings, services) = (settings.clone(), services.to_vec());
+            let settings = settings.clone();
             let (queue, totals) = (Arc::clone(&queue), Arc::clone(&totals));
-            move || run_thread(&settings, &services, queue, totals, stopped, &started)
+            move || run_thread(&settings, packers, queue, totals, stopped, &started)
         };
         thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
@@ -115,7 +121,7 @@ impl Telemetry {
         // Nothing runs in it.
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TelemetryError::Thread)?;
         let _inside = runtime.enter();
-        Destination::build_all(settings, &[]).map(drop).map_err(TelemetryError::from)
+        Destination::new(settings).map(drop).map_err(TelemetryError::from)
     }
 
     /// Where the connections of a route leave their spans. `route` is the index into the services given to
@@ -180,7 +186,7 @@ impl SpanTotals {
 /// The whole life of the export thread. `started` is told once whether it could begin.
 fn run_thread(
     settings: &OtelSettings,
-    services: &[Service],
+    packers: Arc<[Packer]>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     stopped: oneshot::Receiver<Stop>,
@@ -191,22 +197,13 @@ fn run_thread(
         Err(error) => return drop(started.send(Err(TelemetryError::Thread(error)))),
     };
     runtime.block_on(async {
-        let routes = match Destination::build_all(settings, services) {
-            Ok(routes) => routes,
+        let destination = match Destination::new(settings) {
+            Ok(destination) => destination,
             Err(error) => return drop(started.send(Err(error.into()))),
         };
         drop(started.send(Ok(())));
-        Exporter::new(settings, routes, queue, totals).run(stopped).await;
+        Exporter::new(settings, destination, packers, queue, totals).run(stopped).await;
     });
     // A write to a terminal that nobody reads would otherwise keep the thread.
     runtime.shutdown_background();
-}
-
-/// A sink whose spans a test can take out again.
-#[cfg(test)]
-pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<redistributed_core::trace::SpanRecord>) {
-    let queue = Arc::new(SpanQueue::new(1024, 1024));
-    let reader = std::sync::Mutex::new(queue::QueueReader::new(Arc::clone(&queue)));
-    let pop = move || reader.lock().ok()?.pop().map(|(_, span)| span);
-    (SpanSink::new(0, Some(queue), Arc::default()), pop)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::otlp::OtlpExporter;
+use super::otlp::{OtlpExporter, SpanEncoder};
 use super::{OtelSettings, Service};
 
 /// How long an answer may take.
@@ -24,12 +24,13 @@ pub enum Probe {
 pub async fn probe(settings: &OtelSettings) -> Probe {
     let Some(otlp) = &settings.otlp else { return Probe::Taken };
     let service = Service { name: None, server_address: String::new(), server_port: None };
-    let exporter = match OtlpExporter::connection(otlp) {
-        Ok(connection) => OtlpExporter::new(&connection, settings, &service),
+    let encoder = SpanEncoder::new(&service, &[], &settings.limits);
+    let exporter = match OtlpExporter::new(otlp) {
+        Ok(exporter) => exporter,
         Err(error) => return Probe::Refused(error.to_string()),
     };
     // With no time left behind the first attempt there is no second.
-    let attempt = exporter.export(exporter.open(0), Some(Instant::now()));
+    let attempt = exporter.export(encoder.close(encoder.open(0)), Some(Instant::now()));
     match timeout(PATIENCE, attempt).await {
         Ok(Ok(_)) => Probe::Taken,
         Ok(Err(reason)) => Probe::Refused(reason),

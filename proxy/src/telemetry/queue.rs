@@ -1,139 +1,105 @@
 //! Between the connections and the exporter: a bounded queue that never makes anybody wait.
 //!
-//! Spans wait in chunks, and a chunk changes hands as a whole: the exporter takes it with one exchange of pointers and
-//! reads it without another look at what the connections share. There are a few shards, each with the chunk that is
-//! being filled. A connection uses its thread's shard and takes another one when that is busy, which happens while the
-//! exporter is taking a chunk; so nobody waits for a thread that the system has put aside in the middle.
+//! Spans wait in parcels, in the form in which they will be sent. There are a few shards, each with the parcels that are
+//! being filled, one for each route. A connection uses its thread's shard and takes another one when that is busy, which
+//! happens while the exporter is emptying it; so nobody waits for a thread that the system has put aside in the middle.
+//! A parcel that is full changes hands as a whole, and the exporter does not look at what is in it.
 //!
-//! Memory is taken as spans come, and given back: a ring for 65536 spans would hold 11 MB from the first moment in a
-//! sidecar that may never be busy.
+//! Memory is taken as spans come, and given back: room for 65536 spans would be 20 MiB from the first moment in a sidecar
+//! that may never be busy.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::{mem, thread};
+use std::thread;
 
 use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
 
-use super::tap::Tap;
+use super::otel_env::BatchSettings;
+use super::packer::{Packer, Parcel};
 
-/// Spans of a chunk at most.
-const CHUNK_LEN: usize = 128;
+/// A parcel is full when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
+/// name, which is in each span twice, may be long.
+const MAX_PARCEL_BYTES: usize = 1 << 20;
+
+/// Bytes of a span that the queue has room for, on average. Most have 350; the bound is for names of a thousand bytes.
+const SPAN_BYTES: usize = 512;
 
 /// More shards than this would only make the exporter look at more of them.
 const MAX_SHARDS: usize = 16;
 
-/// Where one route's connections leave their spans. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct SpanSink {
-    route: usize,
-    queue: Option<Arc<SpanQueue>>,
-    tap: Arc<Tap>,
-}
-
-impl SpanSink {
-    pub(super) fn new(route: usize, queue: Option<Arc<SpanQueue>>, tap: Arc<Tap>) -> Self {
-        Self { route, queue, tap }
-    }
-
-    /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
-    /// exporter it is discarded and not counted.
-    pub fn offer(&self, record: SpanRecord) {
-        self.offer_all(std::iter::once(record));
-    }
-
-    /// The same for several, at the price of little more than one.
-    pub fn offer_all(&self, records: impl ExactSizeIterator<Item = SpanRecord>) {
-        if let Some(queue) = &self.queue
-            && records.len() > 0
-        {
-            queue.push(self.route, records);
-        }
-    }
-
-    /// Whether somebody watches the messages.
-    pub fn is_watched(&self) -> bool {
-        self.tap.is_open()
-    }
-
-    /// Shows a finished record to those who watch.
-    pub fn show(&self, record: SpanRecord) {
-        self.tap.show(self.route, record);
-    }
-
-    /// Whether a span that is offered goes anywhere.
-    pub fn is_recording(&self) -> bool {
-        self.queue.is_some()
-    }
-}
-
-/// Spans with the routes they belong to.
-type Chunk = VecDeque<(usize, SpanRecord)>;
-
 #[derive(Debug)]
 pub(super) struct SpanQueue {
+    packers: Arc<[Packer]>,
     shards: Box<[Shard]>,
-    /// Spans that wait, in the reader's hands too.
+    full: Mutex<VecDeque<Packed>>,
+    /// Bytes of the full parcels; changed while these are locked.
+    full_bytes: AtomicUsize,
+    /// Spans that wait.
     len: AtomicUsize,
     capacity: usize,
+    /// Spans of a parcel at most.
+    parcel_len: usize,
     dropped: AtomicU64,
-    /// From this length on the exporter is woken; below it, its timer is soon enough.
-    wake_at: usize,
     /// Set from the first wake-up until the exporter looks, so that a burst costs one.
     woken: AtomicBool,
     wake: Notify,
 }
 
-/// Apart in memory, so that threads do not slow each other down by writing side by side.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Shard(Mutex<Chunks>);
+/// A parcel that no span will be added to.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// Index of its route.
+    pub(super) route: usize,
+    pub(super) parcel: Parcel,
+}
 
-#[derive(Debug, Default)]
-struct Chunks {
-    filling: Chunk,
-    full: VecDeque<Chunk>,
-    /// One that is empty, to be filled next.
-    spare: Chunk,
+/// Apart in memory, so that threads do not slow each other down by writing side by side.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(Mutex<Open>);
+
+#[derive(Debug)]
+struct Open {
+    /// One place for each route.
+    parcels: Box<[Option<Parcel>]>,
     closed: bool,
 }
 
 impl SpanQueue {
-    pub(super) fn new(capacity: usize, wake_at: usize) -> Self {
+    /// For the routes that `packers` are for.
+    pub(super) fn new(packers: Arc<[Packer]>, settings: &BatchSettings) -> Self {
         // One for each thread that relays and one for the exporter, so that there is always a free one.
         let threads = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            shards: (0..=threads.min(MAX_SHARDS)).map(|_| Shard::default()).collect(),
+            shards: (0..=threads.min(MAX_SHARDS)).map(|_| Shard::new(packers.len())).collect(),
+            packers,
+            full: Mutex::default(),
+            full_bytes: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
-            capacity,
+            capacity: settings.max_queue_size,
+            parcel_len: settings.max_export_batch_size,
             dropped: AtomicU64::new(0),
-            wake_at,
             woken: AtomicBool::new(false),
             wake: Notify::new(),
         }
     }
 
-    fn push(&self, route: usize, records: impl ExactSizeIterator<Item = SpanRecord>) {
-        let offered = records.len();
+    /// Takes as many of `records` as there is room for, and counts the others as dropped.
+    pub(super) fn push(&self, route: usize, records: &[SpanRecord]) {
         // The places are taken before the spans are added, so that the bound holds with any number of threads.
-        let before = self.len.fetch_add(offered, Ordering::Relaxed);
-        let mut added = offered.min(self.capacity.saturating_sub(before));
-        if added > 0 {
-            let mut chunks = self.free_shard();
-            if chunks.closed {
-                added = 0;
-            }
-            records.take(added).for_each(|record| chunks.push(route, record));
-        }
-        let dropped = offered - added;
+        let before = self.len.fetch_add(records.len(), Ordering::Relaxed);
+        let fits = self.full_bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES);
+        let room = if fits { self.capacity.saturating_sub(before) } else { 0 };
+        let (added, is_news) = self.pack(route, records.get(..room).unwrap_or(records));
+        let dropped = records.len() - added;
         if dropped > 0 {
             self.len.fetch_sub(dropped, Ordering::Relaxed);
             self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
         }
-        if before + added >= self.wake_at
-            && added > 0
+        if (is_news || added > 0 && self.is_pressed(before + added))
             && !self.woken.load(Ordering::Relaxed)
             && !self.woken.swap(true, Ordering::AcqRel)
         {
@@ -141,13 +107,43 @@ impl SpanQueue {
         }
     }
 
+    /// How many were packed, and whether a parcel is full now.
+    fn pack(&self, route: usize, records: &[SpanRecord]) -> (usize, bool) {
+        let (Some(packer), false) = (self.packers.get(route), records.is_empty()) else { return (0, false) };
+        let mut shard = self.free_shard();
+        let Open { parcels, closed: false } = &mut *shard else { return (0, false) };
+        let Some(place) = parcels.get_mut(route) else { return (0, false) };
+        let mut is_full = false;
+        for record in records {
+            let parcel = place.get_or_insert_with(|| packer.open());
+            packer.add(record, parcel);
+            if parcel.spans() >= self.parcel_len || parcel.len() >= MAX_PARCEL_BYTES {
+                self.hand_over(place.take().map(|parcel| Packed { route, parcel }));
+                is_full = true;
+            }
+        }
+        (records.len(), is_full)
+    }
+
+    fn hand_over(&self, packed: impl IntoIterator<Item = Packed>) {
+        let mut full = self.full();
+        for packed in packed {
+            self.full_bytes.fetch_add(packed.parcel.len(), Ordering::Relaxed);
+            full.push_back(packed);
+        }
+    }
+
+    fn is_pressed(&self, len: usize) -> bool {
+        len >= self.capacity.div_ceil(2)
+    }
+
     /// This thread's shard, or the next one that is free.
-    fn free_shard(&self) -> MutexGuard<'_, Chunks> {
+    fn free_shard(&self) -> MutexGuard<'_, Open> {
         let own = thread_index() % self.shards.len();
         let (before, from) = self.shards.split_at(own);
         for shard in from.iter().chain(before) {
             match shard.0.try_lock() {
-                Ok(chunks) => return chunks,
+                Ok(open) => return open,
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {}
             }
@@ -156,16 +152,73 @@ impl SpanQueue {
         self.shards[own].lock()
     }
 
-    /// Completes when a full batch waits. Cancel safe.
+    fn full(&self) -> MutexGuard<'_, VecDeque<Packed>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes when a parcel is full, or the queue is half full. Cancel safe.
     pub(super) async fn ready(&self) {
         self.wake.notified().await;
         self.woken.store(false, Ordering::Release);
+    }
+
+    /// The next full parcel. Its spans count as waiting until [`release`](Self::release) is called.
+    pub(super) fn take(&self) -> Option<Packed> {
+        let mut full = self.full();
+        let packed = full.pop_front()?;
+        self.full_bytes.fetch_sub(packed.parcel.len(), Ordering::Relaxed);
+        Some(packed)
+    }
+
+    /// So many spans have been taken, and are counted elsewhere: for a moment they were counted twice, rather than not at
+    /// all.
+    pub(super) fn release(&self, spans: usize) {
+        self.len.fetch_sub(spans, Ordering::Relaxed);
+    }
+
+    /// Whether so many spans wait that they should go though no parcel is full: with several threads and routes they may
+    /// be spread over many.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.is_pressed(self.len())
+    }
+
+    /// Makes full parcels of what has been begun: one of each route, if that is not too much.
+    pub(super) fn finish_open(&self) {
+        let mut joined: Vec<Option<Parcel>> = self.packers.iter().map(|_| None).collect();
+        for shard in &self.shards {
+            // Locked no longer than it takes to take them.
+            let begun: Vec<_> = shard.lock().parcels.iter_mut().map(Option::take).collect();
+            for (route, (begun, joined)) in begun.into_iter().zip(&mut joined).enumerate() {
+                let Some(begun) = begun else { continue };
+                match joined {
+                    Some(parcel)
+                        if parcel.spans() + begun.spans() <= self.parcel_len
+                            && parcel.len() + begun.len() <= MAX_PARCEL_BYTES =>
+                    {
+                        parcel.join(begun);
+                    }
+                    place => self.hand_over(place.replace(begun).map(|parcel| Packed { route, parcel })),
+                }
+            }
+        }
+        let rest = joined.into_iter().enumerate();
+        self.hand_over(rest.filter_map(|(route, parcel)| Some(Packed { route, parcel: parcel? })));
     }
 
     /// From now on every span is dropped.
     pub(super) fn close(&self) {
         for shard in &self.shards {
             shard.lock().closed = true;
+        }
+    }
+
+    /// Counts what is left as dropped.
+    pub(super) fn abandon(&self) {
+        self.finish_open();
+        while let Some(packed) = self.take() {
+            let spans = packed.parcel.spans();
+            self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
+            self.release(spans);
         }
     }
 
@@ -183,93 +236,13 @@ impl SpanQueue {
 }
 
 impl Shard {
+    fn new(routes: usize) -> Self {
+        Self(Mutex::new(Open { parcels: (0..routes).map(|_| None).collect(), closed: false }))
+    }
+
     /// A panic elsewhere does not make a list of spans wrong.
-    fn lock(&self) -> MutexGuard<'_, Chunks> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Chunks {
-    fn push(&mut self, route: usize, record: SpanRecord) {
-        if self.filling.len() == CHUNK_LEN {
-            let next = mem::take(&mut self.spare);
-            self.full.push_back(mem::replace(&mut self.filling, next));
-        }
-        if self.filling.capacity() == 0 {
-            self.filling.reserve_exact(CHUNK_LEN);
-        }
-        self.filling.push_back((route, record));
-    }
-
-    /// Exchanges `empty` for a chunk with spans, if there is one.
-    fn take(&mut self, empty: &mut Chunk) {
-        let chunk = match self.full.pop_front() {
-            Some(full) => full,
-            None if self.filling.is_empty() => return,
-            None => mem::take(&mut self.filling),
-        };
-        let empty = mem::replace(empty, chunk);
-        if self.spare.capacity() == 0 {
-            self.spare = empty;
-        }
-    }
-}
-
-/// The end of the queue that the exporter has.
-#[derive(Debug)]
-pub(super) struct QueueReader {
-    queue: Arc<SpanQueue>,
-    chunk: Chunk,
-    /// The shard that is looked at next.
-    shard: usize,
-    /// Spans given out and not yet subtracted from the queue's length.
-    given: usize,
-}
-
-impl QueueReader {
-    pub(super) fn new(queue: Arc<SpanQueue>) -> Self {
-        Self { queue, chunk: Chunk::new(), shard: 0, given: 0 }
-    }
-
-    /// The next span, with its route. It counts as waiting until [`settle`](Self::settle) is called.
-    pub(super) fn pop(&mut self) -> Option<(usize, SpanRecord)> {
-        if self.chunk.is_empty() {
-            self.refill();
-        }
-        let popped = self.chunk.pop_front()?;
-        self.given += 1;
-        Some(popped)
-    }
-
-    /// Tells `count` how many spans were given out since the last call, and then has them wait no more: a span is
-    /// counted twice for a moment rather than not at all.
-    pub(super) fn settle(&mut self, count: impl FnOnce(u64)) {
-        let given = mem::take(&mut self.given);
-        if given > 0 {
-            count(given as u64);
-            self.queue.len.fetch_sub(given, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts what is left as dropped.
-    pub(super) fn abandon(&mut self) {
-        while self.pop().is_some() {}
-        let queue = Arc::clone(&self.queue);
-        self.settle(|left| {
-            queue.dropped.fetch_add(left, Ordering::Relaxed);
-        });
-    }
-
-    /// Each shard in turn, so that none waits for another to become empty.
-    fn refill(&mut self) {
-        for _ in 0..self.queue.shards.len() {
-            let shard = &self.queue.shards[self.shard];
-            self.shard = (self.shard + 1) % self.queue.shards.len();
-            shard.lock().take(&mut self.chunk);
-            if !self.chunk.is_empty() {
-                return;
-            }
-        }
     }
 }
 
@@ -287,6 +260,7 @@ mod tests {
     use redistributed_core::trace::{Operation, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
 
     use super::*;
+    use crate::telemetry::{OtelSettings, Service};
 
     fn record() -> SpanRecord {
         SpanRecord {
@@ -302,113 +276,155 @@ mod tests {
         }
     }
 
-    fn one() -> std::iter::Once<SpanRecord> {
-        std::iter::once(record())
+    fn queue(routes: usize, capacity: usize, parcel_len: usize) -> SpanQueue {
+        let batch = BatchSettings { max_queue_size: capacity, max_export_batch_size: parcel_len, ..Default::default() };
+        let services: Vec<_> = (0..routes)
+            .map(|route| Service { name: None, server_address: route.to_string(), server_port: None })
+            .collect();
+        let otlp = OtelSettings::from_lookup(&|_| None).unwrap().0;
+        SpanQueue::new(Packer::build_all(&otlp, &services).into(), &batch)
+    }
+
+    fn push(queue: &SpanQueue, route: usize, count: usize) {
+        queue.push(route, &vec![record(); count]);
+    }
+
+    /// Route and spans of each parcel that is full.
+    fn taken(queue: &SpanQueue) -> Vec<(usize, usize)> {
+        let each = std::iter::from_fn(|| queue.take()).inspect(|packed| queue.release(packed.parcel.spans()));
+        each.map(|packed| (packed.route, packed.parcel.spans())).collect()
     }
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let queue = Arc::new(SpanQueue::new(2, 100));
-        let mut reader = QueueReader::new(Arc::clone(&queue));
-        let sink = SpanSink::new(7, Some(Arc::clone(&queue)), Arc::default());
-        for _ in 0..5 {
-            sink.offer(record());
-        }
+        let queue = queue(1, 2, 100);
+        (0..5).for_each(|_| push(&queue, 0, 1));
         assert_eq!((queue.len(), queue.dropped()), (2, 3));
-        assert_eq!(reader.pop().map(|(route, _)| route), Some(7));
-        assert_eq!(queue.len(), 2, "given out, but not yet counted elsewhere");
-        reader.settle(|given| assert_eq!(given, 1));
-        sink.offer(record());
-        assert_eq!((queue.len(), queue.dropped()), (2, 3), "a place that became free is used again");
+        queue.finish_open();
+        assert_eq!(queue.take().map(|packed| packed.parcel.spans()), Some(2));
+        assert_eq!(queue.len(), 2, "taken, but not yet counted elsewhere");
+        queue.release(2);
+        push(&queue, 0, 1);
+        assert_eq!((queue.len(), queue.dropped()), (1, 3), "a place that became free is used again");
     }
 
     #[test]
     fn of_several_spans_those_are_taken_that_there_is_room_for() {
-        let queue = Arc::new(SpanQueue::new(5, 100));
-        let sink = SpanSink::new(0, Some(Arc::clone(&queue)), Arc::default());
-        sink.offer_all(vec![record(); 3].into_iter());
-        sink.offer_all(vec![record(); 3].into_iter());
+        let queue = queue(1, 5, 100);
+        push(&queue, 0, 3);
+        push(&queue, 0, 3);
         assert_eq!((queue.len(), queue.dropped()), (5, 1));
-        sink.offer_all(vec![record(); 3].into_iter());
+        push(&queue, 0, 3);
         assert_eq!((queue.len(), queue.dropped()), (5, 4));
-        let mut reader = QueueReader::new(queue);
-        assert_eq!(std::iter::from_fn(|| reader.pop()).count(), 5);
+        queue.finish_open();
+        assert_eq!(taken(&queue), [(0, 5)]);
     }
 
     #[test]
-    fn spans_of_one_thread_come_in_their_order_over_many_chunks() {
-        let count = 3 * CHUNK_LEN + 7;
-        let queue = Arc::new(SpanQueue::new(10 * count, count));
-        let mut reader = QueueReader::new(Arc::clone(&queue));
+    fn a_parcel_is_full_at_its_number_of_spans_and_the_next_one_begins() {
+        let queue = queue(2, 100, 3);
+        push(&queue, 1, 7);
+        push(&queue, 0, 2);
+        assert_eq!(taken(&queue), [(1, 3), (1, 3)]);
+        assert_eq!(queue.len(), 3);
+        queue.finish_open();
+        assert_eq!(taken(&queue), [(0, 2), (1, 1)]);
+        assert_eq!((queue.len(), queue.full_bytes.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn what_several_threads_have_begun_goes_together_if_it_fits() {
+        let queue = queue(1, 100, 5);
         for _ in 0..2 {
-            (0..count).for_each(|route| queue.push(route, one()));
-            let routes: Vec<_> = std::iter::from_fn(|| reader.pop()).map(|(route, _)| route).collect();
-            assert_eq!(routes, Vec::from_iter(0..count));
+            let own = queue.shards[thread_index() % queue.shards.len()].lock();
+            push(&queue, 0, 2);
+            drop(own);
+            push(&queue, 0, 2);
+            queue.finish_open();
+            assert_eq!(taken(&queue), [(0, 4)]);
         }
+        let own = queue.shards[thread_index() % queue.shards.len()].lock();
+        push(&queue, 0, 4);
+        drop(own);
+        push(&queue, 0, 4);
+        queue.finish_open();
+        assert_eq!(taken(&queue), [(0, 4), (0, 4)], "together they would be too many");
     }
 
     #[test]
-    fn a_busy_shard_is_passed_over() {
-        let queue = SpanQueue::new(10, 100);
-        let own = queue.free_shard();
-        queue.push(3, one());
-        drop(own);
-        assert_eq!(QueueReader::new(Arc::new(queue)).pop().map(|(route, _)| route), Some(3));
+    fn long_names_fill_a_parcel_and_the_queue_by_their_bytes() {
+        let mut long = record();
+        long.operation =
+            Operation::Publish { channel: "x".repeat(3_000).into(), sharded: false, receivers: None, body_size: 0 };
+        let queue = queue(1, 10_000, 10_000);
+        let records = vec![long; 1_000];
+        (0..100).for_each(|_| queue.push(0, &records));
+        let full = queue.full_bytes.load(Ordering::Relaxed);
+        let allowed = 10_000 * SPAN_BYTES;
+        assert!((allowed..allowed + 7 * 1_000 * 1_000).contains(&full), "{full} bytes");
+        assert_eq!(queue.len() as u64 + queue.dropped(), 100_000);
+        let parcel = queue.take().unwrap().parcel;
+        assert!((MAX_PARCEL_BYTES..MAX_PARCEL_BYTES + 10_000).contains(&parcel.len()), "{} bytes", parcel.len());
+    }
+
+    #[test]
+    fn a_route_that_does_not_exist_has_its_spans_dropped() {
+        let queue = queue(1, 10, 10);
+        push(&queue, 1, 3);
+        assert_eq!((queue.len(), queue.dropped()), (0, 3));
     }
 
     #[test]
     fn a_closed_queue_keeps_what_it_has_and_takes_no_more() {
-        let queue = Arc::new(SpanQueue::new(10, 100));
-        let mut reader = QueueReader::new(Arc::clone(&queue));
-        queue.push(0, one());
+        let queue = queue(1, 10, 100);
+        push(&queue, 0, 1);
         queue.close();
-        queue.push(0, one());
+        push(&queue, 0, 1);
         assert_eq!((queue.len(), queue.dropped()), (1, 1));
-        reader.abandon();
+        queue.abandon();
         assert_eq!((queue.len(), queue.dropped()), (0, 2));
     }
 
     #[test]
     fn many_threads_never_exceed_the_bound_and_every_span_is_counted() {
         const EACH: usize = 10_000;
-        let queue = Arc::new(SpanQueue::new(64, 1));
-        let mut reader = QueueReader::new(Arc::clone(&queue));
+        let queue = queue(4, 64, 8);
         let mut taken = 0;
         std::thread::scope(|scope| {
-            let producers: Vec<_> = (0..4)
-                .map(|route| {
-                    let sink = SpanSink::new(route, Some(Arc::clone(&queue)), Arc::default());
-                    scope.spawn(move || (0..EACH / 5).for_each(|_| sink.offer_all(vec![record(); 5].into_iter())))
-                })
-                .collect();
+            let queue = &queue;
+            let producers: Vec<_> =
+                (0..4).map(|route| scope.spawn(move || (0..EACH / 5).for_each(|_| push(queue, route, 5)))).collect();
+            let mut take = || {
+                while let Some(packed) = queue.take() {
+                    assert!(packed.parcel.spans() <= 8);
+                    taken += packed.parcel.spans();
+                    queue.release(packed.parcel.spans());
+                }
+            };
             while !producers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-                taken += usize::from(reader.pop().is_some());
-                reader.settle(drop);
+                take();
+                queue.finish_open();
             }
+            assert!(queue.len() <= 64);
+            queue.finish_open();
+            take();
         });
-        let left = queue.len();
-        assert!(left <= 64);
-        assert_eq!(std::iter::from_fn(|| reader.pop()).count(), left);
-        assert_eq!(taken + left + usize::try_from(queue.dropped()).unwrap(), 4 * EACH);
+        assert_eq!((queue.len(), queue.full_bytes.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!(taken + usize::try_from(queue.dropped()).unwrap(), 4 * EACH);
     }
 
     #[tokio::test]
-    async fn a_full_batch_wakes_the_exporter_once() {
-        let queue = SpanQueue::new(10, 2);
-        queue.push(0, one());
-        assert!(!queue.woken.load(Ordering::Relaxed));
-        queue.push(0, one());
-        queue.push(0, one());
-        queue.ready().await;
-        let mut again = std::pin::pin!(queue.ready());
-        let again = std::future::poll_fn(|context| std::task::Poll::Ready(again.as_mut().poll(context))).await;
-        assert!(again.is_pending(), "three spans, one wake-up");
-    }
-
-    #[test]
-    fn without_an_exporter_spans_are_discarded() {
-        let sink = SpanSink::new(0, None, Arc::default());
-        assert!(!sink.is_recording());
-        sink.offer(record());
+    async fn a_full_parcel_wakes_the_exporter_once_and_so_does_a_queue_that_is_half_full() {
+        for (capacity, parcel_len) in [(1_000, 2), (4, 100)] {
+            let queue = queue(1, capacity, parcel_len);
+            push(&queue, 0, 1);
+            assert!(!queue.woken.load(Ordering::Relaxed));
+            push(&queue, 0, 1);
+            push(&queue, 0, 2);
+            queue.ready().await;
+            let mut again = std::pin::pin!(queue.ready());
+            let again = std::future::poll_fn(|context| std::task::Poll::Ready(again.as_mut().poll(context))).await;
+            assert!(again.is_pending(), "four spans, one wake-up");
+        }
     }
 }

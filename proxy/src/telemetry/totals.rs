@@ -87,11 +87,6 @@ impl Totals {
         self.exports[result as usize].read()
     }
 
-    /// So many spans have left the queue. The exporter says it once for many; until then they count as waiting there.
-    pub(super) fn took(&self, spans: u64) {
-        self.pending.fetch_add(spans, Ordering::Relaxed);
-    }
-
     pub(super) fn summary(&self, queue: Option<&SpanQueue>) -> ExportSummary {
         ExportSummary {
             sent: self.sent.load(Ordering::Relaxed),
@@ -111,13 +106,10 @@ pub(super) struct Unsettled {
 }
 
 impl Unsettled {
-    pub(super) fn new(totals: &Arc<Totals>) -> Self {
-        Self { totals: Arc::clone(totals), spans: 0 }
-    }
-
-    /// One more, of those that [`Totals::took`] is told of.
-    pub(super) fn add(&mut self) {
-        self.spans += 1;
+    /// So many.
+    pub(super) fn new(totals: &Arc<Totals>, spans: u64) -> Self {
+        totals.pending.fetch_add(spans, Ordering::Relaxed);
+        Self { totals: Arc::clone(totals), spans }
     }
 
     /// How many there are.

@@ -13,7 +13,7 @@ const TRANSPORTS: [Transport; 2] = [Transport::Http, Transport::Grpc];
 
 fn offer(telemetry: &Telemetry, count: u64) {
     let sink = telemetry.sink(0);
-    (1..=count).for_each(|span| sink.offer(publish(span)));
+    (1..=count).for_each(|span| sink.offer(&publish(span)));
 }
 
 fn sum(summary: ExportSummary) -> u64 {
@@ -283,7 +283,7 @@ async fn a_long_channel_name_does_not_make_a_request_too_large() {
             receivers: None,
             body_size: 0,
         };
-        sink.offer(record);
+        sink.offer(&record);
     }
     let summary = telemetry.shutdown(LONG).await;
     assert_eq!(summary, ExportSummary { sent: 500, ..ExportSummary::default() });

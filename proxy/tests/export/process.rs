@@ -25,7 +25,7 @@ pub(crate) async fn send_one() {
     let (settings, warnings) = OtelSettings::from_lookup(&|name| std::env::var(name).ok()).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     let telemetry = Telemetry::start(&settings, &[service("api")]).unwrap();
-    telemetry.sink(0).offer(publish(1));
+    telemetry.sink(0).offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
 }
 

@@ -23,7 +23,7 @@ async fn exported(record: SpanRecord, transport: Transport) -> ReceivedSpan {
 async fn exported_from(service: Service, record: SpanRecord, transport: Transport) -> ReceivedSpan {
     let receiver = Receiver::start().await.unwrap();
     let telemetry = Telemetry::start(&settings(&variables(&receiver, transport), &[]), &[service]).unwrap();
-    telemetry.sink(0).offer(record);
+    telemetry.sink(0).offer(&record);
     let summary = telemetry.shutdown(LONG).await;
     assert_eq!((summary.sent, summary.failed, summary.dropped, summary.queued), (1, 0, 0, 0));
     let [span] = <[_; 1]>::try_from(receiver.spans()).unwrap();
@@ -247,7 +247,7 @@ async fn scope_and_resource_say_who_made_the_span() {
     for transport in [Transport::Http, Transport::Grpc] {
         let receiver = Receiver::start().await.unwrap();
         let telemetry = start(&receiver, transport, &[]);
-        telemetry.sink(0).offer(publish(1));
+        telemetry.sink(0).offer(&publish(1));
         telemetry.shutdown(LONG).await;
         let received = receiver.spans().remove(0);
         assert_eq!((received.scope.name.as_str(), received.scope.version.as_str()), ("redistributed", version));
@@ -279,8 +279,8 @@ async fn two_routes_are_two_resources() {
         let other = Service { server_address: "other.example".to_owned(), ..service("worker") };
         let settings = settings(&variables(&receiver, transport), &[("OTEL_SERVICE_NAME", "not-this")]);
         let telemetry = Telemetry::start(&settings, &[service("api"), other]).unwrap();
-        telemetry.sink(1).offer(publish(2));
-        telemetry.sink(0).offer(publish(1));
+        telemetry.sink(1).offer(&publish(2));
+        telemetry.sink(0).offer(&publish(1));
         assert_eq!(telemetry.shutdown(LONG).await.sent, 2);
         let mut spans = receiver.spans();
         spans.sort_by_key(ReceivedSpan::span_id);

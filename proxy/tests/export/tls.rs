@@ -78,7 +78,7 @@ impl TlsEnd {
     async fn send(&self, transport: Transport, more: &[(&str, &str)]) -> ExportSummary {
         let settings = settings(&self.variables(transport), more);
         let telemetry = Telemetry::start(&settings, &[service("api")]).unwrap();
-        telemetry.sink(0).offer(publish(1));
+        telemetry.sink(0).offer(&publish(1));
         telemetry.shutdown(LONG).await
     }
 }

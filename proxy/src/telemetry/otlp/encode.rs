@@ -76,10 +76,15 @@ struct Keys {
 
 /// A request without its head, to which spans are added.
 #[derive(Debug)]
-pub struct OpenRequest(Vec<u8>);
+pub struct OpenRequest {
+    buffer: Vec<u8>,
+    /// Where its spans begin.
+    gap: usize,
+}
 
 /// The bytes of a whole request.
-pub(super) struct EncodedRequest {
+#[derive(Debug)]
+pub struct EncodedRequest {
     buffer: Vec<u8>,
     start: usize,
 }
@@ -146,18 +151,17 @@ impl SpanEncoder {
         let gap = HEADROOM + 2 * (1 + MAX_LENGTH) + self.resource.len() + self.scope.len();
         let mut buffer = Vec::with_capacity(gap + capacity + 2 * self.schema_url.len());
         buffer.resize(gap, 0);
-        OpenRequest(buffer)
+        OpenRequest { buffer, gap }
     }
 
     /// Adds a span. If its end lies before its start, after the clock was set back, it gets the length zero.
     pub fn add(&self, record: &SpanRecord, request: &mut OpenRequest) {
-        put_message(&mut request.0, bytes_tag(2), |out| self.put_span(record, out));
+        put_message(&mut request.buffer, bytes_tag(2), |out| self.put_span(record, out));
     }
 
     /// Adds what stands around the spans.
-    pub(super) fn close(&self, request: OpenRequest) -> EncodedRequest {
-        let mut buffer = request.0;
-        let gap = HEADROOM + 2 * (1 + MAX_LENGTH) + self.resource.len() + self.scope.len();
+    pub fn close(&self, request: OpenRequest) -> EncodedRequest {
+        let OpenRequest { mut buffer, gap } = request;
         let of_scope = self.scope.len() + (buffer.len() - gap) + self.schema_url.len();
         let mut inner = vec![bytes_tag(2)];
         put_varint(&mut inner, of_scope as u64);
@@ -292,10 +296,23 @@ impl SpanEncoder {
 }
 
 impl OpenRequest {
-    /// Its length so far, in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "the gap is there before the first span")]
+    /// The length of its spans so far, in bytes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.spans().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.spans().is_empty()
+    }
+
+    /// Adds the spans of another request for the same service.
+    pub(in crate::telemetry) fn join(&mut self, other: &Self) {
+        self.buffer.extend_from_slice(other.spans());
+    }
+
+    fn spans(&self) -> &[u8] {
+        self.buffer.get(self.gap..).unwrap_or_default()
     }
 }
 

@@ -15,25 +15,22 @@ mod trace_state;
 mod wire;
 
 use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
-use redistributed_core::trace::SpanRecord;
 
 use super::exporter::Delivered;
 use super::otel_env::{Compression, OtlpSettings, Protocol};
-use super::{OtelSettings, Service};
 use crate::files::FileError;
 use crate::tls;
-use encode::{EncodedRequest, HEADROOM};
+pub(super) use encode::EncodedRequest;
+use encode::HEADROOM;
 pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
-use resource::Host;
+pub(super) use resource::{Host, attributes as resource_attributes};
 use retry::Backoff;
 
 /// Why the OTLP exporter cannot be built.
@@ -52,26 +49,17 @@ pub enum OtlpError {
     },
 }
 
-/// What the exporters of all routes share: one client, and so one pool of connections.
-pub(super) struct Connection {
-    client: Arc<HttpClient>,
-    protocol: Protocol,
-    compression: Compression,
-    host: Host,
-}
-
-/// Sends the spans of one service.
+/// Sends the requests of all routes, over one pool of connections.
 #[derive(Debug)]
 pub(super) struct OtlpExporter {
-    encoder: SpanEncoder,
-    client: Arc<HttpClient>,
+    client: HttpClient,
     protocol: Protocol,
     compression: Compression,
 }
 
 impl OtlpExporter {
     /// Reads certificates and prepares the client, without connecting.
-    pub(super) fn connection(settings: &OtlpSettings) -> Result<Connection, OtlpError> {
+    pub(super) fn new(settings: &OtlpSettings) -> Result<Self, OtlpError> {
         let tls = if settings.endpoint.is_https() { client_config(settings)? } else { tls::empty()? };
         let gzip = settings.compression == Compression::Gzip;
         let headers: HeaderMap = settings.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -86,33 +74,7 @@ impl OtlpExporter {
                 HttpClient::new(Version::Http2, uri, headers, over_grpc::headers(gzip), tls)?
             }
         };
-        Ok(Connection {
-            client: Arc::new(client),
-            protocol: settings.protocol,
-            compression: settings.compression,
-            host: Host::detect(Path::new("/")),
-        })
-    }
-
-    /// For one route.
-    pub(super) fn new(connection: &Connection, settings: &OtelSettings, service: &Service) -> Self {
-        let resource = resource::attributes(settings, service, &connection.host);
-        Self {
-            encoder: SpanEncoder::new(service, &resource, &settings.limits),
-            client: Arc::clone(&connection.client),
-            protocol: connection.protocol,
-            compression: connection.compression,
-        }
-    }
-
-    /// A request without spans, with room for `capacity` bytes of them.
-    pub(super) fn open(&self, capacity: usize) -> OpenRequest {
-        self.encoder.open(capacity)
-    }
-
-    /// Adds a span to a request.
-    pub(super) fn add(&self, record: &SpanRecord, request: &mut OpenRequest) {
-        self.encoder.add(record, request);
+        Ok(Self { client, protocol: settings.protocol, compression: settings.compression })
     }
 
     /// Sends a request, again if need be, until it is answered for good or there is no time left before `deadline`. The
@@ -120,8 +82,8 @@ impl OtlpExporter {
     ///
     /// # Errors
     /// Why the last attempt did not succeed.
-    pub(super) async fn export(&self, request: OpenRequest, deadline: Option<Instant>) -> Result<Delivered, String> {
-        let body = self.body(self.encoder.close(request));
+    pub(super) async fn export(&self, request: EncodedRequest, deadline: Option<Instant>) -> Result<Delivered, String> {
+        let body = self.body(request);
         let mut backoff = Backoff::new(deadline);
         loop {
             let answer = self.client.post(body.clone()).await;

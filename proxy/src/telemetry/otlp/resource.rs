@@ -10,7 +10,7 @@ use crate::telemetry::{OtelSettings, Service};
 
 /// What is known of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Host {
+pub(in crate::telemetry) struct Host {
     name: Option<String>,
     id: Option<String>,
 }
@@ -20,7 +20,7 @@ impl Host {
     ///
     /// Jaeger compares clocks only between hosts that it can tell apart, so both are worth having. In a container the machine id is
     /// left out: it is the image's, and the same in containers on different machines.
-    pub(super) fn detect(root: &Path) -> Self {
+    pub(in crate::telemetry) fn detect(root: &Path) -> Self {
         let read = |path: &str| {
             let text = fs::read_to_string(root.join(path)).ok()?;
             let text = text.trim();
@@ -34,7 +34,11 @@ impl Host {
 }
 
 /// The attributes of one route's resource. `OTEL_RESOURCE_ATTRIBUTES` wins over what was detected.
-pub(super) fn attributes(settings: &OtelSettings, service: &Service, host: &Host) -> Vec<(String, String)> {
+pub(in crate::telemetry) fn attributes(
+    settings: &OtelSettings,
+    service: &Service,
+    host: &Host,
+) -> Vec<(String, String)> {
     let version = env!("CARGO_PKG_VERSION");
     let detected = [
         (key::HOST_NAME, host.name.clone()),

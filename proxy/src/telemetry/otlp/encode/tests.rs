@@ -284,6 +284,24 @@ fn every_record_is_encoded_as_prost_would() {
 }
 
 #[test]
+fn requests_that_are_joined_are_one_request() {
+    let (service, limits) = (Rng(1).service(), SpanLimits::default());
+    let resource = [("key".to_owned(), "value".to_owned())];
+    let encoder = SpanEncoder::new(&service, &resource, &limits);
+    let records: Vec<_> = (0..7).map(|seed| Rng(seed).case().record).collect();
+    let (one, other) = records.split_at(3);
+    let request = |records: &[SpanRecord]| {
+        let mut request = encoder.open(0);
+        records.iter().for_each(|record| encoder.add(record, &mut request));
+        request
+    };
+    let mut joined = request(one);
+    joined.join(&request(other));
+    joined.join(&encoder.open(0));
+    assert_eq!(encoder.close(joined).as_slice(), encoder.close(request(&records)).as_slice());
+}
+
+#[test]
 fn a_clock_that_stands_at_zero_is_no_mistake() {
     let mut case = Rng(1).case();
     (case.record.start, case.record.end) = (UnixNanos(0), UnixNanos(0));
@@ -304,7 +322,7 @@ fn there_is_room_for_the_transport_in_front_of_a_request() {
 fn a_span_adds_nothing_to_the_heap_once_the_request_has_room() {
     let encoder = SpanEncoder::new(&Rng(3).service(), &[], &SpanLimits::default());
     let mut request = encoder.open(1 << 20);
-    let room = request.0.capacity();
+    let room = request.buffer.capacity();
     (0..100).for_each(|_| encoder.add(&Rng(3).case().record, &mut request));
-    assert_eq!(request.0.capacity(), room);
+    assert_eq!(request.buffer.capacity(), room);
 }
