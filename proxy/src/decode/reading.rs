@@ -76,8 +76,8 @@ pub(super) fn read(bytes: &[u8], input: InputArg, carrier: CarrierArg) -> io::Re
 /// What redis-cli writes first, if it is told to subscribe and its output is a pipe or a file: everything as it is, in lines.
 const CONFIRMATIONS: [&[u8]; 3] = [b"subscribe\n", b"psubscribe\n", b"ssubscribe\n"];
 
-/// The reading that finds most contexts, and of several the plainest. A context is proof enough that it is the right one:
-/// nothing else has its form.
+/// The reading that finds most contexts, and of several the plainest: hardly anything has the form of one by chance, and the
+/// answer says how the input was read.
 fn guess(bytes: &[u8], carrier: CarrierArg) -> Reading {
     let mut best = Reading::new(InputArg::Raw, Shape::Payload, vec![payload(bytes.to_vec(), carrier)]);
     // A last payload that stands behind lines of others is none by itself.
@@ -90,8 +90,8 @@ fn guess(bytes: &[u8], carrier: CarrierArg) -> Reading {
         // What it is not written as it cannot be read as.
         let Ok(reading) = read(bytes, input, carrier) else { continue };
         let carrying = reading.carrying();
-        let has_messages = || input == InputArg::Resp && reading.parts.iter().any(|part| part.message.is_some());
-        if carrying > found || found == 0 && has_messages() {
+        let has_messages = reading.parts.iter().any(|part| part.message.is_some()) || reading.cut_off.is_some();
+        if carrying > found || found == 0 && input == InputArg::Resp && has_messages {
             (best, found) = (reading, carrying);
         }
     }

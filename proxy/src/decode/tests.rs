@@ -189,6 +189,8 @@ fn a_stream_of_resp_is_told_message_by_message() {
     let page = String::from_utf8(page).unwrap();
     assert!(!carries && page.contains("messages 1") && page.contains("message orders"), "{page}");
     assert!(!text(&["--input", "raw"], &stream).contains("orders"));
+    let cut = text(&[], b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$100\r\nabc");
+    assert!(cut.contains("3 of its 100 bytes"), "{cut}");
     let lines = text(&["--format", "json"], &stream);
     let objects: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&objects[0]["input"], &objects[0]["channel"]), (&"resp".into(), &"orders".into()));
