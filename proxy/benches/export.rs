@@ -193,25 +193,17 @@ fn burst(sink: &SpanSink, channel: &Arc<str>, from: u64) {
 
 /// What a publish at full sampling leaves.
 fn record(channel: &Arc<str>, span: u64) -> SpanRecord {
+    let context = SpanContext {
+        trace_id: TraceId::from_u128(0x4bf9_2f35_77b3_4da6 << 64 | u128::from(span)).unwrap_or(TraceId::MIN),
+        span_id: SpanId::from_u64(span).unwrap_or(SpanId::MIN),
+        flags: TraceFlags::SAMPLED,
+    };
+    let operation =
+        Operation::Publish { channel: Arc::clone(channel), sharded: false, receivers: Some(4), body_size: 64 };
     SpanRecord {
-        context: SpanContext {
-            trace_id: TraceId::from_u128(0x4bf9_2f35_77b3_4da6 << 64 | u128::from(span)).unwrap_or(TraceId::MIN),
-            span_id: SpanId::from_u64(span).unwrap_or(SpanId::MIN),
-            flags: TraceFlags::SAMPLED,
-        },
         parent: SpanId::from_u64(!span),
-        link: None,
-        trace_state: None,
-        start: UnixNanos(1_700_000_000_000_000_000 + span),
         end: UnixNanos(1_700_000_000_000_100_000 + span),
-        error: None,
-        handling: Default::default(),
-        operation: Operation::Publish {
-            channel: Arc::clone(channel),
-            sharded: false,
-            receivers: Some(4),
-            body_size: 64,
-        },
+        ..SpanRecord::new(context, UnixNanos(1_700_000_000_000_000_000 + span), operation)
     }
 }
 

@@ -96,18 +96,10 @@ mod tests {
     const HOUR: i64 = 3_600_000_000_000;
 
     fn span(start: u64, end: u64) -> SpanRecord {
-        SpanRecord {
-            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-                .unwrap(),
-            parent: None,
-            link: None,
-            trace_state: None,
-            start: UnixNanos(start),
-            end: UnixNanos(end),
-            error: None,
-            handling: Default::default(),
-            operation: Operation::Publish { channel: "ch".into(), sharded: false, receivers: None, body_size: 0 },
-        }
+        let context =
+            SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let operation = Operation::Publish { channel: "ch".into(), sharded: false, receivers: None, body_size: 0 };
+        SpanRecord { end: UnixNanos(end), ..SpanRecord::new(context, UnixNanos(start), operation) }
     }
 
     fn dated(offset: &Offset, mut span: SpanRecord, read: impl FnOnce() -> i64) -> SpanRecord {

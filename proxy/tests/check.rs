@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use otlp_receiver::{Behaviour, Receiver, Refusal};
 use support::redis::{RealRedis, free_address};
 use support::spawn::{Ended, Spawned, command, run};
+use support::wire::{Value, Wire};
 use support::{connect, expect, send, servers};
 
 /// `check` with these arguments, on a free port, without spans.
@@ -347,6 +348,43 @@ async fn a_replica_a_cluster_and_a_clock_that_is_wrong_are_warnings() {
     assert_says(&ended, "note", &["who subscribes cannot be found out: NOPERM"]);
     let ended = check(&["--upstream", &format!("redis://{redis}"), "--inject-limit", "2MiB"], &[]).await;
     assert_says(&ended, "warning", &["proto-max-bulk-len cannot be read, and --inject-limit is 2097152"]);
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_and_one_with_replicas_are_told_and_that_mode_auto_adds_nothing_there() {
+    for server in servers::all() {
+        let node = RealRedis::start_server(server, &["--cluster-enabled", "yes"]);
+        let assigned = Wire::to(node.address()).await.call("CLUSTER ADDSLOTSRANGE 0 16383").await;
+        assert_eq!(assigned, Value::Status("OK".into()), "{}", server.name);
+        let ended = check(&["--upstream", &node.url()], &[]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "{}: {}", server.name, ended.stdout);
+        assert_says(&ended, "warning", &[&node.url(), "it is a node of a cluster", "go past the proxy"]);
+        assert!(!ended.stdout.contains("mode auto"), "{}", ended.stdout);
+        for mode in [["--mode", "auto"], ["--mode-for", "orders.*=auto"]] {
+            let ended = check(&[&["--upstream", &node.url()], &mode[..]].concat(), &[]).await;
+            assert_says(&ended, "warning", &["mode auto never adds a context here", "other nodes of the cluster"]);
+        }
+
+        let master = RealRedis::start_server(server, &[]);
+        let replica =
+            RealRedis::start_server(server, &["--replicaof", "127.0.0.1", &master.address().port().to_string()]);
+        let auto = ["--upstream", &replica.url(), "--mode", "auto"];
+        assert_says(&check(&auto, &[]).await, "warning", &["mode auto never adds", "--auto-ignore-replicas"]);
+        let ended = check(&[&auto[..], &["--auto-ignore-replicas"]].concat(), &[]).await;
+        assert!(!ended.stdout.contains("mode auto"), "{}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_sentinel_is_told_from_a_redis() {
+    for server in servers::all() {
+        let sentinel = RealRedis::start_server(server, &["--sentinel"]);
+        let ended = check(&["--upstream", &sentinel.url()], &[]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(3), ""), "{}: {}", server.name, ended.stdout);
+        assert_says(&ended, "problem", &[&sentinel.url(), "it is a Sentinel, not a Redis", "name the Redis itself"]);
+        let about_it = ended.stdout.lines().filter(|line| line.contains(&sentinel.url())).count();
+        assert_eq!(about_it, 2, "that it was reached, and that: {}", ended.stdout);
+    }
 }
 
 #[tokio::test]

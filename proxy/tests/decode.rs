@@ -10,6 +10,7 @@ use std::process::{Output, Stdio};
 use support::in_process::InProcess;
 use support::redis::RealRedis;
 use support::spawn::command;
+use support::wire::Wire;
 use support::{connect, expect, send, within};
 use tokio::io::AsyncReadExt;
 
@@ -49,6 +50,24 @@ async fn what_an_unproxied_subscriber_gets_is_told_and_can_be_stripped() {
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), payload.as_bytes()));
         assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
     }
+}
+
+#[tokio::test]
+async fn messages_as_they_came_over_the_wire_are_told_one_by_one() {
+    let redis = RealRedis::start(&[]);
+    let proxy = InProcess::start(&redis.url(), &[]).await;
+    let mut subscriber = Wire::resp3(redis.address()).await;
+    subscriber.subscribe("SUBSCRIBE orders").await;
+    let (mut behind, mut direct) = (Wire::to(proxy.address()).await, Wire::to(redis.address()).await);
+    behind.publish("orders", b"hunter2").await;
+    direct.publish("orders", b"hunter2").await;
+    let captured = [subscriber.frame().await, subscriber.frame().await].concat();
+    let output = decode(&[], &captured);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(0) && said.contains("messages 2"), "{said}");
+    assert!(said.contains("with a context 1") && said.contains("message      message orders"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(decode(&["--strip"], &captured).status.code(), Some(2));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::failure::Failure;
+use crate::ports;
 
 /// How long a program may take to be ready. Far more than any needs on an idle machine.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -93,6 +95,32 @@ impl Processes {
         let child = command.spawn().map_err(failed)?;
         self.running.push(Process { name: name.to_owned(), role, child, log });
         Ok(())
+    }
+
+    /// The process id of `name`, while it runs.
+    pub(crate) fn id(&self, name: &str) -> Option<u32> {
+        self.running.iter().find(|process| process.name == name)?.child.id()
+    }
+
+    /// Waits until `name` has said where it listens.
+    ///
+    /// # Errors
+    /// As [`wait_until`](Self::wait_until).
+    pub(crate) async fn address(&mut self, name: &str) -> Result<SocketAddr, Failure> {
+        let log = self.folder().join(format!("{name}.log"));
+        let mut address = None;
+        let named = async || {
+            address = std::fs::read_to_string(&log).ok().as_deref().and_then(ports::named);
+            address.is_some()
+        };
+        self.wait_until(name, "it says where it listens", named).await?;
+        let Some(address) = address else { unreachable!("it is there when the wait is over") };
+        Ok(address)
+    }
+
+    /// Thinks no more of `name`, which has ended.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.running.retain(|process| process.name != name);
     }
 
     /// Asks `ready` again and again until it says yes. `what` completes the sentence "not ready: …" about `name`.

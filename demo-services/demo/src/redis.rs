@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::ports;
 use crate::processes::{Processes, Role};
 
 /// The channel of the jobs.
@@ -15,8 +16,25 @@ pub(crate) const ANNOUNCEMENTS: &str = "reports.done";
 /// How long one question may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Starts a Redis that keeps nothing on disk.
-pub(crate) async fn start(processes: &mut Processes, program: &Path, address: SocketAddr) -> Result<(), Failure> {
+/// How often it is started: another program may take the port that was chosen for it before it does.
+const ATTEMPTS: usize = 5;
+
+const NAME: &str = "redis";
+
+/// Starts a Redis that keeps nothing on disk, and returns where it listens.
+pub(crate) async fn start(processes: &mut Processes, program: &Path) -> Result<SocketAddr, Failure> {
+    let mut attempt = 1;
+    loop {
+        let address = ports::free()?;
+        match start_at(processes, program, address).await {
+            Err(Failure::Died { .. }) if attempt < ATTEMPTS => processes.forget(NAME),
+            other => return other.map(|()| address),
+        }
+        attempt += 1;
+    }
+}
+
+async fn start_at(processes: &mut Processes, program: &Path, address: SocketAddr) -> Result<(), Failure> {
     let (port, folder) = (address.port().to_string(), processes.folder().display().to_string());
     let arguments = [
         "--bind",
@@ -32,8 +50,14 @@ pub(crate) async fn start(processes: &mut Processes, program: &Path, address: So
         "--daemonize",
         "no",
     ];
-    processes.start(Role::Redis, "redis", program, arguments, &[])?;
-    processes.wait_until("redis", "it answers PING", async || answers(address).await).await
+    processes.start(Role::Redis, NAME, program, arguments, &[])?;
+    // Another one may answer there.
+    let own = processes.id(NAME).map(|id| format!("process_id:{id}"));
+    let is_own = async || {
+        let info = ask::<String>(address, redis::cmd("INFO").arg("server").clone()).await;
+        info.is_some_and(|info| info.lines().any(|line| own.as_deref() == Some(line)))
+    };
+    processes.wait_until(NAME, "it answers INFO", is_own).await
 }
 
 /// Whether what listens at `address` answers PING as Redis does: Redis itself, or a sidecar that reaches it.

@@ -46,17 +46,18 @@ pub(crate) async fn start(
     processes: &mut Processes,
 ) -> Result<Cast, Failure> {
     let programs = Programs::find(options)?;
-    let mut free = ports::free(2)?.into_iter();
-    let (Some(redis), Some(api)) = (free.next(), free.next()) else { unreachable!("as many as asked for") };
-    let services = services(options, &programs, api);
+    let services = services(options, &programs);
     let workers: Vec<String> = services.iter().map(|service| service.name.clone()).filter(|name| name != API).collect();
-    let sidecars = ports::free(services.len())?;
 
-    redis::start(processes, &options.redis_server, redis).await?;
+    let redis = redis::start(processes, &options.redis_server).await?;
     screen.started("redis", &format!("redis://{redis}"));
 
-    for (service, sidecar) in services.iter().zip(&sidecars) {
-        start_sidecar(processes, &programs.sidecar, &service.name, *sidecar, redis, receiver)?;
+    for service in &services {
+        start_sidecar(processes, &programs.sidecar, &service.name, redis, receiver)?;
+    }
+    let mut sidecars = Vec::new();
+    for service in &services {
+        sidecars.push(processes.address(&sidecar_name(&service.name)).await?);
     }
     for (service, sidecar) in services.iter().zip(&sidecars) {
         let what = "Redis answers PING through it";
@@ -70,7 +71,7 @@ pub(crate) async fn start(
         screen.started(&service.name, &format!("{}, REDIS_URL={url} (its sidecar)", service.language));
     }
 
-    let client = ApiClient::new(api);
+    let client = ApiClient::new(processes.address(API).await?);
     processes.wait_until(API, "GET /health is answered 200", async || client.is_healthy().await).await?;
     let everyone = Some(workers.len());
     let subscribed = async || redis::subscribers(redis, redis::JOBS).await == everyone;
@@ -80,12 +81,12 @@ pub(crate) async fn start(
     Ok(Cast { api: client, workers })
 }
 
-fn services(options: &Options, programs: &Programs, api: SocketAddr) -> Vec<Service> {
+fn services(options: &Options, programs: &Programs) -> Vec<Service> {
     let mut services = vec![Service {
         name: API.to_owned(),
         program: programs.api.clone(),
         argument: None,
-        environment: vec![("LISTEN", api.to_string())],
+        environment: vec![("LISTEN", ports::ANY.to_owned())],
         language: "Rust",
     }];
     services.extend(KINDS.map(|kind| Service {
@@ -111,11 +112,10 @@ fn start_sidecar(
     processes: &mut Processes,
     program: &Path,
     service: &str,
-    listen: SocketAddr,
     redis: SocketAddr,
     receiver: &Receiver,
 ) -> Result<(), Failure> {
-    let arguments = ["--listen".to_owned(), listen.to_string(), "--upstream".to_owned(), format!("redis://{redis}")];
+    let arguments = ["--listen", ports::ANY, "--upstream", &format!("redis://{redis}")];
     let environment = [
         ("OTEL_SERVICE_NAME", service),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),

@@ -17,7 +17,7 @@ fn programs(script: &str) -> tempfile::TempDir {
     folder
 }
 
-fn demo(folder: &Path, environment: &[(&str, &str)]) -> Output {
+fn demo(folder: &Path, more: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_demo"))
         .env_remove("KEEP")
         .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -25,6 +25,7 @@ fn demo(folder: &Path, environment: &[(&str, &str)]) -> Output {
         .envs(environment.iter().copied())
         .arg("--programs")
         .arg(folder)
+        .args(more)
         .output()
         .unwrap()
 }
@@ -32,7 +33,7 @@ fn demo(folder: &Path, environment: &[(&str, &str)]) -> Output {
 #[test]
 fn a_program_that_ends_is_named_and_its_log_is_shown() {
     let folder = programs("echo 'no room at the inn' >&2; exit 3");
-    let output = demo(folder.path(), &[]);
+    let output = demo(folder.path(), &[], &[]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("sidecar-of-") && said.contains("ended by itself (exit status: 3)"), "{said}");
@@ -44,15 +45,37 @@ fn a_program_that_ends_is_named_and_its_log_is_shown() {
     assert!(redis.contains("bye bye"), "{redis}");
 }
 
+/// Another program may take the port that was free a moment ago: then Redis ends at once.
+#[test]
+fn a_redis_that_ends_at_once_is_started_again_and_not_for_ever() {
+    let folder = programs("echo 'no room at the inn' >&2; exit 3");
+    let server = folder.path().join("server");
+    for (starts_that_fail, last) in [(2, "sidecar-of-"), (100, "redis")] {
+        let script = format!(
+            "#!/bin/sh\necho >> $0.starts\n[ $(wc -l < $0.starts) -gt {starts_that_fail} ] || exit 1\nexec redis-server \"$@\"\n"
+        );
+        std::fs::write(&server, script).unwrap();
+        std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let output = demo(folder.path(), &["--redis-server", server.to_str().unwrap()], &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let ended = said.lines().find(|line| line.contains("ended by itself")).unwrap_or(&said);
+        assert!(ended.contains(last), "{said}");
+        let starts = std::fs::read_to_string(folder.path().join("server.starts")).unwrap();
+        assert_eq!(starts.lines().count(), if last == "redis" { 5 } else { starts_that_fail + 1 });
+        std::fs::remove_file(folder.path().join("server.starts")).unwrap();
+    }
+}
+
 #[test]
 fn what_cannot_work_is_said_before_anything_is_started() {
     let folder = programs("exit 0");
-    let output = demo(folder.path(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]);
+    let output = demo(folder.path(), &[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used"));
 
     std::fs::remove_file(folder.path().join("demo-worker")).unwrap();
-    let output = demo(folder.path(), &[]);
+    let output = demo(folder.path(), &[], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("demo-worker is missing"));
 }

@@ -123,7 +123,7 @@ pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
             Some(run_id) => run_id,
             None => {
                 let dialer = Dialer::new(route, settings, &material)?;
-                let run_id = redis::check(&dialer, &settings.policy, findings.about(&route.upstream)).await;
+                let run_id = redis::check(&dialer, settings, findings.about(&route.upstream)).await;
                 tried.push((way, run_id.clone()));
                 run_id
             }

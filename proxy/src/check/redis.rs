@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use redistributed_core::Policy;
+use redistributed_core::session::Mode;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::{Findings, PATIENCE, subscribers};
 use crate::clock;
-use crate::config::Upstream;
+use crate::config::{Settings, Upstream};
 use crate::redis::{Connection, Error, Reply};
 use crate::upstream::Dialer;
 
@@ -19,7 +20,8 @@ const FAR: Duration = Duration::from_millis(100);
 const TIME_QUESTIONS: usize = 5;
 
 /// Says what there is to say, and returns the server's run id, which tells it from every other.
-pub(super) async fn check(dialer: &Dialer, policy: &Policy, findings: &mut Findings) -> Option<String> {
+pub(super) async fn check(dialer: &Dialer, settings: &Settings, findings: &mut Findings) -> Option<String> {
+    let policy = &settings.policy;
     resolve(dialer.upstream(), findings).await?;
     let started = Instant::now();
     let mut connection = match log_in(dialer, findings).await {
@@ -46,7 +48,10 @@ pub(super) async fn check(dialer: &Dialer, policy: &Policy, findings: &mut Findi
             return None;
         }
     }
-    let run_id = describe(&mut connection, findings).await;
+    let run_id = match describe(&mut connection, settings, findings).await {
+        Described::Redis { run_id } => run_id,
+        Described::Sentinel => return None,
+    };
     longest_value(&mut connection, policy, findings).await;
     clock_offset(&mut connection, findings).await;
     subscribers::check(&mut connection, policy, findings).await;
@@ -83,19 +88,33 @@ async fn resolve(upstream: &Upstream, findings: &mut Findings) -> Option<()> {
     None
 }
 
+/// What a server says of itself.
+enum Described {
+    Redis { run_id: Option<String> },
+    Sentinel,
+}
+
 /// Kind, version, role and protocol.
-async fn describe(connection: &mut Connection, findings: &mut Findings) -> Option<String> {
+async fn describe(connection: &mut Connection, settings: &Settings, findings: &mut Findings) -> Described {
     let info = match connection.call(&[b"INFO"]).await {
         Ok(reply) => String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned(),
         Err(error) => {
             findings.note(format!("does not say what it is: {}", code(&error)));
-            return None;
+            return Described::Redis { run_id: None };
         }
     };
     let field = |name: &str| {
         let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
         Some(value).filter(|value| !value.is_empty())
     };
+    // Valkey's name for it comes second.
+    if ["redis_mode", "server_mode"].into_iter().any(|name| field(name) == Some("sentinel")) {
+        findings.problem(
+            "it is a Sentinel, not a Redis: it tells where Redis is, and holds no channels",
+            "name the Redis itself",
+        );
+        return Described::Sentinel;
+    }
     let kind = match field("server_name") {
         Some(name) => format!("{name} {}", field("valkey_version").unwrap_or("of unknown version")),
         None => format!("Redis {}", field("redis_version").unwrap_or("of unknown version")),
@@ -112,16 +131,28 @@ async fn describe(connection: &mut Connection, findings: &mut Findings) -> Optio
             "name the master, unless services behind this proxy only subscribe",
         );
     }
-    if field("cluster_enabled") == Some("1") {
+    let in_cluster = field("cluster_enabled") == Some("1");
+    if in_cluster {
         findings.warning(
             "it is a node of a cluster: clients that follow its redirections go past the proxy",
             "see `Redis Cluster and Sentinel` in README.md",
         );
     }
-    if field("redis_mode") == Some("sentinel") {
-        findings.problem("it is a Sentinel, not a Redis", "name the Redis itself");
+    if settings.policy.uses(Mode::Auto) {
+        const NEVER: &str = "mode auto never adds a context here";
+        if in_cluster {
+            findings.warning(
+                format!("{NEVER}: other nodes of the cluster have subscribers that cannot be counted"),
+                "use mode inject on channels whose subscribers are all behind a redistributed",
+            );
+        } else if (role != "master" || replicas != "0") && !settings.auto.ignore_replicas {
+            findings.warning(
+                format!("{NEVER}: subscribers on replicas cannot be counted"),
+                "set --auto-ignore-replicas if nobody subscribes there",
+            );
+        }
     }
-    field("run_id").map(str::to_owned)
+    Described::Redis { run_id: field("run_id").map(str::to_owned) }
 }
 
 /// `proto-max-bulk-len` against `--inject-limit`.

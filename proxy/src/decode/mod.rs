@@ -1,9 +1,18 @@
-//! `redistributed decode`: says in plain words what context a payload carries.
+//! `redistributed decode`: says in plain words what context a payload carries, or each message of those that were captured.
 //!
 //! It reads as a proxy does at delivery, with every carrier and format at once. A payload is never shown, and of baggage
 //! only the keys are; the payload without the context is written only if asked for.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `input` | the ways in which bytes can be written down |
+//! | `frames` | payloads in RESP, from any byte on |
+//! | `reading` | which payloads an input holds, and how it is best read if nobody says |
+//! | `report` | the answer, for people and for programs |
 
+mod frames;
 mod input;
+mod reading;
 mod report;
 
 use std::io::{self, Read, Write};
@@ -14,23 +23,28 @@ use redistributed_core::session::{Carrier, Propagators};
 use redistributed_core::trace::Context;
 
 pub use input::InputError;
+use reading::Shape;
 
 const AFTER_HELP: &str = "\
 Examples:
   redis-cli --raw GET saved | redistributed decode
-  printf '68656c6c6f...' | redistributed decode --input hex
-  redistributed decode --input escaped     then paste what redis-cli shows, as in \"hello\\x00K\\xf9/5...\"
+  timeout 5 redis-cli SUBSCRIBE orders | redistributed decode
+  redistributed decode      then paste what redis-cli shows, as in \"hello\\x00K\\xf9/5...\"
+  redistributed decode --input capture < packets.pcap
+
+Unless --input says how standard input is written, the way that finds most contexts is taken, and
+the answer says which.
 
 Exit codes:
-  0    the payload carries a context
-  1    it carries none
+  0    there is a context
+  1    there is none
   2    an option is wrong, or the input cannot be read";
 
 /// What `decode` may be told.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "redistributed decode",
-    about = "Says what trace context a payload, read from standard input, carries",
+    about = "Says what trace context payloads carry: one, or those of messages, from standard input",
     after_help = AFTER_HELP,
     max_term_width = 120
 )]
@@ -39,8 +53,8 @@ pub struct DecodeArgs {
     #[arg(long, value_enum, default_value_t = CarrierArg::Auto)]
     pub carrier: CarrierArg,
 
-    /// How the payload is written on standard input
-    #[arg(long, value_enum, default_value_t = InputArg::Raw)]
+    /// How standard input is written
+    #[arg(long, value_enum, default_value_t = InputArg::Auto)]
     pub input: InputArg,
 
     /// Form of the answer
@@ -68,14 +82,20 @@ pub enum CarrierArg {
 /// `--input`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputArg {
-    /// Byte by byte as it is
+    /// The one of these that finds most contexts
+    Auto,
+    /// One payload, byte by byte as it is
     Raw,
     /// Two hexadecimal digits a byte; white space does not count
     Hex,
     /// Base64, with or without padding
     Base64,
-    /// As redis-cli shows it: \x00 and such, with or without quotes around it
+    /// As redis-cli shows it: \x00 and such; one payload, or messages and replies with quotes around each string
     Escaped,
+    /// RESP, as it passes between client and Redis: messages and other strings, from any byte on
+    Resp,
+    /// Anything, as in a file of tcpdump: every trailer that is not split by something else
+    Capture,
 }
 
 /// `--format`
@@ -83,7 +103,7 @@ pub enum InputArg {
 pub enum FormatArg {
     /// For people
     Text,
-    /// One JSON object
+    /// One JSON object for each payload, a line each
     Json,
 }
 
@@ -150,32 +170,26 @@ pub fn stripped(payload: &[u8], finding: &Finding) -> Vec<u8> {
     }
 }
 
-/// Reads a payload from `from`, and answers. True if it carries a context.
+/// Reads what is in `from`, and answers. True if it carries a context.
 ///
 /// # Errors
-/// The input is not written as `args` say, or one of the streams broke.
+/// The input is not written as `args` say, or not one payload where one is needed, or one of the streams broke.
 pub fn run(args: &DecodeArgs, from: &mut dyn Read, to: &mut dyn Write, aside: &mut dyn Write) -> io::Result<bool> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes)?;
-    let mut payload = input::read(bytes, args.input)?;
-    let mut finding = find(&payload, args.carrier);
-    let mut line_end = false;
-    // `echo` and text editors add one; behind a trailer it would hide it.
-    if finding == Finding::Nothing && payload.ends_with(b"\n") {
-        let without = &payload[..payload.len() - 1];
-        finding = find(without, args.carrier);
-        line_end = finding != Finding::Nothing;
-        payload.truncate(payload.len() - usize::from(line_end));
-    }
-    let answer = report::report(&payload, &finding, line_end, args.format);
+    let reading = reading::read(&bytes, args.input, args.carrier)?;
+    let answer = report::report(&reading, args.format);
     if args.strip {
+        let ([part], Shape::Payload | Shape::Resp | Shape::Quoted) = (&reading.parts[..], reading.shape) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, InputError::Several));
+        };
         aside.write_all(answer.as_bytes())?;
-        to.write_all(&stripped(&payload, &finding))?;
+        to.write_all(&stripped(&part.payload, &part.finding))?;
     } else {
         to.write_all(answer.as_bytes())?;
     }
     to.flush()?;
-    Ok(finding != Finding::Nothing)
+    Ok(reading.carrying() > 0)
 }
 
 #[cfg(test)]

@@ -3,27 +3,71 @@
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use redistributed_core::session::Carrier;
 use redistributed_core::trace::Context;
 use serde_json::{Map, Value, json};
 
-use super::{Finding, FormatArg};
+use super::reading::{Part, Reading, Shape};
+use super::{Finding, FormatArg, InputArg};
 
-/// Ends with a line break. Never shows the payload, nor a value of baggage.
-pub(super) fn report(payload: &[u8], finding: &Finding, line_end: bool, format: FormatArg) -> String {
+/// Ends with a line break. Never shows a payload, nor a value of baggage.
+pub(super) fn report(reading: &Reading, format: FormatArg) -> String {
+    let parts = reading.parts.iter();
     match format {
-        FormatArg::Text => text(payload, finding, line_end),
-        FormatArg::Json => format!("{}\n", object(payload, finding, line_end)),
+        FormatArg::Text => {
+            let blocks = header(reading).into_iter().chain(parts.map(|part| text(part, reading.shape)));
+            blocks.collect::<Vec<_>>().join("\n")
+        }
+        FormatArg::Json => parts.map(|part| format!("{}\n", object(part, reading))).collect(),
     }
 }
 
-fn text(payload: &[u8], finding: &Finding, line_end: bool) -> String {
-    let len = payload.len();
-    let mut page = String::new();
-    let mut line = |name: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(page, "{name:<12} {value}");
+/// Writing to a string cannot fail.
+fn add_line(page: &mut String, name: &str, value: &str) {
+    let _ = writeln!(page, "{name:<12} {value}");
+}
+
+/// How it was read, unless it was taken as it is.
+fn header(reading: &Reading) -> Option<String> {
+    let written = match reading.input {
+        InputArg::Hex => "hexadecimal digits",
+        InputArg::Base64 => "Base64",
+        InputArg::Escaped => "as redis-cli shows strings",
+        InputArg::Auto | InputArg::Raw | InputArg::Resp | InputArg::Capture => "",
     };
+    let (all, carrying) = (reading.parts.len(), reading.carrying());
+    let messages = reading.parts.iter().filter(|part| part.message.is_some()).count();
+    let counted = format!("messages {messages}, other strings shown {}; with a context {carrying}", all - messages);
+    let value = match (reading.shape, written) {
+        (Shape::Payload, "") => return None,
+        (Shape::Payload, written) => written.to_owned(),
+        (Shape::Quoted, written) => format!("{written}; {counted}"),
+        (Shape::Resp, "") => format!("RESP; {counted}"),
+        (Shape::Resp, written) => format!("{written}, with RESP in it; {counted}"),
+        (Shape::Capture, _) => format!("a capture; trailers found {all}"),
+    };
+    let mut page = String::new();
+    add_line(&mut page, "input", &value);
+    if let Some((there, wanted)) = reading.cut_off {
+        let note = format!("the input ends within a string: {there} of its {wanted} bytes are there");
+        add_line(&mut page, "note", &note);
+    }
+    Some(page)
+}
+
+fn text(part: &Part, shape: Shape) -> String {
+    let Part { finding, line_end, .. } = part;
+    let len = part.payload.len();
+    let mut page = String::new();
+    let mut line = |name: &str, value: String| add_line(&mut page, name, &value);
+    if let Some(message) = &part.message {
+        line("message", format!("{} {}", message.kind, String::from_utf8_lossy(&message.channel).escape_debug()));
+    }
+    if let (Some(at), Shape::Resp | Shape::Quoted | Shape::Capture) = (part.at, shape) {
+        line("at", format!("byte {at} of the input"));
+    }
     match finding {
         Finding::Nothing => line("carries", "no trace context that this version understands".to_owned()),
         Finding::Added { added, version } => {
@@ -38,8 +82,12 @@ fn text(payload: &[u8], finding: &Finding, line_end: bool) -> String {
                 None => line("context", "not understood: a newer proxy wrote it; every proxy removes it".to_owned()),
             }
             let (start, end) = (added.range.start, added.range.end);
-            line("added", format!("{} bytes, from byte {start} up to byte {end}", end - start));
-            line("payload", format!("{} bytes without it", len - (end - start)));
+            if shape == Shape::Capture {
+                line("added", format!("{} bytes; where its payload begins cannot be told", end - start));
+            } else {
+                line("added", format!("{} bytes, from byte {start} up to byte {end}", end - start));
+                line("payload", format!("{} bytes without it", len - (end - start)));
+            }
             if added.form == Carrier::OpenCensus {
                 line("note", "proxies remove it only on channels whose --carrier says opencensus".to_owned());
             }
@@ -61,7 +109,7 @@ fn text(payload: &[u8], finding: &Finding, line_end: bool) -> String {
     if *finding == Finding::Nothing {
         line("payload", format!("{len} bytes"));
     }
-    if line_end {
+    if *line_end {
         line("note", "one line break at the end of the input was left out".to_owned());
     }
     page
@@ -83,8 +131,15 @@ fn describe(context: &Context, line: &mut dyn FnMut(&str, String)) {
     }
 }
 
-fn object(payload: &[u8], finding: &Finding, line_end: bool) -> Value {
+fn object(part: &Part, reading: &Reading) -> Value {
+    let Part { payload, finding, line_end, .. } = part;
     let mut object = Map::new();
+    let input = reading.input.to_possible_value();
+    object.insert("input".into(), json!(input.as_ref().map(PossibleValue::get_name)));
+    object.insert("at".into(), json!(part.at));
+    object.insert("message".into(), json!(part.message.as_ref().map(|message| &message.kind)));
+    let channel = part.message.as_ref().map(|message| String::from_utf8_lossy(&message.channel));
+    object.insert("channel".into(), json!(channel));
     let (by, form, context) = match finding {
         Finding::Nothing => (Value::Null, None, None),
         Finding::Added { added, .. } => (json!("proxy"), Some(added.form), added.context.as_ref()),
@@ -96,9 +151,12 @@ fn object(payload: &[u8], finding: &Finding, line_end: bool) -> Value {
     object.insert("length".into(), json!(payload.len()));
     object.insert("line_break_left_out".into(), json!(line_end));
     if let Finding::Added { added, version } = finding {
-        object.insert("start".into(), json!(added.range.start));
-        object.insert("end".into(), json!(added.range.end));
-        object.insert("payload_length".into(), json!(payload.len() - added.range.len()));
+        // Of a trailer in a capture it cannot be told what it was added to.
+        if reading.shape != Shape::Capture {
+            object.insert("start".into(), json!(added.range.start));
+            object.insert("end".into(), json!(added.range.end));
+            object.insert("payload_length".into(), json!(payload.len() - added.range.len()));
+        }
         object.insert("understood".into(), json!(added.context.is_some()));
         if added.form == Carrier::Trailer {
             object.insert("version".into(), json!(version));

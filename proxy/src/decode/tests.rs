@@ -100,19 +100,26 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn payloads_may_be_written_in_four_ways() {
+fn payloads_may_be_written_in_several_ways() {
     let carrying = with_context(b"a\"\\\x01\r\n", Carrier::Trailer);
     let expected = text(&[], &carrying);
     let hex: String = carrying.iter().map(|byte| format!("{byte:02X} ")).collect();
     let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, &carrying);
     let shown: String = carrying.iter().map(|byte| format!("\\x{byte:02x}")).collect();
     for (written, input) in [
-        ("hex", hex),
+        ("hex", hex.clone()),
         ("base64", format!("{base64}\n")),
         ("escaped", format!("\"{shown}\"\n")),
         ("escaped", shown.replacen("\\x61\\x22\\x5c", "a\\\"\\\\", 1).replacen("\\x0d\\x0a", "\\r\\n", 1)),
     ] {
-        assert_eq!(text(&["--input", written], input.as_bytes()), expected, "{written}");
+        let page = text(&["--input", written], input.as_bytes());
+        assert!(page.starts_with("input  ") && page.ends_with(&format!("\n\n{expected}")), "{written}: {page}");
+    }
+    // And nobody has to say which it is.
+    for input in [hex, format!("{base64}\n"), format!("\"{shown}\"\n"), shown] {
+        let (header, page) =
+            text(&[], input.as_bytes()).split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(header.starts_with("input  ") && page == expected, "{header}\n{page}");
     }
     // As `echo` leaves it.
     let page = text(&[], &[&carrying[..], b"\n"].concat());
@@ -121,11 +128,123 @@ fn payloads_may_be_written_in_four_ways() {
 
 #[test]
 fn input_that_is_not_as_it_was_said_to_be_is_refused_and_not_repeated() {
-    for (written, input) in [("hex", "hunter2"), ("hex", "abc"), ("base64", "hunter2!"), ("escaped", "hunter2\\q")] {
+    for (written, input) in
+        [("hex", "hunter2"), ("hex", "abc"), ("base64", "hunter2!"), ("escaped", "hunter2\\q"), ("resp", "hunter2")]
+    {
         let args = DecodeArgs::try_parse_from(["decode", "--input", written]).unwrap();
         let refused = run(&args, &mut input.as_bytes(), &mut Vec::new(), &mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("the input is not") && !refused.contains("hunter2"), "{refused}");
     }
+}
+
+/// `words` as a multibulk of RESP.
+fn frame(words: &[&[u8]]) -> Vec<u8> {
+    let mut frame = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        frame.extend_from_slice(&[format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat());
+    }
+    frame
+}
+
+/// As redis-cli shows it on a terminal.
+fn shown(word: &[u8]) -> String {
+    let bytes = word.iter().map(|byte| match byte {
+        b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    });
+    format!("\"{}\"", bytes.collect::<String>())
+}
+
+#[test]
+fn a_stream_of_resp_is_told_message_by_message() {
+    let (trailer, members) = (with_context(b"hello", Carrier::Trailer), with_context(b"{\"a\":1}", Carrier::Json));
+    let stream = [
+        &b"ok\r\n:1\r\n"[..],
+        &frame(&[b"message", b"orders", &trailer]),
+        &frame(&[b"pmessage", b"*", b"a\nb", &members]),
+        &frame(&[b"PUBLISH", b"plain", b"hunter2"]),
+        &frame(&[b"SET", b"hunter2", &trailer]),
+        b"$300\r\nhunt",
+    ]
+    .concat();
+    let page = text(&[], &stream);
+    for says in [
+        "RESP; messages 3, other strings shown 1; with a context 3",
+        "ends within a string: 4 of its 300 bytes",
+        "message      message orders",
+        "message      pmessage a\\nb",
+        "message      PUBLISH plain",
+        "carries      no trace context",
+    ] {
+        assert!(page.contains(says), "no {says} in\n{page}");
+    }
+    assert_eq!(page.matches("4bf92f3577b34da6a3ce929d0e0e4736").count(), 3, "{page}");
+    assert!(!page.contains("hunter2") && !page.contains("hello"), "{page}");
+    assert_eq!(text(&["--input", "resp"], &stream), page);
+    let hex: String = stream.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(text(&[], hex.as_bytes()).contains("hexadecimal digits, with RESP in it; messages 3"), "{hex}");
+    // Messages without contexts are messages too; what a payload looks like does not matter where it is said to be one.
+    let (carries, page, _) = decode(&[], &frame(&[b"message", b"orders", b"hello"]));
+    let page = String::from_utf8(page).unwrap();
+    assert!(!carries && page.contains("messages 1") && page.contains("message orders"), "{page}");
+    assert!(!text(&["--input", "raw"], &stream).contains("orders"));
+    let cut = text(&[], b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$100\r\nabc");
+    assert!(cut.contains("3 of its 100 bytes"), "{cut}");
+    let lines = text(&["--format", "json"], &stream);
+    let objects: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&objects[0]["input"], &objects[0]["channel"]), (&"resp".into(), &"orders".into()));
+    assert_eq!((&objects[2]["message"], &objects[2]["carries"]), (&"PUBLISH".into(), &false.into()));
+    assert_eq!((objects.len(), &objects[3]["message"]), (4, &serde_json::Value::Null));
+}
+
+#[test]
+fn what_redis_cli_prints_is_told_message_by_message() {
+    let trailer = shown(&with_context(b"say \"hi\"\\", Carrier::Trailer));
+    let listing = format!(
+        "Reading messages... (press Ctrl-C to quit)\n1) \"subscribe\"\n2) \"message\"\n3) (integer) 1\n1) \"message\"\n2) \
+         \"message\"\n3) {trailer}\n1) \"message\"\n2) \"message\"\n3) \"hunter2\"\n"
+    );
+    let page = text(&[], listing.as_bytes());
+    assert!(page.contains("as redis-cli shows strings; messages 2, other strings shown 0; with a context 1"), "{page}");
+    assert!(page.contains("9 bytes without it") && !page.contains("hunter2"), "{page}");
+    let monitor = format!("OK\n1700000000.123456 [0 127.0.0.1:5] \"SPUBLISH\" \"orders\" {trailer}\n");
+    assert!(text(&[], monitor.as_bytes()).contains("message      SPUBLISH orders"), "{monitor}");
+    // One reply, with either carrier.
+    for (carrier, payload) in [(Carrier::Trailer, &b"hello"[..]), (Carrier::Json, b"{\"a\":1}")] {
+        let reply = shown(&with_context(payload, carrier));
+        assert_eq!(decode(&["--strip"], reply.as_bytes()).1, payload, "{reply}");
+    }
+    // What stands in quotation marks within a payload is not what a proxy reads.
+    let envelope = serde_json::json!({ "inner": format!("{{\"traceparent\":\"{PARENT}\"}}") });
+    assert!(!decode(&[], envelope.to_string().as_bytes()).0);
+}
+
+#[test]
+fn every_trailer_of_a_capture_is_found() {
+    let trailer = with_context(b"hello", Carrier::Trailer);
+    let piped = [&b"subscribe\norders\n1\nmessage\norders\n"[..], &trailer, b"\n"].concat();
+    let page = text(&[], &piped);
+    assert!(page.contains("a capture; trailers found 1") && page.contains("cannot be told"), "{page}");
+    let page = text(&[], &[&piped[..], b"message\norders\n", &trailer, b"\n"].concat());
+    assert!(page.contains("trailers found 2") && page.contains("byte 39 of the input"), "{page}");
+    for byte in [b'"', b'\\'] {
+        let piped = [&b"subscribe\norders\n1\nmessage\norders\n"[..], &[byte], &trailer, b"\n"].concat();
+        assert!(text(&[], &piped).contains("trailers found 1"));
+    }
+    let long = [&[0xfb; 10_000][..], &trailer::MAGIC, &trailer, &[0; 50]].concat();
+    assert!(text(&["--input", "capture"], &long).contains("trailers found 1"));
+    assert!(!decode(&["--input", "capture"], b"hello").0);
+}
+
+#[test]
+fn only_one_payload_can_be_stripped() {
+    let message = frame(&[b"message", b"orders", &with_context(b"hello", Carrier::Trailer)]);
+    assert_eq!(decode(&["--strip"], &message).1, b"hello");
+    let args = DecodeArgs::try_parse_from(["decode", "--strip"]).unwrap();
+    let mut to = Vec::new();
+    let refused = run(&args, &mut &*message.repeat(2), &mut to, &mut Vec::new()).unwrap_err().to_string();
+    assert!(refused.contains("--strip writes the payload of one") && to.is_empty(), "{refused}");
 }
 
 #[test]

@@ -50,9 +50,15 @@ impl BindError {
     }
 
     pub(super) fn unix(setting: &'static str, path: &Path, source: io::Error) -> Self {
-        use io::ErrorKind::{AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        use io::ErrorKind::{
+            AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, ResourceBusy,
+        };
         let (problem, remedy) = match source.kind() {
             AddrInUse => ("another process listens there", "stop it, or choose another path"),
+            ResourceBusy => (
+                "another process has begun to listen there, and does not go on",
+                "see what it waits for, or choose another path",
+            ),
             AlreadyExists => ("there is a file that is no socket", "remove it, or choose another path"),
             NotFound | NotADirectory => ("its folder does not exist", "create the folder, or choose another path"),
             PermissionDenied | ReadOnlyFilesystem => (

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `bind_error` | an address that cannot be had: why, and what to do |
 //! | `socket_file` | the file of a Unix socket: whether one that is there is in use, and its removal |
+//! | `start_lock` | the right to put a Unix socket's file in its place |
 //! | `handshake` | from a client's connection to its TLS stream |
 
 mod bind_error;
 mod handshake;
 mod socket_file;
+mod start_lock;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -35,9 +37,9 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix {
-        socket: UnixListener,
-        /// Removed with the listener.
+        /// Removed with the listener, and first: see there.
         _file: SocketFile,
+        socket: UnixListener,
     },
 }
 
@@ -83,7 +85,7 @@ impl Listener {
         let (socket, address) = match &route.listen {
             ListenAddress::Unix(path) => {
                 let (socket, file) = socket_file::bind(setting, path, settings.socket_mode)?;
-                (Socket::Unix { socket, _file: file }, route.listen.clone())
+                (Socket::Unix { _file: file, socket }, route.listen.clone())
             }
             ListenAddress::Tcp(wanted) | ListenAddress::Tls(wanted) => {
                 let socket = bind(setting, wanted).await?;

@@ -1,8 +1,8 @@
 //! The file of a Unix socket.
 //!
 //! A process that was killed leaves its file behind, and nobody could listen there again. Whether somebody does is asked
-//! by connecting: a file on which nobody accepts is replaced, one that is in use is not. The file goes when the listener
-//! does, unless another process has put its own there.
+//! by connecting: a file on which nobody accepts is replaced, one that is in use is not. Several that start at once take
+//! turns ([`StartLock`]). The file goes when the listener does, unless another process has put its own there.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -14,11 +14,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
 use super::BindError;
+use super::start_lock::StartLock;
 
 /// Connections that wait to be accepted, at most; the system may allow fewer.
 const BACKLOG: i32 = 1024;
 
-/// A socket's file; dropping this removes it.
+/// A socket's file; dropping this removes it. To be dropped before its socket: a file whose socket is closed counts as left
+/// behind, and only while the socket is open does the system give its identity to no other file.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -30,20 +32,28 @@ pub(super) struct SocketFile {
 /// # Errors
 /// [`BindError`]: somebody listens there, or no socket can be there.
 pub(super) fn bind(setting: &'static str, path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
-    listen(path, mode).map_err(|source| BindError::unix(setting, path, source))
+    let bound = listen(path, mode).and_then(|(socket, file)| {
+        socket.set_nonblocking(true)?;
+        Ok((UnixListener::from_std(OwnedFd::from(socket).into())?, file))
+    });
+    bound.map_err(|source| BindError::unix(setting, path, source))
 }
 
-fn listen(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
-    remove_if_stale(path, &address)?;
+    // Before there is a lock: who may not write to the folder is told too that somebody listens there.
+    is_stale(path, &address)?;
+    let _alone = StartLock::take(path)?;
+    if is_stale(path, &address)? {
+        fs::remove_file(path)?;
+    }
     let socket = with_permissions(Socket::new(Domain::UNIX, Type::STREAM, None)?, mode)?;
     socket.bind(&address)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
     // What the process's umask has taken away.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok((UnixListener::from_std(OwnedFd::from(socket).into())?, file))
+    Ok((socket, file))
 }
 
 /// On Linux a socket's file gets the permissions that the socket has, less the umask: so that there is no moment at
@@ -54,24 +64,24 @@ fn with_permissions(socket: Socket, mode: u32) -> io::Result<Socket> {
     Ok(Socket::from(OwnedFd::from(file)))
 }
 
-fn remove_if_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => (metadata.dev(), metadata.ino()),
+/// Whether a process that is gone has left a socket there. An error if somebody listens, or if there is no socket but
+/// something else.
+fn is_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {}
         Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
         // Binding will say what else is wrong.
-        Err(_) => return Ok(()),
-    };
+        Err(_) => return Ok(false),
+    }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         // It was accepted, or waits to be: somebody is there.
-        _ => return Err(io::ErrorKind::AddrInUse.into()),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
     }
-    // Not what another process has put there in the meantime.
-    if identity(path).is_ok_and(|now| now == found) { fs::remove_file(path) } else { Ok(()) }
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -142,5 +152,40 @@ mod tests {
         let _other = bind("--listen", &path, 0o600).unwrap();
         drop(file);
         assert!(path.exists());
+    }
+    #[test]
+    fn of_many_that_start_at_once_one_listens_and_the_others_are_told() {
+        const STARTS: usize = 8;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proxy.sock");
+        for round in 0..200 {
+            if round % 2 == 1 {
+                // As a process leaves it that is killed.
+                drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            }
+            let together = std::sync::Barrier::new(STARTS);
+            let start = || {
+                together.wait();
+                listen(&path, 0o600)
+            };
+            let ended: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..STARTS).map(|_| scope.spawn(start)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let (listening, refused): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
+            assert_eq!(listening.len(), 1, "round {round}");
+            for refusal in refused {
+                assert_eq!(refusal.unwrap_err().kind(), io::ErrorKind::AddrInUse, "round {round}");
+            }
+            assert!(
+                std::os::unix::net::UnixStream::connect(&path).is_ok(),
+                "round {round}: it is the one that is reached"
+            );
+            for (socket, file) in listening.into_iter().flatten() {
+                drop(file);
+                drop(socket);
+            }
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "round {round}: nothing is left");
+        }
     }
 }

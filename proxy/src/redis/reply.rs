@@ -7,6 +7,9 @@ use redis_protocol::resp2::types::OwnedFrame;
 /// Longest text of an error that is kept, in bytes: enough for every sentence of a server.
 const MAX_REFUSAL_LEN: usize = 256;
 
+/// Longest first word of an error that is taken for its code, in bytes.
+const MAX_CODE_LEN: usize = 32;
+
 /// One complete reply, or one message of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -81,17 +84,19 @@ impl From<OwnedFrame> for Reply {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Refusal {
     line: String,
+    code: String,
 }
 
 impl Refusal {
     /// The first 256 bytes of the line, without its `-`.
     pub fn new(line: &str) -> Self {
-        Self { line: line.chars().scan(0, short_enough).collect() }
+        let code = error_code(line.as_bytes());
+        Self { line: line.chars().scan(0, short_enough).collect(), code }
     }
 
-    /// The first word, as in `NOPERM`.
+    /// The first word, as [`error_code`] finds it.
     pub fn code(&self) -> &str {
-        self.line.split(' ').next().unwrap_or_default()
+        &self.code
     }
 
     /// Whether the user lacks a permission.
@@ -104,6 +109,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }
+}
+
+/// The first word of an error, as in `NOPERM`: all of it that may be shown if the command held secrets. If it is not in
+/// capitals, as Redis's codes are, a server may have taken it from the command, and this is `an error`.
+pub fn error_code(line: &[u8]) -> String {
+    let word = line.split(|&byte| byte == b' ' || byte == b'\r').next().unwrap_or_default();
+    let plain = word.len() <= MAX_CODE_LEN && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+    if plain { String::from_utf8_lossy(word).into_owned() } else { "an error".to_owned() }
 }
 
 fn short_enough(len: &mut usize, c: char) -> Option<char> {
@@ -122,5 +135,10 @@ mod tests {
         assert!(refusal.is_permission());
         assert_eq!(refusal.to_string().len(), 255, "it ends before the character that would not fit");
         assert_eq!(Refusal::new("").code(), "");
+        assert_eq!(error_code(b"WRONGPASS invalid username-password pair\r\n"), "WRONGPASS");
+        assert_eq!(error_code(b"ERR\r\n"), "ERR");
+        for line in ["hunter2 is wrong", "Hunter2", &"A".repeat(33)] {
+            assert_eq!(Refusal::new(line).code(), "an error");
+        }
     }
 }

@@ -240,18 +240,10 @@ mod tests {
     }
 
     fn delivery() -> SpanRecord {
-        SpanRecord {
-            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-                .unwrap(),
-            parent: None,
-            link: None,
-            trace_state: None,
-            start: UnixNanos(1),
-            end: UnixNanos(1),
-            error: None,
-            handling: Default::default(),
-            operation: Traced::Deliver { channel: "ch".into(), pattern: None, sharded: false, body_size: 3 },
-        }
+        let context =
+            SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let operation = Traced::Deliver { channel: "ch".into(), pattern: None, sharded: false, body_size: 3 };
+        SpanRecord::new(context, UnixNanos(1), operation)
     }
 
     /// Ten bytes and a delivery on their way to a client that has taken none of them.

@@ -96,16 +96,13 @@ mod tests {
     use super::*;
 
     fn record(channel: &str) -> SpanRecord {
+        let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED };
+        let operation =
+            Operation::Publish { channel: channel.into(), sharded: false, receivers: Some(4), body_size: 9 };
         SpanRecord {
-            context: SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED },
             parent: SpanId::from_u64(0xabc),
-            link: None,
-            trace_state: None,
-            start: UnixNanos(1_700_000_000_123_456_789),
             end: UnixNanos(1_700_000_000_124_690_789),
-            error: None,
-            handling: Default::default(),
-            operation: Operation::Publish { channel: channel.into(), sharded: false, receivers: Some(4), body_size: 9 },
+            ..SpanRecord::new(context, UnixNanos(1_700_000_000_123_456_789), operation)
         }
     }
 

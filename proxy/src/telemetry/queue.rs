@@ -263,17 +263,9 @@ mod tests {
     use crate::telemetry::{OtelSettings, Service};
 
     fn record() -> SpanRecord {
-        SpanRecord {
-            context: SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED },
-            parent: None,
-            link: None,
-            trace_state: None,
-            start: UnixNanos(1),
-            end: UnixNanos(2),
-            error: None,
-            handling: Default::default(),
-            operation: Operation::Command { name: "GET".into(), database: 0, batch_size: None },
-        }
+        let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED };
+        let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
+        SpanRecord::new(context, UnixNanos(1), operation)
     }
 
     fn queue(routes: usize, capacity: usize, parcel_len: usize) -> SpanQueue {

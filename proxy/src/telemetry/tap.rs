@@ -117,18 +117,9 @@ mod tests {
     use super::*;
 
     fn record(start: u64, operation: Operation) -> SpanRecord {
-        SpanRecord {
-            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-                .unwrap(),
-            parent: None,
-            link: None,
-            trace_state: None,
-            start: UnixNanos(start),
-            end: UnixNanos(start),
-            error: None,
-            handling: Default::default(),
-            operation,
-        }
+        let context =
+            SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        SpanRecord::new(context, UnixNanos(start), operation)
     }
 
     fn publish() -> Operation {

@@ -31,6 +31,7 @@ use crate::config::settings::{Login, Route, Settings};
 use crate::error::{RelayError, is_exhaustion};
 use crate::files::{FileError, Rotating};
 use crate::key_material::KeyMaterial;
+use crate::redis::error_code;
 use crate::stream::{Stream, tune};
 use login::{LoginError, login};
 pub use resolve::{Resolve, Resolving, System};
@@ -64,7 +65,7 @@ pub enum DialError {
     #[error(transparent)]
     Connect(#[from] RelayError),
     /// Redis refused what the proxy sent to log the service in.
-    #[error("Redis refused the proxy's {command}: {}", code(.line))]
+    #[error("Redis refused the proxy's {command}: {}", error_code(.line.strip_prefix(b"-").unwrap_or(.line)))]
     Refused {
         /// `AUTH` or `SELECT`.
         command: &'static str,
@@ -230,12 +231,4 @@ async fn first_that_accepts(addresses: &[SocketAddr], deadline: Instant) -> io::
 fn may_pass(failure: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
     !is_exhaustion(failure) && !matches!(failure.kind(), InvalidData | InvalidInput | PermissionDenied | Unsupported)
-}
-
-/// The first word of an error: all of it that a log may show.
-fn code(line: &[u8]) -> String {
-    let word = line.strip_prefix(b"-").unwrap_or(line).split(|&byte| byte == b' ' || byte == b'\r').next();
-    let word = word.unwrap_or_default();
-    let plain = word.len() <= 32 && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
-    if plain { String::from_utf8_lossy(word).into_owned() } else { "an error".to_owned() }
 }

@@ -163,10 +163,3 @@ fn what_is_to_be_tls_is_never_made_without_it() {
     let handshakes = crate::listener::Handshakes::of(&route.listen, &nothing, Duration::from_secs(1));
     assert_eq!(handshakes.unwrap_err().setting, "--listen-cert");
 }
-
-#[test]
-fn of_an_error_a_log_may_show_the_first_word() {
-    assert_eq!(code(b"-WRONGPASS invalid username-password pair\r\n"), "WRONGPASS");
-    assert_eq!(code(b"-ERR\r\n"), "ERR");
-    assert_eq!(code(b"-hunter2 is wrong\r\n"), "an error");
-}

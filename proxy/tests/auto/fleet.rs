@@ -30,7 +30,12 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn start(server: &Server) -> Self {
-        Self { redis: RealRedis::start_server(server, &[]) }
+        Self::start_with(server, &[])
+    }
+
+    /// With arguments for the server.
+    pub(crate) fn start_with(server: &Server, more: &[&str]) -> Self {
+        Self { redis: RealRedis::start_server(server, more) }
     }
 
     /// A proxy in mode `auto`, with `more` arguments.

@@ -5,5 +5,6 @@ mod support;
 
 mod audiences;
 mod breakdowns;
+mod cluster;
 mod fleet;
 mod mixed;

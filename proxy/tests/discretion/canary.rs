@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 /// The canaries of a test. What all of them end in is searched for, so that many cost no more than one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Canaries {
     stem: String,
     count: usize,

@@ -8,10 +8,15 @@
 //! | module | canaries |
 //! |---|---|
 //! | [`traffic`] | in commands of every kind, whole, in pieces, refused, malformed, cut off |
+//! | [`ways`] | the same by TLS and by Unix sockets, and where no connection comes about: handshakes, certificates |
 //! | [`failures`] | in settings, in a panic's message, where Redis cannot be reached |
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/authority.rs"]
+mod authority;
+#[path = "../support/door.rs"]
+mod door;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,3 +24,4 @@ mod canary;
 mod failures;
 mod recorder;
 mod traffic;
+mod ways;

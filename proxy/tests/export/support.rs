@@ -53,20 +53,10 @@ pub(crate) fn context(trace: u128, span: u64) -> SpanContext {
 
 /// A publish to `reports` with four receivers.
 pub(crate) fn publish(span: u64) -> SpanRecord {
+    let operation =
+        Operation::Publish { channel: Arc::from("reports"), sharded: false, receivers: Some(4), body_size: 9 };
     SpanRecord {
-        context: context(0xabc, span),
-        parent: None,
-        link: None,
-        trace_state: None,
-        start: UnixNanos(1_700_000_000_000_000_001),
         end: UnixNanos(1_700_000_000_000_500_002),
-        error: None,
-        handling: Default::default(),
-        operation: Operation::Publish {
-            channel: Arc::from("reports"),
-            sharded: false,
-            receivers: Some(4),
-            body_size: 9,
-        },
+        ..SpanRecord::new(context(0xabc, span), UnixNanos(1_700_000_000_000_000_001), operation)
     }
 }

@@ -5,6 +5,7 @@
 
 #[path = "../support/authority.rs"]
 mod authority;
+#[path = "../support/door.rs"]
 mod door;
 mod ends;
 mod handshakes;

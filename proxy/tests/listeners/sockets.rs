@@ -74,6 +74,39 @@ fn what_a_killed_process_has_left_is_replaced_and_a_running_one_is_left_alone() 
 }
 
 #[test]
+fn of_many_processes_that_start_at_once_one_serves_and_the_others_say_why_they_do_not() {
+    const STARTS: usize = 6;
+    let (door, redis) = (Door::new(Way::Unix), RealRedis::start(&[]));
+    let arguments = door.arguments(&redis.url(), &[]);
+    for round in 0..10 {
+        if round % 2 == 1 {
+            // As a process leaves it that is killed.
+            drop(std::os::unix::net::UnixListener::bind(door.socket()).unwrap());
+        }
+        let mut started: Vec<_> = (0..STARTS).map(|_| Spawned::start(command(&words(&arguments)), 0)).collect();
+        let deadline = std::time::Instant::now() + DEADLINE;
+        let mut refused = 0;
+        while refused + 1 < STARTS {
+            assert!(std::time::Instant::now() < deadline, "round {round}: {refused} of {STARTS} were refused");
+            let Some(at) = started.iter_mut().position(Spawned::has_ended) else {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                continue;
+            };
+            let ended = started.swap_remove(at).ended();
+            assert_eq!(ended.code, Some(3), "round {round}: {}", ended.stderr);
+            assert!(ended.stderr.contains("another process listens there"), "round {round}: {}", ended.stderr);
+            refused += 1;
+        }
+        let mut serving = started.pop().unwrap();
+        serving.wait_for_line("listening");
+        is_served(&door);
+        serving.signal(Signal::TERM);
+        assert_eq!(serving.ended().code, Some(0), "round {round}");
+        assert!(!door.socket().exists() && !door.path("proxy.sock.lock").exists(), "round {round}");
+    }
+}
+
+#[test]
 fn a_route_may_have_sockets_on_both_sides() {
     let door = Door::new(Way::Unix);
     let behind = door.path("redis.sock").display().to_string();

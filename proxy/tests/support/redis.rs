@@ -75,6 +75,12 @@ impl Drop for RealRedis {
 
 fn command(server: &Server, directory: &std::path::Path, port: u16, more: &[&str]) -> Command {
     let mut command = Command::new(&server.program);
+    if more.contains(&"--sentinel") {
+        // It wants a file that it can write to.
+        let file = directory.join("sentinel.conf");
+        std::fs::write(&file, "").expect("the directory is ours");
+        command.arg(file);
+    }
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(more)

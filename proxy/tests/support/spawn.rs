@@ -97,6 +97,11 @@ impl Spawned {
         Pid::from_child(&self.child)
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_some()
+    }
+
     /// Waits for its end, which something else has to bring about. `stderr` is the whole log.
     pub(crate) fn ended(mut self) -> Ended {
         let code = wait(&mut self.child).code();

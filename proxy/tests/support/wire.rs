@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use redistributed_core::carrier::trailer;
 use redistributed_core::trace::Context;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
-use super::{connect, within};
+use super::{Duplex, connect, within};
 
 /// A client that speaks RESP by hand.
 pub(crate) struct Wire {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Duplex>>,
 }
 
 /// A value as far as these tests look at it.
@@ -72,7 +71,12 @@ impl Wire {
     pub(crate) async fn to(address: SocketAddr) -> Self {
         let stream = connect(address).await;
         stream.set_nodelay(true).expect("a live socket");
-        Self { stream: BufReader::new(stream) }
+        Self::over(stream)
+    }
+
+    /// Over a connection that was made in another way.
+    pub(crate) fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(stream)) }
     }
 
     /// The same in RESP3.

@@ -363,15 +363,11 @@ fn record(
     operation: Operation,
 ) -> SpanRecord {
     SpanRecord {
-        context,
         parent: parent.map(|parent| parent.span.span_id),
         link,
         trace_state: parent.and_then(|parent| parent.trace_state.clone()),
-        start,
-        end: start,
-        error: None,
-        operation,
         handling,
+        ..SpanRecord::new(context, start, operation)
     }
 }
 

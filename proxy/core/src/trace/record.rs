@@ -37,6 +37,21 @@ pub struct SpanRecord {
 }
 
 impl SpanRecord {
+    /// One of `operation` that begins a trace, begins and ends at `start`, and has not failed.
+    pub fn new(context: SpanContext, start: UnixNanos, operation: Operation) -> Self {
+        Self {
+            context,
+            parent: None,
+            link: None,
+            trace_state: None,
+            start,
+            end: start,
+            error: None,
+            operation,
+            handling: Handling::default(),
+        }
+    }
+
     /// Whether it is a span for an exporter. Otherwise it was made for who watches messages.
     pub fn is_exported(&self) -> bool {
         self.context.flags.is_sampled()

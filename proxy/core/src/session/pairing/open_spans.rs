@@ -63,18 +63,10 @@ mod tests {
     use crate::trace::{Operation, SpanContext, UnixNanos};
 
     fn span(start: u64) -> SpanRecord {
-        SpanRecord {
-            context: SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-                .unwrap(),
-            parent: None,
-            link: None,
-            trace_state: None,
-            start: UnixNanos(start),
-            end: UnixNanos(0),
-            error: None,
-            handling: Default::default(),
-            operation: Operation::Command { name: "GET".into(), database: 0, batch_size: None },
-        }
+        let context =
+            SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
+        SpanRecord::new(context, UnixNanos(start), operation)
     }
 
     #[test]
@@ -84,7 +76,7 @@ mod tests {
         assert_eq!(spans.len(), 2);
         assert_eq!(spans.take(first), Some(span(1)));
         let third = spans.put(span(3));
-        spans.get(&second).unwrap().start = UnixNanos(20);
+        *spans.get(&second).unwrap() = span(20);
         assert_eq!([second, third].map(|key| spans.take(key)), [Some(span(20)), Some(span(3))]);
         assert_eq!((spans.len(), spans.places.len()), (0, 2));
     }

@@ -1,4 +1,5 @@
-//! A listen address of each kind, and clients that connect to it.
+//! A listen address of each kind, and clients that connect to it. Whoever uses it has the module `authority` too.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -113,8 +114,17 @@ impl Door {
 
 /// Connects by TLS.
 pub(crate) async fn handshake(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = connect(address).await;
-    within("the handshake", TlsConnector::from(config).connect("localhost".try_into().unwrap(), stream)).await
+    handshake_with("localhost", address, config).await
+}
+
+/// The same with a server that is expected to be `name`.
+pub(crate) async fn handshake_with(
+    name: &str,
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let (stream, name) = (connect(address).await, name.to_owned().try_into().unwrap());
+    within("the handshake", TlsConnector::from(config).connect(name, stream)).await
 }
 
 /// Borrows, as the helpers take them.

@@ -1,0 +1,105 @@
+//! The right to put a Unix socket's file in its place.
+//!
+//! Between `bind` and `listen` a new socket refuses connections, as one does that a killed process has left behind. So
+//! whoever looks whether the file is in use, replaces it and begins to listen holds a lock meanwhile: an advisory lock
+//! (`flock`) on a file beside the socket, which the kernel lifts if the process dies. The file is there only as long as
+//! somebody starts; one that a killed process has left is taken by the next start, and removed.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+/// How long another process may hold it: what is done under it takes less than a millisecond.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is tried: the system knows no attempt that ends after a time.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub(super) struct StartLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl StartLock {
+    /// That of the socket at `socket`. Waits up to five seconds for whoever has it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ResourceBusy`]: somebody has it for longer. Others: there can be no file beside the socket.
+    pub(super) fn take(socket: &Path) -> io::Result<Self> {
+        Self::take_within(socket, PATIENCE)
+    }
+
+    fn take_within(socket: &Path, patience: Duration) -> io::Result<Self> {
+        let mut name = socket.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        name.push(".lock");
+        let path = socket.with_file_name(name);
+        let started = Instant::now();
+        loop {
+            let file = open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, &path) => return Ok(Self { path, _file: file }),
+                // Its last holder has removed it: others lock the file that is there now.
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => thread::sleep(INTERVAL),
+                Err(error) => return Err(error.into()),
+            }
+            if started.elapsed() > patience {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
+        }
+    }
+}
+
+impl Drop for StartLock {
+    fn drop(&mut self) {
+        // While it is still held: afterwards the file at this path may be another's. What stays does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Nothing is ever written to it; a symbolic link is not followed to where others want a file.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(file), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
+    (file.dev(), file.ino()) == (there.dev(), there.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_has_it_at_a_time_and_nothing_of_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("proxy.sock");
+        let held = StartLock::take(&socket).unwrap();
+        let refused = StartLock::take_within(&socket, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        drop(held);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_left_behind_is_taken_and_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, lock) = (folder.path().join("proxy.sock"), folder.path().join("proxy.sock.lock"));
+        fs::write(&lock, "").unwrap();
+        drop(StartLock::take(&socket).unwrap());
+        assert!(!lock.exists());
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &lock).unwrap();
+        StartLock::take(&socket).unwrap_err();
+        assert!(!folder.path().join("elsewhere").exists());
+    }
+}

@@ -1,0 +1,45 @@
+//! A cluster: other nodes have subscribers that nobody can count here, so nothing is ever added.
+
+use crate::fleet::{FAST, Fleet, expect_payloads};
+use crate::support::admin::Proxy;
+use crate::support::servers;
+use crate::support::wire::{Value, Wire};
+
+#[tokio::test]
+async fn on_a_node_of_a_cluster_nothing_is_added_and_the_metrics_say_why() {
+    for server in servers::all() {
+        let fleet = Fleet::start_with(server, &["--cluster-enabled", "yes"]);
+        let mut direct = fleet.direct().await;
+        assert_eq!(direct.call("CLUSTER ADDSLOTSRANGE 0 16383").await, Value::Status("OK".into()));
+        // Until then `SPUBLISH` is refused.
+        while !matches!(direct.call("CLUSTER INFO").await, Value::Bulk(text) if text.starts_with(b"cluster_state:ok")) {
+            tokio::task::yield_now().await;
+        }
+        let proxy = Proxy::start(&fleet.redis.url(), &[&["--mode", "auto"], &FAST[..]].concat(), &[]);
+        // Everybody is behind the proxy: on a Redis that is no cluster this would be proven.
+        let mut subscriber = Wire::to(proxy.address()).await;
+        subscriber.subscribe("SUBSCRIBE ch").await;
+        let mut of_shards = Wire::resp3(proxy.address()).await;
+        of_shards.subscribe("SSUBSCRIBE shard").await;
+        let mut publisher = fleet.publisher_at(proxy.address()).await;
+        for (command, channel, subscriber) in
+            [("PUBLISH", "ch", &mut subscriber), ("SPUBLISH", "shard", &mut of_shards)]
+        {
+            let payloads = publisher.never_a_context(command, channel).await;
+            expect_payloads(subscriber, &payloads).await;
+        }
+        let page = proxy.metrics().await;
+        let sum = |name: &str, label: &str| {
+            let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
+            let values: Vec<f64> = lines.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+            assert!(!values.is_empty(), "no {name} with {label} in {page}");
+            values.iter().sum::<f64>()
+        };
+        let published = sum("redistributed_published_total{", "");
+        let cluster = sum("redistributed_skipped_total{", "reason=\"auto_cluster\"");
+        let unknown = sum("redistributed_skipped_total{", "reason=\"auto_unknown\"");
+        assert!(cluster > 0.0 && cluster + unknown == published, "{page}");
+        assert!(sum("redistributed_injected_total{", "") == 0.0, "{page}");
+        assert!(sum("redistributed_auto_channels{", "verdict=\"cluster\"") == 2.0, "{page}");
+    }
+}
