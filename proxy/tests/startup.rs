@@ -97,14 +97,51 @@ fn settings_that_cannot_be_meant() {
         (
             &listen,
             &["--max-connections", "many"],
-            &["--max-connections `many`", "cannot be a limit", "from 1 to 1000000"],
+            &["--max-connections `many`", "does not start with a whole number", "from 1 to 1000000"],
+        ),
+        (
+            &listen,
+            &["--inject-limit", "0"],
+            &["--inject-limit `0`", "no context fits in it", "write 29", "--mode strip"],
         ),
         (&listen, &["--handshake-timeout", "0s"], &["--handshake-timeout `0s`", "in no time", "as in 500ms"]),
-        (&listen, &["--connect-timeout", "5"], &["--connect-timeout `5`", "unit is not known", "as in 500ms"]),
+        (&listen, &["--connect-timeout", "5"], &["--connect-timeout `5`", "unit is missing", "as in 500ms"]),
         (&listen, &["--admin", "x"], &["--admin `x`", "port is missing", "--admin 9127"]),
     ];
     for (pair, more, line) in cases {
         assert_refused(&run(command(&[*pair, *more].concat())), WRONG_SETTINGS, line);
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_meant_are_named_with_what_is_accepted() {
+    const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
+    const LARGE: &str = "99999999999999999999";
+    let huge = format!("{LARGE}h");
+    for (setting, unit, too_large, accepted) in [
+        ("--connect-timeout", "s", &huge[..], TIME),
+        ("--handshake-timeout", "s", &huge, TIME),
+        ("--drain-timeout", "s", &huge, TIME),
+        ("--flush-timeout", "s", &huge, TIME),
+        ("--auto-interval", "s", &huge, "write a time from 50ms to 60s"),
+        ("--inject-limit", "KiB", LARGE, "write a number of bytes from 29 to 511MiB"),
+        ("--max-connections", "", "1000001", "write a number from 1 to 1000000"),
+        ("--threads", "", "257", "write a number from 1 to 256, or leave it out"),
+    ] {
+        for (value, problem) in [
+            (&format!("-1{unit}")[..], "it is negative"),
+            (&format!("1.5{unit}"), "it is not a whole number"),
+            ("1 bottle", "its unit is not known"),
+            ("\u{664}", "it does not start with a whole number"),
+            (too_large, "it is too large"),
+        ] {
+            let arguments = ["--listen", "127.0.0.1:0", "--upstream", UNUSED, setting, value];
+            assert_refused(
+                &run(command(&arguments)),
+                WRONG_SETTINGS,
+                &[&format!("{setting} `{value}`: {problem}; {accepted}")],
+            );
+        }
     }
 }
 

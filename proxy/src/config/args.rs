@@ -317,7 +317,8 @@ pub struct Args {
     /// Longest payload, with the context in it, that is sent; use the same value on every sidecar of a Redis
     ///
     /// A longer payload goes on as it is. Not above Redis's proto-max-bulk-len, of which 1MiB is the least. Also
-    /// bounds what a connection may hold back while it looks for a context. Below 512MiB.
+    /// bounds what a connection may hold back while it looks for a context. From 29, the shortest context, to 511MiB;
+    /// to add no contexts see --mode strip.
     #[arg(
         long,
         value_name = "BYTES",

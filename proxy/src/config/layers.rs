@@ -141,14 +141,40 @@ pub(super) fn read(
             Some(Variable::Text(..)) | None => arg,
         }
     });
-    let matches =
-        layered.try_get_matches_from(words).map_err(|error| masked(naming_variable(error, command, words)))?;
+    let matches = layered
+        .try_get_matches_from(with_negative_values(command, words))
+        .map_err(|error| masked(naming_variable(error, command, words)))?;
     let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
         return Err(command.clone().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
     }
     let sources = command.get_arguments().filter_map(|arg| said(arg, &matches, file)).collect();
     Ok((matches, Sources(sources)))
+}
+
+/// `words`, in which a value such as `-1` or `-5s` is joined to its option, as in `--threads=-1`. Alone it would be taken
+/// for an option, and what is wrong with it would not be said.
+fn with_negative_values(command: &Command, words: &[OsString]) -> Vec<OsString> {
+    let takes_value = |word: &OsString| {
+        let name = word.to_str().and_then(|word| word.strip_prefix("--"));
+        let arg = command.get_arguments().find(|arg| arg.get_long() == name);
+        name.is_some() && arg.is_some_and(|arg| arg.get_action().takes_values())
+    };
+    let is_negative = |word: &OsString| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let mut joined: Vec<OsString> = Vec::with_capacity(words.len());
+    for word in words {
+        match joined.last_mut() {
+            Some(option) if is_negative(word) && takes_value(option) => {
+                option.push("=");
+                option.push(word);
+            }
+            _ => joined.push(word.clone()),
+        }
+    }
+    joined
 }
 
 fn said(arg: &Arg, matches: &ArgMatches, file: Option<&File>) -> Option<Said> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redistributed_core::carrier::opencensus;
 use redistributed_core::session::Policy;
 
 use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
@@ -20,8 +21,14 @@ use crate::telemetry::otel_env::OtelSettings;
 use crate::tls;
 use crate::workers::Workers;
 
+/// Smallest `--inject-limit`, in bytes: the shortest context that any carrier adds. Below it no message would get one.
+pub const MIN_INJECT_LIMIT: usize = opencensus::LEN;
+
 /// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
+
+/// No machine has a million sockets to spare; tokio's semaphore counts to an eighth of what a `usize` holds.
+const MAX_CONNECTIONS: usize = 1_000_000;
 
 /// More threads than this would only wait for each other.
 const MAX_THREADS: usize = 256;
@@ -280,25 +287,16 @@ impl Check<'_> {
 
     fn limits(&mut self, args: &Args) -> Limits {
         const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
-        let max_connections = match args.max_connections.trim().parse() {
-            // Tokio's semaphore counts to an eighth of what a usize holds; no machine has a million sockets to spare.
-            Ok(n @ 1..=1_000_000) => n,
-            _ => {
-                let remedy = "write a number from 1 to 1000000";
-                self.refuse("--max-connections", Some(&args.max_connections), "it cannot be a limit", remedy);
-                1
-            }
+        const CONNECTIONS: &str = "write a number from 1 to 1000000";
+        const THREADS: &str = "write a number from 1 to 256, or leave it out";
+        let mut count = |setting, text: &str, most, remedy| {
+            let counted = units::count(text, most).map(Some);
+            self.or_refuse(counted, (setting, text, remedy)).unwrap_or(NonZeroUsize::MIN)
         };
+        let max_connections = count("--max-connections", &args.max_connections, MAX_CONNECTIONS, CONNECTIONS).get();
         let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
             None => Workers::default_count(),
-            Some(text) => match text.trim().parse::<NonZeroUsize>() {
-                Ok(threads) if threads.get() <= MAX_THREADS => threads,
-                _ => {
-                    let remedy = "write a number from 1 to 256, or leave it out";
-                    self.refuse("--threads", Some(text), "it cannot be a number of threads", remedy);
-                    NonZeroUsize::MIN
-                }
-            },
+            Some(text) => count("--threads", text, MAX_THREADS, THREADS),
         };
         let connect_timeout = match units::duration(&args.connect_timeout) {
             Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
