@@ -107,7 +107,7 @@ fn check_config(loaded: &Loaded) -> ExitCode {
     if let Err(error) = report::open_files(loaded) {
         return end(WRONG_SETTINGS, &error);
     }
-    print!("{}", report::in_force(loaded));
+    print!("{}", report::in_force(&loaded.settings, &loaded.sources));
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
     ExitCode::SUCCESS
 }

@@ -88,6 +88,36 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn everything_that_has_an_effect_is_shown_with_its_own_place() {
+    let file = ConfigFile::new(&format!(
+        "[[route]]\nname = 'api'\nlisten = '127.0.0.1:0'\nupstream = '{UNUSED}'\n\n\
+         [[route]]\nname = 'worker'\nlisten = '127.0.0.1:0'\nupstream = '{UNUSED}'\n\n\
+         [otel]\nOTEL_PROPAGATORS = 'b3'\nOTEL_RESOURCE_ATTRIBUTES = 'team=a'\nOTEL_ATTRIBUTE_COUNT_LIMIT = 7\n\
+         OTEL_EXPORTER_OTLP_TIMEOUT = 500\n"
+    ));
+    let ended = check(&file, &[], &[("OTEL_TRACES_EXPORTER", "console,otlp"), ("OTEL_SPAN_LINK_COUNT_LIMIT", "x")]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let place = |place: &str| format!("{}:{place}", file.path());
+    let routes: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("route = ")).collect();
+    assert!(
+        routes.len() == 2 && routes[0].ends_with(&place("1:1")) && routes[1].ends_with(&place("6:1")),
+        "{routes:?}"
+    );
+    for (name, value, origin) in [
+        ("OTEL_PROPAGATORS", "b3", &place("12:20")[..]),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=a", &place("13:28")),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7", &place("14:30")),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500ms", &place("15:30")),
+        ("OTEL_TRACES_EXPORTER", "otlp,console", "OTEL_TRACES_EXPORTER"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_on", "default"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "128", "default"),
+    ] {
+        assert_eq!(in_force(&ended, name), (value.to_owned(), origin.to_owned()), "{name}");
+    }
+    assert!(ended.stderr.contains("OTEL_SPAN_LINK_COUNT_LIMIT=x"), "{}", ended.stderr);
+}
+
+#[test]
 fn the_file_may_be_named_by_a_variable_and_serves() {
     let redis = RealRedis::start(&[]);
     let file = ConfigFile::new(&format!(
@@ -336,7 +366,11 @@ fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
     assert_eq!(ask(admin, "POST /reload", ""), "changed: exclude, log-level; after a restart: threads\n");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [false, true]);
     let page = ask(admin, "GET /config", "");
-    assert!(page.contains("\nexclude = ab\n") && page.contains("\nlog-level = info\n"), "{page}");
+    let place = |line: u8| format!("# {}:{line}:1", file.path());
+    for (setting, origin) in [("exclude = ab ", place(4)), ("log-level = info ", place(5))] {
+        let line = page.lines().find(|line| line.starts_with(setting));
+        assert!(line.is_some_and(|line| line.ends_with(&origin)), "{setting}{origin} is not in\n{page}");
+    }
     file.write("mode = 'stripe'");
     let answer = ask(admin, "POST /reload", "");
     assert!(answer.contains("nothing was changed") && answer.contains("did you mean `strip`?"), "{answer}");

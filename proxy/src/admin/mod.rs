@@ -6,7 +6,7 @@
 //! | `GET /readyz` | 200 if every Redis answers `PING`, otherwise 503 and which does not |
 //! | `GET /metrics` | what is counted and timed, for Prometheus |
 //! | `GET /tap` | messages' envelopes as they pass, one JSON object a line, until the reader leaves |
-//! | `GET /config` | the settings in force, without secrets |
+//! | `GET /config` | the settings in force and where each came from, without secrets |
 //! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
 //! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
 //! | `DELETE /mode` | goes back to what the settings say |
@@ -196,8 +196,14 @@ impl Admin {
     }
 
     fn config(&self) -> Answer {
-        let reloaded = self.reloader.as_ref().map(|reloader| reloader.in_force(&self.settings));
-        text(StatusCode::OK, pages::config(reloaded.as_ref().unwrap_or(&self.settings), &self.policy.modes()))
+        let modes = self.policy.modes();
+        text(
+            StatusCode::OK,
+            match &self.reloader {
+                Some(reloader) => pages::config(&reloader.in_force(&self.settings), Some(&reloader.sources()), &modes),
+                None => pages::config(&self.settings, None, &modes),
+            },
+        )
     }
 
     async fn reload(&self, peer: SocketAddr) -> Answer {

@@ -15,7 +15,8 @@ impl Check<'_> {
         let (certificate, key) = (given(&args.listen_cert), given(&args.listen_key));
         let client_authorities = given(&args.listen_client_ca);
         if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
-            if certificate.is_some() || key.is_some() || client_authorities.is_some() {
+            // Without routes they were refused, and it is not known what they need.
+            if !routes.is_empty() && (certificate.is_some() || key.is_some() || client_authorities.is_some()) {
                 let what = "--listen-cert, --listen-key and --listen-client-ca";
                 let remedy = "listen on rediss://host:port, or leave them out";
                 self.refuse(what, None, "no listen address is one with TLS", remedy);
@@ -67,7 +68,8 @@ impl Check<'_> {
             _ => {}
         }
         let tls = UpstreamTls { files, server_name };
-        if tls != UpstreamTls::default() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
+        let is_used = routes.is_empty() || routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
+        if tls != UpstreamTls::default() && !is_used {
             let what = "--upstream-ca, --upstream-cert, --upstream-key and --upstream-server-name";
             self.refuse(what, None, "no upstream is reached by TLS", "write rediss://host:port, or leave them out");
         }
@@ -88,7 +90,7 @@ impl Check<'_> {
             let remedy = "leave the password out of the URL, where others on this machine can see it";
             self.refuse(UpstreamLogin::PASSWORD_FILE, None, IN_URLS, remedy);
         }
-        for route in routes {
+        for (index, route) in routes.iter_mut().enumerate() {
             let setting = if named_by_url(route) { route.setting("--upstream") } else { "--upstream-username" };
             if !named_by_url(route) {
                 route.login.username.clone_from(&username);
@@ -97,13 +99,16 @@ impl Check<'_> {
             if route.login.username.is_some() && !has_password {
                 // The name is not shown: it may be a password in the wrong place.
                 let remedy = "write redis://user:password@host, or name a file by --upstream-password-file";
-                self.refuse(setting, None, "it names a user, and nothing gives a password", remedy);
+                let origin = self.origin_in_route(setting, index, None);
+                self.refuse_at(origin, setting, None, "it names a user, and nothing gives a password", remedy);
             }
             if route.login.database != 0 && !clients {
                 let url = format!("{}/{}", route.upstream, route.login.database);
                 let problem = "it selects a database, which the proxy does for a service only if asked";
                 let remedy = "leave it out, because the service's own SELECT passes through, or see --upstream-login";
-                self.refuse(route.setting("--upstream"), Some(&url), problem, remedy);
+                let setting = route.setting("--upstream");
+                let origin = self.origin_in_route(setting, index, None);
+                self.refuse_at(origin, setting, Some(&url), problem, remedy);
             }
             if clients && !has_password && route.login.database == 0 {
                 let remedy = "write redis://user:password@host/database, or name a file by --upstream-password-file";

@@ -78,6 +78,19 @@ impl Sources {
             (origin, _) => origin.clone(),
         }
     }
+
+    /// Where the value at `index` of the option `name` came from, or of its parts the one that is `part`.
+    pub fn origin_at(&self, name: &str, index: usize, part: Option<&str>) -> Origin {
+        let Some(said) = self.get(name) else { return Origin::Default };
+        let value = said.setting.as_ref().and_then(|setting| setting.values.get(index));
+        match (&said.origin, value) {
+            (Origin::File(path, _), Some(value)) => {
+                let part = value.parts.iter().find(|(text, _)| Some(text.as_str()) == part);
+                Origin::File(path.clone(), part.map_or(value.place, |(_, place)| *place))
+            }
+            (origin, _) => origin.clone(),
+        }
+    }
 }
 
 /// Where `value`, or the part that it is, stands among the values of `setting`.

@@ -120,6 +120,11 @@ impl Reloader {
         let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
         Settings { policy: self.policy.configured(), log, ..settings.clone() }
     }
+
+    /// Who said it.
+    pub fn sources(&self) -> Sources {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What changes of a policy while the process runs; the rest is for the whole life of what was built with it.

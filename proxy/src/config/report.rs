@@ -2,18 +2,28 @@
 
 use std::fmt::Write;
 
-use super::layers::Origin;
+use super::Settings;
+use super::layers::{Origin, Sources};
 use super::load::Loaded;
 use crate::RunError;
 use crate::key_material::KeyMaterial;
 use crate::telemetry::Telemetry;
 use crate::upstream::Dialer;
 
-/// One line a setting, as `name = value  # origin`. Without secrets.
-pub fn in_force(loaded: &Loaded) -> String {
-    let shown = loaded.settings.shown();
-    let lines: Vec<_> =
-        shown.into_iter().map(|(name, value)| (format!("{name} = {value}"), origin(loaded, name))).collect();
+/// One line a setting, as `name = value  # origin`, of `settings` and who said it. Without secrets.
+pub fn in_force(settings: &Settings, sources: &Sources) -> String {
+    let mut routes = 0..;
+    let lines: Vec<_> = settings
+        .shown()
+        .into_iter()
+        .map(|(name, value)| {
+            let origin = match name {
+                "route" => origin_of_route(sources, routes.next().unwrap_or_default()),
+                _ => origin(settings, sources, name).to_string(),
+            };
+            (format!("{name} = {value}"), origin)
+        })
+        .collect();
     let width = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or_default().min(60);
     let mut page = String::new();
     for (text, origin) in lines {
@@ -36,15 +46,26 @@ pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
     Ok(Telemetry::check(&settings.otel)?)
 }
 
-fn origin(loaded: &Loaded, name: &str) -> String {
-    let sources = &loaded.sources;
-    let of = |name: &str| sources.get(name).map(|said| said.origin.clone()).unwrap_or(Origin::Default);
-    match (name, of(name)) {
-        ("route", Origin::Default) => format!("listen: {}, upstream: {}", of("listen"), of("upstream")),
-        // The general form of a variable.
-        (_, Origin::Default) => of(&name.replacen("_TRACES_", "_", 1)).to_string(),
-        (_, origin) => origin.to_string(),
+/// A pair of addresses is a route too.
+fn origin_of_route(sources: &Sources, index: usize) -> String {
+    match sources.origin_at("route", index, None) {
+        Origin::Default => {
+            format!("listen: {}, upstream: {}", said_by(sources, "listen"), said_by(sources, "upstream"))
+        }
+        origin => origin.to_string(),
     }
+}
+
+fn origin(settings: &Settings, sources: &Sources, name: &str) -> Origin {
+    if !name.starts_with("OTEL_") {
+        return said_by(sources, name);
+    }
+    let variable = settings.otel.decided_by(name, |variable| sources.get(variable).is_some());
+    variable.map_or(Origin::Default, |variable| said_by(sources, &variable))
+}
+
+fn said_by(sources: &Sources, name: &str) -> Origin {
+    sources.get(name).map(|said| said.origin.clone()).unwrap_or(Origin::Default)
 }
 
 #[cfg(test)]
@@ -59,7 +80,7 @@ mod tests {
     fn every_setting_is_shown() {
         let words = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"].map(Into::into);
         let loaded = Invocation::new(Args::command(), words).with_file(None, &|_| None).unwrap();
-        let page = in_force(&loaded);
+        let page = in_force(&loaded.settings, &loaded.sources);
         // The pair is a route without a name.
         for name in
             keys(&Args::command()).filter_map(clap::Arg::get_long).filter(|name| !["listen", "upstream"].contains(name))

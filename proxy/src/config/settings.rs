@@ -269,6 +269,18 @@ impl Check<'_> {
         remedy: &'static str,
     ) {
         let origin = self.sources.origin(setting.trim_start_matches("--"), value);
+        self.refuse_at(origin, setting, value, problem, remedy);
+    }
+
+    /// The same where it is known which of several values is wrong.
+    pub(super) fn refuse_at(
+        &mut self,
+        origin: Origin,
+        setting: &'static str,
+        value: Option<&str>,
+        problem: impl fmt::Display,
+        remedy: &'static str,
+    ) {
         let value = value.map(without_secrets);
         self.errors.push(SettingError { setting, origin, value, problem: problem.to_string(), remedy });
     }
@@ -341,15 +353,9 @@ impl Check<'_> {
             Ok((otel, warnings)) => {
                 Some((otel, warnings.into_iter().map(|text| located(self.sources, text)).collect()))
             }
-            Err(problem) => {
-                let problem = problem.to_string();
-                let remedy = "see --help for what they may hold";
-                match place_in_file(self.sources, &problem) {
-                    Some(origin) => {
-                        self.errors.push(SettingError { setting: "[otel]", origin, value: None, problem, remedy });
-                    }
-                    None => self.refuse("OTEL_* variables", None, problem, remedy),
-                }
+            Err(error) => {
+                let (setting, value, problem, remedy) = error.parts();
+                self.refuse(setting, value, problem, remedy);
                 None
             }
         }

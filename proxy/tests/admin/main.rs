@@ -120,9 +120,18 @@ async fn the_settings_are_shown_without_secrets() {
     let proxy = Proxy::start("redis://127.0.0.1:1", &["--carrier", "a.*=json", "--mode-for", "b=strip"], &environment);
     let (status, page) = proxy.get("/config").await;
     assert_eq!(status, 200);
-    for line in ["route = orders=127.0.0.1:0,redis://127.0.0.1:1", "carrier = a.*=json", "mode = inject b=strip"] {
-        assert!(page.lines().any(|got| got == line), "{line} is not in\n{page}");
+    for (setting, origin) in [
+        ("route = orders=127.0.0.1:0,redis://127.0.0.1:1", "listen: command line, upstream: command line"),
+        ("carrier = a.*=json", "command line"),
+        ("trust = all", "default"),
+        ("OTEL_SERVICE_NAME = orders", "OTEL_SERVICE_NAME"),
+        ("OTEL_PROPAGATORS = tracecontext,baggage", "default"),
+        ("OTEL_TRACES_EXPORTER = otlp", "OTEL_TRACES_EXPORTER"),
+    ] {
+        let line = page.lines().find_map(|line| line.strip_prefix(setting));
+        assert_eq!(line.and_then(|rest| rest.trim_start().strip_prefix("# ")), Some(origin), "{setting}:\n{page}");
     }
+    assert!(page.ends_with("\n# in force now\nmode = inject b=strip\n"), "{page}");
     assert!(page.contains("127.0.0.1:1/v1/traces") && !page.contains("s3cret"), "{page}");
 }
 

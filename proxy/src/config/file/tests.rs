@@ -194,11 +194,50 @@ fn a_value_that_has_no_meaning_is_named_with_its_own_place() {
         ("[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'http://h'", "f.toml:4:12: route `http://h`"),
         ("route = [\n'a=h:1,http://h']", "f.toml:2:1: route `http://h`"),
         (
+            "[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u/3'\n[[route]]\nname = 'b'\nlisten = 'x'\nupstream = 'u/3'",
+            "f.toml:7:10: route `x`: its port is missing",
+        ),
+        (
+            "[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u'\n[[route]]\nname = 'b'\nlisten = 'h:2'\nupstream = 'u/3'",
+            "f.toml:5:1: route `redis://u:6379/3`",
+        ),
+        (
             "listen = 'h:1'\nupstream = 'u'\n[otel]\nOTEL_EXPORTER_OTLP_ENDPOINT = 'c:1'",
-            "f.toml:4:1: [otel]: OTEL_EXPORTER_OTLP_ENDPOINT=c:1 is not",
+            "f.toml:4:31: OTEL_EXPORTER_OTLP_ENDPOINT `c:1`: it does not begin with http://",
         ),
     ] {
         let error = refused(text);
         assert!(error.contains(says), "{text} says\n{error}\nand not\n{says}");
     }
+}
+
+#[test]
+fn two_routes_that_exclude_each_other_are_both_named_with_their_places() {
+    let words = ["redistributed"].map(Into::into);
+    for (name, listen, says) in [
+        (
+            "a",
+            "h:2",
+            "f.toml:6:8: route `a`: two routes have this name, a=h:1,... (f.toml:1:1) and a=h:2,... (f.toml:5:1)",
+        ),
+        (
+            "b",
+            "h:1",
+            "f.toml:7:10: route `h:1`: two routes listen there, a=h:1,... (f.toml:1:1) and b=h:1,... (f.toml:5:1)",
+        ),
+    ] {
+        let second = format!("[[route]]\nname = '{name}'\nlisten = '{listen}'\nupstream = 'u'\n");
+        let text = format!("[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u'\n{second}");
+        let file = parse(&text).unwrap();
+        let error = Invocation::new(Args::command(), words.clone()).with_file(Some(&file), &|_| None).unwrap_err();
+        assert!(error.to_string().contains(&format!("{says}; give each")), "{error}");
+    }
+}
+
+#[test]
+fn what_a_refused_route_would_have_needed_is_not_said_to_be_useless() {
+    let words = ["redistributed", "--upstream-ca", "c", "--listen-cert", "c", "--listen-key", "k"].map(Into::into);
+    let file = parse("listen = 'rediss://h'\nupstream = 'rediss://h:x'").unwrap();
+    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 3, "{error}");
 }
