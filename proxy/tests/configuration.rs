@@ -92,7 +92,7 @@ fn everything_that_has_an_effect_is_shown_with_its_own_place() {
     let file = ConfigFile::new(&format!(
         "[[route]]\nname = 'api'\nlisten = '127.0.0.1:0'\nupstream = '{UNUSED}'\n\n\
          [[route]]\nname = 'worker'\nlisten = '127.0.0.1:0'\nupstream = '{UNUSED}'\n\n\
-         [otel]\nOTEL_PROPAGATORS = 'b3'\nOTEL_RESOURCE_ATTRIBUTES = 'team=a'\nOTEL_ATTRIBUTE_COUNT_LIMIT = 7\n\
+         [otel]\nOTEL_PROPAGATORS = 'b3'\nOTEL_RESOURCE_ATTRIBUTES = 'a=b,redis=redis://u:hunter2@h'\nOTEL_ATTRIBUTE_COUNT_LIMIT = 7\n\
          OTEL_EXPORTER_OTLP_TIMEOUT = 500\n"
     ));
     let ended = check(&file, &[], &[("OTEL_TRACES_EXPORTER", "console,otlp"), ("OTEL_SPAN_LINK_COUNT_LIMIT", "x")]);
@@ -105,7 +105,7 @@ fn everything_that_has_an_effect_is_shown_with_its_own_place() {
     );
     for (name, value, origin) in [
         ("OTEL_PROPAGATORS", "b3", &place("12:20")[..]),
-        ("OTEL_RESOURCE_ATTRIBUTES", "team=a", &place("13:28")),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=b,redis=redis://***@h", &place("13:28")),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7", &place("14:30")),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500ms", &place("15:30")),
         ("OTEL_TRACES_EXPORTER", "otlp,console", "OTEL_TRACES_EXPORTER"),

@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -225,12 +225,25 @@ impl Admin {
 
     async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let body = Limited::new(request.into_body(), MAX_BODY).collect();
-        let Ok(Ok(body)) = tokio::time::timeout(PATIENCE, body).await else {
-            return text(StatusCode::BAD_REQUEST, "the body did not arrive, or is longer than 64 KiB\n");
+        let body = match tokio::time::timeout(PATIENCE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let problem = "nothing was changed: the body is longer than 64 KiB; write the modes and nothing else\n";
+                return text(StatusCode::PAYLOAD_TOO_LARGE, problem);
+            }
+            Ok(Err(error)) => {
+                return text(
+                    StatusCode::BAD_REQUEST,
+                    format!("nothing was changed: the body cannot be read: {error}\n"),
+                );
+            }
+            Err(_) => {
+                let problem = "nothing was changed: the body did not arrive within 10 seconds\n";
+                return text(StatusCode::REQUEST_TIMEOUT, problem);
+            }
         };
-        let body = body.to_bytes();
         let Ok(words) = std::str::from_utf8(&body) else {
-            return text(StatusCode::BAD_REQUEST, "the body is not UTF-8\n");
+            return text(StatusCode::BAD_REQUEST, "nothing was changed: the body is not UTF-8\n");
         };
         match modes::parse(words) {
             Ok(modes) => {

@@ -310,6 +310,11 @@ pub fn without_secrets(text: &str) -> String {
     if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
 }
 
+/// `text` fit to be shown, where it is a URL only by mistake: what is none is kept as it is.
+pub fn without_url_secrets(text: &str) -> String {
+    if text.contains("://") && text.contains('@') { without_secrets(text) } else { text.to_owned() }
+}
+
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use redistributed_core::glob::Glob;
 
-use super::address::{Upstream, without_secrets};
+use super::address::{Upstream, without_url_secrets};
 use super::modes;
 use super::settings::{Login, Route, Settings};
 
@@ -82,7 +82,8 @@ impl Settings {
         shown.extend(otel.shown());
         // A URL in the wrong place, such as a glob, may hold a password too.
         for (name, value) in &mut shown {
-            if *name != "route" {
+            // These two have been looked at part by part.
+            if !["route", "OTEL_RESOURCE_ATTRIBUTES"].contains(name) {
                 *value = without_url_secrets(value);
             }
         }
@@ -102,10 +103,6 @@ fn with_login(upstream: &Upstream, login: &Login) -> String {
     let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
     let database = if login.database == 0 { String::new() } else { format!("/{}", login.database) };
     format!("{scheme}://{user}{password}{at}{address}{database}")
-}
-
-fn without_url_secrets(text: &str) -> String {
-    if text.contains("://") && text.contains('@') { without_secrets(text) } else { text.to_owned() }
 }
 
 fn lower(value: &impl fmt::Debug) -> String {

@@ -91,8 +91,13 @@ async fn a_switch_that_cannot_be_meant_changes_nothing() {
     }
     let from_a_page = proxy.ask("PUT /mode", "Origin: http://localhost\r\n", "strip").await;
     assert_eq!(from_a_page.0, 403);
-    let too_long = proxy.ask("PUT /mode", "", &"strip ".repeat(20_000)).await;
-    assert_eq!(too_long.0, 400);
+    let too_long = "nothing was changed: the body is longer than 64 KiB; write the modes and nothing else\n";
+    for bytes in [64 * 1024 + 1, 1 << 20] {
+        assert_eq!(proxy.ask("PUT /mode", "", &" ".repeat(bytes)).await, (413, too_long.to_owned()));
+    }
+    let longest = format!("strip{}", " ".repeat(64 * 1024 - 5));
+    assert_eq!(proxy.ask("PUT /mode", "", &longest).await.0, 200);
+    assert_eq!(proxy.ask("DELETE /mode", "", "").await.0, 200);
     assert_eq!(proxy.get("/mode").await, (200, "observe\n".to_owned()));
 }
 

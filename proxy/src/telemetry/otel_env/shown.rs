@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redistributed_core::trace::sampler::Root;
 
 use super::{OtelSettings, sampling};
+use crate::config::address::without_url_secrets;
 use crate::telemetry::describe::UNKNOWN_SERVICE;
 
 /// Of a limit that nobody has set.
@@ -23,7 +24,7 @@ impl OtelSettings {
     /// variable that wins. Of headers only the names; other values may hold a URL with a password.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
         let Self { service_name, resource_attributes, sampler, propagators, otlp, batch, limits, .. } = self;
-        let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
+        let encoded = |text: &str| utf8_percent_encode(&without_url_secrets(text), ENCODED).to_string();
         let attributes = resource_attributes.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value)));
         let mut shown = vec![
             ("OTEL_SERVICE_NAME", service_name.clone().unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())),
