@@ -85,7 +85,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
             hangups.next().await;
             let reloader = reloader.clone();
             // The log has said what came of it; and a file may be somewhere that does not answer.
-            let _ = tokio::task::spawn_blocking(move || reloader.reload_and_log()).await;
+            let _ = tokio::task::spawn_blocking(move || reloader.reload()).await;
         }
     };
     tokio::select! {

@@ -299,7 +299,7 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     file.write(&format!("{base}mode = 'stripe'\nexclude = ['ab']\n"));
     proxy.signal(Signal::HUP);
     let line = proxy.wait_for_line("the configuration was not read again");
-    assert!(line.contains("nothing was changed"), "{line}");
+    assert!(line.contains("no setting was changed"), "{line}");
     let line = proxy.wait_for_line("mode `stripe`");
     assert!(line.contains("redistributed.toml:3:8") && line.contains("did you mean `strip`?"), "{line}");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [true, false]);
@@ -307,8 +307,8 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     file.write(&format!("listen = '127.0.0.1:1'\nupstream = '{}'\nmode = 'strip'\nthreads = 1\n", redis.url()));
     for _ in 0..2 {
         proxy.signal(Signal::HUP);
-        let line = proxy.wait_for_line("need a restart");
-        assert!(line.contains("listen, threads"), "{line}");
+        let line = proxy.wait_for_line("the configuration was read again");
+        assert!(line.contains(" WARN ") && line.ends_with("; after a restart: listen, threads"), "{line}");
         assert!(!conversation.carries("ab"));
     }
     fs::remove_file(&file.path).unwrap();
@@ -317,7 +317,10 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     assert!(!conversation.carries("ab"));
     drop(conversation);
     proxy.signal(Signal::TERM);
-    assert_eq!(proxy.ended().code, Some(0));
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0));
+    let about_threads = ended.stderr.lines().filter(|line| line.contains("threads")).count();
+    assert_eq!(about_threads, 2, "one line for each time that it was said:\n{}", ended.stderr);
 }
 
 #[test]
@@ -325,10 +328,12 @@ fn a_hangup_without_a_file_is_said_and_ends_nothing() {
     let redis = RealRedis::start(&[]);
     let mut proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &redis.url()]), 1);
     proxy.signal(Signal::HUP);
-    proxy.wait_for_line("there is no configuration file to read again");
+    proxy.wait_for_line("there is nothing to read again");
     exchange(proxy.addresses[0], b"PING\r\n", b"+PONG\r\n");
     proxy.signal(Signal::TERM);
-    assert_eq!(proxy.ended().code, Some(0));
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains(" ERROR ") && !ended.stderr.contains(" WARN "), "{}", ended.stderr);
 }
 
 /// A proxy in front of `redis` with an admin port: what its file says, the file, the process, and where the port is.
@@ -373,7 +378,7 @@ fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
     }
     file.write("mode = 'stripe'");
     let answer = ask(admin, "POST /reload", "");
-    assert!(answer.contains("nothing was changed") && answer.contains("did you mean `strip`?"), "{answer}");
+    assert!(answer.contains("no setting was changed") && answer.contains("did you mean `strip`?"), "{answer}");
     assert!(!conversation.carries("ab"));
 }
 

@@ -10,7 +10,7 @@
 //! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
 //! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
 //! | `DELETE /mode` | goes back to what the settings say |
-//! | `POST /reload` | reads the configuration file again, as SIGHUP does |
+//! | `POST /reload` | reads the configuration file, certificates and passwords again, as SIGHUP does |
 //!
 //! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
 //! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
@@ -211,8 +211,11 @@ impl Admin {
             return text(StatusCode::CONFLICT, "nothing here reads settings again\n");
         };
         tracing::info!(target: LIFECYCLE, %peer, "asked to read the configuration again");
-        match tokio::task::spawn_blocking(move || reloader.reload_and_log()).await {
-            Ok(Ok(reloaded)) => text(StatusCode::OK, format!("{reloaded}\n")),
+        match tokio::task::spawn_blocking(move || reloader.reload()).await {
+            Ok(Ok(reloaded)) => {
+                let status = if reloaded.is_usable() { StatusCode::OK } else { StatusCode::CONFLICT };
+                text(status, format!("{reloaded}\n"))
+            }
             Ok(Err(error)) => text(StatusCode::CONFLICT, format!("{error}\n")),
             // It has panicked, and the log says where.
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the configuration could not be read again\n"),

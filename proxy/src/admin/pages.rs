@@ -16,7 +16,7 @@ GET    /config   the settings in force and where each came from, without secrets
 GET    /mode     the modes in force
 PUT    /mode     puts modes in force for all connections: 'strip', or 'inject orders.*=strip'
 DELETE /mode     goes back to what the settings say
-POST   /reload   reads the configuration file again, as SIGHUP does
+POST   /reload   reads the configuration file, certificates and passwords again, as SIGHUP does
 ";
 
 /// The settings in force, one a line, as `name = value`, with who said it if `sources` tell.

@@ -44,7 +44,8 @@ Configuration:
       [otel]
       OTEL_SERVICE_NAME = \"orders\"
   SIGHUP reads the file again. Modes, globs, carriers, --relation, --trust, --commands and --log-level change for open
-  connections too; the log names what needs a restart. A file that cannot be used changes nothing.
+  connections too; the log names what needs a restart. A file that cannot be used changes no setting. Certificates and
+  passwords in files are read again too.
 
 Environment:
   Service name, export and sampling are set by the standard OpenTelemetry variables:

@@ -11,6 +11,7 @@ mod tap;
 
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
 use support::admin::Proxy;
 use support::redis::RealRedis;
 use support::{connect, expect, send, within};
@@ -112,6 +113,45 @@ async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
     assert_eq!(status, 503);
     assert!(says.contains(&format!("cannot reach {url}")), "{says}");
     assert_eq!(proxy.get("/healthz").await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn files_are_read_again_for_who_asks_and_what_came_of_it_is_one_line_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("one");
+    let mut proxy =
+        Proxy::start("redis://127.0.0.1:1", &["--upstream-password-file", &file.display().to_string()], &[]);
+    let (no_settings, again) = ("there is no configuration file", "password for Redis: read again");
+    let unchanged = "none has changed";
+    for (text, status, says) in [
+        ("one", 200, unchanged),
+        ("two", 200, again),
+        ("", 409, "the old ones stay in force"),
+        ("", 409, "it is empty"),
+        ("two", 200, again),
+    ] {
+        write(text);
+        let (got, answer) = proxy.ask("POST /reload", "", "").await;
+        assert!(got == status && answer.contains(says) && answer.contains(no_settings), "{text:?}: {got} {answer}");
+    }
+    proxy.process.signal(Signal::HUP);
+    proxy.process.wait_for_line("asked to read");
+    proxy.process.wait_for_line(unchanged);
+    proxy.process.wait_for_line("it is empty");
+    proxy.process.wait_for_line(unchanged);
+    proxy.process.wait_for_line(no_settings);
+    proxy.process.signal(Signal::TERM);
+    let log = proxy.process.ended().stderr;
+    assert_eq!((log.matches(again).count(), log.matches(" ERROR ").count()), (2, 0), "{log}");
+}
+
+#[tokio::test]
+async fn nothing_to_read_again_is_said_to_who_asks() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    let (status, answer) = proxy.ask("POST /reload", "", "").await;
+    assert!(status == 409 && answer.contains("nothing to read again") && answer.contains("--config"), "{answer}");
 }
 
 #[tokio::test]
