@@ -156,7 +156,7 @@ pub(super) fn read(
     });
     let matches = layered
         .try_get_matches_from(with_negative_values(command, words))
-        .map_err(|error| masked(naming_variable(error, command, words)))?;
+        .map_err(|error| masked(about_a_word(naming_variable(error, command, words), command)))?;
     let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
         return Err(command.clone().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
@@ -251,6 +251,21 @@ fn naming_variable(mut error: clap::Error, command: &Command, words: &[OsString]
         error.insert(ContextKind::InvalidArg, ContextValue::String(text));
     }
     error
+}
+
+/// `error`, unless it is that a word among the options conflicts with them as a subcommand would: what is wrong with the
+/// word itself.
+fn about_a_word(error: clap::Error, command: &Command) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    if error.kind() != ErrorKind::ArgumentConflict {
+        return error;
+    }
+    if command.find_subcommand(word).is_some() {
+        return command.clone().error(ErrorKind::ArgumentConflict, format!("`{word}` must be the first word"));
+    }
+    let mut unexpected = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(command);
+    unexpected.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
+    unexpected
 }
 
 /// `error` without the secrets in what it repeats.
