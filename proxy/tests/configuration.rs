@@ -152,14 +152,39 @@ fn a_check_opens_the_files_that_are_named_but_no_socket() {
     file.write(&format!("listen = '{listen}'\nupstream = 'rediss://h'\nupstream-ca = '/no/such.pem'\n"));
     let ended = check(&file, &[], &[]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
-    assert!(ended.stderr.contains("/no/such.pem") && ended.stderr.contains("--upstream-ca"), "{}", ended.stderr);
+    let says = format!("{}:3:1: upstream-ca `/no/such.pem`: it cannot be read", file.path());
+    assert!(ended.stderr.contains(&says), "{}", ended.stderr);
     let https = [
         ("OTEL_TRACES_EXPORTER", "otlp"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem"),
     ];
-    let ended = check(&file, &["--upstream", "redis://h", "--upstream-ca", ""], &https);
+    file.write(&format!("listen = '{listen}'\nupstream = 'rediss://h'\n"));
+    let ended = check(&file, &[], &https);
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("OTEL_EXPORTER_OTLP_CERTIFICATE `/no/such.pem`"), "{}", ended.stderr);
+    let by_variable = [("REDISTRIBUTED_UPSTREAM_CA", "redis://:hunter2@h")];
+    let ended = check(&file, &[], &by_variable);
+    let says = "--upstream-ca `redis://***@h` (from REDISTRIBUTED_UPSTREAM_CA): it cannot be read";
+    assert!(ended.stderr.contains(says), "{}", ended.stderr);
+}
+
+#[test]
+fn every_switch_takes_the_same_words_in_its_variable() {
+    let file = ConfigFile::new(&format!("listen = '127.0.0.1:0'\nupstream = '{UNUSED}'"));
+    for (name, variable) in [
+        ("announce", "REDISTRIBUTED_ANNOUNCE"),
+        ("auto-ignore-replicas", "REDISTRIBUTED_AUTO_IGNORE_REPLICAS"),
+        ("transit-time", "REDISTRIBUTED_TRANSIT_TIME"),
+    ] {
+        for (word, is_on) in [("true", "true"), ("Yes", "true"), ("1", "true"), ("off", "false"), ("0", "false")] {
+            let said = (is_on.to_owned(), variable.to_owned());
+            assert_eq!(in_force(&check(&file, &[], &[(variable, word)]), name), said, "{word}");
+        }
+        let ended = check(&file, &[], &[(variable, "perhaps")]);
+        assert!(ended.code == Some(2) && ended.stderr.contains(variable), "{ended:?}");
+        assert!(ended.stderr.contains("'perhaps'") && ended.stderr.contains("write true or false"), "{ended:?}");
+    }
 }
 
 #[test]

@@ -107,6 +107,17 @@ fn settings_that_cannot_be_meant() {
         (&listen, &["--handshake-timeout", "0s"], &["--handshake-timeout `0s`", "in no time", "as in 500ms"]),
         (&listen, &["--connect-timeout", "5"], &["--connect-timeout `5`", "unit is missing", "as in 500ms"]),
         (&listen, &["--admin", "x"], &["--admin `x`", "port is missing", "--admin 9127"]),
+        (&listen, &["--admin", "redis://:hunter2@h"], &["--admin `redis://***@h`", "it is a URL", "--admin 9127"]),
+        (&at("6380"), &[], &["--listen `6380`", "host is missing: it is only a number", "as in 127.0.0.1:6380"]),
+        (&to("6379"), &[], &["--upstream `6379`", "host is missing: it is only a number", "redis://host:port"]),
+        (&to("-1:6379"), &[], &["--upstream `-1:6379`", "missing or malformed", "redis://host:port"]),
+        (
+            &listen,
+            &["--upstream-ca", "ca.pem"],
+            &["--upstream-ca `ca.pem`", "no upstream is reached by TLS", "leave it out"],
+        ),
+        (&listen, &["--announce", "x"], &["'x'"]),
+        (&["--listen", "127.0.0.1:0", "check", "x"], &[], &["`check` must be the first word"]),
     ];
     for (pair, more, line) in cases {
         assert_refused(&run(command(&[*pair, *more].concat())), WRONG_SETTINGS, line);

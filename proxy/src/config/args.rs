@@ -6,7 +6,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 
 const ABOUT: &str = "Carries trace context through Redis Pub/Sub for services that know nothing of tracing";
@@ -230,11 +229,11 @@ pub struct Args {
     pub auto_interval: String,
 
     /// In mode auto: nobody subscribes on a replica, so that replicas need not be counted
-    #[arg(long, env = "REDISTRIBUTED_AUTO_IGNORE_REPLICAS", hide_env_values = true, help_heading = WHAT)]
+    #[arg(long, value_parser = truth, env = "REDISTRIBUTED_AUTO_IGNORE_REPLICAS", hide_env_values = true, help_heading = WHAT)]
     pub auto_ignore_replicas: bool,
 
     /// Announce subscriptions to proxies in mode auto, though no channel has this mode here
-    #[arg(long, env = "REDISTRIBUTED_ANNOUNCE", hide_env_values = true, help_heading = WHAT)]
+    #[arg(long, value_parser = truth, env = "REDISTRIBUTED_ANNOUNCE", hide_env_values = true, help_heading = WHAT)]
     pub announce: bool,
 
     /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
@@ -308,7 +307,7 @@ pub struct Args {
     /// is no truer than these two agree. Every proxy reads it, whether or not it is told to write it.
     #[arg(
         long,
-        value_parser = BoolishValueParser::new(),
+        value_parser = truth,
         env = "REDISTRIBUTED_TRANSIT_TIME",
         hide_env_values = true,
         help_heading = HOW
@@ -425,6 +424,15 @@ pub struct Args {
     /// Connect to each listen address instead of serving it: exit 0 if all accept, else 1
     #[arg(long)]
     pub healthcheck: bool,
+}
+
+/// Whether a switch is on, as its variable says.
+fn truth(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("write true or false"),
+    }
 }
 
 /// `--mode`

@@ -15,12 +15,14 @@ impl Check<'_> {
         let (certificate, key) = (given(&args.listen_cert), given(&args.listen_key));
         let client_authorities = given(&args.listen_client_ca);
         if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
-            // Without routes they were refused, and it is not known what they need.
-            if !routes.is_empty() && (certificate.is_some() || key.is_some() || client_authorities.is_some()) {
-                let what = "--listen-cert, --listen-key and --listen-client-ca";
-                let remedy = "listen on rediss://host:port, or leave them out";
-                self.refuse(what, None, "no listen address is one with TLS", remedy);
-            }
+            let given = [
+                (tls::ServerFiles::CERTIFICATE, certificate),
+                (tls::ServerFiles::KEY, key),
+                ("--listen-client-ca", client_authorities),
+            ];
+            let given = given.map(|(setting, file)| (setting, file.map(|file| file.display().to_string())));
+            let remedy = "listen on rediss://host:port, or leave it out";
+            self.refuse_useless(routes, given, "no listen address is one with TLS", remedy);
             return None;
         }
         let remedy = "name the PEM files that rediss:// listen addresses show to clients";
@@ -31,6 +33,22 @@ impl Check<'_> {
             self.refuse(tls::ServerFiles::KEY, None, "it is missing", remedy);
         }
         Some(tls::ServerFiles { certificate: certificate?, key: key?, client_authorities })
+    }
+
+    /// Refuses each setting that is given, because no route needs it. Without routes they were refused, and it is not known
+    /// what they need.
+    fn refuse_useless(
+        &mut self,
+        routes: &[Route],
+        given: impl IntoIterator<Item = (&'static str, Option<String>)>,
+        problem: &str,
+        remedy: &'static str,
+    ) {
+        for (setting, value) in given.into_iter().filter(|_| !routes.is_empty()) {
+            if let Some(value) = value {
+                self.refuse(setting, Some(&value), problem, remedy);
+            }
+        }
     }
 
     pub(super) fn socket_mode(&mut self, args: &Args, routes: &[Route]) -> u32 {
@@ -68,10 +86,20 @@ impl Check<'_> {
             _ => {}
         }
         let tls = UpstreamTls { files, server_name };
-        let is_used = routes.is_empty() || routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
-        if tls != UpstreamTls::default() && !is_used {
-            let what = "--upstream-ca, --upstream-cert, --upstream-key and --upstream-server-name";
-            self.refuse(what, None, "no upstream is reached by TLS", "write rediss://host:port, or leave them out");
+        if !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
+            let files = [
+                ("--upstream-ca", &args.upstream_ca),
+                ("--upstream-cert", &args.upstream_cert),
+                ("--upstream-key", &args.upstream_key),
+            ];
+            let given = files.map(|(setting, file)| (setting, given(file).map(|file| file.display().to_string())));
+            let given = given.into_iter().chain([("--upstream-server-name", tls.server_name.clone())]);
+            self.refuse_useless(
+                routes,
+                given,
+                "no upstream is reached by TLS",
+                "write rediss://host:port, or leave it out",
+            );
         }
         tls
     }

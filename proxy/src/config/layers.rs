@@ -14,7 +14,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::Args;
-use super::address::without_secrets;
+use super::address::{shown_path, without_secrets};
 use super::file::{self, File, FileSetting, Place};
 
 /// Where a value came from.
@@ -35,7 +35,7 @@ impl fmt::Display for Origin {
         match self {
             Self::CommandLine => f.write_str("command line"),
             Self::Environment(variable) => write!(f, "{variable}"),
-            Self::File(path, place) => write!(f, "{}:{place}", path.display()),
+            Self::File(path, place) => write!(f, "{}:{place}", shown_path(path)),
             Self::Default => f.write_str("default"),
         }
     }

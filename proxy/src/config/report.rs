@@ -3,11 +3,14 @@
 use std::fmt::Write;
 
 use super::Settings;
+use super::address::shown_path;
 use super::layers::{Origin, Sources};
 use super::load::Loaded;
+use super::settings::SettingError;
 use crate::RunError;
+use crate::files::FileError;
 use crate::key_material::KeyMaterial;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
 use crate::upstream::Dialer;
 
 /// One line a setting, as `name = value  # origin`, of `settings` and who said it. Without secrets.
@@ -44,6 +47,18 @@ pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
         Dialer::new(route, settings, &material)?;
     }
     Ok(Telemetry::check(&settings.otel)?)
+}
+
+/// What is wrong with a file that a setting names, and who named it.
+pub fn explained(error: &RunError, sources: &Sources) -> String {
+    let (RunError::File(file) | RunError::Telemetry(TelemetryError::Otlp(OtlpError::Tls(file)))) = error else {
+        return error.to_string();
+    };
+    let FileError { setting, path, problem, remedy } = file.clone();
+    let forms = [setting.replacen("_OTLP_", "_OTLP_TRACES_", 1), setting.trim_start_matches("--").to_owned()];
+    let origin = forms.iter().map(|name| said_by(sources, name)).find(|origin| *origin != Origin::Default);
+    let origin = origin.unwrap_or(Origin::Default);
+    SettingError { setting, origin, value: path.as_deref().map(shown_path), problem, remedy }.to_string()
 }
 
 /// A pair of addresses is a route too.

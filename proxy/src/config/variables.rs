@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Read};
 
+use super::address::shown_path;
 use super::file::File;
 use super::layers::{Origin, Said};
 use super::settings::SettingError;
@@ -54,7 +55,7 @@ pub(super) fn read(
                     Err(problem) => errors.push(SettingError {
                         setting: variable,
                         origin: by_file.origin,
-                        value: by_file.values.first().map(|path| path.to_string_lossy().into_owned()),
+                        value: by_file.values.first().map(|path| shown_path(path.as_ref())),
                         problem: problem.to_string(),
                         remedy: "name a readable file that holds what the variable would",
                     }),

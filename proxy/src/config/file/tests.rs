@@ -117,6 +117,8 @@ fn what_cannot_be_used_is_named_with_its_place_and_what_to_write() {
         ("mod = 'strip'", "f.toml:1:1: mod: it is not a setting; did you mean `mode`?"),
         ("mode = 'stripp'", "f.toml:1:8: mode `stripp`: it is not known; did you mean `strip`?"),
         ("mode = 'x'", "known are inject, strip, observe"),
+        ("connect-retry = ''", "f.toml:1:17: connect-retry ``: it is empty; known are on, off"),
+        ("upstream-ca = ''", "f.toml:1:15: upstream-ca ``: it is empty; write what --help says, or leave it out"),
         (
             "\n\n  max_connections = 1",
             "f.toml:3:3: max_connections: it is not a setting; did you mean `max-connections`?",
@@ -208,6 +210,19 @@ fn a_value_that_has_no_meaning_is_named_with_its_own_place() {
     ] {
         let error = refused(text);
         assert!(error.contains(says), "{text} says\n{error}\nand not\n{says}");
+    }
+}
+
+#[test]
+fn what_is_useless_without_tls_is_named_with_its_own_place() {
+    let words = ["redistributed"].map(Into::into);
+    let file = parse("listen = 'h:1'\nupstream = 'u'\nupstream-ca = 'c'\nlisten-key = 'redis://:hunter2@h'").unwrap();
+    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
+    for says in [
+        "f.toml:3:15: upstream-ca `c`: no upstream is reached by TLS",
+        "f.toml:4:14: listen-key `redis://***@h`: no listen address is one with TLS",
+    ] {
+        assert!(error.contains(says), "{error}");
     }
 }
 
