@@ -71,7 +71,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
     };
     let listeners = match redistributed::bind(&settings).await {
         Ok(listeners) => listeners,
-        Err(error) => return end(CANNOT_BIND, &error),
+        Err(error) => return end(CANNOT_BIND, &report::explained_bind(&error, &settings, &reloader.sources())),
     };
     let stop = CancellationToken::new();
     let second_signal = async {

@@ -183,6 +183,20 @@ fn addresses_that_cannot_be_had() {
     let route = format!("api={taken},{UNUSED}");
     let line = [&format!("--route `{taken}`")[..], "something else listens there"];
     assert_refused(&run(command(&["--route", &route])), CANNOT_BIND, &line);
+    let by_variable = |name: &str, value: &str| {
+        let mut command = command(&[]);
+        command.env(name, value).env("REDISTRIBUTED_UPSTREAM", UNUSED);
+        run(command)
+    };
+    let line = [&format!("--listen `{taken}` (from REDISTRIBUTED_LISTEN)")[..], "something else listens there"];
+    assert_refused(&by_variable("REDISTRIBUTED_LISTEN", &taken), CANNOT_BIND, &line);
+    let file = folder.path().join("redistributed.toml");
+    let route =
+        |name: &str, listen: &str| format!("[[route]]\nname = '{name}'\nlisten = '{listen}'\nupstream = '{UNUSED}'\n");
+    std::fs::write(&file, [route("a", "127.0.0.1:0"), route("b", &taken)].concat()).unwrap();
+    let file = file.display().to_string();
+    let line = [&format!("{file}:5:1: route `{taken}`")[..], "something else listens there", "choose another port"];
+    assert_refused(&run(command(&["--config", &file])), CANNOT_BIND, &line);
     assert_eq!(std::fs::read_to_string(folder.path().join("notes.txt")).unwrap(), "keep");
 }
 

@@ -6,10 +6,11 @@ use super::Settings;
 use super::address::shown_path;
 use super::layers::{Origin, Sources};
 use super::load::Loaded;
-use super::settings::SettingError;
+use super::settings::{Route, SettingError};
 use crate::RunError;
 use crate::files::FileError;
 use crate::key_material::KeyMaterial;
+use crate::listener::BindError;
 use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
 use crate::upstream::Dialer;
 
@@ -59,6 +60,21 @@ pub fn explained(error: &RunError, sources: &Sources) -> String {
     let origin = forms.iter().map(|name| said_by(sources, name)).find(|origin| *origin != Origin::Default);
     let origin = origin.unwrap_or(Origin::Default);
     SettingError { setting, origin, value: path.as_deref().map(shown_path), problem, remedy }.to_string()
+}
+
+/// Why an address cannot be had, and who named it.
+pub fn explained_bind(error: &BindError, settings: &Settings, sources: &Sources) -> String {
+    let BindError { setting, address, problem, source, remedy } = error;
+    let named = |route: &Route| match route.listen.host_port() {
+        Some(listen) => listen.to_string() == *address,
+        None => route.listen.to_string() == *address,
+    };
+    let origin = match settings.routes.iter().position(named) {
+        Some(index) if *setting == "--route" => sources.origin_at("route", index, None),
+        _ => said_by(sources, setting.trim_start_matches("--")),
+    };
+    let problem = format!("{problem}: {source}");
+    SettingError { setting, origin, value: Some(address.clone()), problem, remedy }.to_string()
 }
 
 /// A pair of addresses is a route too.
