@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::address::{ListenAddress, Upstream};
 use super::args::{Args, LoginArg};
-use super::settings::{Check, Route, UpstreamLogin, UpstreamTls};
+use super::refusal::Check;
+use super::settings::{Route, UpstreamLogin, UpstreamTls};
 use crate::tls;
 
 /// Permissions of a socket that are used if what is set cannot be.

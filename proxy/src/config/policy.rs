@@ -5,7 +5,8 @@ use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Tru
 
 use super::address::without_secrets;
 use super::args::{Args, CommandsArg, ModeArg, RelationArg, TrustArg};
-use super::settings::{Check, MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
+use super::refusal::Check;
+use super::settings::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
 use super::{modes, units};
 use crate::telemetry::otel_env::OtelSettings;
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
 use super::args::Args;
 use super::layers::Origin;
-use super::settings::{Check, Login, Route};
+use super::refusal::Check;
+use super::settings::{Login, Route};
 
 impl Check<'_> {
     /// In their order; none if one of them is refused.

@@ -1,4 +1,7 @@
-//! One test or more for each variable. What a variable does on the wire is tested in `proxy/tests/export_env.rs`.
+//! One test or more for each variable. What a variable does on the wire is tested in `proxy/tests/export/`.
+
+mod shown;
+mod warnings;
 
 use std::time::Duration;
 
@@ -449,116 +452,6 @@ fn certificates_for_an_endpoint_without_tls_cost_a_warning_and_are_not_used() {
     for (variables, says) in [(vec![authority], alone), ([&insecure[..], &[authority], &identity].concat(), all)] {
         let otlp = warned(&variables, says).otlp.unwrap();
         assert_eq!((otlp.certificate, otlp.client_identity), (None, None), "{variables:?}");
-    }
-}
-
-#[test]
-fn what_is_not_understood_costs_a_warning_that_says_what_applies_instead() {
-    for (variables, says) in [
-        (
-            &[("OTEL_TRACES_SAMPLER", "often")][..],
-            "OTEL_TRACES_SAMPLER=often is not understood and ignored: the default applies, parentbased_always_on; known",
-        ),
-        (
-            &[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "7")],
-            "the default applies, 1.0; write a number from 0 to 1",
-        ),
-        (
-            &[("OTEL_TRACES_EXPORTER", "zipkin")],
-            "OTEL_TRACES_EXPORTER: zipkin is not known and ignored: otlp applies; known are otlp",
-        ),
-        (&[("OTEL_TRACES_EXPORTER", "console,none")], "none does not stand beside others and ignored: console applies"),
-        (
-            &[("OTEL_PROPAGATORS", "pigeon")],
-            "OTEL_PROPAGATORS: pigeon is not known and ignored: tracecontext,baggage applies; known",
-        ),
-        (&[("OTEL_PROPAGATORS", "b3multi,xray")], "xray is not supported and ignored: b3 applies"),
-        (&[("OTEL_PROPAGATORS", "none,pigeon")], "pigeon is not known and ignored: none applies"),
-        (
-            &[("OTEL_BSP_MAX_QUEUE_SIZE", "-1")],
-            "OTEL_BSP_MAX_QUEUE_SIZE=-1 is not understood and ignored: the default applies, 65536; write a whole number above zero",
-        ),
-        (&[("OTEL_BSP_MAX_QUEUE_SIZE", "9"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "x")], "the default applies, 9; write"),
-        (&[("OTEL_BSP_SCHEDULE_DELAY", "1s")], "the default applies, 1000; write a whole number of milliseconds"),
-        (&[("OTEL_BSP_EXPORT_TIMEOUT", "1s")], "the default applies, 30000; write a whole number of milliseconds"),
-        (&[("OTEL_EXPORTER_OTLP_TIMEOUT", "1s")], "the default applies, 10000; write"),
-        (
-            &[("OTEL_EXPORTER_OTLP_TIMEOUT", "5"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1s")],
-            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT=1s is not understood and ignored: OTEL_EXPORTER_OTLP_TIMEOUT=5 applies; write",
-        ),
-        (
-            &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http")],
-            "the default applies, http/protobuf; known are http/protobuf, grpc",
-        ),
-        (&[("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd")], "the default applies, none; known are none, gzip"),
-        (&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-1")], "the default applies, no limit; write a whole number"),
-        (&[("OTEL_SPAN_LINK_COUNT_LIMIT", "x")], "the default applies, 128; write a whole number"),
-        (&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,c")], "none of it applies: entry 2 is not key=value"),
-        (&[("OTEL_SDK_DISABLED", "1")], "counts as false"),
-    ] {
-        warned(variables, says);
-    }
-}
-
-#[test]
-fn what_is_in_effect_is_shown_for_every_variable_that_has_an_effect() {
-    let shown = settings(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).shown();
-    let names: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
-    for name in VARIABLES {
-        // The scheme of the endpoint is what it has decided; the other one is not supported.
-        if ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE", "OTEL_CONFIG_FILE"].contains(&name) {
-            continue;
-        }
-        let winning =
-            [name.replace("_OTLP_", "_OTLP_TRACES_"), name.replace("OTEL_ATTRIBUTE_", "OTEL_SPAN_ATTRIBUTE_")];
-        assert!(names.contains(&name) || winning.iter().any(|name| names.contains(&&name[..])), "{name}: {names:?}");
-    }
-}
-
-#[test]
-fn what_is_shown_is_what_applies_without_secrets() {
-    let shown = |variables: &[(&str, &str)], name: &str| {
-        let (settings, _) = read(variables).unwrap();
-        let value = settings.shown().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value);
-        (value, settings.decided_by(name, |name| variables.iter().any(|(known, _)| *known == name)))
-    };
-    for (variables, name, value, variable) in [
-        (&[][..], "OTEL_SERVICE_NAME", "unknown_service:redistributed", None),
-        (&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=a")], "OTEL_SERVICE_NAME", "a", Some("OTEL_RESOURCE_ATTRIBUTES")),
-        (&[("OTEL_RESOURCE_ATTRIBUTES", "team=b")], "OTEL_SERVICE_NAME", "unknown_service:redistributed", None),
-        (
-            &[("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb,x=%C3%A4")],
-            "OTEL_RESOURCE_ATTRIBUTES",
-            "team=a%2Cb,x=%C3%A4",
-            Some("OTEL_RESOURCE_ATTRIBUTES"),
-        ),
-        (&[("OTEL_SDK_DISABLED", "true")], "OTEL_TRACES_EXPORTER", "none", Some("OTEL_SDK_DISABLED")),
-        (&[("OTEL_TRACES_SAMPLER", "often")], "OTEL_TRACES_SAMPLER", "parentbased_always_on", None),
-        (&[("OTEL_PROPAGATORS", "b3multi")], "OTEL_PROPAGATORS", "b3", Some("OTEL_PROPAGATORS")),
-        (&[("OTEL_PROPAGATORS", "pigeon")], "OTEL_PROPAGATORS", "tracecontext,baggage", None),
-        (&[("OTEL_BSP_EXPORT_TIMEOUT", "0")], "OTEL_BSP_EXPORT_TIMEOUT", "no limit", Some("OTEL_BSP_EXPORT_TIMEOUT")),
-        (
-            &[("OTEL_ATTRIBUTE_COUNT_LIMIT", "5"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x")],
-            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-            "5",
-            Some("OTEL_ATTRIBUTE_COUNT_LIMIT"),
-        ),
-        (
-            &[("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2")],
-            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-            "api-key=***",
-            Some("OTEL_EXPORTER_OTLP_HEADERS"),
-        ),
-        (&[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a")], "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "-", None),
-        (
-            &[HTTPS, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a")],
-            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-            "/a",
-            Some("OTEL_EXPORTER_OTLP_CERTIFICATE"),
-        ),
-    ] {
-        let expected = (Some(value.to_owned()), variable.map(str::to_owned));
-        assert_eq!(shown(variables, name), expected, "{variables:?}");
     }
 }
 
