@@ -170,6 +170,18 @@ fn a_check_opens_the_files_that_are_named_but_no_socket() {
 }
 
 #[test]
+fn a_control_character_in_a_value_breaks_no_line() {
+    let file = ConfigFile::new(&format!(
+        "listen = '127.0.0.1:0'\nupstream = '{UNUSED}'\ninclude = \"a\\nmode = strip\"\n\
+         [otel]\nOTEL_SERVICE_NAME = \"b\\nmode = strip\"\nOTEL_TRACES_SAMPLER = \"c\\nd\""
+    ));
+    let ended = check(&file, &[], &[]);
+    assert_eq!(in_force(&ended, "mode").0, "inject", "{}", ended.stdout);
+    assert_eq!(ended.stdout.lines().filter(|line| line.starts_with("mode = ")).count(), 1, "{}", ended.stdout);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
 fn every_switch_takes_the_same_words_in_its_variable() {
     let file = ConfigFile::new(&format!("listen = '127.0.0.1:0'\nupstream = '{UNUSED}'"));
     for (name, variable) in [

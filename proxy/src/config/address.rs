@@ -292,8 +292,13 @@ fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
 }
 
 /// `text` fit to be shown: whatever could be a credential or an option is left out. So is what stands where a URL has its
-/// port and is none: it may be a password whose end was cut off.
+/// port and is none: it may be a password whose end was cut off. No control character is left to break a line or to
+/// change the colours of a terminal.
 pub fn without_secrets(text: &str) -> String {
+    printable(masked(text))
+}
+
+fn masked(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphabetic() || c == '+') => {
             (format!("{scheme}://"), rest)
@@ -322,7 +327,19 @@ pub fn without_secrets(text: &str) -> String {
 
 /// `text` fit to be shown, where it is a URL only by mistake: what is none is kept as it is.
 pub fn without_url_secrets(text: &str) -> String {
-    if text.contains("://") && text.contains('@') { without_secrets(text) } else { text.to_owned() }
+    if text.contains("://") && text.contains('@') { without_secrets(text) } else { printable(text.to_owned()) }
+}
+
+/// `text` with `\n` and such in place of control characters.
+pub(super) fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// A file's name fit to be shown: it may be a URL in the wrong place.

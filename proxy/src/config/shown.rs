@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use redistributed_core::glob::Glob;
 
-use super::address::{Upstream, without_url_secrets};
+use super::address::{Upstream, printable, without_url_secrets};
 use super::modes;
 use super::settings::{Login, Route, Settings};
 
@@ -37,7 +37,7 @@ impl Settings {
             .map(|Route { name, listen, upstream, login }| {
                 let name = name.as_deref().or(otel.service_name.as_deref()).unwrap_or("-");
                 let name = without_url_secrets(name);
-                ("route", format!("{name}={listen},{}", with_login(upstream, login)))
+                ("route", printable(format!("{name}={listen},{}", with_login(upstream, login))))
             })
             .collect();
         shown.extend([
