@@ -141,7 +141,8 @@ impl Check<'_> {
             }
             if clients && !has_password && route.login.database == 0 {
                 let remedy = "write redis://user:password@host/database, or name a file by --upstream-password-file";
-                self.refuse("--upstream-login", Some("clients"), "there is nothing to log in with", remedy);
+                let problem = format!("there is nothing to log in with at {}", route.upstream);
+                self.refuse("--upstream-login", Some("clients"), problem, remedy);
             }
         }
         UpstreamLogin { username, password_file, clients }

@@ -30,17 +30,17 @@ impl Check<'_> {
             None => Workers::default_count(),
             Some(text) => count("--threads", text, MAX_THREADS, THREADS),
         };
-        let connect_timeout = match units::duration(&args.connect_timeout) {
-            Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
-            parsed => parsed.map_err(|problem| problem.to_string()),
+        let mut above_zero = |setting, text: &str, problem: &str| {
+            let parsed = match units::duration(text) {
+                Ok(Duration::ZERO) => Err(problem.to_owned()),
+                parsed => parsed.map_err(|problem| problem.to_string()),
+            };
+            self.or_refuse(parsed, (setting, text, TIME))
         };
-        let connect_timeout = self.or_refuse(connect_timeout, ("--connect-timeout", &args.connect_timeout, TIME));
-        let handshake_timeout = match units::duration(&args.handshake_timeout) {
-            Ok(Duration::ZERO) => Err("no handshake is over in no time".to_owned()),
-            parsed => parsed.map_err(|problem| problem.to_string()),
-        };
+        let connect_timeout =
+            above_zero("--connect-timeout", &args.connect_timeout, "no connection is made in no time");
         let handshake_timeout =
-            self.or_refuse(handshake_timeout, ("--handshake-timeout", &args.handshake_timeout, TIME));
+            above_zero("--handshake-timeout", &args.handshake_timeout, "no handshake is over in no time");
         let connect_retry = args.connect_retry == SwitchArg::On;
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);

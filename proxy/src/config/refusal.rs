@@ -80,7 +80,11 @@ impl Check<'_> {
         remedy: &'static str,
     ) {
         let value = value.map(without_secrets);
-        self.errors.push(SettingError { setting, origin, value, problem: problem.to_string(), remedy });
+        let error = SettingError { setting, origin, value, problem: problem.to_string(), remedy };
+        // What is wrong with a setting of all routes is found at each of them.
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
     }
 
     /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.

@@ -90,7 +90,8 @@ impl Reloader {
 
     /// From now on `material` is read again too. The first counts.
     pub fn follow(&self, material: KeyMaterial) {
-        self.material.get_or_init(|| material);
+        // A second call would be refused, and there is none.
+        let _ = self.material.set(material);
     }
 
     /// Reads everything again, puts in force what can be, and logs what came of it: a line for the settings, and one for

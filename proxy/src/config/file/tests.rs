@@ -214,6 +214,14 @@ fn a_value_that_has_no_meaning_is_named_with_its_own_place() {
 }
 
 #[test]
+fn what_is_wrong_at_every_route_is_said_once() {
+    let words = ["redistributed", "--upstream-username", "u"].map(Into::into);
+    let file = parse("route = ['a=h:1,u', 'b=h:2,u']").unwrap();
+    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
+    assert_eq!(error.matches("nothing gives a password").count(), 1, "{error}");
+}
+
+#[test]
 fn what_is_useless_without_tls_is_named_with_its_own_place() {
     let words = ["redistributed"].map(Into::into);
     let file = parse("listen = 'h:1'\nupstream = 'u'\nupstream-ca = 'c'\nlisten-key = 'redis://:hunter2@h'").unwrap();
