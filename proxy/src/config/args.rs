@@ -58,6 +58,8 @@ pub struct Args {
     pub upstream: Option<String>,
 
     /// A service's name and its pair of addresses, instead of --listen and --upstream; repeatable
+    ///
+    /// Each route has a name of its own: spans and metrics are told apart by it.
     #[arg(
         long = "route",
         value_name = "NAME=LISTEN,UPSTREAM",
