@@ -60,10 +60,21 @@ impl Call {
     }
 }
 
+/// The parser's own would list all options.
+const USAGE: &str = "\
+redistributed --listen <ADDRESS> --upstream <URL> [OPTIONS]
+       redistributed --route <NAME=LISTEN,UPSTREAM>... [OPTIONS]
+       redistributed --config <FILE> [OPTIONS]
+       redistributed <COMMAND>";
+
 /// With the subcommands, so that help tells of them.
 fn whole() -> Command {
     let decode = DecodeArgs::command().name(DECODE);
-    Args::command().args_conflicts_with_subcommands(true).subcommand(check().name(CHECK)).subcommand(decode)
+    Args::command()
+        .override_usage(USAGE)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(check().name(CHECK))
+        .subcommand(decode)
 }
 
 fn check() -> Command {
@@ -71,6 +82,7 @@ fn check() -> Command {
     Args::command()
         .name("redistributed check")
         .bin_name("redistributed check")
+        .override_usage("redistributed check [OPTIONS]")
         .about(ABOUT_CHECK)
         .long_about(LONG_ABOUT_CHECK)
         .after_help(AFTER_HELP_CHECK)

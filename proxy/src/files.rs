@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::config::address::shown_path;
 use crate::config::credentials::Secret;
 
 /// Longest password file, in bytes. A token of a cloud's identity service has a few thousand.
@@ -18,7 +19,7 @@ const MAX_SECRET: usize = 64 * 1024;
 
 /// A file that cannot be used, or one that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}{}: {problem}; {remedy}", .path.as_ref().map(|path| format!(" `{}`", path.display())).unwrap_or_default())]
+#[error("{setting}{}: {problem}; {remedy}", .path.as_deref().map(|path| format!(" `{}`", shown_path(path))).unwrap_or_default())]
 pub struct FileError {
     /// The option or the variable; the `_TRACES_` form of a variable may have given the path.
     pub setting: &'static str,
@@ -113,23 +114,34 @@ impl<T> Rotating<T> {
     /// another value is in force now, `Some(Err)` if the files cannot be used and that has not been said. Blocks while it
     /// reads.
     pub fn refresh(&self) -> Option<Result<(), FileError>> {
+        self.look().filter(|(_, is_news)| *is_news).map(|(outcome, _)| outcome)
+    }
+
+    /// The same for somebody who has asked: what cannot be used is said again.
+    pub fn refresh_on_request(&self) -> Option<Result<(), FileError>> {
+        self.look().map(|(outcome, _)| outcome)
+    }
+
+    /// What came of it, if there was a reason to read, and whether it has not been said.
+    fn look(&self) -> Option<(Result<(), FileError>, bool)> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let fingerprint = fingerprint(&self.paths);
         let is_changed = std::mem::replace(&mut seen.fingerprint, fingerprint) != fingerprint;
         if !is_changed && seen.failure.is_none() {
             return None;
         }
-        match (self.make)() {
+        Some(match (self.make)() {
             Ok(value) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
                 seen.failure = None;
-                Some(Ok(()))
+                (Ok(()), true)
             }
             Err(error) => {
                 let said = seen.failure.replace(error.to_string());
-                (is_changed || said != seen.failure).then_some(Err(error))
+                let is_news = is_changed || said != seen.failure;
+                (Err(error), is_news)
             }
-        }
+        })
     }
 
     /// The files.
@@ -177,6 +189,7 @@ mod tests {
             format!("--file `{}`: it is empty; let it hold a password and nothing else", path.display())
         );
         assert_eq!((password.refresh(), current()), (None, "two".into()), "it is said once");
+        assert!(password.refresh_on_request().is_some_and(|outcome| outcome.is_err()), "to who asks, each time");
         fs::remove_file(&path).unwrap();
         assert!(password.refresh().unwrap().unwrap_err().problem.contains("cannot be read"));
         write("two");

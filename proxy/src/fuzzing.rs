@@ -88,7 +88,7 @@ pub fn configuration(data: &[u8]) {
             };
             judge(&loaded.args, &lookup);
             loaded.settings.warnings.iter().for_each(|warning| assert_discreet(warning));
-            assert_discreet(&report::in_force(&loaded));
+            assert_discreet(&report::in_force(&loaded.settings, &loaded.sources));
         }
         Err(error) => assert_discreet(&error.to_string()),
     }

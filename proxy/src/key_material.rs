@@ -1,10 +1,10 @@
 //! All certificates, keys and passwords that the settings name in files, read at the start and followed from then on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, ServerConfig};
-use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -56,54 +56,75 @@ impl KeyMaterial {
         Ok(Self { listen: listen.transpose()?, upstream: upstream.transpose()?, password: password.transpose()? })
     }
 
-    /// Reads the files again every few seconds and at `SIGHUP`, until `stop`. Connections that are open stay as they
-    /// are; the next ones are made with what is in the files then.
+    /// Reads the files again every few seconds, until `stop`. Connections that are open stay as they are; the next ones
+    /// are made with what is in the files then.
     pub async fn follow(self, stop: CancellationToken) {
-        if self.paths() == 0 {
+        if self.is_empty() {
             return;
         }
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut hang_up = unix::signal(SignalKind::hangup()).ok();
         loop {
-            let hung_up = async {
-                match &mut hang_up {
-                    Some(signal) => signal.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
-                _ = hung_up => {}
             }
             let material = self.clone();
             // A file may be on a network.
-            if tokio::task::spawn_blocking(move || material.refresh()).await.is_err() {
+            if tokio::task::spawn_blocking(move || material.refresh(false)).await.is_err() {
                 tracing::error!("the certificates and passwords could not be read again, because of a defect");
             }
         }
     }
 
-    fn paths(&self) -> usize {
+    /// Whether there is no file to follow.
+    pub fn is_empty(&self) -> bool {
         let listen = self.listen.as_ref().map_or(0, |one| one.paths().len());
         let upstream = self.upstream.as_ref().map_or(0, |one| one.paths().len());
-        listen + upstream + self.password.as_ref().map_or(0, |one| one.paths().len())
+        listen + upstream + self.password.as_ref().map_or(0, |one| one.paths().len()) == 0
     }
 
-    fn refresh(&self) {
-        report("certificate for clients", self.listen.as_deref().and_then(Rotating::refresh));
-        report("certificates for Redis", self.upstream.as_deref().and_then(Rotating::refresh));
-        report("password for Redis", self.password.as_deref().and_then(Rotating::refresh));
+    /// Reads again what has changed, and logs and returns what came of it. What cannot be used is left out if that has
+    /// been said, unless somebody has `asked`. Blocks while it reads.
+    pub fn refresh(&self, asked: bool) -> Vec<Refreshed> {
+        fn of<T>(one: &Option<Arc<Rotating<T>>>, asked: bool) -> Option<Result<(), FileError>> {
+            let one = one.as_deref()?;
+            if asked { one.refresh_on_request() } else { one.refresh() }
+        }
+        let all = [
+            ("certificate for clients", of(&self.listen, asked)),
+            ("certificates for Redis", of(&self.upstream, asked)),
+            ("password for Redis", of(&self.password, asked)),
+        ];
+        let refreshed = all.into_iter().filter_map(|(what, outcome)| Some(Refreshed { what, outcome: outcome? }));
+        refreshed.inspect(Refreshed::log).collect()
     }
 }
 
-fn report(what: &str, refreshed: Option<Result<(), FileError>>) {
-    match refreshed {
-        None => {}
-        Some(Ok(())) => tracing::info!(target: LIFECYCLE, "{what}: read again, for the next connections"),
-        Some(Err(error)) => {
-            tracing::warn!(%error, "{what}: changed and cannot be used; the old ones stay in force");
+/// Files that were read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// In the words of the log.
+    pub what: &'static str,
+    /// Whether they are in force for the next connections; otherwise the old ones stay in force.
+    pub outcome: Result<(), FileError>,
+}
+
+impl Refreshed {
+    fn log(&self) {
+        let what = self.what;
+        match &self.outcome {
+            Ok(()) => tracing::info!(target: LIFECYCLE, "{what}: read again, for the next connections"),
+            Err(error) => tracing::warn!(%error, "{what}: changed and cannot be used; the old ones stay in force"),
+        }
+    }
+}
+
+impl fmt::Display for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Ok(()) => write!(f, "{}: read again, for the next connections", self.what),
+            Err(error) => write!(f, "{}: the old ones stay in force, because of {error}", self.what),
         }
     }
 }

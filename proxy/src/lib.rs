@@ -157,6 +157,9 @@ pub async fn run_with(
     stop: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let material = KeyMaterial::read(&settings)?;
+    if let Some(reloader) = &reloader {
+        reloader.follow(material.clone());
+    }
     let dialers: Vec<Dialer> = listeners
         .routes
         .iter()

@@ -71,7 +71,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
     };
     let listeners = match redistributed::bind(&settings).await {
         Ok(listeners) => listeners,
-        Err(error) => return end(CANNOT_BIND, &error),
+        Err(error) => return end(CANNOT_BIND, &report::explained_bind(&error, &settings, &reloader.sources())),
     };
     let stop = CancellationToken::new();
     let second_signal = async {
@@ -85,13 +85,15 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
             hangups.next().await;
             let reloader = reloader.clone();
             // The log has said what came of it; and a file may be somewhere that does not answer.
-            let _ = tokio::task::spawn_blocking(move || reloader.reload_and_log()).await;
+            let _ = tokio::task::spawn_blocking(move || reloader.reload()).await;
         }
     };
     tokio::select! {
         ended = redistributed::run_with(settings, listeners, policy, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => end(WRONG_SETTINGS, &error),
+            Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => {
+                end(WRONG_SETTINGS, &report::explained(&error, &reloader.sources()))
+            }
             Err(error) => end(FAILED, &error),
         },
         signal = second_signal => {
@@ -105,9 +107,9 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the answer to the one who asked for it")]
 fn check_config(loaded: &Loaded) -> ExitCode {
     if let Err(error) = report::open_files(loaded) {
-        return end(WRONG_SETTINGS, &error);
+        return end(WRONG_SETTINGS, &report::explained(&error, &loaded.sources));
     }
-    print!("{}", report::in_force(loaded));
+    print!("{}", report::in_force(&loaded.settings, &loaded.sources));
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
     ExitCode::SUCCESS
 }
@@ -120,7 +122,7 @@ fn check(invocation: &Invocation, format: FormatArg) -> ExitCode {
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
     if let Err(error) = report::open_files(&loaded) {
-        return end(WRONG_SETTINGS, &error);
+        return end(WRONG_SETTINGS, &report::explained(&error, &loaded.sources));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

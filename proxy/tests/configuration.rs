@@ -88,6 +88,36 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn everything_that_has_an_effect_is_shown_with_its_own_place() {
+    let file = ConfigFile::new(&format!(
+        "[[route]]\nname = 'api'\nlisten = '127.0.0.1:0'\nupstream = '{UNUSED}'\n\n\
+         [[route]]\nname = 'worker'\nlisten = '127.0.0.1:0'\nupstream = '{UNUSED}'\n\n\
+         [otel]\nOTEL_PROPAGATORS = 'b3'\nOTEL_RESOURCE_ATTRIBUTES = 'a=b,redis=redis://u:hunter2@h'\nOTEL_ATTRIBUTE_COUNT_LIMIT = 7\n\
+         OTEL_EXPORTER_OTLP_TIMEOUT = 500\n"
+    ));
+    let ended = check(&file, &[], &[("OTEL_TRACES_EXPORTER", "console,otlp"), ("OTEL_SPAN_LINK_COUNT_LIMIT", "x")]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let place = |place: &str| format!("{}:{place}", file.path());
+    let routes: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("route = ")).collect();
+    assert!(
+        routes.len() == 2 && routes[0].ends_with(&place("1:1")) && routes[1].ends_with(&place("6:1")),
+        "{routes:?}"
+    );
+    for (name, value, origin) in [
+        ("OTEL_PROPAGATORS", "b3", &place("12:20")[..]),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=b,redis=redis://***@h", &place("13:28")),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7", &place("14:30")),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500ms", &place("15:30")),
+        ("OTEL_TRACES_EXPORTER", "otlp,console", "OTEL_TRACES_EXPORTER"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_on", "default"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "128", "default"),
+    ] {
+        assert_eq!(in_force(&ended, name), (value.to_owned(), origin.to_owned()), "{name}");
+    }
+    assert!(ended.stderr.contains("OTEL_SPAN_LINK_COUNT_LIMIT=x"), "{}", ended.stderr);
+}
+
+#[test]
 fn the_file_may_be_named_by_a_variable_and_serves() {
     let redis = RealRedis::start(&[]);
     let file = ConfigFile::new(&format!(
@@ -122,14 +152,51 @@ fn a_check_opens_the_files_that_are_named_but_no_socket() {
     file.write(&format!("listen = '{listen}'\nupstream = 'rediss://h'\nupstream-ca = '/no/such.pem'\n"));
     let ended = check(&file, &[], &[]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
-    assert!(ended.stderr.contains("/no/such.pem") && ended.stderr.contains("--upstream-ca"), "{}", ended.stderr);
+    let says = format!("{}:3:1: upstream-ca `/no/such.pem`: it cannot be read", file.path());
+    assert!(ended.stderr.contains(&says), "{}", ended.stderr);
     let https = [
         ("OTEL_TRACES_EXPORTER", "otlp"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem"),
     ];
-    let ended = check(&file, &["--upstream", "redis://h", "--upstream-ca", ""], &https);
+    file.write(&format!("listen = '{listen}'\nupstream = 'rediss://h'\n"));
+    let ended = check(&file, &[], &https);
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("OTEL_EXPORTER_OTLP_CERTIFICATE `/no/such.pem`"), "{}", ended.stderr);
+    let by_variable = [("REDISTRIBUTED_UPSTREAM_CA", "redis://:hunter2@h")];
+    let ended = check(&file, &[], &by_variable);
+    let says = "--upstream-ca `redis://***@h` (from REDISTRIBUTED_UPSTREAM_CA): it cannot be read";
+    assert!(ended.stderr.contains(says), "{}", ended.stderr);
+}
+
+#[test]
+fn a_control_character_in_a_value_breaks_no_line() {
+    let file = ConfigFile::new(&format!(
+        "listen = '127.0.0.1:0'\nupstream = '{UNUSED}'\ninclude = \"a\\nmode = strip\"\n\
+         [otel]\nOTEL_SERVICE_NAME = \"b\\nmode = strip\"\nOTEL_TRACES_SAMPLER = \"c\\nd\""
+    ));
+    let ended = check(&file, &[], &[]);
+    assert_eq!(in_force(&ended, "mode").0, "inject", "{}", ended.stdout);
+    assert_eq!(ended.stdout.lines().filter(|line| line.starts_with("mode = ")).count(), 1, "{}", ended.stdout);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn every_switch_takes_the_same_words_in_its_variable() {
+    let file = ConfigFile::new(&format!("listen = '127.0.0.1:0'\nupstream = '{UNUSED}'"));
+    for (name, variable) in [
+        ("announce", "REDISTRIBUTED_ANNOUNCE"),
+        ("auto-ignore-replicas", "REDISTRIBUTED_AUTO_IGNORE_REPLICAS"),
+        ("transit-time", "REDISTRIBUTED_TRANSIT_TIME"),
+    ] {
+        for (word, is_on) in [("true", "true"), ("Yes", "true"), ("1", "true"), ("off", "false"), ("0", "false")] {
+            let said = (is_on.to_owned(), variable.to_owned());
+            assert_eq!(in_force(&check(&file, &[], &[(variable, word)]), name), said, "{word}");
+        }
+        let ended = check(&file, &[], &[(variable, "perhaps")]);
+        assert!(ended.code == Some(2) && ended.stderr.contains(variable), "{ended:?}");
+        assert!(ended.stderr.contains("'perhaps'") && ended.stderr.contains("write true or false"), "{ended:?}");
+    }
 }
 
 #[test]
@@ -269,7 +336,7 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     file.write(&format!("{base}mode = 'stripe'\nexclude = ['ab']\n"));
     proxy.signal(Signal::HUP);
     let line = proxy.wait_for_line("the configuration was not read again");
-    assert!(line.contains("nothing was changed"), "{line}");
+    assert!(line.contains("no setting was changed"), "{line}");
     let line = proxy.wait_for_line("mode `stripe`");
     assert!(line.contains("redistributed.toml:3:8") && line.contains("did you mean `strip`?"), "{line}");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [true, false]);
@@ -277,8 +344,8 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     file.write(&format!("listen = '127.0.0.1:1'\nupstream = '{}'\nmode = 'strip'\nthreads = 1\n", redis.url()));
     for _ in 0..2 {
         proxy.signal(Signal::HUP);
-        let line = proxy.wait_for_line("need a restart");
-        assert!(line.contains("listen, threads"), "{line}");
+        let line = proxy.wait_for_line("the configuration was read again");
+        assert!(line.contains(" WARN ") && line.ends_with("; after a restart: listen, threads"), "{line}");
         assert!(!conversation.carries("ab"));
     }
     fs::remove_file(&file.path).unwrap();
@@ -287,7 +354,10 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     assert!(!conversation.carries("ab"));
     drop(conversation);
     proxy.signal(Signal::TERM);
-    assert_eq!(proxy.ended().code, Some(0));
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0));
+    let about_threads = ended.stderr.lines().filter(|line| line.contains("threads")).count();
+    assert_eq!(about_threads, 2, "one line for each time that it was said:\n{}", ended.stderr);
 }
 
 #[test]
@@ -295,10 +365,12 @@ fn a_hangup_without_a_file_is_said_and_ends_nothing() {
     let redis = RealRedis::start(&[]);
     let mut proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &redis.url()]), 1);
     proxy.signal(Signal::HUP);
-    proxy.wait_for_line("there is no configuration file to read again");
+    proxy.wait_for_line("there is nothing to read again");
     exchange(proxy.addresses[0], b"PING\r\n", b"+PONG\r\n");
     proxy.signal(Signal::TERM);
-    assert_eq!(proxy.ended().code, Some(0));
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains(" ERROR ") && !ended.stderr.contains(" WARN "), "{}", ended.stderr);
 }
 
 /// A proxy in front of `redis` with an admin port: what its file says, the file, the process, and where the port is.
@@ -336,10 +408,14 @@ fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
     assert_eq!(ask(admin, "POST /reload", ""), "changed: exclude, log-level; after a restart: threads\n");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [false, true]);
     let page = ask(admin, "GET /config", "");
-    assert!(page.contains("\nexclude = ab\n") && page.contains("\nlog-level = info\n"), "{page}");
+    let place = |line: u8| format!("# {}:{line}:1", file.path());
+    for (setting, origin) in [("exclude = ab ", place(4)), ("log-level = info ", place(5))] {
+        let line = page.lines().find(|line| line.starts_with(setting));
+        assert!(line.is_some_and(|line| line.ends_with(&origin)), "{setting}{origin} is not in\n{page}");
+    }
     file.write("mode = 'stripe'");
     let answer = ask(admin, "POST /reload", "");
-    assert!(answer.contains("nothing was changed") && answer.contains("did you mean `strip`?"), "{answer}");
+    assert!(answer.contains("no setting was changed") && answer.contains("did you mean `strip`?"), "{answer}");
     assert!(!conversation.carries("ab"));
 }
 

@@ -97,14 +97,62 @@ fn settings_that_cannot_be_meant() {
         (
             &listen,
             &["--max-connections", "many"],
-            &["--max-connections `many`", "cannot be a limit", "from 1 to 1000000"],
+            &["--max-connections `many`", "does not start with a whole number", "from 1 to 1000000"],
+        ),
+        (
+            &listen,
+            &["--inject-limit", "0"],
+            &["--inject-limit `0`", "no context fits in it", "write 29", "--mode strip"],
         ),
         (&listen, &["--handshake-timeout", "0s"], &["--handshake-timeout `0s`", "in no time", "as in 500ms"]),
-        (&listen, &["--connect-timeout", "5"], &["--connect-timeout `5`", "unit is not known", "as in 500ms"]),
+        (&listen, &["--connect-timeout", "5"], &["--connect-timeout `5`", "unit is missing", "as in 500ms"]),
         (&listen, &["--admin", "x"], &["--admin `x`", "port is missing", "--admin 9127"]),
+        (&listen, &["--admin", "redis://:hunter2@h"], &["--admin `redis://***@h`", "it is a URL", "--admin 9127"]),
+        (&at("6380"), &[], &["--listen `6380`", "host is missing: it is only a number", "as in 127.0.0.1:6380"]),
+        (&to("6379"), &[], &["--upstream `6379`", "host is missing: it is only a number", "redis://host:port"]),
+        (&to("-1:6379"), &[], &["--upstream `-1:6379`", "missing or malformed", "redis://host:port"]),
+        (
+            &listen,
+            &["--upstream-ca", "ca.pem"],
+            &["--upstream-ca `ca.pem`", "no upstream is reached by TLS", "leave it out"],
+        ),
+        (&listen, &["--announce", "x"], &["'x'"]),
+        (&["--listen", "127.0.0.1:0", "check", "x"], &[], &["`check` must be the first word"]),
     ];
     for (pair, more, line) in cases {
         assert_refused(&run(command(&[*pair, *more].concat())), WRONG_SETTINGS, line);
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_meant_are_named_with_what_is_accepted() {
+    const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
+    const LARGE: &str = "99999999999999999999";
+    let huge = format!("{LARGE}h");
+    for (setting, unit, too_large, accepted) in [
+        ("--connect-timeout", "s", &huge[..], TIME),
+        ("--handshake-timeout", "s", &huge, TIME),
+        ("--drain-timeout", "s", &huge, TIME),
+        ("--flush-timeout", "s", &huge, TIME),
+        ("--auto-interval", "s", &huge, "write a time from 50ms to 60s"),
+        ("--inject-limit", "KiB", LARGE, "write a number of bytes from 29 to 511MiB"),
+        ("--max-connections", "", "1000001", "write a number from 1 to 1000000"),
+        ("--threads", "", "257", "write a number from 1 to 256, or leave it out"),
+    ] {
+        for (value, problem) in [
+            (&format!("-1{unit}")[..], "it is negative"),
+            (&format!("1.5{unit}"), "it is not a whole number"),
+            ("1 bottle", "its unit is not known"),
+            ("\u{664}", "it does not start with a whole number"),
+            (too_large, "it is too large"),
+        ] {
+            let arguments = ["--listen", "127.0.0.1:0", "--upstream", UNUSED, setting, value];
+            assert_refused(
+                &run(command(&arguments)),
+                WRONG_SETTINGS,
+                &[&format!("{setting} `{value}`: {problem}; {accepted}")],
+            );
+        }
     }
 }
 
@@ -135,6 +183,20 @@ fn addresses_that_cannot_be_had() {
     let route = format!("api={taken},{UNUSED}");
     let line = [&format!("--route `{taken}`")[..], "something else listens there"];
     assert_refused(&run(command(&["--route", &route])), CANNOT_BIND, &line);
+    let by_variable = |name: &str, value: &str| {
+        let mut command = command(&[]);
+        command.env(name, value).env("REDISTRIBUTED_UPSTREAM", UNUSED);
+        run(command)
+    };
+    let line = [&format!("--listen `{taken}` (from REDISTRIBUTED_LISTEN)")[..], "something else listens there"];
+    assert_refused(&by_variable("REDISTRIBUTED_LISTEN", &taken), CANNOT_BIND, &line);
+    let file = folder.path().join("redistributed.toml");
+    let route =
+        |name: &str, listen: &str| format!("[[route]]\nname = '{name}'\nlisten = '{listen}'\nupstream = '{UNUSED}'\n");
+    std::fs::write(&file, [route("a", "127.0.0.1:0"), route("b", &taken)].concat()).unwrap();
+    let file = file.display().to_string();
+    let line = [&format!("{file}:5:1: route `{taken}`")[..], "something else listens there", "choose another port"];
+    assert_refused(&run(command(&["--config", &file])), CANNOT_BIND, &line);
     assert_eq!(std::fs::read_to_string(folder.path().join("notes.txt")).unwrap(), "keep");
 }
 

@@ -79,7 +79,7 @@ async fn redis_behind_a_unix_socket_is_reached() {
 #[tokio::test]
 async fn each_route_leads_to_its_own_redis() {
     let (first, second) = (FakeRedis::start().await, FakeRedis::start().await);
-    let routes = [&first, &second].map(|redis| format!("service=127.0.0.1:0,{}", redis.url()));
+    let routes = [("a", &first), ("b", &second)].map(|(name, redis)| format!("{name}=127.0.0.1:0,{}", redis.url()));
     let proxy = InProcess::with_arguments(&["--route", &routes[0], "--route", &routes[1]]).await;
     for (address, redis) in proxy.addresses.iter().zip([&first, &second]) {
         let mut client = connect(*address).await;

@@ -6,11 +6,11 @@
 //! | `GET /readyz` | 200 if every Redis answers `PING`, otherwise 503 and which does not |
 //! | `GET /metrics` | what is counted and timed, for Prometheus |
 //! | `GET /tap` | messages' envelopes as they pass, one JSON object a line, until the reader leaves |
-//! | `GET /config` | the settings in force, without secrets |
+//! | `GET /config` | the settings in force and where each came from, without secrets |
 //! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
 //! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
 //! | `DELETE /mode` | goes back to what the settings say |
-//! | `POST /reload` | reads the configuration file again, as SIGHUP does |
+//! | `POST /reload` | reads the configuration file, certificates and passwords again, as SIGHUP does |
 //!
 //! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
 //! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -196,8 +196,14 @@ impl Admin {
     }
 
     fn config(&self) -> Answer {
-        let reloaded = self.reloader.as_ref().map(|reloader| reloader.in_force(&self.settings));
-        text(StatusCode::OK, pages::config(reloaded.as_ref().unwrap_or(&self.settings), &self.policy.modes()))
+        let modes = self.policy.modes();
+        text(
+            StatusCode::OK,
+            match &self.reloader {
+                Some(reloader) => pages::config(&reloader.in_force(&self.settings), Some(&reloader.sources()), &modes),
+                None => pages::config(&self.settings, None, &modes),
+            },
+        )
     }
 
     async fn reload(&self, peer: SocketAddr) -> Answer {
@@ -205,8 +211,11 @@ impl Admin {
             return text(StatusCode::CONFLICT, "nothing here reads settings again\n");
         };
         tracing::info!(target: LIFECYCLE, %peer, "asked to read the configuration again");
-        match tokio::task::spawn_blocking(move || reloader.reload_and_log()).await {
-            Ok(Ok(reloaded)) => text(StatusCode::OK, format!("{reloaded}\n")),
+        match tokio::task::spawn_blocking(move || reloader.reload()).await {
+            Ok(Ok(reloaded)) => {
+                let status = if reloaded.is_usable() { StatusCode::OK } else { StatusCode::CONFLICT };
+                text(status, format!("{reloaded}\n"))
+            }
             Ok(Err(error)) => text(StatusCode::CONFLICT, format!("{error}\n")),
             // It has panicked, and the log says where.
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the configuration could not be read again\n"),
@@ -219,12 +228,25 @@ impl Admin {
 
     async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let body = Limited::new(request.into_body(), MAX_BODY).collect();
-        let Ok(Ok(body)) = tokio::time::timeout(PATIENCE, body).await else {
-            return text(StatusCode::BAD_REQUEST, "the body did not arrive, or is longer than 64 KiB\n");
+        let body = match tokio::time::timeout(PATIENCE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let problem = "nothing was changed: the body is longer than 64 KiB; write the modes and nothing else\n";
+                return text(StatusCode::PAYLOAD_TOO_LARGE, problem);
+            }
+            Ok(Err(error)) => {
+                return text(
+                    StatusCode::BAD_REQUEST,
+                    format!("nothing was changed: the body cannot be read: {error}\n"),
+                );
+            }
+            Err(_) => {
+                let problem = "nothing was changed: the body did not arrive within 10 seconds\n";
+                return text(StatusCode::REQUEST_TIMEOUT, problem);
+            }
         };
-        let body = body.to_bytes();
         let Ok(words) = std::str::from_utf8(&body) else {
-            return text(StatusCode::BAD_REQUEST, "the body is not UTF-8\n");
+            return text(StatusCode::BAD_REQUEST, "nothing was changed: the body is not UTF-8\n");
         };
         match modes::parse(words) {
             Ok(modes) => {

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
@@ -85,6 +85,12 @@ pub enum AddressError {
     /// Neither a name nor an address.
     #[error("its host is missing or malformed")]
     Host,
+    /// Nothing but a number, which is most likely a port.
+    #[error("its host is missing: it is only a number")]
+    OnlyNumber,
+    /// `x://` where no scheme can stand.
+    #[error("it is a URL, where a host and a port are needed")]
+    Url,
     /// No port where one is needed.
     #[error("its port is missing")]
     NoPort,
@@ -151,6 +157,7 @@ impl HostPort {
         match text.parse::<u16>() {
             Ok(port) => Ok(Self { host: "127.0.0.1".to_owned(), port }),
             Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Err(AddressError::Port),
+            Err(_) if text.contains("://") => Err(AddressError::Url),
             Err(_) => Self::parse(text),
         }
     }
@@ -265,11 +272,14 @@ fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
         match text.split_once(':') {
             Some((_, port)) if port.contains(':') => return Err(AddressError::Brackets),
             Some((host, port)) => (host, Some(port)),
+            None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(AddressError::OnlyNumber);
+            }
             None => (text, None),
         }
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    if host.is_empty() || !host.chars().all(plain) {
+    if host.is_empty() || host.starts_with('-') || !host.chars().all(plain) {
         return Err(AddressError::Host);
     }
     let port = match port {
@@ -282,8 +292,13 @@ fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
 }
 
 /// `text` fit to be shown: whatever could be a credential or an option is left out. So is what stands where a URL has its
-/// port and is none: it may be a password whose end was cut off.
+/// port and is none: it may be a password whose end was cut off. No control character is left to break a line or to
+/// change the colours of a terminal.
 pub fn without_secrets(text: &str) -> String {
+    printable(masked(text))
+}
+
+fn masked(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphabetic() || c == '+') => {
             (format!("{scheme}://"), rest)
@@ -308,6 +323,28 @@ pub fn without_secrets(text: &str) -> String {
     let digits = port.split('/').next().unwrap_or_default();
     let is_port = digits.len() <= 5 && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
+}
+
+/// `text` fit to be shown, where it is a URL only by mistake: what is none is kept as it is.
+pub fn without_url_secrets(text: &str) -> String {
+    if text.contains("://") && text.contains('@') { without_secrets(text) } else { printable(text.to_owned()) }
+}
+
+/// `text` with `\n` and such in place of control characters.
+pub(super) fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// A file's name fit to be shown: it may be a URL in the wrong place.
+pub fn shown_path(path: &Path) -> String {
+    without_url_secrets(&path.display().to_string())
 }
 
 impl fmt::Display for HostPort {

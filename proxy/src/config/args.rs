@@ -1,71 +1,18 @@
 //! What an operator may say: every option with its variable and what `--help` tells of it.
 //!
 //! The keys of the configuration file are these options too, so a new one needs no second list. Nothing is judged here
-//! beyond what a fixed list of words can say. In particular no address is parsed.
+//! beyond what a fixed list of words (`words`) can say. In particular no address is parsed.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
-const ABOUT: &str = "Carries trace context through Redis Pub/Sub for services that know nothing of tracing";
-
-const LONG_ABOUT: &str = "\
-A sidecar proxy for Redis. Point a service's REDIS_URL at it and change nothing else: the context of a trace is added \
-to every message that the service publishes, removed from every message that is delivered to it, and both become \
-OpenTelemetry spans. Everything else passes through byte for byte.";
-
-const AFTER_HELP: &str = "See --help for examples, the OTEL_* variables and the exit codes.";
-
-const AFTER_LONG_HELP: &str = "\
-Examples:
-  One service, spans to a collector on this host:
-      OTEL_SERVICE_NAME=api redistributed --listen 127.0.0.1:6380 --upstream redis://127.0.0.1:6379
-
-  See the spans instead of sending them:
-      OTEL_TRACES_EXPORTER=console redistributed --listen 127.0.0.1:6380 --upstream 127.0.0.1:6379
-
-  Two services, one process:
-      redistributed --route api=127.0.0.1:6380,redis://cache:6379 \\
-                    --route worker=127.0.0.1:6381,redis://cache:6379
-
-  JSON channels whose consumers read `traceparent` themselves:
-      redistributed ... --carrier 'orders.*=json' --keep-context 'orders.*'
-
-Configuration:
-  The command line wins over the environment, that over the file, and that over the defaults, each setting by itself.
-  Most options have a variable, named beside them; an empty one counts as unset. Options that can be repeated take
-  several values there, separated by spaces or `;`. In the file (TOML) they take an array, and the OTEL_* variables
-  stand under [otel]:
-      listen = \"127.0.0.1:6380\"
-      upstream = \"redis://cache:6379\"
-      mode-for = [\"orders.*=strip\"]
-      [otel]
-      OTEL_SERVICE_NAME = \"orders\"
-  SIGHUP reads the file again. Modes, globs, carriers, --relation, --trust, --commands and --log-level change for open
-  connections too; the log names what needs a restart. A file that cannot be used changes nothing.
-
-Environment:
-  Service name, export and sampling are set by the standard OpenTelemetry variables:
-  OTEL_SERVICE_NAME                 the service this sidecar stands for (a route's name wins)
-  OTEL_RESOURCE_ATTRIBUTES          more about the service: deployment.environment.name=prod,...
-  OTEL_TRACES_EXPORTER              otlp (default), console or none
-  OTEL_EXPORTER_OTLP_ENDPOINT       the collector: http://localhost:4318, or :4317 with grpc
-  OTEL_EXPORTER_OTLP_PROTOCOL       http/protobuf (default) or grpc
-  OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...; or _HEADERS_FILE, a file that holds them
-  OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
-  OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
-  OTEL_SDK_DISABLED                 true: make no spans; contexts that messages carry still pass on
-
-Exit codes:
-  0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener, --check-config no mistake
-  1    failed while running; or --healthcheck did not find a listener
-  2    an argument, a variable, the configuration file or a combination of them is wrong, or a file that one names
-       cannot be used
-  3    a listen address could not be bound
-  130  a second signal ended the drain, and it was SIGINT
-  143  a second signal ended the drain, and it was SIGTERM";
+use super::help::{ABOUT, AFTER_HELP, AFTER_LONG_HELP, LONG_ABOUT};
+use super::words::truth;
+pub use super::words::{
+    CommandsArg, ControlArg, LogFormatArg, LogLevelArg, LoginArg, ModeArg, RelationArg, SwitchArg, TrustArg,
+};
 
 const FILE: &str = "Configuration";
 const WHERE: &str = "Where";
@@ -111,6 +58,8 @@ pub struct Args {
     pub upstream: Option<String>,
 
     /// A service's name and its pair of addresses, instead of --listen and --upstream; repeatable
+    ///
+    /// Each route has a name of its own: spans and metrics are told apart by it.
     #[arg(
         long = "route",
         value_name = "NAME=LISTEN,UPSTREAM",
@@ -229,11 +178,11 @@ pub struct Args {
     pub auto_interval: String,
 
     /// In mode auto: nobody subscribes on a replica, so that replicas need not be counted
-    #[arg(long, env = "REDISTRIBUTED_AUTO_IGNORE_REPLICAS", hide_env_values = true, help_heading = WHAT)]
+    #[arg(long, value_parser = truth, env = "REDISTRIBUTED_AUTO_IGNORE_REPLICAS", hide_env_values = true, help_heading = WHAT)]
     pub auto_ignore_replicas: bool,
 
     /// Announce subscriptions to proxies in mode auto, though no channel has this mode here
-    #[arg(long, env = "REDISTRIBUTED_ANNOUNCE", hide_env_values = true, help_heading = WHAT)]
+    #[arg(long, value_parser = truth, env = "REDISTRIBUTED_ANNOUNCE", hide_env_values = true, help_heading = WHAT)]
     pub announce: bool,
 
     /// Trace only channels that match, as in PSUBSCRIBE (default: all); repeatable
@@ -307,7 +256,7 @@ pub struct Args {
     /// is no truer than these two agree. Every proxy reads it, whether or not it is told to write it.
     #[arg(
         long,
-        value_parser = BoolishValueParser::new(),
+        value_parser = truth,
         env = "REDISTRIBUTED_TRANSIT_TIME",
         hide_env_values = true,
         help_heading = HOW
@@ -317,7 +266,8 @@ pub struct Args {
     /// Longest payload, with the context in it, that is sent; use the same value on every sidecar of a Redis
     ///
     /// A longer payload goes on as it is. Not above Redis's proto-max-bulk-len, of which 1MiB is the least. Also
-    /// bounds what a connection may hold back while it looks for a context. Below 512MiB.
+    /// bounds what a connection may hold back while it looks for a context. From 29, the shortest context, to 511MiB;
+    /// to add no contexts see --mode strip.
     #[arg(
         long,
         value_name = "BYTES",
@@ -423,96 +373,6 @@ pub struct Args {
     /// Connect to each listen address instead of serving it: exit 0 if all accept, else 1
     #[arg(long)]
     pub healthcheck: bool,
-}
-
-/// `--mode`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ModeArg {
-    /// Add a context to each publish, remove it from each delivery
-    Inject,
-    /// Add nothing, remove contexts from deliveries
-    Strip,
-    /// Change no byte; spans only where a message already carries a context
-    Observe,
-    /// As inject while every subscriber is known to be behind a proxy, otherwise as strip
-    Auto,
-}
-
-/// `--upstream-login`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LoginArg {
-    /// The proxy's own: services send AUTH and SELECT themselves, as they would to Redis
-    Proxy,
-    /// Services' too: the proxy sends AUTH, and SELECT if the URL names a database, before a service's first byte
-    Clients,
-}
-
-/// `--connect-retry`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SwitchArg {
-    /// It is tried again, with growing pauses
-    On,
-    /// The service's connection is closed at once
-    Off,
-}
-
-/// `--admin-control`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ControlArg {
-    /// Whoever connects over loopback; the rest may look at health, metrics and settings
-    Local,
-    /// Whoever reaches the port
-    All,
-}
-
-/// `--relation`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RelationArg {
-    /// Its child: one trace shows the whole transaction
-    Parent,
-    /// A trace of its own with a link: for large fan-out and endless loops
-    Link,
-}
-
-/// `--trust`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TrustArg {
-    /// Those in all payloads, those that the service itself publishes among them
-    All,
-    /// Those in messages that Redis delivers
-    Redis,
-    /// None: each publish and each delivery begins a trace of its own
-    None,
-}
-
-/// `--commands`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CommandsArg {
-    /// Publishes and deliveries only
-    None,
-    /// A CLIENT span for each command, without its arguments
-    All,
-}
-
-/// `--log-format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormatArg {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-/// `--log-level`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the usual five levels, and none")]
-pub enum LogLevelArg {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// Shows nothing of it, because an upstream may hold a password.

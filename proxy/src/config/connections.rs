@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::address::{ListenAddress, Upstream};
 use super::args::{Args, LoginArg};
-use super::settings::{Check, Route, UpstreamLogin, UpstreamTls};
+use super::refusal::Check;
+use super::settings::{Route, UpstreamLogin, UpstreamTls};
 use crate::tls;
 
 /// Permissions of a socket that are used if what is set cannot be.
@@ -15,11 +16,14 @@ impl Check<'_> {
         let (certificate, key) = (given(&args.listen_cert), given(&args.listen_key));
         let client_authorities = given(&args.listen_client_ca);
         if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
-            if certificate.is_some() || key.is_some() || client_authorities.is_some() {
-                let what = "--listen-cert, --listen-key and --listen-client-ca";
-                let remedy = "listen on rediss://host:port, or leave them out";
-                self.refuse(what, None, "no listen address is one with TLS", remedy);
-            }
+            let given = [
+                (tls::ServerFiles::CERTIFICATE, certificate),
+                (tls::ServerFiles::KEY, key),
+                ("--listen-client-ca", client_authorities),
+            ];
+            let given = given.map(|(setting, file)| (setting, file.map(|file| file.display().to_string())));
+            let remedy = "listen on rediss://host:port, or leave it out";
+            self.refuse_useless(routes, given, "no listen address is one with TLS", remedy);
             return None;
         }
         let remedy = "name the PEM files that rediss:// listen addresses show to clients";
@@ -30,6 +34,22 @@ impl Check<'_> {
             self.refuse(tls::ServerFiles::KEY, None, "it is missing", remedy);
         }
         Some(tls::ServerFiles { certificate: certificate?, key: key?, client_authorities })
+    }
+
+    /// Refuses each setting that is given, because no route needs it. Without routes they were refused, and it is not known
+    /// what they need.
+    fn refuse_useless(
+        &mut self,
+        routes: &[Route],
+        given: impl IntoIterator<Item = (&'static str, Option<String>)>,
+        problem: &str,
+        remedy: &'static str,
+    ) {
+        for (setting, value) in given.into_iter().filter(|_| !routes.is_empty()) {
+            if let Some(value) = value {
+                self.refuse(setting, Some(&value), problem, remedy);
+            }
+        }
     }
 
     pub(super) fn socket_mode(&mut self, args: &Args, routes: &[Route]) -> u32 {
@@ -67,9 +87,20 @@ impl Check<'_> {
             _ => {}
         }
         let tls = UpstreamTls { files, server_name };
-        if tls != UpstreamTls::default() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
-            let what = "--upstream-ca, --upstream-cert, --upstream-key and --upstream-server-name";
-            self.refuse(what, None, "no upstream is reached by TLS", "write rediss://host:port, or leave them out");
+        if !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
+            let files = [
+                ("--upstream-ca", &args.upstream_ca),
+                ("--upstream-cert", &args.upstream_cert),
+                ("--upstream-key", &args.upstream_key),
+            ];
+            let given = files.map(|(setting, file)| (setting, given(file).map(|file| file.display().to_string())));
+            let given = given.into_iter().chain([("--upstream-server-name", tls.server_name.clone())]);
+            self.refuse_useless(
+                routes,
+                given,
+                "no upstream is reached by TLS",
+                "write rediss://host:port, or leave it out",
+            );
         }
         tls
     }
@@ -88,7 +119,7 @@ impl Check<'_> {
             let remedy = "leave the password out of the URL, where others on this machine can see it";
             self.refuse(UpstreamLogin::PASSWORD_FILE, None, IN_URLS, remedy);
         }
-        for route in routes {
+        for (index, route) in routes.iter_mut().enumerate() {
             let setting = if named_by_url(route) { route.setting("--upstream") } else { "--upstream-username" };
             if !named_by_url(route) {
                 route.login.username.clone_from(&username);
@@ -97,17 +128,21 @@ impl Check<'_> {
             if route.login.username.is_some() && !has_password {
                 // The name is not shown: it may be a password in the wrong place.
                 let remedy = "write redis://user:password@host, or name a file by --upstream-password-file";
-                self.refuse(setting, None, "it names a user, and nothing gives a password", remedy);
+                let origin = self.origin_in_route(setting, index, None);
+                self.refuse_at(origin, setting, None, "it names a user, and nothing gives a password", remedy);
             }
             if route.login.database != 0 && !clients {
                 let url = format!("{}/{}", route.upstream, route.login.database);
                 let problem = "it selects a database, which the proxy does for a service only if asked";
                 let remedy = "leave it out, because the service's own SELECT passes through, or see --upstream-login";
-                self.refuse(route.setting("--upstream"), Some(&url), problem, remedy);
+                let setting = route.setting("--upstream");
+                let origin = self.origin_in_route(setting, index, None);
+                self.refuse_at(origin, setting, Some(&url), problem, remedy);
             }
             if clients && !has_password && route.login.database == 0 {
                 let remedy = "write redis://user:password@host/database, or name a file by --upstream-password-file";
-                self.refuse("--upstream-login", Some("clients"), "there is nothing to log in with", remedy);
+                let problem = format!("there is nothing to log in with at {}", route.upstream);
+                self.refuse("--upstream-login", Some("clients"), problem, remedy);
             }
         }
         UpstreamLogin { username, password_file, clients }

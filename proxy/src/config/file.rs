@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Command};
 use toml::de::DeTable;
 
-use super::address::without_secrets;
+use super::address::{shown_path, without_secrets};
 use reader::Reader;
 
 /// Largest file, in bytes. A larger one is not a file of settings.
@@ -108,7 +108,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration file cannot be used")?;
         for FileProblem { place, setting, value, problem, remedy } in &self.problems {
-            write!(f, "\n  {}", self.path.display())?;
+            write!(f, "\n  {}", shown_path(&self.path))?;
             place.iter().try_for_each(|place| write!(f, ":{place}"))?;
             f.write_str(": ")?;
             setting.iter().try_for_each(|setting| write!(f, "{setting}"))?;

@@ -14,7 +14,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::Args;
-use super::address::without_secrets;
+use super::address::{shown_path, without_secrets};
 use super::file::{self, File, FileSetting, Place};
 
 /// Where a value came from.
@@ -35,7 +35,7 @@ impl fmt::Display for Origin {
         match self {
             Self::CommandLine => f.write_str("command line"),
             Self::Environment(variable) => write!(f, "{variable}"),
-            Self::File(path, place) => write!(f, "{}:{place}", path.display()),
+            Self::File(path, place) => write!(f, "{}:{place}", shown_path(path)),
             Self::Default => f.write_str("default"),
         }
     }
@@ -75,6 +75,19 @@ impl Sources {
         let Some(said) = self.get(name) else { return Origin::Default };
         match (&said.origin, &said.setting) {
             (Origin::File(path, _), Some(setting)) => Origin::File(path.clone(), place_of(setting, value)),
+            (origin, _) => origin.clone(),
+        }
+    }
+
+    /// Where the value at `index` of the option `name` came from, or of its parts the one that is `part`.
+    pub fn origin_at(&self, name: &str, index: usize, part: Option<&str>) -> Origin {
+        let Some(said) = self.get(name) else { return Origin::Default };
+        let value = said.setting.as_ref().and_then(|setting| setting.values.get(index));
+        match (&said.origin, value) {
+            (Origin::File(path, _), Some(value)) => {
+                let part = value.parts.iter().find(|(text, _)| Some(text.as_str()) == part);
+                Origin::File(path.clone(), part.map_or(value.place, |(_, place)| *place))
+            }
             (origin, _) => origin.clone(),
         }
     }
@@ -141,14 +154,40 @@ pub(super) fn read(
             Some(Variable::Text(..)) | None => arg,
         }
     });
-    let matches =
-        layered.try_get_matches_from(words).map_err(|error| masked(naming_variable(error, command, words)))?;
+    let matches = layered
+        .try_get_matches_from(with_negative_values(command, words))
+        .map_err(|error| masked(about_a_word(naming_variable(error, command, words), command)))?;
     let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
         return Err(command.clone().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
     }
     let sources = command.get_arguments().filter_map(|arg| said(arg, &matches, file)).collect();
     Ok((matches, Sources(sources)))
+}
+
+/// `words`, in which a value such as `-1` or `-5s` is joined to its option, as in `--threads=-1`. Alone it would be taken
+/// for an option, and what is wrong with it would not be said.
+fn with_negative_values(command: &Command, words: &[OsString]) -> Vec<OsString> {
+    let takes_value = |word: &OsString| {
+        let name = word.to_str().and_then(|word| word.strip_prefix("--"));
+        let arg = command.get_arguments().find(|arg| arg.get_long() == name);
+        name.is_some() && arg.is_some_and(|arg| arg.get_action().takes_values())
+    };
+    let is_negative = |word: &OsString| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let mut joined: Vec<OsString> = Vec::with_capacity(words.len());
+    for word in words {
+        match joined.last_mut() {
+            Some(option) if is_negative(word) && takes_value(option) => {
+                option.push("=");
+                option.push(word);
+            }
+            _ => joined.push(word.clone()),
+        }
+    }
+    joined
 }
 
 fn said(arg: &Arg, matches: &ArgMatches, file: Option<&File>) -> Option<Said> {
@@ -212,6 +251,21 @@ fn naming_variable(mut error: clap::Error, command: &Command, words: &[OsString]
         error.insert(ContextKind::InvalidArg, ContextValue::String(text));
     }
     error
+}
+
+/// `error`, unless it is that a word among the options conflicts with them as a subcommand would: what is wrong with the
+/// word itself.
+fn about_a_word(error: clap::Error, command: &Command) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    if error.kind() != ErrorKind::ArgumentConflict {
+        return error;
+    }
+    if command.find_subcommand(word).is_some() {
+        return command.clone().error(ErrorKind::ArgumentConflict, format!("`{word}` must be the first word"));
+    }
+    let mut unexpected = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(command);
+    unexpected.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
+    unexpected
 }
 
 /// `error` without the secrets in what it repeats.

@@ -5,18 +5,14 @@ use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Tru
 
 use super::address::without_secrets;
 use super::args::{Args, CommandsArg, ModeArg, RelationArg, TrustArg};
-use super::settings::{Check, MAX_INJECT_LIMIT};
+use super::refusal::Check;
+use super::settings::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
 use super::{modes, units};
 use crate::telemetry::otel_env::OtelSettings;
 
 impl Check<'_> {
     pub(super) fn policy(&mut self, args: &Args, otel: Option<&OtelSettings>) -> Policy {
-        const SIZE: &str = "write a number of bytes below 512MiB, as in 65536, 64KiB or 1MiB";
-        let inject_limit =
-            self.or_refuse(units::bytes(&args.inject_limit), ("--inject-limit", &args.inject_limit, SIZE));
-        if inject_limit > MAX_INJECT_LIMIT {
-            self.refuse("--inject-limit", Some(&args.inject_limit), "it is too large", SIZE);
-        }
+        let inject_limit = self.inject_limit(&args.inject_limit);
         let mut policy = Policy {
             mode: args.mode.into(),
             relation: args.relation.into(),
@@ -38,6 +34,21 @@ impl Check<'_> {
             policy.propagators = otel.propagators;
         }
         policy
+    }
+
+    fn inject_limit(&mut self, text: &str) -> usize {
+        const SIZE: &str = "write a number of bytes from 29 to 511MiB, as in 65536, 64KiB or 1MiB";
+        const NONE: &str = "write 29, which is the shortest, or more; --mode strip adds no contexts";
+        match units::bytes(text) {
+            Ok(limit) if limit < MIN_INJECT_LIMIT => {
+                self.refuse("--inject-limit", Some(text), "no context fits in it", NONE);
+                limit
+            }
+            Ok(limit) if limit > MAX_INJECT_LIMIT => {
+                self.or_refuse(Err("it is too large"), ("--inject-limit", text, SIZE))
+            }
+            limit => self.or_refuse(limit, ("--inject-limit", text, SIZE)),
+        }
     }
 
     fn globs(&mut self, setting: &'static str, patterns: &[String]) -> Vec<Glob> {

@@ -2,11 +2,11 @@
 //!
 //! What decides about single messages changes for every open connection with its next byte. What a listener, a
 //! connection or the exporter was built with stays as it is, and is named as waiting for a restart. A file that cannot be
-//! used changes nothing.
+//! used changes nothing. Certificates and passwords in files, which are followed anyway, are looked at at once.
 
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redistributed_core::session::Policy;
 
@@ -14,6 +14,7 @@ use super::Settings;
 use super::args::{LogFormatArg, LogLevelArg};
 use super::layers::{Said, Sources};
 use super::load::{Invocation, LoadError, Loaded};
+use crate::key_material::{KeyMaterial, Refreshed};
 use crate::live_policy::LivePolicy;
 use crate::telemetry::logging::{LIFECYCLE, LevelHandle};
 
@@ -32,6 +33,9 @@ pub const RELOADABLE: [&str; 11] = [
     "log-level",
 ];
 
+/// Said to who asks where only certificates and passwords are in files.
+const NO_FILE: &str = "there is no configuration file, so that no setting was read again (see --config)";
+
 /// What can read the settings again.
 #[derive(Debug)]
 pub struct Reloader {
@@ -42,11 +46,22 @@ pub struct Reloader {
     in_force: Mutex<Sources>,
     /// What was configured last, of which the log's level is in force.
     log: Mutex<(LogFormatArg, LogLevelArg)>,
+    /// The certificates and passwords that settings name in files, once they have been read.
+    material: OnceLock<KeyMaterial>,
 }
 
-/// What came of it.
+/// What came of it; there is at least one of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
+    /// If there is a configuration file.
+    pub settings: Option<ChangedSettings>,
+    /// The certificates and passwords that have changed, if there are any in files.
+    pub files: Option<Vec<Refreshed>>,
+}
+
+/// What the configuration file says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedSettings {
     /// The settings that are different from now on.
     pub changed: Vec<String>,
     /// Those that will be after a restart.
@@ -58,11 +73,11 @@ pub struct Reloaded {
 /// Why nothing was read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The command line and the environment of a process do not change.
-    #[error("there is no configuration file to read again; name one by --config or REDISTRIBUTED_CONFIG at the start")]
-    NoFile,
+    /// The command line and the environment of a process do not change, and they name no file.
+    #[error("there is nothing to read again: no settings (see --config), certificates or passwords are in files")]
+    Nothing,
     /// What was read cannot be used.
-    #[error("nothing was changed: {0}")]
+    #[error("no setting was changed: {0}")]
     Load(#[from] LoadError),
 }
 
@@ -70,17 +85,49 @@ impl Reloader {
     /// For a process that runs with what `loaded` says.
     pub fn new(invocation: Invocation, loaded: &Loaded, policy: Arc<LivePolicy>, level: LevelHandle) -> Self {
         let (in_force, log) = (Mutex::new(loaded.sources.clone()), Mutex::new(loaded.settings.log));
-        Self { invocation, policy, level, in_force, log }
+        Self { invocation, policy, level, in_force, log, material: OnceLock::new() }
     }
 
-    /// Reads everything again, and puts in force what can be.
+    /// From now on `material` is read again too. The first counts.
+    pub fn follow(&self, material: KeyMaterial) {
+        // A second call would be refused, and there is none.
+        let _ = self.material.set(material);
+    }
+
+    /// Reads everything again, puts in force what can be, and logs what came of it: a line for the settings, and one for
+    /// each certificate and password that has changed. Blocks while it reads.
     ///
     /// # Errors
-    /// [`ReloadError`]; nothing has changed then.
+    /// [`ReloadError`]; no setting has changed then.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let material = self.material.get().filter(|material| !material.is_empty());
+        let files = material.map(|material| material.refresh(true));
+        if files.as_ref().is_some_and(Vec::is_empty) {
+            tracing::info!(target: LIFECYCLE, "certificates and passwords were looked at again: none has changed");
+        }
+        let settings = self
+            .reload_settings()
+            .map_err(ReloadError::Load)
+            .inspect_err(|error| tracing::error!("the configuration was not read again: {error}"))?;
+        match (&settings, &files) {
+            (Some(settings), _) if settings.need_restart.is_empty() => {
+                tracing::info!(target: LIFECYCLE, "the configuration was read again; {settings}");
+            }
+            (Some(settings), _) => tracing::warn!(target: LIFECYCLE, "the configuration was read again; {settings}"),
+            (None, Some(_)) => tracing::info!(target: LIFECYCLE, "{NO_FILE}"),
+            (None, None) => {
+                tracing::info!(target: LIFECYCLE, "{}", ReloadError::Nothing);
+                return Err(ReloadError::Nothing);
+            }
+        }
+        Ok(Reloaded { settings, files })
+    }
+
+    /// `None` if there is no configuration file.
+    fn reload_settings(&self) -> Result<Option<ChangedSettings>, LoadError> {
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
         if in_force.get("config").is_none_or(|said| said.values.is_empty()) {
-            return Err(ReloadError::NoFile);
+            return Ok(None);
         }
         let Loaded { settings, sources: new, .. } = self.invocation.load()?;
         let different = different(&in_force, &new);
@@ -93,32 +140,18 @@ impl Reloader {
         let kept = mem::take(&mut in_force.0).into_iter().filter(|said| !RELOADABLE.contains(&said.name.as_str()));
         let taken = new.0.into_iter().filter(|said| RELOADABLE.contains(&said.name.as_str()));
         in_force.0 = kept.chain(taken).collect();
-        Ok(Reloaded { changed, need_restart, switched: self.policy.is_switched() })
-    }
-
-    /// The same, and the log says what came of it. Blocks while it reads.
-    ///
-    /// # Errors
-    /// As [`reload`](Self::reload).
-    pub fn reload_and_log(&self) -> Result<Reloaded, ReloadError> {
-        let outcome = self.reload();
-        match &outcome {
-            Ok(reloaded) => {
-                tracing::info!(target: LIFECYCLE, "the configuration was read again; {reloaded}");
-                if !reloaded.need_restart.is_empty() {
-                    let waiting = reloaded.need_restart.join(", ");
-                    tracing::warn!("these settings are different now and need a restart: {waiting}");
-                }
-            }
-            Err(error) => tracing::error!("the configuration was not read again: {error}"),
-        }
-        outcome
+        Ok(Some(ChangedSettings { changed, need_restart, switched: self.policy.is_switched() }))
     }
 
     /// `settings`, as they were at the start, with what has changed since.
     pub fn in_force(&self, settings: &Settings) -> Settings {
         let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
         Settings { policy: self.policy.configured(), log, ..settings.clone() }
+    }
+
+    /// Who said it.
+    pub fn sources(&self) -> Sources {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -149,7 +182,28 @@ fn different(old: &Sources, new: &Sources) -> Vec<String> {
     names.filter(|name| values(old, name) != values(new, name)).cloned().collect()
 }
 
+impl Reloaded {
+    /// Whether all that was read can be used.
+    pub fn is_usable(&self) -> bool {
+        self.files.iter().flatten().all(|file| file.outcome.is_ok())
+    }
+}
+
 impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.settings {
+            Some(settings) => settings.fmt(f)?,
+            None => f.write_str(NO_FILE)?,
+        }
+        match self.files.as_deref() {
+            None => Ok(()),
+            Some([]) => f.write_str("; certificates and passwords: none has changed"),
+            Some(files) => files.iter().try_for_each(|file| write!(f, "; {file}")),
+        }
+    }
+}
+
+impl fmt::Display for ChangedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.changed[..] {
             [] => f.write_str("nothing changes")?,

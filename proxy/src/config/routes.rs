@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl};
+use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
 use super::args::Args;
-use super::settings::{Check, Login, Route};
+use super::layers::Origin;
+use super::refusal::Check;
+use super::settings::{Login, Route};
 
 impl Check<'_> {
+    /// In their order; none if one of them is refused.
     pub(super) fn routes(&mut self, args: &Args) -> Vec<Route> {
         let pair = args.listen.is_some() || args.upstream.is_some();
         let routes: Vec<Route> = match (&args.listen, &args.upstream) {
@@ -22,7 +25,7 @@ impl Check<'_> {
                 return Vec::new();
             }
             (Some(listen), Some(upstream)) => {
-                self.route(None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
+                self.route(0, None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
             }
             (Some(_), None) => {
                 self.refuse("--upstream", None, "it is missing", "name the Redis, as in --upstream redis://cache:6379");
@@ -41,34 +44,67 @@ impl Check<'_> {
                 );
                 return Vec::new();
             }
-            (None, None) => args.routes.iter().filter_map(|text| self.named_route(text)).collect(),
+            (None, None) => {
+                let texts = args.routes.iter().enumerate();
+                texts.filter_map(|(index, text)| self.named_route(index, text)).collect()
+            }
         };
+        if routes.len() < args.routes.len() {
+            // What is said of all routes, or of one by its index, would not be true.
+            return Vec::new();
+        }
         for (index, route) in routes.iter().enumerate() {
-            if routes.iter().skip(index + 1).any(|other| same_listener(&route.listen, &other.listen)) {
-                let listen = route.listen.to_string();
-                self.refuse("--route", Some(&listen), "two routes listen on this address", "give each its own port");
+            for (other_index, other) in routes.iter().enumerate().skip(index + 1) {
+                let both = [(index, route), (other_index, other)];
+                if same_listener(&route.listen, &other.listen) {
+                    self.refuse_pair(
+                        both,
+                        &other.listen.to_string(),
+                        "two routes listen there",
+                        "give each its own port",
+                    );
+                }
+                if let Some(name) = route.name.as_ref().filter(|name| other.name.as_ref() == Some(name)) {
+                    let remedy = "give each a name of its own, by which its spans and metrics are told apart";
+                    self.refuse_pair(both, name, "two routes have this name", remedy);
+                }
             }
         }
         routes
     }
 
-    fn named_route(&mut self, text: &str) -> Option<Route> {
+    /// Two routes cannot stand beside each other because of `value`, which both have.
+    fn refuse_pair(&mut self, both: [(usize, &Route); 2], value: &str, problem: &str, remedy: &'static str) {
+        let [one, other] = both.map(|(index, route)| {
+            let (name, listen) = (route.name.as_deref().unwrap_or_default(), &route.listen);
+            let origin = self.sources.origin_at("route", index, None);
+            format!("{}={listen},... ({origin})", without_secrets(name))
+        });
+        let origin = self.sources.origin_at("route", both[1].0, Some(value));
+        self.refuse_at(origin, "--route", Some(value), format!("{problem}, {one} and {other}"), remedy);
+    }
+
+    fn named_route(&mut self, index: usize, text: &str) -> Option<Route> {
         const FORM: &str = "write NAME=LISTEN,UPSTREAM, as in --route api=127.0.0.1:6380,redis://cache:6379";
         let Some((name, (listen, upstream))) =
             text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)))
         else {
-            self.refuse("--route", Some(text), "it has not got three parts", FORM);
+            let origin = self.sources.origin_at("route", index, None);
+            self.refuse_at(origin, "--route", Some(text), "it has not got three parts", FORM);
             return None;
         };
         if name.trim().is_empty() {
-            self.refuse("--route", Some(text), "the service's name is empty", FORM);
+            let origin = self.sources.origin_at("route", index, Some(name));
+            self.refuse_at(origin, "--route", Some(text), "the service's name is empty", FORM);
             return None;
         }
-        self.route(Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
+        self.route(index, Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
     }
 
+    /// The route at `index`.
     fn route(
         &mut self,
+        index: usize,
         name: Option<String>,
         (listen_setting, listen): (&'static str, &str),
         (upstream_setting, upstream): (&'static str, &str),
@@ -76,16 +112,19 @@ impl Check<'_> {
         let parsed = (ListenAddress::parse(listen), UpstreamUrl::parse(upstream));
         if let Err(problem) = &parsed.0 {
             let remedy = "write an address and a port, as in 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path";
-            self.refuse(listen_setting, Some(listen), problem, remedy);
+            let origin = self.origin_in_route(listen_setting, index, Some(listen));
+            self.refuse_at(origin, listen_setting, Some(listen), problem, remedy);
         }
+        let origin = self.origin_in_route(upstream_setting, index, Some(upstream));
         if let Err(problem) = &parsed.1 {
             let remedy = "write redis://host:port, rediss://host:port, host:port or unix:/path";
-            self.refuse(upstream_setting, Some(upstream), problem, remedy);
+            self.refuse_at(origin.clone(), upstream_setting, Some(upstream), problem, remedy);
         }
         let (Ok(listen), Ok(UpstreamUrl { upstream, username, password, database })) = parsed else { return None };
         if leads_back(&listen, &upstream) {
             let shown = upstream.to_string();
-            self.refuse(
+            self.refuse_at(
+                origin,
                 upstream_setting,
                 Some(&shown),
                 "it is the address that the proxy itself listens on",
@@ -93,6 +132,14 @@ impl Check<'_> {
             );
         }
         Some(Route { name, listen, upstream, login: Login { username, password, database } })
+    }
+
+    /// Where the route at `index` says `part`; for the pair that is a route of its own, where `setting` does.
+    pub(super) fn origin_in_route(&self, setting: &str, index: usize, part: Option<&str>) -> Origin {
+        match setting {
+            "--route" => self.sources.origin_at("route", index, part),
+            _ => self.sources.origin(setting.trim_start_matches("--"), part),
+        }
     }
 
     pub(super) fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<HostPort> {

@@ -1,30 +1,28 @@
 //! What the program needs, checked: addresses, policy, limits.
-//!
-//! Every wrong field is reported, each with its name, its value and what to do; a secret never is.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redistributed_core::carrier::opencensus;
 use redistributed_core::session::Policy;
 
-use super::address::{HostPort, ListenAddress, Upstream, without_secrets};
-use super::args::{Args, ControlArg, LogFormatArg, LogLevelArg, SwitchArg};
+use super::address::{HostPort, ListenAddress, Upstream};
+use super::args::{Args, ControlArg, LogFormatArg, LogLevelArg};
 use super::credentials::Secret;
-use super::layers::{Origin, Sources};
-use super::units;
+use super::layers::Sources;
+use super::refusal::Check;
+pub use super::refusal::{InvalidSettings, SettingError};
 use crate::auto::AutoSettings;
 use crate::telemetry::otel_env::OtelSettings;
 use crate::tls;
-use crate::workers::Workers;
+
+/// Smallest `--inject-limit`, in bytes: the shortest context that any carrier adds. Below it no message would get one.
+pub const MIN_INJECT_LIMIT: usize = opencensus::LEN;
 
 /// Largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
-
-/// More threads than this would only wait for each other.
-const MAX_THREADS: usize = 256;
 
 /// Everything that was decided before the first connection.
 #[derive(Clone, Debug)]
@@ -148,50 +146,6 @@ pub struct Limits {
     pub flush_timeout: Duration,
 }
 
-/// A field that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingError {
-    /// The option as it is typed, or the variable.
-    pub setting: &'static str,
-    /// Where the value came from.
-    pub origin: Origin,
-    /// What was given, without secrets.
-    pub value: Option<String>,
-    /// What is wrong with it.
-    pub problem: String,
-    /// What to write instead.
-    pub remedy: &'static str,
-}
-
-impl std::error::Error for SettingError {}
-
-impl fmt::Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { setting, origin, value, problem, remedy } = self;
-        let value = value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default();
-        match origin {
-            // As it is written there.
-            Origin::File(..) => write!(f, "{origin}: {}{value}", setting.trim_start_matches("--"))?,
-            Origin::Environment(variable) if variable != setting => write!(f, "{setting}{value} (from {variable})")?,
-            _ => write!(f, "{setting}{value}")?,
-        }
-        write!(f, ": {problem}; {remedy}")
-    }
-}
-
-/// All fields that cannot be used; at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidSettings(pub Vec<SettingError>);
-
-impl std::error::Error for InvalidSettings {}
-
-impl fmt::Display for InvalidSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings cannot be used")?;
-        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
-    }
-}
-
 impl Settings {
     /// Checks `args`, and reads the `OTEL_*` variables by `lookup`.
     ///
@@ -244,128 +198,6 @@ impl Settings {
             _ => Err(InvalidSettings(check.errors)),
         }
     }
-}
-
-/// Collects errors, so that one run shows all of them.
-pub(super) struct Check<'a> {
-    pub(super) sources: &'a Sources,
-    errors: Vec<SettingError>,
-}
-
-impl Check<'_> {
-    /// Notes an error. The value is masked, whichever setting it is of: it may be an upstream in the wrong place.
-    pub(super) fn refuse(
-        &mut self,
-        setting: &'static str,
-        value: Option<&str>,
-        problem: impl fmt::Display,
-        remedy: &'static str,
-    ) {
-        let origin = self.sources.origin(setting.trim_start_matches("--"), value);
-        let value = value.map(without_secrets);
-        self.errors.push(SettingError { setting, origin, value, problem: problem.to_string(), remedy });
-    }
-
-    /// `result`'s value, or `T`'s default after noting the error: nothing is run with it.
-    pub(super) fn or_refuse<T: Default, E: fmt::Display>(
-        &mut self,
-        result: Result<T, E>,
-        (setting, value, remedy): (&'static str, &str, &'static str),
-    ) -> T {
-        result.unwrap_or_else(|problem| {
-            self.refuse(setting, Some(value), problem, remedy);
-            T::default()
-        })
-    }
-
-    fn limits(&mut self, args: &Args) -> Limits {
-        const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
-        let max_connections = match args.max_connections.trim().parse() {
-            // Tokio's semaphore counts to an eighth of what a usize holds; no machine has a million sockets to spare.
-            Ok(n @ 1..=1_000_000) => n,
-            _ => {
-                let remedy = "write a number from 1 to 1000000";
-                self.refuse("--max-connections", Some(&args.max_connections), "it cannot be a limit", remedy);
-                1
-            }
-        };
-        let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
-            None => Workers::default_count(),
-            Some(text) => match text.trim().parse::<NonZeroUsize>() {
-                Ok(threads) if threads.get() <= MAX_THREADS => threads,
-                _ => {
-                    let remedy = "write a number from 1 to 256, or leave it out";
-                    self.refuse("--threads", Some(text), "it cannot be a number of threads", remedy);
-                    NonZeroUsize::MIN
-                }
-            },
-        };
-        let connect_timeout = match units::duration(&args.connect_timeout) {
-            Ok(Duration::ZERO) => Err("no connection is made in no time".to_owned()),
-            parsed => parsed.map_err(|problem| problem.to_string()),
-        };
-        let connect_timeout = self.or_refuse(connect_timeout, ("--connect-timeout", &args.connect_timeout, TIME));
-        let handshake_timeout = match units::duration(&args.handshake_timeout) {
-            Ok(Duration::ZERO) => Err("no handshake is over in no time".to_owned()),
-            parsed => parsed.map_err(|problem| problem.to_string()),
-        };
-        let handshake_timeout =
-            self.or_refuse(handshake_timeout, ("--handshake-timeout", &args.handshake_timeout, TIME));
-        let connect_retry = args.connect_retry == SwitchArg::On;
-        let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
-        let drain_timeout = time("--drain-timeout", &args.drain_timeout);
-        let flush_timeout = time("--flush-timeout", &args.flush_timeout);
-        Limits {
-            max_connections,
-            threads,
-            connect_timeout,
-            connect_retry,
-            handshake_timeout,
-            drain_timeout,
-            flush_timeout,
-        }
-    }
-
-    fn auto(&mut self, args: &Args) -> AutoSettings {
-        const REMEDY: &str = "write a time from 50ms to 60s";
-        let value = ("--auto-interval", args.auto_interval.as_str(), REMEDY);
-        let interval = self.or_refuse(units::duration(&args.auto_interval), value);
-        if !(AutoSettings::SHORTEST_INTERVAL..=AutoSettings::LONGEST_INTERVAL).contains(&interval)
-            && units::duration(&args.auto_interval).is_ok()
-        {
-            self.refuse("--auto-interval", Some(&args.auto_interval), "it is too short or too long", REMEDY);
-        }
-        AutoSettings { interval, announce: args.announce, ignore_replicas: args.auto_ignore_replicas }
-    }
-
-    fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
-        match OtelSettings::from_lookup(lookup) {
-            Ok((otel, warnings)) => {
-                Some((otel, warnings.into_iter().map(|text| located(self.sources, text)).collect()))
-            }
-            Err(problem) => {
-                let problem = problem.to_string();
-                let remedy = "see --help for what they may hold";
-                match place_in_file(self.sources, &problem) {
-                    Some(origin) => {
-                        self.errors.push(SettingError { setting: "[otel]", origin, value: None, problem, remedy });
-                    }
-                    None => self.refuse("OTEL_* variables", None, problem, remedy),
-                }
-                None
-            }
-        }
-    }
-}
-
-/// Where the file sets the variable that `text` begins with.
-fn place_in_file(sources: &Sources, text: &str) -> Option<Origin> {
-    let end = text.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(text.len());
-    Some(sources.origin(&text[..end], None)).filter(|origin| matches!(origin, Origin::File(..)))
-}
-
-fn located(sources: &Sources, text: String) -> String {
-    place_in_file(sources, &text).map_or_else(|| text.clone(), |place| format!("{place}: {text}"))
 }
 
 impl From<ControlArg> for Control {

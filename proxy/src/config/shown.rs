@@ -4,10 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use redistributed_core::glob::Glob;
-use redistributed_core::trace::Sampler;
-use redistributed_core::trace::sampler::Root;
 
-use super::address::{Upstream, without_secrets};
+use super::address::{Upstream, printable, without_url_secrets};
 use super::modes;
 use super::settings::{Login, Route, Settings};
 
@@ -39,7 +37,7 @@ impl Settings {
             .map(|Route { name, listen, upstream, login }| {
                 let name = name.as_deref().or(otel.service_name.as_deref()).unwrap_or("-");
                 let name = without_url_secrets(name);
-                ("route", format!("{name}={listen},{}", with_login(upstream, login)))
+                ("route", printable(format!("{name}={listen},{}", with_login(upstream, login))))
             })
             .collect();
         shown.extend([
@@ -80,28 +78,12 @@ impl Settings {
             ("flush-timeout", format!("{:?}", limits.flush_timeout)),
             ("log-format", lower(&log.0)),
             ("log-level", lower(&log.1)),
-            ("OTEL_SERVICE_NAME", otel.service_name.clone().unwrap_or_else(|| "-".to_owned())),
-            ("OTEL_SDK_DISABLED", (!otel.enabled).to_string()),
-            ("OTEL_TRACES_SAMPLER", sampler(otel.sampler)),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", otel.batch.max_queue_size.to_string()),
-            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", otel.batch.max_export_batch_size.to_string()),
-            ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", otel.batch.schedule_delay)),
         ]);
-        if let Root::Ratio(ratio) = otel.sampler.root {
-            shown.push(("OTEL_TRACES_SAMPLER_ARG", ratio.share().to_string()));
-        }
-        if let Some(otlp) = &otel.otlp {
-            let headers = otlp.headers.iter().map(|(name, _)| format!("{name}=***"));
-            shown.extend([
-                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
-                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", otlp.protocol.name().to_owned()),
-                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", lower(&otlp.compression)),
-                ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", headers.collect::<Vec<_>>().join(",")),
-            ]);
-        }
+        shown.extend(otel.shown());
         // A URL in the wrong place, such as a glob, may hold a password too.
         for (name, value) in &mut shown {
-            if *name != "route" {
+            // These two have been looked at part by part.
+            if !["route", "OTEL_RESOURCE_ATTRIBUTES"].contains(name) {
                 *value = without_url_secrets(value);
             }
         }
@@ -121,20 +103,6 @@ fn with_login(upstream: &Upstream, login: &Login) -> String {
     let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
     let database = if login.database == 0 { String::new() } else { format!("/{}", login.database) };
     format!("{scheme}://{user}{password}{at}{address}{database}")
-}
-
-fn without_url_secrets(text: &str) -> String {
-    if text.contains("://") && text.contains('@') { without_secrets(text) } else { text.to_owned() }
-}
-
-/// As the variable has it.
-fn sampler(sampler: Sampler) -> String {
-    let root = match sampler.root {
-        Root::AlwaysOn => "always_on",
-        Root::AlwaysOff => "always_off",
-        Root::Ratio(_) => "traceidratio",
-    };
-    if sampler.parent_based { format!("parentbased_{root}") } else { root.to_owned() }
 }
 
 fn lower(value: &impl fmt::Debug) -> String {

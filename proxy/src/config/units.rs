@@ -1,16 +1,32 @@
-//! Durations (`10s`) and sizes (`64KiB`) as operators write them.
+//! Durations (`10s`), sizes (`64KiB`) and counts as operators write them.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Why a number with a unit was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
+    /// Nothing but white space.
+    #[error("it is empty")]
+    Empty,
+    /// A minus at the start.
+    #[error("it is negative")]
+    Negative,
     /// No digits at the start.
     #[error("it does not start with a whole number")]
     NoNumber,
+    /// `1.5` or `1,5`.
+    #[error("it is not a whole number")]
+    Fraction,
+    /// A duration of digits only.
+    #[error("its unit is missing")]
+    NoUnit,
     /// Digits followed by something else.
     #[error("its unit is not known")]
     UnknownUnit,
+    /// A count of nothing.
+    #[error("it is zero")]
+    Zero,
     /// The number, or the number times its unit, is beyond what can be counted.
     #[error("it is too large")]
     TooLarge,
@@ -30,6 +46,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "" => return Err(UnitError::NoUnit),
         _ => return Err(UnitError::UnknownUnit),
     };
     let duration = Duration::from_millis(number.checked_mul(millis).ok_or(UnitError::TooLarge)?);
@@ -53,12 +70,29 @@ pub fn bytes(text: &str) -> Result<usize, UnitError> {
     usize::try_from(bytes).map_err(|_| UnitError::TooLarge)
 }
 
+/// Reads a number from 1 to `most`.
+///
+/// # Errors
+/// [`UnitError`] for anything else; a unit is not known here.
+pub fn count(text: &str, most: usize) -> Result<NonZeroUsize, UnitError> {
+    let (number, unit) = split(text)?;
+    if !unit.is_empty() {
+        return Err(UnitError::UnknownUnit);
+    }
+    let number = usize::try_from(number).ok().filter(|&number| number <= most).ok_or(UnitError::TooLarge)?;
+    NonZeroUsize::new(number).ok_or(UnitError::Zero)
+}
+
 fn split(text: &str) -> Result<(u64, &str), UnitError> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    if number.is_empty() {
-        return Err(UnitError::NoNumber);
+    match (number, unit.chars().next()) {
+        ("", None) => return Err(UnitError::Empty),
+        ("", Some('-')) => return Err(UnitError::Negative),
+        ("", Some(_)) => return Err(UnitError::NoNumber),
+        (_, Some('.' | ',')) => return Err(UnitError::Fraction),
+        _ => {}
     }
     // Nothing but digits: it can only be beyond 64 bits.
     Ok((number.parse().map_err(|_| UnitError::TooLarge)?, unit.trim_start()))
@@ -74,10 +108,11 @@ mod tests {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(duration(" 2 m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        assert_eq!(duration("10"), Err(UnitError::UnknownUnit));
-        assert_eq!(duration("1.5s"), Err(UnitError::UnknownUnit));
-        assert_eq!(duration("-1s"), Err(UnitError::NoNumber));
-        assert_eq!(duration(""), Err(UnitError::NoNumber));
+        assert_eq!(duration("10"), Err(UnitError::NoUnit));
+        assert_eq!(duration("10 years"), Err(UnitError::UnknownUnit));
+        assert_eq!(duration("1.5s"), Err(UnitError::Fraction));
+        assert_eq!(duration("-1s"), Err(UnitError::Negative));
+        assert_eq!(duration(" "), Err(UnitError::Empty));
         assert_eq!(duration("25h"), Err(UnitError::TooLarge));
         assert_eq!(duration("18446744073709551615h"), Err(UnitError::TooLarge));
         assert_eq!(duration("99999999999999999999s"), Err(UnitError::TooLarge));
@@ -93,7 +128,26 @@ mod tests {
         assert_eq!(bytes("1 GiB"), Ok(1 << 30));
         assert_eq!(bytes("1TiB"), Err(UnitError::UnknownUnit));
         assert_eq!(bytes("KiB"), Err(UnitError::NoNumber));
+        assert_eq!(bytes("-1"), Err(UnitError::Negative));
+        assert_eq!(bytes("1,5MiB"), Err(UnitError::Fraction));
         assert_eq!(bytes("99999999999999999999"), Err(UnitError::TooLarge));
         assert_eq!(bytes("18446744073709551615k"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn counts_are_whole_numbers_above_zero() {
+        assert_eq!(count(" 256 ", 256).map(NonZeroUsize::get), Ok(256));
+        for (text, error) in [
+            ("257", UnitError::TooLarge),
+            ("99999999999999999999", UnitError::TooLarge),
+            ("0", UnitError::Zero),
+            ("-1", UnitError::Negative),
+            ("1.5", UnitError::Fraction),
+            ("1k", UnitError::UnknownUnit),
+            ("many", UnitError::NoNumber),
+            ("", UnitError::Empty),
+        ] {
+            assert_eq!(count(text, 256), Err(error), "{text}");
+        }
     }
 }

@@ -6,10 +6,11 @@
 use std::fs;
 use std::io::{self, Read};
 
+use super::address::shown_path;
 use super::file::File;
-use super::layers::{Origin, Said};
-use super::settings::SettingError;
-use crate::telemetry::otel_env::{SECRETS, VARIABLES};
+use super::layers::{Origin, Said, Sources};
+use super::refusal::{Check, SettingError};
+use crate::telemetry::otel_env::{OtelSettings, SECRETS, VARIABLES};
 
 /// Largest secret, in bytes: more than any HTTP server takes as headers.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -54,7 +55,7 @@ pub(super) fn read(
                     Err(problem) => errors.push(SettingError {
                         setting: variable,
                         origin: by_file.origin,
-                        value: by_file.values.first().map(|path| path.to_string_lossy().into_owned()),
+                        value: by_file.values.first().map(|path| shown_path(path.as_ref())),
                         problem: problem.to_string(),
                         remedy: "name a readable file that holds what the variable would",
                     }),
@@ -80,4 +81,30 @@ fn secret(by_file: &Said) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
     }
     Ok(text.to_owned())
+}
+
+impl Check<'_> {
+    /// What they mean, with a warning for each that was set aside.
+    pub(super) fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
+        match OtelSettings::from_lookup(lookup) {
+            Ok((otel, warnings)) => {
+                Some((otel, warnings.into_iter().map(|text| located(self.sources, text)).collect()))
+            }
+            Err(error) => {
+                let (setting, value, problem, remedy) = error.parts();
+                self.refuse(setting, value, problem, remedy);
+                None
+            }
+        }
+    }
+}
+
+/// Where the file sets the variable that `text` begins with.
+fn place_in_file(sources: &Sources, text: &str) -> Option<Origin> {
+    let end = text.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(text.len());
+    Some(sources.origin(&text[..end], None)).filter(|origin| matches!(origin, Origin::File(..)))
+}
+
+fn located(sources: &Sources, text: String) -> String {
+    place_in_file(sources, &text).map_or_else(|| text.clone(), |place| format!("{place}: {text}"))
 }

@@ -11,6 +11,7 @@ mod tap;
 
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
 use support::admin::Proxy;
 use support::redis::RealRedis;
 use support::{connect, expect, send, within};
@@ -91,8 +92,13 @@ async fn a_switch_that_cannot_be_meant_changes_nothing() {
     }
     let from_a_page = proxy.ask("PUT /mode", "Origin: http://localhost\r\n", "strip").await;
     assert_eq!(from_a_page.0, 403);
-    let too_long = proxy.ask("PUT /mode", "", &"strip ".repeat(20_000)).await;
-    assert_eq!(too_long.0, 400);
+    let too_long = "nothing was changed: the body is longer than 64 KiB; write the modes and nothing else\n";
+    for bytes in [64 * 1024 + 1, 1 << 20] {
+        assert_eq!(proxy.ask("PUT /mode", "", &" ".repeat(bytes)).await, (413, too_long.to_owned()));
+    }
+    let longest = format!("strip{}", " ".repeat(64 * 1024 - 5));
+    assert_eq!(proxy.ask("PUT /mode", "", &longest).await.0, 200);
+    assert_eq!(proxy.ask("DELETE /mode", "", "").await.0, 200);
     assert_eq!(proxy.get("/mode").await, (200, "observe\n".to_owned()));
 }
 
@@ -110,6 +116,45 @@ async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
 }
 
 #[tokio::test]
+async fn files_are_read_again_for_who_asks_and_what_came_of_it_is_one_line_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("one");
+    let mut proxy =
+        Proxy::start("redis://127.0.0.1:1", &["--upstream-password-file", &file.display().to_string()], &[]);
+    let (no_settings, again) = ("there is no configuration file", "password for Redis: read again");
+    let unchanged = "none has changed";
+    for (text, status, says) in [
+        ("one", 200, unchanged),
+        ("two", 200, again),
+        ("", 409, "the old ones stay in force"),
+        ("", 409, "it is empty"),
+        ("two", 200, again),
+    ] {
+        write(text);
+        let (got, answer) = proxy.ask("POST /reload", "", "").await;
+        assert!(got == status && answer.contains(says) && answer.contains(no_settings), "{text:?}: {got} {answer}");
+    }
+    proxy.process.signal(Signal::HUP);
+    proxy.process.wait_for_line("asked to read");
+    proxy.process.wait_for_line(unchanged);
+    proxy.process.wait_for_line("it is empty");
+    proxy.process.wait_for_line(unchanged);
+    proxy.process.wait_for_line(no_settings);
+    proxy.process.signal(Signal::TERM);
+    let log = proxy.process.ended().stderr;
+    assert_eq!((log.matches(again).count(), log.matches(" ERROR ").count()), (2, 0), "{log}");
+}
+
+#[tokio::test]
+async fn nothing_to_read_again_is_said_to_who_asks() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    let (status, answer) = proxy.ask("POST /reload", "", "").await;
+    assert!(status == 409 && answer.contains("nothing to read again") && answer.contains("--config"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_settings_are_shown_without_secrets() {
     let environment = [
         ("OTEL_TRACES_EXPORTER", "otlp"),
@@ -120,9 +165,18 @@ async fn the_settings_are_shown_without_secrets() {
     let proxy = Proxy::start("redis://127.0.0.1:1", &["--carrier", "a.*=json", "--mode-for", "b=strip"], &environment);
     let (status, page) = proxy.get("/config").await;
     assert_eq!(status, 200);
-    for line in ["route = orders=127.0.0.1:0,redis://127.0.0.1:1", "carrier = a.*=json", "mode = inject b=strip"] {
-        assert!(page.lines().any(|got| got == line), "{line} is not in\n{page}");
+    for (setting, origin) in [
+        ("route = orders=127.0.0.1:0,redis://127.0.0.1:1", "listen: command line, upstream: command line"),
+        ("carrier = a.*=json", "command line"),
+        ("trust = all", "default"),
+        ("OTEL_SERVICE_NAME = orders", "OTEL_SERVICE_NAME"),
+        ("OTEL_PROPAGATORS = tracecontext,baggage", "default"),
+        ("OTEL_TRACES_EXPORTER = otlp", "OTEL_TRACES_EXPORTER"),
+    ] {
+        let line = page.lines().find_map(|line| line.strip_prefix(setting));
+        assert_eq!(line.and_then(|rest| rest.trim_start().strip_prefix("# ")), Some(origin), "{setting}:\n{page}");
     }
+    assert!(page.ends_with("\n# in force now\nmode = inject b=strip\n"), "{page}");
     assert!(page.contains("127.0.0.1:1/v1/traces") && !page.contains("s3cret"), "{page}");
 }
 

@@ -42,7 +42,7 @@ impl Arena {
     }
 
     fn to(redis: RealRedis, upstream: &str, more: &[&str]) -> Self {
-        let routes = [upstream, &redis.url()].map(|url| format!("service=127.0.0.1:0,{url}"));
+        let routes = [("a", upstream), ("b", &redis.url())].map(|(name, url)| format!("{name}=127.0.0.1:0,{url}"));
         let proxy = Spawned::start(command(&[&["--route", &routes[0], "--route", &routes[1]], more].concat()), 2);
         let mut bystander = open(proxy.addresses[1]);
         // Large enough a reply that every buffer which a thread keeps has been touched.

@@ -112,8 +112,8 @@ async fn a_handshake_that_does_not_go_on_is_given_up() {
 async fn several_routes_may_listen_by_tls_and_plainly_side_by_side() {
     let (door, redis) = (Door::new(Way::Tls), RealRedis::start(&[]));
     let file = |name| door.path(name).display().to_string();
-    let routes = ["rediss://127.0.0.1:0", "127.0.0.1:0", "rediss://localhost:0"]
-        .map(|listen| format!("service={listen},{}", redis.url()));
+    let routes = ["a=rediss://127.0.0.1:0", "b=127.0.0.1:0", "c=rediss://localhost:0"]
+        .map(|route| format!("{route},{}", redis.url()));
     let mut arguments: Vec<&str> = routes.iter().flat_map(|route| ["--route", route]).collect();
     let (certificate, key) = (file("proxy.pem"), file("proxy.key"));
     arguments.extend(["--listen-cert", &certificate, "--listen-key", &key]);

@@ -123,3 +123,11 @@ fn secrets_are_not_shown() {
         assert_eq!(without_secrets(text), shown, "{text}");
     }
 }
+
+#[test]
+fn what_is_shown_breaks_no_line_and_keeps_other_alphabets() {
+    for shown in [without_secrets, without_url_secrets] {
+        assert_eq!(shown("a\nb\u{1b}[31m\u{9b}é"), "a\\nb\\u{1b}[31m\\u{9b}é");
+    }
+    assert_eq!(without_url_secrets("redis://u:hunter2\n@h\t"), "redis://***@h\\t");
+}

@@ -189,9 +189,15 @@ impl<'a> Reader<'a> {
             Some(ContextValue::Strings(words)) => words.clone(),
             _ => Vec::new(),
         };
-        let list = if known.is_empty() { "see --help".to_owned() } else { format!("known are {}", known.join(", ")) };
-        let remedy = remedy(&value.text, known.iter().map(String::as_str), &list);
-        self.refuse(value.place, name, Some(&value.text), "it is not known", &remedy);
+        let list = match &known[..] {
+            [] => "write what --help says, or leave it out".to_owned(),
+            known => format!("known are {}", known.join(", ")),
+        };
+        let (problem, remedy) = match value.text.trim() {
+            "" => ("it is empty", list),
+            word => ("it is not known", remedy(word, known.iter().map(String::as_str), &list)),
+        };
+        self.refuse(value.place, name, Some(&value.text), problem, &remedy);
         None
     }
 

@@ -117,6 +117,8 @@ fn what_cannot_be_used_is_named_with_its_place_and_what_to_write() {
         ("mod = 'strip'", "f.toml:1:1: mod: it is not a setting; did you mean `mode`?"),
         ("mode = 'stripp'", "f.toml:1:8: mode `stripp`: it is not known; did you mean `strip`?"),
         ("mode = 'x'", "known are inject, strip, observe"),
+        ("connect-retry = ''", "f.toml:1:17: connect-retry ``: it is empty; known are on, off"),
+        ("upstream-ca = ''", "f.toml:1:15: upstream-ca ``: it is empty; write what --help says, or leave it out"),
         (
             "\n\n  max_connections = 1",
             "f.toml:3:3: max_connections: it is not a setting; did you mean `max-connections`?",
@@ -194,11 +196,71 @@ fn a_value_that_has_no_meaning_is_named_with_its_own_place() {
         ("[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'http://h'", "f.toml:4:12: route `http://h`"),
         ("route = [\n'a=h:1,http://h']", "f.toml:2:1: route `http://h`"),
         (
+            "[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u/3'\n[[route]]\nname = 'b'\nlisten = 'x'\nupstream = 'u/3'",
+            "f.toml:7:10: route `x`: its port is missing",
+        ),
+        (
+            "[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u'\n[[route]]\nname = 'b'\nlisten = 'h:2'\nupstream = 'u/3'",
+            "f.toml:5:1: route `redis://u:6379/3`",
+        ),
+        (
             "listen = 'h:1'\nupstream = 'u'\n[otel]\nOTEL_EXPORTER_OTLP_ENDPOINT = 'c:1'",
-            "f.toml:4:1: [otel]: OTEL_EXPORTER_OTLP_ENDPOINT=c:1 is not",
+            "f.toml:4:31: OTEL_EXPORTER_OTLP_ENDPOINT `c:1`: it does not begin with http://",
         ),
     ] {
         let error = refused(text);
         assert!(error.contains(says), "{text} says\n{error}\nand not\n{says}");
     }
+}
+
+#[test]
+fn what_is_wrong_at_every_route_is_said_once() {
+    let words = ["redistributed", "--upstream-username", "u"].map(Into::into);
+    let file = parse("route = ['a=h:1,u', 'b=h:2,u']").unwrap();
+    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
+    assert_eq!(error.matches("nothing gives a password").count(), 1, "{error}");
+}
+
+#[test]
+fn what_is_useless_without_tls_is_named_with_its_own_place() {
+    let words = ["redistributed"].map(Into::into);
+    let file = parse("listen = 'h:1'\nupstream = 'u'\nupstream-ca = 'c'\nlisten-key = 'redis://:hunter2@h'").unwrap();
+    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
+    for says in [
+        "f.toml:3:15: upstream-ca `c`: no upstream is reached by TLS",
+        "f.toml:4:14: listen-key `redis://***@h`: no listen address is one with TLS",
+    ] {
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn two_routes_that_exclude_each_other_are_both_named_with_their_places() {
+    let words = ["redistributed"].map(Into::into);
+    for (name, listen, says) in [
+        (
+            "a",
+            "h:2",
+            "f.toml:6:8: route `a`: two routes have this name, a=h:1,... (f.toml:1:1) and a=h:2,... (f.toml:5:1)",
+        ),
+        (
+            "b",
+            "h:1",
+            "f.toml:7:10: route `h:1`: two routes listen there, a=h:1,... (f.toml:1:1) and b=h:1,... (f.toml:5:1)",
+        ),
+    ] {
+        let second = format!("[[route]]\nname = '{name}'\nlisten = '{listen}'\nupstream = 'u'\n");
+        let text = format!("[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u'\n{second}");
+        let file = parse(&text).unwrap();
+        let error = Invocation::new(Args::command(), words.clone()).with_file(Some(&file), &|_| None).unwrap_err();
+        assert!(error.to_string().contains(&format!("{says}; give each")), "{error}");
+    }
+}
+
+#[test]
+fn what_a_refused_route_would_have_needed_is_not_said_to_be_useless() {
+    let words = ["redistributed", "--upstream-ca", "c", "--listen-cert", "c", "--listen-key", "k"].map(Into::into);
+    let file = parse("listen = 'rediss://h'\nupstream = 'rediss://h:x'").unwrap();
+    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 3, "{error}");
 }

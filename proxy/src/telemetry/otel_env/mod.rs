@@ -10,6 +10,7 @@
 mod otlp;
 mod reader;
 mod sampling;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -95,6 +96,9 @@ pub struct OtelSettings {
     pub batch: BatchSettings,
     /// `OTEL_*_LIMIT`.
     pub limits: SpanLimits,
+    /// Variables that are set and decide nothing, because they cannot be understood or have no effect: what applies has
+    /// another source.
+    pub set_aside: Vec<&'static str>,
 }
 
 /// `OTEL_BSP_*`: how spans are collected into requests.
@@ -114,13 +118,15 @@ pub struct BatchSettings {
     pub export_timeout: Option<Duration>,
 }
 
+const DEFAULT_EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
+
 impl Default for BatchSettings {
     fn default() -> Self {
         Self {
             max_queue_size: 65_536,
             max_export_batch_size: 2_048,
             schedule_delay: Duration::from_secs(1),
-            export_timeout: Some(Duration::from_secs(30)),
+            export_timeout: Some(DEFAULT_EXPORT_TIMEOUT),
         }
     }
 }
@@ -147,7 +153,7 @@ impl Default for SpanLimits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OtelEnvError {
     /// The collector's address cannot be used. The value is shown without credentials and query.
-    #[error("{variable}={value} is not the address of a collector: {reason}; write it like {example}")]
+    #[error("{variable}={value} is not the address of a collector: {reason}; {remedy}")]
     Endpoint {
         /// The variable it came from.
         variable: &'static str,
@@ -155,8 +161,8 @@ pub enum OtelEnvError {
         value: String,
         /// What is wrong with it.
         reason: String,
-        /// A usable value.
-        example: &'static str,
+        /// What to write.
+        remedy: &'static str,
     },
     /// A protocol of the specification that is not built in.
     #[error(
@@ -178,6 +184,27 @@ pub enum OtelEnvError {
     },
 }
 
+impl OtelEnvError {
+    /// The variable, its value if it is about that, what is wrong, and what to do.
+    pub fn parts(&self) -> (&'static str, Option<&str>, String, &'static str) {
+        match self {
+            Self::Endpoint { variable, value, reason, remedy } => (variable, Some(value), reason.clone(), remedy),
+            Self::Protocol { variable, value } => (
+                variable,
+                Some(value),
+                "it is not supported".to_owned(),
+                "write http/protobuf (the default) or grpc, which every collector takes",
+            ),
+            Self::ClientIdentity { given, missing } => (
+                given,
+                None,
+                format!("it is set and {missing} is not"),
+                "set both, the client's certificate and its key, or neither",
+            ),
+        }
+    }
+}
+
 impl Default for OtelSettings {
     /// What an environment without `OTEL_*` variables means.
     fn default() -> Self {
@@ -191,6 +218,7 @@ impl Default for OtelSettings {
             console: false,
             batch: BatchSettings::default(),
             limits: SpanLimits::default(),
+            set_aside: Vec::new(),
         }
     }
 }
@@ -219,7 +247,7 @@ impl OtelSettings {
         let enabled = !reader.flag("OTEL_SDK_DISABLED");
         let (service_name, resource_attributes) = read_resource(&mut reader);
         let exporters = read_exporters(&mut reader);
-        let settings = Self {
+        let mut settings = Self {
             enabled,
             service_name,
             resource_attributes,
@@ -229,8 +257,11 @@ impl OtelSettings {
             console: enabled && exporters.console,
             batch: read_batch(&mut reader),
             limits: read_limits(&mut reader),
+            set_aside: Vec::new(),
         };
-        Ok((settings, reader.into_warnings()))
+        let warnings;
+        (warnings, settings.set_aside) = reader.into_parts();
+        Ok((settings, warnings))
     }
 }
 
@@ -257,22 +288,27 @@ struct Exporters {
 fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
     const VARIABLE: &str = "OTEL_TRACES_EXPORTER";
     let mut chosen = Exporters { otlp: false, console: false };
-    let mut none = false;
+    let (mut none, mut ignored) = (false, Vec::new());
     for name in reader.list(VARIABLE) {
         match name.as_str() {
             "otlp" => chosen.otlp = true,
             "console" => chosen.console = true,
             "none" => none = true,
-            other => {
-                let other = without_secrets(other);
-                reader.warn(format!("{VARIABLE}: {other} is not known and ignored; known are otlp, console, none"))
-            }
+            other => ignored.push(format!("{} is not known", without_secrets(other))),
         }
     }
-    if none && (chosen.otlp || chosen.console) {
-        reader.warn(format!("{VARIABLE}: none is ignored because other exporters are named beside it"));
-    } else if !none && !chosen.console {
+    let any = chosen.otlp || chosen.console;
+    if none && any {
+        ignored.push("none does not stand beside others".to_owned());
+    } else if !none && !any {
         chosen.otlp = true;
+        if !ignored.is_empty() {
+            reader.set_aside(VARIABLE);
+        }
+    }
+    for reason in ignored {
+        let applies = shown::exporter_names(chosen.otlp, chosen.console);
+        reader.warn(format!("{VARIABLE}: {reason} and ignored: {applies} applies; known are otlp, console, none"));
     }
     chosen
 }
@@ -281,8 +317,8 @@ fn read_batch(reader: &mut Reader<'_>) -> BatchSettings {
     const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
     const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
     let default = BatchSettings::default();
-    let max_queue_size = reader.positive(QUEUE).unwrap_or(default.max_queue_size);
-    let asked = reader.positive(BATCH);
+    let max_queue_size = reader.positive(QUEUE, default.max_queue_size).unwrap_or(default.max_queue_size);
+    let asked = reader.positive(BATCH, default.max_export_batch_size.min(max_queue_size));
     let max_export_batch_size = asked.unwrap_or(default.max_export_batch_size).min(max_queue_size);
     if asked.is_some_and(|asked| asked > max_queue_size) {
         reader.warn(format!("{BATCH} is larger than {QUEUE} and lowered to it: {max_queue_size}"));
@@ -290,8 +326,8 @@ fn read_batch(reader: &mut Reader<'_>) -> BatchSettings {
     BatchSettings {
         max_queue_size,
         max_export_batch_size,
-        schedule_delay: reader.millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(default.schedule_delay),
-        export_timeout: reader.timeout(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
+        schedule_delay: reader.millis(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
+        export_timeout: reader.timeout(&["OTEL_BSP_EXPORT_TIMEOUT"], DEFAULT_EXPORT_TIMEOUT),
     }
 }
 
@@ -300,8 +336,10 @@ fn read_limits(reader: &mut Reader<'_>) -> SpanLimits {
     let count = ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"];
     let length = ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"];
     SpanLimits {
-        attribute_count: reader.first_number(&count).unwrap_or(default.attribute_count),
-        attribute_value_length: reader.first_number(&length).or(default.attribute_value_length),
-        link_count: reader.first_number(&["OTEL_SPAN_LINK_COUNT_LIMIT"]).unwrap_or(default.link_count),
+        attribute_count: reader.first_number(&count, default.attribute_count).unwrap_or(default.attribute_count),
+        attribute_value_length: reader.first_number(&length, shown::NO_LIMIT).or(default.attribute_value_length),
+        link_count: reader
+            .first_number(&["OTEL_SPAN_LINK_COUNT_LIMIT"], default.link_count)
+            .unwrap_or(default.link_count),
     }
 }

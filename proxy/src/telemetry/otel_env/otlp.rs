@@ -21,6 +21,8 @@ macro_rules! forms {
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_HTTP: &str = "http://localhost:4318";
 const DEFAULT_GRPC: &str = "http://localhost:4317";
+const LIKE_HTTP: &str = "write it like http://localhost:4318";
+const LIKE_GRPC: &str = "write it like http://localhost:4317";
 /// What the general endpoint lacks.
 const TRACES_PATH: &str = "/v1/traces";
 
@@ -140,15 +142,37 @@ impl Default for OtlpSettings {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<OtlpSettings, OtelEnvError> {
     let protocol = read_protocol(reader)?;
+    let endpoint = read_endpoint(reader, protocol)?;
+    let client_identity = read_client_identity(reader)?;
+    let uses_tls = endpoint.is_https();
+    if !uses_tls {
+        warn_of_certificates(reader, &endpoint);
+    }
     Ok(OtlpSettings {
         protocol,
-        endpoint: read_endpoint(reader, protocol)?,
+        endpoint,
         headers: read_headers(reader),
-        timeout: reader.timeout(&forms!("TIMEOUT"), Some(DEFAULT_TIMEOUT)),
+        timeout: reader.timeout(&forms!("TIMEOUT"), DEFAULT_TIMEOUT),
         compression: read_compression(reader),
-        certificate: reader.first_text(&forms!("CERTIFICATE")).map(|(_, path)| path.into()),
-        client_identity: read_client_identity(reader)?,
+        certificate: reader.first_text(&forms!("CERTIFICATE")).filter(|_| uses_tls).map(|(_, path)| path.into()),
+        client_identity: client_identity.filter(|_| uses_tls),
     })
+}
+
+/// Who names certificates expects TLS, which an `http://` endpoint has not.
+fn warn_of_certificates(reader: &mut Reader<'_>, endpoint: &Endpoint) {
+    let forms = [forms!("CERTIFICATE"), forms!("CLIENT_CERTIFICATE"), forms!("CLIENT_KEY")];
+    let given: Vec<&'static str> =
+        forms.iter().filter_map(|forms| reader.first_text(forms)).map(|(variable, _)| variable).collect();
+    if given.is_empty() {
+        return;
+    }
+    given.iter().for_each(|variable| reader.set_aside(variable));
+    let (has, them) = if given.len() == 1 { ("has", "it") } else { ("have", "them") };
+    reader.warn(format!(
+        "{} {has} no effect: spans go to {endpoint} without TLS; write https:// in the endpoint, or leave {them} out",
+        given.join(", ")
+    ));
 }
 
 fn read_protocol(reader: &mut Reader<'_>) -> Result<Protocol, OtelEnvError> {
@@ -158,16 +182,19 @@ fn read_protocol(reader: &mut Reader<'_>) -> Result<Protocol, OtelEnvError> {
     {
         return Err(OtelEnvError::Protocol { variable, value });
     }
-    let known = reader.first_known(&variables, "http/protobuf and grpc are supported", |value| match value {
-        "http/protobuf" => Some(Protocol::HttpProtobuf),
-        "grpc" => Some(Protocol::Grpc),
-        _ => None,
-    });
+    let known =
+        reader.first_known(&variables, (&Protocol::default().name(), "known are http/protobuf, grpc"), |value| {
+            match value {
+                "http/protobuf" => Some(Protocol::HttpProtobuf),
+                "grpc" => Some(Protocol::Grpc),
+                _ => None,
+            }
+        });
     Ok(known.unwrap_or_default())
 }
 
 fn read_compression(reader: &mut Reader<'_>) -> Compression {
-    let known = reader.first_known(&forms!("COMPRESSION"), "gzip and none are supported", |value| match value {
+    let known = reader.first_known(&forms!("COMPRESSION"), (&"none", "known are none, gzip"), |value| match value {
         "gzip" => Some(Compression::Gzip),
         "none" => Some(Compression::None),
         _ => None,
@@ -191,9 +218,9 @@ fn read_client_identity(reader: &Reader<'_>) -> Result<Option<ClientIdentity>, O
 /// The `_TRACES_` form is used as it is; the general form names a collector, to which the path of traces is added.
 fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint, OtelEnvError> {
     let [traces, general] = forms!("ENDPOINT");
-    let default = match protocol {
-        Protocol::HttpProtobuf => DEFAULT_HTTP,
-        Protocol::Grpc => DEFAULT_GRPC,
+    let (default, remedy) = match protocol {
+        Protocol::HttpProtobuf => (DEFAULT_HTTP, LIKE_HTTP),
+        Protocol::Grpc => (DEFAULT_GRPC, LIKE_GRPC),
     };
     let (variable, mut text) = reader.first_text(&[traces, general]).unwrap_or_else(|| (general, default.to_owned()));
     if protocol == Protocol::Grpc && !text.contains("://") {
@@ -201,8 +228,7 @@ fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint
         let scheme = if insecure.is_some_and(|variable| reader.flag(variable)) { "http" } else { "https" };
         text = format!("{scheme}://{text}");
     }
-    let refuse =
-        |reason: String| OtelEnvError::Endpoint { variable, value: without_secrets(&text), reason, example: default };
+    let refuse = |reason: String| OtelEnvError::Endpoint { variable, value: without_secrets(&text), reason, remedy };
     let mut url = match Url::parse(&text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => return Err(refuse("it has no http:// or https://".to_owned())),

@@ -1,5 +1,6 @@
 //! Typed access to variables, with the specification's rules for empty and unusable values.
 
+use std::fmt;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -10,19 +11,21 @@ use crate::config::address::without_secrets;
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     warnings: Vec<String>,
+    set_aside: Vec<&'static str>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, warnings: Vec::new() }
+        Self { lookup, warnings: Vec::new(), set_aside: Vec::new() }
     }
 
     pub(super) fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
     }
 
-    pub(super) fn into_warnings(self) -> Vec<String> {
-        self.warnings
+    /// The warnings, and the variables that decide nothing though they are set.
+    pub(super) fn into_parts(self) -> (Vec<String>, Vec<&'static str>) {
+        (self.warnings, self.set_aside)
     }
 
     /// The value without space around it; `None` if there is nothing in it.
@@ -52,50 +55,62 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes that `variable` is set and decides nothing.
+    pub(super) fn set_aside(&mut self, variable: &'static str) {
+        self.set_aside.push(variable);
+    }
+
     /// What `parse` makes of the first of `variables` that it understands. One that it does not understand costs a
-    /// warning that ends with `known`.
+    /// warning, which says what applies instead, of which `default` is the last, and what is `accepted`.
     pub(super) fn first_known<T>(
         &mut self,
         variables: &[&'static str],
-        known: &str,
+        (default, accepted): (&dyn fmt::Display, &str),
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<T> {
+        let mut refused = Vec::new();
+        let mut known = None;
         for variable in variables {
             let Some(value) = self.text(variable) else { continue };
+            let shown = format!("{variable}={}", without_secrets(&value));
             if let Some(parsed) = parse(&value.to_ascii_lowercase()) {
-                return Some(parsed);
+                known = Some((shown, parsed));
+                break;
             }
-            let value = without_secrets(&value);
-            self.warn(format!("{variable}={value} is not understood and ignored; {known}"));
+            self.set_aside(variable);
+            refused.push(shown);
         }
-        None
+        let instead = match &known {
+            Some((shown, _)) => format!("{shown} applies"),
+            None => format!("the default applies, {default}"),
+        };
+        for shown in refused {
+            self.warn(format!("{shown} is not understood and ignored: {instead}; {accepted}"));
+        }
+        known.map(|(_, parsed)| parsed)
     }
 
     /// The first of `variables` that is a whole number, zero or more.
-    pub(super) fn first_number(&mut self, variables: &[&'static str]) -> Option<usize> {
-        self.first_known(variables, "a whole number is needed", |value| value.parse().ok())
+    pub(super) fn first_number(&mut self, variables: &[&'static str], default: impl fmt::Display) -> Option<usize> {
+        self.first_known(variables, (&default, "write a whole number"), |value| value.parse().ok())
     }
 
     /// A whole number, one or more.
-    pub(super) fn positive(&mut self, variable: &'static str) -> Option<usize> {
+    pub(super) fn positive(&mut self, variable: &'static str, default: usize) -> Option<usize> {
         let parse = |value: &str| value.parse().ok().filter(|&number| number > 0);
-        self.first_known(&[variable], "a whole number above zero is needed", parse)
+        self.first_known(&[variable], (&default, "write a whole number above zero"), parse)
     }
 
     /// A number of milliseconds.
-    pub(super) fn millis(&mut self, variable: &'static str) -> Option<Duration> {
+    pub(super) fn millis(&mut self, variables: &[&'static str], default: Duration) -> Duration {
         let parse = |value: &str| value.parse().ok().map(Duration::from_millis);
-        self.first_known(&[variable], "a whole number of milliseconds is needed", parse)
+        let accepted = "write a whole number of milliseconds";
+        self.first_known(variables, (&default.as_millis(), accepted), parse).unwrap_or(default)
     }
 
     /// A number of milliseconds of which 0 means "no limit", which is `None` here.
-    pub(super) fn timeout(&mut self, variables: &[&'static str], default: Option<Duration>) -> Option<Duration> {
-        let parse = |value: &str| value.parse().ok().map(Duration::from_millis);
-        match self.first_known(variables, "a whole number of milliseconds is needed", parse) {
-            None => default,
-            Some(Duration::ZERO) => None,
-            limit => limit,
-        }
+    pub(super) fn timeout(&mut self, variables: &[&'static str], default: Duration) -> Option<Duration> {
+        Some(self.millis(variables, default)).filter(|limit| !limit.is_zero())
     }
 
     /// A list separated by commas, in lower case, without empty members and duplicates.
@@ -114,11 +129,14 @@ impl<'a> Reader<'a> {
     /// the specification asks for resource attributes.
     pub(super) fn pairs(&mut self, variable: &'static str) -> Option<Vec<(String, String)>> {
         let text = self.text(variable)?;
-        let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
-        let pairs: Option<Vec<_>> = members.map(decode_pair).collect();
+        let members = || text.split(',').map(str::trim).filter(|member| !member.is_empty());
+        let pairs: Option<Vec<_>> = members().map(decode_pair).collect();
         if pairs.is_none() {
+            let wrong = members().take_while(|member| decode_pair(member).is_some()).count() + 1;
+            self.set_aside(variable);
             self.warn(format!(
-                "{variable} is ignored: it must be key=value pairs separated by commas, percent-encoded"
+                "{variable} is ignored as a whole, and none of it applies: entry {wrong} is not key=value, \
+                 percent-encoded; write such pairs, separated by commas"
             ));
         }
         pairs

@@ -9,11 +9,11 @@ use crate::config::address::without_secrets;
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
-const KNOWN_SAMPLERS: &str = "parentbased_always_on applies; known are always_on, always_off, traceidratio and these \
-                              three with parentbased_ in front";
+const DEFAULT_SAMPLER: &str = "parentbased_always_on";
+const KNOWN_SAMPLERS: &str = "known are always_on, always_off, traceidratio and these three with parentbased_ in front";
 
 pub(super) fn read_sampler(reader: &mut Reader<'_>) -> Sampler {
-    let Some((parent_based, name)) = reader.first_known(&[SAMPLER], KNOWN_SAMPLERS, |name| {
+    let Some((parent_based, name)) = reader.first_known(&[SAMPLER], (&DEFAULT_SAMPLER, KNOWN_SAMPLERS), |name| {
         let (parent_based, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
             None => (false, name),
@@ -52,14 +52,13 @@ impl RootName {
 /// The share of traces; `None`, if it is unset or unusable, is the specification's default of all.
 fn read_ratio(reader: &mut Reader<'_>) -> Option<Ratio> {
     let parse = |value: &str| value.parse().ok().and_then(Ratio::new);
-    reader.first_known(&[SAMPLER_ARG], "1.0 applies; a number from 0 to 1 is needed", parse)
+    reader.first_known(&[SAMPLER_ARG], (&"1.0", "write a number from 0 to 1"), parse)
 }
 
 pub(super) fn read_propagators(reader: &mut Reader<'_>) -> Propagators {
     const VARIABLE: &str = "OTEL_PROPAGATORS";
     let nothing = Propagators { trace_context: false, baggage: false, b3: false, jaeger: false };
-    let mut chosen = nothing;
-    let mut none = false;
+    let (mut chosen, mut none, mut ignored) = (nothing, false, Vec::new());
     for name in reader.list(VARIABLE) {
         match name.as_str() {
             "tracecontext" => chosen.trace_context = true,
@@ -67,22 +66,42 @@ pub(super) fn read_propagators(reader: &mut Reader<'_>) -> Propagators {
             "b3" | "b3multi" => chosen.b3 = true,
             "jaeger" => chosen.jaeger = true,
             "none" => none = true,
-            "xray" | "ottrace" => reader.warn(format!("{VARIABLE}: {name} is not supported and ignored")),
-            _ => {
-                let name = without_secrets(&name);
-                reader.warn(format!(
-                    "{VARIABLE}: {name} is not known and ignored; known are tracecontext, baggage, b3, b3multi, jaeger, none"
-                ));
-            }
+            "xray" | "ottrace" => ignored.push(format!("{name} is not supported")),
+            _ => ignored.push(format!("{} is not known", without_secrets(&name))),
         }
     }
-    match (none, chosen == nothing) {
-        (true, true) => nothing,
-        (false, true) => Propagators::default(),
-        (false, false) => chosen,
-        (true, false) => {
-            reader.warn(format!("{VARIABLE}: none is ignored because propagators are named beside it"));
-            chosen
+    let mut effective = chosen;
+    if none && chosen != nothing {
+        ignored.push("none does not stand beside others".to_owned());
+    } else if !none && chosen == nothing {
+        effective = Propagators::default();
+        if !ignored.is_empty() {
+            reader.set_aside(VARIABLE);
         }
     }
+    for reason in ignored {
+        reader.warn(format!(
+            "{VARIABLE}: {reason} and ignored: {} applies; known are tracecontext, baggage, b3, b3multi, jaeger, none",
+            propagator_names(effective)
+        ));
+    }
+    effective
+}
+
+/// As the variable has them; `b3` stands for `b3multi` too, which is read in the same way.
+pub(super) fn propagator_names(propagators: Propagators) -> String {
+    let Propagators { trace_context, baggage, b3, jaeger } = propagators;
+    let names = [(trace_context, "tracecontext"), (baggage, "baggage"), (b3, "b3"), (jaeger, "jaeger")];
+    let chosen: Vec<&str> = names.into_iter().filter_map(|(is_chosen, name)| is_chosen.then_some(name)).collect();
+    if chosen.is_empty() { "none".to_owned() } else { chosen.join(",") }
+}
+
+/// As `OTEL_TRACES_SAMPLER` has it.
+pub(super) fn sampler_name(sampler: Sampler) -> String {
+    let root = match sampler.root {
+        Root::AlwaysOn => "always_on",
+        Root::AlwaysOff => "always_off",
+        Root::Ratio(_) => "traceidratio",
+    };
+    if sampler.parent_based { format!("parentbased_{root}") } else { root.to_owned() }
 }

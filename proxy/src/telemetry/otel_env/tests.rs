@@ -1,4 +1,7 @@
-//! One test or more for each variable. What a variable does on the wire is tested in `proxy/tests/export_env.rs`.
+//! One test or more for each variable. What a variable does on the wire is tested in `proxy/tests/export/`.
+
+mod shown;
+mod warnings;
 
 use std::time::Duration;
 
@@ -409,10 +412,13 @@ fn compression_of_traces_wins_and_an_unknown_one_is_ignored() {
     assert_eq!(unknown.otlp.unwrap().compression, Compression::None);
 }
 
+/// A collector that is reached by TLS.
+const HTTPS: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318");
+
 #[test]
 fn certificate_of_traces_wins() {
-    let variables = [("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a"), ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/b")];
-    assert_eq!(otlp(&variables[..1]).certificate, Some("/a".into()));
+    let variables = [HTTPS, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a"), ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/b")];
+    assert_eq!(otlp(&variables[..2]).certificate, Some("/a".into()));
     assert_eq!(otlp(&variables).certificate, Some("/b".into()));
 }
 
@@ -420,13 +426,32 @@ fn certificate_of_traces_wins() {
 fn client_certificate_and_key_come_together_or_not_at_all() {
     let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/c");
     let key = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/k");
-    let identity = otlp(&[certificate, key]).client_identity.unwrap();
+    let identity = otlp(&[HTTPS, certificate, key]).client_identity.unwrap();
     assert_eq!((identity.certificate, identity.key), ("/c".into(), "/k".into()));
     for (given, missing) in
         [(certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY"), (key, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")]
     {
         let error = read(&[given]).unwrap_err().to_string();
         assert!(error.contains(given.0) && error.contains(missing), "{error}");
+    }
+}
+
+#[test]
+fn certificates_for_an_endpoint_without_tls_cost_a_warning_and_are_not_used() {
+    let authority = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/a");
+    let identity = [("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/c"), ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k")];
+    let insecure = [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+    ];
+    let alone = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE has no effect: spans go to http://localhost:4318/v1/traces \
+                 without TLS; write https:// in the endpoint, or leave it out";
+    let all = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, \
+               OTEL_EXPORTER_OTLP_CLIENT_KEY have no effect: spans go to http://collector:4317/ without TLS";
+    for (variables, says) in [(vec![authority], alone), ([&insecure[..], &[authority], &identity].concat(), all)] {
+        let otlp = warned(&variables, says).otlp.unwrap();
+        assert_eq!((otlp.certificate, otlp.client_identity), (None, None), "{variables:?}");
     }
 }
 

@@ -1,0 +1,65 @@
+//! What is in effect, and which variable decided it.
+
+use super::*;
+
+#[test]
+fn what_is_in_effect_is_shown_for_every_variable_that_has_an_effect() {
+    let shown = settings(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).shown();
+    let names: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
+    for name in VARIABLES {
+        // The scheme of the endpoint is what it has decided; the other one is not supported.
+        if ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE", "OTEL_CONFIG_FILE"].contains(&name) {
+            continue;
+        }
+        let winning =
+            [name.replace("_OTLP_", "_OTLP_TRACES_"), name.replace("OTEL_ATTRIBUTE_", "OTEL_SPAN_ATTRIBUTE_")];
+        assert!(names.contains(&name) || winning.iter().any(|name| names.contains(&&name[..])), "{name}: {names:?}");
+    }
+}
+
+#[test]
+fn what_is_shown_is_what_applies_without_secrets() {
+    let shown = |variables: &[(&str, &str)], name: &str| {
+        let (settings, _) = read(variables).unwrap();
+        let value = settings.shown().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+        (value, settings.decided_by(name, |name| variables.iter().any(|(known, _)| *known == name)))
+    };
+    for (variables, name, value, variable) in [
+        (&[][..], "OTEL_SERVICE_NAME", "unknown_service:redistributed", None),
+        (&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=a")], "OTEL_SERVICE_NAME", "a", Some("OTEL_RESOURCE_ATTRIBUTES")),
+        (&[("OTEL_RESOURCE_ATTRIBUTES", "team=b")], "OTEL_SERVICE_NAME", "unknown_service:redistributed", None),
+        (
+            &[("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb,x=%C3%A4")],
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "team=a%2Cb,x=%C3%A4",
+            Some("OTEL_RESOURCE_ATTRIBUTES"),
+        ),
+        (&[("OTEL_SDK_DISABLED", "true")], "OTEL_TRACES_EXPORTER", "none", Some("OTEL_SDK_DISABLED")),
+        (&[("OTEL_TRACES_SAMPLER", "often")], "OTEL_TRACES_SAMPLER", "parentbased_always_on", None),
+        (&[("OTEL_PROPAGATORS", "b3multi")], "OTEL_PROPAGATORS", "b3", Some("OTEL_PROPAGATORS")),
+        (&[("OTEL_PROPAGATORS", "pigeon")], "OTEL_PROPAGATORS", "tracecontext,baggage", None),
+        (&[("OTEL_BSP_EXPORT_TIMEOUT", "0")], "OTEL_BSP_EXPORT_TIMEOUT", "no limit", Some("OTEL_BSP_EXPORT_TIMEOUT")),
+        (
+            &[("OTEL_ATTRIBUTE_COUNT_LIMIT", "5"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x")],
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+            "5",
+            Some("OTEL_ATTRIBUTE_COUNT_LIMIT"),
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2")],
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+            "api-key=***",
+            Some("OTEL_EXPORTER_OTLP_HEADERS"),
+        ),
+        (&[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a")], "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "-", None),
+        (
+            &[HTTPS, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a")],
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+            "/a",
+            Some("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        ),
+    ] {
+        let expected = (Some(value.to_owned()), variable.map(str::to_owned));
+        assert_eq!(shown(variables, name), expected, "{variables:?}");
+    }
+}
