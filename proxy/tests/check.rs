@@ -141,6 +141,10 @@ async fn credentials_let_it_look_further_and_wrong_ones_are_told() {
         assert_says(&ended, "note", &["asks for a password"]);
         assert!(!ended.stdout.contains("swordfish"), "{}", ended.stdout);
     }
+    let database = format!("{with_password}/99");
+    let ended = check(&["--upstream", &database, "--upstream-login", "clients"], &[]).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    assert_says(&ended, "problem", &["does not give database 99 (ERR)", "services cannot be logged in"]);
     // A proxy that runs already is not given the password, and is no stranger all the same.
     let proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &with_password]), 1);
     let listen = proxy.addresses[0].to_string();
