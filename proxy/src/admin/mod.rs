@@ -25,9 +25,11 @@ mod process;
 mod ready;
 mod tap;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, Limited};
@@ -39,6 +41,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auto::Evidence;
@@ -52,7 +55,8 @@ use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use crate::upstream::Dialer;
 use exposition::Format;
 
-/// Connections at a time; further ones wait to be accepted.
+/// Connections at a time. One more takes the place of the one that has been silent for longest, or waits if all have
+/// asked for something.
 const MAX_CONNECTIONS: usize = 16;
 
 /// Longest body of a request, in bytes.
@@ -86,28 +90,55 @@ pub struct Admin {
     pub began: UnixNanos,
 }
 
+/// A connection whose request has not arrived yet.
+struct Silent {
+    task: AbortHandle,
+    asked: Arc<AtomicBool>,
+}
+
+impl Silent {
+    /// Whether that is still so.
+    fn is_silent(&self) -> bool {
+        !self.task.is_finished() && !self.asked.load(Ordering::Relaxed)
+    }
+}
+
 type Answer = Response<Either<Full<Bytes>, tap::Lines>>;
 
 impl Admin {
     /// Answers requests until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut silent = VecDeque::<Silent>::new();
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (admin, stop) = (Arc::clone(&self), stop.clone());
-                    tokio::spawn(async move {
+                    silent.retain(Silent::is_silent);
+                    if permits.available_permits() == 0
+                        && let Some(oldest) = silent.pop_front()
+                    {
+                        // Else a few connections that say nothing would keep the operator from the switch.
+                        oldest.task.abort();
+                    }
+                    let permit = tokio::select! {
+                        () = stop.cancelled() => return,
+                        permit = Arc::clone(&permits).acquire_owned() => permit,
+                    };
+                    let Ok(permit) = permit else { return };
+                    let (admin, stop, asked) = (Arc::clone(&self), stop.clone(), Arc::<AtomicBool>::default());
+                    let has_asked = Arc::clone(&asked);
+                    let task = tokio::spawn(async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            () = admin.connection(stream, peer) => {}
+                            () = admin.connection(stream, peer, &has_asked) => {}
                         }
                         drop(permit);
                     });
+                    silent.push_back(Silent { task: task.abort_handle(), asked });
                 }
                 // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -115,8 +146,9 @@ impl Admin {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, asked: &AtomicBool) {
         let answer = |request| {
+            asked.store(true, Ordering::Relaxed);
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
         };
