@@ -295,7 +295,8 @@ fn a_hangup_without_a_file_is_said_and_ends_nothing() {
     let redis = RealRedis::start(&[]);
     let mut proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &redis.url()]), 1);
     proxy.signal(Signal::HUP);
-    proxy.wait_for_line("there is no configuration file to read again");
+    let line = proxy.wait_for_line("there is no configuration file to read again");
+    assert!(line.contains("WARN") && line.contains("only certificates, keys and passwords are looked at"), "{line}");
     exchange(proxy.addresses[0], b"PING\r\n", b"+PONG\r\n");
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.ended().code, Some(0));

@@ -110,6 +110,10 @@ impl Reloader {
                     tracing::warn!("these settings are different now and need a restart: {waiting}");
                 }
             }
+            // Whoever has replaced a certificate or a password asks for this too, and those are followed by themselves.
+            Err(error @ ReloadError::NoFile) => {
+                tracing::warn!("{error}; only certificates, keys and passwords are looked at again");
+            }
             Err(error) => tracing::error!("the configuration was not read again: {error}"),
         }
         outcome
