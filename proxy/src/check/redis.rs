@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use redistributed_core::Policy;
+use redistributed_core::session::Mode;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::{Findings, PATIENCE, subscribers};
+use super::{Findings, PATIENCE, rights, subscribers};
 use crate::clock;
 use crate::config::Upstream;
 use crate::redis::{Connection, Error, Reply};
@@ -57,6 +58,9 @@ pub(super) async fn check(dialer: &Dialer, policy: &Policy, findings: &mut Findi
     longest_value(&mut connection, policy, findings).await;
     clock_offset(&mut connection, findings).await;
     subscribers::check(&mut connection, policy, findings).await;
+    if policy.uses(Mode::Auto) {
+        rights::check(&mut connection, findings).await;
+    }
     run_id
 }
 
