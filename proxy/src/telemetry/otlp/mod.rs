@@ -12,6 +12,7 @@ mod over_http;
 mod resource;
 mod retry;
 mod trace_state;
+mod trouble;
 mod wire;
 
 use std::io::Write;
@@ -35,6 +36,7 @@ pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
 use resource::Host;
 use retry::Backoff;
+use trouble::Trouble;
 
 /// Why the OTLP exporter cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,9 @@ pub(super) struct Connection {
     protocol: Protocol,
     compression: Compression,
     host: Host,
+    /// Where that is, for the log.
+    target: Arc<str>,
+    trouble: Arc<Trouble>,
 }
 
 /// Sends the spans of one service.
@@ -67,6 +72,8 @@ pub(super) struct OtlpExporter {
     client: Arc<HttpClient>,
     protocol: Protocol,
     compression: Compression,
+    target: Arc<str>,
+    trouble: Arc<Trouble>,
 }
 
 impl OtlpExporter {
@@ -91,6 +98,8 @@ impl OtlpExporter {
             protocol: settings.protocol,
             compression: settings.compression,
             host: Host::detect(Path::new("/")),
+            target: settings.endpoint.to_string().into(),
+            trouble: Arc::default(),
         })
     }
 
@@ -102,6 +111,8 @@ impl OtlpExporter {
             client: Arc::clone(&connection.client),
             protocol: connection.protocol,
             compression: connection.compression,
+            target: Arc::clone(&connection.target),
+            trouble: Arc::clone(&connection.trouble),
         }
     }
 
@@ -131,6 +142,7 @@ impl OtlpExporter {
             });
             let refused = match judged {
                 Ok(partial) => {
+                    self.trouble.over();
                     return Ok(Delivered { rejected: partial.rejected_spans, message: partial.error_message });
                 }
                 Err(refused) => refused,
@@ -138,6 +150,13 @@ impl OtlpExporter {
             let Some(delay) = backoff.next(refused.retry, Instant::now(), retry::random()) else {
                 return Err(refused.reason);
             };
+            if self.trouble.repeated(Instant::now()) {
+                let reason = refused.reason;
+                tracing::warn!(
+                    collector = %self.target, reason,
+                    "the collector does not take spans; they are sent again for as long as an export may take"
+                );
+            }
             tokio::time::sleep(delay).await;
         }
     }
