@@ -234,7 +234,7 @@ impl Trouble {
         let upstream = evidence.dialer.upstream();
         let Doing { what, without } = doing;
         match error {
-            // EXECABORT: the right to EXEC is missing.
+            // EXECABORT: a right is missing for what was queued, or for EXEC itself.
             Error::Refused(refusal) if matches!(refusal.code(), "NOPERM" | "NOAUTH" | "EXECABORT") => tracing::warn!(
                 %upstream, %error, more,
                 "mode auto needs more rights than the proxy has on Redis ({what}); {without}. They are listed in \
