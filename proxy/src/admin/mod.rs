@@ -40,8 +40,9 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::auto::Evidence;
@@ -58,6 +59,9 @@ use exposition::Format;
 /// Connections at a time. One more takes the place of the one that has been silent for longest, or waits if all have
 /// asked for something.
 const MAX_CONNECTIONS: usize = 16;
+
+/// How long a connection may be silent though others wait for its place.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -93,6 +97,7 @@ pub struct Admin {
 /// A connection whose request has not arrived yet.
 struct Silent {
     task: AbortHandle,
+    since: Instant,
     asked: Arc<AtomicBool>,
 }
 
@@ -117,18 +122,11 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    silent.retain(Silent::is_silent);
-                    if permits.available_permits() == 0
-                        && let Some(oldest) = silent.pop_front()
-                    {
-                        // Else a few connections that say nothing would keep the operator from the switch.
-                        oldest.task.abort();
-                    }
                     let permit = tokio::select! {
                         () = stop.cancelled() => return,
-                        permit = Arc::clone(&permits).acquire_owned() => permit,
+                        permit = place(&permits, &mut silent) => permit,
                     };
-                    let Ok(permit) = permit else { return };
+                    let Some(permit) = permit else { return };
                     let (admin, stop, asked) = (Arc::clone(&self), stop.clone(), Arc::<AtomicBool>::default());
                     let has_asked = Arc::clone(&asked);
                     let task = tokio::spawn(async move {
@@ -138,7 +136,7 @@ impl Admin {
                         }
                         drop(permit);
                     });
-                    silent.push_back(Silent { task: task.abort_handle(), asked });
+                    silent.push_back(Silent { task: task.abort_handle(), since: Instant::now(), asked });
                 }
                 // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -272,6 +270,25 @@ impl Admin {
         let modes = modes::show(&self.policy.modes());
         tracing::info!(target: LIFECYCLE, %peer, modes, "mode switched");
     }
+}
+
+/// A place for a connection: a free one, or that of the one that has been silent for longest. Else a few connections that
+/// say nothing would keep the operator from the switch.
+async fn place(permits: &Arc<Semaphore>, silent: &mut VecDeque<Silent>) -> Option<OwnedSemaphorePermit> {
+    silent.retain(Silent::is_silent);
+    let evicted = async {
+        let Some(oldest) = silent.front() else { return std::future::pending().await };
+        sleep_until(oldest.since + GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        free = Arc::clone(permits).acquire_owned() => return free.ok(),
+        () = evicted => {}
+    }
+    if let Some(oldest) = silent.pop_front().filter(Silent::is_silent) {
+        oldest.task.abort();
+    }
+    Arc::clone(permits).acquire_owned().await.ok()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {

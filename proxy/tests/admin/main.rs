@@ -11,6 +11,7 @@ mod tap;
 
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
 use support::admin::Proxy;
 use support::redis::RealRedis;
 use support::{connect, expect, send, within};
@@ -115,6 +116,25 @@ async fn connections_that_say_nothing_do_not_keep_the_operator_out() {
     let mut answer = String::new();
     within("the answer", latest.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_are_all_answered() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    let mut asking = Vec::new();
+    // All of them have asked before the first is looked at.
+    proxy.process.signal(Signal::STOP);
+    for _ in 0..100 {
+        let mut stream = connect(proxy.admin).await;
+        send(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        asking.push(stream);
+    }
+    proxy.process.signal(Signal::CONT);
+    for mut stream in asking {
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    }
 }
 
 #[tokio::test]
