@@ -21,11 +21,11 @@ mod access;
 mod exposition;
 mod metrics;
 mod pages;
+mod places;
 mod process;
 mod ready;
 mod tap;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,9 +40,6 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::auto::Evidence;
@@ -55,13 +52,7 @@ use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use crate::upstream::Dialer;
 use exposition::Format;
-
-/// Connections at a time. One more takes the place of the one that has been silent for longest, or waits if all have
-/// asked for something.
-const MAX_CONNECTIONS: usize = 16;
-
-/// How long a connection may be silent though others wait for its place.
-const GRACE: Duration = Duration::from_millis(20);
+use places::Places;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -94,27 +85,12 @@ pub struct Admin {
     pub began: UnixNanos,
 }
 
-/// A connection whose request has not arrived yet.
-struct Silent {
-    task: AbortHandle,
-    since: Instant,
-    asked: Arc<AtomicBool>,
-}
-
-impl Silent {
-    /// Whether that is still so.
-    fn is_silent(&self) -> bool {
-        !self.task.is_finished() && !self.asked.load(Ordering::Relaxed)
-    }
-}
-
 type Answer = Response<Either<Full<Bytes>, tap::Lines>>;
 
 impl Admin {
     /// Answers requests until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut silent = VecDeque::<Silent>::new();
+        let mut places = Places::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -124,7 +100,7 @@ impl Admin {
                 Ok((stream, peer)) => {
                     let permit = tokio::select! {
                         () = stop.cancelled() => return,
-                        permit = place(&permits, &mut silent) => permit,
+                        permit = places.next() => permit,
                     };
                     let Some(permit) = permit else { return };
                     let (admin, stop, asked) = (Arc::clone(&self), stop.clone(), Arc::<AtomicBool>::default());
@@ -136,7 +112,7 @@ impl Admin {
                         }
                         drop(permit);
                     });
-                    silent.push_back(Silent { task: task.abort_handle(), since: Instant::now(), asked });
+                    places.taken(task.abort_handle(), asked);
                 }
                 // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -270,25 +246,6 @@ impl Admin {
         let modes = modes::show(&self.policy.modes());
         tracing::info!(target: LIFECYCLE, %peer, modes, "mode switched");
     }
-}
-
-/// A place for a connection: a free one, or that of the one that has been silent for longest. Else a few connections that
-/// say nothing would keep the operator from the switch.
-async fn place(permits: &Arc<Semaphore>, silent: &mut VecDeque<Silent>) -> Option<OwnedSemaphorePermit> {
-    silent.retain(Silent::is_silent);
-    let evicted = async {
-        let Some(oldest) = silent.front() else { return std::future::pending().await };
-        sleep_until(oldest.since + GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        free = Arc::clone(permits).acquire_owned() => return free.ok(),
-        () = evicted => {}
-    }
-    if let Some(oldest) = silent.pop_front().filter(Silent::is_silent) {
-        oldest.task.abort();
-    }
-    Arc::clone(permits).acquire_owned().await.ok()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
