@@ -1,6 +1,6 @@
 """Checks the page of metrics, and the queries that are made of it.
 
-Usage: check_metrics.py PROXY DASHBOARD_JSON ALERTS_YAML
+Usage: check_metrics.py PROXY DASHBOARD_JSON ALERTS_YAML ALERTS_TEST_YAML
 
 PROXY is the built program. It is started without a Redis, and its page is read in both formats.
 """
@@ -20,6 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 # What every scrape adds, and the metric that Prometheus makes of it.
 SCRAPED_LABELS = {"instance", "job"}
 SCRAPED_METRICS = {"up": {}}
+
+# Labels whose values are another process's own.
+CHOSEN_LABELS = {"route", "version"}
 
 # What Grafana replaces in a query before it is one.
 VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$route": ".*", "$instance": ".*"}
@@ -156,8 +159,28 @@ def check_alerts(path, known):
     return len(rules)
 
 
+def check_alerts_test(path, alerts, known):
+    """The test of the alerts leaves none out, and is made of series that there are."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(alerts, encoding="utf-8") as file:
+        for name in re.findall(r"alert: (\w+)", file.read()):
+            if f'"{name}"' not in text:
+                faults.append(f"{path}: nothing makes {name} fire")
+    for test in yaml.safe_load(text)["tests"]:
+        for given in test["input_series"]:
+            series = promql_parser.parse(given["series"])
+            if series.name not in known:
+                faults.append(f"{path}: there is no metric {series.name}")
+                continue
+            for label in series.matchers.matchers:
+                values = known[series.name].get(label.name, set())
+                if label.name not in SCRAPED_LABELS | CHOSEN_LABELS and label.value not in values:
+                    faults.append(f"{path}: {series.name} has no {label.name} that is {label.value}")
+
+
 def main():
-    proxy, dashboard, alerts = sys.argv[1:]
+    proxy, dashboard, alerts, alerts_test = sys.argv[1:]
     plain, open_page = pages(proxy)
     known = samples(prometheus(plain))
     if known.keys() != samples(openmetrics(open_page)).keys():
@@ -167,6 +190,7 @@ def main():
     base = lambda name: re.sub(r"_(bucket|sum|count)$", "", name)
     left_out = {base(name) for name in known} - {base(name) for name in shown}
     count = check_alerts(alerts, queried)
+    check_alerts_test(alerts_test, alerts, queried)
     for name in sorted(left_out - {"process_virtual_memory_bytes"}):
         faults.append(f"dashboard: nothing shows {name}")
     for fault in dict.fromkeys(faults):

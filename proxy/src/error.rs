@@ -51,6 +51,15 @@ impl RelayError {
         Self { party: Party::Proxy, operation: Operation::Watch, source }
     }
 
+    /// Whether Redis has ended the connection because of TLS. By TLS 1.3 it says only after the handshake that it does not
+    /// accept the proxy's certificate, or that there is none.
+    pub fn is_refused_by_tls(&self) -> bool {
+        let refusal = self.source.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+        self.party == Party::Server
+            && self.operation != Operation::Connect
+            && matches!(refusal, Some(rustls::Error::AlertReceived(_)))
+    }
+
     /// Whether a peer has just gone away, as peers do.
     pub fn is_hang_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof};

@@ -57,7 +57,7 @@ pub(crate) fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, FileEr
 /// The password in a file, without the end of its line.
 ///
 /// # Errors
-/// The file cannot be read, is empty, or holds no password.
+/// The file cannot be read, is empty, or holds more than a password.
 pub(crate) fn secret(setting: &'static str, path: &Path) -> Result<Secret, FileError> {
     let refused =
         |problem: &str| Err(FileError::new(setting, path, problem, "let it hold a password and nothing else"));
@@ -70,6 +70,9 @@ pub(crate) fn secret(setting: &'static str, path: &Path) -> Result<Secret, FileE
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
         return refused("it is empty");
+    }
+    if line.contains('\n') {
+        return refused("it has several lines");
     }
     Ok(Secret::from(line.to_owned()))
 }
@@ -190,6 +193,8 @@ mod tests {
         );
         assert_eq!((password.refresh(), current()), (None, "two".into()), "it is said once");
         assert!(password.refresh_on_request().is_some_and(|outcome| outcome.is_err()), "to who asks, each time");
+        write("three\n# of the tracing user\n");
+        assert!(password.refresh().unwrap().unwrap_err().problem.contains("several lines"));
         fs::remove_file(&path).unwrap();
         assert!(password.refresh().unwrap().unwrap_err().problem.contains("cannot be read"));
         write("two");

@@ -52,6 +52,7 @@ pub struct RouteServer {
     unreachable: Throttle,
     exhausted: Throttle,
     refused: Throttle,
+    distrusted: Throttle,
     not_tls: Throttle,
 }
 
@@ -75,6 +76,7 @@ impl RouteServer {
             unreachable: Throttle::new(),
             exhausted: Throttle::new(),
             refused: Throttle::new(),
+            distrusted: Throttle::new(),
             not_tls: Throttle::new(),
         })
     }
@@ -136,7 +138,10 @@ impl RouteServer {
         match self.connect_and_relay(client, ids).await {
             Ok(()) => tracing::debug!(%peer, "connection over"),
             Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
-            Err(error) => tracing::info!(%peer, %error, "connection failed"),
+            Err(error) => {
+                self.report_distrust(&error);
+                tracing::info!(%peer, %error, "connection failed");
+            }
         }
     }
 
@@ -217,6 +222,21 @@ impl RouteServer {
             tracing::warn!(
                 %upstream, %error, more,
                 "the client was told so and closed; check the credentials and the database of --upstream-login"
+            );
+        }
+    }
+
+    /// What would be a failure to connect, had Redis said it in time.
+    fn report_distrust(&self, error: &RelayError) {
+        if !error.is_refused_by_tls() {
+            return;
+        }
+        self.stats.add(Shell::UpstreamFailures, 1);
+        if let Some(more) = self.distrusted.admit(Instant::now()) {
+            let upstream = self.dialer.upstream();
+            tracing::warn!(
+                %upstream, %error, more,
+                "Redis has ended a connection because of TLS; check --upstream-cert and --upstream-key"
             );
         }
     }

@@ -142,12 +142,58 @@ async fn credentials_let_it_look_further_and_wrong_ones_are_told() {
         assert_says(&ended, "note", &["asks for a password"]);
         assert!(!ended.stdout.contains("swordfish"), "{}", ended.stdout);
     }
+    let database = format!("{with_password}/99");
+    let ended = check(&["--upstream", &database, "--upstream-login", "clients"], &[]).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    assert_says(&ended, "problem", &["does not give database 99 (ERR)", "services cannot be logged in"]);
     // A proxy that runs already is not given the password, and is no stranger all the same.
     let proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &with_password]), 1);
     let listen = proxy.addresses[0].to_string();
     let command = command(&["check", "--listen", &listen, "--upstream", &with_password]);
     let ended = tokio::task::spawn_blocking(move || run(command)).await.unwrap();
     assert_says(&ended, "note", &[&listen, "asks for a password as Redis does"]);
+}
+
+/// The rule for an own user, as `proxy/docs/auto.md` has it.
+fn documented_rights() -> String {
+    let page = include_str!("../docs/auto.md");
+    let (_, rest) = page.split_once("ACL SETUSER redistributed").unwrap();
+    let (rights, _) = rest.split_once("```").unwrap();
+    format!("ACL SETUSER redistributed reset{}\r\n", rights.replace("\\\n", ""))
+}
+
+#[tokio::test]
+async fn the_documented_rights_suffice_for_mode_auto_and_each_that_is_missing_is_told() {
+    for server in servers::all() {
+        let redis = RealRedis::start_server(server, &[]);
+        let url = redis.url().replace("redis://", "redis://redistributed:PASSWORD@");
+        let arguments = ["--upstream", &url, "--mode", "auto"];
+        let mut operator = connect(redis.address()).await;
+        send(&mut operator, documented_rights().as_bytes()).await;
+        expect(&mut operator, b"+OK\r\n").await;
+        let ended = check(&arguments, &[]).await;
+        assert_says(&ended, "ok", &["may do what mode auto needs"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+
+        let rights =
+            "info pubsub|channels pubsub|numsub pubsub|numpat client|list multi exec publish subscribe unsubscribe";
+        for right in rights.split(' ') {
+            send(&mut operator, format!("ACL SETUSER redistributed -{right}\r\n").as_bytes()).await;
+            expect(&mut operator, b"+OK\r\n").await;
+            let ended = check(&arguments, &[]).await;
+            assert_says(&ended, "warning", &["mode auto", &format!(" lacks +{right}, or"), "proxy/docs/auto.md"]);
+            assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+            send(&mut operator, format!("ACL SETUSER redistributed +{right}\r\n").as_bytes()).await;
+            expect(&mut operator, b"+OK\r\n").await;
+        }
+        send(&mut operator, b"ACL SETUSER redistributed resetchannels\r\n").await;
+        expect(&mut operator, b"+OK\r\n").await;
+        assert_says(
+            &check(&arguments, &[]).await,
+            "warning",
+            &["+publish +subscribe, or the channel __redistributed:"],
+        );
+    }
 }
 
 #[tokio::test]

@@ -263,20 +263,23 @@ async fn a_service_may_authenticate_again_while_messages_and_replies_are_under_w
 async fn readiness_asks_with_what_the_proxy_knows() {
     let redis = redis();
     let host = redis.address().to_string();
-    for (user_info, login, ready) in [
+    for (user_info, database, login, refusal) in [
         // Nobody told the proxy who it is: it is reachable all the same.
-        ("", "proxy", true),
-        ("orders:hunter2@", "proxy", true),
+        ("", "", "proxy", None),
+        ("orders:hunter2@", "", "proxy", None),
         // Its own credentials are wrong, which services do not depend on.
-        ("orders:wrong@", "proxy", true),
-        ("orders:hunter2@", "clients", true),
-        ("orders:wrong@", "clients", false),
+        ("orders:wrong@", "", "proxy", None),
+        ("orders:hunter2@", "/3", "clients", None),
+        ("orders:wrong@", "", "clients", Some("does not accept the proxy's credentials (WRONGPASS)")),
+        // Every service would be closed.
+        ("orders:hunter2@", "/99", "clients", Some("does not give database 99 (ERR)")),
+        ("", "/3", "clients", Some("does not give database 3 (NOAUTH)")),
     ] {
-        let mut proxy = start(&host, user_info, "", &["--upstream-login", login]);
+        let mut proxy = start(&host, user_info, database, &["--upstream-login", login]);
         let admin = admin(&mut proxy);
         let answer = get(admin, "/readyz").await;
-        assert_eq!(answer.starts_with("HTTP/1.1 200"), ready, "{user_info} {login}: {answer}");
-        assert!(ready || answer.contains("does not accept the proxy's credentials (WRONGPASS)"), "{answer}");
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), refusal.is_none(), "{user_info} {login}: {answer}");
+        assert!(refusal.is_none_or(|refusal| answer.contains(refusal)), "{answer}");
         log(proxy);
     }
 }

@@ -238,6 +238,20 @@ fn the_last_line_counts_the_spans_of_a_message_that_arrived_unchanged() {
 }
 
 #[test]
+fn a_collector_that_is_not_there_is_said_with_the_first_attempt() {
+    let redis = RealRedis::start(&[]);
+    let mut command = command(&["--listen", "127.0.0.1:0", "--upstream", &redis.url()]);
+    command.env("OTEL_TRACES_EXPORTER", "otlp").env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    // An hour for an export: nothing is lost yet.
+    command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000").env("OTEL_BSP_EXPORT_TIMEOUT", "3600000");
+    let mut proxy = Spawned::start(command, 1);
+    let mut publisher = TcpStream::connect(proxy.addresses[0]).unwrap();
+    exchange(&mut publisher, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nhello\r\n", b":0\r\n").unwrap();
+    let line = proxy.wait_for_line("the collector does not take spans");
+    assert!(line.contains("http://127.0.0.1:1/v1/traces") && line.contains("Connection refused"), "{line}");
+}
+
+#[test]
 fn what_was_counted_is_said_before_the_last_line() {
     let redis = RealRedis::start(&[]);
     let proxy = serve(&redis.url(), &["--log-level", "error"]);

@@ -21,6 +21,7 @@ mod access;
 mod exposition;
 mod metrics;
 mod pages;
+mod places;
 mod process;
 mod ready;
 mod tap;
@@ -28,6 +29,7 @@ mod tap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
@@ -38,7 +40,6 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::auto::Evidence;
@@ -51,9 +52,7 @@ use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use crate::upstream::Dialer;
 use exposition::Format;
-
-/// Connections at a time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 16;
+use places::Places;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -91,23 +90,29 @@ type Answer = Response<Either<Full<Bytes>, tap::Lines>>;
 impl Admin {
     /// Answers requests until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut places = Places::new();
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (admin, stop) = (Arc::clone(&self), stop.clone());
-                    tokio::spawn(async move {
+                    let permit = tokio::select! {
+                        () = stop.cancelled() => return,
+                        permit = places.next() => permit,
+                    };
+                    let Some(permit) = permit else { return };
+                    let (admin, stop, asked) = (Arc::clone(&self), stop.clone(), Arc::<AtomicBool>::default());
+                    let has_asked = Arc::clone(&asked);
+                    let task = tokio::spawn(async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            () = admin.connection(stream, peer) => {}
+                            () = admin.connection(stream, peer, &has_asked) => {}
                         }
                         drop(permit);
                     });
+                    places.taken(task.abort_handle(), asked);
                 }
                 // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -115,8 +120,9 @@ impl Admin {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, asked: &AtomicBool) {
         let answer = |request| {
+            asked.store(true, Ordering::Relaxed);
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
         };

@@ -11,7 +11,8 @@ use crate::upstream::Dialer;
 /// How long a Redis may take to answer: below the second that Kubernetes grants a probe by default.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// One line for each Redis that does not answer a `PING` now; empty if all do.
+/// One line for each Redis that does not answer a `PING` now, or would close every service that the proxy logs in; empty if
+/// all are well.
 pub(super) async fn failures(dialers: &[Dialer]) -> String {
     // All at once, so that several that do not answer take no longer than one.
     let attempts: Vec<_> = dialers
@@ -44,10 +45,12 @@ async fn reach(dialer: &Dialer) -> Result<(), Error> {
 }
 
 async fn ping(dialer: &Dialer, credentials: Option<&Credentials>) -> Result<(), Error> {
-    match Connection::open(dialer, credentials, PATIENCE).await?.call(&[b"PING"]).await {
+    let mut connection = Connection::open(dialer, credentials, PATIENCE).await?;
+    match connection.call(&[b"PING"]).await {
         // It serves those who say who they are, or it will as soon as a script has ended. Not so with LOADING, DENIED
         // (protected mode) and the limit on clients.
-        Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM" | "BUSY") => Ok(()),
-        answer => answer.map(drop),
+        Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM" | "BUSY") => {}
+        answer => drop(answer?),
     }
+    connection.select_as_for_services(dialer).await
 }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::marker::Name;
-use super::{Evidence, Trouble};
+use super::{Doing, Evidence, Trouble};
 use crate::redis::{Connection, Error};
 
 /// The channel of these messages.
@@ -104,7 +104,10 @@ fn first(payload: &[u8]) -> Option<(Name, &[u8])> {
 
 /// Tells for as long as it is polled.
 pub(super) async fn run(evidence: Arc<Evidence>) {
-    const DOING: &str = "telling of subscriptions that have ended";
+    const DOING: Doing = Doing {
+        what: "telling of subscriptions that have ended",
+        without: "other proxies learn of them only by their next snapshot",
+    };
     let mut trouble = Trouble::default();
     let mut connection = None;
     loop {

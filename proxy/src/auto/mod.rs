@@ -212,6 +212,14 @@ impl Audiences for Publisher {
     }
 }
 
+/// What one of the proxy's own connections is for.
+#[derive(Clone, Copy)]
+struct Doing {
+    what: &'static str,
+    /// What it means if that fails.
+    without: &'static str,
+}
+
 /// What goes wrong with one of the proxy's own connections: said once, and then seldom.
 #[derive(Default)]
 struct Trouble {
@@ -220,27 +228,29 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn report(&mut self, evidence: &Evidence, error: &Error, doing: &str) {
+    fn report(&mut self, evidence: &Evidence, error: &Error, doing: Doing) {
         self.failures = self.failures.saturating_add(1);
         let Some(more) = self.throttle.admit(Instant::now()) else { return };
         let upstream = evidence.dialer.upstream();
+        let Doing { what, without } = doing;
         match error {
-            Error::Refused(refusal) if matches!(refusal.code(), "NOPERM" | "NOAUTH") => tracing::warn!(
+            // EXECABORT: a right is missing for what was queued, or for EXEC itself.
+            Error::Refused(refusal) if matches!(refusal.code(), "NOPERM" | "NOAUTH" | "EXECABORT") => tracing::warn!(
                 %upstream, %error, more,
-                "mode auto needs more rights than the proxy has on Redis ({doing}); no context is added in this mode. \
-                 They are listed in proxy/docs/auto.md"
+                "mode auto needs more rights than the proxy has on Redis ({what}); {without}. They are listed in \
+                 proxy/docs/auto.md"
             ),
-            _ => tracing::warn!(
-                %upstream, %error, more,
-                "mode auto cannot ask Redis ({doing}); no context is added in this mode until it can"
-            ),
+            _ => {
+                tracing::warn!(%upstream, %error, more, "mode auto cannot ask Redis ({what}); until it can, {without}")
+            }
         }
     }
 
-    fn settled(&mut self, evidence: &Evidence, doing: &str) {
+    fn settled(&mut self, evidence: &Evidence, doing: Doing) {
+        let what = doing.what;
         self.failures = 0;
         if let Some(more) = self.throttle.settle(Instant::now()) {
-            tracing::warn!(upstream = %evidence.dialer.upstream(), more, "mode auto can ask Redis again ({doing})");
+            tracing::warn!(upstream = %evidence.dialer.upstream(), more, "mode auto can ask Redis again ({what})");
         }
     }
 

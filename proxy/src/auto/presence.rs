@@ -15,12 +15,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::herald::{self, Retracted};
 use super::home::Server;
 use super::marker::{Marker, Name, ProxyId};
-use super::{Evidence, Trouble};
+use super::{Doing, Evidence, Trouble};
 use crate::redis::{Connection, Error, Reply, Requests};
 
 /// Most announcements that are made with one beat, so that their confirmations stay far below what Redis lets a
 /// subscriber leave unread (8 MiB); what is left over waits for the next beat.
 const MAX_CLAIMS_OF_BEAT: usize = 4096;
+
+const DOING: Doing =
+    Doing { what: "announcing subscriptions", without: "no context is added where this proxy's services subscribe" };
 
 /// Announces for as long as it is polled.
 pub(super) async fn run(evidence: Arc<Evidence>) {
@@ -42,7 +45,7 @@ pub(super) async fn run(evidence: Arc<Evidence>) {
         };
         evidence.watch.forget();
         evidence.home.broke();
-        trouble.report(&evidence, &error, "announcing subscriptions");
+        trouble.report(&evidence, &error, DOING);
         sleep(trouble.delay(&error, period)).await;
     }
 }
@@ -109,7 +112,7 @@ impl<'a> Presence<'a> {
                         let payload = parts.get(2).and_then(Reply::text).unwrap_or_default();
                         self.evidence.watch.retracted(&Retracted::read(payload));
                     }
-                    _ => trouble.settled(self.evidence, "announcing subscriptions"),
+                    _ => trouble.settled(self.evidence, DOING),
                 }
             }
         }

@@ -15,9 +15,11 @@ use super::home::Server;
 use super::judge::{Judge, Snapshot};
 use super::known::{KnownMarkers, ScanTimer};
 use super::marker::{self, Name};
-use super::{Evidence, Trouble};
+use super::{Doing, Evidence, Trouble};
 use crate::clock;
 use crate::redis::{Connection, Error, ProtocolError, Reply, Requests};
+
+const DOING: Doing = Doing { what: "the snapshots", without: "no context is added in this mode" };
 
 /// After so many intervals without a publish a channel is not asked about any more.
 const KEPT_INTERVALS: u32 = 30;
@@ -39,7 +41,7 @@ pub(super) async fn run(evidence: Arc<Evidence>) {
             };
             evidence.watch.forget();
             evidence.home.broke();
-            trouble.report(&evidence, &error, "the snapshots");
+            trouble.report(&evidence, &error, DOING);
             sleep(trouble.delay(&error, evidence.settings.interval)).await;
         }
     }
@@ -119,7 +121,7 @@ impl<'a> Survey<'a> {
             for name in self.evidence.watch.answer(verdicts, fresh_until) {
                 self.judge.doubt(&name);
             }
-            trouble.settled(self.evidence, "the snapshots");
+            trouble.settled(self.evidence, DOING);
         }
     }
 

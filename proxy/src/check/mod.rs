@@ -1,13 +1,14 @@
 //! `redistributed check`: tries everything that the settings name, before it is relied on.
 //!
-//! Everything is asked on connections of its own, and nothing is changed: Redis is only read from, and the collector gets
-//! a request without spans. What cannot be found out, because Redis asks for a password or an ACL forbids it, is said
-//! and is no mistake. No payload and no secret is in a finding.
+//! Everything is asked on connections of its own, and nothing is changed: Redis is read from (in mode `auto` what this needs
+//! is tried too, see `rights`), and the collector gets a request without spans. What cannot be found out, because Redis
+//! asks for a password or an ACL forbids it, is said and is no mistake. No payload and no secret is in a finding.
 
 mod collector;
 mod listen;
 mod redis;
 mod report;
+mod rights;
 mod subscribers;
 
 use std::time::Duration;

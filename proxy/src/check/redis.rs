@@ -7,7 +7,7 @@ use redistributed_core::session::Mode;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::{Findings, PATIENCE, subscribers};
+use super::{Findings, PATIENCE, rights, subscribers};
 use crate::clock;
 use crate::config::{Settings, Upstream};
 use crate::redis::{Connection, Error, Reply};
@@ -15,6 +15,9 @@ use crate::upstream::Dialer;
 
 /// Clocks further apart than this make traces of several machines hard to read.
 const FAR: Duration = Duration::from_millis(100);
+
+/// What to do where something else than Redis seems to be.
+const NO_ANSWER: &str = "check that Redis listens there, TLS or not, and --upstream-cert if it asks for a certificate";
 
 /// How often the time is asked for: the answer that came soonest tells most.
 const TIME_QUESTIONS: usize = 5;
@@ -24,14 +27,18 @@ pub(super) async fn check(dialer: &Dialer, settings: &Settings, findings: &mut F
     let policy = &settings.policy;
     resolve(dialer.upstream(), findings).await?;
     let started = Instant::now();
-    let mut connection = match log_in(dialer, findings).await {
-        Ok(connection) => connection,
+    let (mut connection, known) = match log_in(dialer, findings).await {
+        Ok(opened) => opened,
         Err(error) => {
             findings.problem(format!("cannot be reached: {error}"), "check the address, TLS, and that Redis runs");
             return None;
         }
     };
     let took = started.elapsed();
+    // A connection that this breaks does not answer PING either.
+    if known && let Err(error @ Error::Database { .. }) = connection.select_as_for_services(dialer).await {
+        findings.problem(error.to_string(), "check the number behind the URL, Redis's `databases`, and its ACL");
+    }
     match connection.call(&[b"PING"]).await {
         Ok(_) => findings.ok(format!("reached in {}", millis(took))),
         Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM") => {
@@ -44,7 +51,7 @@ pub(super) async fn check(dialer: &Dialer, settings: &Settings, findings: &mut F
             return None;
         }
         Err(error) => {
-            findings.problem(format!("does not answer: {error}"), "check that Redis listens there, and TLS or not");
+            findings.problem(format!("does not answer: {error}"), NO_ANSWER);
             return None;
         }
     }
@@ -55,22 +62,25 @@ pub(super) async fn check(dialer: &Dialer, settings: &Settings, findings: &mut F
     longest_value(&mut connection, policy, findings).await;
     clock_offset(&mut connection, findings).await;
     subscribers::check(&mut connection, policy, findings).await;
+    if policy.uses(Mode::Auto) {
+        rights::check(&mut connection, findings).await;
+    }
     run_id
 }
 
-/// Connects, with the proxy's credentials if it has some. If they are wrong, without.
-async fn log_in(dialer: &Dialer, findings: &mut Findings) -> Result<Connection, Error> {
+/// Connects, with the proxy's credentials if it has some. If they are wrong, without, and that is said beside it.
+async fn log_in(dialer: &Dialer, findings: &mut Findings) -> Result<(Connection, bool), Error> {
     const REMEDY: &str = "check the URL, --upstream-username and --upstream-password-file";
     let credentials = dialer.credentials();
     let open = Connection::open(dialer, credentials.as_ref(), PATIENCE).await;
-    let Err(Error::Credentials(code)) = &open else { return open };
+    let Err(Error::Credentials(code)) = &open else { return open.map(|connection| (connection, true)) };
     let text = format!("does not accept the credentials that the proxy was given ({code})");
     if dialer.logs_clients_in().is_some() {
         findings.problem(text, REMEDY);
     } else {
         findings.warning(text, REMEDY);
     }
-    Connection::open(dialer, None, PATIENCE).await
+    Ok((Connection::open(dialer, None, PATIENCE).await?, false))
 }
 
 async fn resolve(upstream: &Upstream, findings: &mut Findings) -> Option<()> {

@@ -25,18 +25,18 @@ Examples:
       redistributed ... --carrier 'orders.*=json' --keep-context 'orders.*'
 
 Configuration:
-  The command line wins over the environment, that over the file, and that over the defaults, each setting by itself.
-  Most options have a variable, named beside them; an empty one counts as unset. Options that can be repeated take
-  several values there, separated by spaces or `;`. In the file (TOML) they take an array, and the OTEL_* variables
-  stand under [otel]:
+  The command line wins over the environment, that over the file, and that over the defaults, each
+  setting by itself. Most options have a variable, named beside them; an empty one counts as unset.
+  Options that can be repeated take several values there, separated by spaces or `;`. In the file
+  (TOML) they take an array, and the OTEL_* variables stand under [otel]:
       listen = \"127.0.0.1:6380\"
       upstream = \"redis://cache:6379\"
       mode-for = [\"orders.*=strip\"]
       [otel]
       OTEL_SERVICE_NAME = \"orders\"
-  SIGHUP reads the file again. Modes, globs, carriers, --relation, --trust, --commands and --log-level change for open
-  connections too; the log names what needs a restart. A file that cannot be used changes no setting. Certificates and
-  passwords in files are read again too.
+  SIGHUP reads the file again. Modes, globs, carriers, --relation, --trust, --commands and
+  --log-level change for open connections too; the log names what needs a restart. A file that
+  cannot be used changes no setting. Certificates and passwords in files are read again too.
 
 Environment:
   Service name, export and sampling are set by the standard OpenTelemetry variables:
@@ -45,16 +45,32 @@ Environment:
   OTEL_TRACES_EXPORTER              otlp (default), console or none
   OTEL_EXPORTER_OTLP_ENDPOINT       the collector: http://localhost:4318, or :4317 with grpc
   OTEL_EXPORTER_OTLP_PROTOCOL       http/protobuf (default) or grpc
-  OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...; or _HEADERS_FILE, a file that holds them
+  OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...; _HEADERS_FILE: a file
   OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
   OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
-  OTEL_SDK_DISABLED                 true: make no spans; contexts that messages carry still pass on
+  OTEL_SDK_DISABLED                 true: make no spans; contexts in messages still pass on
 
 Exit codes:
-  0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener, --check-config no mistake
+  0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener,
+       --check-config no mistake
   1    failed while running; or --healthcheck did not find a listener
-  2    an argument, a variable, the configuration file or a combination of them is wrong, or a file that one names
-       cannot be used
+  2    an argument, a variable, the configuration file or a combination of them is wrong, or a file
+       that one names cannot be used
   3    a listen address could not be bound
   130  a second signal ended the drain, and it was SIGINT
   143  a second signal ended the drain, and it was SIGTERM";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_below_the_options_is_not_broken_by_narrow_terminals() {
+        for line in AFTER_LONG_HELP.lines() {
+            assert!(
+                line.len() <= 100,
+                "clap breaks lines of more than 100 where it does not know the terminal: {line}"
+            );
+        }
+    }
+}

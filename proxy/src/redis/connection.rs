@@ -38,6 +38,14 @@ pub enum Error {
     /// The credentials are wrong. Holds only the code: the sentence may repeat what was sent.
     #[error("Redis does not accept the proxy's credentials ({0})")]
     Credentials(String),
+    /// The database cannot be had: it is out of range, or an ACL forbids it.
+    #[error("Redis does not give database {database} ({code}), so services cannot be logged in")]
+    Database {
+        /// Its number.
+        database: u32,
+        /// The first word of Redis's error.
+        code: String,
+    },
     /// Redis refused a command, in its words.
     #[error("Redis refuses: {0}")]
     Refused(#[from] Refusal),
@@ -111,6 +119,19 @@ impl Connection {
             };
         }
         Ok(connection)
+    }
+
+    /// Selects the database that `dialer` selects for services, if it does, to see whether they will get it.
+    ///
+    /// # Errors
+    /// [`Error::Database`] if Redis refuses, unless a script keeps it busy for the moment.
+    pub async fn select_as_for_services(&mut self, dialer: &Dialer) -> Result<(), Error> {
+        let Some(database @ 1..) = dialer.logs_clients_in() else { return Ok(()) };
+        match self.call(&[b"SELECT", database.to_string().as_bytes()]).await {
+            Err(Error::Refused(refusal)) if refusal.code() == "BUSY" => Ok(()),
+            Err(Error::Refused(refusal)) => Err(Error::Database { database, code: refusal.code().to_owned() }),
+            answer => answer.map(drop),
+        }
     }
 
     /// The address at the other end; `None` on a Unix socket.

@@ -205,7 +205,9 @@ impl Dialer {
     }
 
     fn late(&self) -> io::Error {
-        io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.limit))
+        // A Redis without TLS waits for the end of what it takes for a line.
+        let tls = if self.tls.is_some() { "; does it speak TLS on this port?" } else { "" };
+        io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}{tls}", self.limit))
     }
 }
 

@@ -103,6 +103,46 @@ async fn a_switch_that_cannot_be_meant_changes_nothing() {
 }
 
 #[tokio::test]
+async fn connections_that_say_nothing_do_not_keep_the_operator_out() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        let mut stream = connect(proxy.admin).await;
+        send(&mut stream, b"GET /metr").await;
+        silent.push(stream);
+    }
+    let asked = std::time::Instant::now();
+    assert_eq!(proxy.ask("PUT /mode", "", "strip").await, (200, "strip\n".to_owned()));
+    // A head may take ten seconds to arrive.
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5), "{:?}", asked.elapsed());
+    // Those that came last still have their places.
+    let latest = silent.last_mut().unwrap();
+    send(latest, b"ics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let mut answer = String::new();
+    within("the answer", latest.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_are_all_answered() {
+    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    let mut asking = Vec::new();
+    // All of them have asked before the first is looked at.
+    proxy.process.signal(Signal::STOP);
+    for _ in 0..100 {
+        let mut stream = connect(proxy.admin).await;
+        send(&mut stream, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        asking.push(stream);
+    }
+    proxy.process.signal(Signal::CONT);
+    for mut stream in asking {
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
     let redis = RealRedis::start(&[]);
     let proxy = Proxy::start(&redis.url(), &[], &[]);

@@ -36,16 +36,17 @@ async fn a_collector_that_refuses_for_good_is_asked_once_and_every_span_counts_a
 }
 
 #[tokio::test]
-async fn a_collector_that_is_unavailable_is_asked_again() {
+async fn a_collector_that_is_unavailable_for_a_while_loses_no_span() {
     for transport in TRANSPORTS {
         let receiver = Receiver::start().await.unwrap();
-        receiver.behave(Behaviour::RefuseTimes(2, Refusal::UNAVAILABLE));
+        // Away for 1.5 to 3 s, as a Collector is that restarts or that its memory limiter holds back.
+        receiver.behave(Behaviour::RefuseTimes(4, Refusal::UNAVAILABLE));
         let telemetry = start(&receiver, transport, &[]);
         offer(&telemetry, 5);
         let summary = telemetry.shutdown(LONG).await;
         assert_eq!(summary, ExportSummary { sent: 5, ..ExportSummary::default() }, "{transport:?}");
         let accepted: Vec<bool> = receiver.requests().iter().map(|request| request.accepted).collect();
-        assert_eq!(accepted, [false, false, true], "{transport:?}");
+        assert_eq!(accepted, [false, false, false, false, true], "{transport:?}");
         assert_eq!(receiver.spans().len(), 5);
     }
 }
@@ -55,11 +56,13 @@ async fn a_collector_that_stays_unavailable_is_not_asked_for_ever() {
     for transport in TRANSPORTS {
         let receiver = Receiver::start().await.unwrap();
         receiver.behave(Behaviour::Refuse(Refusal::UNAVAILABLE));
-        let telemetry = start(&receiver, transport, &[]);
+        let telemetry = start(&receiver, transport, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")]);
         offer(&telemetry, 5);
         let summary = telemetry.shutdown(LONG).await;
         assert_eq!(summary, ExportSummary { failed: 5, ..ExportSummary::default() }, "{transport:?}");
-        assert_eq!(receiver.requests().len(), 4, "{transport:?}: once, and three times again");
+        // With the shortest delays it is asked at 0, 100, 300 and 700 ms; with longer ones, or on a slow machine, less often.
+        let asked = receiver.requests().len();
+        assert!((2..=4).contains(&asked), "{transport:?}: asked {asked} times within the timeout");
     }
 }
 
@@ -210,7 +213,7 @@ async fn resource_exhausted_is_final_over_grpc_unless_the_collector_says_when_to
 
 #[tokio::test]
 async fn a_collector_that_says_when_to_come_back_is_not_asked_before() {
-    // Longer than all delays together that the exporter would choose by itself.
+    // Longer than the delay that the exporter would choose by itself.
     let delay = Duration::from_secs(2);
     for transport in TRANSPORTS {
         let receiver = Receiver::start().await.unwrap();

@@ -12,6 +12,7 @@ mod over_http;
 mod resource;
 mod retry;
 mod trace_state;
+mod trouble;
 mod wire;
 
 use std::io::Write;
@@ -32,6 +33,7 @@ pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
 pub(super) use resource::{Host, attributes as resource_attributes};
 use retry::Backoff;
+use trouble::Trouble;
 
 /// Why the OTLP exporter cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,9 @@ pub(super) struct OtlpExporter {
     client: HttpClient,
     protocol: Protocol,
     compression: Compression,
+    /// Where the requests go, for the log.
+    target: Box<str>,
+    trouble: Trouble,
 }
 
 impl OtlpExporter {
@@ -74,7 +79,13 @@ impl OtlpExporter {
                 HttpClient::new(Version::Http2, uri, headers, over_grpc::headers(gzip), tls)?
             }
         };
-        Ok(Self { client, protocol: settings.protocol, compression: settings.compression })
+        Ok(Self {
+            client,
+            protocol: settings.protocol,
+            compression: settings.compression,
+            target: settings.endpoint.to_string().into(),
+            trouble: Trouble::default(),
+        })
     }
 
     /// Sends a request, again if need be, until it is answered for good or there is no time left before `deadline`. The
@@ -93,6 +104,7 @@ impl OtlpExporter {
             });
             let refused = match judged {
                 Ok(partial) => {
+                    self.trouble.over();
                     return Ok(Delivered { rejected: partial.rejected_spans, message: partial.error_message });
                 }
                 Err(refused) => refused,
@@ -100,6 +112,13 @@ impl OtlpExporter {
             let Some(delay) = backoff.next(refused.retry, Instant::now(), retry::random()) else {
                 return Err(refused.reason);
             };
+            if self.trouble.repeated(Instant::now()) {
+                let reason = refused.reason;
+                tracing::warn!(
+                    collector = %self.target, reason,
+                    "the collector does not take spans; they are sent again for as long as an export may take"
+                );
+            }
             tokio::time::sleep(delay).await;
         }
     }

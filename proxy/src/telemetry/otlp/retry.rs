@@ -1,13 +1,14 @@
 //! Whether and when a request is sent again, by the OTLP specification: after an answer that says so and after none at
-//! all, with delays that double and a random part in each, so that a fleet of sidecars does not come back in step.
+//! all, for as long as the export may take. Delays double up to a longest one, with a random part in each, so that a fleet
+//! of sidecars does not come back in step.
 
 use std::time::{Duration, Instant};
 
-/// How often a request is repeated at most.
-const MAX_RETRIES: u32 = 3;
-
 /// The delay before the first repetition, without its random part.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// The longest delay that is not asked for, without its random part. A collector that is back is not left waiting.
+const LONGEST_DELAY: Duration = Duration::from_millis(1600);
 
 /// Why a request did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +31,15 @@ pub(super) enum Retry {
 /// The delays of one request.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    retries: u32,
+    /// The next delay, without its random part.
+    base: Duration,
     /// When there is no more point in an answer.
     deadline: Option<Instant>,
 }
 
 impl Backoff {
     pub(super) fn new(deadline: Option<Instant>) -> Self {
-        Self { retries: 0, deadline }
+        Self { base: FIRST_DELAY, deadline }
     }
 
     /// How long to wait before the next attempt, or `None` if there is to be none. `random` chooses the random part.
@@ -47,11 +49,8 @@ impl Backoff {
             Retry::Later => Duration::ZERO,
             Retry::After(delay) => delay,
         };
-        if self.retries == MAX_RETRIES {
-            return None;
-        }
-        let base = FIRST_DELAY * (1 << self.retries);
-        self.retries += 1;
+        let base = self.base;
+        self.base = (base * 2).min(LONGEST_DELAY);
         let jitter = Duration::from_nanos(random % (base.as_nanos() as u64));
         let delay = base.max(least).saturating_add(jitter);
         let in_time = self.deadline.is_none_or(|deadline| now.checked_add(delay).is_some_and(|then| then < deadline));
@@ -75,11 +74,11 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn delays_double_with_a_random_part_and_come_to_an_end() {
+    fn delays_double_up_to_the_longest_with_a_random_part() {
         let now = Instant::now();
         let mut backoff = Backoff::new(None);
-        let delays: Vec<_> = std::iter::from_fn(|| backoff.next(Retry::Later, now, 7_000_000)).collect();
-        assert_eq!(delays, [107 * MS, 207 * MS, 407 * MS]);
+        let delays: Vec<_> = std::iter::from_fn(|| backoff.next(Retry::Later, now, 7_000_000)).take(7).collect();
+        assert_eq!(delays, [107, 207, 407, 807, 1607, 1607, 1607].map(|delay| delay * MS));
         let largest = Backoff::new(None).next(Retry::Later, now, 99_999_999).unwrap();
         assert!(largest < 200 * MS, "the random part is less than the delay: {largest:?}");
     }

@@ -1,0 +1,68 @@
+//! Who is served on the admin port: a few at a time, and nobody keeps others out by saying nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+/// Connections at a time. One more takes the place of the one that has been silent for longest, or waits if all have
+/// asked for something.
+const PLACES: usize = 16;
+
+/// How long a connection may be silent though others wait for its place.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// The places, and who sits on them without having asked for anything.
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    silent: VecDeque<Silent>,
+}
+
+/// A connection whose request had not arrived when it was last looked at.
+struct Silent {
+    task: AbortHandle,
+    since: Instant,
+    asked: Arc<AtomicBool>,
+}
+
+impl Silent {
+    fn is_silent(&self) -> bool {
+        !self.task.is_finished() && !self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Places {
+    /// All are free.
+    pub(super) fn new() -> Self {
+        Self { free: Arc::new(Semaphore::new(PLACES)), silent: VecDeque::new() }
+    }
+
+    /// The next place: a free one, or that of the one who has been silent for longest, whose task is aborted.
+    pub(super) async fn next(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.silent.retain(Silent::is_silent);
+        let patience = async {
+            match self.silent.front() {
+                Some(oldest) => sleep_until(oldest.since + GRACE).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            free = Arc::clone(&self.free).acquire_owned() => return free.ok(),
+            () = patience => {}
+        }
+        if let Some(oldest) = self.silent.pop_front().filter(Silent::is_silent) {
+            oldest.task.abort();
+        }
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// `task` has a place, and sets `asked` when its request has arrived.
+    pub(super) fn taken(&mut self, task: AbortHandle, asked: Arc<AtomicBool>) {
+        self.silent.push_back(Silent { task, since: Instant::now(), asked });
+    }
+}
