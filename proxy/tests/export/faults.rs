@@ -51,15 +51,31 @@ async fn a_collector_that_is_unavailable_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_collector_that_stays_unavailable_is_not_asked_for_ever() {
+async fn a_collector_that_stays_unavailable_is_asked_until_the_timeout() {
     for transport in TRANSPORTS {
         let receiver = Receiver::start().await.unwrap();
         receiver.behave(Behaviour::Refuse(Refusal::UNAVAILABLE));
-        let telemetry = start(&receiver, transport, &[]);
+        let telemetry = start(&receiver, transport, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")]);
         offer(&telemetry, 5);
         let summary = telemetry.shutdown(LONG).await;
         assert_eq!(summary, ExportSummary { failed: 5, ..ExportSummary::default() }, "{transport:?}");
-        assert_eq!(receiver.requests().len(), 4, "{transport:?}: once, and three times again");
+        // Delays of 100, 200, 400 and 800 ms, each with a random part of up to as much again, and then 1600.
+        let requests = receiver.requests().len();
+        assert!((2..=5).contains(&requests), "{transport:?}: {requests}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_restarts_costs_no_span() {
+    for transport in TRANSPORTS {
+        let receiver = Receiver::start().await.unwrap();
+        // The delays before the fifth attempt add up to 1.5 s at least.
+        receiver.behave(Behaviour::RefuseTimes(4, Refusal::UNAVAILABLE));
+        let telemetry = start(&receiver, transport, &[]);
+        offer(&telemetry, 5);
+        let summary = telemetry.shutdown(LONG).await;
+        assert_eq!(summary, ExportSummary { sent: 5, ..ExportSummary::default() }, "{transport:?}");
+        assert_eq!(receiver.spans().len(), 5);
     }
 }
 

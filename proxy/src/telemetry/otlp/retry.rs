@@ -1,13 +1,15 @@
 //! Whether and when a request is sent again, by the OTLP specification: after an answer that says so and after none at
-//! all, with delays that double and a random part in each, so that a fleet of sidecars does not come back in step.
+//! all, until there is no time left, with delays that double up to a limit and a random part in each, so that a fleet of
+//! sidecars does not come back in step.
 
 use std::time::{Duration, Instant};
 
-/// How often a request is repeated at most.
-const MAX_RETRIES: u32 = 3;
-
 /// The delay before the first repetition, without its random part.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// The longest delay that the proxy chooses itself, likewise. Short beside the ten seconds that a request has unless told
+/// otherwise, so that a collector that restarts in that time costs nothing.
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// Why a request did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +32,15 @@ pub(super) enum Retry {
 /// The delays of one request.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    retries: u32,
+    /// The next delay, without its random part.
+    base: Duration,
     /// When there is no more point in an answer.
     deadline: Option<Instant>,
 }
 
 impl Backoff {
     pub(super) fn new(deadline: Option<Instant>) -> Self {
-        Self { retries: 0, deadline }
+        Self { base: FIRST_DELAY, deadline }
     }
 
     /// How long to wait before the next attempt, or `None` if there is to be none. `random` chooses the random part.
@@ -47,11 +50,8 @@ impl Backoff {
             Retry::Later => Duration::ZERO,
             Retry::After(delay) => delay,
         };
-        if self.retries == MAX_RETRIES {
-            return None;
-        }
-        let base = FIRST_DELAY * (1 << self.retries);
-        self.retries += 1;
+        let base = self.base;
+        self.base = (base * 2).min(MAX_DELAY);
         let jitter = Duration::from_nanos(random % (base.as_nanos() as u64));
         let delay = base.max(least).saturating_add(jitter);
         let in_time = self.deadline.is_none_or(|deadline| now.checked_add(delay).is_some_and(|then| then < deadline));
@@ -75,13 +75,24 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn delays_double_with_a_random_part_and_come_to_an_end() {
+    fn delays_double_up_to_a_limit_with_a_random_part() {
         let now = Instant::now();
         let mut backoff = Backoff::new(None);
-        let delays: Vec<_> = std::iter::from_fn(|| backoff.next(Retry::Later, now, 7_000_000)).collect();
-        assert_eq!(delays, [107 * MS, 207 * MS, 407 * MS]);
+        let delays: Vec<_> = std::iter::from_fn(|| backoff.next(Retry::Later, now, 7_000_000)).take(7).collect();
+        assert_eq!(delays, [107, 207, 407, 807, 1_607, 2_007, 2_007].map(|delay| delay * MS));
         let largest = Backoff::new(None).next(Retry::Later, now, 99_999_999).unwrap();
         assert!(largest < 200 * MS, "the random part is less than the delay: {largest:?}");
+    }
+
+    #[test]
+    fn delays_come_to_an_end_with_the_time() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(Some(start + Duration::from_secs(10)));
+        let mut now = start;
+        while let Some(delay) = backoff.next(Retry::Later, now, 0) {
+            now += delay;
+        }
+        assert_eq!(now - start, 9_100 * MS);
     }
 
     #[test]
