@@ -22,7 +22,7 @@ test: ## run all tests, with the servers and the test clients installed first wh
 			REDISTRIBUTED_TEST_SERVER="$${server%%=*}" cargo test --locked --package redistributed --test e2e --test process; \
 		done
 
-conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults SERVERS=redis-7.0,...
+conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,collector SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts, container files and metrics

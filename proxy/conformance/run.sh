@@ -2,6 +2,8 @@
 # Everything that shows that nobody can tell the proxy from Redis, one part after another, with a summary at the end:
 #   proxy/conformance/run.sh
 #   ONLY=oracle,clients proxy/conformance/run.sh          only these parts, in the order below
+#   ONLY=collector proxy/conformance/run.sh               the story with a real OpenTelemetry Collector: on request only,
+#                                                         because it builds one from what Debian unstable has today
 #   SERVERS=redis-7.0,valkey-9.1 proxy/conformance/run.sh only these servers
 #   REDISTRIBUTED_BIN=path/to/redistributed               this program, instead of a release build made first
 # A part is a folder here with a run.sh, which is given SERVERS (names as above, none for all), REDISTRIBUTED_BIN and
@@ -13,10 +15,13 @@ root=$(cd "$here/../.." && pwd)
 . "$root/.ci/lib/system.sh"
 
 PARTS=(oracle clients frameworks faults)
+ON_REQUEST=(collector)
 
 main() {
-  local part started status failed=0 selected=() summary=()
-  mapfile -t selected < <(selection "${ONLY:-}" "${PARTS[@]}")
+  local part started status failed=0 chosen selected=() summary=() all=("${PARTS[@]}")
+  [ -z "${ONLY:-}" ] || all+=("${ON_REQUEST[@]}")
+  chosen=$(selection "${ONLY:-}" "${all[@]}")
+  mapfile -t selected <<<"$chosen"
   prepare_servers
   prepare_proxy
 
@@ -46,6 +51,7 @@ part_oracle() {
 part_clients() { "$here/clients/run.sh"; }
 part_frameworks() { "$here/frameworks/run.sh"; }
 part_faults() { "$here/faults/run.sh"; }
+part_collector() { "$here/collector/run.sh"; }
 
 # selection LIST ALL...: the names of LIST (separated by commas; empty means all), in the order of ALL. A name that is not
 # among ALL is an error. Parts that this tree does not have are left out, and said to be.

@@ -211,7 +211,8 @@ impl Exporter {
             }
             None => {
                 if let Some(spans) = self.failures.recovered() {
-                    tracing::info!(lost_meanwhile = spans, collector = self.target, "spans are exported again");
+                    // As loud as the warning that it takes back.
+                    tracing::warn!(lost_meanwhile = spans, collector = self.target, "spans are exported again");
                 }
             }
         }

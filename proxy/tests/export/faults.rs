@@ -52,7 +52,7 @@ async fn a_collector_that_is_unavailable_for_a_while_loses_no_span() {
 }
 
 #[tokio::test]
-async fn a_collector_that_stays_unavailable_is_not_asked_for_ever() {
+async fn a_collector_that_stays_unavailable_is_asked_until_the_timeout() {
     for transport in TRANSPORTS {
         let receiver = Receiver::start().await.unwrap();
         receiver.behave(Behaviour::Refuse(Refusal::UNAVAILABLE));
@@ -63,6 +63,20 @@ async fn a_collector_that_stays_unavailable_is_not_asked_for_ever() {
         // With the shortest delays it is asked at 0, 100, 300 and 700 ms; with longer ones, or on a slow machine, less often.
         let asked = receiver.requests().len();
         assert!((2..=4).contains(&asked), "{transport:?}: asked {asked} times within the timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_restarts_costs_no_span() {
+    for transport in TRANSPORTS {
+        let receiver = Receiver::start().await.unwrap();
+        // The delays before the fifth attempt add up to 1.5 s at least.
+        receiver.behave(Behaviour::RefuseTimes(4, Refusal::UNAVAILABLE));
+        let telemetry = start(&receiver, transport, &[]);
+        offer(&telemetry, 5);
+        let summary = telemetry.shutdown(LONG).await;
+        assert_eq!(summary, ExportSummary { sent: 5, ..ExportSummary::default() }, "{transport:?}");
+        assert_eq!(receiver.spans().len(), 5);
     }
 }
 

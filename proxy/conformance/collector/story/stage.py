@@ -1,0 +1,227 @@
+"""Starts and stops what the Compose file has, as processes of one namespace with nothing but loopback in it.
+
+The names of the Compose file's network lead to loopback.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from otlp import Backend
+
+PATIENCE = 60.0
+"""Seconds that anything may take that is waited for."""
+
+HOSTS = "127.0.0.1 localhost redis jaeger collector api worker-sidecar\n"
+
+SIDECARS = {"api-sidecar": 9127, "worker-sidecar": 9128}
+"""With the port of each one's metrics, which the Compose file does not open."""
+
+COLLECTOR_METRICS = 8888
+"""Where a Collector has its own unless told otherwise."""
+
+BACKEND = ("127.0.0.1", 4399)
+
+# The OTLP receiver of Jaeger 2 is the Collector's. Behind it the spans go to this program instead of a storage.
+AT_JAEGERS_PLACE = """
+receivers:
+  otlp: { protocols: { grpc: { endpoint: "jaeger:${env:GRPC_PORT}" }, http: { endpoint: "jaeger:${env:HTTP_PORT}" } } }
+exporters:
+  otlp_http: { endpoint: "http://%s:%d", encoding: json, compression: none, sending_queue: { enabled: false } }
+service:
+  telemetry: { metrics: { level: none } }
+  pipelines: { traces: { receivers: [otlp], exporters: [otlp_http] } }
+""" % BACKEND
+
+
+# Whatever proxy the machine's environment names, there is none in this namespace.
+urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
+
+
+class Ports(NamedTuple):
+    grpc: int
+    http: int
+
+
+JAEGERS = Ports(4317, 4318)
+"""As its image has them."""
+
+BEHIND_THE_COLLECTOR = Ports(5317, 5318)
+"""Where Jaeger's place is while the Collector has Jaeger's ports."""
+
+
+class Failure(Exception):
+    """What was not as it should be."""
+
+
+def wait_until(what: str, condition, seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Failure(f"not after {seconds:.0f} s: {what}")
+        time.sleep(0.02)  # between two looks at a condition
+
+
+class Stage:
+    """What runs. `programs` are those of the command line."""
+
+    def __init__(self, programs, results: Path) -> None:
+        self._programs = programs
+        self._results = results
+        self._compose = json.loads(Path(programs.compose).read_text())["services"]
+        self._running: dict[str, subprocess.Popen] = {}
+        self._starts = 0
+        hosts = results / "hosts"
+        hosts.write_text(HOSTS)
+        subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
+        # By this file, here Podman's, the proxy knows that it is in a container.
+        subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+        Path("/run/.containerenv").touch()
+        self.backend = Backend(*BACKEND)
+
+    def log(self, name: str) -> str:
+        """What the last process of this name has written."""
+        return max(self._results.glob(f"*-{name}.log")).read_text()
+
+    def start_redis(self) -> None:
+        command = [self._programs.redis_server, *self._compose["redis"]["command"][1:], "--dir", str(self._results)]
+        self._start("redis", command, {})
+        self._wait_for_port("redis", "redis", 6379)
+
+    def start_jaeger(self, ports: Ports) -> None:
+        config = self._results / "at-jaegers-place.yaml"
+        config.write_text(AT_JAEGERS_PLACE)
+        self._start(
+            "jaeger",
+            [self._programs.collector, f"--config={config}"],
+            {"GRPC_PORT": ports.grpc, "HTTP_PORT": ports.http},
+        )
+        for port in ports:
+            self._wait_for_port("jaeger", "jaeger", port)
+
+    def start_collector(self, *overrides: str) -> None:
+        """With the Compose file's configuration; `overrides` are more of the Collector's `--config`. One is always
+        needed: on one machine it cannot listen on 4317 and export to 4317."""
+        overrides = (f"yaml:exporters::otlp_grpc::endpoint: jaeger:{BEHIND_THE_COLLECTOR.grpc}", *overrides)
+        configs = [f"--config={config}" for config in (self._programs.collector_config, *overrides)]
+        self._start("collector", [self._programs.collector, *configs], {})
+        wait_until("the Collector is healthy", lambda: self._healthy("collector", "http://collector:13133/"))
+
+    def start_sidecars(self, **settings: str) -> None:
+        """With the Compose file's environment, and `settings` over it. Each has a host name of its own, as in Compose."""
+        for name, port in SIDECARS.items():
+            environment = self._compose[name]["environment"] | {"REDISTRIBUTED_ADMIN": f"127.0.0.1:{port}"} | settings
+            named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$1"', name]
+            self._start(name, [*named, self._programs.proxy], environment)
+            wait_until(f"{name} is ready", lambda: self._healthy(name, f"http://127.0.0.1:{port}/readyz"))
+
+    def start_services(self) -> list[str]:
+        """The Rust ones. Returns the name of each worker's service as often as the worker has replicas."""
+        workers = []
+        for name, service in self._compose.items():
+            if not name.startswith("worker-") or "demo-worker:" not in service["image"]:
+                continue
+            replicas = (service.get("deploy") or {}).get("replicas", 1)
+            for replica in range(1, replicas + 1):
+                self._start(f"{name}-{replica}", [f"{self._programs.programs}/demo-worker"], service["environment"])
+                workers.append(name)
+        self._start("api", [f"{self._programs.programs}/demo-api"], self._compose["api"]["environment"])
+        wait_until("the API is healthy", lambda: self._healthy("api", "http://api:8080/health"))
+        wait_until("all have subscribed", lambda: subscribers() == {"reports": len(workers), "reports.done": 1})
+        return workers
+
+    def order(self, title: str) -> None:
+        """A report, as a client does."""
+        body = json.dumps({"title": title}).encode()
+        with urllib.request.urlopen("http://api:8080/reports", data=body, timeout=PATIENCE) as answer:
+            if answer.status != 202:
+                raise Failure(f"POST /reports was answered {answer.status}")
+
+    def spans_total(self, result: str) -> int:
+        """Of all sidecars: `sent`, `failed` or `dropped`."""
+        return self._of_sidecars(f'redistributed_spans_total{{result="{result}"}}')
+
+    def spans_queued(self) -> int:
+        return self._of_sidecars("redistributed_spans_queued")
+
+    def collector_total(self, metric: str) -> int:
+        """The sum of one of the Collector's own metrics, whatever its labels."""
+        metrics = self._metrics(COLLECTOR_METRICS)
+        return sum(int(value) for name, value in metrics.items() if name.partition("{")[0] == metric)
+
+    def stop(self, name: str) -> None:
+        """By SIGTERM; the process must end well."""
+        process = self._running.pop(name)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise Failure(f"{name} does not end") from None
+        if process.returncode != 0:
+            raise Failure(f"{name} ended with {process.returncode}; its log is in {self._results}")
+
+    def stop_all(self) -> None:
+        """Services before their sidecars, those before what they send to."""
+        order = [name for name in self._running if name not in (*SIDECARS, "collector", "jaeger", "redis")]
+        order += [name for name in (*SIDECARS, "collector", "jaeger", "redis") if name in self._running]
+        for name in order:
+            self.stop(name)
+
+    def _of_sidecars(self, metric: str) -> int:
+        return sum(int(self._metrics(port)[metric]) for port in SIDECARS.values())
+
+    def _metrics(self, port: int) -> dict[str, float]:
+        """By name with labels."""
+        url = f"http://localhost:{port}/metrics"
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[:1] not in ("", "#")}
+
+    def _start(self, name: str, command: list, environment: dict) -> None:
+        self._starts += 1
+        # A service knows what the Compose file tells it and nothing of the machine's environment.
+        environment = {"PATH": os.environ["PATH"]} | {key: str(value) for key, value in (environment or {}).items()}
+        with open(self._results / f"{self._starts:03}-{name}.log", "wb") as log:
+            self._running[name] = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def _alive(self, name: str) -> None:
+        if (status := self._running[name].poll()) is not None:
+            raise Failure(f"{name} ended by itself with {status}:\n{self.log(name)[-2000:]}")
+
+    def _healthy(self, name: str, url: str) -> bool:
+        self._alive(name)
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def _wait_for_port(self, name: str, host: str, port: int) -> None:
+        def listens() -> bool:
+            self._alive(name)
+            try:
+                socket.create_connection((host, port), timeout=1).close()
+            except OSError:
+                return False
+            return True
+
+        wait_until(f"{name} listens on {host}:{port}", listens)
+
+
+def subscribers() -> dict[str, int]:
+    """Of the story's channels, by Redis itself."""
+    with socket.create_connection(("redis", 6379), timeout=PATIENCE) as connection:
+        connection.sendall(b"PUBSUB NUMSUB reports reports.done\r\nQUIT\r\n")
+        lines = connection.makefile().read().splitlines()
+    return {lines[2]: int(lines[3][1:]), lines[5]: int(lines[6][1:])}
