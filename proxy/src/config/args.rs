@@ -59,7 +59,7 @@ pub struct Args {
 
     /// A service's name and its pair of addresses, instead of --listen and --upstream; repeatable
     ///
-    /// Each route has a name of its own: spans and metrics are told apart by it.
+    /// Spans and metrics go by the name; several routes may have the same one, as of a service with two Redises.
     #[arg(
         long = "route",
         value_name = "NAME=LISTEN,UPSTREAM",

@@ -55,33 +55,25 @@ impl Check<'_> {
         }
         for (index, route) in routes.iter().enumerate() {
             for (other_index, other) in routes.iter().enumerate().skip(index + 1) {
-                let both = [(index, route), (other_index, other)];
                 if same_listener(&route.listen, &other.listen) {
-                    self.refuse_pair(
-                        both,
-                        &other.listen.to_string(),
-                        "two routes listen there",
-                        "give each its own port",
-                    );
-                }
-                if let Some(name) = route.name.as_ref().filter(|name| other.name.as_ref() == Some(name)) {
-                    let remedy = "give each a name of its own, by which its spans and metrics are told apart";
-                    self.refuse_pair(both, name, "two routes have this name", remedy);
+                    self.refuse_one_listener([(index, route), (other_index, other)]);
                 }
             }
         }
         routes
     }
 
-    /// Two routes cannot stand beside each other because of `value`, which both have.
-    fn refuse_pair(&mut self, both: [(usize, &Route); 2], value: &str, problem: &str, remedy: &'static str) {
+    /// Two routes that cannot both be bound. They may have one name: of one service that has several Redises, say.
+    fn refuse_one_listener(&mut self, both: [(usize, &Route); 2]) {
         let [one, other] = both.map(|(index, route)| {
             let (name, listen) = (route.name.as_deref().unwrap_or_default(), &route.listen);
             let origin = self.sources.origin_at("route", index, None);
             format!("{}={listen},... ({origin})", without_secrets(name))
         });
-        let origin = self.sources.origin_at("route", both[1].0, Some(value));
-        self.refuse_at(origin, "--route", Some(value), format!("{problem}, {one} and {other}"), remedy);
+        let value = both[1].1.listen.to_string();
+        let origin = self.sources.origin_at("route", both[1].0, Some(&value));
+        let problem = format!("two routes listen there, {one} and {other}");
+        self.refuse_at(origin, "--route", Some(&value), problem, "give each its own port");
     }
 
     fn named_route(&mut self, index: usize, text: &str) -> Option<Route> {
