@@ -160,7 +160,10 @@ impl Exporter {
                 Some(packed) => self.dispatch(packed),
                 None if self.overdue || self.queue.is_half_full() => {
                     self.overdue = false;
-                    self.queue.finish_open();
+                    // Places may be taken for spans that are not there yet.
+                    if !self.queue.finish_open() {
+                        break;
+                    }
                 }
                 None => break,
             }

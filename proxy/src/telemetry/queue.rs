@@ -182,8 +182,8 @@ impl SpanQueue {
         self.is_pressed(self.len())
     }
 
-    /// Makes full parcels of what has been begun: one of each route, if that is not too much.
-    pub(super) fn finish_open(&self) {
+    /// Makes full parcels of what has been begun: one of each route, if that is not too much. Whether there was anything.
+    pub(super) fn finish_open(&self) -> bool {
         let mut joined: Vec<Option<Parcel>> = self.packers.iter().map(|_| None).collect();
         for shard in &self.shards {
             // Locked no longer than it takes to take them.
@@ -201,8 +201,10 @@ impl SpanQueue {
                 }
             }
         }
+        let any = joined.iter().any(Option::is_some);
         let rest = joined.into_iter().enumerate();
         self.hand_over(rest.filter_map(|(route, parcel)| Some(Packed { route, parcel: parcel? })));
+        any
     }
 
     /// From now on every span is dropped.
@@ -319,8 +321,9 @@ mod tests {
         push(&queue, 0, 2);
         assert_eq!(taken(&queue), [(1, 3), (1, 3)]);
         assert_eq!(queue.len(), 3);
-        queue.finish_open();
+        assert!(queue.finish_open());
         assert_eq!(taken(&queue), [(0, 2), (1, 1)]);
+        assert!(!queue.finish_open(), "nothing is left");
         assert_eq!((queue.len(), queue.full_bytes.load(Ordering::Relaxed)), (0, 0));
     }
 

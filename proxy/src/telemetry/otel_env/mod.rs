@@ -107,7 +107,8 @@ pub struct OtelSettings {
 /// spans. A sidecar sees every message of a service in bursts, and a larger batch makes a slow collector cost fewer spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// `OTEL_BSP_MAX_QUEUE_SIZE`: spans that wait at most; the next one is dropped. Default 65536.
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: spans that wait at most, of 512 bytes on average at most; the next one is dropped.
+    /// Default 65536.
     pub max_queue_size: usize,
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: spans in one request at most. Default 2048, about 700 kB, well under the
     /// 4 MiB that collectors take.
