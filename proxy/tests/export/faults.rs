@@ -67,20 +67,6 @@ async fn a_collector_that_stays_unavailable_is_asked_until_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_collector_that_restarts_costs_no_span() {
-    for transport in TRANSPORTS {
-        let receiver = Receiver::start().await.unwrap();
-        // The delays before the fifth attempt add up to 1.5 s at least.
-        receiver.behave(Behaviour::RefuseTimes(4, Refusal::UNAVAILABLE));
-        let telemetry = start(&receiver, transport, &[]);
-        offer(&telemetry, 5);
-        let summary = telemetry.shutdown(LONG).await;
-        assert_eq!(summary, ExportSummary { sent: 5, ..ExportSummary::default() }, "{transport:?}");
-        assert_eq!(receiver.spans().len(), 5);
-    }
-}
-
-#[tokio::test]
 async fn after_a_refused_period_spans_arrive_again() {
     for transport in TRANSPORTS {
         let receiver = Receiver::start().await.unwrap();
