@@ -24,6 +24,7 @@
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -217,7 +218,7 @@ fn telemetry(collector: &Collector, variables: &[(&str, &str)]) -> Result<Teleme
         _ => variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned()),
     };
     let (settings, _) = OtelSettings::from_lookup(&lookup)?;
-    Ok(Telemetry::start(&settings, &[service()])?)
+    Ok(Telemetry::start(&settings, &[service()], NonZeroUsize::MIN)?)
 }
 
 fn service() -> Service {

@@ -166,7 +166,7 @@ pub async fn run_with(
         .map(|listener| Dialer::new(listener.route(), &settings, &material))
         .collect::<Result<_, _>>()?;
     let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
-    let telemetry = Telemetry::start(&settings.otel, &services)?;
+    let telemetry = Telemetry::start(&settings.otel, &services, settings.limits.threads)?;
     let names = services.iter().map(|service| service.name_or_unknown());
     let stats = Arc::new(RouteStats::new(names));
     let workers = Arc::new(Workers::start(settings.limits.threads)?);

@@ -111,6 +111,13 @@ END
 
 # The mirror of Debian that this system uses.
 debian_mirror() {
+  known_mirror | grep . && return
+  # Nothing has been asked for yet on this machine.
+  as_root apt-get -qq update >&2
+  known_mirror
+}
+
+known_mirror() {
   # shellcheck disable=SC2016
   apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' |
     awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }'

@@ -43,22 +43,25 @@ impl Places {
 
     /// The next place: a free one, or that of the one who has been silent for longest, whose task is aborted.
     pub(super) async fn next(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.silent.retain(Silent::is_silent);
-        let patience = async {
-            match self.silent.front() {
-                Some(oldest) => sleep_until(oldest.since + GRACE).await,
-                None => std::future::pending().await,
+        loop {
+            self.silent.retain(Silent::is_silent);
+            let patience = async {
+                match self.silent.front() {
+                    Some(oldest) => sleep_until(oldest.since + GRACE).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                free = Arc::clone(&self.free).acquire_owned() => return free.ok(),
+                () = patience => {}
             }
-        };
-        tokio::select! {
-            biased;
-            free = Arc::clone(&self.free).acquire_owned() => return free.ok(),
-            () = patience => {}
+            // It may have asked meanwhile: then the next one is looked at.
+            if let Some(oldest) = self.silent.pop_front().filter(Silent::is_silent) {
+                oldest.task.abort();
+                return Arc::clone(&self.free).acquire_owned().await.ok();
+            }
         }
-        if let Some(oldest) = self.silent.pop_front().filter(Silent::is_silent) {
-            oldest.task.abort();
-        }
-        Arc::clone(&self.free).acquire_owned().await.ok()
     }
 
     /// `task` has a place, and sets `asked` when its request has arrived.

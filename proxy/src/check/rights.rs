@@ -1,7 +1,7 @@
 //! Whether the proxy's user on Redis may do what mode `auto` needs.
 //!
-//! An ACL is known by trying. What is tried reads, or leaves no trace: an empty transaction, a message on a channel that
-//! nobody subscribes to, a subscription that ends at once.
+//! An ACL is known by trying. What is tried reads, or leaves no trace: an empty transaction, a message on a channel of
+//! the proxies' own, which others see only if they subscribe to all channels, a subscription that ends at once.
 
 use super::Findings;
 use crate::redis::{Connection, Error};
@@ -10,11 +10,13 @@ use crate::redis::{Connection, Error};
 const CHANNEL: &str = "__redistributed:check";
 
 /// What is needed, as an ACL names it, and how it is tried. In this order, because `EXEC` ends what `MULTI` begins.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 11] = [
     ("info", "INFO server"),
     ("pubsub|channels", "PUBSUB CHANNELS __redistributed:check"),
     ("pubsub|numsub", "PUBSUB NUMSUB __redistributed:check"),
     ("pubsub|numpat", "PUBSUB NUMPAT"),
+    // Not before Redis 7, which says so with another error.
+    ("pubsub|shardnumsub", "PUBSUB SHARDNUMSUB __redistributed:check"),
     ("client|list", "CLIENT LIST TYPE pubsub"),
     ("multi", "MULTI"),
     ("exec", "EXEC"),

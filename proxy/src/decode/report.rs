@@ -137,6 +137,9 @@ fn object(part: &Part, reading: &Reading) -> Value {
     let input = reading.input.to_possible_value();
     object.insert("input".into(), json!(input.as_ref().map(PossibleValue::get_name)));
     object.insert("at".into(), json!(part.at));
+    if let Some((there, wanted)) = reading.cut_off {
+        object.insert("input_cut_off".into(), json!({ "there": there, "wanted": wanted }));
+    }
     object.insert("message".into(), json!(part.message.as_ref().map(|message| &message.kind)));
     let channel = part.message.as_ref().map(|message| String::from_utf8_lossy(&message.channel));
     object.insert("channel".into(), json!(channel));

@@ -49,6 +49,8 @@ impl StartLock {
                 // Its last holder has removed it: others lock the file that is there now.
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => thread::sleep(INTERVAL),
+                // Some file systems of networks know no locks: starts that do not meet are as safe as with one.
+                Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS) => return Ok(Self { path, _file: file }),
                 Err(error) => return Err(error.into()),
             }
             if started.elapsed() > patience {

@@ -43,6 +43,8 @@ pub(super) struct Delivered {
     /// Spans that it turned down, and why.
     pub(super) rejected: u64,
     pub(super) message: String,
+    /// A warning that requests are repeated is to be taken back.
+    pub(super) recovered: bool,
 }
 
 impl Destination {
@@ -65,7 +67,7 @@ impl Destination {
             }
             match (&self.otlp, sealed.request) {
                 (Some(otlp), Some(request)) => otlp.export(request, deadline).await,
-                _ => Ok(Delivered { rejected: 0, message: String::new() }),
+                _ => Ok(Delivered { rejected: 0, message: String::new(), recovered: false }),
             }
         };
         let Some(timeout) = self.timeout else { return export.await };
@@ -80,6 +82,7 @@ impl Destination {
 struct Settled {
     lost: u64,
     reason: Option<String>,
+    recovered: bool,
 }
 
 pub(super) struct Exporter {
@@ -91,8 +94,8 @@ pub(super) struct Exporter {
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     in_flight: JoinSet<Settled>,
-    /// Spans have waited long enough for others to share their request.
-    overdue: bool,
+    /// Begun parcels have waited long enough for more spans, and go after so many full ones, which were there before.
+    ahead: Option<usize>,
     failures: LossReport,
     overflows: LossReport,
     overflows_seen: u64,
@@ -115,7 +118,7 @@ impl Exporter {
             queue,
             totals,
             in_flight: JoinSet::new(),
-            overdue: false,
+            ahead: None,
             failures: LossReport::default(),
             overflows: LossReport::default(),
             overflows_seen: 0,
@@ -133,7 +136,7 @@ impl Exporter {
                 stop = &mut stopped => break stop.ok(),
                 _ = timer.tick() => {
                     self.report_overflow();
-                    self.overdue = true;
+                    self.ahead.get_or_insert_with(|| queue.full_len());
                     self.pump();
                 }
                 // While no more requests may start a full parcel is no news, and its wake-ups would come without end.
@@ -156,10 +159,16 @@ impl Exporter {
     /// that or the queue needs the room.
     fn pump(&mut self) {
         while self.in_flight.len() < MAX_IN_FLIGHT {
+            if self.ahead == Some(0) {
+                self.ahead = None;
+                self.queue.finish_open();
+            }
             match self.queue.take() {
-                Some(packed) => self.dispatch(packed),
-                None if self.overdue || self.queue.is_half_full() => {
-                    self.overdue = false;
+                Some(packed) => {
+                    self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
+                    self.dispatch(packed);
+                }
+                None if self.ahead.take().is_some() || self.queue.is_half_full() => {
                     // Places may be taken for spans that are not there yet.
                     if !self.queue.finish_open() {
                         break;
@@ -184,12 +193,12 @@ impl Exporter {
                     let result = if lost > 0 { ExportResult::Partial } else { ExportResult::Ok };
                     totals.exported(result, began.elapsed());
                     unsettled.sent(lost);
-                    Settled { lost, reason: (lost > 0).then_some(delivered.message) }
+                    Settled { lost, reason: (lost > 0).then_some(delivered.message), recovered: delivered.recovered }
                 }
                 Err(reason) => {
                     totals.exported(ExportResult::Failed, began.elapsed());
                     unsettled.failed();
-                    Settled { lost: spans, reason: Some(reason) }
+                    Settled { lost: spans, reason: Some(reason), recovered: false }
                 }
             }
         });
@@ -213,7 +222,7 @@ impl Exporter {
                 }
             }
             None => {
-                if let Some(spans) = self.failures.recovered() {
+                if let Some(spans) = self.failures.recovered().or(settled.recovered.then_some(0)) {
                     // As loud as the warning that it takes back.
                     tracing::warn!(lost_meanwhile = spans, collector = self.target, "spans are exported again");
                 }
@@ -239,7 +248,7 @@ impl Exporter {
     /// Sends what is left until `deadline`; the rest is dropped.
     async fn drain(mut self, deadline: Instant) {
         self.queue.close();
-        self.overdue = true;
+        self.queue.finish_open();
         self.pump();
         while let Ok(Some(done)) = time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
             self.settle(done);

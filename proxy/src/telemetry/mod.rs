@@ -1,7 +1,7 @@
-//! From finished spans to a collector, without ever slowing the data path.
+//! From finished spans to a collector, without ever keeping the data path waiting.
 //!
 //! ```text
-//! relay --SpanSink::offer--> packer --> queue --> exporter (own thread) --> otlp/ or console
+//! relay --SpanSink::offer_all--> packer --> queue --> exporter (own thread) --> otlp/ or console
 //!          never waits       encodes    bounded    several requests in flight
 //! ```
 //!
@@ -27,6 +27,7 @@ pub mod stats;
 pub mod tap;
 mod totals;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -88,18 +89,18 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts the exporter for these routes. It runs on a thread and a runtime of its own, so that sending thousands of
+    /// Starts the exporter for these routes, whose connections are on so many threads. It runs on a thread and a runtime of its own, so that sending thousands of
     /// spans cannot delay a relayed byte. No connection is made before there is a span to send.
     ///
     /// # Errors
     /// If a certificate file cannot be used or no thread can be had. A collector that does not answer is no error.
-    pub fn start(settings: &OtelSettings, services: &[Service]) -> Result<Self, TelemetryError> {
+    pub fn start(settings: &OtelSettings, services: &[Service], threads: NonZeroUsize) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
         if settings.otlp.is_none() && !settings.console {
             return Ok(Self { queue: None, totals, tap: Arc::default(), stop: None });
         }
         let packers: Arc<[Packer]> = Packer::build_all(settings, services).into();
-        let queue = Arc::new(SpanQueue::new(Arc::clone(&packers), &settings.batch));
+        let queue = Arc::new(SpanQueue::new(Arc::clone(&packers), &settings.batch, threads));
         let (stop, stopped) = oneshot::channel();
         let (started, starting) = mpsc::sync_channel(1);
         let thread = {

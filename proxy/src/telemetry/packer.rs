@@ -14,7 +14,7 @@ use super::otlp::{EncodedRequest, Host, OpenRequest, SpanEncoder, resource_attri
 use super::{OtelSettings, Service};
 
 /// Turns one route's records into what is sent of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Packer {
     encoder: Option<SpanEncoder>,
     lines: Option<Lines>,
@@ -95,6 +95,11 @@ impl Parcel {
     /// How many spans are in it.
     pub(super) fn spans(&self) -> usize {
         self.spans
+    }
+
+    /// The memory that it takes, in bytes, with what will stand around its spans.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.request.as_ref().map_or(0, OpenRequest::weight) + self.lines.len()
     }
 
     /// Its length in bytes, of the longer form if there are two.

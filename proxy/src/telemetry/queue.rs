@@ -1,18 +1,20 @@
 //! Between the connections and the exporter: a bounded queue that never makes anybody wait.
 //!
-//! Spans wait in parcels, in the form in which they will be sent. There are a few shards, each with the parcels that are
-//! being filled, one for each route. A connection uses its thread's shard and takes another one when that is busy, which
-//! happens while the exporter is emptying it; so nobody waits for a thread that the system has put aside in the middle.
-//! A parcel that is full changes hands as a whole, and the exporter does not look at what is in it.
+//! Spans wait in parcels, in the form in which they will be sent. There is a shard for each thread that relays, with the
+//! parcels that it is filling, one for each route. A connection uses its thread's shard and takes another one when that is
+//! busy, which happens while the exporter is emptying it; so nobody waits for a thread that the system has put aside in the
+//! middle. A parcel that is full changes hands as a whole, under a lock that is held for no longer than that, and the
+//! exporter does not look at what is in it.
 //!
 //! Memory is taken as spans come, and given back: room for 65536 spans would be 20 MiB from the first moment in a sidecar
 //! that may never be busy.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::mem;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread;
 
 use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
@@ -27,16 +29,16 @@ const MAX_PARCEL_BYTES: usize = 1 << 20;
 /// Bytes of a span that the queue has room for, on average. Most have 350; the bound is for names of a thousand bytes.
 const SPAN_BYTES: usize = 512;
 
-/// More shards than this would only make the exporter look at more of them.
-const MAX_SHARDS: usize = 16;
+/// Bytes that the queue has room for, however few spans.
+const LEAST_BYTES: usize = MAX_PARCEL_BYTES;
 
 #[derive(Debug)]
 pub(super) struct SpanQueue {
     packers: Arc<[Packer]>,
     shards: Box<[Shard]>,
     full: Mutex<VecDeque<Packed>>,
-    /// Bytes of the full parcels; changed while these are locked.
-    full_bytes: AtomicUsize,
+    /// What the parcels take, begun and full ones. Added before others can see what it is for.
+    bytes: AtomicUsize,
     /// Spans that wait.
     len: AtomicUsize,
     capacity: usize,
@@ -69,15 +71,14 @@ struct Open {
 }
 
 impl SpanQueue {
-    /// For the routes that `packers` are for.
-    pub(super) fn new(packers: Arc<[Packer]>, settings: &BatchSettings) -> Self {
-        // One for each thread that relays and one for the exporter, so that there is always a free one.
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+    /// For the routes that `packers` are for, and so many threads that relay.
+    pub(super) fn new(packers: Arc<[Packer]>, settings: &BatchSettings, threads: NonZeroUsize) -> Self {
         Self {
-            shards: (0..=threads.min(MAX_SHARDS)).map(|_| Shard::new(packers.len())).collect(),
+            // One for each thread and one more, for while the exporter is emptying one.
+            shards: (0..=threads.get()).map(|_| Shard::new(packers.len())).collect(),
             packers,
             full: Mutex::default(),
-            full_bytes: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
             capacity: settings.max_queue_size,
             parcel_len: settings.max_export_batch_size,
@@ -91,7 +92,7 @@ impl SpanQueue {
     pub(super) fn push(&self, route: usize, records: &[SpanRecord]) {
         // The places are taken before the spans are added, so that the bound holds with any number of threads.
         let before = self.len.fetch_add(records.len(), Ordering::Relaxed);
-        let fits = self.full_bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES);
+        let fits = self.bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES).max(LEAST_BYTES);
         let room = if fits { self.capacity.saturating_sub(before) } else { 0 };
         let (added, is_news) = self.pack(route, records.get(..room).unwrap_or(records));
         let dropped = records.len() - added;
@@ -113,24 +114,30 @@ impl SpanQueue {
         let mut shard = self.free_shard();
         let Open { parcels, closed: false } = &mut *shard else { return (0, false) };
         let Some(place) = parcels.get_mut(route) else { return (0, false) };
+        // Not in its place meanwhile, so that a panic leaves no span behind that is half written.
+        let mut begun = place.take();
+        let mut known = begun.as_ref().map_or(0, Parcel::weight);
         let mut is_full = false;
         for record in records {
-            let parcel = place.get_or_insert_with(|| packer.open());
-            packer.add(record, parcel);
+            let mut parcel = begun.take().unwrap_or_else(|| packer.open());
+            packer.add(record, &mut parcel);
             if parcel.spans() >= self.parcel_len || parcel.len() >= MAX_PARCEL_BYTES {
-                self.hand_over(place.take().map(|parcel| Packed { route, parcel }));
+                self.bytes.fetch_add(parcel.weight() - mem::take(&mut known), Ordering::Relaxed);
+                self.hand_over([Packed { route, parcel }]);
                 is_full = true;
+            } else {
+                begun = Some(parcel);
             }
+        }
+        if let Some(parcel) = begun {
+            self.bytes.fetch_add(parcel.weight() - known, Ordering::Relaxed);
+            *place = Some(parcel);
         }
         (records.len(), is_full)
     }
 
     fn hand_over(&self, packed: impl IntoIterator<Item = Packed>) {
-        let mut full = self.full();
-        for packed in packed {
-            self.full_bytes.fetch_add(packed.parcel.len(), Ordering::Relaxed);
-            full.push_back(packed);
-        }
+        self.full().extend(packed);
     }
 
     fn is_pressed(&self, len: usize) -> bool {
@@ -166,8 +173,13 @@ impl SpanQueue {
     pub(super) fn take(&self) -> Option<Packed> {
         let mut full = self.full();
         let packed = full.pop_front()?;
-        self.full_bytes.fetch_sub(packed.parcel.len(), Ordering::Relaxed);
+        self.bytes.fetch_sub(packed.parcel.weight(), Ordering::Relaxed);
         Some(packed)
+    }
+
+    /// How many parcels are full.
+    pub(super) fn full_len(&self) -> usize {
+        self.full().len()
     }
 
     /// So many spans have been taken, and are counted elsewhere: for a moment they were counted twice, rather than not at
@@ -195,7 +207,9 @@ impl SpanQueue {
                         if parcel.spans() + begun.spans() <= self.parcel_len
                             && parcel.len() + begun.len() <= MAX_PARCEL_BYTES =>
                     {
+                        let apart = parcel.weight() + begun.weight();
                         parcel.join(begun);
+                        self.bytes.fetch_sub(apart - parcel.weight(), Ordering::Relaxed);
                     }
                     place => self.hand_over(place.replace(begun).map(|parcel| Packed { route, parcel })),
                 }
@@ -276,7 +290,7 @@ mod tests {
             .map(|route| Service { name: None, server_address: route.to_string(), server_port: None })
             .collect();
         let otlp = OtelSettings::from_lookup(&|_| None).unwrap().0;
-        SpanQueue::new(Packer::build_all(&otlp, &services).into(), &batch)
+        SpanQueue::new(Packer::build_all(&otlp, &services).into(), &batch, NonZeroUsize::new(4).unwrap())
     }
 
     fn push(queue: &SpanQueue, route: usize, count: usize) {
@@ -324,7 +338,7 @@ mod tests {
         assert!(queue.finish_open());
         assert_eq!(taken(&queue), [(0, 2), (1, 1)]);
         assert!(!queue.finish_open(), "nothing is left");
-        assert_eq!((queue.len(), queue.full_bytes.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!((queue.len(), queue.bytes.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
@@ -354,7 +368,7 @@ mod tests {
         let queue = queue(1, 10_000, 10_000);
         let records = vec![long; 1_000];
         (0..100).for_each(|_| queue.push(0, &records));
-        let full = queue.full_bytes.load(Ordering::Relaxed);
+        let full = queue.bytes.load(Ordering::Relaxed);
         let allowed = 10_000 * SPAN_BYTES;
         assert!((allowed..allowed + 7 * 1_000 * 1_000).contains(&full), "{full} bytes");
         assert_eq!(queue.len() as u64 + queue.dropped(), 100_000);
@@ -404,7 +418,7 @@ mod tests {
             queue.finish_open();
             take();
         });
-        assert_eq!((queue.len(), queue.full_bytes.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!((queue.len(), queue.bytes.load(Ordering::Relaxed)), (0, 0));
         assert_eq!(taken + usize::try_from(queue.dropped()).unwrap(), 4 * EACH);
     }
 

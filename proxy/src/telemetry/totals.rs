@@ -88,11 +88,14 @@ impl Totals {
     }
 
     pub(super) fn summary(&self, queue: Option<&SpanQueue>) -> ExportSummary {
+        // Against the spans' own way, so that one which moves meanwhile is counted twice rather than not at all.
+        let waiting = queue.map_or(0, |queue| queue.len() as u64);
+        let queued = waiting + self.pending.load(Ordering::Acquire);
         ExportSummary {
             sent: self.sent.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed) + queue.map_or(0, SpanQueue::dropped),
-            queued: self.pending.load(Ordering::Relaxed) + queue.map_or(0, |queue| queue.len() as u64),
+            queued,
         }
     }
 }
@@ -132,7 +135,7 @@ impl Unsettled {
     }
 
     fn settle(&mut self) {
-        self.totals.pending.fetch_sub(self.spans, Ordering::Relaxed);
+        self.totals.pending.fetch_sub(self.spans, Ordering::Release);
         self.spans = 0;
     }
 }

@@ -1,5 +1,6 @@
 //! What each `OTEL_*` variable does on the wire. How the values are read is tested beside the reader.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use otlp_receiver::proto::common::v1::any_value::Value;
@@ -25,7 +26,7 @@ async fn sent(transport: Transport, more: &[(&str, &str)]) -> (ReceivedRequest, 
 async fn path(variable: &'static str, suffix: &str) -> String {
     let receiver = Receiver::start().await.unwrap();
     let variables = [(variable, format!("{}{suffix}", receiver.http_endpoint()))];
-    let telemetry = Telemetry::start(&settings(&variables, &[]), &[service("api")]).unwrap();
+    let telemetry = Telemetry::start(&settings(&variables, &[]), &[service("api")], NonZeroUsize::MIN).unwrap();
     telemetry.sink(0).offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
     receiver.requests().remove(0).path
@@ -60,7 +61,7 @@ async fn insecure_lets_a_grpc_endpoint_without_a_scheme_be_plain() {
     let receiver = Receiver::start().await.unwrap();
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.grpc_addr().to_string())];
     let more = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")];
-    let telemetry = Telemetry::start(&settings(&variables, &more), &[service("api")]).unwrap();
+    let telemetry = Telemetry::start(&settings(&variables, &more), &[service("api")], NonZeroUsize::MIN).unwrap();
     telemetry.sink(0).offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
 }
@@ -141,7 +142,7 @@ async fn service_name_wins_over_resource_attributes_and_the_route_over_both() {
         let receiver = Receiver::start().await.unwrap();
         let settings = settings(&variables(&receiver, Transport::Http), more);
         let route = Service { name: own.map(str::to_owned), ..service("") };
-        let telemetry = Telemetry::start(&settings, &[route]).unwrap();
+        let telemetry = Telemetry::start(&settings, &[route], NonZeroUsize::MIN).unwrap();
         telemetry.sink(0).offer(&publish(1));
         telemetry.shutdown(LONG).await;
         let span = receiver.spans().remove(0);

@@ -1,6 +1,7 @@
 //! What shows only in a process whose real environment holds the variables, or whose standard output is read: the
 //! tests start themselves again with the environment that they want.
 
+use std::num::NonZeroUsize;
 use std::process::{Command, Output};
 
 use otlp_receiver::{Receiver, Transport};
@@ -24,7 +25,7 @@ pub(crate) async fn again(test: &str, variables: Vec<(&'static str, String)>) ->
 pub(crate) async fn send_one() {
     let (settings, warnings) = OtelSettings::from_lookup(&|name| std::env::var(name).ok()).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
-    let telemetry = Telemetry::start(&settings, &[service("api")]).unwrap();
+    let telemetry = Telemetry::start(&settings, &[service("api")], NonZeroUsize::MIN).unwrap();
     telemetry.sink(0).offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
 }

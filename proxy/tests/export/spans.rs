@@ -1,6 +1,7 @@
 //! Every field of a span, on both transports.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use otlp_receiver::proto::common::v1::any_value::Value;
 use otlp_receiver::proto::common::v1::{KeyValue, any_value};
@@ -22,7 +23,8 @@ async fn exported(record: SpanRecord, transport: Transport) -> ReceivedSpan {
 
 async fn exported_from(service: Service, record: SpanRecord, transport: Transport) -> ReceivedSpan {
     let receiver = Receiver::start().await.unwrap();
-    let telemetry = Telemetry::start(&settings(&variables(&receiver, transport), &[]), &[service]).unwrap();
+    let telemetry =
+        Telemetry::start(&settings(&variables(&receiver, transport), &[]), &[service], NonZeroUsize::MIN).unwrap();
     telemetry.sink(0).offer(&record);
     let summary = telemetry.shutdown(LONG).await;
     assert_eq!((summary.sent, summary.failed, summary.dropped, summary.queued), (1, 0, 0, 0));
@@ -278,7 +280,7 @@ async fn two_routes_are_two_resources() {
         let receiver = Receiver::start().await.unwrap();
         let other = Service { server_address: "other.example".to_owned(), ..service("worker") };
         let settings = settings(&variables(&receiver, transport), &[("OTEL_SERVICE_NAME", "not-this")]);
-        let telemetry = Telemetry::start(&settings, &[service("api"), other]).unwrap();
+        let telemetry = Telemetry::start(&settings, &[service("api"), other], NonZeroUsize::MIN).unwrap();
         telemetry.sink(1).offer(&publish(2));
         telemetry.sink(0).offer(&publish(1));
         assert_eq!(telemetry.shutdown(LONG).await.sent, 2);

@@ -1,5 +1,6 @@
 //! Settings, routes and spans for the tests of this folder.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(crate) fn settings(base: &[(&'static str, String)], more: &[(&str, &str)]) -
 
 /// A running exporter with one route.
 pub(crate) fn start(receiver: &Receiver, transport: Transport, more: &[(&str, &str)]) -> Telemetry {
-    Telemetry::start(&settings(&variables(receiver, transport), more), &[service("api")]).unwrap()
+    Telemetry::start(&settings(&variables(receiver, transport), more), &[service("api")], NonZeroUsize::MIN).unwrap()
 }
 
 pub(crate) fn service(name: &str) -> Service {

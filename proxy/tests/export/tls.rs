@@ -1,6 +1,7 @@
 //! Collectors behind TLS, on both transports: a small TLS end in front of the receiver.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use otlp_receiver::{Receiver, Transport};
@@ -77,7 +78,7 @@ impl TlsEnd {
     /// What happens to one span that is sent here.
     async fn send(&self, transport: Transport, more: &[(&str, &str)]) -> ExportSummary {
         let settings = settings(&self.variables(transport), more);
-        let telemetry = Telemetry::start(&settings, &[service("api")]).unwrap();
+        let telemetry = Telemetry::start(&settings, &[service("api")], NonZeroUsize::MIN).unwrap();
         telemetry.sink(0).offer(&publish(1));
         telemetry.shutdown(LONG).await
     }
@@ -165,7 +166,9 @@ async fn a_certificate_file_that_cannot_be_used_is_an_error_at_the_start() {
                 more.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &ca));
                 more.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", key));
             }
-            let error = Telemetry::start(&settings(&endpoint, &more), &[service("api")]).unwrap_err().to_string();
+            let error = Telemetry::start(&settings(&endpoint, &more), &[service("api")], NonZeroUsize::MIN)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(culprit) && error.contains(file.as_str()), "{protocol}: {error}");
         }
     }

@@ -301,6 +301,11 @@ impl OpenRequest {
         self.spans().len()
     }
 
+    /// The memory that it takes, in bytes.
+    pub(in crate::telemetry) fn weight(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.spans().is_empty()

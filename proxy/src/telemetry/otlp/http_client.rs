@@ -1,5 +1,7 @@
 //! The client that both transports send by: connections, TLS, the operator's headers.
 
+use std::time::Duration;
+
 use std::error::Error;
 use std::fmt::Write;
 
@@ -30,6 +32,13 @@ pub(super) enum Version {
     Http2,
 }
 
+/// How long a connection may take to be made: half of what an export has unless told otherwise.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long the collector's machine may leave unacknowledged, or the collector unread, what was sent.
+#[cfg(target_os = "linux")]
+const UNANSWERED: Duration = Duration::from_secs(10);
+
 /// Sends requests of all routes to the collector, by as many connections as are needed.
 #[derive(Debug)]
 pub(super) struct HttpClient {
@@ -59,6 +68,10 @@ impl HttpClient {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT));
+        // A collector's machine that is gone says nothing, and an HTTP/2 connection outlives its requests.
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNANSWERED));
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new());

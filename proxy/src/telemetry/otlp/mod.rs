@@ -16,7 +16,7 @@ mod trouble;
 mod wire;
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
@@ -32,7 +32,7 @@ use encode::HEADROOM;
 pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
 pub(super) use resource::{Host, attributes as resource_attributes};
-use retry::Backoff;
+use retry::{Backoff, Retry};
 use trouble::Trouble;
 
 /// Why the OTLP exporter cannot be built.
@@ -50,6 +50,9 @@ pub enum OtlpError {
         reason: String,
     },
 }
+
+/// How long before its deadline an export ends that need not wait for it, so that its own reason is told.
+const BEFORE_DEADLINE: Duration = Duration::from_millis(50);
 
 /// Sends the requests of all routes, over one pool of connections.
 #[derive(Debug)]
@@ -104,12 +107,18 @@ impl OtlpExporter {
             });
             let refused = match judged {
                 Ok(partial) => {
-                    self.trouble.over();
-                    return Ok(Delivered { rejected: partial.rejected_spans, message: partial.error_message });
+                    let recovered = self.trouble.over();
+                    let (rejected, message) = (partial.rejected_spans, partial.error_message);
+                    return Ok(Delivered { rejected, message, recovered });
                 }
                 Err(refused) => refused,
             };
             let Some(delay) = backoff.next(refused.retry, Instant::now(), retry::random()) else {
+                if let (Retry::After(_), Some(deadline)) = (refused.retry, deadline) {
+                    // It asks for rest, and would get the next request at once.
+                    let end = deadline.checked_sub(BEFORE_DEADLINE).unwrap_or(deadline);
+                    tokio::time::sleep_until(end.into()).await;
+                }
                 return Err(refused.reason);
             };
             if self.trouble.repeated(Instant::now()) {

@@ -53,8 +53,12 @@ impl Backoff {
         self.base = (base * 2).min(LONGEST_DELAY);
         let jitter = Duration::from_nanos(random % (base.as_nanos() as u64));
         let delay = base.max(least).saturating_add(jitter);
-        let in_time = self.deadline.is_none_or(|deadline| now.checked_add(delay).is_some_and(|then| then < deadline));
-        in_time.then_some(delay)
+        let Some(left) = self.deadline.map(|deadline| deadline.saturating_duration_since(now)) else {
+            return Some(delay);
+        };
+        // Rather a short delay than none: the collector may be back before the time is over.
+        let last = left / 2;
+        [delay, last].into_iter().find(|&delay| delay < left && delay >= least.max(FIRST_DELAY))
     }
 }
 
@@ -94,6 +98,16 @@ mod tests {
         let first = |retry| Backoff::new(None).next(retry, now, 1_000_000).unwrap();
         assert_eq!(first(Retry::After(Duration::from_secs(3))), 3_001 * MS);
         assert_eq!(first(Retry::After(Duration::ZERO)), 101 * MS);
+    }
+
+    #[test]
+    fn the_last_delays_are_short_enough_for_the_time_that_is_left() {
+        let (began, limit) = (Instant::now(), Duration::from_secs(10));
+        let (mut backoff, mut now) = (Backoff::new(Some(began + limit)), began);
+        while let Some(delay) = backoff.next(Retry::Later, now, 0) {
+            now += delay;
+        }
+        assert!(now < began + limit && now > began + limit - 2 * FIRST_DELAY, "{:?}", now - began);
     }
 
     #[test]

@@ -15,26 +15,26 @@ pub(super) struct Trouble {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last attempt has failed.
-    failing: bool,
+    /// A line about it has been written, and none that it is over.
+    said: bool,
     quiet_until: Option<Instant>,
 }
 
 impl Trouble {
-    /// An attempt has failed and will be repeated. Whether a line is to say so: if the one before has succeeded, or there
-    /// was none.
+    /// An attempt has failed and will be repeated. Whether a line is to say so: the first time since it was over, and not
+    /// within a minute of the last one.
     pub(super) fn repeated(&self, now: Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = !std::mem::replace(&mut state.failing, true) && state.quiet_until.is_none_or(|until| until <= now);
-        if news {
-            state.quiet_until = Some(now + INTERVAL);
+        if state.said || state.quiet_until.is_some_and(|until| until > now) {
+            return false;
         }
-        news
+        *state = State { said: true, quiet_until: Some(now + INTERVAL) };
+        true
     }
 
-    /// An attempt has succeeded.
-    pub(super) fn over(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).failing = false;
+    /// An attempt has succeeded. Whether there is a line to take back.
+    pub(super) fn over(&self) -> bool {
+        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).said)
     }
 }
 
@@ -45,11 +45,15 @@ mod tests {
     #[test]
     fn trouble_is_said_at_once_and_again_only_after_it_was_over_and_a_minute_has_passed() {
         let (trouble, now) = (Trouble::default(), Instant::now());
+        assert!(!trouble.over(), "there was none");
         assert!(trouble.repeated(now));
         assert!(!trouble.repeated(now + 2 * INTERVAL), "it goes on");
-        trouble.over();
+        assert!(trouble.over());
         assert!(trouble.repeated(now + 2 * INTERVAL));
-        trouble.over();
+        assert!(trouble.over());
         assert!(!trouble.repeated(now + 2 * INTERVAL), "it comes and goes");
+        assert!(!trouble.over(), "nothing was said");
+        assert!(!trouble.repeated(now + 2 * INTERVAL));
+        assert!(trouble.repeated(now + 3 * INTERVAL), "and it stays");
     }
 }
