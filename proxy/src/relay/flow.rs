@@ -189,7 +189,7 @@ impl Flow {
             // Before the error, so that the spans are closed as undelivered.
             let written = write_pieces(to, cx, || out.chunks(input), &mut self.unsent);
             // After the bytes, which somebody waits for.
-            link.hand_over(&mut out.spans);
+            link.hand_over(&mut out.spans, out.watched);
             if written.is_ok() && self.unsent.is_empty() {
                 link.delivered(&mut out.deliveries);
             } else {

@@ -108,7 +108,7 @@ impl Link {
         let left = if side == Side::Client { Shell::BytesToServers } else { Shell::BytesToClients };
         self.stats.add(left, out.byte_len() as u64);
         self.account(out);
-        self.hand_over(&mut out.spans);
+        self.hand_over(&mut out.spans, self.sink.is_watched());
     }
 
     fn account(&mut self, out: &mut Output) {
@@ -149,7 +149,7 @@ impl Link {
         }
         let end = clock::now();
         deliveries.iter_mut().for_each(|span| span.end = end);
-        self.hand_over(deliveries);
+        self.hand_over(deliveries, self.sink.is_watched());
     }
 
     /// The client has gone before the messages of these spans were handed to it.
@@ -163,15 +163,15 @@ impl Link {
             span.end = end;
             span.error = Some(error.clone());
         }
-        self.hand_over(deliveries);
+        self.hand_over(deliveries, self.sink.is_watched());
     }
 
     /// Finished records: those of messages go to who watches, those of spans to the exporter.
-    fn hand_over(&self, records: &mut Vec<SpanRecord>) {
+    /// `is_watched` is for those that were made while somebody did: who has come since sees what comes from then on.
+    fn hand_over(&self, records: &mut Vec<SpanRecord>, is_watched: bool) {
         if records.is_empty() {
             return;
         }
-        let is_watched = self.sink.is_watched();
         records.retain_mut(|record| {
             clock::date(record);
             if is_watched {
@@ -290,7 +290,7 @@ impl<C, S> Drop for Relay<C, S> {
         let mut out = Output::default();
         self.link.session.close(clock::now(), &mut out);
         self.link.account(&mut out);
-        self.link.hand_over(&mut out.spans);
+        self.link.hand_over(&mut out.spans, self.link.sink.is_watched());
         self.link.undelivered(&mut out.deliveries);
     }
 }
