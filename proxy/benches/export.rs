@@ -3,22 +3,22 @@
 //! CPU time, not the clock on the wall: it is what a sidecar takes away from its service. The collector is a process of
 //! its own, so its time is not counted. `-- parts`, `none`, `gzip` or `idle` run a part of it.
 //!
-//! Two cores of an AMD EPYC that were busy with other work as well (load 3 to 9), the best of several runs, per span:
+//! Two cores of an AMD EPYC, not alone on their machine (load 1 to 3), the best of several runs, per span; in brackets what
+//! it was when the exporter's thread encoded:
 //!
 //! | | CPU |
 //! |---|---|
-//! | a record of 160 bytes made and dropped | 4 ns |
-//! | encoded, 365 bytes | 47 ns |
-//! | the same bytes by a plain write to a socket | 46 ns |
-//! | 100,000 spans/s: made and offered, in bursts of 16 | 38 ns |
-//! | 100,000 spans/s: exporter's thread (reading the queue, encoding, sending) | 191 ns |
-//! | 4,700,000 spans/s: everything | 148 ns |
-//! | 100,000 spans/s with gzip: exporter's thread | 425 ns |
+//! | a record of 160 bytes made and dropped | 6 ns |
+//! | encoded, 365 bytes | 48 ns |
+//! | the same bytes by a plain write to a socket | 91 ns |
+//! | 100,000 spans/s: made, offered and encoded, in bursts of 16 | 106 to 117 ns (47 to 60) |
+//! | 100,000 spans/s: exporter's thread (sending) | 148 to 168 ns (232 to 274) |
+//! | 6,200,000 to 6,900,000 spans/s: everything | 159 to 161 ns (204 to 247) |
 //! | wake-ups of the exporter's thread at 0, 10 and 1,000 spans/s | 2 to 3 a second |
 //!
-//! Everything at 100,000 spans/s took 2980 ns with `opentelemetry-otlp` in place of the encoder, and 355 ns with a linked
-//! queue of single spans (`crossbeam_queue::SegQueue`) in place of chunks. Requests of 512 spans instead of 2048 cost
-//! 150 ns more a span.
+//! Before that, on a quieter machine, everything at 100,000 spans/s took 2980 ns with `opentelemetry-otlp` in place of the
+//! encoder, 355 ns with a linked queue of single spans (`crossbeam_queue::SegQueue`), and 229 ns with chunks of records; gzip
+//! added 230 ns, and requests of 512 spans instead of 2048 150 ns.
 #![expect(clippy::print_stdout, reason = "this is what the program is for")]
 
 use std::hint::black_box;
