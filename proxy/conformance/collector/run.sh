@@ -70,7 +70,7 @@ ensure_otelcol() {
   say "building the Collector $version, which takes some minutes"
   mkdir -p "$build/own/src/otelcol"
   cp "$here"/otelcol/*.go "$build/own/src/otelcol/"
-  env GOPATH="$build/own:$build/root/usr/share/gocode" GOCACHE="$build/cache" GO111MODULE=off GOTOOLCHAIN=local \
+  env GOPATH="$build/own:$build/unpacked/usr/share/gocode" GOCACHE="$build/cache" GO111MODULE=off GOTOOLCHAIN=local \
     GOFLAGS='' CGO_ENABLED=0 \
     "$build/go/bin/go" build -ldflags "-X main.version=$version" -o "$folder/otelcol" otelcol >&2 ||
     die "the Collector $version does not build with what Debian $SUITE has now; the lines above say why"
@@ -79,14 +79,14 @@ ensure_otelcol() {
 }
 
 # fetch_sources BUILD: downloads the packages of debian-packages.txt, checked by apt as always, and unpacks them into
-# BUILD/root. They are of another suite than the system's and are not installed, so apt works in a folder of its own.
+# BUILD/unpacked. They are of another suite than the system's and are not installed, so apt works in a folder of its own.
 fetch_sources() {
   local build=$1 mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg deb
   have dpkg-deb || die "the Collector's sources are Debian's packages, so this part needs Debian"
   mirror=$(debian_mirror)
   [ -n "$mirror" ] || die "apt knows no mirror of Debian"
   [ -e "$keyring" ] || install_packages debian-archive-keyring || die "no $keyring"
-  mkdir -p "$build"/apt/{lists,cache/archives}/partial "$build/debs" "$build/root"
+  mkdir -p "$build"/apt/{lists,cache/archives}/partial "$build/debs" "$build/unpacked"
   : >"$build/apt/status"
   printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$SUITE" >"$build/apt/sources.list"
   cat >"$build/apt/apt.conf" <<END
@@ -105,7 +105,7 @@ END
   (cd "$build/debs" && apt-get -qq -o Acquire::Retries=3 download $(grep -v '^#' "$here/debian-packages.txt")) >&2 ||
     die "Debian $SUITE does not have all of debian-packages.txt any more"
   for deb in "$build"/debs/*.deb; do
-    dpkg-deb -x "$deb" "$build/root"
+    dpkg-deb -x "$deb" "$build/unpacked"
   done
 }
 

@@ -306,7 +306,7 @@ impl OpenRequest {
         self.buffer.len()
     }
 
-    /// Whether there is none.
+    /// Whether it has no span yet.
     pub fn is_empty(&self) -> bool {
         self.spans().is_empty()
     }

@@ -1,9 +1,8 @@
 //! The client that both transports send by: connections, TLS, the operator's headers.
 
-use std::time::Duration;
-
 use std::error::Error;
 use std::fmt::Write;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, USER_AGENT};
