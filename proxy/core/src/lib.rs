@@ -7,6 +7,7 @@
 //! | [`trace`] | span identity, sampling, finished spans |
 //! | [`session`] | one client connection: bytes in, bytes and spans out |
 //! | [`glob`] | Redis-style patterns, as in `PSUBSCRIBE` |
+//! | [`mod@choice`] | settings whose value is one of a few names |
 //!
 //! Start at [`Session`].
 #![no_std]
@@ -17,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod carrier;
+pub mod choice;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod glob;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::choice;
 use crate::glob::Glob;
 use crate::trace::Sampler;
 
@@ -143,64 +144,64 @@ impl Default for Policy {
     }
 }
 
-/// `--mode`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Add a context to each publish, remove it from each delivery.
-    #[default]
-    Inject,
-    /// Add nothing, remove contexts from deliveries.
-    Strip,
-    /// Change no byte; make spans only where a message already carries a context.
-    Observe,
-    /// As `Inject` while every subscriber of the channel is known to be behind a proxy, otherwise as `Strip`.
-    Auto,
+choice! {
+    /// `--mode`
+    pub enum Mode, default Inject {
+        /// Add a context to each publish, remove it from each delivery.
+        Inject = "inject",
+        /// Add nothing, remove contexts from deliveries.
+        Strip = "strip",
+        /// Change no byte; make spans only where a message already carries a context.
+        Observe = "observe",
+        /// As inject while every subscriber of the channel is known to be behind a proxy, otherwise as strip.
+        Auto = "auto",
+    }
 }
 
-/// `--relation`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Relation {
-    /// The consumer span is a child of the producer span: one trace shows the transaction.
-    #[default]
-    Parent,
-    /// The consumer span starts a trace of its own and links to the producer span.
-    Link,
+choice! {
+    /// `--relation`
+    pub enum Relation, default Parent {
+        /// The consumer span is a child of the producer span: one trace shows the whole transaction.
+        Parent = "parent",
+        /// The consumer span starts a trace of its own, with a link: for large fan-out and endless loops.
+        Link = "link",
+    }
 }
 
-/// `--trust`
-///
-/// A context that is not believed begins no span and is passed on to nobody; it is removed as any other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Trust {
-    /// Those in messages and those that the service itself puts into what it publishes.
-    #[default]
-    All,
-    /// Those in messages that Redis delivers.
-    Redis,
-    /// None: each publish and each delivery begins a trace.
-    None,
+choice! {
+    /// `--trust`
+    ///
+    /// A context that is not believed begins no span and is passed on to nobody; it is removed as any other.
+    pub enum Trust, default All {
+        /// Contexts in all payloads, those that the service itself publishes among them.
+        All = "all",
+        /// Contexts in messages that Redis delivers.
+        Redis = "redis",
+        /// No context: each publish and each delivery begins a trace of its own.
+        None = "none",
+    }
 }
 
-/// `--carrier`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Carrier {
-    /// A binary suffix.
-    #[default]
-    Trailer,
-    /// Members of a JSON object.
-    Json,
-    /// The 29-byte binary context of OpenCensus as a prefix.
-    OpenCensus,
+choice! {
+    /// `--carrier`
+    pub enum Carrier, default Trailer {
+        /// A binary suffix of the payload.
+        Trailer = "trailer",
+        /// Members of the payload's JSON object.
+        Json = "json",
+        /// The 29-byte binary context of OpenCensus in front of the payload.
+        OpenCensus = "opencensus",
+    }
 }
 
-/// `--commands`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Commands {
-    /// Only publishes and deliveries get spans.
-    #[default]
-    None,
-    /// Each command gets a CLIENT span.
-    All,
+choice! {
+    /// `--commands`
+    pub enum Commands, default None {
+        /// Only publishes and deliveries get spans.
+        None = "none",
+        /// Each command gets a CLIENT span, without its arguments.
+        All = "all",
+    }
 }
 
 /// `OTEL_PROPAGATORS`, as far as Redis payloads can hold them.
