@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use redistributed_core::Session;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Mode, Policy};
+use redistributed_core::policy::{Mode, Policy};
 
 /// Shared by all connections of all routes.
 #[derive(Debug)]

@@ -93,7 +93,7 @@ mod tests {
     use std::string::ToString;
 
     use super::Choice;
-    use crate::session::Mode;
+    use crate::policy::Mode;
 
     #[test]
     fn a_name_is_parsed_as_what_shows_it_and_nothing_else_is() {

@@ -7,12 +7,13 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::carrier::{self, json, opencensus, trailer};
+use crate::carrier::{self, Carrier, json, opencensus, trailer};
 use crate::glob::Glob;
+use crate::policy::{Commands, Mode};
 use crate::resp::{NumberLine, Progress, Scan};
-use crate::session::{Audience, Audiences, Carrier, Commands, Mode, Propagators, Subscription, Unknown};
+use crate::service::{Audience, Audiences, Subscription, Unknown};
 use crate::trace::ids::CountingIds;
-use crate::trace::{Context, Ids, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
+use crate::trace::{Context, Ids, Propagators, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
 use crate::{Counter, Output, Policy, Session, Side};
 
 /// The scanner finds the same end however the bytes are cut. The first byte is the length of the pieces.

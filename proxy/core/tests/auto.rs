@@ -7,9 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use redistributed_core::carrier::Carrier;
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Audience, Audiences, Carrier, Mode, Subscription, SubscriptionKind, Unknown};
+use redistributed_core::policy::Mode;
+use redistributed_core::service::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Policy, Side};
 use support::{Driver, bulk, multibulk};

@@ -43,9 +43,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use redistributed_core::carrier::Carrier;
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Carrier, Commands, Mode, Propagators, Relation, Trust};
+use redistributed_core::policy::{Commands, Mode, Relation, Trust};
+use redistributed_core::trace::Propagators;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::{Ratio, Root};
 use redistributed_core::trace::{Context, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Mode, Trust};
+use redistributed_core::policy::{Mode, Trust};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::Root;
 use redistributed_core::trace::{Change, Handling, Operation, Sampler, SpanContext, SpanRecord, UnixNanos};

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use redistributed_core::Counter;
-use redistributed_core::session::{Mode, Unknown};
+use redistributed_core::policy::Mode;
+use redistributed_core::service::Unknown;
 use redistributed_core::trace::UnixNanos;
 
 use super::exposition::{Format, Page};

@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redistributed_core::session::SubscriptionKind;
+use redistributed_core::service::SubscriptionKind;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{SubscriptionKind, Unknown};
+use redistributed_core::service::{SubscriptionKind, Unknown};
 
 use super::marker::{Marker, Name, ProxyId};
 

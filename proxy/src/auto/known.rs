@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use redistributed_core::session::SubscriptionKind;
+use redistributed_core::service::SubscriptionKind;
 use tokio::time::Instant;
 
 use super::marker::{Marker, Name, ProxyId};

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redistributed_core::session::{Subscription, SubscriptionKind};
+use redistributed_core::service::{Subscription, SubscriptionKind};
 use tokio::sync::Notify;
 
 use super::home::{Home, Whereabouts};

@@ -15,7 +15,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use redistributed_core::session::SubscriptionKind;
+use redistributed_core::service::SubscriptionKind;
 
 /// What every marker of this version begins with. What cannot be read is ignored, which makes an audience unknown.
 pub const PREFIX: &[u8] = b"__redistributed:1:";

@@ -37,7 +37,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redistributed_core::Session;
-use redistributed_core::session::{Audience, Audiences, Mode, Subscription, SubscriptionKind, Unknown};
+use redistributed_core::policy::Mode;
+use redistributed_core::service::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
 use redistributed_core::trace::Ids;
 use tokio::task::JoinSet;
 

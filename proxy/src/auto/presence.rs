@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redistributed_core::session::{Mode, Policy, SubscriptionKind};
+use redistributed_core::policy::{Mode, Policy};
+use redistributed_core::service::SubscriptionKind;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::herald::{self, Retracted};

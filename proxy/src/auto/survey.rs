@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redistributed_core::session::{SubscriptionKind, Unknown};
+use redistributed_core::service::{SubscriptionKind, Unknown};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::home::Server;

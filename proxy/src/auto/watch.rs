@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use redistributed_core::session::{Audience, SubscriptionKind, Unknown};
+use redistributed_core::service::{Audience, SubscriptionKind, Unknown};
 use tokio::sync::Notify;
 
 use super::herald::Retracted;

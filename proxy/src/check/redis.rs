@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use redistributed_core::Policy;
-use redistributed_core::session::Mode;
+use redistributed_core::policy::Mode;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -180,7 +180,7 @@ async fn longest_value(connection: &mut Connection, policy: &Policy, findings: &
             "set --inject-limit to no more than it, on every sidecar",
         ),
         Some(limit) => findings.ok(format!("{NAME} is {limit} bytes, --inject-limit {ours}")),
-        None if ours > redistributed_core::session::DEFAULT_INJECT_LIMIT => findings.warning(
+        None if ours > redistributed_core::policy::DEFAULT_INJECT_LIMIT => findings.warning(
             format!("{NAME} cannot be read, and --inject-limit is {ours} bytes"),
             "make sure that it is not above it: a longer publish would be refused",
         ),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use redistributed_core::Policy;
-use redistributed_core::session::SubscriptionKind;
+use redistributed_core::service::SubscriptionKind;
 
 use super::Findings;
 use super::redis::code;

@@ -1,7 +1,7 @@
 //! Modes by name, for all channels and for some: `inject orders.*=strip`.
 
 use redistributed_core::glob::{Glob, GlobError};
-use redistributed_core::session::Mode;
+use redistributed_core::policy::Mode;
 
 use crate::live_policy::Modes;
 

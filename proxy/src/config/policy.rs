@@ -1,7 +1,8 @@
 //! What is done to messages: the options of the core's policy.
 
+use redistributed_core::carrier::Carrier;
 use redistributed_core::glob::Glob;
-use redistributed_core::session::{Carrier, Commands, Mode, Policy, Relation, Trust};
+use redistributed_core::policy::{Commands, Mode, Policy, Relation, Trust};
 
 use super::address::without_secrets;
 use super::args::{Args, CommandsArg, ModeArg, RelationArg, TrustArg};

@@ -8,7 +8,7 @@ use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use redistributed_core::session::Policy;
+use redistributed_core::policy::Policy;
 
 use super::Settings;
 use super::args::{LogFormatArg, LogLevelArg};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redistributed_core::carrier::opencensus;
-use redistributed_core::session::Policy;
+use redistributed_core::policy::Policy;
 
 use super::address::{HostPort, ListenAddress, Upstream};
 use super::args::{Args, ControlArg, LogFormatArg, LogLevelArg};

@@ -18,9 +18,10 @@ mod report;
 use std::io::{self, Read, Write};
 
 use clap::{Parser, ValueEnum};
+use redistributed_core::carrier::Carrier;
 use redistributed_core::carrier::{self, Added, json, opencensus, trailer};
-use redistributed_core::session::{Carrier, Propagators};
 use redistributed_core::trace::Context;
+use redistributed_core::trace::Propagators;
 
 pub use input::InputError;
 use reading::Shape;

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use redistributed_core::session::Carrier;
+use redistributed_core::carrier::Carrier;
 use redistributed_core::trace::Context;
 use serde_json::{Map, Value, json};
 

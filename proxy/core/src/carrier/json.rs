@@ -19,11 +19,10 @@ use core::fmt;
 use memchr::memmem;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::Added;
 use super::trailer::{carried_text, is_carried};
-use crate::session::{Carrier, Propagators};
+use super::{Added, Carrier};
 use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE, TRACEPARENT_LEN, write_hex};
-use crate::trace::{Context, SpanContext};
+use crate::trace::{Context, Propagators, SpanContext};
 
 const TRACEPARENT: &[u8] = b"\"traceparent\":\"";
 const TRACESTATE: &[u8] = b"\",\"tracestate\":\"redistributed=";

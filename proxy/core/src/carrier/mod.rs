@@ -11,8 +11,20 @@ pub mod trailer;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::session::{Carrier, Propagators};
-use crate::trace::Context;
+use crate::choice;
+use crate::trace::{Context, Propagators};
+
+choice! {
+    /// `--carrier`
+    pub enum Carrier, default Trailer {
+        /// A binary suffix of the payload.
+        Trailer = "trailer",
+        /// Members of the payload's JSON object.
+        Json = "json",
+        /// The 29-byte binary context of OpenCensus in front of the payload.
+        OpenCensus = "opencensus",
+    }
+}
 
 /// What a proxy added to a payload.
 #[derive(Clone, Debug, PartialEq)]

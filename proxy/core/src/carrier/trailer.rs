@@ -28,8 +28,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Added;
-use crate::session::Carrier;
+use super::{Added, Carrier};
 use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
 use crate::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
 

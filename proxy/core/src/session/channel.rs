@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::policy::{Policy, Rule};
+use crate::policy::{Policy, Rule};
 
 /// The last channel seen in one direction: a service mostly uses the same one again, and then its name is not decoded,
 /// allocated or matched against globs a second time.

@@ -6,17 +6,17 @@
 use alloc::vec::Vec;
 
 use super::Parts;
-use super::audience::Witness;
 use super::command::{Command, Word};
-use super::counts::Counter;
 use super::hold::Hold;
 use super::inline::{self, Line};
 use super::input::Input;
 use super::output::Output;
-use super::policy::{Commands, MAX_CHANNEL_LEN};
 use super::tracer::{Publish, Traced};
 use super::whole;
+use crate::counts::Counter;
+use crate::policy::{Commands, MAX_CHANNEL_LEN};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress};
+use crate::service::Witness;
 use crate::trace::{SpanRecord, UnixNanos};
 
 /// Reads requests, resumably.

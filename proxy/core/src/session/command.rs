@@ -1,6 +1,6 @@
 //! What a request asks for, as far as its replies differ from "one request, one reply".
 
-use super::audience::SubscriptionKind;
+use crate::service::SubscriptionKind;
 
 /// Longest word of a request that is looked at, in bytes.
 pub(super) const MAX_WORD_LEN: usize = 32;

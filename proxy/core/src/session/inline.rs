@@ -123,8 +123,8 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::audience::SubscriptionKind;
     use super::*;
+    use crate::service::SubscriptionKind;
 
     fn command(line: &str) -> Command {
         match read(line.as_bytes()) {

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::audience::SubscriptionKind;
 use super::command::Word;
+use crate::service::SubscriptionKind;
 
 /// An array or push that may be a message or a confirmation.
 #[derive(Debug, Default)]

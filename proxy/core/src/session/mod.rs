@@ -12,18 +12,15 @@
 //! knows which command a reply answers, and with it the protocol version and the subscriptions. `tracer` decides about
 //! single messages, by the `policy`. Forwarding never depends on pairing.
 
-mod audience;
 mod channel;
 mod client;
 mod command;
-mod counts;
 mod hold;
 mod inline;
 mod input;
 mod message;
 mod output;
 mod pairing;
-mod policy;
 mod pubsub;
 mod server;
 mod tracer;
@@ -31,17 +28,14 @@ mod whole;
 
 use alloc::sync::Arc;
 
-pub use audience::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
-pub use counts::{Counter, Counts};
 pub use output::Output;
-pub use policy::{
-    Carrier, Commands, DEFAULT_INJECT_LIMIT, MAX_CHANNEL_LEN, Mode, Policy, Propagators, Relation, Trust,
-};
 
 use self::client::ClientHalf;
 use self::pairing::Pairing;
 use self::server::ServerHalf;
 use self::tracer::Tracer;
+use crate::policy::Policy;
+use crate::service::Audiences;
 use crate::trace::{ErrorType, Ids, UnixNanos};
 
 /// Where bytes came from.
@@ -112,7 +106,7 @@ impl Session {
         }
     }
 
-    /// From here on `audiences` is asked in [`Mode::Auto`]; before, nothing is known.
+    /// From here on `audiences` is asked in [`crate::policy::Mode::Auto`]; before, nothing is known.
     pub fn set_audiences(&mut self, audiences: Arc<dyn Audiences>) {
         self.tracer.set_audiences(audiences);
     }

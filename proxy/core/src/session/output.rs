@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::audience::Subscription;
-use super::counts::Counts;
+use crate::counts::Counts;
 use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
+use crate::service::Subscription;
 use crate::trace::{SpanRecord, UnixNanos};
 
 /// Bytes to send to the other side, spans, and counts. Reused from call to call: [`Output::clear`] keeps capacity.
@@ -32,7 +32,7 @@ pub struct Output {
     /// that were sent while nothing else was unanswered. Of the others `spans` tells.
     pub round_trips: Vec<u64>,
     /// When messages that were delivered had been published, by the wall clock of their publisher's proxy
-    /// ([`Policy::transit_time`](super::Policy::transit_time)).
+    /// ([`Policy::transit_time`](crate::Policy::transit_time)).
     pub published_at: Vec<UnixNanos>,
     /// Set by the caller, and kept by [`Output::clear`]: somebody watches messages, so that records are made of those too
     /// which have no span. Their context is not sampled, and they are not for export.

@@ -1,7 +1,7 @@
 //! Which protocol the connection speaks and what it is subscribed to, on the server's word.
 
-use super::audience::SubscriptionKind;
 use super::command::Protocol;
+use crate::service::SubscriptionKind;
 
 /// Moved only by confirmations, `HELLO` replies and `+RESET`.
 #[derive(Debug)]

@@ -7,15 +7,15 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::Parts;
-use super::counts::Counter;
 use super::hold::{Hold, Splice};
 use super::input::Input;
 use super::message::{Meaning, Message, Role, Shape};
 use super::output::Output;
 use super::pairing::{Pairing, Reply};
-use super::policy::MAX_CHANNEL_LEN;
 use super::tracer::{Delivery, Unread};
 use super::whole;
+use crate::counts::Counter;
+use crate::policy::MAX_CHANNEL_LEN;
 use crate::resp::whole::decimal;
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
 

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Call;
-use super::audience::{Audience, Audiences, Unknown, Witness};
 use super::channel::{ChannelMemo, text};
-use super::counts::Counter;
 use super::hold::Splice;
-use super::policy::{Carrier, Mode, Policy, Relation, Rule, Trust};
-use crate::carrier;
+use crate::carrier::{self, Carrier};
+use crate::counts::Counter;
+use crate::policy::{Mode, Policy, Relation, Rule, Trust};
+use crate::service::{Audience, Audiences, Unknown, Witness};
 use crate::trace::{
     Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
     UnixNanos,
@@ -253,7 +253,7 @@ impl Tracer {
         {
             call.out.published_at.push(published);
         }
-        let stays = |form| rule.keep_context && form != super::Carrier::Trailer;
+        let stays = |form| rule.keep_context && form != Carrier::Trailer;
         let removed = match &added {
             Some(added) if rule.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
             _ => None,

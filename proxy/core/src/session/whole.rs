@@ -6,14 +6,14 @@
 
 use super::Parts;
 use super::command::Command;
-use super::counts::Counter;
 use super::hold::Splice;
 use super::input::Input;
 use super::output::Output;
 use super::pairing::Reply;
-use super::policy::{Commands, MAX_CHANNEL_LEN};
 use super::server::{MAX_PATTERN_LEN, reply_of_line};
 use super::tracer::{Delivery, Publish, Traced, Unread};
+use crate::counts::Counter;
+use crate::policy::{Commands, MAX_CHANNEL_LEN};
 use crate::resp::whole;
 
 /// Lines up to this length, in bytes, are read where they are. `+QUEUED` and the receivers of a publish are shorter.

@@ -5,10 +5,12 @@
 
 pub mod context;
 pub mod ids;
+pub mod propagators;
 pub mod record;
 pub mod sampler;
 
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use ids::Ids;
+pub use propagators::Propagators;
 pub use record::{Change, ErrorType, Handling, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 pub use sampler::Sampler;

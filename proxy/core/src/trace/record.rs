@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::context::{SpanContext, SpanId};
-use crate::session::Counter;
+use crate::counts::Counter;
 
 /// Nanoseconds since the Unix epoch, as OTLP counts them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use redistributed_core::session::Subscription;
+use redistributed_core::service::Subscription;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 use redistributed_core::{Counter, Output, Policy, Session, Side};

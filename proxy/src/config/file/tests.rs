@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use redistributed_core::session::Mode;
+use redistributed_core::policy::Mode;
 
 use super::*;
 use crate::config::{Args, Invocation, LoadError, layers};

@@ -16,7 +16,7 @@ mod tests;
 
 use std::time::Duration;
 
-use redistributed_core::session::Propagators;
+use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};

@@ -1,6 +1,6 @@
 //! `OTEL_TRACES_SAMPLER` and `OTEL_PROPAGATORS`.
 
-use redistributed_core::session::Propagators;
+use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 use redistributed_core::trace::sampler::{Ratio, Root};
 

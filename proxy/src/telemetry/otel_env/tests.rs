@@ -5,7 +5,7 @@ mod warnings;
 
 use std::time::Duration;
 
-use redistributed_core::session::Propagators;
+use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 use redistributed_core::trace::sampler::{Ratio, Root};
 

@@ -24,9 +24,9 @@ mod spans;
 use alloc::collections::VecDeque;
 
 use super::Call;
-use super::audience::{Subscription, SubscriptionKind, Witness};
 use super::command::{Command, Protocol, ReplyMode};
 use super::pubsub::PubSub;
+use crate::service::{Subscription, SubscriptionKind, Witness};
 use crate::trace::{SpanRecord, UnixNanos};
 use open_spans::{OpenSpan, OpenSpans};
 use spans::end_unpaired;

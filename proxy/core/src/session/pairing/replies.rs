@@ -1,10 +1,10 @@
 //! What a reply does: it answers the entry at the front of the queue.
 
 use super::super::Call;
-use super::super::audience::SubscriptionKind;
 use super::super::command::{Protocol, ReplyMode};
 use super::spans::name_batch;
 use super::{Entry, Expect, MAX_ENTRIES, Pairing, Reply, Transaction, give_back};
+use crate::service::SubscriptionKind;
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 
 impl Pairing {

@@ -5,9 +5,9 @@
 use core::mem;
 
 use super::super::Call;
-use super::super::audience::SubscriptionKind;
 use super::super::command::{Protocol, ReplyMode};
 use super::{Expect, Pairing, Reply, Transaction};
+use crate::service::SubscriptionKind;
 
 impl Pairing {
     /// Passes over what is not answered, so that the front of the queue is what `reply` answers.

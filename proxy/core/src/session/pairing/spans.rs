@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::super::Call;
-use super::super::audience::Subscription;
 use super::super::command::Command;
-use super::super::counts::Counter;
 use super::open_spans::OpenSpan;
 use super::{Entry, Expect, Pairing};
+use crate::counts::Counter;
+use crate::service::Subscription;
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 impl Pairing {

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
+use crate::carrier::Carrier;
 use crate::choice;
 use crate::glob::Glob;
-use crate::trace::Sampler;
+use crate::trace::{Propagators, Sampler};
 
 /// Settings of all sessions of a route. Fixed when the session starts.
 #[derive(Clone, Debug)]
@@ -57,18 +58,18 @@ const RESERVED: &[u8] = b"__";
 
 /// What the policy says about one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// Whether messages get spans and contexts.
-    pub(super) traced: bool,
-    pub(super) mode: Mode,
-    pub(super) carrier: Carrier,
-    pub(super) read_json: bool,
-    pub(super) keep_context: bool,
+    pub(crate) traced: bool,
+    pub(crate) mode: Mode,
+    pub(crate) carrier: Carrier,
+    pub(crate) read_json: bool,
+    pub(crate) keep_context: bool,
 }
 
 impl Policy {
     /// The decision for `channel`.
-    pub(super) fn rule(&self, channel: &[u8]) -> Rule {
+    pub(crate) fn rule(&self, channel: &[u8]) -> Rule {
         let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(channel));
         let carrier = first_match(&self.carriers, channel).unwrap_or_default();
         Rule {
@@ -113,7 +114,7 @@ impl Policy {
     }
 
     /// Whether a channel belongs to Redis and Sentinel: no message there carries a context.
-    pub(super) fn is_reserved(channel: &[u8]) -> bool {
+    pub(crate) fn is_reserved(channel: &[u8]) -> bool {
         channel.starts_with(RESERVED)
     }
 }
@@ -183,50 +184,11 @@ choice! {
 }
 
 choice! {
-    /// `--carrier`
-    pub enum Carrier, default Trailer {
-        /// A binary suffix of the payload.
-        Trailer = "trailer",
-        /// Members of the payload's JSON object.
-        Json = "json",
-        /// The 29-byte binary context of OpenCensus in front of the payload.
-        OpenCensus = "opencensus",
-    }
-}
-
-choice! {
     /// `--commands`
     pub enum Commands, default None {
         /// Only publishes and deliveries get spans.
         None = "none",
         /// Each command gets a CLIENT span, without its arguments.
         All = "all",
-    }
-}
-
-/// `OTEL_PROPAGATORS`, as far as Redis payloads can hold them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Propagators {
-    /// `tracecontext`: `traceparent` and `tracestate`.
-    pub trace_context: bool,
-    /// `baggage`: passed on where a payload holds it.
-    pub baggage: bool,
-    /// `b3` and `b3multi`: a `b3` member of a JSON object is read.
-    pub b3: bool,
-    /// `jaeger`: an `uber-trace-id` member of a JSON object is read.
-    pub jaeger: bool,
-}
-
-impl Default for Propagators {
-    /// `tracecontext,baggage`, the specification's default.
-    fn default() -> Self {
-        Self { trace_context: true, baggage: true, b3: false, jaeger: false }
-    }
-}
-
-impl Propagators {
-    /// Whether a trace context may be passed on at all; false for `OTEL_PROPAGATORS=none`.
-    pub fn carries_traces(self) -> bool {
-        self.trace_context || self.b3 || self.jaeger
     }
 }

@@ -126,19 +126,19 @@ impl Counts {
     }
 
     /// Forgets all of them.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if self.changed {
             *self = Self::default();
         }
     }
 
-    pub(super) fn add(&mut self, counter: Counter, n: u64) {
+    pub(crate) fn add(&mut self, counter: Counter, n: u64) {
         let value = &mut self.values[counter as usize];
         *value = value.saturating_add(n);
         self.changed = true;
     }
 
-    pub(super) fn count(&mut self, counter: Counter) {
+    pub(crate) fn count(&mut self, counter: Counter) {
         // As often as there are bytes in a call, at most.
         self.values[counter as usize] += 1;
         self.changed = true;

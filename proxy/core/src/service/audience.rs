@@ -1,9 +1,9 @@
-//! What is known of those who get what is published on a channel: the question that [`Mode::Auto`](super::Mode::Auto)
+//! What is known of those who get what is published on a channel: the question that [`Mode::Auto`](crate::policy::Mode::Auto)
 //! asks, and its answer. Whoever looks at Redis answers it; the session has no I/O.
 
 use core::fmt::Debug;
 
-use super::counts::Counter;
+use crate::counts::Counter;
 
 /// Knows audiences.
 pub trait Audiences: Debug + Send + Sync {
@@ -21,11 +21,11 @@ pub struct Audience {
     pub receivers: u32,
     /// Longest payload with its context, in bytes, that all of these proxies search.
     pub longest: usize,
-    /// What [`Output::contradicted`](super::Output::contradicted) will name.
+    /// What [`Output::contradicted`](crate::Output::contradicted) will name.
     pub token: u64,
 }
 
-/// Why a context must not be added in [`Mode::Auto`](super::Mode::Auto).
+/// Why a context must not be added in [`Mode::Auto`](crate::policy::Mode::Auto).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unknown {
     /// Redis could not be asked, or not lately, or not about this channel yet.
@@ -51,7 +51,7 @@ pub enum Unknown {
 
 impl Unknown {
     /// What is counted.
-    pub(super) fn counter(self) -> Counter {
+    pub(crate) fn counter(self) -> Counter {
         match self {
             Self::NoEvidence => Counter::SkippedAutoUnknown,
             Self::Unproxied => Counter::SkippedAutoUnproxied,
@@ -68,9 +68,9 @@ impl Unknown {
 
 /// The number of receivers that a publish was sent with a context for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Witness {
-    pub(super) receivers: u32,
-    pub(super) token: u64,
+pub(crate) struct Witness {
+    pub(crate) receivers: u32,
+    pub(crate) token: u64,
 }
 
 /// A change of what the connection is subscribed to, as the server has confirmed it.

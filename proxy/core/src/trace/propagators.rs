@@ -1,0 +1,28 @@
+//! Which context formats are read and passed on.
+
+/// `OTEL_PROPAGATORS`, as far as Redis payloads can hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagators {
+    /// `tracecontext`: `traceparent` and `tracestate`.
+    pub trace_context: bool,
+    /// `baggage`: passed on where a payload holds it.
+    pub baggage: bool,
+    /// `b3` and `b3multi`: a `b3` member of a JSON object is read.
+    pub b3: bool,
+    /// `jaeger`: an `uber-trace-id` member of a JSON object is read.
+    pub jaeger: bool,
+}
+
+impl Default for Propagators {
+    /// `tracecontext,baggage`, the specification's default.
+    fn default() -> Self {
+        Self { trace_context: true, baggage: true, b3: false, jaeger: false }
+    }
+}
+
+impl Propagators {
+    /// Whether a trace context may be passed on at all; false for `OTEL_PROPAGATORS=none`.
+    pub fn carries_traces(self) -> bool {
+        self.trace_context || self.b3 || self.jaeger
+    }
+}
