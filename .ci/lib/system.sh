@@ -11,6 +11,14 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# The folder of everything that is built or brought here, absolute.
+target_folder() {
+  local target
+  target="${CARGO_TARGET_DIR:-$(dirname "${BASH_SOURCE[0]}")/../../target}"
+  mkdir -p "$target"
+  (cd "$target" && pwd)
+}
+
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then
     "$@"
@@ -105,13 +113,4 @@ ensure_venv() {
     -r "$requirements" >&2 || die "pip could not install what $requirements pins"
   # Copied last: it marks the folder as complete.
   cp "$requirements" "$venv/requirements.txt"
-}
-
-# ensure_cargo_tool NAME VERSION: unless cargo has the tool, builds it once, into target/tools, so that the machine stays
-# as it is, and puts that on PATH.
-ensure_cargo_tool() {
-  local name=$1 version=$2 tools
-  tools="${CARGO_TARGET_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target}/tools"
-  export PATH="$PATH:$tools/bin"
-  have "$name" || cargo install --quiet --locked --root "$tools" --version "$version" "$name" >&2
 }
