@@ -24,7 +24,7 @@ fn room_for_one(pid: Pid) -> u64 {
     (0..).filter(|number| !taken.contains(number)).nth(1).expect("numbers do not end")
 }
 
-/// README, "Limits": open files. That none is left for accepting is tested in `tests/process.rs`.
+/// `proxy/docs/limits.md`, "Bounds": open files. That none is left for accepting is tested in `tests/process.rs`.
 #[test]
 fn a_proxy_without_a_descriptor_for_redis_closes_new_clients_and_serves_the_others() {
     let redis = RealRedis::start(&[]);

@@ -67,7 +67,7 @@ fn idle(wanted: usize) {
     stop(proxy);
 }
 
-/// README, "Limits": memory of a connection.
+/// `proxy/docs/limits.md`, "Bounds": memory of a connection.
 #[test]
 fn an_idle_connection_costs_little() {
     idle(500);

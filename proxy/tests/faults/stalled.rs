@@ -44,7 +44,7 @@ fn published_until_closed(address: std::net::SocketAddr) -> (usize, usize) {
     (published, read)
 }
 
-/// README, "Limits": a slow reader.
+/// `proxy/docs/limits.md`, "Bounds": a slow reader.
 #[test]
 fn redis_closes_a_subscriber_that_does_not_read_as_it_would_without_the_proxy() {
     let redis = RealRedis::start(&["--client-output-buffer-limit", &format!("pubsub {LIMIT} {LIMIT} 60")]);

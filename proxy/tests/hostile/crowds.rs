@@ -32,7 +32,7 @@ fn hundreds_of_thousands_of_tiny_commands_are_answered_one_by_one() {
     assert!(aftermath.grown < 16 << 20, "{} bytes", aftermath.grown);
 }
 
-/// README, "Limits": unanswered commands and open spans.
+/// `proxy/docs/limits.md`, "Bounds": unanswered commands and open spans.
 #[test]
 fn commands_that_are_never_answered_are_remembered_up_to_the_limits() {
     const COUNT: usize = 100_000;

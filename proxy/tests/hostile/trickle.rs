@@ -37,7 +37,7 @@ fn bytes_that_come_one_by_one_are_the_same_messages() {
     assert!(aftermath.log.contains(&format!("injected={PUBLISHERS}")), "{}", aftermath.log);
 }
 
-/// README, "Limits": held bytes.
+/// `proxy/docs/limits.md`, "Bounds": held bytes.
 #[test]
 fn payloads_without_their_last_byte_are_held_up_to_the_limit_and_no_further() {
     const CLIENTS: usize = 32;
