@@ -25,7 +25,7 @@ use crate::relay::{Link, relay};
 use crate::stream::Stream;
 use crate::telemetry::SpanSink;
 use crate::telemetry::logging::Throttle;
-use crate::telemetry::stats::{Shell, Stats};
+use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::upstream::{DialError, Dialer};
 use crate::workers::{Place, Workers};
 
@@ -111,7 +111,7 @@ impl RouteServer {
                 }
             };
             backoff.reset();
-            self.stats.add(Shell::ConnectionsAccepted, 1);
+            self.stats.add(ProxyCounter::ConnectionsAccepted, 1);
             match permits.clone().try_acquire_owned() {
                 Ok(permit) => {
                     let place = workers.place();
@@ -120,7 +120,7 @@ impl RouteServer {
                     connections.spawn_on(connection, &runtime);
                 }
                 Err(_) => {
-                    self.stats.add(Shell::ConnectionsRefused, 1);
+                    self.stats.add(ProxyCounter::ConnectionsRefused, 1);
                     if let Some(more) = over_limit.admit(Instant::now()) {
                         tracing::warn!(more, "--max-connections reached; a connection was refused");
                     }
@@ -157,7 +157,7 @@ impl RouteServer {
             }
         };
         let tried_again = |failure: &io::Error| {
-            self.stats.add(Shell::UpstreamRetries, 1);
+            self.stats.add(ProxyCounter::UpstreamRetries, 1);
             tracing::debug!(%peer, error = %failure, "cannot reach Redis; trying again");
         };
         let began = Instant::now();
@@ -202,7 +202,7 @@ impl RouteServer {
         if matches!(error, HandshakeError::Probe) {
             return tracing::debug!(%peer, %error, "no handshake");
         }
-        self.stats.add(Shell::HandshakesFailed, 1);
+        self.stats.add(ProxyCounter::HandshakesFailed, 1);
         tracing::debug!(%peer, %error, "the TLS handshake with a client failed");
         // Nearly always a service that is pointed at redis:// by mistake.
         if matches!(error, HandshakeError::NotTls { .. })
@@ -216,7 +216,7 @@ impl RouteServer {
     }
 
     fn report_refused(&self, error: &DialError) {
-        self.stats.add(Shell::UpstreamFailures, 1);
+        self.stats.add(ProxyCounter::UpstreamFailures, 1);
         if let Some(more) = self.refused.admit(Instant::now()) {
             let upstream = self.dialer.upstream();
             tracing::warn!(
@@ -231,7 +231,7 @@ impl RouteServer {
         if !error.is_refused_by_tls() {
             return;
         }
-        self.stats.add(Shell::UpstreamFailures, 1);
+        self.stats.add(ProxyCounter::UpstreamFailures, 1);
         if let Some(more) = self.distrusted.admit(Instant::now()) {
             let upstream = self.dialer.upstream();
             tracing::warn!(
@@ -244,13 +244,13 @@ impl RouteServer {
     fn report_unreachable(&self, error: &RelayError) {
         if error.party == Party::Proxy {
             // Redis may be well: the proxy has run out of open files, of memory or of local ports.
-            self.stats.add(Shell::UpstreamExhausted, 1);
+            self.stats.add(ProxyCounter::UpstreamExhausted, 1);
             if let Some(more) = self.exhausted.admit(Instant::now()) {
                 tracing::warn!(%error, more, "the proxy has no room for another connection; the client's was closed");
             }
             return;
         }
-        self.stats.add(Shell::UpstreamFailures, 1);
+        self.stats.add(ProxyCounter::UpstreamFailures, 1);
         if let Some(more) = self.unreachable.admit(Instant::now()) {
             let upstream = self.dialer.upstream();
             tracing::warn!(%upstream, %error, more, "cannot reach Redis; the client's connection was closed");

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use redistributed::telemetry::stats::Shell;
+use redistributed::telemetry::stats::ProxyCounter;
 use support::fake_redis::FakeRedis;
 use support::in_process::InProcess;
 use support::{connect, expect, expect_closed, read_to_end, send, within};
@@ -34,7 +34,7 @@ async fn a_reply_under_way_still_arrives_after_the_order_to_stop() {
     drop(client);
     let report = proxy.ended().await;
     assert_eq!(report.cut_off, 0);
-    assert_eq!(report.stats.get(Shell::ConnectionsActive), 0);
+    assert_eq!(report.stats.get(ProxyCounter::ConnectionsActive), 0);
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn the_deadline_closes_what_is_still_open() {
     let report = proxy.stop().await;
     assert_eq!(report.cut_off, 1);
     assert!(started.elapsed() >= Duration::from_millis(300), "the connection was not given its time");
-    assert_eq!(report.stats.get(Shell::ConnectionsActive), 0);
+    assert_eq!(report.stats.get(ProxyCounter::ConnectionsActive), 0);
     expect_closed(&mut client).await;
     expect_closed(&mut server).await;
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Instant;
 
-use redistributed::telemetry::stats::Shell;
+use redistributed::telemetry::stats::ProxyCounter;
 use socket2::{Domain, Socket, Type};
 use support::fake_redis::{FakeRedis, unused_address};
 use support::in_process::InProcess;
@@ -17,8 +17,8 @@ async fn a_client_is_closed_at_once_when_redis_refuses_and_nothing_is_tried_agai
     let mut client = connect(proxy.address()).await;
     expect_closed(&mut client).await;
     let report = proxy.stop().await;
-    assert_eq!(report.stats.get(Shell::UpstreamFailures), 1);
-    assert_eq!(report.stats.get(Shell::UpstreamRetries), 0);
+    assert_eq!(report.stats.get(ProxyCounter::UpstreamFailures), 1);
+    assert_eq!(report.stats.get(ProxyCounter::UpstreamRetries), 0);
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_client_is_closed_when_redis_does_not_answer_in_time() {
     expect_closed(&mut client).await;
     assert!(started.elapsed().as_millis() >= 200, "closed before the time was over");
     let report = proxy.stop().await;
-    assert_eq!(report.stats.get(Shell::UpstreamFailures), 1);
+    assert_eq!(report.stats.get(ProxyCounter::UpstreamFailures), 1);
 }
 
 #[tokio::test]
@@ -73,6 +73,6 @@ async fn one_client_too_many_hears_what_redis_would_say_and_the_next_is_served()
     })
     .await;
     let report = proxy.stop().await;
-    assert!(report.stats.get(Shell::ConnectionsRefused) >= 1);
-    assert_eq!(report.stats.get(Shell::ConnectionsActive), 0);
+    assert!(report.stats.get(ProxyCounter::ConnectionsRefused) >= 1);
+    assert_eq!(report.stats.get(ProxyCounter::ConnectionsActive), 0);
 }

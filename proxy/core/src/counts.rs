@@ -1,108 +1,145 @@
-//! What the session counts.
+//! What a session counts, and how each counter is shown.
 
-/// A thing that happened on a connection. Each is a metric of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Counter {
-    /// Requests read, publishes among them.
-    Commands,
-    /// `PUBLISH` and `SPUBLISH` commands read.
-    Published,
-    /// Publishes that got a context.
-    Injected,
-    /// Not injected: an inline command, which is forwarded as it came.
-    SkippedInline,
-    /// Not injected: the channel is excluded, or begins with `__`.
-    SkippedChannel,
-    /// Not injected: the payload is over the injection limit, or the channel's name over its own.
-    SkippedSize,
-    /// Not injected: the payload does not fit its carrier (not a JSON object, say).
-    SkippedCarrier,
-    /// Not injected: before authentication the added bytes would have crossed Redis's 16 KiB limit.
-    SkippedUnauthenticated,
-    /// Not injected: the mode, or `OTEL_SDK_DISABLED`, or `OTEL_PROPAGATORS` says so.
-    SkippedMode,
-    /// Not injected in mode `auto`: Redis could not be asked, or not lately, or not about this channel yet.
-    SkippedAutoUnknown,
-    /// Not injected in mode `auto`: somebody subscribes who is not known to be behind a proxy.
-    SkippedAutoUnproxied,
-    /// Not injected in mode `auto`: the same of a pattern.
-    SkippedAutoPattern,
-    /// Not injected in mode `auto`: a replica is connected.
-    SkippedAutoReplicas,
-    /// Not injected in mode `auto`: Redis is a cluster.
-    SkippedAutoCluster,
-    /// Not injected in mode `auto`: nobody subscribes.
-    SkippedAutoNobody,
-    /// Not injected in mode `auto`: the evidence has not stood for long enough.
-    SkippedAutoProving,
-    /// Not injected in mode `auto`: Redis reported another number of receivers than was expected.
-    SkippedAutoContradicted,
-    /// Not injected in mode `auto`: queued in a transaction, behind a command that blocks, or without a reply.
-    SkippedAutoOrder,
-    /// Receivers that Redis reported in its replies to publishes, added up.
-    Receivers,
-    /// Messages handed to the subscriber.
-    Delivered,
-    /// Those of them on channels that belong to Redis and Sentinel: keyspace notifications, mostly.
-    DeliveredReserved,
-    /// Messages from which a context was removed.
-    Stripped,
-    /// Messages that were too big to look for a context.
-    DeliveredUnread,
-    /// Producer spans that end with the request instead of the reply, and do not say how many received it: the reply
-    /// was suppressed, could not be told from others, or too many were outstanding.
-    SpansUnpaired,
-    /// Connections that became plain pipes because a replica link or unparsable bytes began.
-    OpaqueReplication,
-    /// Client bytes that are not RESP: forwarded from there on as they come.
-    OpaqueClient,
-    /// Server bytes that are not RESP: forwarded from there on as they come.
-    OpaqueServer,
-    /// Connections whose replies could no longer be paired with commands. Forwarding is not affected.
-    PairingLost,
+/// A metric of the metrics page, and the counters that are its samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric<C: 'static> {
+    /// The metric's name without the prefix that all metrics of the program have. A counter's name ends in `_total`; a
+    /// metric with another name is a gauge.
+    pub name: &'static str,
+    /// The text of its `HELP` line.
+    pub help: &'static str,
+    /// The label that tells its samples apart, if it has several.
+    pub label: Option<&'static str>,
+    /// Its samples: each counter with its value of that label.
+    pub samples: &'static [(C, Option<&'static str>)],
 }
 
-impl Counter {
-    /// Its name as metrics spell it.
-    pub const fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
+/// Defines an enumeration of counters, each once: its variant, its name in the log, and the metric that shows it.
+///
+/// ```text
+/// "METRIC", "HELP text" { Variant: "log_name" }
+/// "METRIC" by "LABEL", "HELP text" { Variant: "log_name" = "value", ... }
+/// ```
+///
+/// From this follow the variants in that order, `NAMES` (of the log, by variant), `METRICS` (for the metrics page) and
+/// `name` and `label_value` of a variant.
+#[macro_export]
+macro_rules! counters {
+    (
+        $(#[$attribute:meta])*
+        pub enum $enum:ident {
+            $($metric:literal $(by $label:literal)?, $help:literal {
+                $($(#[$doc:meta])* $variant:ident: $name:literal $(= $value:literal)?),+ $(,)?
+            })+
+        }
+    ) => {
+        $(#[$attribute])*
+        pub enum $enum {
+            $($(
+                #[doc = concat!($help, ".\n")]
+                $(#[$doc])*
+                $variant,
+            )+)+
+        }
+
+        impl $enum {
+            /// The names of all counters as the log spells them, by variant.
+            pub const NAMES: [&'static str; [$($(Self::$variant),+),+].len()] = [$($($name),+),+];
+
+            /// The metrics that show these counters.
+            pub const METRICS: &'static [$crate::Metric<Self>] = &[$($crate::Metric {
+                name: $metric,
+                help: $help,
+                label: $crate::counters!(@optional $($label)?),
+                samples: &[$((Self::$variant, $crate::counters!(@optional $($value)?))),+],
+            }),+];
+
+            /// The counter's name as the log spells it.
+            pub const fn name(self) -> &'static str {
+                Self::NAMES[self as usize]
+            }
+
+            /// The value of its metric's label; `None` if the metric has no label.
+            pub const fn label_value(self) -> Option<&'static str> {
+                match self {
+                    $($(Self::$variant => $crate::counters!(@optional $($value)?)),+),+
+                }
+            }
+        }
+    };
+    (@optional) => { None };
+    (@optional $value:literal) => { Some($value) };
+}
+
+counters! {
+    /// What a session counts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum Counter {
+        "commands_total", "Commands read, publishes among them" { Commands: "commands" }
+        "published_total", "PUBLISH and SPUBLISH commands read" { Published: "published" }
+        "injected_total", "Publishes that got a context" { Injected: "injected" }
+        "skipped_total" by "reason", "Publishes that got no context, by the reason" {
+            /// An inline command is forwarded as it came.
+            SkippedInline: "skipped_inline" = "inline",
+            /// The channel is excluded, or begins with `__`.
+            SkippedChannel: "skipped_channel" = "channel",
+            /// The payload is over the injection limit, or the channel's name over its own.
+            SkippedSize: "skipped_size" = "size",
+            /// The payload does not fit its carrier: it is not a JSON object, say.
+            SkippedCarrier: "skipped_carrier" = "carrier",
+            /// Before authentication the added bytes would have crossed Redis's limit of 16 KiB.
+            SkippedUnauthenticated: "skipped_unauthenticated" = "unauthenticated",
+            /// The mode, `OTEL_SDK_DISABLED` or `OTEL_PROPAGATORS` says so.
+            SkippedMode: "skipped_mode" = "mode",
+            /// Mode `auto`: Redis could not be asked, or not lately, or not about this channel yet.
+            SkippedAutoUnknown: "skipped_auto_unknown" = "auto_unknown",
+            /// Mode `auto`: a subscriber is not known to be behind a proxy.
+            SkippedAutoUnproxied: "skipped_auto_unproxied" = "auto_unproxied",
+            /// Mode `auto`: a subscriber of a pattern is not known to be behind a proxy.
+            SkippedAutoPattern: "skipped_auto_pattern" = "auto_pattern",
+            /// Mode `auto`: a replica is connected.
+            SkippedAutoReplicas: "skipped_auto_replicas" = "auto_replicas",
+            /// Mode `auto`: Redis is a cluster.
+            SkippedAutoCluster: "skipped_auto_cluster" = "auto_cluster",
+            /// Mode `auto`: nobody subscribes.
+            SkippedAutoNobody: "skipped_auto_nobody" = "auto_nobody",
+            /// Mode `auto`: the evidence has not stood for long enough.
+            SkippedAutoProving: "skipped_auto_proving" = "auto_proving",
+            /// Mode `auto`: Redis reported another number of receivers than was expected.
+            SkippedAutoContradicted: "skipped_auto_contradicted" = "auto_contradicted",
+            /// Mode `auto`: the publish was queued in a transaction, behind a command that blocks, or without a reply.
+            SkippedAutoOrder: "skipped_auto_order" = "auto_order",
+        }
+        "receivers_total", "Receivers that Redis reported in its replies to publishes, added up" { Receivers: "receivers" }
+        "delivered_total", "Messages handed to subscribers" { Delivered: "delivered" }
+        "delivered_reserved_total",
+        "Messages handed to subscribers on channels that begin with __, such as keyspace notifications" {
+            DeliveredReserved: "delivered_reserved",
+        }
+        "stripped_total", "Messages from which a context was removed" { Stripped: "stripped" }
+        "delivered_unread_total", "Messages too big to look for a context" { DeliveredUnread: "delivered_unread" }
+        "spans_unpaired_total", "Producer spans that ended before Redis's reply" {
+            /// They do not say how many received the message. The reply was suppressed, could not be told from others, or
+            /// too many were outstanding.
+            SpansUnpaired: "spans_unpaired",
+        }
+        "opaque_total" by "reason", "Directions of connections that became plain pipes, by what began them" {
+            /// A replication link began.
+            OpaqueReplication: "opaque_replication" = "replication",
+            /// The client sent bytes that are not RESP.
+            OpaqueClient: "opaque_client" = "client",
+            /// Redis sent bytes that are not RESP.
+            OpaqueServer: "opaque_server" = "server",
+        }
+        "pairing_lost_total", "Connections whose replies could no longer be paired with commands" {
+            /// Forwarding is not affected.
+            PairingLost: "pairing_lost",
+        }
     }
-
-    /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 28] = [
-        "commands",
-        "published",
-        "injected",
-        "skipped_inline",
-        "skipped_channel",
-        "skipped_size",
-        "skipped_carrier",
-        "skipped_unauthenticated",
-        "skipped_mode",
-        "skipped_auto_unknown",
-        "skipped_auto_unproxied",
-        "skipped_auto_pattern",
-        "skipped_auto_replicas",
-        "skipped_auto_cluster",
-        "skipped_auto_nobody",
-        "skipped_auto_proving",
-        "skipped_auto_contradicted",
-        "skipped_auto_order",
-        "receivers",
-        "delivered",
-        "delivered_reserved",
-        "stripped",
-        "delivered_unread",
-        "spans_unpaired",
-        "opaque_replication",
-        "opaque_client",
-        "opaque_server",
-        "pairing_lost",
-    ];
 }
 
-/// How often each [`Counter`] happened.
+/// How often each [`Counter`] was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     values: [u64; Counter::NAMES.len()],
@@ -115,17 +152,17 @@ impl Counts {
         self.changed
     }
 
-    /// One count.
+    /// The count of one counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.values[counter as usize]
     }
 
-    /// Those that happened, by index into [`Counter::NAMES`].
+    /// The counts that are not zero, by index into [`Counter::NAMES`].
     pub fn nonzero(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.values.iter().copied().enumerate().filter(|&(_, value)| value > 0)
     }
 
-    /// Forgets all of them.
+    /// Sets all counts to zero.
     pub(crate) fn clear(&mut self) {
         if self.changed {
             *self = Self::default();
@@ -139,7 +176,7 @@ impl Counts {
     }
 
     pub(crate) fn count(&mut self, counter: Counter) {
-        // As often as there are bytes in a call, at most.
+        // One call counts at most once for each byte that it is given, so this cannot overflow.
         self.values[counter as usize] += 1;
         self.changed = true;
     }

@@ -34,6 +34,6 @@ pub mod service;
 pub mod session;
 pub mod trace;
 
-pub use counts::{Counter, Counts};
+pub use counts::{Counter, Counts, Metric};
 pub use policy::Policy;
 pub use session::{Output, Session, Side};

@@ -59,25 +59,20 @@ impl Page {
         self.text
     }
 
-    /// A counter. `name` ends in `_total`, and begins without the prefix.
-    pub(super) fn counter(&mut self, name: &str, help: &str) -> Family<'_> {
-        self.family(format!("{PREFIX}{name}"), "counter", help)
+    /// A counter if `name` ends in `_total`, otherwise a gauge. `name` begins without the prefix.
+    pub(super) fn metric(&mut self, name: &str, help: &str) -> Family<'_> {
+        self.family(format!("{PREFIX}{name}"), counter_or_gauge(name), help)
     }
 
-    /// What can rise and fall.
-    pub(super) fn gauge(&mut self, name: &str, help: &str) -> Family<'_> {
-        self.family(format!("{PREFIX}{name}"), "gauge", help)
-    }
-
-    /// How often something took how long. `name` ends in `_seconds`.
+    /// A histogram of durations. `name` ends in `_seconds`.
     pub(super) fn histogram(&mut self, name: &str, help: &str) -> Family<'_> {
         self.family(format!("{PREFIX}{name}"), "histogram", help)
     }
 
-    /// A metric that every process has, by the name that all of them give it. It is a counter if that ends in `_total`.
+    /// A metric of the process, under the standard name that Prometheus's client libraries use. Its type follows from the
+    /// name as in [`metric`](Self::metric).
     pub(super) fn process(&mut self, name: &str, help: &str) -> Family<'_> {
-        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-        self.family(format!("process_{name}"), kind, help)
+        self.family(format!("process_{name}"), counter_or_gauge(name), help)
     }
 
     fn family(&mut self, name: String, kind: &str, help: &str) -> Family<'_> {
@@ -134,6 +129,10 @@ impl Family<'_> {
     }
 }
 
+fn counter_or_gauge(name: &str) -> &'static str {
+    if name.ends_with("_total") { "counter" } else { "gauge" }
+}
+
 /// A label's value may be a service's name, which can hold anything.
 fn escape(value: &str, text: &mut String) {
     for character in value.chars() {
@@ -156,11 +155,11 @@ mod tests {
 
     fn page(format: Format) -> String {
         let mut page = Page::new(format);
-        page.counter("read_total", "What was read").sample(&[("from", "a"), ("route", "one \"two\"\n\\")], 7);
+        page.metric("read_total", "What was read").sample(&[("from", "a"), ("route", "one \"two\"\n\\")], 7);
         let reading = Reading { buckets: vec![(2_500_000, 1), (1_000_000_000, 3)], count: 4, sum: 12_000_000_001 };
         page.histogram("took_seconds", "How long it took").buckets(&[("result", "ok")], &reading);
         page.process("cpu_seconds_total", "Time used").fraction(&[], 1.5);
-        page.gauge("open", "Open now").sample(&[], 3);
+        page.metric("open", "Open now").sample(&[], 3);
         page.end()
     }
 

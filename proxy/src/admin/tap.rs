@@ -183,7 +183,7 @@ fn line(Passed { record, .. }: &Passed, route: &str, line: &mut String) {
         Change::Injected => write!(line, ",\"context\":\"injected\""),
         Change::Stripped => write!(line, ",\"context\":\"stripped\""),
         Change::Skipped(reason) => {
-            let reason = reason.name().trim_start_matches("skipped_");
+            let reason = reason.label_value().unwrap_or_default();
             write!(line, ",\"context\":\"skipped\",\"reason\":\"{reason}\"")
         }
     };

@@ -37,7 +37,7 @@ use crate::error::{Operation, Party, RelayError};
 use crate::live_policy::{LivePolicy, PolicyView};
 use crate::telemetry::SpanSink;
 use crate::telemetry::fallback::Fallback;
-use crate::telemetry::stats::{Shell, Stats};
+use crate::telemetry::stats::{ProxyCounter, Stats};
 use flow::Flow;
 
 /// How long a client may keep its side open after Redis has closed and all replies were handed over. It is what Linux
@@ -90,8 +90,8 @@ impl Link {
         out.wall_offset = clock::wall_offset(now);
         self.session.receive(side, input, now, &mut self.ids, out);
         let (came, left) = match side {
-            Side::Client => (Shell::BytesFromClients, Shell::BytesToServers),
-            Side::Server => (Shell::BytesFromServers, Shell::BytesToClients),
+            Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
+            Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),
         };
         self.stats.add(came, input.len() as u64);
         self.stats.add(left, out.byte_len() as u64);
@@ -105,7 +105,7 @@ impl Link {
         self.ended();
         out.clear();
         self.session.end_of_stream(side, out);
-        let left = if side == Side::Client { Shell::BytesToServers } else { Shell::BytesToClients };
+        let left = if side == Side::Client { ProxyCounter::BytesToServers } else { ProxyCounter::BytesToClients };
         self.stats.add(left, out.byte_len() as u64);
         self.account(out);
         self.hand_over(&mut out.spans, self.sink.is_watched());

@@ -1,77 +1,79 @@
-//! What connections count and time, with the counters' names in one table.
+//! What connections count and time.
+//!
+//! Each counter is defined once, in [`ProxyCounter`] or in the core's [`Counter`]. The log line at the end and the metrics
+//! page follow from these definitions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redistributed_core::trace::{Operation, SpanRecord, UnixNanos};
-use redistributed_core::{Counter, Counts, Output};
+use redistributed_core::{Counter, Counts, Output, counters};
+use tracing::callsite::DefaultCallsite;
+use tracing::field::{FieldSet, Value};
+use tracing::metadata::Kind;
+use tracing::{Event, Level, Metadata, callsite, dispatcher};
 
 use super::histogram::{Bounds, Histogram};
 use super::logging::LIFECYCLE;
 
-/// What the shell itself counts, beside the [`Counter`]s of the sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Shell {
-    /// Client connections accepted, those over the limit included.
-    ConnectionsAccepted,
-    /// Client connections open now.
-    ConnectionsActive,
-    /// Client connections answered with an error and closed, because the limit was reached.
-    ConnectionsRefused,
-    /// Client connections closed because their TLS handshake failed.
-    HandshakesFailed,
-    /// Client connections closed because Redis could not be reached.
-    UpstreamFailures,
-    /// Attempts to reach Redis that failed and were followed by another.
-    UpstreamRetries,
-    /// Client connections closed because the proxy had run out of open files, memory or ports for one to Redis.
-    UpstreamExhausted,
-    /// Bytes read from services.
-    BytesFromClients,
-    /// Bytes read from Redis.
-    BytesFromServers,
-    /// Bytes passed on to services.
-    BytesToClients,
-    /// Bytes passed on to Redis.
-    BytesToServers,
-    /// Messages that had been published later than they came, by the clocks of two machines.
-    TransitNegative,
+counters! {
+    /// What the proxy counts outside of its sessions, which have the [`Counter`]s.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum ProxyCounter {
+        "connections_accepted_total", "Client connections accepted, those over the limit included" {
+            ConnectionsAccepted: "connections_accepted",
+        }
+        "connections_active", "Client connections open now" { ConnectionsActive: "connections_active" }
+        "connections_refused_total" by "reason", "Client connections answered with an error and closed, by the reason" {
+            /// `--max-connections` was reached.
+            ConnectionsRefused: "connections_refused" = "limit",
+        }
+        "handshakes_failed_total", "Client connections closed because their TLS handshake failed" {
+            HandshakesFailed: "handshakes_failed",
+        }
+        "upstream_failures_total" by "reason", "Client connections closed because there was none to Redis, by the reason" {
+            /// Redis refused the connection or the proxy's login, or did not answer.
+            UpstreamFailures: "upstream_failures" = "unreachable",
+            /// The proxy had run out of file descriptors, memory or local ports.
+            UpstreamExhausted: "upstream_exhausted" = "exhausted",
+        }
+        "upstream_retries_total", "Attempts to reach Redis that failed and were followed by another" {
+            UpstreamRetries: "upstream_retries",
+        }
+        "received_bytes_total" by "from", "Bytes read" {
+            /// From services.
+            BytesFromClients: "bytes_from_clients" = "client",
+            /// From Redis.
+            BytesFromServers: "bytes_from_servers" = "server",
+        }
+        "sent_bytes_total" by "to", "Bytes passed on, with contexts added or removed" {
+            /// To services.
+            BytesToClients: "bytes_to_clients" = "client",
+            /// To Redis.
+            BytesToServers: "bytes_to_servers" = "server",
+        }
+        "transit_negative_total", "Messages that came before they had been published, by the clocks of two machines" {
+            TransitNegative: "transit_negative",
+        }
+    }
 }
 
-impl Shell {
-    /// All of them, in order, with their names as metrics spell them.
-    pub const NAMES: [&'static str; 12] = [
-        "connections_accepted",
-        "connections_active",
-        "connections_refused",
-        "handshakes_failed",
-        "upstream_failures",
-        "upstream_retries",
-        "upstream_exhausted",
-        "bytes_from_clients",
-        "bytes_from_servers",
-        "bytes_to_clients",
-        "bytes_to_servers",
-        "transit_negative",
-    ];
-}
-
-/// Redis keeps no message, so a longer way, in nanoseconds, is that of a wrong clock or of a forged time, and must not make
-/// a sum overflow: an hour.
+/// The longest transit that is believed, in nanoseconds: one hour. Redis keeps no message, so a longer one comes from a wrong
+/// clock or a forged time, and must not make the sum overflow.
 const LONGEST_TRANSIT: u64 = 3_600_000_000_000;
 
-/// The counters of one route, or of all. Every task adds to them without waiting; a reader sees each one whole, not all at
-/// one instant.
+/// The counters and times of one service, or the sums of several. Tasks add without waiting; a reader sees each number whole,
+/// but not all numbers at one instant.
 #[derive(Debug)]
 pub struct Stats {
-    shell: [AtomicU64; Shell::NAMES.len()],
+    proxy: [AtomicU64; ProxyCounter::NAMES.len()],
     sessions: [AtomicU64; Counter::NAMES.len()],
     /// From a publish's first byte to Redis's reply.
     pub round_trips: Histogram,
     /// From a publish's first byte to the message's last one at a subscriber's proxy.
     pub transit: Histogram,
-    /// For connecting to Redis: made, and failed.
+    /// The time that attempts to connect to Redis took: those that succeeded, then those that failed.
     pub connects: [Histogram; 2],
 }
 
@@ -79,7 +81,7 @@ impl Default for Stats {
     fn default() -> Self {
         let histogram = || Histogram::new(&Bounds::REDIS);
         Self {
-            shell: Default::default(),
+            proxy: Default::default(),
             sessions: Default::default(),
             round_trips: histogram(),
             transit: histogram(),
@@ -89,9 +91,9 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// Adds `n` to a counter of the shell.
-    pub fn add(&self, counter: Shell, n: u64) {
-        self.shell[counter as usize].fetch_add(n, Ordering::Relaxed);
+    /// Adds `n` to a counter of the proxy.
+    pub fn add(&self, counter: ProxyCounter, n: u64) {
+        self.proxy[counter as usize].fetch_add(n, Ordering::Relaxed);
     }
 
     /// Adds what a session has counted.
@@ -101,7 +103,7 @@ impl Stats {
         }
     }
 
-    /// Adds how long publishes took, and how long messages were on their way, that a session has told at the time `now`.
+    /// Adds the round trips and transits that a session has reported at the time `now`.
     pub fn add_times(&self, out: &Output, now: UnixNanos) {
         if !(out.round_trips.is_empty() && out.spans.is_empty()) {
             let is_answered =
@@ -113,19 +115,19 @@ impl Stats {
             let arrived = now.0.saturating_add_signed(out.wall_offset);
             let transits = || out.published_at.iter().map(|published| arrived.checked_sub(published.0));
             self.transit.observe_all(transits().flatten().map(|transit| transit.min(LONGEST_TRANSIT)));
-            self.add(Shell::TransitNegative, transits().filter(Option::is_none).count() as u64);
+            self.add(ProxyCounter::TransitNegative, transits().filter(Option::is_none).count() as u64);
         }
     }
 
-    /// An attempt to connect to Redis is over.
-    pub fn connected(&self, made: bool, took: Duration) {
-        self.connects[usize::from(!made)].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    /// Adds the time that an attempt to connect to Redis took, whether it `succeeded` or failed.
+    pub fn connected(&self, succeeded: bool, took: Duration) {
+        self.connects[usize::from(!succeeded)].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Adds what `other` has counted and timed.
     pub fn merge(&self, other: &Self) {
-        let sums = self.shell.iter().chain(&self.sessions);
-        for (sum, more) in sums.zip(other.shell.iter().chain(&other.sessions)) {
+        let sums = self.proxy.iter().chain(&self.sessions);
+        for (sum, more) in sums.zip(other.proxy.iter().chain(&other.sessions)) {
             sum.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         self.round_trips.merge(&other.round_trips);
@@ -133,91 +135,91 @@ impl Stats {
         self.connects.iter().zip(&other.connects).for_each(|(sum, more)| sum.merge(more));
     }
 
-    /// One connection more that is open, until the answer is dropped.
+    /// Counts one more open connection until the returned guard is dropped.
     pub fn connection(&self) -> OpenConnection<'_> {
-        self.add(Shell::ConnectionsActive, 1);
+        self.add(ProxyCounter::ConnectionsActive, 1);
         OpenConnection(self)
     }
 
-    /// A counter of the shell.
-    pub fn get(&self, counter: Shell) -> u64 {
-        self.shell[counter as usize].load(Ordering::Relaxed)
+    /// The value of a counter of the proxy.
+    pub fn get(&self, counter: ProxyCounter) -> u64 {
+        self.proxy[counter as usize].load(Ordering::Relaxed)
     }
 
-    /// The counter of that name; 0 if there is none.
-    pub fn value(&self, name: &str) -> u64 {
-        self.all().find(|(known, _)| *known == name).map_or(0, |(_, value)| value)
+    /// The value of a counter of the sessions.
+    pub fn get_session(&self, counter: Counter) -> u64 {
+        self.sessions[counter as usize].load(Ordering::Relaxed)
     }
 
-    /// All counters with their names.
+    /// All counters with the names that the log has for them.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let names = Shell::NAMES.iter().chain(&Counter::NAMES);
-        names.zip(self.shell.iter().chain(&self.sessions)).map(|(name, value)| (*name, value.load(Ordering::Relaxed)))
+        let names = ProxyCounter::NAMES.iter().chain(&Counter::NAMES);
+        names.zip(self.proxy.iter().chain(&self.sessions)).map(|(name, value)| (*name, value.load(Ordering::Relaxed)))
     }
 
     /// Logs all counters that are not zero in one line; nothing if there are none.
     pub fn log(&self) {
-        if self.all().all(|(_, value)| value == 0) {
-            return;
+        let values: Vec<u64> = self.all().map(|(_, value)| value).collect();
+        if values.iter().any(|value| *value > 0) {
+            log_line::write(&values);
         }
-        // A field without a value is left out of the line.
-        let nonzero = |value: &AtomicU64| Some(value.load(Ordering::Relaxed)).filter(|value| *value > 0);
-        let shell = |counter: Shell| nonzero(&self.shell[counter as usize]);
-        let session = |counter: Counter| nonzero(&self.sessions[counter as usize]);
-        tracing::info!(
-            target: LIFECYCLE,
-            connections_accepted = shell(Shell::ConnectionsAccepted),
-            connections_active = shell(Shell::ConnectionsActive),
-            connections_refused = shell(Shell::ConnectionsRefused),
-            handshakes_failed = shell(Shell::HandshakesFailed),
-            upstream_failures = shell(Shell::UpstreamFailures),
-            upstream_retries = shell(Shell::UpstreamRetries),
-            upstream_exhausted = shell(Shell::UpstreamExhausted),
-            bytes_from_clients = shell(Shell::BytesFromClients),
-            bytes_from_servers = shell(Shell::BytesFromServers),
-            bytes_to_clients = shell(Shell::BytesToClients),
-            bytes_to_servers = shell(Shell::BytesToServers),
-            transit_negative = shell(Shell::TransitNegative),
-            commands = session(Counter::Commands),
-            published = session(Counter::Published),
-            injected = session(Counter::Injected),
-            skipped_inline = session(Counter::SkippedInline),
-            skipped_channel = session(Counter::SkippedChannel),
-            skipped_size = session(Counter::SkippedSize),
-            skipped_carrier = session(Counter::SkippedCarrier),
-            skipped_unauthenticated = session(Counter::SkippedUnauthenticated),
-            skipped_mode = session(Counter::SkippedMode),
-            skipped_auto_unknown = session(Counter::SkippedAutoUnknown),
-            skipped_auto_unproxied = session(Counter::SkippedAutoUnproxied),
-            skipped_auto_pattern = session(Counter::SkippedAutoPattern),
-            skipped_auto_replicas = session(Counter::SkippedAutoReplicas),
-            skipped_auto_cluster = session(Counter::SkippedAutoCluster),
-            skipped_auto_nobody = session(Counter::SkippedAutoNobody),
-            skipped_auto_proving = session(Counter::SkippedAutoProving),
-            skipped_auto_contradicted = session(Counter::SkippedAutoContradicted),
-            skipped_auto_order = session(Counter::SkippedAutoOrder),
-            receivers = session(Counter::Receivers),
-            delivered = session(Counter::Delivered),
-            delivered_reserved = session(Counter::DeliveredReserved),
-            stripped = session(Counter::Stripped),
-            delivered_unread = session(Counter::DeliveredUnread),
-            spans_unpaired = session(Counter::SpansUnpaired),
-            opaque_replication = session(Counter::OpaqueReplication),
-            opaque_client = session(Counter::OpaqueClient),
-            opaque_server = session(Counter::OpaqueServer),
-            pairing_lost = session(Counter::PairingLost),
-            "counted"
-        );
     }
 }
 
-/// Counts as [`Shell::ConnectionsActive`] while it lives, however its task ends.
+/// The log line of all counters, with a field for each.
+///
+/// The macros of `tracing` take the names of fields as tokens. They are a table here, so the event is made without a macro.
+mod log_line {
+    use super::*;
+
+    const COUNTERS: usize = ProxyCounter::NAMES.len() + Counter::NAMES.len();
+
+    /// The field that `tracing` shows as the line's text, and the counters' names.
+    static FIELDS: [&str; 1 + COUNTERS] = {
+        let mut fields = ["message"; 1 + COUNTERS];
+        let mut index = 0;
+        while index < COUNTERS {
+            fields[1 + index] = match index.checked_sub(ProxyCounter::NAMES.len()) {
+                None => ProxyCounter::NAMES[index],
+                Some(index) => Counter::NAMES[index],
+            };
+            index += 1;
+        }
+        fields
+    };
+
+    static CALLSITE: DefaultCallsite = DefaultCallsite::new(&METADATA);
+
+    static METADATA: Metadata<'static> = Metadata::new(
+        "counted",
+        LIFECYCLE,
+        Level::INFO,
+        Some(file!()),
+        Some(line!()),
+        Some(module_path!()),
+        FieldSet::new(&FIELDS, callsite::Identifier(&CALLSITE)),
+        Kind::EVENT,
+    );
+
+    /// Writes the line, without the fields of counters that are zero.
+    pub(super) fn write(counters: &[u64]) {
+        if CALLSITE.interest().is_never() || !dispatcher::get_default(|current| current.enabled(&METADATA)) {
+            return;
+        }
+        let message = format_args!("counted");
+        let mut values: Vec<Option<&dyn Value>> = vec![Some(&message)];
+        values.extend(counters.iter().map(|value| (*value > 0).then_some(value as &dyn Value)));
+        Event::dispatch(&METADATA, &METADATA.fields().value_set_all(&values));
+    }
+}
+
+/// Counts as [`ProxyCounter::ConnectionsActive`] while it lives, however its task ends.
 #[derive(Debug)]
 pub struct OpenConnection<'a>(&'a Stats);
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.shell[Shell::ConnectionsActive as usize].fetch_sub(1, Ordering::Relaxed);
+        self.0.proxy[ProxyCounter::ConnectionsActive as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -258,10 +260,10 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(fields.clone()), || {
             stats.log();
             assert_eq!(*fields.0.lock().unwrap(), [], "nothing was counted, nothing is said");
-            stats.add(Shell::UpstreamFailures, 3);
+            stats.add(ProxyCounter::UpstreamFailures, 3);
             stats.log();
             assert_eq!(std::mem::take(&mut *fields.0.lock().unwrap()), [("upstream_failures", 3)]);
-            for (value, counter) in (1..).zip(stats.shell.iter().chain(&stats.sessions)) {
+            for (value, counter) in (1..).zip(stats.proxy.iter().chain(&stats.sessions)) {
                 counter.store(value, Ordering::Relaxed);
             }
             stats.log();
@@ -272,11 +274,11 @@ mod tests {
     #[test]
     fn every_counter_is_listed_under_its_own_name() {
         let stats = Stats::default();
-        stats.add(Shell::BytesFromServers, 7);
-        stats.add(Shell::ConnectionsAccepted, 2);
+        stats.add(ProxyCounter::BytesFromServers, 7);
+        stats.add(ProxyCounter::ConnectionsAccepted, 2);
         let listed: Vec<_> = stats.all().filter(|(_, value)| *value > 0).collect();
         assert_eq!(listed, [("connections_accepted", 2), ("bytes_from_servers", 7)]);
-        assert_eq!(stats.all().count(), Shell::NAMES.len() + Counter::NAMES.len());
+        assert_eq!(stats.all().count(), ProxyCounter::NAMES.len() + Counter::NAMES.len());
     }
 
     #[test]
@@ -290,7 +292,7 @@ mod tests {
         stats.add_times(&out, at(100));
         let reading = stats.transit.read();
         assert_eq!((reading.count, reading.sum), (3, (1 + 150) * SECOND));
-        assert_eq!(stats.get(Shell::TransitNegative), 2);
+        assert_eq!(stats.get(ProxyCounter::TransitNegative), 2);
         out.published_at = vec![UnixNanos(0); 20];
         stats.add_times(&out, UnixNanos(u64::MAX));
         assert_eq!(stats.transit.read().sum, 151 * SECOND + 20 * LONGEST_TRANSIT);
@@ -300,8 +302,8 @@ mod tests {
     fn a_connection_is_active_until_it_is_dropped() {
         let stats = Stats::default();
         let open = stats.connection();
-        assert_eq!(stats.get(Shell::ConnectionsActive), 1);
+        assert_eq!(stats.get(ProxyCounter::ConnectionsActive), 1);
         drop(open);
-        assert_eq!(stats.get(Shell::ConnectionsActive), 0);
+        assert_eq!(stats.get(ProxyCounter::ConnectionsActive), 0);
     }
 }

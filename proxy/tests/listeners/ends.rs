@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redistributed::telemetry::stats::Shell;
+use redistributed::telemetry::stats::ProxyCounter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,8 +36,8 @@ async fn messages_are_traced_however_services_connect() {
         expect_traced_messages(&mut direct, &mut behind, &mut publisher).await;
         drop((behind, publisher));
         let report = proxy.stop().await;
-        assert_eq!(report.stats.get(Shell::ConnectionsAccepted), 2, "{way:?}");
-        assert_eq!(report.stats.get(Shell::ConnectionsActive), 0, "{way:?}");
+        assert_eq!(report.stats.get(ProxyCounter::ConnectionsAccepted), 2, "{way:?}");
+        assert_eq!(report.stats.get(ProxyCounter::ConnectionsActive), 0, "{way:?}");
     }
 }
 
@@ -92,8 +92,8 @@ async fn a_tls_client_that_hangs_up_while_redis_is_dialled_ends_the_attempt() {
     client.shutdown().await.unwrap();
     drop(client);
     let report = proxy.stop().await;
-    assert_eq!(report.stats.get(Shell::ConnectionsAccepted), 1);
-    assert_eq!((report.cut_off, report.stats.get(Shell::UpstreamFailures)), (0, 0));
+    assert_eq!(report.stats.get(ProxyCounter::ConnectionsAccepted), 1);
+    assert_eq!((report.cut_off, report.stats.get(ProxyCounter::UpstreamFailures)), (0, 0));
 }
 
 /// Sends until nothing more is taken for a while; returns how much was.

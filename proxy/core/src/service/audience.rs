@@ -50,8 +50,8 @@ pub enum Unknown {
 }
 
 impl Unknown {
-    /// What is counted.
-    pub(crate) fn counter(self) -> Counter {
+    /// The counter of publishes that got no context for this reason.
+    pub fn counter(self) -> Counter {
         match self {
             Self::NoEvidence => Counter::SkippedAutoUnknown,
             Self::Unproxied => Counter::SkippedAutoUnproxied,
