@@ -159,22 +159,29 @@ async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
 async fn files_are_read_again_for_who_asks_and_what_came_of_it_is_one_line_each() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    // In one step: the process looks at its files by itself too, and must not see half of a change.
+    let write = |text: &str| {
+        let next = folder.path().join("next");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(next, &file).unwrap();
+    };
     write("one");
     let mut proxy =
         Proxy::start("redis://127.0.0.1:1", &["--upstream-password-file", &file.display().to_string()], &[]);
     let (no_settings, again) = ("there is no configuration file", "password for Redis: read again");
     let unchanged = "none has changed";
     for (text, status, says) in [
-        ("one", 200, unchanged),
-        ("two", 200, again),
-        ("", 409, "the old ones stay in force"),
-        ("", 409, "it is empty"),
-        ("two", 200, again),
+        ("one", 200, &[unchanged][..]),
+        // On a slow machine the look of every ten seconds may have come first.
+        ("two", 200, &[again, unchanged]),
+        ("", 409, &["the old ones stay in force"]),
+        ("", 409, &["it is empty"]),
+        ("two", 200, &[again, unchanged]),
     ] {
         write(text);
         let (got, answer) = proxy.ask("POST /reload", "", "").await;
-        assert!(got == status && answer.contains(says) && answer.contains(no_settings), "{text:?}: {got} {answer}");
+        let is_right = got == status && says.iter().any(|says| answer.contains(says)) && answer.contains(no_settings);
+        assert!(is_right, "{text:?}: {got} {answer}");
     }
     proxy.process.signal(Signal::HUP);
     proxy.process.wait_for_line("asked to read");
