@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redistributed::telemetry::otel_env::SpanLimits;
-use redistributed::telemetry::{OtelSettings, Service, SpanEncoder, SpanSink, Telemetry};
+use redistributed::settings::otel::{OtelSettings, SpanLimits};
+use redistributed::telemetry::{Service, SpanEncoder, SpanSink, Telemetry};
 use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
 use rustix::time::{ClockId, clock_gettime};
 

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, Command, CommandFactory, FromArgMatches, value_parser};
 
-use crate::config::{Args, Invocation, layers};
 use crate::decode::{DecodeArgs, FormatArg};
+use crate::settings::{Invocation, Options, sources};
 
 const CHECK: &str = "check";
 const DECODE: &str = "decode";
@@ -52,8 +52,8 @@ impl Call {
             }
             Some(DECODE) => {
                 let command = DecodeArgs::command().bin_name("redistributed decode");
-                let matches = command.try_get_matches_from(rest()).map_err(layers::masked)?;
-                DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(layers::masked)
+                let matches = command.try_get_matches_from(rest()).map_err(sources::masked)?;
+                DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(sources::masked)
             }
             _ => Ok(Self::Serve(Invocation::new(whole(), words))),
         }
@@ -70,7 +70,7 @@ redistributed --listen <ADDRESS> --upstream <URL> [OPTIONS]
 /// With the subcommands, so that help tells of them.
 fn whole() -> Command {
     let decode = DecodeArgs::command().name(DECODE);
-    Args::command()
+    Options::command()
         .override_usage(USAGE)
         .args_conflicts_with_subcommands(true)
         .subcommand(check().name(CHECK))
@@ -79,7 +79,7 @@ fn whole() -> Command {
 
 fn check() -> Command {
     let format = Arg::new("format").long("format").value_name("FORMAT").help("Form of the answer");
-    Args::command()
+    Options::command()
         .name("redistributed check")
         .bin_name("redistributed check")
         .override_usage("redistributed check [OPTIONS]")

@@ -11,8 +11,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::config::address::shown_path;
-use crate::config::credentials::Secret;
+use crate::settings::address::shown_path;
+use crate::settings::credentials::Secret;
 
 /// Longest password file, in bytes. A token of a cloud's identity service has a few thousand.
 const MAX_SECRET: usize = 64 * 1024;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
-use crate::config::address::UpstreamUrl;
-use crate::config::file::File;
-use crate::config::layers::split_list;
-use crate::config::settings::MAX_INJECT_LIMIT;
-use crate::config::{Args, Invocation, ListenAddress, Settings, Upstream, report, units};
-use crate::telemetry::OtelSettings;
+use crate::settings::MAX_INJECT_LIMIT;
+use crate::settings::address::UpstreamUrl;
+use crate::settings::file::File;
+use crate::settings::otel::OtelSettings;
+use crate::settings::sources::split_list;
+use crate::settings::{Invocation, ListenAddress, Options, Settings, Upstream, effective, units};
 
 /// Stands in an input for [`SECRET_URL`], which no mutation would find.
 const PLACEHOLDER: u8 = 1;
@@ -35,7 +35,7 @@ pub fn arguments(data: &[u8]) {
     }
     let lookup = |name: &str| value_of(&variables, name);
     let line = [OsString::from("redistributed")].into_iter().chain(words);
-    let mut args = match Args::from_command_line(line) {
+    let mut args = match Options::from_command_line(line) {
         Ok(args) => args,
         Err(error) => return assert_discreet(&error.to_string()),
     };
@@ -64,7 +64,7 @@ pub fn configuration(data: &[u8]) {
         return;
     }
     let Ok(text) = String::from_utf8(with_secret(data)) else { return };
-    let command = Args::command();
+    let command = Options::command();
     let file = match File::parse(&text, Path::new("f.toml"), &command) {
         Ok(file) => file,
         Err(error) => {
@@ -88,7 +88,7 @@ pub fn configuration(data: &[u8]) {
             };
             judge(&loaded.args, &lookup);
             loaded.settings.warnings.iter().for_each(|warning| assert_discreet(warning));
-            assert_discreet(&report::in_force(&loaded.settings, &loaded.sources));
+            assert_discreet(&effective::in_force(&loaded.settings, &loaded.sources));
         }
         Err(error) => assert_discreet(&error.to_string()),
     }
@@ -129,7 +129,7 @@ fn values(text: &str) {
     }
 }
 
-fn judge(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) {
+fn judge(args: &Options, lookup: &dyn Fn(&str) -> Option<String>) {
     let settings = match Settings::new(args, lookup) {
         Ok(settings) => settings,
         Err(invalid) => {
@@ -192,7 +192,7 @@ fn input(data: &[u8]) -> (Vec<OsString>, Vec<(String, String)>) {
     (words.map(|word| OsString::from_vec(with_secret(word))).collect(), pairs(variables))
 }
 
-/// Lines that are text and name a variable; the rest cannot reach the readers, see `config::Environment`.
+/// Lines that are text and name a variable; the rest cannot reach the readers, see `settings::Environment`.
 fn pairs(data: &[u8]) -> Vec<(String, String)> {
     let lines = data.split(|byte| *byte == b'\n').filter_map(|line| String::from_utf8(with_secret(line)).ok());
     lines.filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::ListenAddress;
-use crate::config::settings::Route;
+use crate::settings::ListenAddress;
+use crate::settings::Route;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 

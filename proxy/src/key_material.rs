@@ -8,10 +8,10 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Upstream;
-use crate::config::credentials::Secret;
-use crate::config::settings::{Settings, UpstreamLogin, UpstreamTls};
 use crate::files::{self, FileError, Rotating};
+use crate::settings::Upstream;
+use crate::settings::credentials::Secret;
+use crate::settings::{Settings, UpstreamLogin, UpstreamTls};
 use crate::telemetry::logging::LIFECYCLE;
 use crate::tls;
 

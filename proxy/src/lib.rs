@@ -3,7 +3,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cli`] | what the program was called for |
-//! | [`config`] | what the operator typed, and what it means |
+//! | [`settings`] | what the operator set, and what it means: plain, checked data that everything else may use |
+//! | [`reload`] | the settings read again in a running process |
+//! | [`preflight`] | mistakes that show before anything is served, with the setting that they come from |
 //! | [`listener`] | sockets that clients connect to, and the handshake of those that speak TLS |
 //! | [`server`] | accepts clients |
 //! | [`workers`] | the threads that carry connections |
@@ -30,7 +32,6 @@ pub mod auto;
 pub mod check;
 pub mod cli;
 pub mod clock;
-pub mod config;
 pub mod decode;
 pub mod entropy;
 pub mod error;
@@ -43,9 +44,12 @@ pub mod key_material;
 pub mod listener;
 pub mod live_policy;
 pub mod open_files;
+pub mod preflight;
 pub mod redis;
 pub mod relay;
+pub mod reload;
 pub mod server;
+pub mod settings;
 pub mod shutdown;
 pub mod stream;
 pub mod telemetry;
@@ -64,14 +68,14 @@ use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
 use auto::Evidence;
-use config::Settings;
-use config::reload::Reloader;
 use entropy::Entropy;
 use files::FileError;
 use key_material::KeyMaterial;
 use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
+use reload::Reloader;
 use server::RouteServer;
+use settings::Settings;
 use telemetry::logging::LIFECYCLE;
 use telemetry::route_stats::RouteStats;
 use telemetry::stats::Stats;
@@ -179,7 +183,7 @@ pub async fn run_with(
     let bound = listeners.routes.into_iter().zip(&services).zip(dialers.clone());
     for (index, ((listener, service), dialer)) in bound.enumerate() {
         let route = listener.route().clone();
-        let (name, mode) = (service.name.as_deref(), config::modes::show(&policy.modes()));
+        let (name, mode) = (service.name.as_deref(), settings::modes::show(&policy.modes()));
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redistributed_core::Session;
-use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Mode, Policy};
+use redistributed_core::policy::Policy;
+
+use crate::settings::modes::Modes;
 
 /// Shared by all connections of all routes.
 #[derive(Debug)]
@@ -33,15 +34,6 @@ struct State {
 pub struct PolicyView {
     live: Arc<LivePolicy>,
     version: u64,
-}
-
-/// The modes of a policy, which is what can be switched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Modes {
-    /// For channels that no glob matches.
-    pub general: Mode,
-    /// The first that matches decides.
-    pub channels: Vec<(Glob, Mode)>,
 }
 
 impl LivePolicy {
@@ -124,6 +116,9 @@ impl PolicyView {
 
 #[cfg(test)]
 mod tests {
+    use redistributed_core::glob::Glob;
+    use redistributed_core::policy::Mode;
+
     use super::*;
 
     #[test]

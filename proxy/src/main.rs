@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use redistributed::cli::Call;
-use redistributed::config::reload::Reloader;
-use redistributed::config::{Invocation, LoadError, Loaded, Settings, report};
 use redistributed::decode::{DecodeArgs, FormatArg};
 use redistributed::live_policy::LivePolicy;
+use redistributed::reload::Reloader;
+use redistributed::settings::{Invocation, LoadError, Loaded, Settings, effective};
 use redistributed::shutdown::{Hangups, Signal, Signals};
 use redistributed::telemetry::logging::{self, LIFECYCLE};
-use redistributed::{RunError, healthcheck, open_files};
+use redistributed::{RunError, healthcheck, open_files, preflight};
 use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;
@@ -71,7 +71,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
     };
     let listeners = match redistributed::bind(&settings).await {
         Ok(listeners) => listeners,
-        Err(error) => return end(CANNOT_BIND, &report::explained_bind(&error, &settings, &reloader.sources())),
+        Err(error) => return end(CANNOT_BIND, &preflight::explained_bind(&error, &settings, &reloader.sources())),
     };
     let stop = CancellationToken::new();
     let second_signal = async {
@@ -92,7 +92,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
         ended = redistributed::run_with(settings, listeners, policy, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
             Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => {
-                end(WRONG_SETTINGS, &report::explained(&error, &reloader.sources()))
+                end(WRONG_SETTINGS, &preflight::explained(&error, &reloader.sources()))
             }
             Err(error) => end(FAILED, &error),
         },
@@ -106,10 +106,10 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the answer to the one who asked for it")]
 fn check_config(loaded: &Loaded) -> ExitCode {
-    if let Err(error) = report::open_files(loaded) {
-        return end(WRONG_SETTINGS, &report::explained(&error, &loaded.sources));
+    if let Err(error) = preflight::open_files(loaded) {
+        return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
     }
-    print!("{}", report::in_force(&loaded.settings, &loaded.sources));
+    print!("{}", effective::in_force(&loaded.settings, &loaded.sources));
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
     ExitCode::SUCCESS
 }
@@ -121,8 +121,8 @@ fn check(invocation: &Invocation, format: FormatArg) -> ExitCode {
         Err(LoadError::CommandLine(error)) => error.exit(),
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
-    if let Err(error) = report::open_files(&loaded) {
-        return end(WRONG_SETTINGS, &report::explained(&error, &loaded.sources));
+    if let Err(error) = preflight::open_files(&loaded) {
+        return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

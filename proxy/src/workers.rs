@@ -35,11 +35,6 @@ pub struct Place {
 }
 
 impl Workers {
-    /// As many threads as this process may use processors.
-    pub fn default_count() -> NonZeroUsize {
-        thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-    }
-
     /// Starts `count` threads.
     ///
     /// # Errors

@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use redistributed::config::{Args, Settings};
 use redistributed::key_material::KeyMaterial;
 use redistributed::redis::{Connection, Credentials, Error, ProtocolError, Refusal, Reply, Requests};
+use redistributed::settings::{Options, Settings};
 use redistributed::upstream::Dialer;
 use support::fake_redis::FakeRedis;
 use support::redis::RealRedis;
@@ -16,7 +16,7 @@ use support::{DEADLINE, expect, send, within};
 fn dialer(url: &str) -> Dialer {
     let limit = format!("{}s", DEADLINE.as_secs());
     let line = ["redistributed", "--listen", "127.0.0.1:0", "--upstream", url, "--connect-timeout", &limit];
-    let args = Args::from_command_line(line.map(Into::into)).expect("a command line");
+    let args = Options::from_command_line(line.map(Into::into)).expect("a command line");
     let settings = Settings::new(&args, &|_| None).expect("settings");
     Dialer::new(&settings.routes[0], &settings, &KeyMaterial::default()).expect("no certificates are needed")
 }

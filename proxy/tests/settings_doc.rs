@@ -11,10 +11,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, CommandFactory};
-use redistributed::config::Args;
-use redistributed::config::file::{keys, repeats};
-use redistributed::config::reload::RELOADABLE;
-use redistributed::telemetry::otel_env::{SECRETS, VARIABLES};
+use redistributed::reload::RELOADABLE;
+use redistributed::settings::Options;
+use redistributed::settings::file::{keys, repeats};
+use redistributed::settings::otel::{SECRETS, VARIABLES};
 use support::spawn::{command, run};
 
 const BEGIN: &str = "<!-- made from the definition of the options: begin -->\n";
@@ -26,7 +26,7 @@ fn root() -> PathBuf {
 
 /// A table for each heading of `--help`, in its order.
 fn tables() -> String {
-    let command = Args::command();
+    let command = Options::command();
     let in_file: Vec<&str> = keys(&command).filter_map(Arg::get_long).collect();
     let mut text = String::new();
     let mut headings: Vec<&str> = command.get_arguments().filter_map(Arg::get_help_heading).collect();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, header};
 
-use crate::config::settings::Control;
+use crate::settings::Control;
 
 /// Why a request is not answered, if it is not.
 pub(super) fn refusal(

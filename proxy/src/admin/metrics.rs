@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use redistributed_core::choice::Choice;
 use redistributed_core::policy::Mode;
 use redistributed_core::service::Unknown;
 use redistributed_core::trace::UnixNanos;
@@ -15,8 +16,8 @@ use super::exposition::{Format, Page};
 use super::process;
 use crate::auto::Evidence;
 use crate::auto::watch::Verdicts;
-use crate::config::{Settings, modes};
-use crate::live_policy::Modes;
+use crate::settings::Settings;
+use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::stats::{ProxyCounter, Stats};
@@ -110,8 +111,8 @@ fn spans(page: &mut Page, totals: &SpanTotals) {
 
 fn proxy(page: &mut Page, source: &Source<'_>) {
     let mut mode = page.metric("mode", "1 for the mode of channels that no --mode-for matches");
-    for one in [Mode::Auto, Mode::Inject, Mode::Observe, Mode::Strip] {
-        mode.sample(&[("mode", modes::name(one))], u64::from(one == source.modes.general));
+    for one in Mode::ALL {
+        mode.sample(&[("mode", one.name())], u64::from(*one == source.modes.general));
     }
     let verdicts: Verdicts = source.evidence.iter().map(|evidence| evidence.verdicts()).sum();
     let help = "Channels on which something was published in mode auto lately, by what is known of their subscribers";

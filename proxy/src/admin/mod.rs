@@ -43,9 +43,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::auto::Evidence;
-use crate::config::reload::Reloader;
-use crate::config::{Settings, modes};
 use crate::live_policy::LivePolicy;
+use crate::reload::Reloader;
+use crate::settings::{Settings, modes};
 use crate::telemetry::SpanTotals;
 use crate::telemetry::logging::LIFECYCLE;
 use crate::telemetry::route_stats::RouteStats;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::config::layers::Sources;
-use crate::config::{Settings, modes, report};
-use crate::live_policy::Modes;
+use crate::settings::modes::Modes;
+use crate::settings::sources::Sources;
+use crate::settings::{Settings, effective, modes};
 
 /// What there is.
 pub(super) const INDEX: &str = "\
@@ -22,7 +22,7 @@ POST   /reload   reads the configuration file, certificates and passwords again,
 /// The settings in force, one a line, as `name = value`, with who said it if `sources` tell.
 pub(super) fn config(settings: &Settings, sources: Option<&Sources>, modes: &Modes) -> String {
     let mut page = match sources {
-        Some(sources) => report::in_force(settings, sources),
+        Some(sources) => effective::in_force(settings, sources),
         None => settings.shown().into_iter().map(|(name, value)| format!("{name} = {value}\n")).collect(),
     };
     // Writing to a string cannot fail.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::config::credentials::Credentials;
 use crate::redis::{Connection, Error};
+use crate::settings::credentials::Credentials;
 use crate::upstream::Dialer;
 
 /// How long a Redis may take to answer: below the second that Kubernetes grants a probe by default.

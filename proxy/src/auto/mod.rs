@@ -45,6 +45,7 @@ use tokio::task::JoinSet;
 use crate::entropy::Entropy;
 use crate::live_policy::LivePolicy;
 use crate::redis::{Connection, Error, ProtocolError};
+use crate::settings::auto::AutoSettings;
 use crate::telemetry::logging::Throttle;
 use crate::upstream::Dialer;
 use crate::workers::Workers;
@@ -53,32 +54,6 @@ use home::{Home, Server, Whereabouts};
 use ledger::{Ledger, Registration};
 use marker::ProxyId;
 use watch::Watch;
-
-/// How evidence is collected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AutoSettings {
-    /// Between two snapshots, and between two beats.
-    pub interval: Duration,
-    /// Subscriptions are announced though no channel's mode is `auto` here.
-    pub announce: bool,
-    /// The operator says that nobody subscribes on replicas.
-    pub ignore_replicas: bool,
-}
-
-impl AutoSettings {
-    /// Interval unless set.
-    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
-    /// Shortest interval.
-    pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
-    /// Longest interval.
-    pub const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
-}
-
-impl Default for AutoSettings {
-    fn default() -> Self {
-        Self { interval: Self::DEFAULT_INTERVAL, announce: false, ignore_replicas: false }
-    }
-}
 
 /// What is known of the subscribers of one route's Redis, and what Redis is told of this route's.
 #[derive(Debug)]

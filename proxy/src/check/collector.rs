@@ -1,7 +1,7 @@
 //! Whether the collector takes what it will be sent.
 
 use super::Findings;
-use crate::config::Settings;
+use crate::settings::Settings;
 use crate::telemetry::probe::{Probe, probe};
 
 pub(super) async fn check(settings: &Settings, findings: &mut Findings) {

@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Findings;
-use crate::config::settings::{Login, Route};
-use crate::config::{HostPort, ListenAddress, Settings, Upstream};
 use crate::key_material::KeyMaterial;
 use crate::listener::{self, BindError, Listener};
 use crate::redis::{Connection, Error};
+use crate::settings::{HostPort, ListenAddress, Settings, Upstream};
+use crate::settings::{Login, Route};
 use crate::upstream::Dialer;
 
 const PATIENCE: Duration = Duration::from_secs(2);

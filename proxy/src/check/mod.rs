@@ -13,9 +13,9 @@ mod subscribers;
 
 use std::time::Duration;
 
-use crate::config::Settings;
 use crate::files::FileError;
 use crate::key_material::KeyMaterial;
+use crate::settings::Settings;
 use crate::upstream::Dialer;
 
 pub use report::report;

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::{Findings, PATIENCE, rights, subscribers};
 use crate::clock;
-use crate::config::{Settings, Upstream};
 use crate::redis::{Connection, Error, Reply};
+use crate::settings::{Settings, Upstream};
 use crate::upstream::Dialer;
 
 /// Clocks further apart than this make traces of several machines hard to read.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::HostPort;
+use crate::settings::HostPort;
 
 /// Ports below this one are for privileged processes, unless the system is set up otherwise.
 const FIRST_FREE_PORT: u16 = 1024;

@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use crate::config::ListenAddress;
 use crate::files::{FileError, Rotating};
 use crate::foreign::Foreign;
 use crate::key_material::KeyMaterial;
+use crate::settings::ListenAddress;
+use crate::settings::tls::ServerFiles;
 use crate::stream::Stream;
-use crate::tls::ServerFiles;
 
 /// What clients that connect by TLS are shown, and how long they may take.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 
-use crate::config::settings::Route;
-use crate::config::{HostPort, ListenAddress, Settings};
+use crate::settings::Route;
+use crate::settings::{HostPort, ListenAddress, Settings};
 use crate::stream::{Stream, tune};
 pub use bind_error::BindError;
 pub use handshake::{HandshakeError, Handshakes};

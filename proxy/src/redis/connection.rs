@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::frames::Frames;
 use super::{ProtocolError, Refusal, Reply};
-use crate::config::credentials::Credentials;
 use crate::error::RelayError;
+use crate::settings::credentials::Credentials;
 use crate::stream::Stream;
 use crate::upstream::Dialer;
 

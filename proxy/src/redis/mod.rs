@@ -14,7 +14,7 @@ mod connection;
 mod frames;
 mod reply;
 
-pub use crate::config::credentials::Credentials;
+pub use crate::settings::credentials::Credentials;
 pub use connection::{Connection, Error, Requests};
 pub use frames::{MAX_DEPTH, MAX_REPLY_LEN, ProtocolError};
 pub use reply::{Refusal, Reply, error_code};

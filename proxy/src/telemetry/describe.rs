@@ -3,7 +3,8 @@
 
 use redistributed_core::trace::{Operation, SpanRecord};
 
-use super::{OtelSettings, Service};
+use super::Service;
+use crate::settings::otel::{OtelSettings, UNKNOWN_SERVICE};
 
 /// How many subscriptions on that Redis node got a published message (a number). The conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -57,9 +58,6 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
         Operation::Command { name, .. } => ("", name),
     }
 }
-
-/// The name of a service that nobody named, as the specification builds it.
-pub(super) const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
 
 /// The service's name: the route's own, then what the environment says.
 pub(super) fn service_name<'a>(settings: &'a OtelSettings, service: &'a Service) -> &'a str {

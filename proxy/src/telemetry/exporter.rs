@@ -10,14 +10,13 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
 
-use super::OtelSettings;
 use super::console::Console;
-use super::otel_env::BatchSettings;
 use super::otlp::{OtlpError, OtlpExporter};
 use super::packer::{Packer, Sealed};
 use super::queue::{Packed, SpanQueue};
 use super::report::LossReport;
 use super::totals::{ExportResult, Totals, Unsettled};
+use crate::settings::otel::{BatchSettings, OtelSettings};
 
 /// Requests on their way at one time. One at a time would cap the rate at a batch per round trip.
 const MAX_IN_FLIGHT: usize = 4;

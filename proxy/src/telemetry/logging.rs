@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 
-use crate::config::args::{LogFormatArg, LogLevelArg};
+use crate::settings::{LogFormat, LogLevel};
 
 /// Target of the lines about start and stop, which are shown at every level but `off`.
 pub const LIFECYCLE: &str = "redistributed::lifecycle";
@@ -25,19 +25,19 @@ pub struct LevelHandle(reload::Handle<Targets, Registry>);
 
 impl LevelHandle {
     /// From now on `level` counts.
-    pub fn set(&self, level: LogLevelArg) {
+    pub fn set(&self, level: LogLevel) {
         // Fails only if the subscriber is gone, and then nothing is logged anyway.
         let _ = self.0.reload(filter(level));
     }
 }
 
 /// Installs the subscriber of the process. A second call changes nothing.
-pub fn start(format: LogFormatArg, level: LogLevelArg) -> LevelHandle {
+pub fn start(format: LogFormat, level: LogLevel) -> LevelHandle {
     let (filter, handle) = reload::Layer::new(filter(level));
     let base = lines::layer().with_writer(std::io::stderr);
     let layer = match format {
-        LogFormatArg::Text => base.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
-        LogFormatArg::Json => base.json().flatten_event(true).boxed(),
+        LogFormat::Text => base.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Json => base.json().flatten_event(true).boxed(),
     };
     let already_set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err();
     if already_set {
@@ -57,14 +57,14 @@ pub fn report_panics() {
 
 /// Libraries are heard only when something is wrong: at lower levels some of them print headers, which may hold a
 /// collector's credentials.
-fn filter(level: LogLevelArg) -> Targets {
+fn filter(level: LogLevel) -> Targets {
     let own = match level {
-        LogLevelArg::Off => return Targets::new(),
-        LogLevelArg::Error => LevelFilter::ERROR,
-        LogLevelArg::Warn => LevelFilter::WARN,
-        LogLevelArg::Info => LevelFilter::INFO,
-        LogLevelArg::Debug => LevelFilter::DEBUG,
-        LogLevelArg::Trace => LevelFilter::TRACE,
+        LogLevel::Off => return Targets::new(),
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
     Targets::new()
         .with_default(own.min(LevelFilter::WARN))
@@ -132,19 +132,19 @@ mod tests {
 
     #[test]
     fn start_and_stop_are_shown_at_every_level_but_off() {
-        for level in [LogLevelArg::Error, LogLevelArg::Warn, LogLevelArg::Trace] {
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Trace] {
             assert!(filter(level).would_enable(LIFECYCLE, &Level::INFO), "{level:?}");
         }
-        assert!(!filter(LogLevelArg::Off).would_enable(LIFECYCLE, &Level::ERROR));
-        assert!(!filter(LogLevelArg::Warn).would_enable("redistributed::server", &Level::INFO));
+        assert!(!filter(LogLevel::Off).would_enable(LIFECYCLE, &Level::ERROR));
+        assert!(!filter(LogLevel::Warn).would_enable("redistributed::server", &Level::INFO));
     }
 
     #[test]
     fn libraries_do_not_get_louder_with_us() {
-        assert!(filter(LogLevelArg::Debug).would_enable("redistributed::relay", &Level::DEBUG));
-        assert!(!filter(LogLevelArg::Trace).would_enable("h2::codec", &Level::INFO));
-        assert!(filter(LogLevelArg::Trace).would_enable("h2::codec", &Level::WARN));
-        assert!(!filter(LogLevelArg::Error).would_enable("h2::codec", &Level::WARN));
+        assert!(filter(LogLevel::Debug).would_enable("redistributed::relay", &Level::DEBUG));
+        assert!(!filter(LogLevel::Trace).would_enable("h2::codec", &Level::INFO));
+        assert!(filter(LogLevel::Trace).would_enable("h2::codec", &Level::WARN));
+        assert!(!filter(LogLevel::Error).would_enable("h2::codec", &Level::WARN));
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod exporter;
 pub mod fallback;
 pub mod histogram;
 pub mod logging;
-pub mod otel_env;
 mod otlp;
 mod packer;
 pub mod probe;
@@ -36,13 +35,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use describe::{RECEIVERS, SHARDED};
-pub use otel_env::{OtelEnvError, OtelSettings};
 pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
 pub use sink::SpanSink;
 #[cfg(test)]
 pub(crate) use sink::test_sink;
 pub use totals::{ExportResult, ExportSummary};
 
+use crate::settings::otel::{OtelSettings, UNKNOWN_SERVICE};
 use exporter::{Destination, Exporter, Stop};
 use histogram::Reading;
 use packer::Packer;
@@ -64,7 +63,7 @@ pub struct Service {
 impl Service {
     /// Its name, or what stands for one in the spans of a service that nobody named.
     pub fn name_or_unknown(&self) -> &str {
-        self.name.as_deref().unwrap_or(describe::UNKNOWN_SERVICE)
+        self.name.as_deref().unwrap_or(UNKNOWN_SERVICE)
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redistributed_core::trace::SpanRecord;
 
+use super::Service;
 use super::console::Lines;
 use super::describe::service_name;
 use super::otlp::{EncodedRequest, Host, OpenRequest, SpanEncoder, resource_attributes};
-use super::{OtelSettings, Service};
+use crate::settings::otel::OtelSettings;
 
 /// Turns one route's records into what is sent of them.
 #[derive(Debug)]

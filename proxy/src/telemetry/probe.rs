@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::Service;
 use super::otlp::{OtlpExporter, SpanEncoder};
-use super::{OtelSettings, Service};
+use crate::settings::otel::OtelSettings;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
 
-use super::otel_env::BatchSettings;
 use super::packer::{Packer, Parcel};
+use crate::settings::otel::BatchSettings;
 
 /// A parcel is full when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
 /// name, which is in each span twice, may be long.
@@ -272,7 +272,8 @@ mod tests {
     use redistributed_core::trace::{Operation, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
 
     use super::*;
-    use crate::telemetry::{OtelSettings, Service};
+    use crate::settings::otel::OtelSettings;
+    use crate::telemetry::Service;
 
     fn record() -> SpanRecord {
         let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED };

@@ -1,46 +1,18 @@
 //! Whom the proxy believes, and what it shows to a server that asks who it is.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use super::files::{authorities, certificates, private_key, unfit_pair};
 use crate::files::FileError;
-
-/// Who is trusted, and what is shown to a server that asks who the proxy is.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Files {
-    /// A PEM file with authorities, in place of the system's.
-    pub authorities: Option<PathBuf>,
-    /// PEM files with a certificate, those between it and its authority behind it, and with its private key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// What the operator calls the files.
-#[derive(Clone, Copy, Debug)]
-pub struct Names {
-    /// The authorities.
-    pub authorities: &'static str,
-    /// The certificate that is shown.
-    pub certificate: &'static str,
-    /// Its key.
-    pub key: &'static str,
-}
-
-impl Files {
-    /// Those that are named.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
-        self.authorities.iter().chain(identity).cloned().collect()
-    }
-}
+use crate::settings::tls::{ClientFileNames, ClientFiles};
 
 /// Reads the files and makes a configuration of them.
 ///
 /// # Errors
 /// [`FileError`] for the first file that cannot be used, or if there is nobody to trust.
-pub fn client_config(files: &Files, names: Names) -> Result<ClientConfig, FileError> {
+pub fn client_config(files: &ClientFiles, names: ClientFileNames) -> Result<ClientConfig, FileError> {
     let roots = match &files.authorities {
         Some(path) => authorities(names.authorities, path)?,
         None => {

@@ -10,6 +10,6 @@ mod client;
 mod files;
 mod server;
 
-pub use client::{Files, Names, client_config, empty};
+pub use client::{client_config, empty};
 pub use files::valid_now;
-pub use server::{ServerFiles, server_config};
+pub use server::server_config;

@@ -1,6 +1,5 @@
 //! What the proxy shows to clients that connect by TLS, and whom it lets in.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -8,31 +7,7 @@ use rustls::server::WebPkiClientVerifier;
 
 use super::files::{authorities, certificates, private_key, unfit_pair, valid_now};
 use crate::files::FileError;
-
-/// The files of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerFiles {
-    /// A PEM file with the certificate, and those between it and its authority behind it.
-    pub certificate: PathBuf,
-    /// A PEM file with the certificate's private key.
-    pub key: PathBuf,
-    /// A PEM file with authorities. With it, only clients with a certificate of one of them are let in.
-    pub client_authorities: Option<PathBuf>,
-}
-
-impl ServerFiles {
-    /// What the operator calls the certificate.
-    pub const CERTIFICATE: &'static str = "--listen-cert";
-    /// What the operator calls its key.
-    pub const KEY: &'static str = "--listen-key";
-    /// What the operator calls the authorities of clients.
-    pub const CLIENT_AUTHORITIES: &'static str = "--listen-client-ca";
-
-    /// All of them.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).cloned().collect()
-    }
-}
+use crate::settings::tls::ServerFiles;
 
 /// Reads the files and makes a configuration of them.
 ///

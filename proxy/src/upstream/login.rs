@@ -8,7 +8,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::config::credentials::Credentials;
+use crate::settings::credentials::Credentials;
 
 /// Longest reply, in bytes. Redis's longest here has about 150.
 const MAX_REPLY: usize = 4096;

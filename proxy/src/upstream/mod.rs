@@ -25,13 +25,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use crate::config::Upstream;
-use crate::config::credentials::{Credentials, Secret};
-use crate::config::settings::{Login, Route, Settings};
 use crate::error::{RelayError, is_exhaustion};
 use crate::files::{FileError, Rotating};
 use crate::key_material::KeyMaterial;
 use crate::redis::error_code;
+use crate::settings::Upstream;
+use crate::settings::credentials::{Credentials, Secret};
+use crate::settings::{Login, Route, Settings};
 use crate::stream::{Stream, tune};
 use login::{LoginError, login};
 pub use resolve::{Resolve, Resolving, System};

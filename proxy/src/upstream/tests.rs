@@ -3,11 +3,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::Args;
+use crate::settings::Options;
 
 fn settings(listen: &str, upstream: &str, more: &[&str]) -> Settings {
     let line = ["redistributed", "--listen", listen, "--upstream", upstream];
-    let args = Args::from_command_line(line.iter().chain(more).map(std::ffi::OsString::from)).unwrap();
+    let args = Options::from_command_line(line.iter().chain(more).map(std::ffi::OsString::from)).unwrap();
     Settings::new(&args, &|_| None).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use redistributed::config::args::{LogFormatArg, LogLevelArg};
+use redistributed::settings::{LogFormat, LogLevel};
 use redistributed::telemetry::logging;
 use rustix::process::Signal;
 
@@ -115,7 +115,7 @@ const PANICS: &str = "DISCRETION_PANICS_WITH";
 #[test]
 fn in_the_message_of_a_panic() {
     if let Ok(message) = std::env::var(PANICS) {
-        logging::start(LogFormatArg::Text, LogLevelArg::Trace);
+        logging::start(LogFormat::Text, LogLevel::Trace);
         logging::report_panics();
         panic!("{message}");
     }

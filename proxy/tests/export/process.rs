@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::process::{Command, Output};
 
 use otlp_receiver::{Receiver, Transport};
-use redistributed::telemetry::{OtelSettings, Telemetry};
+use redistributed::settings::otel::OtelSettings;
+use redistributed::telemetry::Telemetry;
 
 use crate::support::{LONG, publish, service, variables};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otlp_receiver::{Receiver, Transport};
-use redistributed::telemetry::{OtelSettings, Service, Telemetry};
+use redistributed::settings::otel::OtelSettings;
+use redistributed::telemetry::{Service, Telemetry};
 use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
 
 /// How long a test waits for what must come. Far longer than it takes.

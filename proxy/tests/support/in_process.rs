@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 
-use redistributed::config::{Args, Settings};
+use redistributed::settings::{Options, Settings};
 use redistributed::{Report, RunError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ impl InProcess {
     /// As the command line says.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
         let line = ["redistributed"].iter().chain(arguments).map(OsString::from);
-        let args = Args::from_command_line(line).expect("a command line");
+        let args = Options::from_command_line(line).expect("a command line");
         let otel = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".to_owned());
         let settings = Settings::new(&args, &otel).expect("settings");
         let listeners = redistributed::bind(&settings).await.expect("free ports");

@@ -1,7 +1,7 @@
 //! The attributes of a span within its limits, as protobuf.
 
 use super::wire::{bytes_field_len, bytes_tag, put_bytes, put_varint, varint_len, varint_tag};
-use crate::telemetry::otel_env::SpanLimits;
+use crate::settings::otel::SpanLimits;
 
 /// `Span.attributes`
 const SPAN_ATTRIBUTES: u8 = bytes_tag(9);

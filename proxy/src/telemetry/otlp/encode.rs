@@ -21,9 +21,9 @@ use redistributed_core::trace::{ErrorType, Operation, SpanContext, SpanRecord};
 use super::attributes::{Attributes, Constants, Key};
 use super::trace_state::put_trace_state;
 use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, put_varint, varint_tag};
+use crate::settings::otel::SpanLimits;
 use crate::telemetry::Service;
 use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, span_name};
-use crate::telemetry::otel_env::SpanLimits;
 
 /// `messaging.system` and `db.system.name`.
 const REDIS: &str = "redis";

@@ -24,8 +24,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use super::exporter::Delivered;
-use super::otel_env::{Compression, OtlpSettings, Protocol};
 use crate::files::FileError;
+use crate::settings::otel::{Compression, OtlpSettings, Protocol};
+use crate::settings::tls::{ClientFileNames, ClientFiles};
 use crate::tls;
 pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
@@ -153,11 +154,11 @@ impl OtlpExporter {
 
 fn client_config(settings: &OtlpSettings) -> Result<rustls::ClientConfig, FileError> {
     let identity = settings.client_identity.as_ref();
-    let files = tls::Files {
+    let files = ClientFiles {
         authorities: settings.certificate.clone(),
         identity: identity.map(|identity| (identity.certificate.clone(), identity.key.clone())),
     };
-    let names = tls::Names {
+    let names = ClientFileNames {
         authorities: "OTEL_EXPORTER_OTLP_CERTIFICATE",
         certificate: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
         key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use opentelemetry_semantic_conventions::attribute as key;
 
+use crate::settings::otel::OtelSettings;
+use crate::telemetry::Service;
 use crate::telemetry::describe::service_name;
-use crate::telemetry::{OtelSettings, Service};
 
 /// What is known of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

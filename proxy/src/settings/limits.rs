@@ -1,14 +1,14 @@
 //! How much and how long: counts and times.
 
 use std::num::NonZeroUsize;
+use std::thread;
 use std::time::Duration;
 
-use super::args::{Args, SwitchArg};
-use super::refusal::Check;
-use super::settings::Limits;
+use super::checked::Limits;
+use super::choices::Retry;
+use super::options::Options;
 use super::units;
-use crate::auto::AutoSettings;
-use crate::workers::Workers;
+use super::validation::Check;
 
 /// No machine has a million sockets to spare; tokio's semaphore counts to an eighth of what a `usize` holds.
 const MAX_CONNECTIONS: usize = 1_000_000;
@@ -17,7 +17,7 @@ const MAX_CONNECTIONS: usize = 1_000_000;
 const MAX_THREADS: usize = 256;
 
 impl Check<'_> {
-    pub(super) fn limits(&mut self, args: &Args) -> Limits {
+    pub(super) fn limits(&mut self, args: &Options) -> Limits {
         const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
         const CONNECTIONS: &str = "write a number from 1 to 1000000";
         const THREADS: &str = "write a number from 1 to 256, or leave it out";
@@ -27,7 +27,7 @@ impl Check<'_> {
         };
         let max_connections = count("--max-connections", &args.max_connections, MAX_CONNECTIONS, CONNECTIONS).get();
         let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
-            None => Workers::default_count(),
+            None => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             Some(text) => count("--threads", text, MAX_THREADS, THREADS),
         };
         let mut above_zero = |setting, text: &str, problem: &str| {
@@ -41,7 +41,7 @@ impl Check<'_> {
             above_zero("--connect-timeout", &args.connect_timeout, "no connection is made in no time");
         let handshake_timeout =
             above_zero("--handshake-timeout", &args.handshake_timeout, "no handshake is over in no time");
-        let connect_retry = args.connect_retry == SwitchArg::On;
+        let connect_retry = args.connect_retry == Retry::On;
         let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
         let drain_timeout = time("--drain-timeout", &args.drain_timeout);
         let flush_timeout = time("--flush-timeout", &args.flush_timeout);
@@ -54,17 +54,5 @@ impl Check<'_> {
             drain_timeout,
             flush_timeout,
         }
-    }
-
-    pub(super) fn auto(&mut self, args: &Args) -> AutoSettings {
-        const REMEDY: &str = "write a time from 50ms to 60s";
-        let value = ("--auto-interval", args.auto_interval.as_str(), REMEDY);
-        let interval = self.or_refuse(units::duration(&args.auto_interval), value);
-        if !(AutoSettings::SHORTEST_INTERVAL..=AutoSettings::LONGEST_INTERVAL).contains(&interval)
-            && units::duration(&args.auto_interval).is_ok()
-        {
-            self.refuse("--auto-interval", Some(&args.auto_interval), "it is too short or too long", REMEDY);
-        }
-        AutoSettings { interval, announce: args.announce, ignore_replicas: args.auto_ignore_replicas }
     }
 }

@@ -1,13 +1,11 @@
 //! The settings as text, for those who ask a running process.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use redistributed_core::glob::Glob;
 
 use super::address::{Upstream, printable, without_url_secrets};
-use super::modes;
-use super::settings::{Login, Route, Settings};
+use super::checked::{Login, Route, Settings};
 
 impl Settings {
     /// Names and values of what is in force, as the options are called. Without secrets: no value that may hold one is
@@ -30,8 +28,8 @@ impl Settings {
         } = self;
         let path = |path: Option<&PathBuf>| path.map_or_else(|| "-".to_owned(), |path| path.display().to_string());
         let globs = |globs: &[Glob]| globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ");
-        let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), lower(carrier)));
-        let mode_for = policy.modes.iter().map(|(glob, mode)| format!("{}={}", glob.as_str(), modes::name(*mode)));
+        let carriers = policy.carriers.iter().map(|(glob, carrier)| format!("{}={}", glob.as_str(), carrier));
+        let mode_for = policy.modes.iter().map(|(glob, mode)| format!("{}={}", glob.as_str(), mode));
         let mut shown: Vec<_> = routes
             .iter()
             .map(|Route { name, listen, upstream, login }| {
@@ -53,8 +51,8 @@ impl Settings {
             ("upstream-password-file", path(upstream_login.password_file.as_ref())),
             ("upstream-login", if upstream_login.clients { "clients" } else { "proxy" }.to_owned()),
             ("admin", admin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)),
-            ("admin-control", lower(admin_control)),
-            ("mode", modes::name(policy.mode).to_owned()),
+            ("admin-control", admin_control.to_string()),
+            ("mode", policy.mode.to_string()),
             ("mode-for", mode_for.collect::<Vec<_>>().join(" ")),
             ("auto-interval", format!("{:?}", auto.interval)),
             ("auto-ignore-replicas", auto.ignore_replicas.to_string()),
@@ -64,9 +62,9 @@ impl Settings {
             ("carrier", carriers.collect::<Vec<_>>().join(" ")),
             ("read-json", globs(&policy.read_json)),
             ("keep-context", globs(&policy.keep_context)),
-            ("relation", lower(&policy.relation)),
-            ("trust", lower(&policy.trust)),
-            ("commands", lower(&policy.commands)),
+            ("relation", policy.relation.to_string()),
+            ("trust", policy.trust.to_string()),
+            ("commands", policy.commands.to_string()),
             ("transit-time", policy.transit_time.to_string()),
             ("inject-limit", policy.inject_limit.to_string()),
             ("max-connections", limits.max_connections.to_string()),
@@ -76,8 +74,8 @@ impl Settings {
             ("handshake-timeout", format!("{:?}", limits.handshake_timeout)),
             ("drain-timeout", format!("{:?}", limits.drain_timeout)),
             ("flush-timeout", format!("{:?}", limits.flush_timeout)),
-            ("log-format", lower(&log.0)),
-            ("log-level", lower(&log.1)),
+            ("log-format", log.0.to_string()),
+            ("log-level", log.1.to_string()),
         ]);
         shown.extend(otel.shown());
         // A URL in the wrong place, such as a glob, may hold a password too.
@@ -103,8 +101,4 @@ fn with_login(upstream: &Upstream, login: &Login) -> String {
     let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
     let database = if login.database == 0 { String::new() } else { format!("/{}", login.database) };
     format!("{scheme}://{user}{password}{at}{address}{database}")
-}
-
-fn lower(value: &impl fmt::Debug) -> String {
-    format!("{value:?}").to_lowercase()
 }

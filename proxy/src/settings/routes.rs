@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
-use super::args::Args;
-use super::layers::Origin;
-use super::refusal::Check;
-use super::settings::{Login, Route};
+use super::checked::{Login, Route};
+use super::options::Options;
+use super::sources::Origin;
+use super::validation::Check;
 
 impl Check<'_> {
     /// In their order; none if one of them is refused.
-    pub(super) fn routes(&mut self, args: &Args) -> Vec<Route> {
+    pub(super) fn routes(&mut self, args: &Options) -> Vec<Route> {
         let pair = args.listen.is_some() || args.upstream.is_some();
         let routes: Vec<Route> = match (&args.listen, &args.upstream) {
             _ if pair && !args.routes.is_empty() => {
@@ -134,7 +134,7 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn admin(&mut self, args: &Args, routes: &[Route]) -> Option<HostPort> {
+    pub(super) fn admin(&mut self, args: &Options, routes: &[Route]) -> Option<HostPort> {
         let text = args.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
         let remedy = "write a port, as in --admin 9127, or an address, as in --admin 0.0.0.0:9127";
         let address = match HostPort::parse_local(text) {

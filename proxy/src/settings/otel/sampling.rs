@@ -5,7 +5,7 @@ use redistributed_core::trace::Sampler;
 use redistributed_core::trace::sampler::{Ratio, Root};
 
 use super::reader::Reader;
-use crate::config::address::without_secrets;
+use crate::settings::address::without_secrets;
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";

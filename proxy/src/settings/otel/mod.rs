@@ -7,10 +7,10 @@
 //!
 //! Nothing here reads the process environment: the caller passes a lookup, and logs the warnings once logging is up.
 
+mod effective;
 mod otlp;
 mod reader;
 mod sampling;
-mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +21,7 @@ use redistributed_core::trace::Sampler;
 
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};
 
-use crate::config::address::without_secrets;
+use crate::settings::address::without_secrets;
 use reader::Reader;
 
 /// Every variable that is read, in the order of the documentation.
@@ -69,6 +69,9 @@ pub const SECRETS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS_FILE"),
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE"),
 ];
+
+/// The name of a service that nobody named, as the specification builds it.
+pub const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
 
 /// Whether `name` is a variable that is read.
 pub fn is_known(name: &str) -> bool {
@@ -232,13 +235,13 @@ impl OtelSettings {
     /// See [`OtelEnvError`].
     ///
     /// ```
-    /// use redistributed::telemetry::OtelSettings;
+    /// use redistributed::settings::otel::OtelSettings;
     ///
     /// let (settings, warnings) = OtelSettings::from_lookup(&|name| std::env::var(name).ok())?;
     /// for warning in warnings {
     ///     tracing::warn!("{warning}");
     /// }
-    /// # Ok::<(), redistributed::telemetry::OtelEnvError>(())
+    /// # Ok::<(), redistributed::settings::otel::OtelEnvError>(())
     /// ```
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), OtelEnvError> {
         let mut reader = Reader::new(lookup);
@@ -308,7 +311,7 @@ fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
         }
     }
     for reason in ignored {
-        let applies = shown::exporter_names(chosen.otlp, chosen.console);
+        let applies = effective::exporter_names(chosen.otlp, chosen.console);
         reader.warn(format!("{VARIABLE}: {reason} and ignored: {applies} applies; known are otlp, console, none"));
     }
     chosen
@@ -338,7 +341,7 @@ fn read_limits(reader: &mut Reader<'_>) -> SpanLimits {
     let length = ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"];
     SpanLimits {
         attribute_count: reader.first_number(&count, default.attribute_count).unwrap_or(default.attribute_count),
-        attribute_value_length: reader.first_number(&length, shown::NO_LIMIT).or(default.attribute_value_length),
+        attribute_value_length: reader.first_number(&length, effective::NO_LIMIT).or(default.attribute_value_length),
         link_count: reader
             .first_number(&["OTEL_SPAN_LINK_COUNT_LIMIT"], default.link_count)
             .unwrap_or(default.link_count),

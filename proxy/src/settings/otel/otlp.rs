@@ -9,7 +9,7 @@ use url::Url;
 
 use super::OtelEnvError;
 use super::reader::{Reader, decode_pair};
-use crate::config::address::without_secrets;
+use crate::settings::address::without_secrets;
 
 /// The two forms of a variable, the one that wins first.
 macro_rules! forms {

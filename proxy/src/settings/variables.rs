@@ -8,9 +8,9 @@ use std::io::{self, Read};
 
 use super::address::shown_path;
 use super::file::File;
-use super::layers::{Origin, Said, Sources};
-use super::refusal::{Check, SettingError};
-use crate::telemetry::otel_env::{OtelSettings, SECRETS, VARIABLES};
+use super::sources::{Origin, Said, Sources};
+use super::validation::{Check, SettingError};
+use crate::settings::otel::{OtelSettings, SECRETS, VARIABLES};
 
 /// Largest secret, in bytes: more than any HTTP server takes as headers.
 const MAX_SECRET: u64 = 64 * 1024;

@@ -7,9 +7,9 @@ use clap::{ArgMatches, Command, FromArgMatches};
 
 use super::environment::{self, Environment};
 use super::file::{File, FileError};
-use super::layers::{self, Said, Sources};
-use super::settings::InvalidSettings;
-use super::{Args, Settings, variables};
+use super::sources::{self, Said, Sources};
+use super::validation::InvalidSettings;
+use super::{Options, Settings, variables};
 
 /// The words that the program was called with, and what they may be. The environment and the file are read each time.
 /// `Debug` does not show the words: they may hold a secret.
@@ -22,7 +22,7 @@ pub struct Invocation {
 /// Everything that was said, and what it means. `Debug` shows only what it means, which holds no secret.
 pub struct Loaded {
     /// The options.
-    pub args: Args,
+    pub args: Options,
     /// Checked, with all warnings.
     pub settings: Settings,
     /// Who said what.
@@ -44,7 +44,7 @@ pub enum LoadError {
 }
 
 impl Invocation {
-    /// `words` as `command` reads them; the first is the program's name. `command` has the options of [`Args`], and may
+    /// `words` as `command` reads them; the first is the program's name. `command` has the options of [`Options`], and may
     /// have more.
     pub fn new(command: Command, words: impl IntoIterator<Item = OsString>) -> Self {
         Self { command, words: words.into_iter().collect() }
@@ -55,7 +55,7 @@ impl Invocation {
     /// # Errors
     /// What it has to say, `--help` and `--version` among it.
     pub fn matches(&self) -> Result<ArgMatches, clap::Error> {
-        layers::read(&self.command, &self.words, None).map(|(matches, _)| matches)
+        sources::read(&self.command, &self.words, None).map(|(matches, _)| matches)
     }
 
     /// Reads all three.
@@ -64,7 +64,7 @@ impl Invocation {
     /// [`LoadError`] for the first of them that cannot be used.
     pub fn load(&self) -> Result<Loaded, LoadError> {
         let matches = self.matches()?;
-        let file = layers::path(&matches).map(|path| File::read(path, &self.command)).transpose()?;
+        let file = sources::path(&matches).map(|path| File::read(path, &self.command)).transpose()?;
         let environment = Environment::default();
         let mut loaded = self.with_file(file.as_ref(), &|name| environment.get(name))?;
         let unknown = environment::unknown(std::env::vars_os(), &self.command);
@@ -81,8 +81,8 @@ impl Invocation {
         file: Option<&File>,
         variables: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Loaded, LoadError> {
-        let (matches, mut sources) = layers::read(&self.command, &self.words, file)?;
-        let args = Args::from_arg_matches(&matches).map_err(layers::masked)?;
+        let (matches, mut sources) = sources::read(&self.command, &self.words, file)?;
+        let args = Options::from_arg_matches(&matches).map_err(sources::masked)?;
         let (said, errors) = variables::read(variables, file);
         if !errors.is_empty() {
             return Err(InvalidSettings(errors).into());

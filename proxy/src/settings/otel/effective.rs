@@ -6,9 +6,8 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redistributed_core::trace::sampler::Root;
 
-use super::{OtelSettings, sampling};
-use crate::config::address::without_url_secrets;
-use crate::telemetry::describe::UNKNOWN_SERVICE;
+use super::{OtelSettings, UNKNOWN_SERVICE, sampling};
+use crate::settings::address::without_url_secrets;
 
 /// Of a limit that nobody has set.
 pub(super) const NO_LIMIT: &str = "no limit";

@@ -3,22 +3,23 @@
 use std::path::PathBuf;
 
 use super::address::{ListenAddress, Upstream};
-use super::args::{Args, LoginArg};
-use super::refusal::Check;
-use super::settings::{Route, UpstreamLogin, UpstreamTls};
-use crate::tls;
+use super::checked::{Route, UpstreamLogin, UpstreamTls};
+use super::choices::LoginScope;
+use super::options::Options;
+use super::tls::{ClientFiles, ServerFiles};
+use super::validation::Check;
 
 /// Permissions of a socket that are used if what is set cannot be.
 const SOCKET_MODE: u32 = 0o660;
 
 impl Check<'_> {
-    pub(super) fn listen_tls(&mut self, args: &Args, routes: &[Route]) -> Option<tls::ServerFiles> {
+    pub(super) fn listen_tls(&mut self, args: &Options, routes: &[Route]) -> Option<ServerFiles> {
         let (certificate, key) = (given(&args.listen_cert), given(&args.listen_key));
         let client_authorities = given(&args.listen_client_ca);
         if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
             let given = [
-                (tls::ServerFiles::CERTIFICATE, certificate),
-                (tls::ServerFiles::KEY, key),
+                (ServerFiles::CERTIFICATE, certificate),
+                (ServerFiles::KEY, key),
                 ("--listen-client-ca", client_authorities),
             ];
             let given = given.map(|(setting, file)| (setting, file.map(|file| file.display().to_string())));
@@ -28,12 +29,12 @@ impl Check<'_> {
         }
         let remedy = "name the PEM files that rediss:// listen addresses show to clients";
         if certificate.is_none() {
-            self.refuse(tls::ServerFiles::CERTIFICATE, None, "it is missing", remedy);
+            self.refuse(ServerFiles::CERTIFICATE, None, "it is missing", remedy);
         }
         if key.is_none() {
-            self.refuse(tls::ServerFiles::KEY, None, "it is missing", remedy);
+            self.refuse(ServerFiles::KEY, None, "it is missing", remedy);
         }
-        Some(tls::ServerFiles { certificate: certificate?, key: key?, client_authorities })
+        Some(ServerFiles { certificate: certificate?, key: key?, client_authorities })
     }
 
     /// Refuses each setting that is given, because no route needs it. Without routes they were refused, and it is not known
@@ -52,7 +53,7 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn socket_mode(&mut self, args: &Args, routes: &[Route]) -> u32 {
+    pub(super) fn socket_mode(&mut self, args: &Options, routes: &[Route]) -> u32 {
         const FORM: &str = "write permissions in octal, as in 0660 or 0600";
         let text = args.listen_socket_mode.trim();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -71,12 +72,12 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn upstream_tls(&mut self, args: &Args, routes: &[Route]) -> UpstreamTls {
+    pub(super) fn upstream_tls(&mut self, args: &Options, routes: &[Route]) -> UpstreamTls {
         let certificate = given(&args.upstream_cert);
         let key = given(&args.upstream_key);
         let server_name = args.upstream_server_name.clone().filter(|name| !name.trim().is_empty());
         let files =
-            tls::Files { authorities: given(&args.upstream_ca), identity: certificate.clone().zip(key.clone()) };
+            ClientFiles { authorities: given(&args.upstream_ca), identity: certificate.clone().zip(key.clone()) };
         match (certificate, key) {
             (Some(_), None) => {
                 self.refuse("--upstream-key", None, "it is missing", "name the certificate's key as well")
@@ -106,11 +107,11 @@ impl Check<'_> {
     }
 
     /// Gives routes whose URL names nobody the user of `--upstream-username`.
-    pub(super) fn upstream_login(&mut self, args: &Args, routes: &mut [Route]) -> UpstreamLogin {
+    pub(super) fn upstream_login(&mut self, args: &Options, routes: &mut [Route]) -> UpstreamLogin {
         const IN_URLS: &str = "every upstream's URL has its own";
         let password_file = given(&args.upstream_password_file);
         let username = args.upstream_username.clone().filter(|name| !name.is_empty());
-        let clients = args.upstream_login == LoginArg::Clients;
+        let clients = args.upstream_login == LoginScope::Clients;
         let named_by_url = |route: &Route| route.login.username.is_some() || route.login.password.is_some();
         if username.is_some() && !routes.is_empty() && routes.iter().all(named_by_url) {
             self.refuse("--upstream-username", None, IN_URLS, "leave one of the two out");

@@ -10,12 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redistributed_core::policy::Policy;
 
-use super::Settings;
-use super::args::{LogFormatArg, LogLevelArg};
-use super::layers::{Said, Sources};
-use super::load::{Invocation, LoadError, Loaded};
 use crate::key_material::{KeyMaterial, Refreshed};
 use crate::live_policy::LivePolicy;
+use crate::settings::sources::{Said, Sources};
+use crate::settings::{Invocation, LoadError, Loaded, LogFormat, LogLevel, Settings};
 use crate::telemetry::logging::{LIFECYCLE, LevelHandle};
 
 /// The options that take effect while the process runs.
@@ -45,7 +43,7 @@ pub struct Reloader {
     /// What was said of what is in force.
     in_force: Mutex<Sources>,
     /// What was configured last, of which the log's level is in force.
-    log: Mutex<(LogFormatArg, LogLevelArg)>,
+    log: Mutex<(LogFormat, LogLevel)>,
     /// The certificates and passwords that settings name in files, once they have been read.
     material: OnceLock<KeyMaterial>,
 }
@@ -226,12 +224,12 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::Args;
+    use crate::settings::Options;
 
     fn policy(words: &[&str]) -> Policy {
         let base = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"];
         let words = base.iter().chain(words).map(OsString::from);
-        let loaded = Invocation::new(Args::command(), words).with_file(None, &|_| None).unwrap();
+        let loaded = Invocation::new(Options::command(), words).with_file(None, &|_| None).unwrap();
         Policy::clone(&loaded.settings.policy)
     }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::address::without_secrets;
-use super::layers::{Origin, Sources};
+use super::sources::{Origin, Sources};
 
 /// A field that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! One test or more for each variable. What a variable does on the wire is tested in `proxy/tests/export/`.
 
-mod shown;
+mod effective;
 mod warnings;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
-use super::nearest::nearest;
+use super::suggestion::nearest;
 
 /// What the variables of the options begin with.
 const PREFIX: &str = "REDISTRIBUTED_";
@@ -80,10 +80,10 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::Args;
+    use crate::settings::Options;
 
     fn warnings(variables: &[(&str, &str)]) -> Vec<String> {
-        unknown(variables.iter().map(|(name, value)| (name.into(), value.into())), &Args::command())
+        unknown(variables.iter().map(|(name, value)| (name.into(), value.into())), &Options::command())
     }
 
     #[test]

@@ -6,9 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{FileProblem, FileSetting, Place, Value, keys, parts, place, repeats};
-use crate::config::address::without_secrets;
-use crate::config::nearest::{nearest, remedy};
-use crate::telemetry::otel_env;
+use crate::settings::address::without_secrets;
+use crate::settings::otel;
+use crate::settings::suggestion::{nearest, remedy};
 
 /// The table that holds the `OTEL_*` variables.
 const OTEL: &str = "otel";
@@ -210,11 +210,11 @@ impl<'a> Reader<'a> {
         };
         for (key, node) in table {
             let (name, at) = (key.get_ref().as_ref(), self.place(key));
-            if !otel_env::is_known(name) {
+            if !otel::is_known(name) {
                 let upper = name.to_uppercase().replace(['-', '.'], "_");
                 let whole = if upper.starts_with("OTEL_") { upper } else { format!("OTEL_{upper}") };
                 let remedy =
-                    remedy(&whole, otel_env::VARIABLES.iter().copied(), "see proxy/docs/settings.md for the names");
+                    remedy(&whole, otel::VARIABLES.iter().copied(), "see proxy/docs/settings.md for the names");
                 let shown = format!("{OTEL}.{}", without_secrets(name));
                 self.refuse(at, &shown, None, "it is not a variable that is read", &remedy);
                 continue;

@@ -1,23 +1,24 @@
 //! What is done to messages: the options of the core's policy.
 
 use redistributed_core::carrier::Carrier;
+use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Commands, Mode, Policy, Relation, Trust};
+use redistributed_core::policy::{Mode, Policy};
 
 use super::address::without_secrets;
-use super::args::{Args, CommandsArg, ModeArg, RelationArg, TrustArg};
-use super::refusal::Check;
-use super::settings::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
-use super::{modes, units};
-use crate::telemetry::otel_env::OtelSettings;
+use super::checked::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
+use super::options::Options;
+use super::otel::OtelSettings;
+use super::units;
+use super::validation::Check;
 
 impl Check<'_> {
-    pub(super) fn policy(&mut self, args: &Args, otel: Option<&OtelSettings>) -> Policy {
+    pub(super) fn policy(&mut self, args: &Options, otel: Option<&OtelSettings>) -> Policy {
         let inject_limit = self.inject_limit(&args.inject_limit);
         let mut policy = Policy {
-            mode: args.mode.into(),
-            relation: args.relation.into(),
-            trust: args.trust.into(),
+            mode: args.mode,
+            relation: args.relation,
+            trust: args.trust,
             modes: args.modes.iter().filter_map(|text| self.mode_for(text)).collect(),
             carriers: args.carriers.iter().filter_map(|text| self.carrier(text)).collect(),
             include: self.globs("--include", &args.include),
@@ -26,7 +27,7 @@ impl Check<'_> {
             keep_context: self.globs("--keep-context", &args.keep_context),
             inject_limit,
             transit_time: args.transit_time,
-            commands: args.commands.into(),
+            commands: args.commands,
             ..Policy::default()
         };
         if let Some(otel) = otel {
@@ -64,76 +65,26 @@ impl Check<'_> {
 
     fn carrier(&mut self, text: &str) -> Option<(Glob, Carrier)> {
         const FORM: &str = "write GLOB=trailer, GLOB=json or GLOB=opencensus, as in --carrier 'orders.*=json'";
-        self.choice("--carrier", text, FORM, |name| match name {
-            "trailer" => Some(Carrier::Trailer),
-            "json" => Some(Carrier::Json),
-            "opencensus" => Some(Carrier::OpenCensus),
-            _ => None,
-        })
+        self.choice("--carrier", text, FORM)
     }
 
     fn mode_for(&mut self, text: &str) -> Option<(Glob, Mode)> {
         const FORM: &str =
             "write GLOB=inject, GLOB=strip, GLOB=observe or GLOB=auto, as in --mode-for 'orders.*=strip'";
-        self.choice("--mode-for", text, FORM, modes::named)
+        self.choice("--mode-for", text, FORM)
     }
 
     /// A glob and what is chosen for its channels.
-    fn choice<T>(
-        &mut self,
-        setting: &'static str,
-        text: &str,
-        form: &'static str,
-        named: impl Fn(&str) -> Option<T>,
-    ) -> Option<(Glob, T)> {
+    fn choice<T: Choice>(&mut self, setting: &'static str, text: &str, form: &'static str) -> Option<(Glob, T)> {
         // From the right: a channel may hold a `=`, a name does not.
         let Some((pattern, name)) = text.rsplit_once('=') else {
             self.refuse(setting, Some(text), "it has no `=` between a glob and a name", form);
             return None;
         };
-        let Some(choice) = named(name) else {
+        let Some(choice) = T::parse(name) else {
             self.refuse(setting, Some(text), format!("`{}` is not known", without_secrets(name)), form);
             return None;
         };
         Some((self.glob(setting, text, pattern)?, choice))
-    }
-}
-
-impl From<ModeArg> for Mode {
-    fn from(arg: ModeArg) -> Self {
-        match arg {
-            ModeArg::Inject => Self::Inject,
-            ModeArg::Strip => Self::Strip,
-            ModeArg::Observe => Self::Observe,
-            ModeArg::Auto => Self::Auto,
-        }
-    }
-}
-
-impl From<TrustArg> for Trust {
-    fn from(arg: TrustArg) -> Self {
-        match arg {
-            TrustArg::All => Self::All,
-            TrustArg::Redis => Self::Redis,
-            TrustArg::None => Self::None,
-        }
-    }
-}
-
-impl From<RelationArg> for Relation {
-    fn from(arg: RelationArg) -> Self {
-        match arg {
-            RelationArg::Parent => Self::Parent,
-            RelationArg::Link => Self::Link,
-        }
-    }
-}
-
-impl From<CommandsArg> for Commands {
-    fn from(arg: CommandsArg) -> Self {
-        match arg {
-            CommandsArg::None => Self::None,
-            CommandsArg::All => Self::All,
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use crate::config::address::without_secrets;
+use crate::settings::address::without_secrets;
 
 /// A lookup, and the warnings that reading through it has caused.
 pub(super) struct Reader<'a> {

@@ -9,14 +9,15 @@ use redistributed_core::carrier::opencensus;
 use redistributed_core::policy::Policy;
 
 use super::address::{HostPort, ListenAddress, Upstream};
-use super::args::{Args, ControlArg, LogFormatArg, LogLevelArg};
+use super::auto::AutoSettings;
+use super::choices::{Control, LogFormat, LogLevel};
 use super::credentials::Secret;
-use super::layers::Sources;
-use super::refusal::Check;
-pub use super::refusal::{InvalidSettings, SettingError};
-use crate::auto::AutoSettings;
-use crate::telemetry::otel_env::OtelSettings;
-use crate::tls;
+use super::options::Options;
+use super::otel::OtelSettings;
+use super::sources::Sources;
+use super::tls::{self, ClientFiles, ServerFiles};
+use super::validation::Check;
+use super::validation::InvalidSettings;
 
 /// Smallest `--inject-limit`, in bytes: the shortest context that any carrier adds. Below it no message would get one.
 pub const MIN_INJECT_LIMIT: usize = opencensus::LEN;
@@ -30,7 +31,7 @@ pub struct Settings {
     /// At least one.
     pub routes: Vec<Route>,
     /// For the listen addresses that are `rediss://`; there if one is.
-    pub listen_tls: Option<tls::ServerFiles>,
+    pub listen_tls: Option<ServerFiles>,
     /// Permissions of the sockets that are `unix:`, as in `0o660`.
     pub socket_mode: u32,
     /// For the upstreams that are `rediss://`.
@@ -48,7 +49,7 @@ pub struct Settings {
     /// How much and how long.
     pub limits: Limits,
     /// The form of the log's lines, and what is in them.
-    pub log: (LogFormatArg, LogLevelArg),
+    pub log: (LogFormat, LogLevel),
     /// The `OTEL_*` variables.
     pub otel: OtelSettings,
     /// What was set aside, to be logged.
@@ -106,25 +107,15 @@ impl Route {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct UpstreamTls {
     /// Certificates and keys.
-    pub files: tls::Files,
+    pub files: ClientFiles,
     /// The name that its certificate must hold and that is asked for (SNI), if it is not the host in the URL.
     pub server_name: Option<String>,
 }
 
 impl UpstreamTls {
     /// What the operator calls the files.
-    pub const NAMES: tls::Names =
-        tls::Names { authorities: "--upstream-ca", certificate: "--upstream-cert", key: "--upstream-key" };
-}
-
-/// `--admin-control`: who may switch the mode, have the settings read again, and watch messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Control {
-    /// Whoever connects over loopback: this machine, this pod, or `kubectl port-forward`.
-    #[default]
-    Local,
-    /// Whoever reaches the port.
-    All,
+    pub const NAMES: tls::ClientFileNames =
+        tls::ClientFileNames { authorities: "--upstream-ca", certificate: "--upstream-cert", key: "--upstream-key" };
 }
 
 /// Limits of the whole process.
@@ -151,7 +142,7 @@ impl Settings {
     ///
     /// # Errors
     /// One [`SettingError`] for each field that cannot be used.
-    pub fn new(args: &Args, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
+    pub fn new(args: &Options, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
         Self::from_sources(args, &Sources::default(), lookup)
     }
 
@@ -160,7 +151,7 @@ impl Settings {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn from_sources(
-        args: &Args,
+        args: &Options,
         sources: &Sources,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, InvalidSettings> {
@@ -186,7 +177,7 @@ impl Settings {
                     upstream_tls,
                     upstream_login,
                     admin,
-                    admin_control: args.admin_control.into(),
+                    admin_control: args.admin_control,
                     policy,
                     auto,
                     limits,
@@ -196,15 +187,6 @@ impl Settings {
                 })
             }
             _ => Err(InvalidSettings(check.errors)),
-        }
-    }
-}
-
-impl From<ControlArg> for Control {
-    fn from(arg: ControlArg) -> Self {
-        match arg {
-            ControlArg::Local => Self::Local,
-            ControlArg::All => Self::All,
         }
     }
 }

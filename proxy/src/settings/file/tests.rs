@@ -7,10 +7,11 @@ use clap::CommandFactory;
 use redistributed_core::policy::Mode;
 
 use super::*;
-use crate::config::{Args, Invocation, LoadError, layers};
+use crate::settings::sources;
+use crate::settings::{Invocation, LoadError, Options};
 
 fn parse(text: &str) -> Result<File, FileError> {
-    File::parse(text, Path::new("f.toml"), &Args::command())
+    File::parse(text, Path::new("f.toml"), &Options::command())
 }
 
 const WORDS: [&str; 5] = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "rediss://h"];
@@ -18,9 +19,9 @@ const WORDS: [&str; 5] = ["redistributed", "--listen", "127.0.0.1:1", "--upstrea
 /// What was said of every option, without who said it, and what it means, if it can be meant.
 fn meaning(words: &[String], file: Option<&File>) -> (Vec<(String, Vec<OsString>)>, Option<String>) {
     let words: Vec<OsString> = WORDS.iter().map(Into::into).chain(words.iter().map(Into::into)).collect();
-    let (_, sources) = layers::read(&Args::command(), &words, file).unwrap_or_else(|error| panic!("{error}"));
-    let settings = Invocation::new(Args::command(), words).with_file(file, &|_| None);
-    let said = sources.0.into_iter().map(|said| (said.name, said.values)).collect();
+    let (_, read) = sources::read(&Options::command(), &words, file).unwrap_or_else(|error| panic!("{error}"));
+    let settings = Invocation::new(Options::command(), words).with_file(file, &|_| None);
+    let said = read.0.into_iter().map(|said| (said.name, said.values)).collect();
     (said, settings.ok().map(|loaded| format!("{:?}", loaded.settings)))
 }
 
@@ -51,7 +52,7 @@ fn samples(arg: &Arg) -> [String; 2] {
 
 #[test]
 fn every_option_can_be_set_in_the_file_and_means_the_same() {
-    let command = Args::command();
+    let command = Options::command();
     // The pair of addresses is in every sample, and excludes routes; they have a test of their own.
     let tried = keys(&command).filter(|arg| !["listen", "upstream", "routes"].contains(&arg.get_id().as_str()));
     let (mut tries, mut meant) = (0, 0);
@@ -81,7 +82,7 @@ fn every_option_can_be_set_in_the_file_and_means_the_same() {
 fn an_option_wins_over_the_file_and_a_list_replaces_a_list() {
     let file = parse("mode = 'strip'\ninclude = ['a', 'b']\ndrain-timeout = '9s'").unwrap();
     let words: Vec<OsString> = WORDS.iter().chain(&["--mode", "observe", "--include", "c"]).map(Into::into).collect();
-    let loaded = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap();
+    let loaded = Invocation::new(Options::command(), words).with_file(Some(&file), &|_| None).unwrap();
     let of = |name: &str| loaded.sources.origin(name, None).to_string();
     assert_eq!(
         ["mode", "include", "drain-timeout", "flush-timeout"].map(of),
@@ -184,7 +185,7 @@ fn a_value_that_has_no_meaning_is_named_with_its_own_place() {
     let words = ["redistributed"].map(Into::into);
     let refused = |text: &str| {
         let file = parse(text).unwrap();
-        let loaded = Invocation::new(Args::command(), words.clone()).with_file(Some(&file), &|_| None);
+        let loaded = Invocation::new(Options::command(), words.clone()).with_file(Some(&file), &|_| None);
         match loaded {
             Err(LoadError::Settings(invalid)) => invalid.to_string(),
             other => panic!("{text}: {other:?}"),
@@ -217,7 +218,7 @@ fn a_value_that_has_no_meaning_is_named_with_its_own_place() {
 fn what_is_wrong_at_every_route_is_said_once() {
     let words = ["redistributed", "--upstream-username", "u"].map(Into::into);
     let file = parse("route = ['a=h:1,u', 'b=h:2,u']").unwrap();
-    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
+    let error = Invocation::new(Options::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
     assert_eq!(error.matches("nothing gives a password").count(), 1, "{error}");
 }
 
@@ -225,7 +226,7 @@ fn what_is_wrong_at_every_route_is_said_once() {
 fn what_is_useless_without_tls_is_named_with_its_own_place() {
     let words = ["redistributed"].map(Into::into);
     let file = parse("listen = 'h:1'\nupstream = 'u'\nupstream-ca = 'c'\nlisten-key = 'redis://:hunter2@h'").unwrap();
-    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
+    let error = Invocation::new(Options::command(), words).with_file(Some(&file), &|_| None).unwrap_err().to_string();
     for says in [
         "f.toml:3:15: upstream-ca `c`: no upstream is reached by TLS",
         "f.toml:4:14: listen-key `redis://***@h`: no listen address is one with TLS",
@@ -245,7 +246,7 @@ fn two_routes_that_listen_at_one_address_are_both_named_with_their_places() {
         let second = format!("[[route]]\nname = '{name}'\nlisten = '{listen}'\nupstream = 'u'\n");
         let text = format!("[[route]]\nname = 'a'\nlisten = 'h:1'\nupstream = 'u'\n{second}");
         let file = parse(&text).unwrap();
-        let outcome = Invocation::new(Args::command(), words.clone()).with_file(Some(&file), &|_| None);
+        let outcome = Invocation::new(Options::command(), words.clone()).with_file(Some(&file), &|_| None);
         match (outcome, says) {
             (Ok(_), None) => {}
             (Err(error), Some(says)) => {
@@ -261,6 +262,6 @@ fn two_routes_that_listen_at_one_address_are_both_named_with_their_places() {
 fn what_a_refused_route_would_have_needed_is_not_said_to_be_useless() {
     let words = ["redistributed", "--upstream-ca", "c", "--listen-cert", "c", "--listen-key", "k"].map(Into::into);
     let file = parse("listen = 'rediss://h'\nupstream = 'rediss://h:x'").unwrap();
-    let error = Invocation::new(Args::command(), words).with_file(Some(&file), &|_| None).unwrap_err();
+    let error = Invocation::new(Options::command(), words).with_file(Some(&file), &|_| None).unwrap_err();
     assert_eq!(error.to_string().lines().count(), 3, "{error}");
 }

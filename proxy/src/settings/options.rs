@@ -1,18 +1,17 @@
 //! What an operator may say: every option with its variable and what `--help` tells of it.
 //!
 //! The keys of the configuration file are these options too, so a new one needs no second list. Nothing is judged here
-//! beyond what a fixed list of words (`words`) can say. In particular no address is parsed.
+//! beyond what a fixed list of names (`choices`) can say. In particular no address is parsed.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::Parser;
+use redistributed_core::policy::{Commands, Mode, Relation, Trust};
 
+use super::choices::truth;
+use super::choices::{Control, LogFormat, LogLevel, LoginScope, Retry, choice};
 use super::help::{ABOUT, AFTER_HELP, AFTER_LONG_HELP, LONG_ABOUT};
-use super::words::truth;
-pub use super::words::{
-    CommandsArg, ControlArg, LogFormatArg, LogLevelArg, LoginArg, ModeArg, RelationArg, SwitchArg, TrustArg,
-};
 
 const FILE: &str = "Configuration";
 const WHERE: &str = "Where";
@@ -35,7 +34,7 @@ const LOGS: &str = "Logs";
     after_long_help = AFTER_LONG_HELP,
     max_term_width = 120
 )]
-pub struct Args {
+pub struct Options {
     /// A file with settings, in TOML: the same names without `--`; what is on the command line or in a variable wins
     #[arg(long, value_name = "FILE", env = "REDISTRIBUTED_CONFIG", hide_env_values = true, help_heading = FILE)]
     pub config: Option<PathBuf>,
@@ -119,13 +118,13 @@ pub struct Args {
     /// Whose connections are logged in with them
     #[arg(
         long,
-        value_enum,
-        default_value_t = LoginArg::Proxy,
+        value_parser = choice::<LoginScope>(),
+        default_value_t = LoginScope::default(),
         env = "REDISTRIBUTED_UPSTREAM_LOGIN",
         hide_env_values = true,
         help_heading = LOGIN
     )]
-    pub upstream_login: LoginArg,
+    pub upstream_login: LoginScope,
 
     /// Health, metrics, settings and the mode switch over HTTP, here; without a host on 127.0.0.1 (default: nowhere)
     #[arg(long, value_name = "[HOST:]PORT", env = "REDISTRIBUTED_ADMIN", hide_env_values = true, help_heading = WHERE)]
@@ -134,24 +133,24 @@ pub struct Args {
     /// Who may switch the mode, have the settings read again, and watch messages there
     #[arg(
         long,
-        value_enum,
-        default_value_t = ControlArg::Local,
+        value_parser = choice::<Control>(),
+        default_value_t = Control::default(),
         env = "REDISTRIBUTED_ADMIN_CONTROL",
         hide_env_values = true,
         help_heading = WHERE
     )]
-    pub admin_control: ControlArg,
+    pub admin_control: Control,
 
     /// Whether contexts are added, only removed, or only looked at
     #[arg(
         long,
-        value_enum,
-        default_value_t = ModeArg::Inject,
+        value_parser = choice::<Mode>(),
+        default_value_t = Mode::default(),
         env = "REDISTRIBUTED_MODE",
         hide_env_values = true,
         help_heading = WHAT
     )]
-    pub mode: ModeArg,
+    pub mode: Mode,
 
     /// Another mode for channels that match; repeatable, the first match wins
     #[arg(
@@ -196,24 +195,24 @@ pub struct Args {
     /// Spans for commands other than publishes
     #[arg(
         long,
-        value_enum,
-        default_value_t = CommandsArg::None,
+        value_parser = choice::<Commands>(),
+        default_value_t = Commands::default(),
         env = "REDISTRIBUTED_COMMANDS",
         hide_env_values = true,
         help_heading = WHAT
     )]
-    pub commands: CommandsArg,
+    pub commands: Commands,
 
     /// How the span of a delivery refers to the span of its publish
     #[arg(
         long,
-        value_enum,
-        default_value_t = RelationArg::Parent,
+        value_parser = choice::<Relation>(),
+        default_value_t = Relation::default(),
         env = "REDISTRIBUTED_RELATION",
         hide_env_values = true,
         help_heading = WHAT
     )]
-    pub relation: RelationArg,
+    pub relation: Relation,
 
     /// Whose contexts become parents of spans
     ///
@@ -221,13 +220,13 @@ pub struct Args {
     /// documents.
     #[arg(
         long,
-        value_enum,
-        default_value_t = TrustArg::All,
+        value_parser = choice::<Trust>(),
+        default_value_t = Trust::default(),
         env = "REDISTRIBUTED_TRUST",
         hide_env_values = true,
         help_heading = WHAT
     )]
-    pub trust: TrustArg,
+    pub trust: Trust,
 
     /// Carrier for channels that match: trailer, json or opencensus; repeatable, the first match wins
     ///
@@ -307,13 +306,13 @@ pub struct Args {
     /// Whether what may pass (a refused connection, a name that is not known) is tried again within that time
     #[arg(
         long,
-        value_enum,
-        default_value_t = SwitchArg::On,
+        value_parser = choice::<Retry>(),
+        default_value_t = Retry::default(),
         env = "REDISTRIBUTED_CONNECT_RETRY",
         hide_env_values = true,
         help_heading = LIMITS
     )]
-    pub connect_retry: SwitchArg,
+    pub connect_retry: Retry,
 
     /// How long the TLS handshake of a client may take
     #[arg(
@@ -351,24 +350,24 @@ pub struct Args {
     /// Form of the lines on standard error
     #[arg(
         long,
-        value_enum,
-        default_value_t = LogFormatArg::Text,
+        value_parser = choice::<LogFormat>(),
+        default_value_t = LogFormat::default(),
         env = "REDISTRIBUTED_LOG_FORMAT",
         hide_env_values = true,
         help_heading = LOGS
     )]
-    pub log_format: LogFormatArg,
+    pub log_format: LogFormat,
 
     /// What is logged; start and stop always are, unless off
     #[arg(
         long,
-        value_enum,
-        default_value_t = LogLevelArg::Warn,
+        value_parser = choice::<LogLevel>(),
+        default_value_t = LogLevel::default(),
         env = "REDISTRIBUTED_LOG_LEVEL",
         hide_env_values = true,
         help_heading = LOGS
     )]
-    pub log_level: LogLevelArg,
+    pub log_level: LogLevel,
 
     /// Connect to each listen address instead of serving it: exit 0 if all accept, else 1
     #[arg(long)]
@@ -376,9 +375,9 @@ pub struct Args {
 }
 
 /// Shows nothing of it, because an upstream may hold a password.
-impl fmt::Debug for Args {
+impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Args").finish_non_exhaustive()
+        f.debug_struct("Options").finish_non_exhaustive()
     }
 }
 
@@ -390,12 +389,12 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Args::command().debug_assert();
+        Options::command().debug_assert();
     }
 
     #[test]
     fn every_option_has_a_variable_of_its_own_name() {
-        for arg in Args::command()
+        for arg in Options::command()
             .get_arguments()
             .filter(|arg| !["healthcheck", "check_config"].contains(&arg.get_id().as_str()))
         {

@@ -13,7 +13,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::Args;
+use super::Options;
 use super::address::{shown_path, without_secrets};
 use super::file::{self, File, FileSetting, Place};
 
@@ -70,6 +70,11 @@ impl Sources {
         self.0.iter().find(|said| said.name == name)
     }
 
+    /// Where the option or variable `name` was set.
+    pub fn origin_of(&self, name: &str) -> Origin {
+        self.get(name).map_or(Origin::Default, |said| said.origin.clone())
+    }
+
     /// Where `value` of the option `name` came from: for a file the place of that very value.
     pub fn origin(&self, name: &str, value: Option<&str>) -> Origin {
         let Some(said) = self.get(name) else { return Origin::Default };
@@ -105,7 +110,7 @@ fn place_of(setting: &FileSetting, value: Option<&str>) -> Place {
     })
 }
 
-impl Args {
+impl Options {
     /// Reads `command_line`, whose first word is the program's name, and the process's environment, but no file.
     ///
     /// # Errors

@@ -1,0 +1,54 @@
+//! Mistakes that show before anything is served, told with the setting that they come from.
+//!
+//! The settings say which files are to be read and which addresses are to be bound. Whether that works is found out later,
+//! by whoever reads and binds; which option, variable or line of a file asked for it is known here.
+
+use crate::RunError;
+use crate::files::FileError;
+use crate::key_material::KeyMaterial;
+use crate::listener::BindError;
+use crate::settings::address::shown_path;
+use crate::settings::sources::{Origin, Sources};
+use crate::settings::{Loaded, Route, SettingError, Settings};
+use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
+use crate::upstream::Dialer;
+
+/// Opens the certificates, keys and passwords that the settings name, as the start would.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
+    let settings = &loaded.settings;
+    let material = KeyMaterial::read(settings)?;
+    for route in &settings.routes {
+        Dialer::new(route, settings, &material)?;
+    }
+    Ok(Telemetry::check(&settings.otel)?)
+}
+
+/// The text of `error`. If it is about a file that a setting names, it says where the setting came from.
+pub fn explained(error: &RunError, sources: &Sources) -> String {
+    let (RunError::File(file) | RunError::Telemetry(TelemetryError::Otlp(OtlpError::Tls(file)))) = error else {
+        return error.to_string();
+    };
+    let FileError { setting, path, problem, remedy } = file.clone();
+    let forms = [setting.replacen("_OTLP_", "_OTLP_TRACES_", 1), setting.trim_start_matches("--").to_owned()];
+    let origin = forms.iter().map(|name| sources.origin_of(name)).find(|origin| *origin != Origin::Default);
+    let origin = origin.unwrap_or(Origin::Default);
+    SettingError { setting, origin, value: path.as_deref().map(shown_path), problem, remedy }.to_string()
+}
+
+/// The text of `error`, with where the address was set.
+pub fn explained_bind(error: &BindError, settings: &Settings, sources: &Sources) -> String {
+    let BindError { setting, address, problem, source, remedy } = error;
+    let named = |route: &Route| match route.listen.host_port() {
+        Some(listen) => listen.to_string() == *address,
+        None => route.listen.to_string() == *address,
+    };
+    let origin = match settings.routes.iter().position(named) {
+        Some(index) if *setting == "--route" => sources.origin_at("route", index, None),
+        _ => sources.origin_of(setting.trim_start_matches("--")),
+    };
+    let problem = format!("{problem}: {source}");
+    SettingError { setting, origin, value: Some(address.clone()), problem, remedy }.to_string()
+}
