@@ -6,18 +6,16 @@
 //! | [`settings`] | what the operator set, and what it means: plain, checked data that everything else may use |
 //! | [`reload`] | the settings read again in a running process |
 //! | [`preflight`] | mistakes that show before anything is served, with the setting that they come from |
-//! | [`listener`] | sockets that clients connect to, and the handshake of those that speak TLS |
+//! | [`net`] | connections: listeners, the way to Redis, TLS and the keys for it |
 //! | [`server`] | accepts clients |
 //! | [`workers`] | the threads that carry connections |
-//! | [`upstream`] | connects to Redis |
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
 //! | [`auto`] | who is known to be behind a proxy, for mode `auto` |
 //! | [`live_policy`] | the policy in force, and its switch |
-//! | [`stream`] | a connection by TCP, TLS or a Unix socket |
-//! | [`tls`], [`files`], [`key_material`] | certificates and keys; files that settings name, followed when they change |
+//! | [`files`] | files that settings name, followed when they change |
 //! | [`relay`] | carries bytes between the two through a [`redistributed_core::Session`] |
-//! | [`foreign`] | tells TLS and HTTP, which were sent to the wrong port |
-//! | [`telemetry`] | spans out, counters, the log |
+//! | [`telemetry`] | spans out, counters |
+//! | [`logging`] | the proxy's own log |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
 //! | [`check`] | tries everything that the settings name |
@@ -36,14 +34,12 @@ pub mod decode;
 pub mod entropy;
 pub mod error;
 pub mod files;
-pub mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;
-pub mod key_material;
-pub mod listener;
 pub mod live_policy;
-pub mod open_files;
+pub mod logging;
+pub mod net;
 pub mod preflight;
 pub mod redis;
 pub mod relay;
@@ -51,10 +47,7 @@ pub mod reload;
 pub mod server;
 pub mod settings;
 pub mod shutdown;
-pub mod stream;
 pub mod telemetry;
-pub mod tls;
-pub mod upstream;
 pub mod workers;
 
 use std::future::Future;
@@ -70,17 +63,17 @@ use admin::Admin;
 use auto::Evidence;
 use entropy::Entropy;
 use files::FileError;
-use key_material::KeyMaterial;
-use listener::{BindError, Handshakes, Listener};
 use live_policy::LivePolicy;
+use logging::LIFECYCLE;
+use net::key_material::KeyMaterial;
+use net::listener::{self, BindError, Handshakes, Listener};
+use net::upstream::Dialer;
 use reload::Reloader;
 use server::RouteServer;
 use settings::Settings;
-use telemetry::logging::LIFECYCLE;
 use telemetry::route_stats::RouteStats;
 use telemetry::stats::Stats;
 use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
-use upstream::Dialer;
 use workers::Workers;
 
 /// Why the program could not go on.

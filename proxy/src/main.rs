@@ -6,11 +6,12 @@ use std::sync::Arc;
 use redistributed::cli::Call;
 use redistributed::decode::{DecodeArgs, FormatArg};
 use redistributed::live_policy::LivePolicy;
+use redistributed::logging::{self, LIFECYCLE};
+use redistributed::net::open_files;
 use redistributed::reload::Reloader;
 use redistributed::settings::{Invocation, LoadError, Loaded, Settings, effective};
 use redistributed::shutdown::{Hangups, Signal, Signals};
-use redistributed::telemetry::logging::{self, LIFECYCLE};
-use redistributed::{RunError, healthcheck, open_files, preflight};
+use redistributed::{RunError, healthcheck, preflight};
 use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;

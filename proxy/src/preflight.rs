@@ -5,13 +5,13 @@
 
 use crate::RunError;
 use crate::files::FileError;
-use crate::key_material::KeyMaterial;
-use crate::listener::BindError;
+use crate::net::key_material::KeyMaterial;
+use crate::net::listener::BindError;
+use crate::net::upstream::Dialer;
 use crate::settings::address::shown_path;
 use crate::settings::sources::{Origin, Sources};
 use crate::settings::{Loaded, Route, SettingError, Settings};
 use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
-use crate::upstream::Dialer;
 
 /// Opens the certificates, keys and passwords that the settings name, as the start would.
 ///

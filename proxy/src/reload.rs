@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redistributed_core::policy::Policy;
 
-use crate::key_material::{KeyMaterial, Refreshed};
 use crate::live_policy::LivePolicy;
+use crate::logging::{LIFECYCLE, LevelHandle};
+use crate::net::key_material::{KeyMaterial, Refreshed};
 use crate::settings::sources::{Said, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, LogFormat, LogLevel, Settings};
-use crate::telemetry::logging::{LIFECYCLE, LevelHandle};
 
 /// The options that take effect while the process runs.
 pub const RELOADABLE: [&str; 11] = [

@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 use crate::auto::Evidence;
 use crate::entropy::Entropy;
 use crate::error::{Party, RelayError, is_exhaustion};
-use crate::listener::{Client, HandshakeError, Handshakes, Listener};
 use crate::live_policy::LivePolicy;
+use crate::logging::Throttle;
+use crate::net::listener::{Client, HandshakeError, Handshakes, Listener};
+use crate::net::stream::Stream;
+use crate::net::upstream::{DialError, Dialer};
 use crate::relay::{Link, relay};
-use crate::stream::Stream;
 use crate::telemetry::SpanSink;
-use crate::telemetry::logging::Throttle;
 use crate::telemetry::stats::{ProxyCounter, Stats};
-use crate::upstream::{DialError, Dialer};
 use crate::workers::{Place, Workers};
 
 /// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no

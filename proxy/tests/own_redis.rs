@@ -4,10 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use redistributed::key_material::KeyMaterial;
+use redistributed::net::key_material::KeyMaterial;
+use redistributed::net::upstream::Dialer;
 use redistributed::redis::{Connection, Credentials, Error, ProtocolError, Refusal, Reply, Requests};
 use redistributed::settings::{Options, Settings};
-use redistributed::upstream::Dialer;
 use support::fake_redis::FakeRedis;
 use support::redis::RealRedis;
 use support::servers;

@@ -44,13 +44,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auto::Evidence;
 use crate::live_policy::LivePolicy;
+use crate::logging::LIFECYCLE;
+use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
 use crate::settings::{Settings, modes};
 use crate::telemetry::SpanTotals;
-use crate::telemetry::logging::LIFECYCLE;
 use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
-use crate::upstream::Dialer;
 use exposition::Format;
 use places::Places;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
 use crate::settings::credentials::Credentials;
-use crate::upstream::Dialer;
 
 /// How long a Redis may take to answer: below the second that Kubernetes grants a probe by default.
 const PATIENCE: Duration = Duration::from_millis(900);

@@ -44,10 +44,10 @@ use tokio::task::JoinSet;
 
 use crate::entropy::Entropy;
 use crate::live_policy::LivePolicy;
+use crate::logging::Throttle;
+use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error, ProtocolError};
 use crate::settings::auto::AutoSettings;
-use crate::telemetry::logging::Throttle;
-use crate::upstream::Dialer;
 use crate::workers::Workers;
 use herald::Retractions;
 use home::{Home, Server, Whereabouts};

@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Findings;
-use crate::key_material::KeyMaterial;
-use crate::listener::{self, BindError, Listener};
+use crate::net::key_material::KeyMaterial;
+use crate::net::listener::{self, BindError, Listener};
+use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
 use crate::settings::{HostPort, ListenAddress, Settings, Upstream};
 use crate::settings::{Login, Route};
-use crate::upstream::Dialer;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 

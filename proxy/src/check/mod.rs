@@ -14,9 +14,9 @@ mod subscribers;
 use std::time::Duration;
 
 use crate::files::FileError;
-use crate::key_material::KeyMaterial;
+use crate::net::key_material::KeyMaterial;
+use crate::net::upstream::Dialer;
 use crate::settings::Settings;
-use crate::upstream::Dialer;
 
 pub use report::report;
 

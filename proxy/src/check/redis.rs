@@ -9,9 +9,9 @@ use tokio::time::timeout;
 
 use super::{Findings, PATIENCE, rights, subscribers};
 use crate::clock;
+use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error, Reply};
 use crate::settings::{Settings, Upstream};
-use crate::upstream::Dialer;
 
 /// Clocks further apart than this make traces of several machines hard to read.
 const FAR: Duration = Duration::from_millis(100);

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use super::frames::Frames;
 use super::{ProtocolError, Refusal, Reply};
 use crate::error::RelayError;
+use crate::net::stream::Stream;
+use crate::net::upstream::Dialer;
 use crate::settings::credentials::Credentials;
-use crate::stream::Stream;
-use crate::upstream::Dialer;
 
 /// Why Redis could not be asked.
 #[derive(Debug, thiserror::Error)]

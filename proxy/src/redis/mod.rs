@@ -17,4 +17,4 @@ mod reply;
 pub use crate::settings::credentials::Credentials;
 pub use connection::{Connection, Error, Requests};
 pub use frames::{MAX_DEPTH, MAX_REPLY_LEN, ProtocolError};
-pub use reply::{Refusal, Reply, error_code};
+pub use reply::{Refusal, Reply};

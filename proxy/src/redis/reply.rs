@@ -4,11 +4,10 @@ use std::fmt;
 
 use redis_protocol::resp2::types::OwnedFrame;
 
+use crate::net::upstream::error_code;
+
 /// Longest text of an error that is kept, in bytes: enough for every sentence of a server.
 const MAX_REFUSAL_LEN: usize = 256;
-
-/// Longest first word of an error that is taken for its code, in bytes.
-const MAX_CODE_LEN: usize = 32;
 
 /// One complete reply, or one message of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,14 +108,6 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }
-}
-
-/// The first word of an error, as in `NOPERM`: all of it that may be shown if the command held secrets. If it is not in
-/// capitals, as Redis's codes are, a server may have taken it from the command, and this is `an error`.
-pub fn error_code(line: &[u8]) -> String {
-    let word = line.split(|&byte| byte == b' ' || byte == b'\r').next().unwrap_or_default();
-    let plain = word.len() <= MAX_CODE_LEN && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
-    if plain { String::from_utf8_lossy(word).into_owned() } else { "an error".to_owned() }
 }
 
 fn short_enough(len: &mut usize, c: char) -> Option<char> {

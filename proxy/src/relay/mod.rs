@@ -17,6 +17,7 @@
 
 mod flow;
 mod scratch;
+mod warnings;
 mod write;
 
 use std::future::poll_fn;
@@ -36,9 +37,9 @@ use crate::entropy::Entropy;
 use crate::error::{Operation, Party, RelayError};
 use crate::live_policy::{LivePolicy, PolicyView};
 use crate::telemetry::SpanSink;
-use crate::telemetry::fallback::Fallback;
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use flow::Flow;
+use warnings::Warnings;
 
 /// How long a client may keep its side open after Redis has closed and all replies were handed over. It is what Linux
 /// grants a socket in FIN-WAIT-2 whose owner has closed it, as Redis does.
@@ -55,7 +56,7 @@ pub struct Link {
     ids: Entropy,
     sink: SpanSink,
     stats: Arc<Stats>,
-    fallback: Fallback,
+    warnings: Warnings,
     participant: Option<Participant>,
 }
 
@@ -63,7 +64,7 @@ impl Link {
     /// For one connection.
     pub fn new(policy: &Arc<LivePolicy>, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
         let (session, policy) = PolicyView::open(policy);
-        Self { session, policy, ids, sink, stats, fallback: Fallback::default(), participant: None }
+        Self { session, policy, ids, sink, stats, warnings: Warnings::default(), participant: None }
     }
 
     /// The same, with evidence for mode `auto`.
@@ -84,7 +85,7 @@ impl Link {
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
         self.policy.refresh(&mut self.session);
-        self.fallback.hear(side, input);
+        self.warnings.hear(side, input);
         let now = clock::now();
         out.watched = self.sink.is_watched();
         out.wall_offset = clock::wall_offset(now);
@@ -114,7 +115,7 @@ impl Link {
     fn account(&mut self, out: &mut Output) {
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
-            self.fallback.report(&out.counts);
+            self.warnings.report(&out.counts);
         }
         if !out.subscriptions.is_empty() || !out.contradicted.is_empty() {
             self.tell(out);

@@ -12,9 +12,7 @@
 mod console;
 mod describe;
 mod exporter;
-pub mod fallback;
 pub mod histogram;
-pub mod logging;
 mod otlp;
 mod packer;
 pub mod probe;

@@ -14,7 +14,7 @@ use tracing::metadata::Kind;
 use tracing::{Event, Level, Metadata, callsite, dispatcher};
 
 use super::histogram::{Bounds, Histogram};
-use super::logging::LIFECYCLE;
+use crate::logging::LIFECYCLE;
 
 counters! {
     /// What the proxy counts outside of its sessions, which have the [`Counter`]s.

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
+use redistributed::logging;
 use redistributed::settings::{LogFormat, LogLevel};
-use redistributed::telemetry::logging;
 use rustix::process::Signal;
 
 use crate::canary::Canaries;

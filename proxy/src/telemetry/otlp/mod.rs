@@ -25,9 +25,9 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use super::exporter::Delivered;
 use crate::files::FileError;
+use crate::net::tls;
 use crate::settings::otel::{Compression, OtlpSettings, Protocol};
 use crate::settings::tls::{ClientFileNames, ClientFiles};
-use crate::tls;
 pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
 pub use encode::{OpenRequest, SpanEncoder};

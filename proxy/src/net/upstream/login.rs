@@ -13,6 +13,9 @@ use crate::settings::credentials::Credentials;
 /// Longest reply, in bytes. Redis's longest here has about 150.
 const MAX_REPLY: usize = 4096;
 
+/// Longest first word of an error that is taken for its code, in bytes.
+const MAX_CODE_LEN: usize = 32;
+
 /// A login that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
@@ -84,6 +87,14 @@ async fn line<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
         return Err(not_redis());
     }
     Ok(line)
+}
+
+/// The first word of an error reply, such as `NOPERM`: all of it that may be shown if the command held secrets. A word that is
+/// not in capitals, as Redis's codes are, may have been taken from the command; then this is `an error`.
+pub fn error_code(line: &[u8]) -> String {
+    let word = line.split(|&byte| byte == b' ' || byte == b'\r').next().unwrap_or_default();
+    let plain = word.len() <= MAX_CODE_LEN && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+    if plain { String::from_utf8_lossy(word).into_owned() } else { "an error".to_owned() }
 }
 
 fn not_redis() -> io::Error {

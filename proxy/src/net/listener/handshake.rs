@@ -10,11 +10,11 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::files::{FileError, Rotating};
-use crate::foreign::Foreign;
-use crate::key_material::KeyMaterial;
+use crate::net::key_material::KeyMaterial;
+use crate::net::protocol_hint::ProtocolHint;
+use crate::net::stream::Stream;
 use crate::settings::ListenAddress;
 use crate::settings::tls::ServerFiles;
-use crate::stream::Stream;
 
 /// What clients that connect by TLS are shown, and how long they may take.
 #[derive(Debug)]
@@ -81,7 +81,11 @@ impl Handshakes {
             None => return Err(HandshakeError::Probe),
             // A handshake record (RFC 8446, section 5.1). Whatever else TLS could begin with is no beginning.
             Some(0x16) => {}
-            Some(_) => return Err(HandshakeError::NotTls { http: Foreign::recognise(first) == Some(Foreign::Http) }),
+            Some(_) => {
+                return Err(HandshakeError::NotTls {
+                    http: ProtocolHint::recognise(first) == Some(ProtocolHint::Http),
+                });
+            }
         }
         let stream = TlsAcceptor::from(self.config.current()).accept(socket).await?;
         Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))

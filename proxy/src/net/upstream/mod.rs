@@ -27,12 +27,12 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::error::{RelayError, is_exhaustion};
 use crate::files::{FileError, Rotating};
-use crate::key_material::KeyMaterial;
-use crate::redis::error_code;
+use crate::net::key_material::KeyMaterial;
+use crate::net::stream::{Stream, tune};
 use crate::settings::Upstream;
 use crate::settings::credentials::{Credentials, Secret};
 use crate::settings::{Login, Route, Settings};
-use crate::stream::{Stream, tune};
+pub use login::error_code;
 use login::{LoginError, login};
 pub use resolve::{Resolve, Resolving, System};
 

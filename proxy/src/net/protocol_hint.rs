@@ -1,20 +1,20 @@
-//! Other protocols that are sent to a Redis port by mistake, told by the first bytes of a connection.
+//! A hint of which other protocol is spoken on a Redis port by mistake, taken from the first bytes of a connection.
 //!
-//! Nothing is decided by it: the bytes pass as all others do, and what Redis answers arrives. It is for the log, so that
-//! the line names the mistake instead of its effect.
+//! Forwarding does not depend on it: the bytes pass as all others do, and so does what Redis answers. The hint is for the log,
+//! so that a line names the mistake instead of its effect.
 
-/// What is spoken in place of RESP.
+/// A protocol that is spoken in place of RESP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreign {
-    /// A TLS record: a handshake or an alert.
+pub enum ProtocolHint {
+    /// TLS: a handshake record or an alert.
     Tls,
-    /// A request or an answer of HTTP/1, or the first words of HTTP/2.
+    /// HTTP: a request or a response of HTTP/1, or the connection preface of HTTP/2.
     Http,
 }
 
-impl Foreign {
-    /// Judges the first bytes that came from one side. They are taken as one piece: a first read that ends within a
-    /// TLS record's head or a request's first line is not recognised.
+impl ProtocolHint {
+    /// Recognises a protocol by the first bytes that came from one side. They are the result of one read: a read that ends
+    /// within a TLS record's header or a request's first line gives no hint.
     ///
     /// No Redis client begins like this: 0x16 begins no command, and an inline command with `HTTP/1.1` at its end is
     /// nothing that Redis would do.
@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn a_client_hello_and_an_alert_are_tls() {
-        assert_eq!(Foreign::recognise(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), Some(Foreign::Tls));
-        assert_eq!(Foreign::recognise(b"\x15\x03\x03\x00\x02\x02\x46"), Some(Foreign::Tls));
+        assert_eq!(ProtocolHint::recognise(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), Some(ProtocolHint::Tls));
+        assert_eq!(ProtocolHint::recognise(b"\x15\x03\x03\x00\x02\x02\x46"), Some(ProtocolHint::Tls));
     }
 
     #[test]
@@ -57,7 +57,7 @@ mod tests {
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"HTTP/1.1 400 Bad Request\r\n",
         ] {
-            assert_eq!(Foreign::recognise(first), Some(Foreign::Http), "{}", first.escape_ascii());
+            assert_eq!(ProtocolHint::recognise(first), Some(ProtocolHint::Http), "{}", first.escape_ascii());
         }
     }
 
@@ -76,7 +76,7 @@ mod tests {
             b"\x16",
             b"\x16\x03\x05",
         ] {
-            assert_eq!(Foreign::recognise(first), None, "{}", first.escape_ascii());
+            assert_eq!(ProtocolHint::recognise(first), None, "{}", first.escape_ascii());
         }
     }
 }

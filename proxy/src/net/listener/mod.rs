@@ -18,9 +18,9 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 
+use crate::net::stream::{Stream, tune};
 use crate::settings::Route;
 use crate::settings::{HostPort, ListenAddress, Settings};
-use crate::stream::{Stream, tune};
 pub use bind_error::BindError;
 pub use handshake::{HandshakeError, Handshakes};
 use socket_file::SocketFile;

@@ -9,11 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::files::{self, FileError, Rotating};
+use crate::logging::LIFECYCLE;
+use crate::net::tls;
 use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
 use crate::settings::{Settings, UpstreamLogin, UpstreamTls};
-use crate::telemetry::logging::LIFECYCLE;
-use crate::tls;
 
 /// How often the files are looked at. A Kubernetes secret takes up to a minute to arrive, so this is little.
 const INTERVAL: Duration = Duration::from_secs(10);

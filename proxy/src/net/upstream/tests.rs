@@ -160,6 +160,6 @@ fn what_is_to_be_tls_is_never_made_without_it() {
     let settings = settings("rediss://127.0.0.1:0", "rediss://cache", &files);
     let (route, nothing) = (&settings.routes[0], KeyMaterial::default());
     assert_eq!(Dialer::new(route, &settings, &nothing).unwrap_err().setting, "--upstream-ca");
-    let handshakes = crate::listener::Handshakes::of(&route.listen, &nothing, Duration::from_secs(1));
+    let handshakes = crate::net::listener::Handshakes::of(&route.listen, &nothing, Duration::from_secs(1));
     assert_eq!(handshakes.unwrap_err().setting, "--listen-cert");
 }

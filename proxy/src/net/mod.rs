@@ -1,0 +1,21 @@
+//! Connections: to services, to Redis, and what they are made of.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`listener`] | sockets that clients connect to, and the TLS handshake of a client |
+//! | [`upstream`] | connecting to Redis: name resolution, attempts after failed ones, `AUTH` and `SELECT` for services |
+//! | [`stream`] | a connection by TCP, TLS or a Unix socket, as one type |
+//! | [`key_material`] | the certificates, keys and passwords in force, which are followed when their files change |
+//! | [`tls`] | the TLS configuration of both sides, made of files |
+//! | [`protocol_hint`] | TLS and HTTP, told by the first bytes of a connection |
+//! | [`open_files`] | the limit on open files, and how many connections it leaves room for |
+//!
+//! Nothing here looks into RESP, except for the replies to a login, and nothing here knows of spans.
+
+pub mod key_material;
+pub mod listener;
+pub mod open_files;
+pub mod protocol_hint;
+pub mod stream;
+pub mod tls;
+pub mod upstream;
