@@ -1,0 +1,74 @@
+//! The README's first commands, typed as they stand, do what the README says of them. Only the ports are others, because
+//! they may be taken here.
+
+use crate::page;
+use crate::support::admin::Proxy;
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Spawned, command};
+use crate::support::wire::Wire;
+
+/// The line of the README's snippets that begins with `start`.
+fn line(start: &str) -> String {
+    let lines = page::page("README.md").shell_lines();
+    lines.into_iter().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("the README has no {start}"))
+}
+
+#[tokio::test]
+async fn a_message_between_two_clients_of_the_proxy_is_one_trace() {
+    let redis = RealRedis::start(&[]);
+    let line = line("OTEL_SERVICE_NAME=orders redistributed ");
+    let line = line.replace("127.0.0.1:6380", "127.0.0.1:0").replace("127.0.0.1:6379", &redis.address().to_string());
+    let arguments: Vec<_> = line.split(' ').skip(2).collect();
+    let mut proxy = command(&arguments);
+    // As the README says for who has no collector.
+    proxy.envs([("OTEL_SERVICE_NAME", "orders"), ("OTEL_TRACES_EXPORTER", "console")]);
+    let proxy = Spawned::start(proxy, 1);
+
+    let mut subscriber = Wire::to(proxy.addresses[0]).await;
+    subscriber.subscribe("SUBSCRIBE greetings").await;
+    let mut publisher = Wire::to(proxy.addresses[0]).await;
+    assert_eq!(publisher.publish("greetings", b"hello").await, 1);
+    assert_eq!(subscriber.message().await.payload, b"hello");
+    drop((publisher, subscriber));
+    proxy.signal(rustix::process::Signal::TERM);
+    let ended = proxy.ended();
+    assert_eq!(ended.code, Some(0));
+
+    assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
+    let span = |kind: &str| ended.stdout.lines().find(|line| line.contains(kind)).expect(kind);
+    let (published, delivered) = (span(" PRODUCER publish greetings "), span(" CONSUMER process greetings "));
+    let word = |line: &str, name: &str| {
+        line.split(' ').find_map(|word| word.strip_prefix(&format!("{name}="))).expect(name).to_owned()
+    };
+    assert_eq!(word(published, "trace"), word(delivered, "trace"));
+    assert_eq!(word(published, "span"), word(delivered, "parent"));
+    assert_eq!(word(published, "service"), "orders");
+}
+
+#[tokio::test]
+async fn the_kill_switch_reaches_an_open_connection() {
+    let redis = RealRedis::start(&[]);
+    let proxy = Proxy::start(&redis.url(), &[], &[]);
+    let mut without_proxy = Wire::to(redis.address()).await;
+    without_proxy.subscribe("SUBSCRIBE orders.new greetings").await;
+    let mut publisher = Wire::to(proxy.address()).await;
+    let mut added = async |channel: &str| {
+        assert_eq!(publisher.publish(channel, b"hello").await, 1);
+        without_proxy.message().await.payload.len() - "hello".len()
+    };
+    assert_eq!(added("greetings").await, 41);
+
+    for (start, in_orders, elsewhere) in
+        [("curl -X PUT --data strip ", 0, 0), ("curl -X PUT --data 'strip ", 41, 0), ("curl -X DELETE ", 41, 41)]
+    {
+        let line = line(start);
+        let (method, rest) = line.strip_prefix("curl -X ").unwrap().split_once(' ').unwrap();
+        let (body, url) = match rest.strip_prefix("--data ").and_then(|rest| rest.rsplit_once(' ')) {
+            Some((body, url)) => (body.trim_matches('\''), url),
+            None => ("", rest),
+        };
+        let path = url.strip_prefix("localhost:9127").expect("the port that the README sets");
+        assert_eq!(proxy.ask(&format!("{method} {path}"), "", body).await.0, 200, "{line}");
+        assert_eq!((added("orders.new").await, added("greetings").await), (in_orders, elsewhere), "{line}");
+    }
+}
