@@ -60,7 +60,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
-use auto::Evidence;
+use auto::AutoMode;
 use entropy::Entropy;
 use files::FileError;
 use live_policy::LivePolicy;
@@ -170,7 +170,7 @@ pub async fn run_with(
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
     let mut accepting = JoinSet::new();
-    let mut evidence = Vec::new();
+    let mut auto = Vec::new();
     // Until the end of the drain too: what is still subscribed is still announced.
     let mut asking = JoinSet::new();
     let bound = listeners.routes.into_iter().zip(&services).zip(dialers.clone());
@@ -182,9 +182,9 @@ pub async fn run_with(
         );
         let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
         let of_route =
-            Evidence::new(settings.auto, policy.clone(), dialer.clone(), workers.clone(), Entropy::from_os()?);
+            AutoMode::new(settings.auto, policy.clone(), dialer.clone(), workers.clone(), Entropy::from_os()?);
         of_route.start(&mut asking);
-        evidence.push(of_route.clone());
+        auto.push(of_route.clone());
         let (sink, stats) = (telemetry.sink(index), stats.of(index));
         let server = RouteServer::new(dialer, handshakes, policy.clone(), sink, stats, of_route);
         accepting.spawn(server.accept(
@@ -209,7 +209,7 @@ pub async fn run_with(
         let admin = Admin {
             settings,
             dialers,
-            evidence,
+            auto,
             policy: policy.clone(),
             reloader,
             stats: stats.clone(),

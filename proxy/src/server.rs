@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::auto::Evidence;
+use crate::auto::AutoMode;
 use crate::entropy::Entropy;
 use crate::error::{Party, RelayError, is_exhaustion};
 use crate::live_policy::LivePolicy;
@@ -48,7 +48,7 @@ pub struct RouteServer {
     policy: Arc<LivePolicy>,
     sink: SpanSink,
     stats: Arc<Stats>,
-    evidence: Arc<Evidence>,
+    auto: Arc<AutoMode>,
     unreachable: Throttle,
     exhausted: Throttle,
     refused: Throttle,
@@ -64,7 +64,7 @@ impl RouteServer {
         policy: Arc<LivePolicy>,
         sink: SpanSink,
         stats: Arc<Stats>,
-        evidence: Arc<Evidence>,
+        auto: Arc<AutoMode>,
     ) -> Arc<Self> {
         Arc::new(Self {
             dialer,
@@ -72,7 +72,7 @@ impl RouteServer {
             policy,
             sink,
             stats,
-            evidence,
+            auto,
             unreachable: Throttle::new(),
             exhausted: Throttle::new(),
             refused: Throttle::new(),
@@ -190,8 +190,8 @@ impl RouteServer {
 
     /// The relay, which is nearly all that a running connection has.
     fn carry(&self, client: Stream, server: Stream, ids: Entropy) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
-        let mut link = Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone())
-            .with_evidence(self.evidence.connection(server.peer()));
+        let mut link =
+            Link::new(&self.policy, ids, self.sink.clone(), self.stats.clone()).tracked(self.auto.track(server.peer()));
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);
         }

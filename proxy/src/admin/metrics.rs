@@ -14,8 +14,8 @@ use redistributed_core::{Counter, Metric};
 
 use super::exposition::{Format, Page};
 use super::process;
-use crate::auto::Evidence;
-use crate::auto::watch::Verdicts;
+use crate::auto::AutoMode;
+use crate::auto::cache::DecisionCounts;
 use crate::settings::Settings;
 use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
@@ -43,7 +43,7 @@ pub(super) struct Source<'a> {
     pub(super) tap: &'a Tap,
     pub(super) modes: &'a Modes,
     /// What is known of subscribers; one for each route.
-    pub(super) evidence: &'a [Arc<Evidence>],
+    pub(super) auto: &'a [Arc<AutoMode>],
     /// When the process began.
     pub(super) began: UnixNanos,
 }
@@ -114,13 +114,13 @@ fn proxy(page: &mut Page, source: &Source<'_>) {
     for one in Mode::ALL {
         mode.sample(&[("mode", one.name())], u64::from(*one == source.modes.general));
     }
-    let verdicts: Verdicts = source.evidence.iter().map(|evidence| evidence.verdicts()).sum();
+    let decisions: DecisionCounts = source.auto.iter().map(|mode| mode.decision_counts()).sum();
     let help = "Channels on which something was published in mode auto lately, by what is known of their subscribers";
     let mut channels = page.metric("auto_channels", help);
-    channels.sample(&[("verdict", "proxied")], verdicts.proxied);
+    channels.sample(&[("verdict", "proxied")], decisions.verified);
     for reason in UNKNOWN {
         let name = reason.counter().label_value().unwrap_or_default().trim_start_matches("auto_");
-        channels.sample(&[("verdict", name)], verdicts.unknown.get(&reason).copied().unwrap_or_default());
+        channels.sample(&[("verdict", name)], decisions.unknown.get(&reason).copied().unwrap_or_default());
     }
     page.metric("taps", "Who watches messages on /tap now").sample(&[], source.tap.listeners() as u64);
     page.metric("tap_missed_total", "Messages that a tap was too slow for").sample(&[], source.tap.missed());

@@ -42,7 +42,7 @@ use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::auto::Evidence;
+use crate::auto::AutoMode;
 use crate::live_policy::LivePolicy;
 use crate::logging::LIFECYCLE;
 use crate::net::upstream::Dialer;
@@ -68,7 +68,7 @@ pub struct Admin {
     /// One for each route.
     pub dialers: Vec<Dialer>,
     /// What is known of subscribers; one for each route.
-    pub evidence: Vec<Arc<Evidence>>,
+    pub auto: Vec<Arc<AutoMode>>,
     /// The policy in force.
     pub policy: Arc<LivePolicy>,
     /// What reads the settings again, if something does.
@@ -172,9 +172,9 @@ impl Admin {
     }
 
     fn metrics(&self, request: &Request<Incoming>) -> Answer {
-        let Self { settings, stats, spans, tap, evidence, began, .. } = self;
+        let Self { settings, stats, spans, tap, auto, began, .. } = self;
         let (format, modes) = (Format::accepted(request.headers().get(header::ACCEPT)), self.policy.modes());
-        let source = metrics::Source { settings, stats, spans, tap, modes: &modes, evidence, began: *began };
+        let source = metrics::Source { settings, stats, spans, tap, modes: &modes, auto, began: *began };
         let mut answer = text(StatusCode::OK, metrics::page(&source, format));
         answer.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
         answer

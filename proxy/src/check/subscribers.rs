@@ -11,7 +11,8 @@ use redistributed_core::service::SubscriptionKind;
 
 use super::Findings;
 use super::redis::code;
-use crate::auto::marker::{self, Marker, Name, ProxyId};
+use crate::auto::announcement::{Announcement, AnnouncerId, RESERVED_PREFIX};
+use crate::auto::topic::Topic;
 use crate::redis::{Connection, Error, Reply};
 
 /// What is named of a longer list.
@@ -28,7 +29,7 @@ pub(super) async fn check(connection: &mut Connection, policy: &Policy, findings
 /// What Redis says of its subscriptions.
 struct Overview {
     /// Of channels that have subscribers, those of shards too: name and number. Without those by which proxies announce.
-    channels: Vec<(Name, i64)>,
+    channels: Vec<(Topic, i64)>,
     patterns: i64,
     announced: Announced,
     /// Addresses, with the names that the clients gave themselves; `None` if it may not be asked for.
@@ -55,7 +56,7 @@ async fn counted(
     kind: SubscriptionKind,
     list: &[u8],
     count: &[u8],
-) -> Result<Vec<(Name, i64)>, Error> {
+) -> Result<Vec<(Topic, i64)>, Error> {
     let reply = connection.call(&[b"PUBSUB", list]).await?;
     let names: Vec<Vec<u8>> =
         reply.elements().unwrap_or_default().iter().filter_map(Reply::text).map(<[u8]>::to_vec).collect();
@@ -65,35 +66,35 @@ async fn counted(
     let words: Vec<&[u8]> = [&b"PUBSUB"[..], count].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
     let reply = connection.call(&words).await?;
     let pairs = reply.elements().unwrap_or_default().as_chunks::<2>().0;
-    Ok(pairs.iter().filter_map(|[name, count]| Some((Name::new(kind, name.text()?), count.integer()?))).collect())
+    Ok(pairs.iter().filter_map(|[name, count]| Some((Topic::new(kind, name.text()?), count.integer()?))).collect())
 }
 
 /// What proxies say of the subscriptions that go through them.
 #[derive(Default)]
 struct Announced {
-    proxies: HashSet<ProxyId>,
+    proxies: HashSet<AnnouncerId>,
     /// Connections.
-    claims: HashMap<Name, i64>,
+    subscribers: HashMap<Topic, i64>,
 }
 
 impl Announced {
     /// Takes the announcements out of `channels`. Those of versions that are not known are only left out.
-    fn take(channels: &mut Vec<(Name, i64)>) -> Self {
+    fn take(channels: &mut Vec<(Topic, i64)>) -> Self {
         let mut announced = Self::default();
         channels.retain(|(channel, _)| {
-            if let Some((proxy, marker)) = Marker::read(&channel.text) {
+            if let Some((proxy, announcement)) = Announcement::parse(&channel.name) {
                 announced.proxies.insert(proxy);
-                if let Marker::Claim { name, count, .. } = marker {
-                    *announced.claims.entry(name).or_default() += i64::from(count);
+                if let Announcement::Subscribers { topic, count, .. } = announcement {
+                    *announced.subscribers.entry(topic).or_default() += i64::from(count);
                 }
             }
-            !channel.text.starts_with(marker::FAMILY)
+            !channel.name.starts_with(RESERVED_PREFIX)
         });
         announced
     }
 
     fn patterns(&self) -> i64 {
-        let patterns = self.claims.keys().filter(|name| name.kind == SubscriptionKind::Pattern);
+        let patterns = self.subscribers.keys().filter(|name| name.kind == SubscriptionKind::Pattern);
         i64::try_from(patterns.count()).unwrap_or(i64::MAX)
     }
 }
@@ -130,7 +131,7 @@ impl Overview {
             findings.note(format!("proxies that announce what is subscribed through them: {proxies}"));
             self.tell_who_is_left_over(policy, findings);
         }
-        let reserved = self.channels.iter().filter(|(name, _)| name.text.starts_with(b"__")).count();
+        let reserved = self.channels.iter().filter(|(name, _)| name.name.starts_with(b"__")).count();
         if reserved > 0 {
             findings.ok(format!("channels that begin with `__`: {reserved}; they are Redis's own and never touched"));
         }
@@ -142,7 +143,7 @@ impl Overview {
         const BEHIND: &str = "subscribers there that are not behind a redistributed would see it";
         let reached: Vec<String> = self
             .reached(policy)
-            .map(|(name, count, carrier)| format!("{} (subscribers: {count}; {carrier})", name.text.escape_ascii()))
+            .map(|(name, count, carrier)| format!("{} (subscribers: {count}; {carrier})", name.name.escape_ascii()))
             .collect();
         if !reached.is_empty() {
             findings.note(format!("a context is added on {}; {BEHIND}", some_of(reached.into_iter())));
@@ -160,8 +161,8 @@ impl Overview {
         let left_over: Vec<String> = self
             .reached(policy)
             .filter_map(|(name, count, _)| {
-                let unknown = count - self.announced.claims.get(name).copied().unwrap_or_default();
-                (unknown > 0).then(|| format!("{} ({unknown} of {count})", name.text.escape_ascii()))
+                let unknown = count - self.announced.subscribers.get(name).copied().unwrap_or_default();
+                (unknown > 0).then(|| format!("{} ({unknown} of {count})", name.name.escape_ascii()))
             })
             .collect();
         if left_over.is_empty() {
@@ -178,9 +179,9 @@ impl Overview {
     }
 
     /// The channels on which a context is added now, with the number of their subscribers and the carrier.
-    fn reached<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = (&'a Name, i64, String)> {
+    fn reached<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = (&'a Topic, i64, String)> {
         self.channels.iter().filter_map(|(name, count)| {
-            let carrier = format!("{:?}", policy.adds(&name.text)?).to_lowercase();
+            let carrier = format!("{:?}", policy.adds(&name.name)?).to_lowercase();
             Some((name, *count, carrier))
         })
     }

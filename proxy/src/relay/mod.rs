@@ -31,7 +31,7 @@ use redistributed_core::{Output, Session, Side};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::auto::Participant;
+use crate::auto::TrackedConnection;
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::{Operation, Party, RelayError};
@@ -57,21 +57,21 @@ pub struct Link {
     sink: SpanSink,
     stats: Arc<Stats>,
     warnings: Warnings,
-    participant: Option<Participant>,
+    tracked: Option<TrackedConnection>,
 }
 
 impl Link {
     /// For one connection.
     pub fn new(policy: &Arc<LivePolicy>, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
         let (session, policy) = PolicyView::open(policy);
-        Self { session, policy, ids, sink, stats, warnings: Warnings::default(), participant: None }
+        Self { session, policy, ids, sink, stats, warnings: Warnings::default(), tracked: None }
     }
 
-    /// The same, with evidence for mode `auto`.
+    /// The same, for a connection that mode `auto` tracks.
     #[must_use]
-    pub fn with_evidence(mut self, participant: Participant) -> Self {
-        participant.attend(&mut self.session);
-        self.participant = Some(participant);
+    pub fn tracked(mut self, connection: TrackedConnection) -> Self {
+        connection.attach(&mut self.session);
+        self.tracked = Some(connection);
         self
     }
 
@@ -124,22 +124,22 @@ impl Link {
 
     #[cold]
     fn tell(&self, out: &mut Output) {
-        if let Some(participant) = &self.participant {
-            participant.reported(out.subscriptions.drain(..), out.contradicted.drain(..));
+        if let Some(tracked) = &self.tracked {
+            tracked.report(out.subscriptions.drain(..), out.contradicted.drain(..));
         }
     }
 
     /// The connection is over, or about to be: what it is subscribed to counts no more.
     fn ended(&self) {
-        if let Some(participant) = &self.participant {
-            participant.ended();
+        if let Some(tracked) = &self.tracked {
+            tracked.close();
         }
     }
 
     /// Whether the client does not take what Redis has sent, so that nothing more is read from Redis.
     fn stalled(&self, stalled: bool) {
-        if let Some(participant) = &self.participant {
-            participant.stalled(stalled);
+        if let Some(tracked) = &self.tracked {
+            tracked.set_stalled(stalled);
         }
     }
 

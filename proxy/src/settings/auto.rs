@@ -6,23 +6,23 @@ use super::options::Options;
 use super::units;
 use super::validation::Check;
 
-/// How evidence is collected.
+/// How subscriptions are announced and subscribers are polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AutoSettings {
-    /// Between two snapshots, and between two beats.
+    /// The time between two snapshots, and between two heartbeats.
     pub interval: Duration,
-    /// Subscriptions are announced though no channel's mode is `auto` here.
+    /// Whether to announce subscriptions even if no channel's mode is `auto`.
     pub announce: bool,
-    /// The operator says that nobody subscribes on replicas.
+    /// Whether the operator says that nobody subscribes on replicas.
     pub ignore_replicas: bool,
 }
 
 impl AutoSettings {
-    /// Interval unless set.
+    /// The interval unless it is set.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
-    /// Shortest interval.
+    /// The shortest interval that can be set.
     pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
-    /// Longest interval.
+    /// The longest interval that can be set.
     pub const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 }
 

@@ -1,0 +1,289 @@
+//! The latest decision about each channel on which services publish in mode `auto`.
+//!
+//! Sessions look decisions up at every publish, so a look-up waits for nobody. A channel is added by the first publish on it,
+//! and removed when there has been none for a while.
+//!
+//! What a snapshot has shown holds for two intervals. In between, the reply to each publish with a context reports the
+//! number of receivers. If that is not the number that was expected, the decision is void until the receivers have been
+//! verified anew.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use redistributed_core::service::{Audience, SubscriptionKind, Unknown};
+use tokio::sync::Notify;
+
+use super::decision::{Decision, VerifiedReceivers};
+use super::topic::Topic;
+use super::withdrawal::Withdrawal;
+
+/// The largest number of channels in the cache of one route. On further channels the receivers stay unknown.
+pub const MAX_CHANNELS: usize = 4096;
+
+/// This bit is set in the state of a slot whose receivers are verified.
+const VERIFIED: u64 = 1 << 63;
+
+/// The reasons why receivers are unknown, each at the index that stands for it in the state of a slot.
+const REASONS: [Unknown; 9] = [
+    Unknown::NoEvidence,
+    Unknown::Unproxied,
+    Unknown::Pattern,
+    Unknown::Replicas,
+    Unknown::Cluster,
+    Unknown::Nobody,
+    Unknown::Proving,
+    Unknown::Contradicted,
+    Unknown::Order,
+];
+
+/// The decisions of one route. All times are in nanoseconds of [`crate::clock::now`].
+#[derive(Debug)]
+pub struct DecisionCache {
+    table: RwLock<Table>,
+    /// Until when the decisions hold.
+    fresh_until: AtomicU64,
+    /// Notified when a channel was added.
+    pub added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    channels: HashMap<Box<[u8]>, usize>,
+    shard_channels: HashMap<Box<[u8]>, usize>,
+    slots: Vec<Slot>,
+    /// The indices of slots without a topic.
+    free: Vec<usize>,
+}
+
+/// The decision about one channel. A slot is used again for another channel when its channel was removed.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Tells the channel from those that had the slot before.
+    generation: u32,
+    topic: Option<Topic>,
+    /// [`VERIFIED`] and the number of receivers, or an index into [`REASONS`].
+    state: AtomicU64,
+    search_limit: AtomicU64,
+    last_publish: AtomicU64,
+    /// Whether the decision was contradicted, or some of the subscribers withdrawn, since the cache was last asked for the
+    /// topics to poll.
+    invalidated: AtomicBool,
+}
+
+/// The number of channels in the cache, by their decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DecisionCounts {
+    /// Channels whose receivers are all known to be behind proxies.
+    pub verified: u64,
+    /// The other channels, by reason.
+    pub unknown: HashMap<Unknown, u64>,
+}
+
+impl std::iter::Sum for DecisionCounts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, Self { verified, unknown }| {
+            sum.verified += verified;
+            unknown.into_iter().for_each(|(reason, count)| *sum.unknown.entry(reason).or_default() += count);
+            sum
+        })
+    }
+}
+
+impl Default for DecisionCache {
+    fn default() -> Self {
+        Self { table: RwLock::default(), fresh_until: AtomicU64::new(0), added: Notify::new() }
+    }
+}
+
+impl DecisionCache {
+    /// The decision about a channel on which a service publishes now.
+    ///
+    /// # Errors
+    /// The reason why the receivers are not known to be behind proxies.
+    pub fn receivers(&self, kind: SubscriptionKind, channel: &[u8], now: u64) -> Result<Audience, Unknown> {
+        let table = self.read();
+        let Some(&index) = table.indices(kind).get(channel) else {
+            // With a new channel for each request the cache is always full. Such publishes need not wait for the lock.
+            let full = table.is_full();
+            drop(table);
+            if !full {
+                self.add(Topic::new(kind, channel), now);
+            }
+            return Err(Unknown::NoEvidence);
+        };
+        let slot = table.slots.get(index).ok_or(Unknown::NoEvidence)?;
+        slot.last_publish.store(now, Ordering::Relaxed);
+        if now > self.fresh_until.load(Ordering::Acquire) {
+            return Err(Unknown::NoEvidence);
+        }
+        let receivers = slot.decision()?;
+        let longest = usize::try_from(slot.search_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        Ok(Audience { receivers, longest, token: token(index, slot.generation) })
+    }
+
+    /// Voids a decision, because Redis has reported another number of receivers. `token` is the one that
+    /// [`receivers`](Self::receivers) returned.
+    pub fn contradict(&self, token: u64) {
+        let table = self.read();
+        let slot = usize::try_from(token & u64::from(u32::MAX)).ok().and_then(|index| table.slots.get(index));
+        if let Some(slot) = slot.filter(|slot| u64::from(slot.generation) == token >> 32) {
+            slot.invalidate(Unknown::Contradicted);
+        }
+    }
+
+    /// Voids the decisions that a withdrawal concerns. One of a pattern concerns all of them.
+    pub fn withdraw(&self, withdrawal: &Withdrawal) {
+        let table = self.read();
+        match withdrawal {
+            Withdrawal::Topics(topics) if topics.iter().all(|topic| topic.kind != SubscriptionKind::Pattern) => {
+                let slots = topics.iter().filter_map(|topic| table.slot(topic));
+                slots.for_each(|slot| slot.invalidate(Unknown::Proving));
+            }
+            _ => table.slots.iter().for_each(|slot| slot.invalidate(Unknown::Proving)),
+        }
+    }
+
+    /// The channels to poll Redis about, each with whether it was invalidated since the previous call. Removes the channels
+    /// on which nothing was published since `since`. An invalidation after this call is kept by the
+    /// [`update`](Self::update) that follows.
+    pub fn topics_to_poll(&self, since: u64) -> Vec<(Topic, bool)> {
+        let mut table = self.write();
+        let Table { channels, shard_channels, slots, free } = &mut *table;
+        let mut topics = Vec::with_capacity(slots.len());
+        for (index, slot) in slots.iter_mut().enumerate() {
+            let invalidated = slot.invalidated.swap(false, Ordering::AcqRel);
+            if slot.last_publish.load(Ordering::Relaxed) >= since {
+                topics.extend(slot.topic.clone().map(|topic| (topic, invalidated)));
+            } else if let Some(topic) = slot.topic.take() {
+                slot.generation = slot.generation.wrapping_add(1);
+                let indices = if topic.kind == SubscriptionKind::Shard { &mut *shard_channels } else { &mut *channels };
+                indices.remove(&topic.name);
+                free.push(index);
+            }
+        }
+        topics
+    }
+
+    /// Stores the decisions from a snapshot, which hold until `fresh_until`. Returns the channels that were invalidated
+    /// since [`topics_to_poll`](Self::topics_to_poll), about which the snapshot says nothing.
+    pub fn update(&self, decisions: Vec<(Topic, Decision)>, fresh_until: u64) -> Vec<Topic> {
+        // No invalidation can come in between, because it takes the read side of this lock.
+        let table = self.write();
+        let mut invalidated = Vec::new();
+        for (topic, decision) in decisions {
+            let Some(slot) = table.slot(&topic) else { continue };
+            if slot.invalidated.load(Ordering::Acquire) {
+                invalidated.push(topic);
+                continue;
+            }
+            let state = match decision {
+                Ok(VerifiedReceivers { count, search_limit, .. }) => {
+                    slot.search_limit.store(search_limit, Ordering::Relaxed);
+                    VERIFIED | u64::from(count)
+                }
+                Err(reason) => reason_index(reason),
+            };
+            slot.state.store(state, Ordering::Release);
+        }
+        self.fresh_until.store(fresh_until, Ordering::Release);
+        invalidated
+    }
+
+    /// Voids all decisions, because they may be about another server or can no longer be kept up to date.
+    pub fn clear(&self) {
+        self.fresh_until.store(0, Ordering::Release);
+        for slot in &self.read().slots {
+            slot.state.store(reason_index(Unknown::NoEvidence), Ordering::Release);
+        }
+    }
+
+    /// Counts the channels by their decision.
+    pub fn counts(&self, now: u64) -> DecisionCounts {
+        let is_fresh = now <= self.fresh_until.load(Ordering::Acquire);
+        let mut counts = DecisionCounts::default();
+        for slot in self.read().slots.iter().filter(|slot| slot.topic.is_some()) {
+            match if is_fresh { slot.decision() } else { Err(Unknown::NoEvidence) } {
+                Ok(_) => counts.verified += 1,
+                Err(reason) => *counts.unknown.entry(reason).or_default() += 1,
+            }
+        }
+        counts
+    }
+
+    fn add(&self, topic: Topic, now: u64) {
+        let mut table = self.write();
+        let Table { channels, shard_channels, slots, free } = &mut *table;
+        if channels.len() + shard_channels.len() >= MAX_CHANNELS {
+            return;
+        }
+        let indices = if topic.kind == SubscriptionKind::Shard { shard_channels } else { channels };
+        let Entry::Vacant(entry) = indices.entry(topic.name.clone()) else { return };
+        let index = free.pop().unwrap_or_else(|| {
+            slots.push(Slot::default());
+            slots.len() - 1
+        });
+        entry.insert(index);
+        if let Some(slot) = slots.get_mut(index) {
+            slot.topic = Some(topic);
+            slot.state.store(reason_index(Unknown::NoEvidence), Ordering::Release);
+            slot.last_publish.store(now, Ordering::Relaxed);
+        }
+        drop(table);
+        self.added.notify_one();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        // A panic leaves no change half done.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn is_full(&self) -> bool {
+        self.channels.len() + self.shard_channels.len() >= MAX_CHANNELS
+    }
+
+    fn indices(&self, kind: SubscriptionKind) -> &HashMap<Box<[u8]>, usize> {
+        if kind == SubscriptionKind::Shard { &self.shard_channels } else { &self.channels }
+    }
+
+    fn slot(&self, topic: &Topic) -> Option<&Slot> {
+        self.slots.get(*self.indices(topic.kind).get(&topic.name)?)
+    }
+}
+
+impl Slot {
+    /// The number of receivers, if they are verified.
+    fn decision(&self) -> Result<u32, Unknown> {
+        let state = self.state.load(Ordering::Acquire);
+        if state & VERIFIED != 0 {
+            // The number was stored as 32 bits.
+            return Ok(state as u32);
+        }
+        let reason = usize::try_from(state).ok().and_then(|index| REASONS.get(index));
+        Err(reason.copied().unwrap_or(Unknown::NoEvidence))
+    }
+
+    fn invalidate(&self, reason: Unknown) {
+        self.invalidated.store(true, Ordering::Release);
+        self.state.store(reason_index(reason), Ordering::Release);
+    }
+}
+
+/// Identifies the channel that has a slot now. There are at most [`MAX_CHANNELS`] slots.
+fn token(index: usize, generation: u32) -> u64 {
+    u64::from(generation) << 32 | index as u64
+}
+
+fn reason_index(reason: Unknown) -> u64 {
+    REASONS.iter().position(|other| *other == reason).unwrap_or_default() as u64
+}
+
+#[cfg(test)]
+mod tests;

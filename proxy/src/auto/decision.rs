@@ -1,0 +1,314 @@
+//! Whether every subscriber of a channel is known to be behind a proxy, decided from snapshots of Redis alone.
+//!
+//! A snapshot shows, for one instant, how many clients are subscribed and how many of them proxies have announced. If both
+//! numbers are equal, and no proxy announces more clients than it has, then every subscriber is behind a proxy. But for a
+//! moment a proxy does announce more than it has: when a client has left Redis and the proxy has not withdrawn it yet. If
+//! a client without a proxy subscribes in that moment, the numbers are equal and the conclusion is wrong.
+//!
+//! So one matching snapshot verifies nothing. A later snapshot verifies it, once every announcer concerned has sent
+//! [`HEARTBEATS_TO_VERIFY`] more heartbeats and every announcement concerned has stayed in place, which its serial number
+//! shows. A client that had left before the first snapshot would have been withdrawn by then: before each heartbeat, a proxy
+//! makes sure that all of its connections are being read, and withdraws those that have ended. The numbers at the first
+//! snapshot were therefore equal because every subscriber was behind a proxy.
+//!
+//! A client that subscribes after a snapshot is seen by the next one. Until then, the reply to each publish shows it (see
+//! [`super::cache`]).
+//!
+//! Times are in nanoseconds of a clock that never goes back. The caller passes them in.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use redistributed_core::glob::Glob;
+use redistributed_core::service::{SubscriptionKind, Unknown};
+
+use super::announcement::{Announcement, AnnouncerId, Heartbeat};
+use super::snapshot::Snapshot;
+use super::topic::Topic;
+
+/// The number of heartbeats after which an announcer's part of a snapshot is verified. The first heartbeat after the
+/// snapshot may have been prepared before it. Before the second, the proxy notices a connection that it does not read.
+/// Before the third, it withdraws that connection.
+pub const HEARTBEATS_TO_VERIFY: u64 = 3;
+
+/// An announcer that has sent no heartbeat for this many of its intervals is no longer trusted.
+pub const MISSED_HEARTBEATS: u32 = 3;
+
+/// The receivers of a publish, if all of them are known to be behind proxies; otherwise the reason why they are not.
+pub type Decision = Result<VerifiedReceivers, Unknown>;
+
+/// Receivers that are all known to be behind proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifiedReceivers {
+    /// The number of receivers that Redis will report for a publish.
+    pub count: u32,
+    /// The length in bytes of the longest message that all of their proxies search for a context.
+    pub search_limit: u64,
+    /// The snapshot, counted from 1, at which every subscriber was behind a proxy.
+    pub verified_at: u64,
+}
+
+/// Decides from each snapshot and from what it remembers of those before.
+#[derive(Debug, Default)]
+pub struct Evaluator {
+    /// The number of snapshots so far, which is also the number of the latest one.
+    snapshots: u64,
+    heartbeats: BTreeMap<AnnouncerId, HeartbeatHistory>,
+    matches: HashMap<Topic, MatchingRun>,
+    hasher: RandomState,
+    needs_client_list: bool,
+}
+
+/// The heartbeats of one announcer.
+#[derive(Debug)]
+struct HeartbeatHistory {
+    /// The sequence number of each of the latest heartbeats, with the last snapshot that showed it.
+    recent: VecDeque<(u64, u64)>,
+    /// When the latest heartbeat was first seen.
+    latest_seen: u64,
+    /// The last snapshot that has been followed by [`HEARTBEATS_TO_VERIFY`] heartbeats; 0 if there is none.
+    verified_up_to: u64,
+    search_limit: u64,
+}
+
+/// Consecutive snapshots in which all subscribers of a topic were announced, by the same announcements.
+#[derive(Clone, Copy, Debug)]
+struct MatchingRun {
+    first: u64,
+    last: u64,
+    /// A hash of the announcements.
+    announcements: u64,
+}
+
+/// An announcement of subscribers by an announcer that is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Announced {
+    announcer: AnnouncerId,
+    serial: u64,
+    count: u32,
+}
+
+/// The subscribers that the announcements of one snapshot announce.
+#[derive(Default)]
+struct AnnouncedSubscribers {
+    channels: HashMap<Topic, Vec<Announced>>,
+    patterns: Vec<(Box<[u8]>, Announced)>,
+}
+
+impl Evaluator {
+    /// Creates an evaluator that has seen no snapshot.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Has the receivers of `topic` verified anew, from the next snapshot on.
+    pub fn invalidate(&mut self, topic: &Topic) {
+        self.matches.remove(topic);
+    }
+
+    /// Whether the next snapshot should report the pattern subscriptions of all clients.
+    pub fn needs_client_list(&self) -> bool {
+        self.needs_client_list
+    }
+
+    /// Decides about every topic whose subscribers the snapshot reports.
+    pub fn evaluate(&mut self, snapshot: &Snapshot) -> Vec<(Topic, Decision)> {
+        self.snapshots += 1;
+        let announced = self.announced_subscribers(snapshot);
+        let patterns = Patterns::new(&announced, snapshot);
+        self.needs_client_list = false;
+        let previous = std::mem::take(&mut self.matches);
+        let mut decisions = Vec::with_capacity(snapshot.subscribers.len());
+        for (topic, &subscribers) in &snapshot.subscribers {
+            let exact = announced.channels.get(topic).map_or(&[][..], Vec::as_slice);
+            let by_pattern = if topic.kind == SubscriptionKind::Channel { &*announced.patterns } else { &[] };
+            let decision = match self.matching_receivers(topic, subscribers, exact, &patterns, snapshot) {
+                Err(reason) => Err(reason),
+                Ok(receivers) => {
+                    let concerned = || exact.iter().chain(by_pattern.iter().map(|(_, announced)| announced));
+                    let run = self.extend_run(previous.get(topic), concerned());
+                    self.matches.insert(topic.clone(), run);
+                    self.verify(run, receivers, concerned())
+                }
+            };
+            decisions.push((topic.clone(), decision));
+        }
+        decisions
+    }
+
+    /// Parses the announcements of the snapshot, and keeps those of announcers that are trusted.
+    fn announced_subscribers(&mut self, snapshot: &Snapshot) -> AnnouncedSubscribers {
+        let announcements: Vec<_> =
+            snapshot.announcements.iter().filter_map(|channel| Announcement::parse(channel)).collect();
+        let trusted = self.trusted_announcers(&announcements, snapshot.at);
+        let mut smallest: HashMap<(AnnouncerId, Topic), Announced> = HashMap::new();
+        for (announcer, announcement) in announcements {
+            let Announcement::Subscribers { topic, serial, count } = announcement else { continue };
+            if !trusted.contains(&announcer) {
+                continue;
+            }
+            let announced = Announced { announcer, serial, count };
+            match smallest.entry((announcer, topic)) {
+                Entry::Vacant(entry) => drop(entry.insert(announced)),
+                // An announcer that changes its count may show both. Then at most the smaller is true.
+                Entry::Occupied(mut entry) if announced.count < entry.get().count => drop(entry.insert(announced)),
+                Entry::Occupied(_) => {}
+            }
+        }
+        let mut subscribers = AnnouncedSubscribers::default();
+        for ((_, topic), announced) in smallest {
+            match topic.kind {
+                SubscriptionKind::Pattern => subscribers.patterns.push((topic.name, announced)),
+                _ => subscribers.channels.entry(topic).or_default().push(announced),
+            }
+        }
+        subscribers
+    }
+
+    /// Records the heartbeats of a snapshot, and returns the announcers whose latest heartbeat is recent enough.
+    fn trusted_announcers(&mut self, announcements: &[(AnnouncerId, Announcement)], at: u64) -> HashSet<AnnouncerId> {
+        let mut latest: HashMap<AnnouncerId, Heartbeat> = HashMap::new();
+        for (announcer, announcement) in announcements {
+            if let Announcement::Heartbeat(heartbeat) = announcement {
+                // There are two from the moment at which the new one begins until the old one has ended.
+                let latest = latest.entry(*announcer).or_insert(*heartbeat);
+                *latest = (*latest).max(*heartbeat);
+            }
+        }
+        self.heartbeats.retain(|announcer, _| latest.contains_key(announcer));
+        let mut trusted = HashSet::new();
+        for (announcer, heartbeat) in latest {
+            let history = self.heartbeats.entry(announcer).or_insert_with(|| HeartbeatHistory::new(at));
+            history.record(self.snapshots, heartbeat, at);
+            let limit = u64::try_from((heartbeat.interval * MISSED_HEARTBEATS).as_nanos()).unwrap_or(u64::MAX);
+            if at.saturating_sub(history.latest_seen) <= limit {
+                trusted.insert(announcer);
+            }
+        }
+        trusted
+    }
+
+    /// The number of receivers, if every one of them is announced in this snapshot.
+    fn matching_receivers(
+        &mut self,
+        topic: &Topic,
+        subscribers: u64,
+        exact: &[Announced],
+        patterns: &Patterns,
+        snapshot: &Snapshot,
+    ) -> Result<u32, Unknown> {
+        if let Some(reason) = snapshot.other_servers {
+            return Err(reason);
+        }
+        let announced = exact.iter().map(|announced| u64::from(announced.count)).sum::<u64>();
+        if announced != subscribers {
+            return Err(Unknown::Unproxied);
+        }
+        let mut receivers = announced;
+        if topic.kind == SubscriptionKind::Channel {
+            if !patterns.all_announced {
+                return Err(Unknown::Pattern);
+            }
+            let matching = patterns.matching_subscriptions(&topic.name);
+            if matching > 0 {
+                self.needs_client_list = true;
+                if snapshot.pattern_subscriptions != Some(patterns.subscriptions) {
+                    return Err(Unknown::Pattern);
+                }
+            }
+            receivers += matching;
+        }
+        match u32::try_from(receivers) {
+            Ok(0) => Err(Unknown::Nobody),
+            Ok(receivers) => Ok(receivers),
+            Err(_) => Err(Unknown::NoEvidence),
+        }
+    }
+
+    fn extend_run<'a>(
+        &self,
+        previous: Option<&MatchingRun>,
+        concerned: impl Iterator<Item = &'a Announced>,
+    ) -> MatchingRun {
+        // Their order does not matter, so each is hashed by itself.
+        let hashes = concerned.map(|announced| self.hasher.hash_one(announced));
+        let announcements = hashes.fold(0, u64::wrapping_add);
+        let last = self.snapshots;
+        match previous {
+            Some(run) if run.last + 1 == last && run.announcements == announcements => MatchingRun { last, ..*run },
+            _ => MatchingRun { first: last, last, announcements },
+        }
+    }
+
+    fn verify<'a>(&self, run: MatchingRun, count: u32, concerned: impl Iterator<Item = &'a Announced>) -> Decision {
+        let (mut verified_at, mut search_limit) = (u64::MAX, u64::MAX);
+        for history in concerned.filter_map(|announced| self.heartbeats.get(&announced.announcer)) {
+            verified_at = verified_at.min(history.verified_up_to);
+            search_limit = search_limit.min(history.search_limit);
+        }
+        if verified_at < run.first {
+            return Err(Unknown::Proving);
+        }
+        Ok(VerifiedReceivers { count, search_limit, verified_at })
+    }
+}
+
+impl HeartbeatHistory {
+    fn new(at: u64) -> Self {
+        Self { recent: VecDeque::new(), latest_seen: at, verified_up_to: 0, search_limit: 0 }
+    }
+
+    fn record(&mut self, snapshot: u64, heartbeat: Heartbeat, at: u64) {
+        match self.recent.back_mut() {
+            Some((sequence, last_shown)) if *sequence == heartbeat.sequence => *last_shown = snapshot,
+            Some((sequence, _)) if *sequence > heartbeat.sequence => *self = Self::new(at),
+            _ => {
+                self.latest_seen = at;
+                self.recent.push_back((heartbeat.sequence, snapshot));
+            }
+        }
+        self.search_limit = heartbeat.search_limit;
+        while let Some(&(sequence, last_shown)) = self.recent.front()
+            && heartbeat.sequence.saturating_sub(sequence) >= HEARTBEATS_TO_VERIFY
+        {
+            self.verified_up_to = last_shown;
+            self.recent.pop_front();
+        }
+    }
+}
+
+/// The patterns of one snapshot.
+struct Patterns {
+    /// The announced subscriptions of each pattern. The glob is `None` if this program may not read the pattern as Redis does.
+    counts: Vec<(Option<Glob>, u64)>,
+    /// Whether every pattern that clients are subscribed to is announced.
+    all_announced: bool,
+    /// The announced subscriptions of all patterns together.
+    subscriptions: u64,
+}
+
+impl Patterns {
+    fn new(announced: &AnnouncedSubscribers, snapshot: &Snapshot) -> Self {
+        let mut counts: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for (pattern, announced) in &announced.patterns {
+            *counts.entry(pattern).or_default() += u64::from(announced.count);
+        }
+        let all_announced = counts.len() as u64 == snapshot.patterns;
+        let subscriptions = counts.values().sum();
+        let compile = |pattern: &[u8]| std::str::from_utf8(pattern).ok().and_then(|pattern| Glob::new(pattern).ok());
+        let counts = counts.into_iter().map(|(pattern, count)| (compile(pattern), count)).collect();
+        Self { counts, all_announced, subscriptions }
+    }
+
+    /// The number of announced subscriptions whose pattern may match `channel`.
+    fn matching_subscriptions(&self, channel: &[u8]) -> u64 {
+        let may_match = |glob: &Option<Glob>| glob.as_ref().is_none_or(|glob| glob.matches(channel));
+        self.counts.iter().filter(|(glob, _)| may_match(glob)).map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
