@@ -31,7 +31,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redistributed::settings::otel::{OtelSettings, SpanLimits};
-use redistributed::telemetry::{Service, SpanEncoder, SpanSink, Telemetry};
+use redistributed::telemetry::{Host, Peer, Resource, SpanEncoder, SpanSink, Telemetry};
 use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -75,7 +75,7 @@ fn parts(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
     let build = per_span(COUNT, thread_cpu, || (0..COUNT).for_each(|span| drop(black_box(record(channel, span)))));
     println!("{:<52} {build:>6.0} ns", format!("a record of {} bytes made and dropped", size_of::<SpanRecord>()));
 
-    let encoder = SpanEncoder::new(&service(), &[], &SpanLimits::default());
+    let encoder = SpanEncoder::new(&[], &peer(), &SpanLimits::default());
     let records: Vec<_> = (0..BATCH).map(|span| record(channel, span)).collect();
     let mut len = 0;
     let encode = per_span(BATCH * BATCHES, thread_cpu, || {
@@ -124,9 +124,9 @@ async fn paced(collector: &Collector, compression: &str, channel: &Arc<str>) -> 
     for _ in 0..5 {
         // Without an exporter: keeping time.
         let none = telemetry(collector, &[("OTEL_TRACES_EXPORTER", "none")])?;
-        without = without.min(run(&none.sink(0)).1);
+        without = without.min(run(&sink(&none)).1);
         let telemetry = telemetry(collector, &exporter_variables(compression))?;
-        let (sent, cpu) = run(&telemetry.sink(0));
+        let (sent, cpu) = run(&sink(&telemetry));
         relay = relay.min(cpu);
         let before_end = exporter_cpu()?;
         let summary = telemetry.shutdown(Duration::from_secs(10)).await;
@@ -146,7 +146,7 @@ async fn saturated(collector: &Collector, compression: &str, channel: &Arc<str>)
     let (mut cpu, mut rate) = (f64::INFINITY, 0_f64);
     for _ in 0..5 {
         let telemetry = telemetry(collector, &exporter_variables(compression))?;
-        let sink = telemetry.sink(0);
+        let sink = sink(&telemetry);
         let (started, before) = (Instant::now(), process_cpu());
         let mut sent = 0;
         while sent < COUNT {
@@ -173,7 +173,7 @@ async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> 
     const SECONDS: u32 = 5;
     for rate in [0, 10, 1_000] {
         let telemetry = telemetry(collector, &exporter_variables("none"))?;
-        let sink = telemetry.sink(0);
+        let sink = sink(&telemetry);
         let (before, started) = (exporter_wakes()?, Instant::now());
         for span in 0..rate * SECONDS {
             sink.offer(&record(channel, span.into()));
@@ -218,11 +218,16 @@ fn telemetry(collector: &Collector, variables: &[(&str, &str)]) -> Result<Teleme
         _ => variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned()),
     };
     let (settings, _) = OtelSettings::from_lookup(&lookup)?;
-    Ok(Telemetry::start(&settings, &[service()], NonZeroUsize::MIN)?)
+    Ok(Telemetry::start(&settings, NonZeroUsize::MIN)?)
 }
 
-fn service() -> Service {
-    Service { name: Some("orders".to_owned()), server_address: "redis.example".to_owned(), server_port: Some(6379) }
+fn sink(telemetry: &Telemetry) -> SpanSink {
+    let resource = Resource::of_service(Some("orders"), &OtelSettings::default(), &Host::detect());
+    telemetry.sink(&Arc::new(resource), &peer())
+}
+
+fn peer() -> Peer {
+    Peer { address: "redis.example".to_owned(), port: Some(6379) }
 }
 
 fn thread_cpu() -> Duration {

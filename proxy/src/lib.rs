@@ -73,7 +73,7 @@ use server::RouteServer;
 use settings::Settings;
 use telemetry::route_stats::RouteStats;
 use telemetry::stats::Stats;
-use telemetry::{ExportSummary, Service, Telemetry, TelemetryError};
+use telemetry::{ExportSummary, Host, Peer, Resource, Telemetry, TelemetryError};
 use workers::Workers;
 
 /// Why the program could not go on.
@@ -162,10 +162,16 @@ pub async fn run_with(
         .iter()
         .map(|listener| Dialer::new(listener.route(), &settings, &material))
         .collect::<Result<_, _>>()?;
-    let services: Vec<Service> = listeners.routes.iter().map(|listener| service(listener, &settings)).collect();
-    let telemetry = Telemetry::start(&settings.otel, &services, settings.limits.threads)?;
-    let names = services.iter().map(|service| service.name_or_unknown());
-    let stats = Arc::new(RouteStats::new(names));
+    let telemetry = Telemetry::start(&settings.otel, settings.limits.threads)?;
+    let mut resources: Vec<Arc<Resource>> = Vec::new();
+    let host = Host::detect();
+    for listener in &listeners.routes {
+        let resource = Arc::new(Resource::of_service(listener.route().name.as_deref(), &settings.otel, &host));
+        // Routes of one name are one service.
+        let known = resources.iter().find(|known| known.service_name() == resource.service_name()).cloned();
+        resources.push(known.unwrap_or(resource));
+    }
+    let stats = Arc::new(RouteStats::new(resources.iter().map(|resource| &**resource.service_name())));
     let workers = Arc::new(Workers::start(settings.limits.threads)?);
     let permits = Arc::new(Semaphore::new(settings.limits.max_connections));
     let stopping = CancellationToken::new();
@@ -173,10 +179,11 @@ pub async fn run_with(
     let mut auto = Vec::new();
     // Until the end of the drain too: what is still subscribed is still announced.
     let mut asking = JoinSet::new();
-    let bound = listeners.routes.into_iter().zip(&services).zip(dialers.clone());
-    for (index, ((listener, service), dialer)) in bound.enumerate() {
+    let bound = listeners.routes.into_iter().zip(&resources).zip(dialers.clone());
+    for (index, ((listener, resource), dialer)) in bound.enumerate() {
         let route = listener.route().clone();
-        let (name, mode) = (service.name.as_deref(), settings::modes::show(&policy.modes()));
+        let (name, mode) =
+            (route.name.as_deref().or(settings.otel.service_name.as_deref()), settings::modes::show(&policy.modes()));
         tracing::info!(
             target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
         );
@@ -185,7 +192,8 @@ pub async fn run_with(
             AutoMode::new(settings.auto, policy.clone(), dialer.clone(), workers.clone(), Entropy::from_os()?);
         of_route.start(&mut asking);
         auto.push(of_route.clone());
-        let (sink, stats) = (telemetry.sink(index), stats.of(index));
+        let peer = Peer { address: route.upstream.server_address(), port: route.upstream.server_port() };
+        let (sink, stats) = (telemetry.sink(resource, &peer), stats.of(index));
         let server = RouteServer::new(dialer, handshakes, policy.clone(), sink, stats, of_route);
         accepting.spawn(server.accept(
             listener,
@@ -247,13 +255,4 @@ pub async fn run_with(
         "stopped"
     );
     Ok(Report { cut_off, spans, stats })
-}
-
-fn service(listener: &Listener, settings: &Settings) -> Service {
-    let route = listener.route();
-    Service {
-        name: route.name.clone().or_else(|| settings.otel.service_name.clone()),
-        server_address: route.upstream.server_address(),
-        server_port: route.upstream.server_port(),
-    }
 }

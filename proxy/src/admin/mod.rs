@@ -194,7 +194,7 @@ impl Admin {
             let problem = format!("{MAX_LISTENERS} watch already; try again when one has left\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
-        let lines = tap::open(listener, filter, Arc::clone(&self.stats), self.draining.clone());
+        let lines = tap::open(listener, filter, self.draining.clone());
         let mut answer = Response::new(Either::Right(lines));
         let lines_of_json = header::HeaderValue::from_static("application/x-ndjson");
         answer.headers_mut().insert(header::CONTENT_TYPE, lines_of_json);

@@ -20,7 +20,6 @@
 
 use std::fmt::Write;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -106,20 +105,14 @@ impl Body for Lines {
 
 /// Begins to watch, until as many messages were shown as the filter allows, the reader has gone, or `draining` says that the
 /// process is about to stop.
-pub(super) fn open(listener: Listener, filter: Filter, routes: Arc<RouteStats>, draining: CancellationToken) -> Lines {
+pub(super) fn open(listener: Listener, filter: Filter, draining: CancellationToken) -> Lines {
     // One chunk waits while another one is being sent.
     let (chunks, body) = mpsc::channel(1);
-    tokio::spawn(watch(listener, filter, routes, draining, chunks));
+    tokio::spawn(watch(listener, filter, draining, chunks));
     Lines(body)
 }
 
-async fn watch(
-    mut listener: Listener,
-    filter: Filter,
-    routes: Arc<RouteStats>,
-    draining: CancellationToken,
-    chunks: mpsc::Sender<Bytes>,
-) {
+async fn watch(mut listener: Listener, filter: Filter, draining: CancellationToken, chunks: mpsc::Sender<Bytes>) {
     let (mut lines, mut left) = (String::new(), filter.limit.unwrap_or(u64::MAX));
     // A first line at once, so that a reader knows that what is published from now on will be seen.
     lines.push_str("{\"watching\":true}\n");
@@ -142,7 +135,7 @@ async fn watch(
                     let _ = writeln!(lines, "{{\"missed\":{messages}}}");
                 }
                 Seen::Message(passed) => {
-                    let route = routes.name(passed.route);
+                    let route = &*passed.service;
                     if filter.shows(route, &passed.record) {
                         line(&passed, route, &mut lines);
                         left -= 1;

@@ -1,10 +1,6 @@
-//! What a span and its service are called. Shared by both exporters, so that the console and the collector show the
-//! same names.
+//! What a span is called. Both exporters use this, so that the console and the collector show the same names.
 
 use redistributed_core::trace::{Operation, SpanRecord};
-
-use super::Service;
-use crate::settings::otel::{OtelSettings, UNKNOWN_SERVICE};
 
 /// How many subscriptions on that Redis node got a published message (a number). The conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -57,9 +53,4 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
         Operation::Deliver { channel, .. } => (PROCESS_NAME, channel),
         Operation::Command { name, .. } => ("", name),
     }
-}
-
-/// The service's name: the route's own, then what the environment says.
-pub(super) fn service_name<'a>(settings: &'a OtelSettings, service: &'a Service) -> &'a str {
-    service.name.as_deref().or(settings.service_name.as_deref()).unwrap_or(UNKNOWN_SERVICE)
 }

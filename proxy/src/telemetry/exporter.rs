@@ -1,4 +1,4 @@
-//! Takes parcels from the queue, keeps several exports in flight and counts what becomes of the spans.
+//! Takes batches from the queue, keeps several exports in flight and counts what becomes of the spans.
 //!
 //! The queue is the only place where spans pile up: while [`MAX_IN_FLIGHT`] requests are on their way nothing is
 //! taken out of it, so memory stays bounded by its capacity and a slow collector shows as a full queue.
@@ -11,9 +11,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
 
 use super::console::Console;
+use super::encoder::{Batch, EncodedBatch};
 use super::otlp::{OtlpError, OtlpExporter};
-use super::packer::{Packer, Sealed};
-use super::queue::{Packed, SpanQueue};
+use super::queue::SpanQueue;
 use super::report::LossReport;
 use super::totals::{ExportResult, Totals, Unsettled};
 use crate::settings::otel::{BatchSettings, OtelSettings};
@@ -57,14 +57,14 @@ impl Destination {
         })
     }
 
-    async fn export(&self, sealed: Sealed) -> Result<Delivered, String> {
+    async fn export(&self, batch: EncodedBatch) -> Result<Delivered, String> {
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let export = async {
             if let Some(console) = &self.console {
-                let written = console.export(sealed.lines).await;
+                let written = console.export(batch.lines).await;
                 written.map_err(|error| format!("cannot write to standard output: {error}"))?;
             }
-            match (&self.otlp, sealed.request) {
+            match (&self.otlp, batch.request) {
                 (Some(otlp), Some(request)) => otlp.export(request, deadline).await,
                 _ => Ok(Delivered { rejected: 0, message: String::new(), recovered: false }),
             }
@@ -89,11 +89,10 @@ pub(super) struct Exporter {
     /// Where spans go, for the log.
     target: String,
     destination: Arc<Destination>,
-    packers: Arc<[Packer]>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     in_flight: JoinSet<Settled>,
-    /// Begun parcels have waited long enough for more spans, and go after so many full ones, which were there before.
+    /// Open batches have waited long enough for more spans, and go after so many full ones, which were there before.
     ahead: Option<usize>,
     failures: LossReport,
     overflows: LossReport,
@@ -104,7 +103,6 @@ impl Exporter {
     pub(super) fn new(
         settings: &OtelSettings,
         destination: Destination,
-        packers: Arc<[Packer]>,
         queue: Arc<SpanQueue>,
         totals: Arc<Totals>,
     ) -> Self {
@@ -113,7 +111,6 @@ impl Exporter {
             settings: settings.batch.clone(),
             target,
             destination: Arc::new(destination),
-            packers,
             queue,
             totals,
             in_flight: JoinSet::new(),
@@ -138,7 +135,7 @@ impl Exporter {
                     self.ahead.get_or_insert_with(|| queue.full_len());
                     self.pump();
                 }
-                // While no more requests may start a full parcel is no news, and its wake-ups would come without end.
+                // While no more requests may start a full batch is no news, and its wake-ups would come without end.
                 () = queue.ready(), if self.in_flight.len() < MAX_IN_FLIGHT => self.pump(),
                 Some(done) = self.in_flight.join_next() => {
                     self.settle(done);
@@ -154,22 +151,22 @@ impl Exporter {
         }
     }
 
-    /// Starts as many exports as may be in flight: of full parcels, and then of what has been begun if it is time for
-    /// that or the queue needs the room.
+    /// Starts as many exports as may be in flight: of full batches, and then of open ones if it is time for that or the queue
+    /// needs the room.
     fn pump(&mut self) {
         while self.in_flight.len() < MAX_IN_FLIGHT {
             if self.ahead == Some(0) {
                 self.ahead = None;
-                self.queue.finish_open();
+                self.queue.flush();
             }
             match self.queue.take() {
-                Some(packed) => {
+                Some(batch) => {
                     self.ahead = self.ahead.map(|ahead| ahead.saturating_sub(1));
-                    self.dispatch(packed);
+                    self.dispatch(batch);
                 }
                 None if self.ahead.take().is_some() || self.queue.is_half_full() => {
                     // Places may be taken for spans that are not there yet.
-                    if !self.queue.finish_open() {
+                    if !self.queue.flush() {
                         break;
                     }
                 }
@@ -178,15 +175,15 @@ impl Exporter {
         }
     }
 
-    fn dispatch(&mut self, packed: Packed) {
-        let spans = packed.parcel.spans();
+    fn dispatch(&mut self, batch: Batch) {
+        let spans = batch.spans();
         let unsettled = Unsettled::new(&self.totals, spans as u64);
         self.queue.release(spans);
         let (destination, totals) = (Arc::clone(&self.destination), Arc::clone(&self.totals));
-        let sealed = self.packers[packed.route].seal(packed.parcel);
+        let batch = batch.finish();
         self.in_flight.spawn(async move {
             let (spans, began) = (unsettled.spans(), Instant::now());
-            match destination.export(sealed).await {
+            match destination.export(batch).await {
                 Ok(delivered) => {
                     let lost = delivered.rejected.min(spans);
                     let result = if lost > 0 { ExportResult::Partial } else { ExportResult::Ok };
@@ -247,7 +244,7 @@ impl Exporter {
     /// Sends what is left until `deadline`; the rest is dropped.
     async fn drain(mut self, deadline: Instant) {
         self.queue.close();
-        self.queue.finish_open();
+        self.queue.flush();
         self.pump();
         while let Ok(Some(done)) = time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
             self.settle(done);

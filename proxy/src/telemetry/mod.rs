@@ -1,7 +1,7 @@
 //! From finished spans to a collector, without ever keeping the data path waiting.
 //!
 //! ```text
-//! relay --SpanSink::offer_all--> packer --> queue --> exporter (own thread) --> otlp/ or console
+//! relay --SpanSink::offer_all--> encoder -> queue --> exporter (own thread) --> otlp/ or console
 //!          never waits       encodes    bounded    several requests in flight
 //! ```
 //!
@@ -11,13 +11,14 @@
 
 mod console;
 mod describe;
+mod encoder;
 mod exporter;
 pub mod histogram;
 mod otlp;
-mod packer;
 pub mod probe;
 mod queue;
 mod report;
+mod resource;
 pub mod route_stats;
 mod sink;
 pub mod stats;
@@ -34,35 +35,28 @@ use tokio::sync::oneshot;
 
 pub use describe::{RECEIVERS, SHARDED};
 pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
+pub use resource::{Host, Resource};
 pub use sink::SpanSink;
 #[cfg(test)]
 pub(crate) use sink::test_sink;
 pub use totals::{ExportResult, ExportSummary};
 
-use crate::settings::otel::{OtelSettings, UNKNOWN_SERVICE};
+use crate::settings::otel::OtelSettings;
+use encoder::Encoders;
 use exporter::{Destination, Exporter, Stop};
 use histogram::Reading;
-use packer::Packer;
 use queue::SpanQueue;
+use sink::Outlet;
 use tap::Tap;
 use totals::Totals;
 
-/// What a route stands for: one service and the Redis it talks to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// The service's name, if the route has one of its own; it wins over `OTEL_SERVICE_NAME`.
-    pub name: Option<String>,
-    /// Host name or address of the Redis behind the proxy, or the path of its socket.
-    pub server_address: String,
-    /// Its port; `None` for a Unix socket.
-    pub server_port: Option<u16>,
-}
-
-impl Service {
-    /// Its name, or what stands for one in the spans of a service that nobody named.
-    pub fn name_or_unknown(&self) -> &str {
-        self.name.as_deref().unwrap_or(UNKNOWN_SERVICE)
-    }
+/// The other end of what a span is about: the Redis that an endpoint connects to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// `server.address`: a host name, an IP address, or the path of a Unix socket.
+    pub address: String,
+    /// `server.port`; `None` for a Unix socket.
+    pub port: Option<u16>,
 }
 
 /// Why telemetry cannot start.
@@ -79,36 +73,35 @@ pub enum TelemetryError {
 /// The running exporter. Dropped without [`shutdown`](Self::shutdown) it stops at once and what it holds is lost.
 #[derive(Debug)]
 pub struct Telemetry {
-    queue: Option<Arc<SpanQueue>>,
+    export: Option<(Arc<SpanQueue>, Encoders)>,
     totals: Arc<Totals>,
     tap: Arc<Tap>,
     stop: Option<oneshot::Sender<Stop>>,
 }
 
 impl Telemetry {
-    /// Starts the exporter for these routes, whose connections are on so many threads. It runs on a thread and a runtime of its own, so that sending thousands of
-    /// spans cannot delay a relayed byte. No connection is made before there is a span to send.
+    /// Starts the exporter, for connections on so many threads. It runs on a thread and a runtime of its own, so that sending
+    /// thousands of spans cannot delay a relayed byte. No connection is made before there is a span to send.
     ///
     /// # Errors
     /// If a certificate file cannot be used or no thread can be had. A collector that does not answer is no error.
-    pub fn start(settings: &OtelSettings, services: &[Service], threads: NonZeroUsize) -> Result<Self, TelemetryError> {
+    pub fn start(settings: &OtelSettings, threads: NonZeroUsize) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
         if settings.otlp.is_none() && !settings.console {
-            return Ok(Self { queue: None, totals, tap: Arc::default(), stop: None });
+            return Ok(Self { export: None, totals, tap: Arc::default(), stop: None });
         }
-        let packers: Arc<[Packer]> = Packer::build_all(settings, services).into();
-        let queue = Arc::new(SpanQueue::new(Arc::clone(&packers), &settings.batch, threads));
+        let queue = Arc::new(SpanQueue::new(&settings.batch, threads));
         let (stop, stopped) = oneshot::channel();
         let (started, starting) = mpsc::sync_channel(1);
         let thread = {
             let settings = settings.clone();
             let (queue, totals) = (Arc::clone(&queue), Arc::clone(&totals));
-            move || run_thread(&settings, packers, queue, totals, stopped, &started)
+            move || run_thread(&settings, queue, totals, stopped, &started)
         };
         thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
         starting.recv().unwrap_or_else(|_| gone())?;
-        Ok(Self { queue: Some(queue), totals, tap: Arc::default(), stop: Some(stop) })
+        Ok(Self { export: Some((queue, Encoders::new(settings))), totals, tap: Arc::default(), stop: Some(stop) })
     }
 
     /// Whether [`start`](Self::start) could build the exporter: reads the certificates, connects to nothing.
@@ -122,25 +115,33 @@ impl Telemetry {
         Destination::new(settings).map(drop).map_err(TelemetryError::from)
     }
 
-    /// Where the connections of a route leave their spans. `route` is the index into the services given to
-    /// [`start`](Self::start).
-    pub fn sink(&self, route: usize) -> SpanSink {
-        SpanSink::new(route, self.queue.clone(), Arc::clone(&self.tap))
+    /// Where the connections of an endpoint leave their spans: those of the service that `resource` describes, which are about
+    /// `peer`. It can be asked for at any time.
+    pub fn sink(&self, resource: &Arc<Resource>, peer: &Peer) -> SpanSink {
+        let outlet = match &self.export {
+            Some((queue, encoders)) => Outlet::Queue(Arc::clone(queue), encoders.get(resource, peer)),
+            None => Outlet::Nowhere,
+        };
+        SpanSink::new(resource.service_name(), outlet, Arc::clone(&self.tap))
     }
 
-    /// Where the messages of all routes can be watched.
+    fn queue(&self) -> Option<&Arc<SpanQueue>> {
+        self.export.as_ref().map(|(queue, _)| queue)
+    }
+
+    /// Where the messages of all services can be watched.
     pub fn tap(&self) -> Arc<Tap> {
         Arc::clone(&self.tap)
     }
 
     /// The counts so far.
     pub fn summary(&self) -> ExportSummary {
-        self.totals.summary(self.queue.as_deref())
+        self.totals.summary(self.queue().map(Arc::as_ref))
     }
 
-    /// The counts, for who looks while this goes on.
+    /// A view of the counts, for readers who look while the exporter runs.
     pub fn totals(&self) -> SpanTotals {
-        SpanTotals { queue: self.queue.clone(), totals: Arc::clone(&self.totals) }
+        SpanTotals { queue: self.queue().cloned(), totals: Arc::clone(&self.totals) }
     }
 
     /// Sends what is left, for as long as `deadline` at most, and returns the final counts. Spans that are offered
@@ -184,7 +185,6 @@ impl SpanTotals {
 /// The whole life of the export thread. `started` is told once whether it could begin.
 fn run_thread(
     settings: &OtelSettings,
-    packers: Arc<[Packer]>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     stopped: oneshot::Receiver<Stop>,
@@ -200,7 +200,7 @@ fn run_thread(
             Err(error) => return drop(started.send(Err(error.into()))),
         };
         drop(started.send(Ok(())));
-        Exporter::new(settings, destination, packers, queue, totals).run(stopped).await;
+        Exporter::new(settings, destination, queue, totals).run(stopped).await;
     });
     // A write to a terminal that nobody reads would otherwise keep the thread.
     runtime.shutdown_background();

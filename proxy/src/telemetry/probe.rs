@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::Service;
+use super::Peer;
 use super::otlp::{OtlpExporter, SpanEncoder};
 use crate::settings::otel::OtelSettings;
 
@@ -24,8 +24,7 @@ pub enum Probe {
 /// to refuse it.
 pub async fn probe(settings: &OtelSettings) -> Probe {
     let Some(otlp) = &settings.otlp else { return Probe::Taken };
-    let service = Service { name: None, server_address: String::new(), server_port: None };
-    let encoder = SpanEncoder::new(&service, &[], &settings.limits);
+    let encoder = SpanEncoder::new(&[], &Peer::default(), &settings.limits);
     let exporter = match OtlpExporter::new(otlp) {
         Ok(exporter) => exporter,
         Err(error) => return Probe::Refused(error.to_string()),

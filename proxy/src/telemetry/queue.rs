@@ -1,9 +1,9 @@
 //! Between the connections and the exporter: a bounded queue that never makes anybody wait.
 //!
-//! Spans wait in parcels, in the form in which they will be sent. There is a shard for each thread that relays, with the
-//! parcels that it is filling, one for each route. A connection uses its thread's shard and takes another one when that is
-//! busy, which happens while the exporter is emptying it; so nobody waits for a thread that the system has put aside in the
-//! middle. A parcel that is full changes hands as a whole, under a lock that is held for no longer than that, and the
+//! Spans wait in batches, in the form in which they will be sent. There is a shard for each thread that relays, with the
+//! batches that the thread is filling, one for each encoder. A connection uses its thread's shard and takes another one when
+//! that is busy, which happens while the exporter is emptying it; so nobody waits for a thread that the system has put aside
+//! in the middle. A batch that is full changes hands as a whole, under a lock that is held for no longer than that, and the
 //! exporter does not look at what is in it.
 //!
 //! Memory is taken as spans come, and given back: room for 65536 spans of 350 bytes would be 22 MiB from the first moment
@@ -19,69 +19,60 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
 
-use super::packer::{Packer, Parcel};
+use super::encoder::{Batch, Encoder, EncoderKey};
 use crate::settings::otel::BatchSettings;
 
-/// A parcel is full when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
+/// A batch is full when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
 /// name, which is in each span twice, may be long.
-const MAX_PARCEL_BYTES: usize = 1 << 20;
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Bytes of a span that the queue has room for, on average. Most have 350; the bound is for names of a thousand bytes.
 const SPAN_BYTES: usize = 512;
 
 /// Bytes that the queue has room for, however few spans.
-const LEAST_BYTES: usize = MAX_PARCEL_BYTES;
+const LEAST_BYTES: usize = MAX_BATCH_BYTES;
 
 #[derive(Debug)]
 pub(super) struct SpanQueue {
-    packers: Arc<[Packer]>,
     shards: Box<[Shard]>,
-    full: Mutex<VecDeque<Packed>>,
-    /// What the parcels take, begun and full ones. Added before others can see what it is for.
+    full: Mutex<VecDeque<Batch>>,
+    /// The memory of all batches, open and full ones, in bytes. Added before others can see what it is for.
     bytes: AtomicUsize,
     /// Spans that wait.
     len: AtomicUsize,
     capacity: usize,
-    /// Spans of a parcel at most.
-    parcel_len: usize,
+    /// The most spans in one batch.
+    batch_len: usize,
     dropped: AtomicU64,
     /// Set from the first wake-up until the exporter looks, so that a burst costs one.
     woken: AtomicBool,
     wake: Notify,
 }
 
-/// A parcel that no span will be added to.
-#[derive(Debug)]
-pub(super) struct Packed {
-    /// Index of its route.
-    pub(super) route: usize,
-    pub(super) parcel: Parcel,
-}
-
 /// Apart in memory, so that threads do not slow each other down by writing side by side.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Shard(Mutex<Open>);
+struct Shard(Mutex<OpenBatches>);
 
-#[derive(Debug)]
-struct Open {
-    /// One place for each route.
-    parcels: Box<[Option<Parcel>]>,
+/// The batches that are being filled.
+#[derive(Debug, Default)]
+struct OpenBatches {
+    /// By [`EncoderKey`]; as long as the greatest key that has been used here.
+    batches: Vec<Option<Batch>>,
     closed: bool,
 }
 
 impl SpanQueue {
-    /// For the routes that `packers` are for, and so many threads that relay.
-    pub(super) fn new(packers: Arc<[Packer]>, settings: &BatchSettings, threads: NonZeroUsize) -> Self {
+    /// For connections on so many threads.
+    pub(super) fn new(settings: &BatchSettings, threads: NonZeroUsize) -> Self {
         Self {
             // One for each thread and one more, for while the exporter is emptying one.
-            shards: (0..=threads.get()).map(|_| Shard::new(packers.len())).collect(),
-            packers,
+            shards: (0..=threads.get()).map(|_| Shard(Mutex::default())).collect(),
             full: Mutex::default(),
             bytes: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
             capacity: settings.max_queue_size,
-            parcel_len: settings.max_export_batch_size,
+            batch_len: settings.max_export_batch_size,
             dropped: AtomicU64::new(0),
             woken: AtomicBool::new(false),
             wake: Notify::new(),
@@ -89,12 +80,12 @@ impl SpanQueue {
     }
 
     /// Takes as many of `records` as there is room for, and counts the others as dropped.
-    pub(super) fn push(&self, route: usize, records: &[SpanRecord]) {
+    pub(super) fn push(&self, encoder: &Arc<Encoder>, records: &[SpanRecord]) {
         // The places are taken before the spans are added, so that the bound holds with any number of threads.
         let before = self.len.fetch_add(records.len(), Ordering::Relaxed);
         let fits = self.bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES).max(LEAST_BYTES);
         let room = if fits { self.capacity.saturating_sub(before) } else { 0 };
-        let (added, is_full) = self.pack(route, records.get(..room).unwrap_or(records));
+        let (added, is_full) = self.encode(encoder, records.get(..room).unwrap_or(records));
         let dropped = records.len() - added;
         if dropped > 0 {
             self.len.fetch_sub(dropped, Ordering::Relaxed);
@@ -108,40 +99,44 @@ impl SpanQueue {
         }
     }
 
-    /// How many were packed, and whether a parcel is full now.
-    fn pack(&self, route: usize, records: &[SpanRecord]) -> (usize, bool) {
-        let (Some(packer), false) = (self.packers.get(route), records.is_empty()) else { return (0, false) };
+    /// Adds spans to the open batch of a shard. Returns how many were added, and whether a batch became full.
+    fn encode(&self, encoder: &Arc<Encoder>, records: &[SpanRecord]) -> (usize, bool) {
+        if records.is_empty() {
+            return (0, false);
+        }
         let mut shard = self.free_shard();
-        let Open { parcels, closed: false } = &mut *shard else { return (0, false) };
-        let Some(place) = parcels.get_mut(route) else { return (0, false) };
+        if shard.closed {
+            return (0, false);
+        }
+        let place = shard.place(encoder.key());
         // Not in its place meanwhile, so that a panic leaves no span behind that is half written.
-        let mut begun = place.take();
-        let mut known = begun.as_ref().map_or(0, Parcel::weight);
+        let mut open = place.take();
+        let mut known = open.as_ref().map_or(0, Batch::memory);
         let mut is_full = false;
         for record in records {
-            let mut parcel = begun.take().unwrap_or_else(|| packer.open());
-            packer.add(record, &mut parcel);
-            if parcel.spans() >= self.parcel_len || parcel.len() >= MAX_PARCEL_BYTES {
-                self.bytes.fetch_add(parcel.weight() - mem::take(&mut known), Ordering::Relaxed);
-                self.hand_over([Packed { route, parcel }]);
+            let mut batch = open.take().unwrap_or_else(|| encoder.batch());
+            batch.add(record);
+            if batch.spans() >= self.batch_len || batch.len() >= MAX_BATCH_BYTES {
+                self.bytes.fetch_add(batch.memory() - mem::take(&mut known), Ordering::Relaxed);
+                self.hand_over([batch]);
                 is_full = true;
             } else {
-                begun = Some(parcel);
+                open = Some(batch);
             }
         }
-        if let Some(parcel) = begun {
-            self.bytes.fetch_add(parcel.weight() - known, Ordering::Relaxed);
-            *place = Some(parcel);
+        if let Some(batch) = open {
+            self.bytes.fetch_add(batch.memory() - known, Ordering::Relaxed);
+            *place = Some(batch);
         }
         (records.len(), is_full)
     }
 
-    fn hand_over(&self, packed: impl IntoIterator<Item = Packed>) {
-        self.full().extend(packed);
+    fn hand_over(&self, batches: impl IntoIterator<Item = Batch>) {
+        self.full().extend(batches);
     }
 
     /// This thread's shard, or the next one that is free.
-    fn free_shard(&self) -> MutexGuard<'_, Open> {
+    fn free_shard(&self) -> MutexGuard<'_, OpenBatches> {
         let own = thread_index() % self.shards.len();
         let (before, from) = self.shards.split_at(own);
         for shard in from.iter().chain(before) {
@@ -155,69 +150,66 @@ impl SpanQueue {
         self.shards[own].lock()
     }
 
-    fn full(&self) -> MutexGuard<'_, VecDeque<Packed>> {
+    fn full(&self) -> MutexGuard<'_, VecDeque<Batch>> {
         self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Completes when a parcel is full, or the queue is half full. Cancel safe.
+    /// Completes when a batch is full, or the queue is half full. Cancel safe.
     pub(super) async fn ready(&self) {
         self.wake.notified().await;
         self.woken.store(false, Ordering::Release);
     }
 
-    /// The next full parcel. Its spans count as waiting until [`release`](Self::release) is called.
-    pub(super) fn take(&self) -> Option<Packed> {
-        let mut full = self.full();
-        let packed = full.pop_front()?;
-        self.bytes.fetch_sub(packed.parcel.weight(), Ordering::Relaxed);
-        Some(packed)
+    /// Takes the next full batch. Its spans count as waiting until [`release`](Self::release) is called.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let batch = self.full().pop_front()?;
+        self.bytes.fetch_sub(batch.memory(), Ordering::Relaxed);
+        Some(batch)
     }
 
-    /// How many parcels are full.
+    /// The number of full batches.
     pub(super) fn full_len(&self) -> usize {
         self.full().len()
     }
 
-    /// So many spans have been taken, and are counted elsewhere: for a moment they were counted twice, rather than not at
-    /// all.
+    /// Stops counting so many spans, which have been taken and are counted elsewhere: for a moment they were counted twice,
+    /// rather than not at all.
     pub(super) fn release(&self, spans: usize) {
         self.len.fetch_sub(spans, Ordering::Relaxed);
     }
 
-    /// Whether so many spans wait that they should go though no parcel is full: with several threads and routes they may
-    /// be spread over many.
+    /// Whether so many spans wait that they should go though no batch is full: with several threads and encoders they may
+    /// be spread over many batches.
     pub(super) fn is_half_full(&self) -> bool {
         self.len() >= self.capacity.div_ceil(2)
     }
 
-    /// Makes full parcels of what has been begun: one of each route, if that is not too much. Whether there was anything.
-    pub(super) fn finish_open(&self) -> bool {
-        let mut joined: Vec<Option<Parcel>> = self.packers.iter().map(|_| None).collect();
+    /// Makes full batches of the open ones: one for each encoder, if that is not too much. Returns whether there was any.
+    pub(super) fn flush(&self) -> bool {
+        let mut joined = OpenBatches::default();
         for shard in &self.shards {
             // Locked no longer than it takes to take them.
-            let begun: Vec<_> = shard.lock().parcels.iter_mut().map(Option::take).collect();
-            for (route, (begun, joined)) in begun.into_iter().zip(&mut joined).enumerate() {
-                let Some(begun) = begun else { continue };
-                match joined {
-                    Some(parcel)
-                        if parcel.spans() + begun.spans() <= self.parcel_len
-                            && parcel.len() + begun.len() <= MAX_PARCEL_BYTES =>
+            let open: Vec<_> = shard.lock().batches.iter_mut().filter_map(Option::take).collect();
+            for batch in open {
+                match joined.place(batch.key()) {
+                    Some(before)
+                        if before.spans() + batch.spans() <= self.batch_len
+                            && before.len() + batch.len() <= MAX_BATCH_BYTES =>
                     {
-                        let apart = parcel.weight() + begun.weight();
-                        parcel.join(begun);
-                        self.bytes.fetch_sub(apart - parcel.weight(), Ordering::Relaxed);
+                        let apart = before.memory() + batch.memory();
+                        before.join(batch);
+                        self.bytes.fetch_sub(apart - before.memory(), Ordering::Relaxed);
                     }
-                    place => self.hand_over(place.replace(begun).map(|parcel| Packed { route, parcel })),
+                    place => self.hand_over(place.replace(batch)),
                 }
             }
         }
-        let any = joined.iter().any(Option::is_some);
-        let rest = joined.into_iter().enumerate();
-        self.hand_over(rest.filter_map(|(route, parcel)| Some(Packed { route, parcel: parcel? })));
+        let any = joined.batches.iter().any(Option::is_some);
+        self.hand_over(joined.batches.into_iter().flatten());
         any
     }
 
-    /// From now on every span is dropped.
+    /// Has every span dropped from now on.
     pub(super) fn close(&self) {
         for shard in &self.shards {
             shard.lock().closed = true;
@@ -226,9 +218,9 @@ impl SpanQueue {
 
     /// Counts what is left as dropped.
     pub(super) fn abandon(&self) {
-        self.finish_open();
-        while let Some(packed) = self.take() {
-            let spans = packed.parcel.spans();
+        self.flush();
+        while let Some(batch) = self.take() {
+            let spans = batch.spans();
             self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
             self.release(spans);
         }
@@ -248,13 +240,19 @@ impl SpanQueue {
 }
 
 impl Shard {
-    fn new(routes: usize) -> Self {
-        Self(Mutex::new(Open { parcels: (0..routes).map(|_| None).collect(), closed: false }))
-    }
-
     /// A panic elsewhere does not make a list of spans wrong.
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenBatches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenBatches {
+    /// The place of an encoder's batch.
+    fn place(&mut self, key: EncoderKey) -> &mut Option<Batch> {
+        if key.index() >= self.batches.len() {
+            self.batches.resize_with(key.index() + 1, || None);
+        }
+        &mut self.batches[key.index()]
     }
 }
 
@@ -273,7 +271,8 @@ mod tests {
 
     use super::*;
     use crate::settings::otel::OtelSettings;
-    use crate::telemetry::Service;
+    use crate::telemetry::encoder::Encoders;
+    use crate::telemetry::{Peer, Resource};
 
     fn record() -> SpanRecord {
         let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED };
@@ -281,111 +280,105 @@ mod tests {
         SpanRecord::new(context, UnixNanos(1), operation)
     }
 
-    fn queue(routes: usize, capacity: usize, parcel_len: usize) -> SpanQueue {
-        let batch = BatchSettings { max_queue_size: capacity, max_export_batch_size: parcel_len, ..Default::default() };
-        let services: Vec<_> = (0..routes)
-            .map(|route| Service { name: None, server_address: route.to_string(), server_port: None })
-            .collect();
-        let otlp = OtelSettings::from_lookup(&|_| None).unwrap().0;
-        SpanQueue::new(Packer::build_all(&otlp, &services).into(), &batch, NonZeroUsize::new(4).unwrap())
+    /// A queue, and so many encoders.
+    fn queue(encoders: usize, capacity: usize, batch_len: usize) -> (SpanQueue, Vec<Arc<Encoder>>) {
+        let settings =
+            BatchSettings { max_queue_size: capacity, max_export_batch_size: batch_len, ..Default::default() };
+        let all = Encoders::new(&OtelSettings::from_lookup(&|_| None).unwrap().0);
+        let peer = |index: usize| Peer { address: index.to_string(), port: None };
+        let encoders = (0..encoders).map(|index| all.get(&Arc::<Resource>::default(), &peer(index))).collect();
+        (SpanQueue::new(&settings, NonZeroUsize::new(4).unwrap()), encoders)
     }
 
-    fn push(queue: &SpanQueue, route: usize, count: usize) {
-        queue.push(route, &vec![record(); count]);
+    fn push(queue: &SpanQueue, encoder: &Arc<Encoder>, count: usize) {
+        queue.push(encoder, &vec![record(); count]);
     }
 
-    /// Route and spans of each parcel that is full.
+    /// The encoder's key and the number of spans of each batch that is full.
     fn taken(queue: &SpanQueue) -> Vec<(usize, usize)> {
-        let each = std::iter::from_fn(|| queue.take()).inspect(|packed| queue.release(packed.parcel.spans()));
-        each.map(|packed| (packed.route, packed.parcel.spans())).collect()
+        let each = std::iter::from_fn(|| queue.take()).inspect(|batch| queue.release(batch.spans()));
+        each.map(|batch| (batch.key().index(), batch.spans())).collect()
     }
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let queue = queue(1, 2, 100);
-        (0..5).for_each(|_| push(&queue, 0, 1));
+        let (queue, encoders) = queue(1, 2, 100);
+        (0..5).for_each(|_| push(&queue, &encoders[0], 1));
         assert_eq!((queue.len(), queue.dropped()), (2, 3));
-        queue.finish_open();
-        assert_eq!(queue.take().map(|packed| packed.parcel.spans()), Some(2));
+        queue.flush();
+        assert_eq!(queue.take().map(|batch| batch.spans()), Some(2));
         assert_eq!(queue.len(), 2, "taken, but not yet counted elsewhere");
         queue.release(2);
-        push(&queue, 0, 1);
+        push(&queue, &encoders[0], 1);
         assert_eq!((queue.len(), queue.dropped()), (1, 3), "a place that became free is used again");
     }
 
     #[test]
     fn of_several_spans_those_are_taken_that_there_is_room_for() {
-        let queue = queue(1, 5, 100);
-        push(&queue, 0, 3);
-        push(&queue, 0, 3);
+        let (queue, encoders) = queue(1, 5, 100);
+        push(&queue, &encoders[0], 3);
+        push(&queue, &encoders[0], 3);
         assert_eq!((queue.len(), queue.dropped()), (5, 1));
-        push(&queue, 0, 3);
+        push(&queue, &encoders[0], 3);
         assert_eq!((queue.len(), queue.dropped()), (5, 4));
-        queue.finish_open();
+        queue.flush();
         assert_eq!(taken(&queue), [(0, 5)]);
     }
 
     #[test]
-    fn a_parcel_is_full_at_its_number_of_spans_and_the_next_one_begins() {
-        let queue = queue(2, 100, 3);
-        push(&queue, 1, 7);
-        push(&queue, 0, 2);
+    fn a_batch_is_full_at_its_number_of_spans_and_the_next_one_begins() {
+        let (queue, encoders) = queue(2, 100, 3);
+        push(&queue, &encoders[1], 7);
+        push(&queue, &encoders[0], 2);
         assert_eq!(taken(&queue), [(1, 3), (1, 3)]);
         assert_eq!(queue.len(), 3);
-        assert!(queue.finish_open());
+        assert!(queue.flush());
         assert_eq!(taken(&queue), [(0, 2), (1, 1)]);
-        assert!(!queue.finish_open(), "nothing is left");
+        assert!(!queue.flush(), "nothing is left");
         assert_eq!((queue.len(), queue.bytes.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
     fn what_several_threads_have_begun_goes_together_if_it_fits() {
-        let queue = queue(1, 100, 5);
+        let (queue, encoders) = queue(1, 100, 5);
         for _ in 0..2 {
             let own = queue.shards[thread_index() % queue.shards.len()].lock();
-            push(&queue, 0, 2);
+            push(&queue, &encoders[0], 2);
             drop(own);
-            push(&queue, 0, 2);
-            queue.finish_open();
+            push(&queue, &encoders[0], 2);
+            queue.flush();
             assert_eq!(taken(&queue), [(0, 4)]);
         }
         let own = queue.shards[thread_index() % queue.shards.len()].lock();
-        push(&queue, 0, 4);
+        push(&queue, &encoders[0], 4);
         drop(own);
-        push(&queue, 0, 4);
-        queue.finish_open();
+        push(&queue, &encoders[0], 4);
+        queue.flush();
         assert_eq!(taken(&queue), [(0, 4), (0, 4)], "together they would be too many");
     }
 
     #[test]
-    fn long_names_fill_a_parcel_and_the_queue_by_their_bytes() {
+    fn long_names_fill_a_batch_and_the_queue_by_their_bytes() {
         let mut long = record();
         long.operation =
             Operation::Publish { channel: "x".repeat(3_000).into(), sharded: false, receivers: None, body_size: 0 };
-        let queue = queue(1, 10_000, 10_000);
+        let (queue, encoders) = queue(1, 10_000, 10_000);
         let records = vec![long; 1_000];
-        (0..100).for_each(|_| queue.push(0, &records));
+        (0..100).for_each(|_| queue.push(&encoders[0], &records));
         let full = queue.bytes.load(Ordering::Relaxed);
         let allowed = 10_000 * SPAN_BYTES;
         assert!((allowed..allowed + 7 * 1_000 * 1_000).contains(&full), "{full} bytes");
         assert_eq!(queue.len() as u64 + queue.dropped(), 100_000);
-        let parcel = queue.take().unwrap().parcel;
-        assert!((MAX_PARCEL_BYTES..MAX_PARCEL_BYTES + 10_000).contains(&parcel.len()), "{} bytes", parcel.len());
-    }
-
-    #[test]
-    fn a_route_that_does_not_exist_has_its_spans_dropped() {
-        let queue = queue(1, 10, 10);
-        push(&queue, 1, 3);
-        assert_eq!((queue.len(), queue.dropped()), (0, 3));
+        let batch = queue.take().unwrap();
+        assert!((MAX_BATCH_BYTES..MAX_BATCH_BYTES + 10_000).contains(&batch.len()), "{} bytes", batch.len());
     }
 
     #[test]
     fn a_closed_queue_keeps_what_it_has_and_takes_no_more() {
-        let queue = queue(1, 10, 100);
-        push(&queue, 0, 1);
+        let (queue, encoders) = queue(1, 10, 100);
+        push(&queue, &encoders[0], 1);
         queue.close();
-        push(&queue, 0, 1);
+        push(&queue, &encoders[0], 1);
         assert_eq!((queue.len(), queue.dropped()), (1, 1));
         queue.abandon();
         assert_eq!((queue.len(), queue.dropped()), (0, 2));
@@ -394,25 +387,27 @@ mod tests {
     #[test]
     fn many_threads_never_exceed_the_bound_and_every_span_is_counted() {
         const EACH: usize = 10_000;
-        let queue = queue(4, 64, 8);
+        let (queue, encoders) = queue(4, 64, 8);
         let mut taken = 0;
         std::thread::scope(|scope| {
             let queue = &queue;
-            let producers: Vec<_> =
-                (0..4).map(|route| scope.spawn(move || (0..EACH / 5).for_each(|_| push(queue, route, 5)))).collect();
+            let producers: Vec<_> = encoders
+                .iter()
+                .map(|encoder| scope.spawn(move || (0..EACH / 5).for_each(|_| push(queue, encoder, 5))))
+                .collect();
             let mut take = || {
-                while let Some(packed) = queue.take() {
-                    assert!(packed.parcel.spans() <= 8);
-                    taken += packed.parcel.spans();
-                    queue.release(packed.parcel.spans());
+                while let Some(batch) = queue.take() {
+                    assert!(batch.spans() <= 8);
+                    taken += batch.spans();
+                    queue.release(batch.spans());
                 }
             };
             while !producers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 take();
-                queue.finish_open();
+                queue.flush();
             }
             assert!(queue.len() <= 64);
-            queue.finish_open();
+            queue.flush();
             take();
         });
         assert_eq!((queue.len(), queue.bytes.load(Ordering::Relaxed)), (0, 0));
@@ -420,13 +415,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_parcel_wakes_the_exporter_once_and_so_does_a_queue_that_is_half_full() {
-        for (capacity, parcel_len) in [(1_000, 2), (4, 100)] {
-            let queue = queue(1, capacity, parcel_len);
-            push(&queue, 0, 1);
+    async fn a_full_batch_wakes_the_exporter_once_and_so_does_a_queue_that_is_half_full() {
+        for (capacity, batch_len) in [(1_000, 2), (4, 100)] {
+            let (queue, encoders) = queue(1, capacity, batch_len);
+            push(&queue, &encoders[0], 1);
             assert!(!queue.woken.load(Ordering::Relaxed));
-            push(&queue, 0, 1);
-            push(&queue, 0, 2);
+            push(&queue, &encoders[0], 1);
+            push(&queue, &encoders[0], 2);
             queue.ready().await;
             let mut again = std::pin::pin!(queue.ready());
             let again = std::future::poll_fn(|context| std::task::Poll::Ready(again.as_mut().poll(context))).await;

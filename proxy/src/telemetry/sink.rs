@@ -6,32 +6,34 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use redistributed_core::trace::SpanRecord;
 
+use super::encoder::Encoder;
 use super::queue::SpanQueue;
 use super::tap::Tap;
 
-/// Where one route's connections leave their spans. Cheap to clone.
+/// Where the connections of one endpoint leave their spans. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SpanSink {
-    route: usize,
+    /// The name of the service, for those who watch.
+    service: Arc<str>,
     outlet: Outlet,
     tap: Arc<Tap>,
 }
 
-/// Where spans go that are offered.
+/// Where offered spans go.
 #[derive(Clone, Debug)]
-enum Outlet {
-    /// There is no exporter.
+pub(super) enum Outlet {
+    /// Nowhere: there is no exporter.
     Nowhere,
     /// To the exporter.
-    Queue(Arc<SpanQueue>),
+    Queue(Arc<SpanQueue>, Arc<Encoder>),
     /// To a test that looks at them.
     #[cfg(test)]
     Kept(Arc<Mutex<VecDeque<SpanRecord>>>),
 }
 
 impl SpanSink {
-    pub(super) fn new(route: usize, queue: Option<Arc<SpanQueue>>, tap: Arc<Tap>) -> Self {
-        Self { route, outlet: queue.map_or(Outlet::Nowhere, Outlet::Queue), tap }
+    pub(super) fn new(service: &Arc<str>, outlet: Outlet, tap: Arc<Tap>) -> Self {
+        Self { service: Arc::clone(service), outlet, tap }
     }
 
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
@@ -40,14 +42,14 @@ impl SpanSink {
         self.offer_all(std::slice::from_ref(record));
     }
 
-    /// The same for several, at the price of little more than one. Nothing of the records is kept.
+    /// Leaves several spans for export, at the price of little more than one. Nothing of the records is kept.
     pub fn offer_all(&self, records: &[SpanRecord]) {
         if records.is_empty() {
             return;
         }
         match &self.outlet {
             Outlet::Nowhere => {}
-            Outlet::Queue(queue) => queue.push(self.route, records),
+            Outlet::Queue(queue, encoder) => queue.push(encoder, records),
             #[cfg(test)]
             Outlet::Kept(kept) => kept.lock().unwrap().extend(records.iter().cloned()),
         }
@@ -60,7 +62,7 @@ impl SpanSink {
 
     /// Shows a finished record to those who watch.
     pub fn show(&self, record: SpanRecord) {
-        self.tap.show(self.route, record);
+        self.tap.show(&self.service, record);
     }
 
     /// Whether a span that is offered goes anywhere.
@@ -73,7 +75,7 @@ impl SpanSink {
 #[cfg(test)]
 pub(crate) fn test_sink() -> (SpanSink, impl Fn() -> Option<SpanRecord>) {
     let kept = Arc::default();
-    let sink = SpanSink { route: 0, outlet: Outlet::Kept(Arc::clone(&kept)), tap: Arc::default() };
+    let sink = SpanSink::new(&"test".into(), Outlet::Kept(Arc::clone(&kept)), Arc::default());
     (sink, move || kept.lock().unwrap().pop_front())
 }
 
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn without_an_exporter_nothing_is_recorded() {
-        assert!(!SpanSink::new(0, None, Arc::default()).is_recording());
+        assert!(!SpanSink::new(&"test".into(), Outlet::Nowhere, Arc::default()).is_recording());
         assert!(test_sink().0.is_recording());
     }
 }

@@ -19,8 +19,8 @@ pub const MAX_LISTENERS: usize = 4;
 /// A message that passed.
 #[derive(Debug)]
 pub struct Passed {
-    /// Index of its route.
-    pub route: usize,
+    /// The name of its service.
+    pub service: Arc<str>,
     /// A publish or a delivery.
     pub record: SpanRecord,
 }
@@ -79,10 +79,10 @@ impl Tap {
     }
 
     /// Shows a finished record to those who watch, if it is a message's.
-    pub fn show(&self, route: usize, record: SpanRecord) {
+    pub fn show(&self, service: &Arc<str>, record: SpanRecord) {
         if !matches!(record.operation, Operation::Command { .. }) {
             // Nobody is there any more: then nobody misses it.
-            let _ = self.ring.send(Arc::new(Passed { route, record }));
+            let _ = self.ring.send(Arc::new(Passed { service: Arc::clone(service), record }));
         }
     }
 }
@@ -129,13 +129,13 @@ mod tests {
     #[tokio::test]
     async fn every_listener_sees_the_messages_from_its_beginning_on_and_no_commands() {
         let tap = Arc::new(Tap::default());
-        tap.show(0, record(1, publish()));
+        tap.show(&"api".into(), record(1, publish()));
         let (mut first, mut second) = (tap.listen().unwrap(), tap.listen().unwrap());
-        tap.show(0, record(2, Operation::Command { name: "GET".into(), database: 0, batch_size: None }));
-        tap.show(7, record(3, publish()));
+        tap.show(&"api".into(), record(2, Operation::Command { name: "GET".into(), database: 0, batch_size: None }));
+        tap.show(&"worker".into(), record(3, publish()));
         for listener in [&mut first, &mut second] {
             let Seen::Message(passed) = listener.next().await else { panic!("nothing was missed") };
-            assert_eq!((passed.route, passed.record.start), (7, UnixNanos(3)));
+            assert_eq!((&*passed.service, passed.record.start), ("worker", UnixNanos(3)));
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
     async fn a_slow_listener_is_told_what_it_missed() {
         let tap = Arc::new(Tap::default());
         let mut listener = tap.listen().unwrap();
-        (0..CAPACITY as u64 + 5).for_each(|start| tap.show(0, record(start, publish())));
+        (0..CAPACITY as u64 + 5).for_each(|start| tap.show(&"api".into(), record(start, publish())));
         assert!(matches!(listener.next().await, Seen::Missed(5)));
         let Seen::Message(passed) = listener.next().await else { panic!("told twice") };
         assert_eq!((passed.record.start, tap.missed()), (UnixNanos(5), 5));

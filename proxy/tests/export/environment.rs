@@ -1,13 +1,12 @@
 //! What each `OTEL_*` variable does on the wire. How the values are read is tested beside the reader.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use otlp_receiver::proto::common::v1::any_value::Value;
 use otlp_receiver::{Behaviour, ReceivedRequest, ReceivedSpan, Receiver, Transport};
-use redistributed::telemetry::{ExportSummary, Service, Telemetry};
+use redistributed::telemetry::ExportSummary;
 
-use crate::support::{LONG, context, publish, service, settings, start, variables};
+use crate::support::{Exporter, LONG, context, publish, redis, settings, start, variables};
 
 /// The one request and span that arrive with these variables.
 async fn sent(transport: Transport, more: &[(&str, &str)]) -> (ReceivedRequest, ReceivedSpan) {
@@ -15,7 +14,7 @@ async fn sent(transport: Transport, more: &[(&str, &str)]) -> (ReceivedRequest, 
     let telemetry = start(&receiver, transport, more);
     let mut record = publish(1);
     record.link = Some(context(0xdef, 0x44));
-    telemetry.sink(0).offer(&record);
+    telemetry.sink().offer(&record);
     assert_eq!(telemetry.shutdown(LONG).await, ExportSummary { sent: 1, ..ExportSummary::default() });
     let [request] = <[_; 1]>::try_from(receiver.requests()).unwrap();
     let span = request.spans().remove(0);
@@ -26,8 +25,8 @@ async fn sent(transport: Transport, more: &[(&str, &str)]) -> (ReceivedRequest, 
 async fn path(variable: &'static str, suffix: &str) -> String {
     let receiver = Receiver::start().await.unwrap();
     let variables = [(variable, format!("{}{suffix}", receiver.http_endpoint()))];
-    let telemetry = Telemetry::start(&settings(&variables, &[]), &[service("api")], NonZeroUsize::MIN).unwrap();
-    telemetry.sink(0).offer(&publish(1));
+    let telemetry = Exporter::start(settings(&variables, &[]));
+    telemetry.sink().offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
     receiver.requests().remove(0).path
 }
@@ -61,8 +60,8 @@ async fn insecure_lets_a_grpc_endpoint_without_a_scheme_be_plain() {
     let receiver = Receiver::start().await.unwrap();
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.grpc_addr().to_string())];
     let more = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")];
-    let telemetry = Telemetry::start(&settings(&variables, &more), &[service("api")], NonZeroUsize::MIN).unwrap();
-    telemetry.sink(0).offer(&publish(1));
+    let telemetry = Exporter::start(settings(&variables, &more));
+    telemetry.sink().offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
 }
 
@@ -99,7 +98,7 @@ async fn timeouts_end_an_export_and_the_shorter_one_counts() {
         let receiver = Receiver::start().await.unwrap();
         receiver.behave(Behaviour::Hang);
         let telemetry = start(&receiver, Transport::Http, more);
-        telemetry.sink(0).offer(&publish(1));
+        telemetry.sink().offer(&publish(1));
         let started = Instant::now();
         // The default would be ten seconds, and without the timeout the span would be dropped at the end.
         let summary = telemetry.shutdown(Duration::from_secs(9)).await;
@@ -121,7 +120,7 @@ async fn traces_exporter_none_exports_nothing_and_counts_nothing() {
 async fn exports_nothing(more: &[(&str, &str)]) {
     let receiver = Receiver::start().await.unwrap();
     let telemetry = start(&receiver, Transport::Http, more);
-    let sink = telemetry.sink(0);
+    let sink = telemetry.sink();
     assert!(!sink.is_recording());
     sink.offer(&publish(1));
     assert_eq!(telemetry.summary(), ExportSummary::default());
@@ -141,9 +140,8 @@ async fn service_name_wins_over_resource_attributes_and_the_route_over_both() {
     ] {
         let receiver = Receiver::start().await.unwrap();
         let settings = settings(&variables(&receiver, Transport::Http), more);
-        let route = Service { name: own.map(str::to_owned), ..service("") };
-        let telemetry = Telemetry::start(&settings, &[route], NonZeroUsize::MIN).unwrap();
-        telemetry.sink(0).offer(&publish(1));
+        let telemetry = Exporter::start(settings);
+        telemetry.sink_of(own, &redis()).offer(&publish(1));
         telemetry.shutdown(LONG).await;
         let span = receiver.spans().remove(0);
         assert_eq!(span.service_name(), expected);
@@ -159,7 +157,7 @@ async fn max_export_batch_size_bounds_a_request() {
     let receiver = Receiver::start().await.unwrap();
     let more = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "3"), ("OTEL_BSP_SCHEDULE_DELAY", "600000")];
     let telemetry = start(&receiver, Transport::Http, &more);
-    let sink = telemetry.sink(0);
+    let sink = telemetry.sink();
     (1..=7).for_each(|span| sink.offer(&publish(span)));
     // Full batches go at once, long before the delay is over; the rest goes at the end.
     receiver.wait_for_spans(6, LONG).await.unwrap();
@@ -175,8 +173,8 @@ async fn schedule_delay_lets_spans_share_a_request_and_then_sends_it() {
     let receiver = Receiver::start().await.unwrap();
     let started = Instant::now();
     let telemetry = start(&receiver, Transport::Http, &[("OTEL_BSP_SCHEDULE_DELAY", "500")]);
-    telemetry.sink(0).offer(&publish(1));
-    telemetry.sink(0).offer(&publish(2));
+    telemetry.sink().offer(&publish(1));
+    telemetry.sink().offer(&publish(2));
     receiver.wait_for_spans(2, LONG).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
     assert_eq!(receiver.requests().len(), 1);
@@ -189,7 +187,7 @@ async fn max_queue_size_bounds_what_waits() {
     receiver.behave(Behaviour::Hang);
     let more = [("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")];
     let telemetry = start(&receiver, Transport::Http, &more);
-    let sink = telemetry.sink(0);
+    let sink = telemetry.sink();
     sink.offer(&publish(1));
     // Fills all requests that may be on their way, so that from here on nothing leaves the queue.
     for span in 2..=4 {
@@ -225,7 +223,7 @@ async fn attribute_value_length_limit_counts_characters() {
             receivers: None,
             body_size: 123_456,
         };
-        telemetry.sink(0).offer(&record);
+        telemetry.sink().offer(&record);
         telemetry.shutdown(LONG).await;
         let span = receiver.spans().remove(0);
         assert_eq!(span.text("messaging.destination.name"), Some("äöü"));

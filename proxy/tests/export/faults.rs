@@ -1,19 +1,18 @@
 //! Collectors that refuse, hang, are slow or are not there: the counts tell the truth, and nobody waits.
 
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use otlp_receiver::{Behaviour, Receiver, Refusal, Transport};
-use redistributed::telemetry::{ExportSummary, Telemetry};
+use redistributed::telemetry::ExportSummary;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{LONG, publish, service, settings, start, variables};
+use crate::support::{Exporter, LONG, publish, redis, settings, start, variables};
 
 const TRANSPORTS: [Transport; 2] = [Transport::Http, Transport::Grpc];
 
-fn offer(telemetry: &Telemetry, count: u64) {
-    let sink = telemetry.sink(0);
+fn offer(telemetry: &Exporter, count: u64) {
+    let sink = telemetry.sink();
     (1..=count).for_each(|span| sink.offer(&publish(span)));
 }
 
@@ -136,9 +135,8 @@ async fn a_quiet_route_is_not_starved_by_a_busy_one_that_the_collector_cannot_ke
     let receiver = Receiver::start().await.unwrap();
     receiver.behave(Behaviour::Delay(Duration::from_millis(10)));
     let settings = settings(&variables(&receiver, Transport::Http), &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")]);
-    let services = [service("busy"), service("quiet")];
-    let telemetry = Telemetry::start(&settings, &services, NonZeroUsize::MIN).unwrap();
-    let (busy, quiet) = (telemetry.sink(0), telemetry.sink(1));
+    let telemetry = Exporter::start(settings);
+    let [busy, quiet] = ["busy", "quiet"].map(|service| telemetry.sink_of(Some(service), &redis()));
     // Full requests wait from now on without end, and one that is not full.
     let keep_busy = || {
         while telemetry.summary().queued < 40 {
@@ -224,7 +222,7 @@ async fn a_collector_that_is_not_there_is_no_error_at_the_start() {
     for protocol in ["http/protobuf", "grpc"] {
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.clone())];
         let more = [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_EXPORTER_OTLP_TIMEOUT", "200")];
-        let telemetry = Telemetry::start(&settings(&variables, &more), &[service("api")], NonZeroUsize::MIN).unwrap();
+        let telemetry = Exporter::start(settings(&variables, &more));
         offer(&telemetry, 3);
         let summary = telemetry.shutdown(LONG).await;
         assert_eq!(summary, ExportSummary { failed: 3, ..ExportSummary::default() }, "{protocol}");
@@ -321,7 +319,7 @@ async fn a_long_channel_name_does_not_make_a_request_too_large() {
     let channel: std::sync::Arc<str> = "c".repeat(20_000).into();
     let receiver = Receiver::start().await.unwrap();
     let telemetry = start(&receiver, Transport::Grpc, &[]);
-    let sink = telemetry.sink(0);
+    let sink = telemetry.sink();
     for span in 1..=500 {
         let mut record = publish(span);
         record.operation = redistributed_core::trace::Operation::Publish {

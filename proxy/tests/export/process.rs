@@ -1,14 +1,12 @@
 //! What shows only in a process whose real environment holds the variables, or whose standard output is read: the
 //! tests start themselves again with the environment that they want.
 
-use std::num::NonZeroUsize;
 use std::process::{Command, Output};
 
 use otlp_receiver::{Receiver, Transport};
 use redistributed::settings::otel::OtelSettings;
-use redistributed::telemetry::Telemetry;
 
-use crate::support::{LONG, publish, service, variables};
+use crate::support::{Exporter, LONG, publish, variables};
 
 /// Marks the second process.
 const CHILD: &str = "REDISTRIBUTED_TEST_CHILD";
@@ -26,8 +24,8 @@ pub(crate) async fn again(test: &str, variables: Vec<(&'static str, String)>) ->
 pub(crate) async fn send_one() {
     let (settings, warnings) = OtelSettings::from_lookup(&|name| std::env::var(name).ok()).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
-    let telemetry = Telemetry::start(&settings, &[service("api")], NonZeroUsize::MIN).unwrap();
-    telemetry.sink(0).offer(&publish(1));
+    let telemetry = Exporter::start(settings);
+    telemetry.sink().offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);
 }
 

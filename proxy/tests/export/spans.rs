@@ -1,7 +1,6 @@
 //! Every field of a span, on both transports.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use otlp_receiver::proto::common::v1::any_value::Value;
 use otlp_receiver::proto::common::v1::{KeyValue, any_value};
@@ -9,23 +8,22 @@ use otlp_receiver::proto::trace::v1::span::{Link, SpanKind};
 use otlp_receiver::proto::trace::v1::status::StatusCode;
 use otlp_receiver::proto::trace::v1::{Span, Status};
 use otlp_receiver::{ReceivedSpan, Receiver, Transport};
-use redistributed::telemetry::{Service, Telemetry};
+use redistributed::telemetry::Peer;
 use redistributed_core::trace::{ErrorType, Operation, SpanRecord, TraceFlags, UnixNanos};
 
-use crate::support::{LONG, context, publish, service, settings, start, variables};
+use crate::support::{LONG, context, publish, redis, start};
 
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
 
 /// What `record` becomes, by way of `transport`.
 async fn exported(record: SpanRecord, transport: Transport) -> ReceivedSpan {
-    exported_from(service("api"), record, transport).await
+    exported_from(&redis(), record, transport).await
 }
 
-async fn exported_from(service: Service, record: SpanRecord, transport: Transport) -> ReceivedSpan {
+async fn exported_from(peer: &Peer, record: SpanRecord, transport: Transport) -> ReceivedSpan {
     let receiver = Receiver::start().await.unwrap();
-    let telemetry =
-        Telemetry::start(&settings(&variables(&receiver, transport), &[]), &[service], NonZeroUsize::MIN).unwrap();
-    telemetry.sink(0).offer(&record);
+    let telemetry = start(&receiver, transport, &[]);
+    telemetry.sink_of(Some("api"), peer).offer(&record);
     let summary = telemetry.shutdown(LONG).await;
     assert_eq!((summary.sent, summary.failed, summary.dropped, summary.queued), (1, 0, 0, 0));
     let [span] = <[_; 1]>::try_from(receiver.spans()).unwrap();
@@ -149,8 +147,8 @@ async fn a_command_is_a_client_span_and_names_no_usual_port() {
         assert_eq!(shown(&received.span.attributes), expected(common));
 
         let failed = command(Some(5), Some(ErrorType::from_redis_error(b"WRONGTYPE Operation against a key")));
-        let elsewhere = Service { server_port: Some(6390), ..service("api") };
-        let received = exported_from(elsewhere, failed, transport).await;
+        let elsewhere = Peer { port: Some(6390), ..redis() };
+        let received = exported_from(&elsewhere, failed, transport).await;
         let mut all = expected(common);
         all.extend(expected([
             ("db.operation.batch.size", "int 5"),
@@ -237,8 +235,8 @@ async fn a_clock_that_was_set_back_gives_a_span_of_no_length() {
 
 #[tokio::test]
 async fn a_unix_socket_has_no_port() {
-    let socket = Service { server_address: "/run/redis.sock".to_owned(), server_port: None, ..service("api") };
-    let received = exported_from(socket, publish(0x11), Transport::Http).await;
+    let socket = Peer { address: "/run/redis.sock".to_owned(), port: None };
+    let received = exported_from(&socket, publish(0x11), Transport::Http).await;
     assert_eq!(received.text("server.address"), Some("/run/redis.sock"));
     assert_eq!(received.attribute("server.port"), None);
 }
@@ -249,7 +247,7 @@ async fn scope_and_resource_say_who_made_the_span() {
     for transport in [Transport::Http, Transport::Grpc] {
         let receiver = Receiver::start().await.unwrap();
         let telemetry = start(&receiver, transport, &[]);
-        telemetry.sink(0).offer(&publish(1));
+        telemetry.sink().offer(&publish(1));
         telemetry.shutdown(LONG).await;
         let received = receiver.spans().remove(0);
         assert_eq!((received.scope.name.as_str(), received.scope.version.as_str()), ("redistributed", version));
@@ -275,14 +273,13 @@ async fn scope_and_resource_say_who_made_the_span() {
 }
 
 #[tokio::test]
-async fn two_routes_are_two_resources() {
+async fn two_services_are_two_resources() {
     for transport in [Transport::Http, Transport::Grpc] {
         let receiver = Receiver::start().await.unwrap();
-        let other = Service { server_address: "other.example".to_owned(), ..service("worker") };
-        let settings = settings(&variables(&receiver, transport), &[("OTEL_SERVICE_NAME", "not-this")]);
-        let telemetry = Telemetry::start(&settings, &[service("api"), other], NonZeroUsize::MIN).unwrap();
-        telemetry.sink(1).offer(&publish(2));
-        telemetry.sink(0).offer(&publish(1));
+        let telemetry = start(&receiver, transport, &[("OTEL_SERVICE_NAME", "not-this")]);
+        let other = Peer { address: "other.example".to_owned(), ..redis() };
+        telemetry.sink_of(Some("worker"), &other).offer(&publish(2));
+        telemetry.sink().offer(&publish(1));
         assert_eq!(telemetry.shutdown(LONG).await.sent, 2);
         let mut spans = receiver.spans();
         spans.sort_by_key(ReceivedSpan::span_id);

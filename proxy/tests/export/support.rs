@@ -1,4 +1,4 @@
-//! Settings, routes and spans for the tests of this folder.
+//! Settings, exporters and spans for the tests of this folder.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use otlp_receiver::{Receiver, Transport};
 use redistributed::settings::otel::OtelSettings;
-use redistributed::telemetry::{Service, Telemetry};
+use redistributed::telemetry::{ExportSummary, Host, Peer, Resource, SpanSink, Telemetry};
 use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
 
 /// How long a test waits for what must come. Far longer than it takes.
@@ -36,13 +36,47 @@ pub(crate) fn settings(base: &[(&'static str, String)], more: &[(&str, &str)]) -
     settings
 }
 
-/// A running exporter with one route.
-pub(crate) fn start(receiver: &Receiver, transport: Transport, more: &[(&str, &str)]) -> Telemetry {
-    Telemetry::start(&settings(&variables(receiver, transport), more), &[service("api")], NonZeroUsize::MIN).unwrap()
+/// A running exporter, and the service `api`.
+pub(crate) struct Exporter {
+    telemetry: Telemetry,
+    settings: OtelSettings,
+    api: Arc<Resource>,
 }
 
-pub(crate) fn service(name: &str) -> Service {
-    Service { name: Some(name.to_owned()), server_address: "redis.example".to_owned(), server_port: Some(6379) }
+impl Exporter {
+    pub(crate) fn start(settings: OtelSettings) -> Self {
+        let telemetry = Telemetry::start(&settings, NonZeroUsize::MIN).unwrap();
+        let api = Arc::new(Resource::of_service(Some("api"), &settings, &Host::detect()));
+        Self { telemetry, settings, api }
+    }
+
+    /// Where connections of the service `api` to [`redis`] leave their spans.
+    pub(crate) fn sink(&self) -> SpanSink {
+        self.telemetry.sink(&self.api, &redis())
+    }
+
+    /// The same for another service and another peer.
+    pub(crate) fn sink_of(&self, service: Option<&str>, peer: &Peer) -> SpanSink {
+        let resource = Resource::of_service(service, &self.settings, &Host::detect());
+        self.telemetry.sink(&Arc::new(resource), peer)
+    }
+
+    pub(crate) fn summary(&self) -> ExportSummary {
+        self.telemetry.summary()
+    }
+
+    pub(crate) async fn shutdown(self, deadline: Duration) -> ExportSummary {
+        self.telemetry.shutdown(deadline).await
+    }
+}
+
+/// Starts an exporter that sends to `receiver`.
+pub(crate) fn start(receiver: &Receiver, transport: Transport, more: &[(&str, &str)]) -> Exporter {
+    Exporter::start(settings(&variables(receiver, transport), more))
+}
+
+pub(crate) fn redis() -> Peer {
+    Peer { address: "redis.example".to_owned(), port: Some(6379) }
 }
 
 pub(crate) fn context(trace: u128, span: u64) -> SpanContext {

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 use crate::authority::Authority;
 use crate::process;
-use crate::support::{LONG, publish, service, settings};
+use crate::support::{Exporter, LONG, publish, settings};
 
 /// Ends TLS for `localhost` and passes everything on to `to`.
 struct TlsEnd {
@@ -78,8 +78,8 @@ impl TlsEnd {
     /// What happens to one span that is sent here.
     async fn send(&self, transport: Transport, more: &[(&str, &str)]) -> ExportSummary {
         let settings = settings(&self.variables(transport), more);
-        let telemetry = Telemetry::start(&settings, &[service("api")], NonZeroUsize::MIN).unwrap();
-        telemetry.sink(0).offer(&publish(1));
+        let telemetry = Exporter::start(settings);
+        telemetry.sink().offer(&publish(1));
         telemetry.shutdown(LONG).await
     }
 }
@@ -166,9 +166,7 @@ async fn a_certificate_file_that_cannot_be_used_is_an_error_at_the_start() {
                 more.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &ca));
                 more.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", key));
             }
-            let error = Telemetry::start(&settings(&endpoint, &more), &[service("api")], NonZeroUsize::MIN)
-                .unwrap_err()
-                .to_string();
+            let error = Telemetry::start(&settings(&endpoint, &more), NonZeroUsize::MIN).unwrap_err().to_string();
             assert!(error.contains(culprit) && error.contains(file.as_str()), "{protocol}: {error}");
         }
     }

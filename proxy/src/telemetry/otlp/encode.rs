@@ -1,7 +1,7 @@
 //! From records to the bytes of a request, by the semantic conventions for messaging and for Redis.
 //!
-//! The bytes are written as records come, without a message in memory in between: what is the same in all spans of a
-//! route was encoded when the route was set up, and the rest goes straight into the request's buffer. The tests hold the
+//! The bytes are written as records come, without a message in memory in between: what is the same in all spans of an
+//! encoder was encoded when the encoder was made, and the rest goes straight into the request's buffer. The tests hold the
 //! result against `prost` and the published schema.
 //!
 //! ```text
@@ -22,7 +22,7 @@ use super::attributes::{Attributes, Constants, Key};
 use super::trace_state::put_trace_state;
 use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, put_varint, varint_tag};
 use crate::settings::otel::SpanLimits;
-use crate::telemetry::Service;
+use crate::telemetry::Peer;
 use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, span_name};
 
 /// `messaging.system` and `db.system.name`.
@@ -41,7 +41,7 @@ pub(super) const HEADROOM: usize = 5;
 /// Longest length prefix of the outer messages, in bytes: enough for 32 GiB.
 const MAX_LENGTH: usize = 5;
 
-/// Writes the requests of one route.
+/// Writes requests with the spans of one resource that are about one peer.
 #[derive(Clone, Debug)]
 pub struct SpanEncoder {
     limits: SpanLimits,
@@ -90,8 +90,8 @@ pub struct EncodedRequest {
 }
 
 impl SpanEncoder {
-    /// For the spans of one service, with the attributes of its resource.
-    pub fn new(service: &Service, resource: &[(String, String)], limits: &SpanLimits) -> Self {
+    /// An encoder for a resource with these attributes.
+    pub fn new(resource: &[(String, String)], peer: &Peer, limits: &SpanLimits) -> Self {
         let attributes = resource.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let attributes = Constants::texts(bytes_tag(1), attributes, None);
         let mut resource = Vec::new();
@@ -113,14 +113,14 @@ impl SpanEncoder {
             Constants::of_spans(texts, limits)
         };
         let server = |port: Option<u16>| {
-            let address = Constants::of_spans([(key::SERVER_ADDRESS, service.server_address.as_str())], limits);
+            let address = Constants::of_spans([(key::SERVER_ADDRESS, peer.address.as_str())], limits);
             match port {
                 Some(port) => address.with_number(key::SERVER_PORT, port.into()),
                 None => address,
             }
         };
         let command = Constants::of_spans([(key::DB_SYSTEM_NAME, REDIS)], limits);
-        let server_of_messages = server(service.server_port);
+        let server_of_messages = server(peer.port);
         let keys = Keys {
             published_to: Key::after(&messaging(PUBLISH, "send"), key::MESSAGING_DESTINATION_NAME),
             processed_from: Key::after(&messaging(PROCESS, "process"), key::MESSAGING_DESTINATION_NAME),
@@ -141,7 +141,7 @@ impl SpanEncoder {
             scope,
             schema_url,
             server: server_of_messages,
-            server_of_command: server(service.server_port.filter(|&port| port != REDIS_PORT)),
+            server_of_command: server(peer.port.filter(|&port| port != REDIS_PORT)),
             keys,
         }
     }
@@ -301,8 +301,8 @@ impl OpenRequest {
         self.spans().len()
     }
 
-    /// The memory that it takes, in bytes.
-    pub(in crate::telemetry) fn weight(&self) -> usize {
+    /// The memory that the request takes, in bytes.
+    pub(in crate::telemetry) fn memory(&self) -> usize {
         self.buffer.len()
     }
 
@@ -311,7 +311,7 @@ impl OpenRequest {
         self.spans().is_empty()
     }
 
-    /// Adds the spans of another request for the same service.
+    /// Adds the spans of another request of the same encoder.
     pub(in crate::telemetry) fn join(&mut self, other: &Self) {
         self.buffer.extend_from_slice(other.spans());
     }

@@ -38,7 +38,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
 const UNANSWERED: Duration = Duration::from_secs(10);
 
-/// Sends requests of all routes to the collector, by as many connections as are needed.
+/// Sends all requests of the process to the collector, over as many connections as are needed.
 #[derive(Debug)]
 pub(super) struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,

@@ -9,7 +9,6 @@ mod encode;
 mod http_client;
 mod over_grpc;
 mod over_http;
-mod resource;
 mod retry;
 mod trace_state;
 mod trouble;
@@ -32,7 +31,6 @@ pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
 pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
-pub(super) use resource::{Host, attributes as resource_attributes};
 use retry::{Backoff, Retry};
 use trouble::Trouble;
 
@@ -55,7 +53,7 @@ pub enum OtlpError {
 /// How long before its deadline an export ends that need not wait for it, so that its own reason is told.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(50);
 
-/// Sends the requests of all routes, over one pool of connections.
+/// Sends all requests of the process, over one pool of connections.
 #[derive(Debug)]
 pub(super) struct OtlpExporter {
     client: HttpClient,

@@ -119,9 +119,9 @@ impl Rng {
         Case { record, trace_state }
     }
 
-    fn service(&mut self) -> Service {
-        let server_port = self.one_of(&[None, Some(6379), Some(1), Some(6390), Some(65_535)]);
-        Service { name: None, server_address: self.text(), server_port }
+    fn peer(&mut self) -> Peer {
+        let port = self.one_of(&[None, Some(6379), Some(1), Some(6390), Some(65_535)]);
+        Peer { address: self.text(), port }
     }
 
     fn limits(&mut self) -> SpanLimits {
@@ -146,9 +146,9 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 }
 
 /// What a collector is to see, without any limit.
-fn attributes_of(record: &SpanRecord, service: &Service) -> Vec<KeyValue> {
-    let address = text("server.address", &service.server_address);
-    let port = service.server_port.map(|port| number("server.port", port.into()));
+fn attributes_of(record: &SpanRecord, peer: &Peer) -> Vec<KeyValue> {
+    let address = text("server.address", &peer.address);
+    let port = peer.port.map(|port| number("server.port", port.into()));
     let error = record.error.as_ref().map(|error| error.as_str());
     let mut all = Vec::new();
     match &record.operation {
@@ -175,7 +175,7 @@ fn attributes_of(record: &SpanRecord, service: &Service) -> Vec<KeyValue> {
         Operation::Command { name, database, batch_size } => {
             all.extend([text("db.system.name", "redis"), text("db.operation.name", &**name)]);
             all.extend([text("db.namespace", database.to_string()), address]);
-            all.extend(port.filter(|_| service.server_port != Some(6379)));
+            all.extend(port.filter(|_| peer.port != Some(6379)));
             all.extend(error.map(|error| text("error.type", error)));
             all.extend(error.filter(|&error| error == "WRONGTYPE").map(|error| text("db.response.status_code", error)));
             all.extend(batch_size.filter(|&size| size > 1).map(|size| number("db.operation.batch.size", size)));
@@ -184,9 +184,9 @@ fn attributes_of(record: &SpanRecord, service: &Service) -> Vec<KeyValue> {
     all
 }
 
-fn span_of(case: &Case, service: &Service, limits: &SpanLimits) -> Span {
+fn span_of(case: &Case, peer: &Peer, limits: &SpanLimits) -> Span {
     let record = &case.record;
-    let mut attributes = attributes_of(record, service);
+    let mut attributes = attributes_of(record, peer);
     let dropped_attributes_count = attributes.len().saturating_sub(limits.attribute_count) as u32;
     attributes.truncate(limits.attribute_count);
     for attribute in &mut attributes {
@@ -256,13 +256,13 @@ fn every_record_is_encoded_as_prost_would() {
     let mut seen = HashSet::new();
     for seed in 0..1_500 {
         let mut rng = Rng(seed);
-        let (service, limits) = (rng.service(), rng.limits());
+        let (peer, limits) = (rng.peer(), rng.limits());
         let resource: Vec<_> = (0..rng.below(4)).map(|index| (format!("key{index}"), rng.text())).collect();
         let cases: Vec<_> = (0..rng.below(4)).map(|_| rng.case()).collect();
 
-        let encoder = SpanEncoder::new(&service, &resource, &limits);
+        let encoder = SpanEncoder::new(&resource, &peer, &limits);
         let bytes = encoded(&encoder, &Vec::from_iter(cases.iter().map(|case| &case.record)));
-        let expected = request_of(cases.iter().map(|case| span_of(case, &service, &limits)).collect(), &resource);
+        let expected = request_of(cases.iter().map(|case| span_of(case, &peer, &limits)).collect(), &resource);
         assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), expected, "seed {seed}");
         let at = bytes.as_slice().iter().zip(expected.encode_to_vec()).position(|(ours, theirs)| *ours != theirs);
         assert_eq!((at, bytes.as_slice().len()), (None, expected.encoded_len()), "seed {seed}: not the shortest form");
@@ -285,9 +285,9 @@ fn every_record_is_encoded_as_prost_would() {
 
 #[test]
 fn requests_that_are_joined_are_one_request() {
-    let (service, limits) = (Rng(1).service(), SpanLimits::default());
+    let (peer, limits) = (Rng(1).peer(), SpanLimits::default());
     let resource = [("key".to_owned(), "value".to_owned())];
-    let encoder = SpanEncoder::new(&service, &resource, &limits);
+    let encoder = SpanEncoder::new(&resource, &peer, &limits);
     let records: Vec<_> = (0..7).map(|seed| Rng(seed).case().record).collect();
     let (one, other) = records.split_at(3);
     let request = |records: &[SpanRecord]| {
@@ -305,22 +305,22 @@ fn requests_that_are_joined_are_one_request() {
 fn a_clock_that_stands_at_zero_is_no_mistake() {
     let mut case = Rng(1).case();
     (case.record.start, case.record.end) = (UnixNanos(0), UnixNanos(0));
-    let (service, limits) = (Rng(1).service(), SpanLimits::default());
-    let bytes = encoded(&SpanEncoder::new(&service, &[], &limits), &[&case.record]);
-    let expected = request_of(vec![span_of(&case, &service, &limits)], &[]);
+    let (peer, limits) = (Rng(1).peer(), SpanLimits::default());
+    let bytes = encoded(&SpanEncoder::new(&[], &peer, &limits), &[&case.record]);
+    let expected = request_of(vec![span_of(&case, &peer, &limits)], &[]);
     assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), expected);
 }
 
 #[test]
 fn there_is_room_for_the_transport_in_front_of_a_request() {
-    let encoder = SpanEncoder::new(&Rng(3).service(), &[], &SpanLimits::default());
+    let encoder = SpanEncoder::new(&[], &Rng(3).peer(), &SpanLimits::default());
     let (_, start) = encoded(&encoder, &[&Rng(3).case().record]).into_parts();
     assert!(start >= HEADROOM);
 }
 
 #[test]
 fn a_span_adds_nothing_to_the_heap_once_the_request_has_room() {
-    let encoder = SpanEncoder::new(&Rng(3).service(), &[], &SpanLimits::default());
+    let encoder = SpanEncoder::new(&[], &Rng(3).peer(), &SpanLimits::default());
     let mut request = encoder.open(1 << 20);
     let room = request.buffer.capacity();
     (0..100).for_each(|_| encoder.add(&Rng(3).case().record, &mut request));
