@@ -145,7 +145,7 @@ async fn describe(connection: &mut Connection, settings: &Settings, findings: &m
     if in_cluster {
         findings.warning(
             "it is a node of a cluster: clients that follow its redirections go past the proxy",
-            "see `Redis Cluster and Sentinel` in README.md",
+            "see `Redis Cluster and Sentinel` in proxy/docs/limits.md",
         );
     }
     if settings.policy.uses(Mode::Auto) {

@@ -68,3 +68,19 @@ fn every_test_that_holds_a_bound_exists() {
         assert!(is_there, "there is no test {name} in {file}");
     }
 }
+
+/// A figure in the README was measured, and the page says under which conditions.
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_page_about_cost() {
+    let readme = page::page("README.md").text;
+    let (_, cost) = readme.split_once("## What does it cost?").unwrap();
+    let (cost, _) = cost.split_once("\n## ").unwrap();
+    let measured = page::page("proxy/docs/performance.md").text;
+    let figures: Vec<_> =
+        cost.split(|c: char| !c.is_ascii_digit() && c != '.').map(|word| word.trim_matches('.')).collect();
+    let figures: Vec<_> = figures.into_iter().filter(|figure| figure.contains('.')).collect();
+    assert!(figures.len() > 2, "the figures are not found: {figures:?}");
+    for figure in figures {
+        assert!(measured.contains(figure), "performance.md knows nothing of {figure}");
+    }
+}

@@ -60,6 +60,56 @@ fn every_path_that_is_named_exists() {
     assert!(checked.len() > 10, "the paths are not found: {checked:?}");
 }
 
+/// `session::policy`, `counts::Counter`: a module of one of the two packages, or something that a module defines.
+#[test]
+fn every_module_that_is_named_exists() {
+    let is_name = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(is_of_a_name);
+    let mut found = 0;
+    for page in ["proxy/ARCHITECTURE.md", "CONTRIBUTING.md", "proxy/fuzz/README.md"].map(page::page) {
+        for code in &page.code {
+            let mut parts: Vec<_> = code.split("::").collect();
+            if parts.len() < 2 || !parts.iter().all(|part| is_name(part)) {
+                continue;
+            }
+            let sources: &[&str] = match parts[0] {
+                "redistributed_core" => &["proxy/core/src"],
+                "redistributed" => &["proxy/src"],
+                _ => &["proxy/core/src", "proxy/src"],
+            };
+            parts.retain(|part| !part.starts_with("redistributed"));
+            let exists = sources.iter().any(|source| defines(&root().join(source), &parts));
+            assert!(exists, "{} names {code}, which is in neither package", page.path);
+            found += 1;
+        }
+    }
+    assert!(found > 5, "only {found} modules were found");
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// Whether `parts` is a module below `source`, or something that such a module defines.
+fn defines(source: &Path, parts: &[&str]) -> bool {
+    let module = |parts: &[&str]| {
+        let path = parts.iter().fold(source.to_owned(), |path, part| path.join(part));
+        [path.with_extension("rs"), path.join("mod.rs"), source.join("lib.rs")]
+            .into_iter()
+            .take(if parts.is_empty() { 3 } else { 2 })
+            .find(|file| file.is_file())
+    };
+    let Some((item, parents)) = parts.split_last() else { return false };
+    let in_parent = module(parents).is_some_and(|file| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let kinds = ["struct", "enum", "trait", "type", "fn", "const", "static", "mod"];
+        kinds.iter().any(|kind| {
+            text.match_indices(&format!("{kind} {item}"))
+                .any(|(at, found)| !text[at + found.len()..].starts_with(is_of_a_name))
+        })
+    });
+    module(parts).is_some() || in_parent
+}
+
 /// `link`, which stands on `page`, from the root.
 fn from_root(page: &Page, link: &str) -> String {
     let mut path = PathBuf::new();
