@@ -15,12 +15,7 @@ demo: ## follow one report through API and workers on this machine; KEEP=1 leave
 	@KEEP='$(KEEP)' demo-services/demo/run.sh
 
 test: ## run all tests, with the servers and the test clients installed first where they are missing
-	@servers="$$(.ci/ensure-servers)"; clients="$$(.ci/ensure-clients)"; eval "$$servers"; eval "$$clients"; \
-		cargo test --workspace --locked; \
-		for server in $$REDISTRIBUTED_TEST_SERVERS; do \
-			[ "$$server" = "$${REDISTRIBUTED_TEST_SERVERS%% *}" ] || \
-			REDISTRIBUTED_TEST_SERVER="$${server%%=*}" cargo test --locked --package redistributed --test e2e --test process; \
-		done
+	@.ci/test
 
 conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,collector SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh

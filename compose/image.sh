@@ -8,7 +8,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=.ci/lib/system.sh
 . "$root/.ci/lib/system.sh"
-target="${CARGO_TARGET_DIR:-$root/target}"
+target=$(target_folder)
 archive=${1:-$target/redistributed-image.tar}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 

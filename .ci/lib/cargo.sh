@@ -5,10 +5,11 @@
 # rustup puts cargo here, and a shell opened before the installation does not know.
 export PATH="$PATH:$HOME/.cargo/bin"
 
-# The programs of `make demo`. Any selection that holds the package `demo` compiles libraries with the same features as
-# `cargo test --workspace` does (.ci/check-layering says so), and so compiles nothing again.
+# What `make demo` builds. Every script that needs a debug build of the proxy builds all of it: this selection gives the
+# libraries the features that `cargo test --workspace` gives them (.ci/check-layering sees to it), so that none is compiled
+# twice.
 # shellcheck disable=SC2034
-PROGRAMS=(--package redistributed --package demo-api --package demo-worker --package demo)
+PROGRAMS=(--package redistributed --package demo --package demo-api --package demo-worker)
 
 # in_one_line WHAT COMMAND...: runs a cargo command that compiles, and shows how far it is in one line: rewritten on a
 # terminal, now and then elsewhere. Warnings and errors are shown in full as they come. Standard output and status are the

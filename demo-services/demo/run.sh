@@ -6,17 +6,17 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 # shellcheck source=.ci/lib/system.sh
 . .ci/lib/system.sh
+# shellcheck source=.ci/lib/cargo.sh
+. .ci/lib/cargo.sh
 
-target=${CARGO_TARGET_DIR:-target}
+target=$(target_folder)
 python_worker=$root/demo-services/worker-python
 
 # Prints the path of a Python that can import `redis`, in a private environment; fails if there can be none.
 # Python itself is not installed for this: the demo is whole without it.
 python_with_redis() {
   have python3 || return 1
-  mkdir -p "$target"
-  local venv
-  venv=$(cd "$target" && pwd)/demo-python
+  local venv=$target/demo-python
   # In a subshell, because ensure_venv exits when it fails; its output is for the eyes.
   (ensure_venv "$venv" "$python_worker/requirements.txt" redis) >&2 || return 1
   printf '%s\n' "$venv/bin/python"
@@ -31,8 +31,6 @@ else
   say "no Python 3 with redis-py here, so the Python worker stays out; the rest of the demo does not need it"
 fi
 
-# A debug build: the first one takes about half as long as an optimised one, and the demo waits for nothing but the
-# workers anyway.
-say "building (the first time takes a few minutes)"
-cargo build --locked -p redistributed -p demo-api -p demo-worker -p demo
+# Debug builds: they take about half as long as optimised ones, and the demo waits for nothing but the workers anyway.
+in_one_line "the demo" cargo build --locked "${PROGRAMS[@]}"
 exec "$target/debug/demo" "${arguments[@]}" "$@"

@@ -6,13 +6,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 # shellcheck source=.ci/lib/system.sh
 . .ci/lib/system.sh
+# shellcheck source=.ci/lib/cargo.sh
+. .ci/lib/cargo.sh
 
-target=${CARGO_TARGET_DIR:-target}
+target=$(target_folder)
 
 valgrind=$(.ci/ensure-valgrind)
-bench=$(cargo bench --no-run --locked -p redistributed-core --bench session --message-format=json |
+bench=$(in_one_line "the core's benchmark" cargo bench --no-run --locked -p redistributed-core --bench session --message-format=json |
   sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 [ -x "$bench" ] || die "cargo did not say where the core's bench is"
-cargo build --release --locked -p redistributed-bench
+in_one_line "what counts" cargo build --release --locked -p redistributed-bench
 exec "$target/release/redistributed-bench" core --valgrind "$valgrind" --bench "$bench" \
   --baseline proxy/core/benches/baseline.txt "$@"

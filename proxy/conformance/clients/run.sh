@@ -19,7 +19,7 @@ export KIT_SUITE_TIMEOUT="${KIT_SUITE_TIMEOUT:-1800}"
 
 main() {
   local output suites suite variants variant pair problems=0
-  output="$(kit_target)/conformance"
+  output="$(target_folder)/conformance"
   mapfile -t suites < <(wanted_suites)
   for suite in "${suites[@]}"; do
     [ -x "$here/$suite/suite.sh" ] || die "no suite '$suite'"

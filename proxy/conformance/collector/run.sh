@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source=.ci/lib/compose.sh
 . "$KIT_ROOT/.ci/lib/compose.sh"
 here="$KIT_ROOT/proxy/conformance/collector"
-folder="$(kit_target)/conformance/collector"
+folder="$(target_folder)/conformance/collector"
 
 # The suite of Debian that has the Collector's sources.
 SUITE=unstable
@@ -22,10 +22,8 @@ main() {
   OTLP_RECEIVER_BIN=unused kit_programs
   local programs=${DEMO_PROGRAMS:-}
   if [ -z "$programs" ]; then
-    # With what `make demo` builds, so that nothing is built twice with different features.
-    (cd "$KIT_ROOT" && cargo build --quiet --locked -p redistributed -p otlp-receiver -p demo -p demo-api -p demo-worker) >&2 ||
-      die "the build failed"
-    programs="$(kit_target)/debug"
+    (cd "$KIT_ROOT" && in_one_line "the programs" cargo build --locked "${PROGRAMS[@]}" --package otlp-receiver) || die "the build failed"
+    programs="$(target_folder)/debug"
   fi
   if [ -z "${OTELCOL_BIN:-}" ]; then
     ensure_otelcol
@@ -47,7 +45,7 @@ main() {
 # The Compose file as Docker Compose reads it, with the Collector between the sidecars and Jaeger.
 resolve_compose() {
   local tools
-  tools="$(kit_target)/container-tools"
+  tools="$(target_folder)/container-tools"
   ensure_venv "$tools" "$KIT_ROOT/.ci/lib/container-tools.txt" kubernetes_validate
   find_compose "$tools"
   SPANS_TO=http://collector:4318 "${COMPOSE[@]}" -f "$KIT_ROOT/compose/docker-compose.yml" --profile collector \

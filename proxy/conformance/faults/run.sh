@@ -8,14 +8,14 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 main() {
-  local servers pair
+  local servers pair command=(cargo test --manifest-path "$KIT_ROOT/Cargo.toml" --locked --workspace --test faults)
+  in_one_line "the fault tests" "${command[@]}" --no-run
   servers=$("$KIT_ROOT/.ci/ensure-servers")
   eval "$servers"
   for pair in $(kit_wanted_servers); do
     echo "== faults: ${pair%%=*}"
     # One after the other: memory and time are measured.
-    REDISTRIBUTED_TEST_SERVERS=$pair REDISTRIBUTED_TEST_SERVER=${pair%%=*} \
-      cargo test --manifest-path "$KIT_ROOT/Cargo.toml" --package redistributed --test faults --locked -- \
+    REDISTRIBUTED_TEST_SERVERS=$pair REDISTRIBUTED_TEST_SERVER=${pair%%=*} "${command[@]}" -- \
       --ignored --nocapture --test-threads=1
   done
 }

@@ -20,7 +20,7 @@ main() {
   done
   # The stage has a collector of its own, that looks at every span.
   OTLP_RECEIVER_BIN=unused kit_programs
-  folder="$(kit_target)/conformance/frameworks"
+  folder="$(target_folder)/conformance/frameworks"
   mkdir -p "$folder/results"
   ensure_venv "$folder/stage" "$here/stage/requirements.txt" opentelemetry.proto.trace.v1.trace_pb2
   for framework in "${frameworks[@]}"; do

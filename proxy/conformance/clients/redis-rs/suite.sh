@@ -51,7 +51,7 @@ END
   (
     cd "$folder/tree"
     export CARGO_TARGET_DIR="$folder/build"
-    cargo test --quiet --no-run --features "$FEATURES" "${targets[@]}" >&2
+    in_one_line "redis-rs" cargo test --no-run --features "$FEATURES" "${targets[@]}"
     cargo test --quiet --no-run --features "$FEATURES" "${targets[@]}" --message-format json |
       sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' |
       while read -r test; do cp "$test" "$folder/tests/$(basename "${test%-*}")"; done
