@@ -189,7 +189,7 @@ async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> 
 
 fn burst(sink: &SpanSink, channel: &Arc<str>, from: u64) {
     let records: [_; BURST as usize] = std::array::from_fn(|span| record(channel, from + span as u64));
-    sink.offer_all(&records);
+    sink.offer_all(records.iter());
 }
 
 /// What a publish at full sampling leaves.

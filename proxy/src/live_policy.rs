@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redistributed_core::Session;
 use redistributed_core::policy::Policy;
 
 use crate::settings::modes::Modes;
@@ -33,6 +32,7 @@ struct State {
 #[derive(Debug)]
 pub struct PolicyView {
     live: Arc<LivePolicy>,
+    policy: Arc<Policy>,
     version: u64,
 }
 
@@ -97,20 +97,21 @@ impl LivePolicy {
 }
 
 impl PolicyView {
-    /// A new connection's: its session, and what tells it of switches.
-    pub fn open(live: &Arc<LivePolicy>) -> (Session, Self) {
-        // The number first: if a switch comes in between, the session gets the policy again.
+    /// A new connection's copy.
+    pub fn open(live: &Arc<LivePolicy>) -> Self {
+        // The number first: if a switch comes in between, the policy is fetched again.
         let version = live.version.load(Ordering::Acquire);
-        (Session::new(live.current()), Self { live: Arc::clone(live), version })
+        Self { version, policy: live.current(), live: Arc::clone(live) }
     }
 
-    /// Hands the policy to the session if it has been switched.
-    pub fn refresh(&mut self, session: &mut Session) {
+    /// The policy in force, which is fetched if it has been switched.
+    pub fn current(&mut self) -> &Arc<Policy> {
         let version = self.live.version.load(Ordering::Acquire);
         if version != self.version {
             self.version = version;
-            session.set_policy(self.live.current());
+            self.policy = self.live.current();
         }
+        &self.policy
     }
 }
 
@@ -151,15 +152,15 @@ mod tests {
     #[test]
     fn a_connection_fetches_the_policy_once_after_each_switch() {
         let live = LivePolicy::new(Arc::default());
-        let (mut session, mut view) = PolicyView::open(&live);
-        // The current policy's owners: the switch, this answer, and each session that has fetched it.
+        let mut view = PolicyView::open(&live);
+        // The current policy's owners: the switch, this answer, and each connection that has fetched it.
         let owners = |live: &LivePolicy| Arc::strong_count(&live.current());
         live.switch(Modes { general: Mode::Observe, channels: Vec::new() });
         assert_eq!(owners(&live), 2);
-        view.refresh(&mut session);
+        view.current();
         assert_eq!(owners(&live), 3);
         let fetched = live.current();
-        view.refresh(&mut session);
+        view.current();
         assert_eq!(Arc::strong_count(&fetched), 3, "nothing was switched, nothing is fetched");
     }
 }

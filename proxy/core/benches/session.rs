@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use redistributed_core::service::Environment;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{Sampler, UnixNanos, sampler::Root};
 use redistributed_core::{Output, Policy, Session, Side};
@@ -110,14 +111,22 @@ fn run(workload: &Workload, rounds: usize) {
     let root = if workload.sampled { Root::AlwaysOn } else { Root::AlwaysOff };
     let sampler = Sampler { parent_based: false, root };
     let policy = Arc::new(Policy { sampler, ..Policy::default() });
-    let mut session = Session::new(policy);
+    let mut session = Session::new();
     let mut ids = CountingIds::default();
     let mut out = Output::default();
     let mut feed = |side, bytes: &[u8]| {
         // As they come from a socket: in pieces of at most 64 KiB.
         for piece in bytes.chunks(64 * 1024) {
             out.clear();
-            session.receive(side, piece, UnixNanos(1), &mut ids, &mut out);
+            let env = Environment {
+                now: UnixNanos(1),
+                wall_offset: 0,
+                watched: false,
+                policy: &policy,
+                ids: &mut ids,
+                audience: None,
+            };
+            session.receive(side, piece, env, &mut out);
             black_box(out.chunks(piece).map(<[u8]>::len).sum::<usize>());
         }
     };

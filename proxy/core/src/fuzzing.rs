@@ -11,7 +11,7 @@ use crate::carrier::{self, Carrier, json, opencensus, trailer};
 use crate::glob::Glob;
 use crate::policy::{Commands, Mode};
 use crate::resp::{NumberLine, Progress, Scan};
-use crate::service::{Audience, Audiences, Subscription, Unknown};
+use crate::service::{Audience, Environment, Event, ExpectedReceivers, NotProven, SubscriptionChange};
 use crate::trace::ids::CountingIds;
 use crate::trace::{Context, Ids, Propagators, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
 use crate::{Counter, Output, Policy, Session, Side};
@@ -279,7 +279,7 @@ struct Transcript {
     spans: Vec<SpanRecord>,
     deliveries: Vec<SpanRecord>,
     counts: [u64; Counter::NAMES.len()],
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<SubscriptionChange>,
     contradicted: Vec<u64>,
     round_trips: usize,
 }
@@ -288,18 +288,21 @@ struct Transcript {
 #[derive(Debug)]
 struct OneReceiver;
 
-impl Audiences for OneReceiver {
-    fn audience(&self, channel: &[u8], sharded: bool) -> Result<Audience, Unknown> {
-        let known = Audience { receivers: 1, longest: usize::MAX, token: channel.len() as u64 };
-        if sharded { Err(Unknown::Nobody) } else { Ok(known) }
+impl Audience for OneReceiver {
+    fn expected_receivers(&self, channel: &[u8], sharded: bool) -> Result<ExpectedReceivers, NotProven> {
+        let expected = ExpectedReceivers { count: 1, max_payload: usize::MAX, evidence: channel.len() as u64 };
+        if sharded { Err(NotProven::Nobody) } else { Ok(expected) }
     }
+}
+
+/// The world of every call, with somebody who watches messages or not.
+fn environment<'a>(policy: &'a Arc<Policy>, watched: bool, ids: &'a mut CountingIds) -> Environment<'a> {
+    Environment { now: UnixNanos(1), wall_offset: 0, watched, policy, ids, audience: Some(&OneReceiver) }
 }
 
 impl Transcript {
     fn of(policy: &Arc<Policy>, pieces: &[(Side, Vec<u8>)], size: usize, watched: bool) -> Self {
-        let mut session = Session::new(Arc::clone(policy));
-        let (mut ids, mut out) = (CountingIds::default(), Output::default());
-        out.watched = watched;
+        let (mut session, mut ids, mut out) = (Session::new(), CountingIds::default(), Output::default());
         let mut transcript = Self {
             bytes: [Vec::new(), Vec::new()],
             spans: Vec::new(),
@@ -309,11 +312,9 @@ impl Transcript {
             contradicted: Vec::new(),
             round_trips: 0,
         };
-        session.set_audiences(Arc::new(OneReceiver));
-        session.report_subscriptions();
         for (side, bytes) in pieces {
             for piece in bytes.chunks(size) {
-                session.receive(*side, piece, UnixNanos(1), &mut ids, &mut out);
+                session.receive(*side, piece, environment(policy, watched, &mut ids), &mut out);
                 transcript.take(*side, piece, &mut out);
             }
         }
@@ -321,19 +322,24 @@ impl Transcript {
             session.end_of_stream(side, &mut out);
             transcript.take(side, &[], &mut out);
         }
-        session.close(UnixNanos(1), &mut out);
+        session.close(environment(policy, watched, &mut ids), &mut out);
         transcript.take(Side::Client, &[], &mut out);
         transcript
     }
 
     fn take(&mut self, from: Side, input: &[u8], out: &mut Output) {
         out.chunks(input).for_each(|chunk| self.bytes[from as usize].extend_from_slice(chunk));
-        self.spans.append(&mut out.spans);
-        self.deliveries.append(&mut out.deliveries);
-        self.subscriptions.append(&mut out.subscriptions);
-        self.contradicted.append(&mut out.contradicted);
+        for event in out.events.drain(..) {
+            match event {
+                Event::SpanEnded(span) => self.spans.push(span),
+                Event::Delivered(span) => self.deliveries.push(span),
+                Event::Subscription(change) => self.subscriptions.push(change),
+                Event::Contradicted(evidence) => self.contradicted.push(evidence),
+                Event::RoundTrip(_) => self.round_trips += 1,
+                Event::PublishedAt(_) => {}
+            }
+        }
         out.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
-        self.round_trips += out.round_trips.len();
         out.clear();
     }
 

@@ -11,8 +11,12 @@
 //! | [`trace`] | span identity, sampling, finished spans |
 //! | [`carrier`] | how a context is added to a payload and taken away again |
 //! | [`policy`] | what the operator decided about which message is touched |
-//! | [`service`] | what a connection shares with the others of its service |
-//! | [`session`] | one client connection: bytes in, bytes and spans out |
+//! | [`service`] | what lies outside a connection: what a session may ask, and the events that it reports |
+//! | `output` | what a call of the session hands back |
+//! | `commands` | the commands that are not simply "one request, one reply": one table |
+//! | `pairing` | which command a reply answers, and what comes next |
+//! | `rewrite` | what is changed of a frame: a plan for each kind of message |
+//! | [`session`] | one client connection: bytes in, bytes and events out |
 //!
 //! Start at [`Session`].
 #![no_std]
@@ -24,16 +28,21 @@ extern crate std;
 
 pub mod carrier;
 pub mod choice;
+mod commands;
 pub mod counts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod glob;
+mod output;
+mod pairing;
 pub mod policy;
 pub mod resp;
+mod rewrite;
 pub mod service;
 pub mod session;
 pub mod trace;
 
 pub use counts::{Counter, Counts, Metric};
+pub use output::Output;
 pub use policy::Policy;
-pub use session::{Output, Session, Side};
+pub use session::{Session, Side};

@@ -11,26 +11,26 @@ use redistributed_core::carrier::Carrier;
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::Mode;
-use redistributed_core::service::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
+use redistributed_core::service::{Audience, ExpectedReceivers, NotProven, SubscriptionChange, SubscriptionKind};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Policy, Side};
 use support::{Driver, bulk, multibulk};
 
-/// What is known in a test: channels with their receivers, tokens being the length of the name.
+/// The channels whose receivers a test knows.
 #[derive(Debug, Default)]
-struct Known(BTreeMap<&'static [u8], Result<Audience, Unknown>>);
+struct Known(BTreeMap<&'static [u8], Result<ExpectedReceivers, NotProven>>);
 
-impl Audiences for Known {
-    fn audience(&self, channel: &[u8], sharded: bool) -> Result<Audience, Unknown> {
+impl Audience for Known {
+    fn expected_receivers(&self, channel: &[u8], sharded: bool) -> Result<ExpectedReceivers, NotProven> {
         if sharded {
-            return Err(Unknown::NoEvidence);
+            return Err(NotProven::NoEvidence);
         }
-        self.0.get(channel).copied().unwrap_or(Err(Unknown::Unproxied))
+        self.0.get(channel).copied().unwrap_or(Err(NotProven::Unproxied))
     }
 }
 
-fn audience(receivers: u32) -> Result<Audience, Unknown> {
-    Ok(Audience { receivers, longest: 1000, token: 7 })
+fn expected(count: u32) -> Result<ExpectedReceivers, NotProven> {
+    Ok(ExpectedReceivers { count, max_payload: 1000, evidence: 7 })
 }
 
 fn auto() -> Policy {
@@ -49,9 +49,8 @@ struct Conversation {
 impl Conversation {
     fn new(policy: Policy, by_byte: bool) -> Self {
         let mut driver = Driver::new(&Arc::new(policy));
-        let known = [(&b"ch"[..], audience(2)), (b"gone", Err(Unknown::Nobody)), (b"new", Err(Unknown::Proving))];
-        driver.session().set_audiences(Arc::new(Known(known.into())));
-        driver.session().report_subscriptions();
+        let known = [(&b"ch"[..], expected(2)), (b"gone", Err(NotProven::Nobody)), (b"new", Err(NotProven::Proving))];
+        driver.set_audience(Arc::new(Known(known.into())));
         Self { driver, ids: CountingIds::default(), by_byte }
     }
 
@@ -248,8 +247,8 @@ fn deliveries_lose_their_context_in_any_case() {
     }
 }
 
-fn confirmed(kind: SubscriptionKind, begun: bool, name: &str, count: u64) -> Subscription {
-    Subscription::Confirmed { kind, begun, name: name.into(), count }
+fn confirmed(kind: SubscriptionKind, begun: bool, name: &str, count: u64) -> SubscriptionChange {
+    SubscriptionChange::Confirmed { kind, begun, name: name.into(), count }
 }
 
 #[test]
@@ -276,7 +275,7 @@ fn subscriptions_are_reported_as_the_server_confirms_them() {
             confirmed(Shard, true, "s", 1),
             confirmed(Channel, false, "a", 2),
             confirmed(Shard, false, "s", 0),
-            Subscription::Reset,
+            SubscriptionChange::Reset,
         ];
         assert_eq!(talk.driver.subscriptions, expected);
     }
@@ -311,7 +310,7 @@ fn a_connection_that_cannot_be_followed_is_reported_once() {
             talk.client(unclear);
             let long = format!("*3\r\n$9\r\nsubscribe\r\n$1025\r\n{}\r\n:1\r\n", "n".repeat(1025));
             talk.server(if unclear[0] == "SUBSCRIBE" { &long } else { "" });
-            assert_eq!(talk.driver.subscriptions, [Subscription::Unaccountable], "{unclear:?}");
+            assert_eq!(talk.driver.subscriptions, [SubscriptionChange::Untracked], "{unclear:?}");
             talk.client(&["SUBSCRIBE", "a"]);
             talk.server("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
             assert_eq!(talk.driver.subscriptions.len(), 1, "nothing more is said of it");
@@ -319,22 +318,11 @@ fn a_connection_that_cannot_be_followed_is_reported_once() {
         for (from, garbage) in [(Side::Client, "*x\r\n"), (Side::Server, "garbage\r\n"), (Side::Server, ":1\r\n")] {
             let mut talk = Conversation::new(auto(), by_byte);
             talk.feed(from, garbage.as_bytes());
-            assert_eq!(talk.driver.subscriptions, [Subscription::Unaccountable], "{garbage}");
+            assert_eq!(talk.driver.subscriptions, [SubscriptionChange::Untracked], "{garbage}");
         }
         let mut talk = Conversation::new(auto(), by_byte);
         talk.client(&["PSYNC", "?", "-1"]);
         talk.server("+FULLRESYNC 0 0\r\n");
-        assert_eq!(talk.driver.subscriptions, [Subscription::Unaccountable]);
+        assert_eq!(talk.driver.subscriptions, [SubscriptionChange::Untracked]);
     }
-}
-
-#[test]
-fn nothing_is_reported_unless_asked_for() {
-    let mut driver = Driver::new(&Arc::new(auto()));
-    let mut ids = CountingIds::default();
-    driver.feed(Side::Client, &multibulk(&["SUBSCRIBE", "a"]), &mut ids);
-    driver.feed(Side::Server, b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", &mut ids);
-    driver.feed(Side::Client, &multibulk(&["RESET"]), &mut ids);
-    driver.feed(Side::Server, b"+RESET\r\ngarbage", &mut ids);
-    assert_eq!(driver.subscriptions, []);
 }

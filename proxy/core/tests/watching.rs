@@ -9,6 +9,7 @@ use std::sync::Arc;
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Mode, Trust};
+use redistributed_core::service::{Environment, Event};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::Root;
 use redistributed_core::trace::{Change, Handling, Operation, Sampler, SpanContext, SpanRecord, UnixNanos};
@@ -18,25 +19,36 @@ use support::{bulk, multibulk};
 /// A session whose clock the test sets.
 struct Told {
     session: Session,
+    policy: Arc<Policy>,
+    watched: bool,
+    wall_offset: i64,
     ids: CountingIds,
     out: Output,
 }
 
 impl Told {
     fn new(policy: Policy) -> Self {
-        Self { session: Session::new(Arc::new(policy)), ids: CountingIds::default(), out: Output::default() }
+        Self {
+            session: Session::new(),
+            policy: Arc::new(policy),
+            watched: false,
+            wall_offset: 0,
+            ids: CountingIds::default(),
+            out: Output::default(),
+        }
     }
 
     fn watched(policy: Policy) -> Self {
-        let mut told = Self::new(policy);
-        told.out.watched = true;
-        told
+        Self { watched: true, ..Self::new(policy) }
     }
 
     /// What is sent on of `bytes`.
     fn receive(&mut self, from: Side, bytes: &[u8], now: u64) -> Vec<u8> {
         self.out.clear();
-        self.session.receive(from, bytes, UnixNanos(now), &mut self.ids, &mut self.out);
+        let Self { session, policy, watched, wall_offset, ids, out } = self;
+        let (watched, wall_offset) = (*watched, *wall_offset);
+        let env = Environment { now: UnixNanos(now), wall_offset, watched, policy, ids, audience: None };
+        session.receive(from, bytes, env, out);
         self.out.chunks(bytes).flatten().copied().collect()
     }
 
@@ -44,16 +56,40 @@ impl Told {
     fn publish(&mut self, channel: &str, payload: &str) -> SpanRecord {
         self.receive(Side::Client, &multibulk(&["PUBLISH", channel, payload]), 1);
         self.receive(Side::Server, b":3\r\n", 2);
-        assert_eq!(self.out.spans.len(), 1);
-        self.out.spans.remove(0)
+        only(self.spans())
     }
 
     /// The only record of a delivery.
     fn deliver(&mut self, channel: &str, payload: &[u8]) -> SpanRecord {
         self.receive(Side::Server, &message(channel, payload), 3);
-        assert_eq!(self.out.deliveries.len(), 1);
-        self.out.deliveries.remove(0)
+        only(self.deliveries())
     }
+
+    fn spans(&self) -> Vec<SpanRecord> {
+        self.events(|event| if let Event::SpanEnded(span) = event { Some(span.clone()) } else { None })
+    }
+
+    fn deliveries(&self) -> Vec<SpanRecord> {
+        self.events(|event| if let Event::Delivered(span) = event { Some(span.clone()) } else { None })
+    }
+
+    fn round_trips(&self) -> Vec<u64> {
+        self.events(|event| if let Event::RoundTrip(nanos) = event { Some(*nanos) } else { None })
+    }
+
+    fn published_at(&self) -> Vec<UnixNanos> {
+        self.events(|event| if let Event::PublishedAt(time) = event { Some(*time) } else { None })
+    }
+
+    /// What `pick` finds in the events of the last call.
+    fn events<T>(&self, pick: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
+        self.out.events.iter().filter_map(pick).collect()
+    }
+}
+
+fn only(mut records: Vec<SpanRecord>) -> SpanRecord {
+    assert_eq!(records.len(), 1);
+    records.remove(0)
 }
 
 fn message(channel: &str, payload: &[u8]) -> Vec<u8> {
@@ -77,23 +113,23 @@ fn a_publish_without_a_span_is_timed_if_the_next_reply_can_only_be_its_own() {
         let publish = multibulk(&["PUBLISH", "ch", "hi"]);
         told.receive(Side::Client, &publish.repeat(3), 100);
         told.receive(Side::Server, b":1\r\n:1\r\n:1\r\n", 400);
-        assert_eq!(told.out.round_trips, [300], "the first of a pipeline stands for it");
+        assert_eq!(told.round_trips(), [300], "the first of a pipeline stands for it");
         told.receive(Side::Client, &[multibulk(&["GET", "k"]), publish.clone()].concat(), 500);
         told.receive(Side::Server, b"$-1\r\n:1\r\n", 600);
-        assert!(told.out.round_trips.is_empty(), "behind another command");
+        assert!(told.round_trips().is_empty(), "behind another command");
         told.receive(Side::Client, &publish, 700);
         told.receive(Side::Server, b"-NOPERM no\r\n", 800);
         told.receive(Side::Client, &[multibulk(&["CLIENT", "REPLY", "SKIP"]), publish.clone()].concat(), 900);
         told.receive(Side::Client, &multibulk(&["GET", "k"]), 1000);
         told.receive(Side::Server, b":9\r\n", 1100);
-        assert!(told.out.round_trips.is_empty(), "neither refused nor silenced publishes are timed");
+        assert!(told.round_trips().is_empty(), "neither refused nor silenced publishes are timed");
     }
 }
 
 #[test]
 fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
     let mut publisher = Told::new(Policy { transit_time: true, ..Policy::default() });
-    publisher.out.wall_offset = -50;
+    publisher.wall_offset = -50;
     let sent = publisher.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1_000);
     assert_eq!(sent.len(), multibulk(&["PUBLISH", "ch", "hi"]).len() + 1 + trailer::MIN_LEN + 11);
     let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 11)..sent.len() - 2];
@@ -101,13 +137,13 @@ fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
     for policy in [Policy::default(), Policy { enabled: false, ..Policy::default() }] {
         let mut subscriber = Told::new(policy);
         subscriber.receive(Side::Server, &message("ch", payload), 7);
-        assert_eq!(subscriber.out.published_at, [UnixNanos(950)]);
+        assert_eq!(subscriber.published_at(), [UnixNanos(950)]);
         subscriber.receive(Side::Server, &message("ch", b"hi"), 8);
-        assert_eq!(subscriber.out.published_at, []);
+        assert_eq!(subscriber.published_at(), []);
     }
     let mut wary = Told::new(Policy { trust: Trust::None, ..Policy::default() });
     wary.receive(Side::Server, &message("ch", payload), 7);
-    assert_eq!(wary.out.published_at, [], "anybody can write a trailer");
+    assert_eq!(wary.published_at(), [], "anybody can write a trailer");
 }
 
 #[test]
@@ -155,11 +191,11 @@ fn who_watches_is_told_of_deliveries_that_have_no_span() {
     // Such names hold keys.
     let mut watched = Told::watched(Policy::default());
     watched.receive(Side::Server, &message("__keyspace@0__:k", b"set"), 3);
-    assert_eq!(watched.out.deliveries, []);
+    assert_eq!(watched.deliveries(), []);
     watched.receive(Side::Client, &multibulk(&["PUBLISH", "__keyspace@0__:k", "set"]), 3);
     watched.receive(Side::Server, b":1\r\n", 4);
-    assert_eq!(watched.out.spans, []);
+    assert_eq!(watched.spans(), []);
     let mut unwatched = Told::new(strip());
     unwatched.receive(Side::Server, &message("ch", b"hello"), 3);
-    assert_eq!(unwatched.out.deliveries, []);
+    assert_eq!(unwatched.deliveries(), []);
 }

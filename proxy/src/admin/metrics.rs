@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use redistributed_core::choice::Choice;
 use redistributed_core::policy::Mode;
-use redistributed_core::service::Unknown;
+use redistributed_core::service::NotProven;
 use redistributed_core::trace::UnixNanos;
 use redistributed_core::{Counter, Metric};
 
@@ -24,15 +24,15 @@ use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::telemetry::tap::Tap;
 
 /// Why the subscribers of a channel are not known to be behind proxies, in the order of the page.
-const UNKNOWN: [Unknown; 8] = [
-    Unknown::Cluster,
-    Unknown::Contradicted,
-    Unknown::Nobody,
-    Unknown::Pattern,
-    Unknown::Proving,
-    Unknown::Replicas,
-    Unknown::NoEvidence,
-    Unknown::Unproxied,
+const UNKNOWN: [NotProven; 8] = [
+    NotProven::Cluster,
+    NotProven::Contradicted,
+    NotProven::Nobody,
+    NotProven::Pattern,
+    NotProven::Proving,
+    NotProven::Replicas,
+    NotProven::NoEvidence,
+    NotProven::Unproxied,
 ];
 
 /// What the page tells of.

@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use redistributed_core::service::{Audience, SubscriptionKind, Unknown};
+use redistributed_core::service::{ExpectedReceivers, NotProven, SubscriptionKind};
 use tokio::sync::Notify;
 
 use super::decision::{Decision, VerifiedReceivers};
@@ -26,16 +26,16 @@ pub const MAX_CHANNELS: usize = 4096;
 const VERIFIED: u64 = 1 << 63;
 
 /// The reasons why receivers are unknown, each at the index that stands for it in the state of a slot.
-const REASONS: [Unknown; 9] = [
-    Unknown::NoEvidence,
-    Unknown::Unproxied,
-    Unknown::Pattern,
-    Unknown::Replicas,
-    Unknown::Cluster,
-    Unknown::Nobody,
-    Unknown::Proving,
-    Unknown::Contradicted,
-    Unknown::Order,
+const REASONS: [NotProven; 9] = [
+    NotProven::NoEvidence,
+    NotProven::Unproxied,
+    NotProven::Pattern,
+    NotProven::Replicas,
+    NotProven::Cluster,
+    NotProven::Nobody,
+    NotProven::Proving,
+    NotProven::Contradicted,
+    NotProven::Order,
 ];
 
 /// The decisions of one route. All times are in nanoseconds of [`crate::clock::now`].
@@ -78,7 +78,7 @@ pub struct DecisionCounts {
     /// Channels whose receivers are all known to be behind proxies.
     pub verified: u64,
     /// The other channels, by reason.
-    pub unknown: HashMap<Unknown, u64>,
+    pub unknown: HashMap<NotProven, u64>,
 }
 
 impl std::iter::Sum for DecisionCounts {
@@ -102,7 +102,7 @@ impl DecisionCache {
     ///
     /// # Errors
     /// The reason why the receivers are not known to be behind proxies.
-    pub fn receivers(&self, kind: SubscriptionKind, channel: &[u8], now: u64) -> Result<Audience, Unknown> {
+    pub fn receivers(&self, kind: SubscriptionKind, channel: &[u8], now: u64) -> Result<ExpectedReceivers, NotProven> {
         let table = self.read();
         let Some(&index) = table.indices(kind).get(channel) else {
             // With a new channel for each request the cache is always full. Such publishes need not wait for the lock.
@@ -111,16 +111,16 @@ impl DecisionCache {
             if !full {
                 self.add(Topic::new(kind, channel), now);
             }
-            return Err(Unknown::NoEvidence);
+            return Err(NotProven::NoEvidence);
         };
-        let slot = table.slots.get(index).ok_or(Unknown::NoEvidence)?;
+        let slot = table.slots.get(index).ok_or(NotProven::NoEvidence)?;
         slot.last_publish.store(now, Ordering::Relaxed);
         if now > self.fresh_until.load(Ordering::Acquire) {
-            return Err(Unknown::NoEvidence);
+            return Err(NotProven::NoEvidence);
         }
         let receivers = slot.decision()?;
-        let longest = usize::try_from(slot.search_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        Ok(Audience { receivers, longest, token: token(index, slot.generation) })
+        let max_payload = usize::try_from(slot.search_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        Ok(ExpectedReceivers { count: receivers, max_payload, evidence: token(index, slot.generation) })
     }
 
     /// Voids a decision, because Redis has reported another number of receivers. `token` is the one that
@@ -129,7 +129,7 @@ impl DecisionCache {
         let table = self.read();
         let slot = usize::try_from(token & u64::from(u32::MAX)).ok().and_then(|index| table.slots.get(index));
         if let Some(slot) = slot.filter(|slot| u64::from(slot.generation) == token >> 32) {
-            slot.invalidate(Unknown::Contradicted);
+            slot.invalidate(NotProven::Contradicted);
         }
     }
 
@@ -139,9 +139,9 @@ impl DecisionCache {
         match withdrawal {
             Withdrawal::Topics(topics) if topics.iter().all(|topic| topic.kind != SubscriptionKind::Pattern) => {
                 let slots = topics.iter().filter_map(|topic| table.slot(topic));
-                slots.for_each(|slot| slot.invalidate(Unknown::Proving));
+                slots.for_each(|slot| slot.invalidate(NotProven::Proving));
             }
-            _ => table.slots.iter().for_each(|slot| slot.invalidate(Unknown::Proving)),
+            _ => table.slots.iter().for_each(|slot| slot.invalidate(NotProven::Proving)),
         }
     }
 
@@ -195,7 +195,7 @@ impl DecisionCache {
     pub fn clear(&self) {
         self.fresh_until.store(0, Ordering::Release);
         for slot in &self.read().slots {
-            slot.state.store(reason_index(Unknown::NoEvidence), Ordering::Release);
+            slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);
         }
     }
 
@@ -204,7 +204,7 @@ impl DecisionCache {
         let is_fresh = now <= self.fresh_until.load(Ordering::Acquire);
         let mut counts = DecisionCounts::default();
         for slot in self.read().slots.iter().filter(|slot| slot.topic.is_some()) {
-            match if is_fresh { slot.decision() } else { Err(Unknown::NoEvidence) } {
+            match if is_fresh { slot.decision() } else { Err(NotProven::NoEvidence) } {
                 Ok(_) => counts.verified += 1,
                 Err(reason) => *counts.unknown.entry(reason).or_default() += 1,
             }
@@ -227,7 +227,7 @@ impl DecisionCache {
         entry.insert(index);
         if let Some(slot) = slots.get_mut(index) {
             slot.topic = Some(topic);
-            slot.state.store(reason_index(Unknown::NoEvidence), Ordering::Release);
+            slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);
             slot.last_publish.store(now, Ordering::Relaxed);
         }
         drop(table);
@@ -260,17 +260,17 @@ impl Table {
 
 impl Slot {
     /// The number of receivers, if they are verified.
-    fn decision(&self) -> Result<u32, Unknown> {
+    fn decision(&self) -> Result<u32, NotProven> {
         let state = self.state.load(Ordering::Acquire);
         if state & VERIFIED != 0 {
             // The number was stored as 32 bits.
             return Ok(state as u32);
         }
         let reason = usize::try_from(state).ok().and_then(|index| REASONS.get(index));
-        Err(reason.copied().unwrap_or(Unknown::NoEvidence))
+        Err(reason.copied().unwrap_or(NotProven::NoEvidence))
     }
 
-    fn invalidate(&self, reason: Unknown) {
+    fn invalidate(&self, reason: NotProven) {
         self.invalidated.store(true, Ordering::Release);
         self.state.store(reason_index(reason), Ordering::Release);
     }
@@ -281,7 +281,7 @@ fn token(index: usize, generation: u32) -> u64 {
     u64::from(generation) << 32 | index as u64
 }
 
-fn reason_index(reason: Unknown) -> u64 {
+fn reason_index(reason: NotProven) -> u64 {
     REASONS.iter().position(|other| *other == reason).unwrap_or_default() as u64
 }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use redistributed_core::glob::Glob;
-use redistributed_core::service::{SubscriptionKind, Unknown};
+use redistributed_core::service::{NotProven, SubscriptionKind};
 
 use super::announcement::{Announcement, AnnouncerId, Heartbeat};
 use super::snapshot::Snapshot;
@@ -36,7 +36,7 @@ pub const HEARTBEATS_TO_VERIFY: u64 = 3;
 pub const MISSED_HEARTBEATS: u32 = 3;
 
 /// The receivers of a publish, if all of them are known to be behind proxies; otherwise the reason why they are not.
-pub type Decision = Result<VerifiedReceivers, Unknown>;
+pub type Decision = Result<VerifiedReceivers, NotProven>;
 
 /// Receivers that are all known to be behind proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,32 +197,32 @@ impl Evaluator {
         exact: &[Announced],
         patterns: &Patterns,
         snapshot: &Snapshot,
-    ) -> Result<u32, Unknown> {
+    ) -> Result<u32, NotProven> {
         if let Some(reason) = snapshot.other_servers {
             return Err(reason);
         }
         let announced = exact.iter().map(|announced| u64::from(announced.count)).sum::<u64>();
         if announced != subscribers {
-            return Err(Unknown::Unproxied);
+            return Err(NotProven::Unproxied);
         }
         let mut receivers = announced;
         if topic.kind == SubscriptionKind::Channel {
             if !patterns.all_announced {
-                return Err(Unknown::Pattern);
+                return Err(NotProven::Pattern);
             }
             let matching = patterns.matching_subscriptions(&topic.name);
             if matching > 0 {
                 self.needs_client_list = true;
                 if snapshot.pattern_subscriptions != Some(patterns.subscriptions) {
-                    return Err(Unknown::Pattern);
+                    return Err(NotProven::Pattern);
                 }
             }
             receivers += matching;
         }
         match u32::try_from(receivers) {
-            Ok(0) => Err(Unknown::Nobody),
+            Ok(0) => Err(NotProven::Nobody),
             Ok(receivers) => Ok(receivers),
-            Err(_) => Err(Unknown::NoEvidence),
+            Err(_) => Err(NotProven::NoEvidence),
         }
     }
 
@@ -248,7 +248,7 @@ impl Evaluator {
             search_limit = search_limit.min(history.search_limit);
         }
         if verified_at < run.first {
-            return Err(Unknown::Proving);
+            return Err(NotProven::Proving);
         }
         Ok(VerifiedReceivers { count, search_limit, verified_at })
     }

@@ -38,9 +38,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redistributed_core::Session;
 use redistributed_core::policy::Mode;
-use redistributed_core::service::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
+use redistributed_core::service::{Audience, ExpectedReceivers, NotProven, SubscriptionChange, SubscriptionKind};
 use redistributed_core::trace::Ids;
 use tokio::task::JoinSet;
 
@@ -152,22 +151,16 @@ pub struct TrackedConnection {
 }
 
 impl TrackedConnection {
-    /// Has the session look up receivers here, and report its subscriptions if they are announced.
-    pub fn attach(&self, session: &mut Session) {
-        let (mode, destination) = (Arc::clone(&self.mode), self.destination);
-        session.set_audiences(Arc::new(ReceiverLookup { mode, destination }));
-        if self.registration.is_some() {
-            session.report_subscriptions();
+    /// Takes over a change of the connection's subscriptions, to be announced.
+    pub fn subscription_changed(&self, change: SubscriptionChange) {
+        if let Some(registration) = &self.registration {
+            registration.apply(change);
         }
     }
 
-    /// Takes over what the session reports: changes of its subscriptions, and the tokens of decisions that a reply has
-    /// contradicted.
-    pub fn report(&self, changes: impl Iterator<Item = Subscription>, contradicted: impl Iterator<Item = u64>) {
-        if let Some(registration) = &self.registration {
-            changes.for_each(|change| registration.apply(change));
-        }
-        contradicted.for_each(|token| self.mode.cache.contradict(token));
+    /// Voids the decision that `evidence` stands for, because Redis has reported another number of receivers.
+    pub fn contradicted(&self, evidence: u64) {
+        self.mode.cache.contradict(evidence);
     }
 
     /// Records whether the proxy has stopped reading the connection, because the client does not take what has come.
@@ -186,16 +179,10 @@ impl TrackedConnection {
 }
 
 /// Answers a session's question who receives a publish.
-#[derive(Debug)]
-struct ReceiverLookup {
-    mode: Arc<AutoMode>,
-    destination: Destination,
-}
-
-impl Audiences for ReceiverLookup {
-    fn audience(&self, channel: &[u8], sharded: bool) -> Result<Audience, Unknown> {
+impl Audience for TrackedConnection {
+    fn expected_receivers(&self, channel: &[u8], sharded: bool) -> Result<ExpectedReceivers, NotProven> {
         let kind = if sharded { SubscriptionKind::Shard } else { SubscriptionKind::Channel };
         let receivers = self.mode.cache.receivers(kind, channel, clock::now().0)?;
-        if self.mode.server.is_reached_by(self.destination) { Ok(receivers) } else { Err(Unknown::NoEvidence) }
+        if self.mode.server.is_reached_by(self.destination) { Ok(receivers) } else { Err(NotProven::NoEvidence) }
     }
 }

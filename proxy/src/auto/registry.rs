@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redistributed_core::service::{Subscription, SubscriptionKind};
+use redistributed_core::service::{SubscriptionChange, SubscriptionKind};
 use tokio::sync::Notify;
 
 use super::announcement::RESERVED_PREFIX;
@@ -138,10 +138,10 @@ impl SubscriptionRegistry {
 
 impl Registration {
     /// Records a change of the connection's subscriptions.
-    pub fn apply(&self, change: Subscription) {
+    pub fn apply(&self, change: SubscriptionChange) {
         let mut state = self.registry.state();
         let may_decrease = match change {
-            Subscription::Confirmed { kind, begun, name, count } => {
+            SubscriptionChange::Confirmed { kind, begun, name, count } => {
                 let topic = Topic { kind, name: name.into() };
                 if begun {
                     state.add_subscription(self.id, topic);
@@ -154,11 +154,11 @@ impl Registration {
                 }
                 !begun || !state.connections.contains_key(&self.id) || state.announcing_proxies > 0
             }
-            Subscription::Reset => {
+            SubscriptionChange::Reset => {
                 state.remove_all_subscriptions(self.id);
                 true
             }
-            Subscription::Unaccountable => {
+            SubscriptionChange::Untracked => {
                 state.remove_connection(self.id);
                 true
             }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use redistributed_core::service::{SubscriptionKind, Unknown};
+use redistributed_core::service::{NotProven, SubscriptionKind};
 
 use super::announcement;
 use super::topic::Topic;
@@ -26,7 +26,7 @@ pub struct Snapshot {
     /// The number of pattern subscriptions of all clients together, if Redis was asked for it.
     pub pattern_subscriptions: Option<u64>,
     /// Why clients of other servers may receive what is published on this one.
-    pub other_servers: Option<Unknown>,
+    pub other_servers: Option<NotProven>,
 }
 
 /// The questions of one snapshot.
@@ -148,13 +148,13 @@ fn push_pubsub<'a>(requests: &mut Requests, subcommand: &'a [u8], names: impl It
 }
 
 /// Why clients of other servers may receive what is published on this one.
-fn other_servers(replication: &Reply, cluster: &Reply, ignore_replicas: bool) -> Option<Unknown> {
+fn other_servers(replication: &Reply, cluster: &Reply, ignore_replicas: bool) -> Option<NotProven> {
     if info_field(cluster, "cluster_enabled") != Some("0") {
-        return Some(Unknown::Cluster);
+        return Some(NotProven::Cluster);
     }
     let is_alone =
         info_field(replication, "role") == Some("master") && info_field(replication, "connected_slaves") == Some("0");
-    (!is_alone && !ignore_replicas).then_some(Unknown::Replicas)
+    (!is_alone && !ignore_replicas).then_some(NotProven::Replicas)
 }
 
 /// The value of a field in a reply to `INFO`.

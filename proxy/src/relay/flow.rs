@@ -7,9 +7,9 @@ use redistributed_core::trace::SpanRecord;
 use redistributed_core::{Output, Side};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Link;
 use super::scratch::Scratch;
 use super::write::write_pieces;
+use super::{Link, take_deliveries};
 use crate::error::{Operation, Party, RelayError};
 
 /// Reads in one poll, so that a connection that always has more does not keep its thread from the others.
@@ -100,7 +100,7 @@ impl Flow {
             link.end_of_stream(self.from, &mut out);
             // Where nothing was held back there is nothing to copy.
             out.chunks(&[]).for_each(|piece| self.unsent.extend_from_slice(piece));
-            self.deliveries.append(&mut out.deliveries);
+            link.hand_over(&mut out.events);
         }
     }
 
@@ -189,12 +189,10 @@ impl Flow {
             // Before the error, so that the spans are closed as undelivered.
             let written = write_pieces(to, cx, || out.chunks(input), &mut self.unsent);
             // After the bytes, which somebody waits for.
-            link.hand_over(&mut out.spans, out.watched);
-            if written.is_ok() && self.unsent.is_empty() {
-                link.delivered(&mut out.deliveries);
-            } else {
-                self.deliveries.append(&mut out.deliveries);
+            if written.is_err() || !self.unsent.is_empty() {
+                self.deliveries.extend(take_deliveries(&mut out.events));
             }
+            link.hand_over(&mut out.events);
             Poll::Ready(written.map_err(|error| self.failed(Operation::Write, error)))
         })
     }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use redistributed_core::service::{Environment, Event};
 use redistributed_core::trace::{ErrorType, SpanRecord};
 use redistributed_core::{Output, Session, Side};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,45 +59,61 @@ pub struct Link {
     stats: Arc<Stats>,
     warnings: Warnings,
     tracked: Option<TrackedConnection>,
+    /// Whether somebody watched messages at the last call of the session.
+    watched: bool,
 }
 
 impl Link {
     /// For one connection.
     pub fn new(policy: &Arc<LivePolicy>, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
-        let (session, policy) = PolicyView::open(policy);
-        Self { session, policy, ids, sink, stats, warnings: Warnings::default(), tracked: None }
+        Self {
+            session: Session::new(),
+            policy: PolicyView::open(policy),
+            ids,
+            sink,
+            stats,
+            warnings: Warnings::default(),
+            tracked: None,
+            watched: false,
+        }
     }
 
     /// The same, for a connection that mode `auto` tracks.
     #[must_use]
     pub fn tracked(mut self, connection: TrackedConnection) -> Self {
-        connection.attach(&mut self.session);
         self.tracked = Some(connection);
         self
     }
 
     /// The proxy has logged the connection in, and selected this database.
     pub fn logged_in(&mut self, database: u32) {
-        self.session.logged_in(database);
+        self.session = Session::logged_in(database);
     }
 
-    /// Gives the session what came from `side`, and deals with everything in its answer but the bytes, the deliveries that
-    /// are among them, and the spans that have ended.
+    /// Gives the session what came from `side`. The bytes of its answer are left to be sent, and its spans to be handed over
+    /// once that is done; all else is dealt with.
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
-        self.policy.refresh(&mut self.session);
         self.warnings.hear(side, input);
         let now = clock::now();
-        out.watched = self.sink.is_watched();
-        out.wall_offset = clock::wall_offset(now);
-        self.session.receive(side, input, now, &mut self.ids, out);
+        let wall_offset = clock::wall_offset(now);
+        self.watched = self.sink.is_watched();
+        let env = Environment {
+            now,
+            wall_offset,
+            watched: self.watched,
+            policy: self.policy.current(),
+            ids: &mut self.ids,
+            audience: self.tracked.as_ref().map(|tracked| tracked as _),
+        };
+        self.session.receive(side, input, env, out);
         let (came, left) = match side {
             Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
             Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),
         };
         self.stats.add(came, input.len() as u64);
         self.stats.add(left, out.byte_len() as u64);
-        self.stats.add_times(out, now);
+        self.stats.add_times(&out.events, now, wall_offset);
         self.account(out);
     }
 
@@ -109,23 +126,35 @@ impl Link {
         let left = if side == Side::Client { ProxyCounter::BytesToServers } else { ProxyCounter::BytesToClients };
         self.stats.add(left, out.byte_len() as u64);
         self.account(out);
-        self.hand_over(&mut out.spans, self.sink.is_watched());
     }
 
-    fn account(&mut self, out: &mut Output) {
+    /// Closes the session: its open spans end.
+    fn close(&mut self, out: &mut Output) {
+        let env = Environment {
+            now: clock::now(),
+            wall_offset: 0,
+            watched: self.watched,
+            policy: self.policy.current(),
+            ids: &mut self.ids,
+            audience: None,
+        };
+        self.session.close(env, out);
+        self.account(out);
+    }
+
+    fn account(&mut self, out: &Output) {
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.warnings.report(&out.counts);
         }
-        if !out.subscriptions.is_empty() || !out.contradicted.is_empty() {
-            self.tell(out);
-        }
-    }
-
-    #[cold]
-    fn tell(&self, out: &mut Output) {
-        if let Some(tracked) = &self.tracked {
-            tracked.report(out.subscriptions.drain(..), out.contradicted.drain(..));
+        if let Some(tracked) = self.tracked.as_ref().filter(|_| !out.events.is_empty()) {
+            for event in &out.events {
+                match event {
+                    Event::Subscription(change) => tracked.subscription_changed(change.clone()),
+                    Event::Contradicted(evidence) => tracked.contradicted(*evidence),
+                    Event::SpanEnded(_) | Event::Delivered(_) | Event::RoundTrip(_) | Event::PublishedAt(_) => {}
+                }
+            }
         }
     }
 
@@ -143,47 +172,68 @@ impl Link {
         }
     }
 
-    /// The messages of these spans have been handed to the client.
-    fn delivered(&self, deliveries: &mut Vec<SpanRecord>) {
-        if deliveries.is_empty() {
+    /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
+    fn hand_over(&self, events: &mut [Event]) {
+        if events.is_empty() {
             return;
         }
-        let end = clock::now();
-        deliveries.iter_mut().for_each(|span| span.end = end);
-        self.hand_over(deliveries, self.sink.is_watched());
+        let mut now = None;
+        for event in events.iter_mut() {
+            match event {
+                Event::Delivered(record) => {
+                    record.end = *now.get_or_insert_with(clock::now);
+                    self.finish(record);
+                }
+                Event::SpanEnded(record) => self.finish(record),
+                Event::Subscription(_) | Event::Contradicted(_) | Event::RoundTrip(_) | Event::PublishedAt(_) => {}
+            }
+        }
+        self.sink.offer_all(events.iter().filter_map(|event| match event {
+            Event::SpanEnded(record) | Event::Delivered(record) if record.is_exported() => Some(record),
+            _ => None,
+        }));
+    }
+
+    /// The messages of these spans have been handed to the client.
+    fn delivered(&self, deliveries: &mut Vec<SpanRecord>) {
+        self.end_deliveries(deliveries, None);
     }
 
     /// The client has gone before the messages of these spans were handed to it.
     fn undelivered(&self, deliveries: &mut Vec<SpanRecord>) {
+        self.end_deliveries(deliveries, Some(ErrorType::CLIENT_CLOSED));
+    }
+
+    fn end_deliveries(&self, deliveries: &mut Vec<SpanRecord>, error: Option<&'static str>) {
         if deliveries.is_empty() {
             return;
         }
-        let end = clock::now();
-        let error = ErrorType::named(ErrorType::CLIENT_CLOSED);
-        for span in deliveries.iter_mut() {
-            span.end = end;
-            span.error = Some(error.clone());
+        let (end, error) = (clock::now(), error.map(ErrorType::named));
+        for record in deliveries.iter_mut() {
+            record.end = end;
+            record.error.clone_from(&error);
+            self.finish(record);
         }
-        self.hand_over(deliveries, self.sink.is_watched());
+        // Some were made only for those who watch.
+        self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()));
+        deliveries.clear();
     }
 
-    /// Finished records: those of messages go to who watches, those of spans to the exporter.
-    /// `is_watched` is for those that were made while somebody did: who has come since sees what comes from then on.
-    fn hand_over(&self, records: &mut Vec<SpanRecord>, is_watched: bool) {
-        if records.is_empty() {
-            return;
+    /// Dates a finished record, and shows it to those who have watched since before it was made.
+    fn finish(&self, record: &mut SpanRecord) {
+        clock::date(record);
+        if self.watched {
+            self.sink.show(record.clone());
         }
-        records.retain_mut(|record| {
-            clock::date(record);
-            if is_watched {
-                self.sink.show(record.clone());
-            }
-            // Made for those who watch, some of whom may have left since.
-            record.is_exported()
-        });
-        self.sink.offer_all(records);
-        records.clear();
     }
+}
+
+/// Takes the spans of messages out of a call's events.
+fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = SpanRecord> {
+    events.extract_if(.., |event| matches!(event, Event::Delivered(_))).filter_map(|event| match event {
+        Event::Delivered(record) => Some(record),
+        _ => None,
+    })
 }
 
 /// Carries bytes between `client` and `server` until both sides are done. Dropping the future ends the connection at
@@ -289,10 +339,8 @@ impl<C, S> Drop for Relay<C, S> {
         self.link.ended();
         self.down.abandon(&self.link);
         let mut out = Output::default();
-        self.link.session.close(clock::now(), &mut out);
-        self.link.account(&mut out);
-        self.link.hand_over(&mut out.spans, self.link.sink.is_watched());
-        self.link.undelivered(&mut out.deliveries);
+        self.link.close(&mut out);
+        self.link.hand_over(&mut out.events);
     }
 }
 

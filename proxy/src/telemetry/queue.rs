@@ -80,13 +80,17 @@ impl SpanQueue {
     }
 
     /// Takes as many of `records` as there is room for, and counts the others as dropped.
-    pub(super) fn push(&self, encoder: &Arc<Encoder>, records: &[SpanRecord]) {
+    pub(super) fn push<'a>(&self, encoder: &Arc<Encoder>, records: impl Iterator<Item = &'a SpanRecord> + Clone) {
+        let count = records.clone().count();
+        if count == 0 {
+            return;
+        }
         // The places are taken before the spans are added, so that the bound holds with any number of threads.
-        let before = self.len.fetch_add(records.len(), Ordering::Relaxed);
+        let before = self.len.fetch_add(count, Ordering::Relaxed);
         let fits = self.bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES).max(LEAST_BYTES);
         let room = if fits { self.capacity.saturating_sub(before) } else { 0 };
-        let (added, is_full) = self.encode(encoder, records.get(..room).unwrap_or(records));
-        let dropped = records.len() - added;
+        let (added, is_full) = self.encode(encoder, records.take(room));
+        let dropped = count - added;
         if dropped > 0 {
             self.len.fetch_sub(dropped, Ordering::Relaxed);
             self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
@@ -100,10 +104,7 @@ impl SpanQueue {
     }
 
     /// Adds spans to the open batch of a shard. Returns how many were added, and whether a batch became full.
-    fn encode(&self, encoder: &Arc<Encoder>, records: &[SpanRecord]) -> (usize, bool) {
-        if records.is_empty() {
-            return (0, false);
-        }
+    fn encode<'a>(&self, encoder: &Arc<Encoder>, records: impl Iterator<Item = &'a SpanRecord>) -> (usize, bool) {
         let mut shard = self.free_shard();
         if shard.closed {
             return (0, false);
@@ -112,8 +113,9 @@ impl SpanQueue {
         // Not in its place meanwhile, so that a panic leaves no span behind that is half written.
         let mut open = place.take();
         let mut known = open.as_ref().map_or(0, Batch::memory);
-        let mut is_full = false;
+        let (mut added, mut is_full) = (0, false);
         for record in records {
+            added += 1;
             let mut batch = open.take().unwrap_or_else(|| encoder.batch());
             batch.add(record);
             if batch.spans() >= self.batch_len || batch.len() >= MAX_BATCH_BYTES {
@@ -128,7 +130,7 @@ impl SpanQueue {
             self.bytes.fetch_add(batch.memory() - known, Ordering::Relaxed);
             *place = Some(batch);
         }
-        (records.len(), is_full)
+        (added, is_full)
     }
 
     fn hand_over(&self, batches: impl IntoIterator<Item = Batch>) {
@@ -291,7 +293,7 @@ mod tests {
     }
 
     fn push(queue: &SpanQueue, encoder: &Arc<Encoder>, count: usize) {
-        queue.push(encoder, &vec![record(); count]);
+        queue.push(encoder, vec![record(); count].iter());
     }
 
     /// The encoder's key and the number of spans of each batch that is full.
@@ -364,7 +366,7 @@ mod tests {
             Operation::Publish { channel: "x".repeat(3_000).into(), sharded: false, receivers: None, body_size: 0 };
         let (queue, encoders) = queue(1, 10_000, 10_000);
         let records = vec![long; 1_000];
-        (0..100).for_each(|_| queue.push(&encoders[0], &records));
+        (0..100).for_each(|_| queue.push(&encoders[0], records.iter()));
         let full = queue.bytes.load(Ordering::Relaxed);
         let allowed = 10_000 * SPAN_BYTES;
         assert!((allowed..allowed + 7 * 1_000 * 1_000).contains(&full), "{full} bytes");

@@ -39,19 +39,16 @@ impl SpanSink {
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
     /// exporter it is discarded and not counted.
     pub fn offer(&self, record: &SpanRecord) {
-        self.offer_all(std::slice::from_ref(record));
+        self.offer_all(std::iter::once(record));
     }
 
     /// Leaves several spans for export, at the price of little more than one. Nothing of the records is kept.
-    pub fn offer_all(&self, records: &[SpanRecord]) {
-        if records.is_empty() {
-            return;
-        }
+    pub fn offer_all<'a>(&self, records: impl Iterator<Item = &'a SpanRecord> + Clone) {
         match &self.outlet {
             Outlet::Nowhere => {}
             Outlet::Queue(queue, encoder) => queue.push(encoder, records),
             #[cfg(test)]
-            Outlet::Kept(kept) => kept.lock().unwrap().extend(records.iter().cloned()),
+            Outlet::Kept(kept) => kept.lock().unwrap().extend(records.cloned()),
         }
     }
 

@@ -6,12 +6,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use redistributed_core::service::Event;
 use redistributed_core::trace::{Operation, SpanRecord, UnixNanos};
-use redistributed_core::{Counter, Counts, Output, counters};
+use redistributed_core::{Counter, Counts, counters};
 use tracing::callsite::DefaultCallsite;
 use tracing::field::{FieldSet, Value};
 use tracing::metadata::Kind;
-use tracing::{Event, Level, Metadata, callsite, dispatcher};
+use tracing::{Level, Metadata, callsite, dispatcher};
 
 use super::histogram::{Bounds, Histogram};
 use crate::logging::LIFECYCLE;
@@ -104,19 +105,36 @@ impl Stats {
     }
 
     /// Adds the round trips and transits that a session has reported at the time `now`.
-    pub fn add_times(&self, out: &Output, now: UnixNanos) {
-        if !(out.round_trips.is_empty() && out.spans.is_empty()) {
-            let is_answered =
-                |span: &&SpanRecord| matches!(span.operation, Operation::Publish { receivers: Some(_), .. });
-            let spans = out.spans.iter().filter(is_answered).map(|span| span.end.0.saturating_sub(span.start.0));
-            self.round_trips.observe_all(out.round_trips.iter().copied().chain(spans));
+    pub fn add_times(&self, events: &[Event], now: UnixNanos, wall_offset: i64) {
+        if events.is_empty() {
+            return;
         }
-        if !out.published_at.is_empty() {
-            let arrived = now.0.saturating_add_signed(out.wall_offset);
-            let transits = || out.published_at.iter().map(|published| arrived.checked_sub(published.0));
-            self.transit.observe_all(transits().flatten().map(|transit| transit.min(LONGEST_TRANSIT)));
-            self.add(ProxyCounter::TransitNegative, transits().filter(Option::is_none).count() as u64);
+        let round_trip = |event: &Event| match event {
+            Event::RoundTrip(nanos) => Some(*nanos),
+            Event::SpanEnded(SpanRecord {
+                operation: Operation::Publish { receivers: Some(_), .. },
+                start,
+                end,
+                ..
+            }) => Some(end.0.saturating_sub(start.0)),
+            _ => None,
+        };
+        let mut round_trips = events.iter().filter_map(round_trip).peekable();
+        if round_trips.peek().is_some() {
+            self.round_trips.observe_all(round_trips);
         }
+        let arrived = now.0.saturating_add_signed(wall_offset);
+        let transits = || {
+            events.iter().filter_map(|event| match event {
+                Event::PublishedAt(published) => Some(arrived.checked_sub(published.0)),
+                _ => None,
+            })
+        };
+        if transits().next().is_none() {
+            return;
+        }
+        self.transit.observe_all(transits().flatten().map(|transit| transit.min(LONGEST_TRANSIT)));
+        self.add(ProxyCounter::TransitNegative, transits().filter(Option::is_none).count() as u64);
     }
 
     /// Adds the time that an attempt to connect to Redis took, whether it `succeeded` or failed.
@@ -209,7 +227,7 @@ mod log_line {
         let message = format_args!("counted");
         let mut values: Vec<Option<&dyn Value>> = vec![Some(&message)];
         values.extend(counters.iter().map(|value| (*value > 0).then_some(value as &dyn Value)));
-        Event::dispatch(&METADATA, &METADATA.fields().value_set_all(&values));
+        tracing::Event::dispatch(&METADATA, &METADATA.fields().value_set_all(&values));
     }
 }
 
@@ -228,8 +246,8 @@ mod tests {
     use std::fmt;
     use std::sync::{Arc, Mutex};
 
+    use tracing::Subscriber;
     use tracing::field::{Field, Visit};
-    use tracing::{Event, Subscriber};
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
     use super::*;
@@ -239,7 +257,7 @@ mod tests {
     struct Fields(Arc<Mutex<Vec<(&'static str, u64)>>>);
 
     impl<S: Subscriber> Layer<S> for Fields {
-        fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
             event.record(&mut self.clone());
         }
     }
@@ -284,17 +302,15 @@ mod tests {
     #[test]
     fn transits_are_measured_by_the_wall_clock_and_impossible_ones_do_no_harm() {
         const SECOND: u64 = 1_000_000_000;
-        let (stats, mut out) = (Stats::default(), Output::default());
-        out.wall_offset = 50 * SECOND as i64;
+        let (stats, offset) = (Stats::default(), 50 * SECOND as i64);
         let at = |seconds: u64| UnixNanos(seconds * SECOND);
         // It is 150 by the wall clock.
-        out.published_at = vec![at(149), at(150), at(151), UnixNanos(u64::MAX), at(0)];
-        stats.add_times(&out, at(100));
+        let published = [at(149), at(150), at(151), UnixNanos(u64::MAX), at(0)].map(Event::PublishedAt);
+        stats.add_times(&published, at(100), offset);
         let reading = stats.transit.read();
         assert_eq!((reading.count, reading.sum), (3, (1 + 150) * SECOND));
         assert_eq!(stats.get(ProxyCounter::TransitNegative), 2);
-        out.published_at = vec![UnixNanos(0); 20];
-        stats.add_times(&out, UnixNanos(u64::MAX));
+        stats.add_times(&vec![Event::PublishedAt(UnixNanos(0)); 20], UnixNanos(u64::MAX), offset);
         assert_eq!(stats.transit.read().sum, 151 * SECOND + 20 * LONGEST_TRANSIT);
     }
 

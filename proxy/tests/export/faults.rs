@@ -140,7 +140,7 @@ async fn a_quiet_route_is_not_starved_by_a_busy_one_that_the_collector_cannot_ke
     // Full requests wait from now on without end, and one that is not full.
     let keep_busy = || {
         while telemetry.summary().queued < 40 {
-            busy.offer_all(&[publish(1), publish(2)]);
+            busy.offer_all([publish(1), publish(2)].iter());
         }
     };
     keep_busy();

@@ -6,9 +6,9 @@
 //!
 //! Streamed strings and aggregates (`$?`, `*?`) are refused: no server sends them (Redis 7.0 to 8.2, Valkey 9.1).
 
+pub(crate) mod complete;
 mod number;
 mod scan;
-pub(crate) mod whole;
 
 pub use number::{MAX_DECIMAL_LEN, NumberLine, write_decimal};
 pub use scan::Scan;

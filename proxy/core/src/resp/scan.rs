@@ -45,6 +45,11 @@ impl Scan {
         Some(Self { owed: more.checked_add(1)?, state: State::Body { left } })
     }
 
+    /// Whether the end has been found: no value is owed.
+    pub fn is_done(&self) -> bool {
+        self.owed == 0
+    }
+
     /// Takes bytes from `*pos` on; at [`Progress::Done`] `*pos` is behind the last value.
     pub fn advance(&mut self, input: &[u8], pos: &mut usize) -> Progress<()> {
         while self.owed > 0 {

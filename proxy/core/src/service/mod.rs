@@ -1,9 +1,12 @@
 //! What lies outside a connection: what its session may ask, and what it reports.
 //!
-//! A session is one connection of a service, and a service has many. What they share is reached through the traits of
-//! this module, which the shell implements.
+//! A session is one connection of a service, and a service has many. Everything that a call of the session needs from
+//! outside comes in one [`Environment`]. Everything that it reports besides bytes and counts is one list of [`Event`]s.
 
 mod audience;
+mod environment;
+mod event;
 
-pub(crate) use audience::Witness;
-pub use audience::{Audience, Audiences, Subscription, SubscriptionKind, Unknown};
+pub use audience::{Audience, ExpectedReceivers, NotProven};
+pub use environment::Environment;
+pub use event::{Event, SubscriptionChange, SubscriptionKind};

@@ -1,6 +1,6 @@
 //! Inline commands: a line instead of a multibulk.
 
-use super::command::{Command, Word};
+use crate::commands::{self, Answer, MAX_WORDS, Request, Word};
 
 /// Longest line, in bytes without its line feed, that Redis accepts (`PROTO_INLINE_MAX_SIZE`).
 pub(super) const MAX_LINE_LEN: usize = 64 * 1024;
@@ -10,7 +10,7 @@ pub(super) const MAX_LINE_LEN: usize = 64 * 1024;
 pub(super) enum Line {
     /// No word: Redis does not answer it.
     Blank,
-    Command(Command),
+    Command(Answer),
     /// Redis refuses the line and closes, or, where it holds a NUL byte, never answers.
     Refused,
 }
@@ -20,8 +20,8 @@ pub(super) fn read(line: &[u8]) -> Line {
     if line.contains(&0) {
         return Line::Refused; // Redis looks for the line's end with strchr, which stops here
     }
-    let mut words = [Word::default(); 3];
-    let mut count: u64 = 0;
+    let mut words = [Word::default(); MAX_WORDS];
+    let mut count = 0;
     let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
     loop {
         rest = rest.trim_start_with(is_space);
@@ -29,17 +29,20 @@ pub(super) fn read(line: &[u8]) -> Line {
             break;
         }
         let mut unused = Word::default();
-        let word = words.get_mut(count as usize).unwrap_or(&mut unused);
+        let word = words.get_mut(count).unwrap_or(&mut unused);
         match split_word(rest, word) {
             Some(after) => rest = after,
             None => return Line::Refused,
         }
         count += 1;
     }
-    let [name, second, third] = &words;
+    let [name, second, third] = words.each_ref().map(Word::as_bytes);
     match count {
         0 => Line::Blank,
-        _ => Line::Command(Command::new(name, second, third, count)),
+        _ => {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            Line::Command(commands::answer(name, &Request { count, second, third }))
+        }
     }
 }
 
@@ -124,9 +127,10 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::ReplyMode;
     use crate::service::SubscriptionKind;
 
-    fn command(line: &str) -> Command {
+    fn command(line: &str) -> Answer {
         match read(line.as_bytes()) {
             Line::Command(command) => command,
             other => panic!("{line}: {other:?}"),
@@ -135,15 +139,15 @@ mod tests {
 
     #[test]
     fn words_are_split_as_redis_splits_them() {
-        assert_eq!(command("PING\r"), Command::Other);
-        assert_eq!(command("  multi  "), Command::Multi);
-        assert_eq!(command("\"\\x6dulti\""), Command::Multi);
-        assert_eq!(command("'multi'"), Command::Multi);
-        assert_eq!(command("client reply\t'off'"), Command::ClientReply(super::super::command::ReplyMode::Off));
-        let two = Command::Subscribe { kind: SubscriptionKind::Channel, names: 2 };
+        assert_eq!(command("PING\r"), Answer::Replies(1));
+        assert_eq!(command("  multi  "), Answer::Multi);
+        assert_eq!(command("\"\\x6dulti\""), Answer::Multi);
+        assert_eq!(command("'multi'"), Answer::Multi);
+        assert_eq!(command("client reply\t'off'"), Answer::ClientReply(ReplyMode::Off));
+        let two = Answer::Confirmations { kind: SubscriptionKind::Channel, subscribe: true, left: Some(2) };
         assert_eq!(command("subscribe \"a b\" 'c d'"), two);
         assert_eq!(command("subscribe a\rb"), two);
-        assert_eq!(command("PUBLISH a \"x y\""), Command::Publish { sharded: false });
+        assert_eq!(command("PUBLISH a \"x y\""), Answer::Publishes(1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use redistributed_core::service::Subscription;
+use redistributed_core::service::{Audience, Environment, Event, SubscriptionChange};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 use redistributed_core::{Counter, Output, Policy, Session, Side};
@@ -11,6 +11,8 @@ use redistributed_core::{Counter, Output, Policy, Session, Side};
 /// A session with everything that has left it so far.
 pub(crate) struct Driver {
     session: Session,
+    policy: Arc<Policy>,
+    audience: Option<Arc<dyn Audience>>,
     output: Output,
     /// Each call gets the next nanosecond.
     clock: u64,
@@ -20,14 +22,16 @@ pub(crate) struct Driver {
     pub(crate) spans: Vec<SpanRecord>,
     pub(crate) deliveries: Vec<SpanRecord>,
     pub(crate) counts: [u64; Counter::NAMES.len()],
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Vec<SubscriptionChange>,
     pub(crate) contradicted: Vec<u64>,
 }
 
 impl Driver {
     pub(crate) fn new(policy: &Arc<Policy>) -> Self {
         Self {
-            session: Session::new(Arc::clone(policy)),
+            session: Session::new(),
+            policy: Arc::clone(policy),
+            audience: None,
             output: Output::default(),
             clock: 0,
             to_server: Vec::new(),
@@ -40,20 +44,21 @@ impl Driver {
         }
     }
 
-    /// To be told what it is to do, before it is fed.
-    pub(crate) fn session(&mut self) -> &mut Session {
-        &mut self.session
+    /// Answers who receives what is published.
+    pub(crate) fn set_audience(&mut self, audience: Arc<dyn Audience>) {
+        self.audience = Some(audience);
     }
 
     pub(crate) fn feed(&mut self, from: Side, input: &[u8], ids: &mut CountingIds) {
         self.clock += 1;
         self.output.clear();
-        self.session.receive(from, input, UnixNanos(self.clock), ids, &mut self.output);
+        let env = environment(self.clock, &self.policy, self.audience.as_deref(), ids);
+        self.session.receive(from, input, env, &mut self.output);
         self.collect(from, input);
     }
 
     pub(crate) fn set_policy(&mut self, policy: &Arc<Policy>) {
-        self.session.set_policy(Arc::clone(policy));
+        self.policy = Arc::clone(policy);
     }
 
     pub(crate) fn end_of_stream(&mut self, from: Side) {
@@ -66,7 +71,9 @@ impl Driver {
     pub(crate) fn close(&mut self) {
         self.clock += 1;
         self.output.clear();
-        self.session.close(UnixNanos(self.clock), &mut self.output);
+        let mut ids = CountingIds::default();
+        let env = environment(self.clock, &self.policy, None, &mut ids);
+        self.session.close(env, &mut self.output);
         self.collect(Side::Client, &[]);
     }
 
@@ -78,15 +85,30 @@ impl Driver {
         let before = to.len();
         self.output.chunks(input).for_each(|chunk| to.extend_from_slice(chunk));
         assert_eq!(to.len() - before, self.output.byte_len(), "byte_len is the sum of the chunks");
-        for span in self.output.spans.iter().chain(&self.output.deliveries) {
-            assert!(span.start <= span.end && span.end.0 <= self.clock, "times of {span:?} at {}", self.clock);
+        for event in self.output.events.drain(..) {
+            if let Event::SpanEnded(span) | Event::Delivered(span) = &event {
+                assert!(span.start <= span.end && span.end.0 <= self.clock, "times of {span:?} at {}", self.clock);
+            }
+            match event {
+                Event::SpanEnded(span) => self.spans.push(span),
+                Event::Delivered(span) => self.deliveries.push(span),
+                Event::Subscription(change) => self.subscriptions.push(change),
+                Event::Contradicted(evidence) => self.contradicted.push(evidence),
+                Event::RoundTrip(_) | Event::PublishedAt(_) => {}
+            }
         }
-        self.spans.append(&mut self.output.spans);
-        self.deliveries.append(&mut self.output.deliveries);
-        self.subscriptions.append(&mut self.output.subscriptions);
-        self.contradicted.append(&mut self.output.contradicted);
         self.output.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);
     }
+}
+
+/// The world of a call at `now`.
+pub(crate) fn environment<'a>(
+    now: u64,
+    policy: &'a Arc<Policy>,
+    audience: Option<&'a (dyn Audience + 'static)>,
+    ids: &'a mut CountingIds,
+) -> Environment<'a> {
+    Environment { now: UnixNanos(now), wall_offset: 0, watched: false, policy, ids, audience }
 }
 
 /// Appends `$<len>␍<bytes>␍`.

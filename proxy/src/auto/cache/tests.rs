@@ -17,7 +17,7 @@ fn topic(kind: SubscriptionKind, name: &str) -> Topic {
 fn cache_of(topics: &[Topic]) -> DecisionCache {
     let cache = DecisionCache::default();
     for topic in topics {
-        assert_eq!(cache.receivers(topic.kind, &topic.name, NOW), Err(Unknown::NoEvidence));
+        assert_eq!(cache.receivers(topic.kind, &topic.name, NOW), Err(NotProven::NoEvidence));
     }
     cache
 }
@@ -28,12 +28,12 @@ fn receivers_are_unknown_until_a_snapshot_has_shown_them() {
     let mut polled = cache.topics_to_poll(0);
     polled.sort();
     assert_eq!(polled, [(topic(Channel, "ch"), false), (topic(Shard, "ch"), false)]);
-    let decisions = vec![(topic(Channel, "ch"), verified(2)), (topic(Shard, "ch"), Err(Unknown::Unproxied))];
+    let decisions = vec![(topic(Channel, "ch"), verified(2)), (topic(Shard, "ch"), Err(NotProven::Unproxied))];
     assert_eq!(cache.update(decisions, FOREVER), []);
     let receivers = cache.receivers(Channel, b"ch", NOW).unwrap();
-    assert_eq!((receivers.receivers, receivers.longest), (2, 1000));
-    assert_eq!(cache.receivers(Shard, b"ch", NOW), Err(Unknown::Unproxied));
-    assert_eq!(cache.counts(NOW), DecisionCounts { verified: 1, unknown: [(Unknown::Unproxied, 1)].into() });
+    assert_eq!((receivers.count, receivers.max_payload), (2, 1000));
+    assert_eq!(cache.receivers(Shard, b"ch", NOW), Err(NotProven::Unproxied));
+    assert_eq!(cache.counts(NOW), DecisionCounts { verified: 1, unknown: [(NotProven::Unproxied, 1)].into() });
 }
 
 #[test]
@@ -41,12 +41,12 @@ fn a_decision_holds_until_it_is_no_longer_fresh_or_the_cache_is_cleared() {
     let cache = cache_of(&[topic(Channel, "ch")]);
     cache.update(vec![(topic(Channel, "ch"), verified(2))], NOW);
     assert!(cache.receivers(Channel, b"ch", NOW).is_ok());
-    assert_eq!(cache.receivers(Channel, b"ch", NOW + 1), Err(Unknown::NoEvidence));
-    assert_eq!(cache.counts(NOW + 1).unknown, [(Unknown::NoEvidence, 1)].into());
+    assert_eq!(cache.receivers(Channel, b"ch", NOW + 1), Err(NotProven::NoEvidence));
+    assert_eq!(cache.counts(NOW + 1).unknown, [(NotProven::NoEvidence, 1)].into());
     cache.update(vec![(topic(Channel, "ch"), verified(2))], FOREVER);
     assert!(cache.receivers(Channel, b"ch", NOW + 1).is_ok());
     cache.clear();
-    assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(Unknown::NoEvidence));
+    assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(NotProven::NoEvidence));
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn a_contradiction_counts_at_once_and_outlasts_a_snapshot_that_was_asked_for_bef
     let cache = cache_of(&[topic(Channel, "ch")]);
     let update = || cache.update(vec![(topic(Channel, "ch"), verified(2))], FOREVER);
     update();
-    cache.contradict(cache.receivers(Channel, b"ch", NOW).unwrap().token);
-    assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(Unknown::Contradicted));
+    cache.contradict(cache.receivers(Channel, b"ch", NOW).unwrap().evidence);
+    assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(NotProven::Contradicted));
     assert_eq!(update(), [topic(Channel, "ch")], "that snapshot was asked for before the contradiction");
-    assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(Unknown::Contradicted));
+    assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(NotProven::Contradicted));
     assert_eq!(cache.topics_to_poll(0), [(topic(Channel, "ch"), true)]);
     assert_eq!(update(), []);
     assert!(cache.receivers(Channel, b"ch", NOW).is_ok());
@@ -67,13 +67,13 @@ fn a_contradiction_counts_at_once_and_outlasts_a_snapshot_that_was_asked_for_bef
 fn an_idle_channel_is_removed_and_its_token_is_void() {
     let cache = cache_of(&[topic(Channel, "old")]);
     cache.update(vec![(topic(Channel, "old"), verified(2))], FOREVER);
-    let token = cache.receivers(Channel, b"old", NOW).unwrap().token;
+    let token = cache.receivers(Channel, b"old", NOW).unwrap().evidence;
     assert_eq!(cache.topics_to_poll(NOW + 1), [], "nothing was published since");
     let _ = cache.receivers(Channel, b"new", NOW);
     cache.update(vec![(topic(Channel, "new"), verified(3))], FOREVER);
     cache.contradict(token);
     assert!(cache.receivers(Channel, b"new", NOW).is_ok(), "the token is that of the channel that had the slot before");
-    assert_eq!(cache.receivers(Channel, b"old", NOW), Err(Unknown::NoEvidence));
+    assert_eq!(cache.receivers(Channel, b"old", NOW), Err(NotProven::NoEvidence));
 }
 
 #[test]
@@ -103,6 +103,6 @@ fn a_withdrawal_counts_at_once_on_the_channels_that_it_concerns() {
         assert_eq!(is_verified(), [true; 3]);
         cache.withdraw(&withdrawal);
         assert_eq!(is_verified(), left, "{withdrawal:?}");
-        assert_eq!(cache.receivers(Channel, b"a", NOW), Err(Unknown::Proving));
+        assert_eq!(cache.receivers(Channel, b"a", NOW), Err(NotProven::Proving));
     }
 }

@@ -32,7 +32,7 @@ struct Polled {
 
 impl Polled {
     /// The decision on `ch` after a snapshot with `announcements` and a new heartbeat of announcers 1 and 2.
-    fn snapshot(&mut self, subscribers: u64, announcements: &[Vec<u8>]) -> Result<u32, Unknown> {
+    fn snapshot(&mut self, subscribers: u64, announcements: &[Vec<u8>]) -> Result<u32, NotProven> {
         self.snapshot_with(subscribers, announcements, |_| {})
     }
 
@@ -42,7 +42,7 @@ impl Polled {
         subscribers: u64,
         announcements: &[Vec<u8>],
         change: impl FnOnce(&mut Snapshot),
-    ) -> Result<u32, Unknown> {
+    ) -> Result<u32, NotProven> {
         self.decide(subscribers, announcements, change).map(|receivers| receivers.count)
     }
 
@@ -61,7 +61,7 @@ impl Polled {
     }
 
     /// The decision on the first snapshot that can verify the receivers, if all are the same.
-    fn verified(&mut self, subscribers: u64, announcements: &[Vec<u8>]) -> Result<u32, Unknown> {
+    fn verified(&mut self, subscribers: u64, announcements: &[Vec<u8>]) -> Result<u32, NotProven> {
         for _ in 0..HEARTBEATS_TO_VERIFY {
             self.snapshot(subscribers, announcements).unwrap_err();
         }
@@ -74,11 +74,11 @@ fn receivers_are_verified_by_three_more_heartbeats() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 2), subscribers(2, Channel, "ch", 1, 1)];
     for _ in 0..HEARTBEATS_TO_VERIFY {
-        assert_eq!(polled.snapshot(3, &announcements), Err(Unknown::Proving));
+        assert_eq!(polled.snapshot(3, &announcements), Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot(3, &announcements), Ok(3));
-    assert_eq!(polled.snapshot(4, &announcements), Err(Unknown::Unproxied), "one subscriber more is not announced");
-    assert_eq!(polled.snapshot(3, &announcements), Err(Unknown::Proving), "the verification begins again");
+    assert_eq!(polled.snapshot(4, &announcements), Err(NotProven::Unproxied), "one subscriber more is not announced");
+    assert_eq!(polled.snapshot(3, &announcements), Err(NotProven::Proving), "the verification begins again");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_new_announcement_begins_the_verification_again() {
     assert_eq!(polled.verified(1, &[subscribers(1, Channel, "ch", 1, 1)]), Ok(1));
     for (announcer, serial, what) in [(1, 2, "another serial number"), (2, 2, "another announcer")] {
         let announcements = [subscribers(announcer, Channel, "ch", serial, 1)];
-        assert_eq!(polled.snapshot(1, &announcements), Err(Unknown::Proving), "{what}");
+        assert_eq!(polled.snapshot(1, &announcements), Err(NotProven::Proving), "{what}");
     }
 }
 
@@ -97,26 +97,26 @@ fn more_or_fewer_subscribers_than_announced_are_not_verified() {
     let announcements = [subscribers(1, Channel, "ch", 1, 2)];
     for count in [0, 1, 3] {
         for _ in 0..2 * HEARTBEATS_TO_VERIFY {
-            assert_eq!(polled.snapshot(count, &announcements), Err(Unknown::Unproxied));
+            assert_eq!(polled.snapshot(count, &announcements), Err(NotProven::Unproxied));
         }
     }
-    assert_eq!(polled.snapshot(0, &[]), Err(Unknown::Nobody));
+    assert_eq!(polled.snapshot(0, &[]), Err(NotProven::Nobody));
 }
 
 #[test]
 fn an_announcer_without_recent_heartbeats_is_not_trusted() {
     let mut polled = Polled::default();
     let announced = subscribers(3, Channel, "ch", 1, 1);
-    assert_eq!(polled.snapshot(1, std::slice::from_ref(&announced)), Err(Unknown::Unproxied), "it has sent none");
+    assert_eq!(polled.snapshot(1, std::slice::from_ref(&announced)), Err(NotProven::Unproxied), "it has sent none");
     let with_heartbeat = |sequence| [announced.clone(), heartbeat(3, sequence)];
     for sequence in 1..=HEARTBEATS_TO_VERIFY {
-        assert_eq!(polled.snapshot(1, &with_heartbeat(sequence)), Err(Unknown::Proving));
+        assert_eq!(polled.snapshot(1, &with_heartbeat(sequence)), Err(NotProven::Proving));
     }
     for _ in 0..=MISSED_HEARTBEATS {
         assert_eq!(polled.snapshot(1, &with_heartbeat(4)), Ok(1));
     }
-    assert_eq!(polled.snapshot(1, &with_heartbeat(4)), Err(Unknown::Unproxied), "three heartbeats are missing");
-    assert_eq!(polled.snapshot(1, &with_heartbeat(5)), Err(Unknown::Proving));
+    assert_eq!(polled.snapshot(1, &with_heartbeat(4)), Err(NotProven::Unproxied), "three heartbeats are missing");
+    assert_eq!(polled.snapshot(1, &with_heartbeat(5)), Err(NotProven::Proving));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn of_two_announcements_of_one_announcer_the_smaller_counts() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 3), subscribers(1, Channel, "ch", 2, 1)];
     assert_eq!(polled.verified(1, &announcements), Ok(1));
-    assert_eq!(polled.snapshot(4, &announcements), Err(Unknown::Unproxied));
+    assert_eq!(polled.snapshot(4, &announcements), Err(NotProven::Unproxied));
 }
 
 #[test]
@@ -147,15 +147,15 @@ fn a_pattern_counts_where_it_matches_and_every_pattern_must_be_announced() {
         }
     };
     let mut polled = Polled::default();
-    assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, None)), Err(Unknown::Pattern));
+    assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, None)), Err(NotProven::Pattern));
     assert!(polled.evaluator.needs_client_list(), "only that shows whether every subscription is announced");
     for _ in 0..HEARTBEATS_TO_VERIFY {
-        assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, Some(3))), Err(Unknown::Proving));
+        assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, Some(3))), Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, Some(3))), Ok(3));
     for (count, subscriptions, what) in [(2, Some(4), "one subscription more"), (3, Some(3), "one pattern more")] {
         let decision = polled.snapshot_with(1, &announcements, patterns(count, subscriptions));
-        assert_eq!(decision, Err(Unknown::Pattern), "{what}");
+        assert_eq!(decision, Err(NotProven::Pattern), "{what}");
     }
 }
 
@@ -165,7 +165,7 @@ fn where_no_pattern_matches_it_is_enough_that_all_are_announced() {
     let mut polled = Polled::default();
     for _ in 0..HEARTBEATS_TO_VERIFY {
         let decision = polled.snapshot_with(1, &announcements, |snapshot| snapshot.patterns = 1);
-        assert_eq!(decision, Err(Unknown::Proving));
+        assert_eq!(decision, Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot_with(1, &announcements, |snapshot| snapshot.patterns = 1), Ok(1));
     assert!(!polled.evaluator.needs_client_list());
@@ -176,7 +176,7 @@ fn a_pattern_that_redis_may_read_differently_counts_as_a_match() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1), subscribers(1, Pattern, "x[", 2, 1)];
     let decision = polled.snapshot_with(1, &announcements, |snapshot| snapshot.patterns = 1);
-    assert_eq!(decision, Err(Unknown::Pattern));
+    assert_eq!(decision, Err(NotProven::Pattern));
 }
 
 #[test]
@@ -190,10 +190,10 @@ fn shard_channels_are_independent_of_channels_and_patterns() {
         }
     };
     for _ in 0..HEARTBEATS_TO_VERIFY {
-        assert_eq!(polled.snapshot_with(0, &announcements, shard(1)), Err(Unknown::Proving));
+        assert_eq!(polled.snapshot_with(0, &announcements, shard(1)), Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot_with(0, &announcements, shard(1)), Ok(1));
-    assert_eq!(polled.snapshot(1, &announcements), Err(Unknown::Unproxied));
+    assert_eq!(polled.snapshot(1, &announcements), Err(NotProven::Unproxied));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn receivers_on_other_servers_cannot_be_verified() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1)];
     polled.verified(1, &announcements).unwrap();
-    for reason in [Unknown::Replicas, Unknown::Cluster] {
+    for reason in [NotProven::Replicas, NotProven::Cluster] {
         let decision = polled.snapshot_with(1, &announcements, |snapshot| snapshot.other_servers = Some(reason));
         assert_eq!(decision, Err(reason));
     }

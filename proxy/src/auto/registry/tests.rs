@@ -24,12 +24,12 @@ fn register(registry: &Arc<SubscriptionRegistry>) -> Registration {
     registry.register(registry.server.destination(peer()))
 }
 
-fn subscribed(kind: SubscriptionKind, name: &str, count: u64) -> Subscription {
-    Subscription::Confirmed { kind, begun: true, name: name.into(), count }
+fn subscribed(kind: SubscriptionKind, name: &str, count: u64) -> SubscriptionChange {
+    SubscriptionChange::Confirmed { kind, begun: true, name: name.into(), count }
 }
 
-fn unsubscribed(kind: SubscriptionKind, name: &str, count: u64) -> Subscription {
-    Subscription::Confirmed { kind, begun: false, name: name.into(), count }
+fn unsubscribed(kind: SubscriptionKind, name: &str, count: u64) -> SubscriptionChange {
+    SubscriptionChange::Confirmed { kind, begun: false, name: name.into(), count }
 }
 
 type Change = (SubscriptionKind, String, u32);
@@ -61,7 +61,7 @@ fn connections_are_counted_for_each_topic() {
     first.apply(unsubscribed(Channel, "a", 1));
     first.apply(unsubscribed(Channel, "never", 1));
     assert_eq!(changes(&registry), [change(Channel, "a", 1)]);
-    second.apply(Subscription::Reset);
+    second.apply(SubscriptionChange::Reset);
     assert_eq!(changes(&registry), [change(Channel, "a", 0)]);
     drop(first);
     assert_eq!(changes(&registry), [change(Pattern, "a", 0), change(Shard, "a", 0)]);
@@ -168,7 +168,7 @@ async fn whoever_waits_for_a_decrease_is_woken_by_nothing_else() {
     assert!(!is_notified(&registry));
     connection.apply(unsubscribed(Channel, "a", 0));
     assert!(is_notified(&registry));
-    connection.apply(Subscription::Unaccountable);
+    connection.apply(SubscriptionChange::Untracked);
     assert!(is_notified(&registry));
     drop(register(&registry));
     assert!(is_notified(&registry));

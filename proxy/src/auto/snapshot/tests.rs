@@ -77,11 +77,11 @@ fn other_servers_are_reported_unless_the_operator_says_that_nobody_subscribes_th
     let replica = "role:slave\r\nconnected_slaves:0\r\n";
     for (replication, cluster, ignore_replicas, expected) in [
         (ALONE, NO_CLUSTER, false, None),
-        (with_replica, NO_CLUSTER, false, Some(Unknown::Replicas)),
+        (with_replica, NO_CLUSTER, false, Some(NotProven::Replicas)),
         (with_replica, NO_CLUSTER, true, None),
-        (replica, NO_CLUSTER, false, Some(Unknown::Replicas)),
-        (ALONE, "cluster_enabled:1\r\n", true, Some(Unknown::Cluster)),
-        (ALONE, "", true, Some(Unknown::Cluster)),
+        (replica, NO_CLUSTER, false, Some(NotProven::Replicas)),
+        (ALONE, "cluster_enabled:1\r\n", true, Some(NotProven::Cluster)),
+        (ALONE, "", true, Some(NotProven::Cluster)),
     ] {
         assert_eq!(other_servers(&bulk(replication), &bulk(cluster), ignore_replicas), expected, "{replication}");
     }

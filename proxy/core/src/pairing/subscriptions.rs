@@ -1,24 +1,24 @@
-//! Which protocol the connection speaks and what it is subscribed to, on the server's word.
+//! The protocol of the connection and its subscriptions, on the server's word.
 
-use super::command::Protocol;
+use crate::commands::Protocol;
 use crate::service::SubscriptionKind;
 
-/// Moved only by confirmations, `HELLO` replies and `+RESET`.
+/// The protocol and the number of subscriptions. Only confirmations, `HELLO` replies and `+RESET` move them.
 #[derive(Debug)]
-pub(super) struct PubSub {
+pub(super) struct Subscriptions {
     pub(super) protocol: Protocol,
     channels: u64,
     patterns: u64,
     shards: u64,
 }
 
-impl PubSub {
+impl Subscriptions {
     pub(super) fn new() -> Self {
         Self { protocol: Protocol::Resp2, channels: 0, patterns: 0, shards: 0 }
     }
 
     /// Whether a RESP2 connection is in subscriber mode now: it lasts until no subscription of any kind is left.
-    pub(super) fn is_subscribed(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         self.channels > 0 || self.patterns > 0 || self.shards > 0
     }
 
@@ -53,22 +53,22 @@ mod tests {
 
     #[test]
     fn subscriber_mode_ends_when_both_counts_are_zero() {
-        let mut pubsub = PubSub::new();
+        let mut subscriptions = Subscriptions::new();
         for (kind, count) in [(Channel, 1), (Pattern, 2), (Shard, 1), (Channel, 1), (Pattern, 0)] {
-            pubsub.confirm(kind, count);
-            assert!(pubsub.is_subscribed());
+            subscriptions.confirm(kind, count);
+            assert!(subscriptions.any());
         }
-        assert_eq!((pubsub.count(Channel), pubsub.count(Pattern), pubsub.count(Shard)), (0, 0, 1));
-        pubsub.confirm(Shard, 0);
-        assert!(!pubsub.is_subscribed());
+        assert_eq!((subscriptions.count(Channel), subscriptions.count(Pattern), subscriptions.count(Shard)), (0, 0, 1));
+        subscriptions.confirm(Shard, 0);
+        assert!(!subscriptions.any());
     }
 
     #[test]
     fn a_duplicate_subscription_does_not_count() {
-        let mut pubsub = PubSub::new();
-        pubsub.confirm(Pattern, 1);
-        pubsub.confirm(Channel, 2);
-        pubsub.confirm(Channel, 2);
-        assert_eq!((pubsub.count(Channel), pubsub.count(Pattern)), (1, 1));
+        let mut subscriptions = Subscriptions::new();
+        subscriptions.confirm(Pattern, 1);
+        subscriptions.confirm(Channel, 2);
+        subscriptions.confirm(Channel, 2);
+        assert_eq!((subscriptions.count(Channel), subscriptions.count(Pattern)), (1, 1));
     }
 }

@@ -3,31 +3,31 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use super::super::Call;
-use super::super::command::Command;
+use super::Pairing;
 use super::open_spans::OpenSpan;
-use super::{Entry, Expect, Pairing};
+use crate::commands;
 use crate::counts::Counter;
-use crate::service::Subscription;
+use crate::output::Call;
+use crate::service::{Event, SubscriptionChange};
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 impl Pairing {
     /// No further reply will be paired: open spans end now, with `error` if there is one.
-    pub(in crate::session) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
+    pub(crate) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
         for mut span in self.take_spans() {
             if error.is_none() && span.is_exported() && matches!(span.operation, Operation::Publish { .. }) {
                 call.out.counts.count(Counter::SpansUnpaired);
             }
-            span.end = call.now;
+            span.end = call.env.now;
             span.error = error.map(ErrorType::named);
-            call.out.spans.push(span);
+            call.out.events.push(Event::SpanEnded(span));
         }
         self.lost = true;
     }
 
     /// Replies can no longer be told apart.
-    pub(in crate::session) fn lose(&mut self, call: &mut Call<'_>) {
-        self.unaccountable(call);
+    pub(crate) fn lose(&mut self, call: &mut Call<'_>) {
+        self.untracked(call);
         if !self.lost {
             call.out.counts.count(Counter::PairingLost);
             self.close(None, call);
@@ -55,17 +55,16 @@ impl Pairing {
 
     pub(super) fn drop_transaction(&mut self) -> Vec<OpenSpan> {
         let Some(transaction) = self.transaction.take() else { return Vec::new() };
-        let is_subscription = |entry: &&Entry| matches!(entry.expect, Expect::Confirmations { .. });
-        self.pending_subscriptions -= transaction.entries.iter().filter(is_subscription).count();
+        self.pending_subscriptions -= transaction.entries.iter().filter(|entry| entry.is_subscription()).count();
         transaction.entries.into_iter().filter_map(|entry| entry.span).chain(transaction.span).collect()
     }
 
     pub(super) fn reset(&mut self, call: &mut Call<'_>) {
-        if self.reporting {
-            call.out.subscriptions.push(Subscription::Reset);
+        if self.tracked {
+            call.out.events.push(Event::Subscription(SubscriptionChange::Reset));
         }
         self.discard();
-        self.pubsub.reset();
+        self.subscriptions.reset();
         self.muted = false;
         self.monitoring = false;
         self.authenticated = false;
@@ -77,7 +76,8 @@ impl Pairing {
         call.out.counts.add(Counter::Receivers, count.unwrap_or(0));
         let timed = self.timed.take();
         let Some(span) = span else {
-            call.out.round_trips.extend(timed.map(|start| call.now.0.saturating_sub(start.0)));
+            let round_trip = timed.map(|start| call.env.now.0.saturating_sub(start.0));
+            call.out.events.extend(round_trip.map(Event::RoundTrip));
             return;
         };
         if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = self.spans.get(&span) {
@@ -88,9 +88,9 @@ impl Pairing {
 
     pub(super) fn end_span(&mut self, span: OpenSpan, error: Option<ErrorType>, call: &mut Call<'_>) {
         let Some(mut span) = self.spans.take(span) else { return };
-        span.end = call.now;
+        span.end = call.env.now;
         span.error = error;
-        call.out.spans.push(span);
+        call.out.events.push(Event::SpanEnded(span));
     }
 
     fn take_spans(&mut self) -> Vec<SpanRecord> {
@@ -98,7 +98,7 @@ impl Pairing {
         let entries = mem::take(&mut self.executing).into_iter();
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
         self.pending_subscriptions = 0;
-        self.pending_blocking = 0;
+        self.pending_late = 0;
         let open = &mut self.spans;
         let unanswered = entries.filter_map(|entry| open.take(entry.span?)).map(unanswered);
         let mut spans: Vec<_> = unanswered.collect();
@@ -112,15 +112,15 @@ impl Pairing {
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     if let Some(mut span) = span.map(unanswered) {
         call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
-        span.end = UnixNanos(span.end.0.max(call.now.0));
-        call.out.spans.push(span);
+        span.end = UnixNanos(span.end.0.max(call.env.now.0));
+        call.out.events.push(Event::SpanEnded(span));
     }
 }
 
 /// Without the name of a command that Redis has not said to know: the word could be anything.
 fn unanswered(mut span: SpanRecord) -> SpanRecord {
     if let Operation::Command { name, .. } = &mut span.operation
-        && !Command::is_known(name.as_bytes())
+        && commands::find(name.as_bytes()).is_none()
     {
         *name = UNKNOWN_COMMAND.into();
     }

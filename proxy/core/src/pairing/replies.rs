@@ -1,23 +1,16 @@
 //! What a reply does: it answers the entry at the front of the queue.
 
-use super::super::Call;
-use super::super::command::{Protocol, ReplyMode};
+use super::queue::{Entry, give_back};
 use super::spans::name_batch;
-use super::{Entry, Expect, MAX_ENTRIES, Pairing, Reply, Transaction, give_back};
-use crate::service::SubscriptionKind;
+use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
+use crate::commands::{Answer, Protocol, ReplyMode};
+use crate::output::Call;
+use crate::service::{Event, SubscriptionKind};
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 
 impl Pairing {
-    /// An array comes next. Outside subscriber mode it is behind what was sent before it, so that a `HELLO` or `MULTI`
-    /// without an answer has taken effect.
-    pub(in crate::session) fn array_begins(&mut self, call: &mut Call<'_>) {
-        if !self.lost && !self.in_subscriber_mode() && !self.may_get_own_messages() {
-            self.pass_over_silent(Reply::Other, call);
-        }
-    }
-
     /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
-    pub(in crate::session) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
+    pub(crate) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
         self.pop_front();
         let Some(transaction) = self.transaction.take_if(|transaction| transaction.count == count) else {
             return self.lose(call);
@@ -28,7 +21,7 @@ impl Pairing {
     }
 
     /// One reply that is neither a message nor a confirmation.
-    pub(in crate::session) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
+    pub(crate) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         if self.is_ordinary_reply(reply, call) {
             return;
         }
@@ -37,7 +30,7 @@ impl Pairing {
         }
         if self.lost {
             if reply == Reply::Status(b"RESET") {
-                self.pubsub.reset();
+                self.subscriptions.reset();
             }
             return;
         }
@@ -53,10 +46,10 @@ impl Pairing {
             }
             return;
         };
-        if entry.expect == Expect::Unknown {
+        if entry.answer == Answer::Unknown {
             return self.lose(call);
         }
-        if !error && entry.expect != Expect::Reset {
+        if !error && entry.answer != Answer::Reset {
             self.authenticated = true;
         }
         if self.transaction.is_some() {
@@ -74,14 +67,14 @@ impl Pairing {
             return false;
         }
         match (self.queue.front_mut(), reply) {
-            (Some(Entry { expect: Expect::Replies(run), span: None }), _) => {
+            (Some(Entry { answer: Answer::Replies(run), span: None }), _) => {
                 self.authenticated |= !matches!(reply, Reply::Error(_));
                 *run -= 1;
                 if *run > 0 {
                     return true;
                 }
             }
-            (Some(Entry { expect: Expect::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
+            (Some(Entry { answer: Answer::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
                 self.authenticated = true;
                 let span = span.take();
                 self.end_publish(span, count, call);
@@ -95,7 +88,7 @@ impl Pairing {
 
     /// A frame `subscribe`, `unsubscribe` or their kin, with the count it reports. False if it must be the reply of an
     /// ordinary command that looks so.
-    pub(in crate::session) fn confirmation(
+    pub(crate) fn confirmation(
         &mut self,
         kind: SubscriptionKind,
         subscribe: bool,
@@ -104,11 +97,11 @@ impl Pairing {
         call: &mut Call<'_>,
     ) -> bool {
         if push {
-            self.pubsub.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
+            self.subscriptions.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
         }
         if self.lost {
             // A script may answer so too, but then the worst is that messages are looked for where there are none.
-            self.pubsub.confirm(kind, count);
+            self.subscriptions.confirm(kind, count);
             return true;
         }
         // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
@@ -116,14 +109,14 @@ impl Pairing {
         if !self.settle_for_confirmation(kind, subscribe, call) {
             // A slot that moved away unsubscribes by itself; pushes of any kind disturb nothing.
             if certain {
-                self.pubsub.confirm(kind, count);
+                self.subscriptions.confirm(kind, count);
             }
             return certain;
         }
-        let subscriptions = self.pubsub.count(kind);
-        self.pubsub.confirm(kind, count);
+        let subscriptions = self.subscriptions.count(kind);
+        self.subscriptions.confirm(kind, count);
         self.authenticated = true;
-        if let Some(Entry { expect: Expect::Confirmations { left, .. }, .. }) = self.front_mut() {
+        if let Some(Entry { answer: Answer::Confirmations { left, .. }, .. }) = self.front_mut() {
             let now_left = left.unwrap_or(subscriptions.max(1)) - 1;
             *left = Some(now_left);
             if now_left == 0
@@ -138,10 +131,10 @@ impl Pairing {
 
     /// The answer to a command between `MULTI` and `EXEC`.
     fn transaction_reply(&mut self, mut entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
-        match (entry.expect, reply) {
-            (Expect::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
-            (Expect::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
-            (Expect::Discard, Reply::Status(_)) => self.discard(),
+        match (entry.answer, reply) {
+            (Answer::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
+            (Answer::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
+            (Answer::Discard, Reply::Status(_)) => self.discard(),
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
@@ -150,15 +143,15 @@ impl Pairing {
                     let command = command.and_then(|span| self.spans.take(span));
                     let batch = transaction.span.as_ref().and_then(|span| self.spans.get(span));
                     name_batch(batch, transaction.count, command.as_ref());
-                    if entry.expect == Expect::MayBlock {
-                        entry.expect = Expect::Replies(1); // in a transaction nothing blocks
+                    if let Answer::LateReplies(_) = entry.answer {
+                        entry.answer = Answer::Replies(1); // in a transaction nothing blocks
                     }
                     let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
                     if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
                         return self.lose_with(entry.span, call);
                     }
                     if !is_taken {
-                        self.pending_subscriptions += usize::from(matches!(entry.expect, Expect::Confirmations { .. }));
+                        self.pending_subscriptions += usize::from(entry.is_subscription());
                         transaction.entries.push_back(entry);
                     }
                 }
@@ -179,18 +172,18 @@ impl Pairing {
                 }
                 self.end_span(span, Some(ErrorType::from_redis_error(line)), call);
             }
-            if let Expect::ClientReply(_) = entry.expect {
+            if let Answer::ClientReply(_) = entry.answer {
                 self.requested = ReplyMode::On;
             }
             return;
         }
-        match (entry.expect, reply) {
-            (Expect::Replies(_) | Expect::MayBlock, _) => {}
-            (Expect::Publishes(_) | Expect::Witnessed { .. }, Reply::Integer(count)) => {
-                if let Expect::Witnessed { token, receivers, .. } = entry.expect
-                    && count != Some(u64::from(receivers))
+        match (entry.answer, reply) {
+            (Answer::Replies(_) | Answer::LateReplies(_), _) => {}
+            (Answer::Publishes(_) | Answer::ExpectedReceivers { .. }, Reply::Integer(count)) => {
+                if let Answer::ExpectedReceivers { evidence, count: expected, .. } = entry.answer
+                    && count != Some(u64::from(expected))
                 {
-                    call.out.contradicted.push(token);
+                    call.out.events.push(Event::Contradicted(evidence));
                 }
                 // Subscriber mode refuses a publish, except in a transaction that was open before.
                 if self.in_subscriber_mode() && !self.own_messages_come_first {
@@ -198,16 +191,16 @@ impl Pairing {
                 }
                 self.end_publish(span.take(), count, call);
             }
-            (Expect::Multi, Reply::Status(_)) if self.transaction.is_none() => {
+            (Answer::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
             }
-            (Expect::Reset, Reply::Status(b"RESET")) => self.reset(call),
-            (Expect::Hello(protocol), _) => {
-                self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol);
+            (Answer::Reset, Reply::Status(b"RESET")) => self.reset(call),
+            (Answer::Hello(protocol), _) => {
+                self.subscriptions.protocol = protocol.unwrap_or(self.subscriptions.protocol);
             }
-            (Expect::ClientReply(ReplyMode::On) | Expect::Discard, Reply::Status(_)) => {}
-            (Expect::Monitor, Reply::Status(_)) => self.monitoring = true,
-            (Expect::Select(database), Reply::Status(_)) => self.database = database,
+            (Answer::ClientReply(ReplyMode::On) | Answer::Discard, Reply::Status(_)) => {}
+            (Answer::Monitor, Reply::Status(_)) => self.monitoring = true,
+            (Answer::Select(database), Reply::Status(_)) => self.database = database,
             _ => return self.lose_with(span, call),
         }
         if let Some(span) = span {
@@ -218,12 +211,12 @@ impl Pairing {
     /// Passes over what is no element of `EXEC`, and ends it when its last element has come.
     fn after_element(&mut self, call: &mut Call<'_>) {
         while let Some(entry) = self.executing.front() {
-            match entry.expect {
-                Expect::Silent => drop(self.pop_front()),
+            match entry.answer {
+                Answer::Silent => drop(self.pop_front()),
                 // It silences not the next element but the command that follows the transaction.
-                Expect::ClientReply(ReplyMode::Skip) => {
+                Answer::ClientReply(ReplyMode::Skip) => {
                     self.pop_front();
-                    self.queue.push_front(Entry { expect: Expect::Skipping, span: None });
+                    self.queue.push_front(Entry::plain(Answer::Skipping));
                 }
                 _ => break,
             }

@@ -1,8 +1,8 @@
-//! Frames that are completely in the input, read without any state.
+//! Frames that are complete in the input, read without any state.
 //!
-//! Most frames of a busy connection arrive whole, and reading one is then a few comparisons. Whatever is unusual,
-//! incomplete or invalid gives `None` and is left to the resumable readers, which decide alone what bytes mean; that the
-//! two agree is tested by cutting the same stream in different ways.
+//! Most frames of a busy connection arrive in one read, and to find the end of one is then a few comparisons. Whatever is
+//! unusual, incomplete or invalid gives `None` and is left to the resumable readers. That the two agree is tested by
+//! cutting the same stream in different ways.
 
 /// Longer numbers than this, in digits, are read by the resumable reader.
 const MAX_HEADER_DIGITS: usize = 8;
@@ -30,7 +30,7 @@ impl<'a> Request<'a> {
         for _ in 1..count {
             pos = bulk(input, pos)?.1;
         }
-        Some(Self { end: pos, name, count: count as u64, after_name })
+        Some(Self { end: pos, name, count: u64::try_from(count).ok()?, after_name })
     }
 }
 
@@ -39,7 +39,19 @@ pub(crate) fn bulk(input: &[u8], pos: usize) -> Option<(&[u8], usize)> {
     let (len, start) = header(input, b'$', pos)?;
     let end = start + len;
     let after = end + 2;
-    (after <= input.len()).then(|| (&input[start..end], after))
+    if after > input.len() {
+        return None;
+    }
+    Some((input.get(start..end)?, after))
+}
+
+/// A line at `pos` of up to `max_len` bytes, its type byte and CRLF included: what is between these, and the position
+/// behind it.
+pub(crate) fn line(input: &[u8], pos: usize, max_len: usize) -> Option<(&[u8], usize)> {
+    let rest = input.get(pos + 1..)?;
+    let near = rest.get(..max_len - 1).unwrap_or(rest);
+    let len = near.iter().position(|&byte| byte == b'\r')?;
+    (near.get(len + 1) == Some(&b'\n')).then_some((near.get(..len)?, pos + len + 3))
 }
 
 /// The number behind the type byte `kind` at `pos`, and the position behind its CRLF. Only numbers of up to 8 digits,
@@ -62,7 +74,8 @@ fn longer_header(line: &[u8]) -> Option<(usize, usize)> {
     let mut number = 0;
     for (len, byte) in line.iter().enumerate().take(MAX_HEADER_DIGITS + 1) {
         if !byte.is_ascii_digit() {
-            let well_formed = len > 2 && line[0] != b'0' && *byte == b'\r' && line.get(len + 1) == Some(&b'\n');
+            let well_formed =
+                len > 2 && line.first() != Some(&b'0') && *byte == b'\r' && line.get(len + 1) == Some(&b'\n');
             return well_formed.then_some((number, len + 2));
         }
         number = 10 * number + value(*byte);
@@ -71,12 +84,12 @@ fn longer_header(line: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Digits without sign, leading zero or anything else; up to 19 of them.
-pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     match digits {
         [] | [b'0', _, ..] => None,
         _ if digits.len() > 19 => None,
-        _ => digits.iter().try_fold(0usize, |number, digit| {
-            digit.is_ascii_digit().then(|| number.checked_mul(10)?.checked_add(value(*digit))).flatten()
+        _ => digits.iter().try_fold(0u64, |number, digit| {
+            digit.is_ascii_digit().then(|| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))).flatten()
         }),
     }
 }

@@ -4,9 +4,9 @@
 
 use core::mem;
 
-use super::super::Call;
-use super::super::command::{Protocol, ReplyMode};
-use super::{Expect, Pairing, Reply, Transaction};
+use super::{Pairing, Reply, Transaction};
+use crate::commands::{Answer, Protocol, ReplyMode};
+use crate::output::Call;
 use crate::service::SubscriptionKind;
 
 impl Pairing {
@@ -14,11 +14,11 @@ impl Pairing {
     pub(super) fn settle(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         self.pass_over_silent(reply, call);
         // Only CLIENT REPLY ON and RESET answer under OFF, so that subscriptions before them were refused.
-        while self.muted && matches!(self.front(), Some(Expect::Confirmations { .. })) {
+        while self.muted && matches!(self.front(), Some(Answer::Confirmations { .. })) {
             self.pass_over_front(call);
             self.pass_over_silent(reply, call);
         }
-        if mem::take(&mut self.muted) && self.transaction.is_some() && self.front() != Some(Expect::Reset) {
+        if mem::take(&mut self.muted) && self.transaction.is_some() && self.front() != Some(Answer::Reset) {
             self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
         }
     }
@@ -27,24 +27,24 @@ impl Pairing {
     pub(super) fn pass_over_silent(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         while let Some(front) = self.front() {
             match front {
-                Expect::Skipping => {
+                Answer::Skipping => {
                     self.pop_front();
                     self.skip_one(call);
                 }
-                Expect::ClientReply(ReplyMode::On) if self.muted && self.refuses_most() => self.pass_over_front(call),
+                Answer::ClientReply(ReplyMode::On) if self.muted && self.refuses_most() => self.pass_over_front(call),
                 // It was refused for want of permission, which OFF silenced too. Only RESET is answered so.
-                Expect::ClientReply(ReplyMode::On) if self.muted && reply == Reply::Status(b"RESET") => {
+                Answer::ClientReply(ReplyMode::On) if self.muted && reply == Reply::Status(b"RESET") => {
                     self.pass_over_front(call);
                 }
-                Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Confirmations { .. } => return,
+                Answer::ClientReply(ReplyMode::On) | Answer::Reset | Answer::Confirmations { .. } => return,
                 _ if self.muted => self.pass_over_front(call),
-                Expect::Silent | Expect::ClientReply(_) if self.transaction.is_some() => return,
-                Expect::Silent if !self.is_refused(reply, b"'replconf") => drop(self.pop_front()),
-                Expect::ClientReply(ReplyMode::Off) if !matches!(reply, Reply::Error(_)) => {
+                Answer::Silent | Answer::ClientReply(_) if self.transaction.is_some() => return,
+                Answer::Silent if !self.is_refused(reply, b"'replconf") => drop(self.pop_front()),
+                Answer::ClientReply(ReplyMode::Off) if !matches!(reply, Reply::Error(_)) => {
                     self.pop_front();
                     self.muted = true;
                 }
-                Expect::ClientReply(ReplyMode::Skip) if !self.is_refused(reply, b"'client") => {
+                Answer::ClientReply(ReplyMode::Skip) if !self.is_refused(reply, b"'client") => {
                     self.pop_front();
                     self.skip_one(call);
                 }
@@ -56,9 +56,9 @@ impl Pairing {
     /// `CLIENT REPLY SKIP` took effect: the next command is not answered, if it is one that can be silenced.
     fn skip_one(&mut self, call: &mut Call<'_>) {
         match self.front() {
-            Some(Expect::Confirmations { .. } | Expect::Skipping) => {}
+            Some(Answer::Confirmations { .. } | Answer::Skipping) => {}
             // It replaces the SKIP, unless it is refused.
-            Some(Expect::ClientReply(_)) if !self.refuses_most() => {}
+            Some(Answer::ClientReply(_)) if !self.refuses_most() => {}
             Some(_) => self.pass_over_front(call),
             None => self.lose(call),
         }
@@ -71,27 +71,27 @@ impl Pairing {
         subscribe: bool,
         call: &mut Call<'_>,
     ) -> bool {
-        let answers = |expect: Expect| matches!(expect, Expect::Confirmations { kind: k, subscribe: s, .. } if (k, s) == (kind, subscribe));
+        let answers = |answer: Answer| matches!(answer, Answer::Confirmations { kind: k, subscribe: s, .. } if (k, s) == (kind, subscribe));
         let (mut muted, mut skip) = (self.muted, false);
         let mut reachable = false;
-        let executing = self.executing.iter().map(|entry| (entry.expect, false));
-        let queued = self.queue.iter().map(|entry| (entry.expect, self.in_subscriber_mode()));
-        for (expect, refused) in executing.chain(queued) {
-            match expect {
-                _ if answers(expect) => {
+        let executing = self.executing.iter().map(|entry| (entry.answer, false));
+        let queued = self.queue.iter().map(|entry| (entry.answer, self.in_subscriber_mode()));
+        for (answer, refused) in executing.chain(queued) {
+            match answer {
+                _ if answers(answer) => {
                     reachable = true;
                     break;
                 }
-                Expect::ClientReply(_) if skip && refused => skip = false,
-                Expect::Reset if skip => skip = false,
-                Expect::ClientReply(ReplyMode::On) if muted && refused => {}
-                Expect::ClientReply(ReplyMode::On) | Expect::Reset | Expect::Unknown => break,
+                Answer::ClientReply(_) if skip && refused => skip = false,
+                Answer::Reset if skip => skip = false,
+                Answer::ClientReply(ReplyMode::On) if muted && refused => {}
+                Answer::ClientReply(ReplyMode::On) | Answer::Reset | Answer::Unknown => break,
                 _ if muted => {}
-                Expect::Silent => {}
-                Expect::ClientReply(ReplyMode::Off) => muted = true,
-                Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping => skip = true,
-                Expect::Replies(1) | Expect::Publishes(1) | Expect::MayBlock if skip => skip = false,
-                Expect::Multi | Expect::Exec | Expect::Discard | Expect::Hello(_) | Expect::Select(_) if skip => {
+                Answer::Silent => {}
+                Answer::ClientReply(ReplyMode::Off) => muted = true,
+                Answer::ClientReply(ReplyMode::Skip) | Answer::Skipping => skip = true,
+                Answer::Replies(1) | Answer::Publishes(1) | Answer::LateReplies(1) if skip => skip = false,
+                Answer::Multi | Answer::Exec | Answer::Discard | Answer::Hello(_) | Answer::Select(_) if skip => {
                     skip = false;
                 }
                 _ => break,
@@ -99,15 +99,15 @@ impl Pairing {
         }
         while reachable && self.front().is_some_and(|front| !answers(front)) {
             match self.front() {
-                Some(Expect::ClientReply(ReplyMode::Off)) => {
+                Some(Answer::ClientReply(ReplyMode::Off)) => {
                     self.pop_front();
                     self.muted = true;
                 }
-                Some(Expect::ClientReply(ReplyMode::Skip) | Expect::Skipping) => {
+                Some(Answer::ClientReply(ReplyMode::Skip) | Answer::Skipping) => {
                     self.pop_front();
                     self.skip_one(call);
                 }
-                Some(Expect::Silent) => drop(self.pop_front()),
+                Some(Answer::Silent) => drop(self.pop_front()),
                 _ => self.pass_over_front(call),
             }
         }
@@ -118,22 +118,22 @@ impl Pairing {
     fn pass_over_front(&mut self, call: &mut Call<'_>) {
         let refused = self.refuses_most();
         let Some(entry) = self.pop_front() else { return };
-        match entry.expect {
-            Expect::Multi | Expect::Hello(_) | Expect::Select(_) | Expect::Sync | Expect::Monitor if refused => {}
-            Expect::Multi if self.transaction.is_some() => {} // nested: refused
-            Expect::Multi => self.transaction = Some(Transaction::default()),
-            Expect::Exec => {
+        match entry.answer {
+            Answer::Multi | Answer::Hello(_) | Answer::Select(_) | Answer::Sync | Answer::Monitor if refused => {}
+            Answer::Multi if self.transaction.is_some() => {} // nested: refused
+            Answer::Multi => self.transaction = Some(Transaction::default()),
+            Answer::Exec => {
                 for span in self.drop_transaction() {
                     self.end_span(span, None, call);
                 }
             }
-            Expect::Discard => self.discard(),
-            Expect::Reset => self.reset(call),
-            Expect::Hello(protocol) => self.pubsub.protocol = protocol.unwrap_or(self.pubsub.protocol),
-            Expect::Select(database) => self.database = database,
+            Answer::Discard => self.discard(),
+            Answer::Reset => self.reset(call),
+            Answer::Hello(protocol) => self.subscriptions.protocol = protocol.unwrap_or(self.subscriptions.protocol),
+            Answer::Select(database) => self.database = database,
             // Its feed begins with the replies that `CLIENT REPLY ON` brings back.
-            Expect::Monitor => self.monitoring = true,
-            Expect::Sync | Expect::Unknown => self.lose(call),
+            Answer::Monitor => self.monitoring = true,
+            Answer::Sync | Answer::Unknown => self.lose(call),
             _ => {}
         }
         if let Some(span) = entry.span {
@@ -158,6 +158,6 @@ impl Pairing {
 
     /// RESP2's subscriber mode.
     pub(super) fn in_subscriber_mode(&self) -> bool {
-        self.pubsub.protocol == Protocol::Resp2 && self.pubsub.is_subscribed()
+        self.subscriptions.protocol == Protocol::Resp2 && self.subscriptions.any()
     }
 }

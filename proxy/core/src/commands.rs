@@ -1,0 +1,363 @@
+//! The commands that are not simply "one request, one reply": one table.
+//!
+//! Everything that the proxy knows of a command stands in its row: how much of a request has to be read, how it is
+//! answered, and which plan may change it. A command that has no row is answered by one reply and changes nothing that
+//! matters here.
+
+use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
+
+/// Longest word of a request that is looked at, in bytes.
+const MAX_WORD_LEN: usize = 32;
+
+/// Most words of a request that are looked at, the command's name included.
+pub(crate) const MAX_WORDS: usize = 3;
+
+/// A row of the table.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// In capitals.
+    name: &'static str,
+    /// How many words of a request are looked at, the name included: at most [`MAX_WORDS`].
+    pub(crate) words: u64,
+    /// The plan by which a request of this name may be changed, if it has the plan's shape.
+    plan: Option<Plan>,
+    /// How a request of this name is answered.
+    answer: fn(&Request<'_>) -> Answer,
+}
+
+/// A plan of [`rewrite`](crate::rewrite), by the request that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// The third of three words is a payload that gets a context.
+    Publish { sharded: bool },
+}
+
+/// What is looked at of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// The number of words, the command's name included.
+    pub(crate) count: u64,
+    /// Empty if the word is missing, not looked at or too long.
+    pub(crate) second: &'a [u8],
+    /// As `second`.
+    pub(crate) third: &'a [u8],
+}
+
+/// `CLIENT REPLY`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyMode {
+    On,
+    Off,
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Resp2,
+    Resp3,
+}
+
+/// How a request is answered, and what it does to the connection once it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// One reply for each of so many requests in a row.
+    Replies(u64),
+    /// The same, but the replies may be long in coming, and all that follows on the connection waits.
+    LateReplies(u64),
+    /// An integer or an error for each of so many publishes in a row.
+    Publishes(u64),
+    /// The same, and the integers have to be this number of receivers, or the evidence for it is contradicted.
+    ExpectedReceivers {
+        evidence: u64,
+        count: u32,
+        run: u32,
+    },
+    /// So many confirmations, or one error; `None` if their number depends on the subscriptions at that time.
+    Confirmations {
+        kind: SubscriptionKind,
+        subscribe: bool,
+        left: Option<u64>,
+    },
+    Multi,
+    Exec,
+    Discard,
+    Reset,
+    /// One reply in the protocol asked for; `None` if the request asks for none or for one that does not exist.
+    Hello(Option<Protocol>),
+    ClientReply(ReplyMode),
+    /// No reply: a `CLIENT REPLY SKIP` that took effect within a transaction silences the next command.
+    Skipping,
+    Monitor,
+    /// What follows the reply is not RESP.
+    Sync,
+    Select(u32),
+    /// No reply, except `+QUEUED` in a transaction.
+    Silent,
+    /// From here on requests are not understood.
+    Unknown,
+}
+
+const fn blocking(name: &'static str) -> Command {
+    Command { name, words: 1, plan: None, answer: |_| Answer::LateReplies(1) }
+}
+
+const fn publish(name: &'static str, sharded: bool) -> Command {
+    let answer = |request: &Request<'_>| match request.count {
+        PUBLISH_WORDS => Answer::Publishes(1),
+        _ => Answer::Replies(1),
+    };
+    Command { name, words: 1, plan: Some(Plan::Publish { sharded }), answer }
+}
+
+const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
+    Command { name, words, plan: None, answer }
+}
+
+/// Words of a publish: its name, the channel and the payload.
+const PUBLISH_WORDS: u64 = 3;
+
+/// The table, by the length of the name: nearly every command of a busy connection is in no row.
+static COMMANDS: [&[Command]; 13] = [
+    &[],
+    &[],
+    &[],
+    &[],
+    &[plain("EXEC", 1, |_| Answer::Exec), plain("SYNC", 1, |_| Answer::Sync), blocking("WAIT")],
+    &[
+        plain("MULTI", 1, |request| request.alone(Answer::Multi)),
+        plain("RESET", 1, |request| request.alone(Answer::Reset)),
+        plain("PSYNC", 1, |_| Answer::Sync),
+        plain("HELLO", 2, |request| request.hello()),
+        blocking("BLPOP"),
+        blocking("BRPOP"),
+        blocking("XREAD"),
+    ],
+    &[
+        plain("CLIENT", 3, |request| request.client()),
+        plain("SELECT", 2, |request| request.select()),
+        blocking("BLMOVE"),
+        blocking("BLMPOP"),
+        blocking("BZMPOP"),
+    ],
+    &[
+        publish("PUBLISH", false),
+        plain("DISCARD", 1, |request| request.alone(Answer::Discard)),
+        plain("MONITOR", 1, |_| Answer::Monitor),
+        blocking("WAITAOF"),
+    ],
+    &[
+        publish("SPUBLISH", true),
+        plain("REPLCONF", 2, |request| request.replconf()),
+        blocking("BZPOPMIN"),
+        blocking("BZPOPMAX"),
+    ],
+    &[plain("SUBSCRIBE", 1, |request| request.subscribe(Channel))],
+    &[
+        plain("PSUBSCRIBE", 1, |request| request.subscribe(Pattern)),
+        plain("SSUBSCRIBE", 1, |request| request.subscribe(Shard)),
+        blocking("BRPOPLPUSH"),
+        blocking("XREADGROUP"),
+    ],
+    &[plain("UNSUBSCRIBE", 1, |request| request.unsubscribe(Channel))],
+    &[
+        plain("PUNSUBSCRIBE", 1, |request| request.unsubscribe(Pattern)),
+        plain("SUNSUBSCRIBE", 1, |request| request.unsubscribe(Shard)),
+    ],
+];
+
+/// The row of the command `name`, in any case of letters.
+#[inline]
+pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
+    let of_this_length = COMMANDS.get(name.len())?;
+    of_this_length.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
+}
+
+/// How a request of this name is answered.
+pub(crate) fn answer(name: &[u8], request: &Request<'_>) -> Answer {
+    find(name).map_or(Answer::Replies(1), |command| command.answer(request))
+}
+
+impl Command {
+    /// How the request is answered.
+    pub(crate) fn answer(&self, request: &Request<'_>) -> Answer {
+        (self.answer)(request)
+    }
+
+    /// The plan for a request of `count` words, if it has the plan's shape.
+    #[inline]
+    pub(crate) fn plan(&self, count: u64) -> Option<Plan> {
+        self.plan.filter(|Plan::Publish { .. }| count == PUBLISH_WORDS)
+    }
+}
+
+impl Request<'_> {
+    /// `answer` if the command has no arguments. With arguments it is an error.
+    fn alone(&self, answer: Answer) -> Answer {
+        if self.count == 1 { answer } else { Answer::Replies(1) }
+    }
+
+    fn names(&self) -> u64 {
+        self.count.saturating_sub(1)
+    }
+
+    /// One confirmation for each name. Without names the answer is an error.
+    fn subscribe(&self, kind: SubscriptionKind) -> Answer {
+        match self.names() {
+            0 => Answer::Replies(1),
+            names => Answer::Confirmations { kind, subscribe: true, left: Some(names) },
+        }
+    }
+
+    /// One confirmation for each name; without names one for each subscription of the kind, but at least one.
+    fn unsubscribe(&self, kind: SubscriptionKind) -> Answer {
+        let names = self.names();
+        Answer::Confirmations { kind, subscribe: false, left: (names > 0).then_some(names) }
+    }
+
+    fn hello(&self) -> Answer {
+        Answer::Hello(match self.second {
+            b"2" => Some(Protocol::Resp2),
+            b"3" => Some(Protocol::Resp3),
+            _ => None,
+        })
+    }
+
+    fn client(&self) -> Answer {
+        let is = |word: &[u8], text: &str| word.eq_ignore_ascii_case(text.as_bytes());
+        match self.third {
+            _ if self.count != 3 || !is(self.second, "REPLY") => Answer::Replies(1),
+            mode if is(mode, "ON") => Answer::ClientReply(ReplyMode::On),
+            mode if is(mode, "OFF") => Answer::ClientReply(ReplyMode::Off),
+            mode if is(mode, "SKIP") => Answer::ClientReply(ReplyMode::Skip),
+            _ => Answer::Replies(1),
+        }
+    }
+
+    fn select(&self) -> Answer {
+        let number = core::str::from_utf8(self.second).ok().and_then(|text| text.parse().ok());
+        number.filter(|_| self.count == 2).map_or(Answer::Replies(1), Answer::Select)
+    }
+
+    /// `REPLCONF ACK` and `GETACK` are not answered.
+    fn replconf(&self) -> Answer {
+        let is_silent = [&b"ACK"[..], b"GETACK"].iter().any(|word| self.second.eq_ignore_ascii_case(word));
+        if is_silent { Answer::Silent } else { Answer::Replies(1) }
+    }
+}
+
+/// A command's name or a short argument, copied as it arrives.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Word {
+    bytes: [u8; MAX_WORD_LEN],
+    /// Above [`MAX_WORD_LEN`] if the word was longer; it then equals nothing.
+    len: usize,
+}
+
+impl Word {
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        match self.bytes.get_mut(self.len..).and_then(|free| free.get_mut(..bytes.len())) {
+            Some(free) => {
+                free.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => self.len = MAX_WORD_LEN + 1,
+        }
+    }
+
+    /// The bytes; none if the word was too long.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// A word that is complete, as [`Word::as_bytes`] would give it.
+pub(crate) fn kept(word: &[u8]) -> &[u8] {
+    if word.len() <= MAX_WORD_LEN { word } else { &[] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &[&str]) -> Answer {
+        let word = |i: usize| words.get(i).unwrap_or(&"").as_bytes();
+        answer(word(0), &Request { count: words.len() as u64, second: word(1), third: word(2) })
+    }
+
+    #[test]
+    fn names_are_case_insensitive_and_shapes_matter() {
+        assert_eq!(of(&["pUbLiSh", "ch", "x"]), Answer::Publishes(1));
+        assert_eq!(of(&["publish", "ch"]), Answer::Replies(1));
+        assert_eq!(of(&["publish", "ch", "x", "y"]), Answer::Replies(1));
+        assert_eq!(of(&["spublish", "ch", "x"]), Answer::Publishes(1));
+        assert_eq!(of(&["subscribe"]), Answer::Replies(1));
+        assert_eq!(
+            of(&["subscribe", "a", "b"]),
+            Answer::Confirmations { kind: Channel, subscribe: true, left: Some(2) }
+        );
+        assert_eq!(of(&["unsubscribe"]), Answer::Confirmations { kind: Channel, subscribe: false, left: None });
+        assert_eq!(of(&["client", "reply", "Skip"]), Answer::ClientReply(ReplyMode::Skip));
+        assert_eq!(of(&["client", "reply", "maybe"]), Answer::Replies(1));
+        assert_eq!(of(&["hello", "3"]), Answer::Hello(Some(Protocol::Resp3)));
+        assert_eq!(of(&["hello", "4"]), Answer::Hello(None));
+        assert_eq!(of(&["hello"]), Answer::Hello(None));
+        assert_eq!(of(&["select", "7"]), Answer::Select(7));
+        assert_eq!(of(&["select", "x"]), Answer::Replies(1));
+        assert_eq!(of(&["replconf", "ack", "0"]), Answer::Silent);
+        assert_eq!(of(&["replconf", "capa", "eof"]), Answer::Replies(1));
+        assert_eq!(of(&["reset", "a"]), Answer::Replies(1));
+        assert_eq!(of(&["get", "publish"]), Answer::Replies(1));
+        assert_eq!(of(&["xread", "count", "1"]), Answer::LateReplies(1));
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_name_and_looks_at_no_more_words_than_are_kept() {
+        let mut names = alloc::vec::Vec::new();
+        for (len, rows) in COMMANDS.iter().enumerate() {
+            for row in *rows {
+                assert_eq!(row.name.len(), len, "{} is in its place", row.name);
+                assert!(row.words <= MAX_WORDS as u64 && row.name == row.name.to_ascii_uppercase());
+                assert!(core::ptr::eq(find(row.name.to_ascii_lowercase().as_bytes()).unwrap(), row));
+                names.push(row.name);
+            }
+        }
+        let rows = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), rows, "each command has one row");
+    }
+
+    #[test]
+    fn only_a_publish_of_three_words_has_a_plan() {
+        let plan = |name: &str, count| find(name.as_bytes()).and_then(|command| command.plan(count));
+        assert_eq!(plan("publish", 3), Some(Plan::Publish { sharded: false }));
+        assert_eq!(plan("SPUBLISH", 3), Some(Plan::Publish { sharded: true }));
+        assert_eq!([plan("publish", 2), plan("publish", 4), plan("exec", 3), plan("get", 3)], [None; 4]);
+    }
+
+    #[test]
+    fn a_command_without_a_row_has_one_reply_whatever_its_arguments() {
+        let shapes: [&[&str]; 4] = [&[], &["a"], &["reply", "on"], &["ack", "a", "b"]];
+        for name in ["get", "set", "eval", "exe", "publishx", "", "client|reply", "a command of sixteen"] {
+            assert!(find(name.as_bytes()).is_none());
+            for shape in shapes {
+                assert_eq!(of(&[&[name], shape].concat()), Answer::Replies(1), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_over_the_limit_equals_nothing() {
+        let mut word = Word::default();
+        word.push(b"PUBLISH");
+        word.push(&[b'x'; 26]);
+        assert_eq!(word.as_bytes(), b"");
+        word.push(b"y");
+        assert_eq!(word.as_bytes(), b"");
+        assert_eq!((kept(&[b'x'; 32]).len(), kept(&[b'x'; 33]).len()), (32, 0));
+    }
+}

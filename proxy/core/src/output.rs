@@ -1,0 +1,88 @@
+//! What a call of the session hands back.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::counts::Counts;
+use crate::service::{Environment, Event};
+
+/// The bytes to send to the other side, the events of the call, and its counts. An output is used again for the next call:
+/// [`Output::clear`] keeps its allocations.
+///
+/// The bytes are a list of pieces, of the input that was just given and of bytes that the session made or held back. What is
+/// not rewritten is not copied, except for short pieces between two that are.
+#[derive(Debug, Default)]
+pub struct Output {
+    segments: Vec<Segment>,
+    own: Vec<u8>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// How often what happened, for metrics.
+    pub counts: Counts,
+}
+
+/// One call of the session: what it may use, and what it may cause.
+pub(crate) struct Call<'a> {
+    pub(crate) env: Environment<'a>,
+    pub(crate) out: &'a mut Output,
+}
+
+/// Bytes of own capacity that stay from call to call: enough for the trailers of a full read of short publishes.
+const KEPT_CAPACITY: usize = 128 * 1024;
+
+/// Longest piece of the input, in bytes, that is copied to the own bytes before it.
+const MAX_COPIED: usize = 512;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Input(Range<usize>),
+    Own(Range<usize>),
+}
+
+impl Output {
+    /// Forgets everything. Allocations are kept unless they are as large as a long payload makes them.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        self.own.clear();
+        self.own.shrink_to(KEPT_CAPACITY);
+        self.events.clear();
+        self.counts.clear();
+    }
+
+    /// The bytes to send, in order. `input` is the slice that was given to the call that filled this output.
+    pub fn chunks<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.segments.iter().map(move |segment| match segment {
+            Segment::Input(range) => input.get(range.clone()).unwrap_or_default(),
+            Segment::Own(range) => self.own.get(range.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// How many bytes there are to send.
+    pub fn byte_len(&self) -> usize {
+        self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len()).sum()
+    }
+
+    /// Sends a piece of `input` as it came. A short piece behind bytes that were made is copied to them, because the system
+    /// takes longer to send one more piece than it takes to copy it.
+    pub(crate) fn forward(&mut self, input: &[u8], range: Range<usize>) {
+        match self.segments.last_mut() {
+            _ if range.is_empty() => {}
+            Some(Segment::Input(last)) if last.end == range.start => last.end = range.end,
+            Some(Segment::Own(_)) if range.len() <= MAX_COPIED => self.insert(input.get(range).unwrap_or_default()),
+            _ => self.segments.push(Segment::Input(range)),
+        }
+    }
+
+    /// Sends bytes that are not in the input.
+    pub(crate) fn insert(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let start = self.own.len();
+        self.own.extend_from_slice(bytes);
+        match self.segments.last_mut() {
+            Some(Segment::Own(last)) if last.end == start => last.end = self.own.len(),
+            _ => self.segments.push(Segment::Own(start..self.own.len())),
+        }
+    }
+}

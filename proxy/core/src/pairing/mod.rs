@@ -1,0 +1,268 @@
+//! Replies and the commands they answer.
+//!
+//! Redis answers in order, so a queue of what was asked tells what the next reply means. Three things bend this, and
+//! each is settled when a reply arrives, because only then is it known what the server did:
+//!
+//! - `CLIENT REPLY OFF` and `SKIP` answer nothing if they succeed, and then others answer nothing either. If the next
+//!   reply is an error for them they were refused; otherwise they took effect, and entries are passed over.
+//!   What an entry that is passed over did is still followed: it changed the protocol, opened a transaction, or was
+//!   refused because of RESP2's subscriber mode.
+//! - Between `MULTI` and `EXEC` every command is answered by `+QUEUED` and moves to the transaction. The header of
+//!   `EXEC`'s array is then a frame of its own, and its elements are paired with the transaction's entries exactly as
+//!   pipelined replies are. So a subscription, a protocol change or a missing element inside a transaction needs no
+//!   rule of its own.
+//! - Subscriptions are confirmed by several frames or by one error; in RESP3 the confirmations are pushes.
+//!
+//! Entries that are not described are counted in runs, so that a long pipeline of ordinary commands takes no memory.
+//! Where the stream cannot be explained the pairing is lost: nothing is described any more, nothing is held up.
+
+mod next;
+mod open_spans;
+mod queue;
+mod replies;
+mod silenced;
+mod spans;
+mod subscriptions;
+
+use alloc::collections::VecDeque;
+
+pub(crate) use next::{Frame, Next};
+use open_spans::{OpenSpan, OpenSpans};
+use queue::Entry;
+use spans::end_unpaired;
+use subscriptions::Subscriptions;
+
+use crate::commands::{Answer, ReplyMode};
+use crate::output::Call;
+use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
+use crate::trace::{SpanRecord, UnixNanos};
+
+/// Most spans of one connection that wait for a reply; further ones end with the request.
+const MAX_OPEN_SPANS: usize = 16_384;
+
+/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 32 bytes.
+const MAX_ENTRIES: usize = 65_536;
+
+/// One complete reply, as far as it is read. Lines are without type byte and CRLF, and possibly cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply<'a> {
+    Status(&'a [u8]),
+    Error(&'a [u8]),
+    Integer(Option<u64>),
+    Null,
+    Other,
+}
+
+/// A transaction that the server has opened.
+#[derive(Debug, Default)]
+struct Transaction {
+    entries: VecDeque<Entry>,
+    count: u64,
+    span: Option<OpenSpan>,
+}
+
+/// The requests of a connection that are not answered yet, and the state that their replies have led to.
+#[derive(Debug)]
+pub(crate) struct Pairing {
+    subscriptions: Subscriptions,
+    queue: VecDeque<Entry>,
+    /// Commands of a running `EXEC` whose elements are still to come.
+    executing: VecDeque<Entry>,
+    executing_span: Option<OpenSpan>,
+    /// Open between the replies of `MULTI` and of `EXEC`.
+    transaction: Option<Transaction>,
+    /// How many of its own messages the connection may get right behind a transaction, although that has ended
+    /// subscriber mode.
+    own_messages: u64,
+    /// The server is a Redis older than 7.2: own messages come before the reply to their publish.
+    own_messages_come_first: bool,
+    /// `CLIENT REPLY OFF` is in force.
+    muted: bool,
+    monitoring: bool,
+    authenticated: bool,
+    database: u32,
+    lost: bool,
+    spans: OpenSpans,
+    /// When a publish began, if nothing else was unanswered then: the next reply is for it.
+    timed: Option<UnixNanos>,
+    pending_subscriptions: usize,
+    /// How many entries of the queue are [`Answer::LateReplies`].
+    pending_late: usize,
+    /// Whether the client has sent `MULTI` and not yet what ends it.
+    queueing: bool,
+    /// Whether the subscriptions are still known for certain, so that their changes are reported.
+    tracked: bool,
+    /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
+    requested: ReplyMode,
+}
+
+impl Pairing {
+    pub(crate) fn new() -> Self {
+        Self {
+            subscriptions: Subscriptions::new(),
+            queue: VecDeque::new(),
+            executing: VecDeque::new(),
+            executing_span: None,
+            transaction: None,
+            own_messages: 0,
+            own_messages_come_first: false,
+            muted: false,
+            monitoring: false,
+            authenticated: false,
+            database: 0,
+            lost: false,
+            spans: OpenSpans::default(),
+            timed: None,
+            pending_subscriptions: 0,
+            pending_late: 0,
+            queueing: false,
+            tracked: true,
+            requested: ReplyMode::On,
+        }
+    }
+
+    /// As if the server had accepted `AUTH` and `SELECT`.
+    pub(crate) fn logged_in(&mut self, database: u32) {
+        self.authenticated = true;
+        self.database = database;
+    }
+
+    /// Whether the server has answered something that it only does after authentication.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// The selected database, on the server's word.
+    pub(crate) fn database(&self) -> u32 {
+        self.database
+    }
+}
+
+/// Requests.
+impl Pairing {
+    /// A request has been read; `span` is open and ends with the reply.
+    pub(crate) fn request(&mut self, answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
+        match answer {
+            Answer::Multi => self.queueing = true,
+            Answer::Exec | Answer::Discard | Answer::Reset => self.queueing = false,
+            Answer::ClientReply(ReplyMode::Off | ReplyMode::Skip) => self.untracked(call),
+            _ => {}
+        }
+        self.expect(answer, span, call);
+    }
+
+    /// A publish has been read; `span` is open and ends with the reply, which has to confirm the number of receivers if one
+    /// is `expected`.
+    pub(crate) fn publish(
+        &mut self,
+        span: Option<SpanRecord>,
+        expected: Option<ExpectedReceivers>,
+        call: &mut Call<'_>,
+    ) {
+        let answer = match expected {
+            None => Answer::Publishes(1),
+            Some(ExpectedReceivers { evidence, count, .. }) => Answer::ExpectedReceivers { evidence, count, run: 1 },
+        };
+        self.expect(answer, span, call);
+    }
+
+    /// Whether a publish that is sent now will be executed as soon as it comes, and its reply told apart.
+    pub(crate) fn answers_promptly(&self) -> bool {
+        let certain = !self.lost && self.requested == ReplyMode::On && !self.muted && !self.monitoring;
+        certain && !self.queueing && self.pending_late == 0 && self.queue.len() < MAX_ENTRIES / 2
+    }
+
+    fn expect(&mut self, answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
+        let replies = self.requested;
+        match answer {
+            Answer::ClientReply(ReplyMode::Skip) if replies == ReplyMode::Off => {}
+            Answer::ClientReply(mode) => self.requested = mode,
+            Answer::Reset => self.requested = ReplyMode::On,
+            _ if replies == ReplyMode::Skip => self.requested = ReplyMode::On,
+            _ => {}
+        }
+        if self.lost {
+            return end_unpaired(span, call);
+        }
+        let span = match span {
+            Some(span) if replies != ReplyMode::On || self.spans.len() >= MAX_OPEN_SPANS => {
+                end_unpaired(Some(span), call);
+                None
+            }
+            span => span.map(|span| self.spans.put(span)),
+        };
+        self.push(Entry { answer, span }, call);
+    }
+
+    /// The next request is a publish, whose first byte came at `start`.
+    pub(crate) fn time(&mut self, start: UnixNanos) {
+        // The queue first: within a pipeline that settles it.
+        let alone = self.queue.is_empty() && self.awaits_nothing() && self.transaction.is_none();
+        if alone && self.requested == ReplyMode::On && !self.muted {
+            self.timed = Some(start);
+        }
+    }
+
+    /// A request has been read that has one reply and no effect that matters here.
+    pub(crate) fn ordinary_request(&mut self, call: &mut Call<'_>) {
+        if self.requested == ReplyMode::On
+            && let Some(Entry { answer: Answer::Replies(run), span: None }) = self.queue.back_mut()
+        {
+            *run += 1; // the queue is empty once the pairing is lost
+        } else {
+            self.expect(Answer::Replies(1), None, call);
+        }
+    }
+
+    /// A request without a command has been read (`*0`, a blank line). It is not answered, but some servers let it use up a
+    /// `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1) and others do not (Redis 8.2).
+    pub(crate) fn empty_request(&mut self, call: &mut Call<'_>) {
+        if self.requested == ReplyMode::Skip && !self.lost {
+            self.unknown_from_here(call);
+        }
+    }
+
+    /// What follows on the client's side is not understood: replies can be paired up to here.
+    pub(crate) fn unknown_from_here(&mut self, call: &mut Call<'_>) {
+        self.untracked(call);
+        if !self.lost {
+            self.push(Entry::plain(Answer::Unknown), call);
+        }
+    }
+}
+
+/// Subscriptions and messages.
+impl Pairing {
+    /// A RESP2 message has come.
+    pub(crate) fn message(&mut self) {
+        self.own_messages = self.own_messages.saturating_sub(1);
+        // Nobody else's message comes inside a transaction.
+        self.own_messages_come_first |= !self.executing.is_empty();
+    }
+
+    /// Reports a confirmation. `name` is `None` if it is too long to be kept.
+    pub(crate) fn report_confirmation(
+        &mut self,
+        kind: SubscriptionKind,
+        begun: bool,
+        name: Option<&[u8]>,
+        count: u64,
+        call: &mut Call<'_>,
+    ) {
+        match name {
+            _ if !self.tracked => {}
+            None => self.untracked(call),
+            Some(name) => {
+                let change = SubscriptionChange::Confirmed { kind, begun, name: name.to_vec(), count };
+                call.out.events.push(Event::Subscription(change));
+            }
+        }
+    }
+
+    /// It is no longer known for certain what the connection is subscribed to, or gets.
+    pub(crate) fn untracked(&mut self, call: &mut Call<'_>) {
+        if core::mem::take(&mut self.tracked) {
+            call.out.events.push(Event::Subscription(SubscriptionChange::Untracked));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A bulk string that has been read up to the last byte of its body.
+
+use core::ops::Range;
+
+/// The bytes of a bulk string from its `$` to the last byte of its body. The CRLF behind the body is not among them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bulk<'a> {
+    frame: &'a [u8],
+    header_len: usize,
+}
+
+impl<'a> Bulk<'a> {
+    /// `frame` ends with a body of `body_len` bytes; all before that is the header.
+    pub(crate) fn new(frame: &'a [u8], body_len: usize) -> Self {
+        Self { frame, header_len: frame.len().saturating_sub(body_len) }
+    }
+
+    /// What the string says.
+    pub(crate) fn body(self) -> &'a [u8] {
+        self.frame.get(self.header_len..).unwrap_or_default()
+    }
+
+    /// Position of the header within the bytes.
+    pub(crate) fn header(self) -> Range<usize> {
+        0..self.header_len
+    }
+
+    /// Position within the bytes of a range of the body.
+    pub(crate) fn position(self, of: Range<usize>) -> Range<usize> {
+        self.header_len + of.start..self.header_len + of.end
+    }
+}

@@ -1,0 +1,82 @@
+//! The identity of new spans, and the records that tell of them.
+
+use super::channel_cache::text;
+use crate::carrier;
+use crate::output::Call;
+use crate::policy::{Commands, Policy, Rule};
+use crate::trace::{
+    Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
+    UnixNanos,
+};
+
+/// The identity of a new span below `parent`, and whether the span is recorded. The decision travels in the flags either
+/// way.
+pub(super) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
+    let parent = parent.map(|parent| &parent.span);
+    let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
+    let sampled = policy.sampler.samples(trace_id, parent);
+    let flags = parent.map_or(TraceFlags::default(), |parent| parent.flags).with_sampled(sampled);
+    (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
+}
+
+/// The context that a payload carries, whoever put it there. No context is understood with `OTEL_PROPAGATORS=none`.
+pub(super) fn carried_by(
+    payload: &[u8],
+    added: Option<&carrier::Added>,
+    rule: Rule,
+    policy: &Policy,
+) -> Option<Context> {
+    if !policy.propagators.carries_traces() {
+        return None;
+    }
+    match added {
+        Some(added) => added.context.clone(),
+        None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
+    }
+}
+
+/// The record of a span that has begun. Its end is its start until it ends.
+pub(super) fn record(
+    context: SpanContext,
+    parent: Option<&Context>,
+    link: Option<SpanContext>,
+    start: UnixNanos,
+    payload: Change,
+    operation: Operation,
+) -> SpanRecord {
+    SpanRecord {
+        parent: parent.map(|parent| parent.span.span_id),
+        link,
+        trace_state: parent.and_then(|parent| parent.trace_state.clone()),
+        handling: Handling { payload, untraced: false },
+        ..SpanRecord::new(context, start, operation)
+    }
+}
+
+/// The record of a message that has no span, for those who watch messages.
+#[cold]
+pub(super) fn untraced(
+    parent: Option<&Context>,
+    start: UnixNanos,
+    payload: Change,
+    operation: Operation,
+) -> SpanRecord {
+    let trace_id = parent.map_or(TraceId::MIN, |parent| parent.span.trace_id);
+    // No id is drawn, so that watching changes none of those that are.
+    let context = SpanContext { trace_id, span_id: SpanId::MIN, flags: TraceFlags::default() };
+    let handling = Handling { payload, untraced: true };
+    SpanRecord { handling, ..record(context, parent, None, start, payload, operation) }
+}
+
+/// The CLIENT span of a command (`--commands all`): a root, if it is wanted and sampled.
+pub(crate) fn command_span(name: &[u8], database: u32, start: UnixNanos, call: &mut Call<'_>) -> Option<SpanRecord> {
+    let policy = &**call.env.policy;
+    if policy.commands != Commands::All || !policy.enabled {
+        return None;
+    }
+    let (context, sampled) = child_of(None, policy, call.env.ids);
+    // A name that is too long to be a command's has not been kept.
+    let name = || if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
+    let operation = || Operation::Command { name: name(), database, batch_size: None };
+    sampled.then(|| record(context, None, None, start, Change::None, operation()))
+}

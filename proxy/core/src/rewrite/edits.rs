@@ -1,0 +1,62 @@
+//! The changes to a frame, as an ordered list of replacements.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::Bulk;
+use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
+
+/// Replacements of ranges of one run of bytes, in the order of their positions and without overlap.
+///
+/// Used again from frame to frame, so that a change costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Edits {
+    edits: Vec<Edit>,
+    /// The new bytes of all edits.
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Edit {
+    range: Range<usize>,
+    replacement: Range<usize>,
+}
+
+impl Edits {
+    /// Forgets the last frame's edits. Its new bytes can then be written to the buffer that is returned, to be named by
+    /// their positions there.
+    pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+        self.edits.clear();
+        self.bytes.clear();
+        &mut self.bytes
+    }
+
+    /// Replaces `range` of a bulk string's body by bytes that have been written, and its length accordingly.
+    pub(crate) fn replace_in_bulk(&mut self, bulk: Bulk<'_>, range: Range<usize>, replacement: Range<usize>) {
+        let len = bulk.body().len().saturating_sub(range.len()).saturating_add(replacement.len());
+        self.replace_number(bulk.header(), b'$', len);
+        self.replace(bulk.position(range), replacement);
+    }
+
+    /// Replaces the line of a length or a count: `*`, `$` or another type byte and a number.
+    pub(crate) fn replace_number(&mut self, line: Range<usize>, kind: u8, number: usize) {
+        let start = self.bytes.len();
+        self.bytes.push(kind);
+        let mut digits = [0; MAX_DECIMAL_LEN];
+        self.bytes.extend_from_slice(write_decimal(u64::try_from(number).unwrap_or(u64::MAX), &mut digits));
+        self.bytes.extend_from_slice(b"\r\n");
+        self.replace(line, start..self.bytes.len());
+    }
+
+    /// Replaces `range` by bytes that have been written.
+    pub(crate) fn replace(&mut self, range: Range<usize>, replacement: Range<usize>) {
+        debug_assert!(self.edits.last().is_none_or(|last| last.range.end <= range.start), "edits are in order");
+        self.edits.push(Edit { range, replacement });
+    }
+
+    /// Each range with the bytes that replace it, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Range<usize>, &[u8])> {
+        let bytes = |edit: &Edit| self.bytes.get(edit.replacement.clone()).unwrap_or_default();
+        self.edits.iter().map(move |edit| (edit.range.clone(), bytes(edit)))
+    }
+}

@@ -1,0 +1,250 @@
+//! The plan for `PUBLISH` and `SPUBLISH`: a context is added to the payload.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::channel_cache::ChannelCache;
+use super::context::{carried_by, child_of, record, untraced};
+use super::{Bulk, Edits};
+use crate::carrier::{self, Added, Carrier};
+use crate::counts::Counter;
+use crate::output::Call;
+use crate::policy::{Mode, Policy, Rule, Trust};
+use crate::service::{Audience, Environment, ExpectedReceivers, NotProven};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanRecord, UnixNanos};
+
+/// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
+/// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
+const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
+
+/// The rules for publishes. Its state only saves work.
+#[derive(Debug, Default)]
+pub(crate) struct PublishPlan {
+    channels: ChannelCache,
+    edits: Edits,
+}
+
+/// The head of a publish: all that is known before its payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Publish<'a> {
+    /// The channel's name; `None` if it is too long to be kept.
+    pub(crate) channel: Option<&'a [u8]>,
+    pub(crate) sharded: bool,
+    /// When its first byte was read.
+    pub(crate) start: UnixNanos,
+}
+
+/// What the connection's other commands mean for a publish.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    /// Whether Redis has answered a command as it only does after authentication.
+    pub(crate) authenticated: bool,
+    /// Whether Redis will execute the publish as soon as it comes, and its reply will be told apart.
+    pub(crate) prompt: bool,
+}
+
+/// Whether a payload has to be seen.
+pub(crate) enum Admission {
+    /// The payload must be complete before it can be decided how it goes on.
+    Hold,
+    /// The publish goes on as it is.
+    Pass(Decision),
+}
+
+/// What a publish becomes.
+#[derive(Debug, Default)]
+pub(crate) struct Decision {
+    /// Whether its payload changes, by [`PublishPlan::edits`].
+    pub(crate) edited: bool,
+    /// Its open producer span.
+    pub(crate) span: Option<SpanRecord>,
+    /// The number of receivers that its reply has to confirm.
+    pub(crate) expected: Option<ExpectedReceivers>,
+}
+
+impl PublishPlan {
+    /// Another policy is in force.
+    pub(crate) fn policy_changed(&mut self) {
+        self.channels.invalidate();
+    }
+
+    /// The changes that the last decision made.
+    pub(crate) fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    /// Decides by the head of a publish and the length of its payload, in bytes.
+    pub(crate) fn admit(&mut self, publish: &Publish<'_>, len: u64, call: &mut Call<'_>) -> Admission {
+        let policy = &**call.env.policy;
+        let Some(channel) = publish.channel else {
+            call.out.counts.count(if policy.enabled { Counter::SkippedSize } else { Counter::SkippedMode });
+            return Admission::Pass(Decision::default());
+        };
+        let rule = self.channels.look_up(channel, policy).1;
+        let skipped = if !policy.enabled {
+            Counter::SkippedMode
+        } else if !rule.traced {
+            Counter::SkippedChannel
+        } else if exceeds(len, policy.inject_limit) {
+            Counter::SkippedSize
+        } else {
+            return Admission::Hold;
+        };
+        call.out.counts.count(skipped);
+        let span = self.pass(publish, len, skipped, call);
+        Admission::Pass(Decision { span, ..Decision::default() })
+    }
+
+    /// The record of a publish that goes on unread. One that is only too long has a producer span all the same.
+    fn pass(&mut self, publish: &Publish<'_>, len: u64, skipped: Counter, call: &mut Call<'_>) -> Option<SpanRecord> {
+        let Environment { policy, watched, .. } = call.env;
+        let (name, rule) = self.channels.last(policy);
+        let operation = || operation(name, publish.sharded, len);
+        let change = Change::Skipped(skipped);
+        if skipped != Counter::SkippedSize || rule.mode != Mode::Inject {
+            // The name of a channel of Redis's own may hold a key's.
+            let is_reserved = publish.channel.is_none_or(Policy::is_reserved);
+            return (watched && !is_reserved).then(|| untraced(None, publish.start, change, operation()));
+        }
+        let (context, sampled) = child_of(None, policy, call.env.ids);
+        (sampled || watched).then(|| record(context, None, None, publish.start, change, operation()))
+    }
+
+    /// Decides about a publish that was admitted and whose payload is complete.
+    pub(crate) fn decide(
+        &mut self,
+        publish: &Publish<'_>,
+        payload: Bulk<'_>,
+        standing: Standing,
+        call: &mut Call<'_>,
+    ) -> Decision {
+        let Self { channels, edits } = self;
+        let Environment { policy, watched, wall_offset, .. } = call.env;
+        let (name, rule) = channels.last(policy);
+        let body = payload.body();
+        let added = carrier::find_added(body, rule.carrier);
+        let parent = carried_by(body, added.as_ref(), rule, policy).filter(|_| policy.trust == Trust::All);
+        let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
+        let operation = || operation(name, publish.sharded, u64::try_from(size).unwrap_or(u64::MAX));
+        let permission = permission(publish, standing, rule, call);
+        if let (Err(skipped), None) = (&permission, &parent) {
+            call.out.counts.count(*skipped);
+            let change = Change::Skipped(*skipped);
+            let span = watched.then(|| untraced(None, publish.start, change, operation()));
+            return Decision { span, ..Decision::default() };
+        }
+        let (context, sampled) = child_of(parent.as_ref(), policy, call.env.ids);
+        let injected = permission.and_then(|expected| {
+            let outgoing = outgoing(context, parent.as_ref(), publish.start, wall_offset, policy);
+            let bytes = edits.begin();
+            let range = write_context(body, added, &outgoing, rule, policy, bytes)?;
+            let written = bytes.len();
+            let limit = expected.map_or(policy.inject_limit, |expected| policy.inject_limit.min(expected.max_payload));
+            check_len(body.len(), body.len() - range.len() + written, limit, standing)?;
+            edits.replace_in_bulk(payload, range, 0..written);
+            Ok(expected)
+        });
+        let (counter, change) = match injected {
+            Ok(_) => (Counter::Injected, Change::Injected),
+            Err(skipped) => (skipped, Change::Skipped(skipped)),
+        };
+        call.out.counts.count(counter);
+        let span =
+            (sampled || watched).then(|| record(context, parent.as_ref(), None, publish.start, change, operation()));
+        Decision { edited: injected.is_ok(), span, expected: injected.ok().flatten() }
+    }
+}
+
+fn operation(name: &Arc<str>, sharded: bool, body_size: u64) -> Operation {
+    Operation::Publish { channel: Arc::clone(name), sharded, receivers: None, body_size }
+}
+
+/// Whether a context may be added on this channel, and the receivers that this rests on in mode `auto`.
+fn permission(
+    publish: &Publish<'_>,
+    standing: Standing,
+    rule: Rule,
+    call: &Call<'_>,
+) -> Result<Option<ExpectedReceivers>, Counter> {
+    match rule.mode {
+        Mode::Inject => Ok(None),
+        Mode::Strip | Mode::Observe => Err(Counter::SkippedMode),
+        Mode::Auto => {
+            expected_receivers(publish, standing, rule, call.env.audience).map(Some).map_err(NotProven::counter)
+        }
+    }
+}
+
+#[cold]
+fn expected_receivers(
+    publish: &Publish<'_>,
+    standing: Standing,
+    rule: Rule,
+    audience: Option<&dyn Audience>,
+) -> Result<ExpectedReceivers, NotProven> {
+    if rule.carrier == Carrier::OpenCensus {
+        // It is removed only where a proxy is told that this channel has it, and that is not known of other proxies.
+        return Err(NotProven::NoEvidence);
+    }
+    let channel = publish.channel.ok_or(NotProven::NoEvidence)?;
+    let expected = audience.ok_or(NotProven::NoEvidence)?.expected_receivers(channel, publish.sharded)?;
+    standing.prompt.then_some(expected).ok_or(NotProven::Order)
+}
+
+/// The context that travels with the message.
+fn outgoing(
+    span: SpanContext,
+    parent: Option<&Context>,
+    start: UnixNanos,
+    wall_offset: i64,
+    policy: &Policy,
+) -> Context {
+    Context {
+        span,
+        trace_state: parent.and_then(|parent| parent.trace_state.clone()),
+        baggage: parent.and_then(|parent| parent.baggage.clone()).filter(|_| policy.propagators.baggage),
+        published: policy.transit_time.then(|| UnixNanos(start.0.saturating_add_signed(wall_offset))),
+    }
+}
+
+/// Writes `context` to `bytes` in the channel's carrier, or in the place of what was added before. Returns the range of
+/// the payload that it replaces.
+fn write_context(
+    payload: &[u8],
+    added: Option<Added>,
+    context: &Context,
+    rule: Rule,
+    policy: &Policy,
+    bytes: &mut Vec<u8>,
+) -> Result<Range<usize>, Counter> {
+    if !policy.propagators.carries_traces() {
+        return Err(Counter::SkippedMode);
+    }
+    match added {
+        Some(added) => {
+            carrier::replace(payload, &added, context, bytes);
+            Ok(added.range)
+        }
+        None => match carrier::add(payload, rule.carrier, context, policy.propagators, bytes) {
+            Some(at) => Ok(at..at),
+            None => Err(Counter::SkippedCarrier),
+        },
+    }
+}
+
+/// Whether a payload may grow from `before` to `after` bytes.
+fn check_len(before: usize, after: usize, limit: usize, standing: Standing) -> Result<(), Counter> {
+    if after > limit {
+        Err(Counter::SkippedSize)
+    } else if !standing.authenticated && (before..after).contains(&UNAUTHENTICATED_BULK_LEN) {
+        Err(Counter::SkippedUnauthenticated)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether `len` bytes are more than `limit`.
+pub(super) fn exceeds(len: u64, limit: usize) -> bool {
+    usize::try_from(len).map_or(true, |len| len > limit)
+}

@@ -1,0 +1,25 @@
+//! What a call of the session needs from outside.
+
+use alloc::sync::Arc;
+
+use super::Audience;
+use crate::policy::Policy;
+use crate::trace::{Ids, UnixNanos};
+
+/// Everything outside the connection that one call of the session may use.
+pub struct Environment<'a> {
+    /// The time of this call.
+    pub now: UnixNanos,
+    /// How far the wall clock is ahead of `now`, in nanoseconds. It is added to times that travel between proxies.
+    pub wall_offset: i64,
+    /// Whether somebody watches messages. Records are then made of messages without a span too: their context is not
+    /// sampled, and they are not for export.
+    pub watched: bool,
+    /// The policy in force. A change takes effect with the next payload, and a payload that is being held back counts as
+    /// next, so that a mode that adds nothing takes effect at once.
+    pub policy: &'a Arc<Policy>,
+    /// The source of new trace and span ids.
+    pub ids: &'a mut (dyn Ids + 'static),
+    /// The receivers of publishes, for [`Mode::Auto`](crate::policy::Mode::Auto). Without an audience nothing is proven.
+    pub audience: Option<&'a (dyn Audience + 'static)>,
+}

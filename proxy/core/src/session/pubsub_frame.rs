@@ -1,0 +1,187 @@
+//! The array or push that may be a message or a confirmation: what its elements are for.
+
+use alloc::vec::Vec;
+
+use crate::commands::Word;
+use crate::pairing::Frame;
+use crate::policy::MAX_CHANNEL_LEN;
+use crate::rewrite::Message;
+use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
+
+/// Longest pattern that a span names, in bytes.
+pub(super) const MAX_PATTERN_LEN: usize = MAX_CHANNEL_LEN;
+
+/// An array or push that may be a message or a confirmation, while it is being read.
+#[derive(Debug)]
+pub(super) struct PubSubFrame {
+    pub(super) push: bool,
+    /// Whether it is a message, if it looks like one.
+    messages: bool,
+    /// What it is if it looks like neither.
+    otherwise: Frame,
+    /// The number of elements, the first included.
+    pub(super) count: u64,
+    pub(super) index: u64,
+    pub(super) shape: Shape,
+    word: Word,
+    pattern: Name,
+    channel: Name,
+}
+
+/// What the first element says of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Nothing, so that the frame is not what it might have been.
+    #[default]
+    Unknown,
+    Message {
+        sharded: bool,
+    },
+    PatternMessage,
+    Confirmation {
+        kind: SubscriptionKind,
+        subscribe: bool,
+    },
+}
+
+/// What an element is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The first element, which tells the shape.
+    Word,
+    Pattern,
+    Channel,
+    /// The channel or the pattern of a confirmation.
+    Name,
+    Payload,
+    Unread,
+}
+
+/// A channel's name or a pattern, which is kept unless it is too long.
+#[derive(Debug, Default)]
+struct Name {
+    bytes: Vec<u8>,
+    too_long: bool,
+}
+
+impl Shape {
+    /// The shape of a frame of `count` elements that begins with `word`. If `messages` is false it is no message.
+    pub(super) fn new(word: &[u8], count: u64, messages: bool) -> Self {
+        let confirmation = |kind, subscribe| Self::Confirmation { kind, subscribe };
+        match (word, count) {
+            (b"message", 3) if messages => Self::Message { sharded: false },
+            (b"smessage", 3) if messages => Self::Message { sharded: true },
+            (b"pmessage", 4) if messages => Self::PatternMessage,
+            (b"subscribe", 3) => confirmation(Channel, true),
+            (b"psubscribe", 3) => confirmation(Pattern, true),
+            (b"ssubscribe", 3) => confirmation(Shard, true),
+            (b"unsubscribe", 3) => confirmation(Channel, false),
+            (b"punsubscribe", 3) => confirmation(Pattern, false),
+            (b"sunsubscribe", 3) => confirmation(Shard, false),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether a frame of `count` elements can be a message or a confirmation.
+    pub(super) fn is_possible(count: u64) -> bool {
+        matches!(count, 3 | 4)
+    }
+
+    pub(super) fn is_message(self) -> bool {
+        matches!(self, Self::Message { .. } | Self::PatternMessage)
+    }
+}
+
+impl PubSubFrame {
+    pub(super) fn new() -> Self {
+        Self {
+            push: false,
+            messages: false,
+            otherwise: Frame::Reply,
+            count: 0,
+            index: 0,
+            shape: Shape::Unknown,
+            word: Word::default(),
+            pattern: Name::default(),
+            channel: Name::default(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, push: bool, count: u64, messages: bool, otherwise: Frame) {
+        (self.push, self.count, self.messages, self.otherwise) = (push, count, messages, otherwise);
+        self.index = 0;
+        self.shape = Shape::Unknown;
+        self.word.clear();
+        self.pattern.begin(0, 0);
+        self.channel.begin(0, 0);
+    }
+
+    /// What the element is for that is being read.
+    pub(super) fn role(&self) -> Role {
+        match (self.index, self.shape) {
+            (0, _) => Role::Word,
+            (1, Shape::Message { .. }) | (2, Shape::PatternMessage) => Role::Channel,
+            (1, Shape::PatternMessage) => Role::Pattern,
+            (1, Shape::Confirmation { .. }) => Role::Name,
+            (2, Shape::Message { .. }) | (3, Shape::PatternMessage) => Role::Payload,
+            _ => Role::Unread,
+        }
+    }
+
+    /// An element of `len` bytes begins.
+    pub(super) fn element_begins(&mut self, len: u64) {
+        match self.role() {
+            Role::Pattern => self.pattern.begin(len, MAX_PATTERN_LEN),
+            Role::Channel | Role::Name => self.channel.begin(len, MAX_CHANNEL_LEN),
+            Role::Word | Role::Payload | Role::Unread => {}
+        }
+    }
+
+    /// Keeps what is needed of the element that is being read.
+    pub(super) fn copy(&mut self, piece: &[u8]) {
+        match self.role() {
+            Role::Word => self.word.push(piece),
+            Role::Pattern => self.pattern.push(piece),
+            Role::Channel | Role::Name => self.channel.push(piece),
+            Role::Payload | Role::Unread => {}
+        }
+    }
+
+    /// The first element is complete: it says what the others are.
+    pub(super) fn word_ends(&mut self) {
+        self.shape = Shape::new(self.word.as_bytes(), self.count, self.messages);
+    }
+
+    /// The channel or the pattern of a confirmation, if it is not too long.
+    pub(super) fn name(&self) -> Option<&[u8]> {
+        self.channel.get()
+    }
+
+    /// The head of the message that it is.
+    pub(super) fn message(&self) -> Message<'_> {
+        let pattern = self.pattern.get().filter(|_| self.shape == Shape::PatternMessage);
+        Message { channel: self.channel.get(), pattern, sharded: self.shape == Shape::Message { sharded: true } }
+    }
+
+    /// What its end means, from where it turned out not to be what it might have been.
+    pub(super) fn otherwise(&self) -> Frame {
+        if self.shape.is_message() && self.otherwise == Frame::Reply { Frame::Unasked } else { self.otherwise }
+    }
+}
+
+impl Name {
+    fn begin(&mut self, len: u64, limit: usize) {
+        self.bytes.clear();
+        self.too_long = usize::try_from(len).map_or(true, |len| len > limit);
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        if !self.too_long {
+            self.bytes.extend_from_slice(piece);
+        }
+    }
+
+    fn get(&self) -> Option<&[u8]> {
+        (!self.too_long).then_some(&*self.bytes)
+    }
+}

@@ -1,0 +1,434 @@
+//! The server's direction: replies, pushes and messages.
+//!
+//! A byte waits only from a message's payload header to the payload's last byte, and only if a context may be in it.
+//! The pairing is asked once for each frame what it is. Most frames are complete in the input and are taken in one step;
+//! whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same decisions.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use super::Parts;
+use super::pubsub_frame::{MAX_PATTERN_LEN, PubSubFrame, Role, Shape};
+use crate::counts::Counter;
+use crate::output::Output;
+use crate::pairing::{Frame, Next, Reply};
+use crate::policy::MAX_CHANNEL_LEN;
+use crate::resp::complete::{self, decimal};
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
+use crate::rewrite::{Bulk, Hold, Input, Message};
+
+/// The longest part of a status, error or integer line that is kept, in bytes: enough for a refusal of `CLIENT REPLY`.
+const MAX_LINE_LEN: usize = 128;
+
+/// Lines up to this length, in bytes, are taken in one step. `+QUEUED` and the receivers of a publish are shorter.
+const MAX_SHORT_LINE_LEN: usize = 24;
+
+/// Reads replies, resumably.
+#[derive(Debug)]
+pub(super) struct ReplyReader {
+    state: State,
+    /// The line that is being read, without its type byte.
+    line: Vec<u8>,
+    frame: PubSubFrame,
+    hold: Hold,
+    /// Whether the payload that is being read was admitted.
+    admitted: bool,
+    replication: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// At the first byte of a frame.
+    Start,
+    /// In a frame that is one line.
+    Line { kind: u8, carriage_return: bool },
+    /// In the number behind the type byte of a frame that has one.
+    Header { kind: u8, next: Next, number: NumberLine },
+    /// In the rest of a frame whose content does not matter.
+    Rest { scan: Scan, frame: Frame },
+    /// At the type byte of an element of an array that may be a message or a confirmation.
+    ElementType,
+    /// In the number behind an element's `$`.
+    ElementLength(NumberLine),
+    /// In an element's bytes.
+    ElementBody { left: u64, len: u64 },
+    /// In the CRLF behind an element's bytes.
+    ElementEnd { left: u64 },
+    /// In the count of a confirmation.
+    ConfirmationCount(NumberLine),
+    /// Not RESP any more: bytes go on as they come.
+    Opaque,
+}
+
+impl ReplyReader {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::Start,
+            line: Vec::new(),
+            frame: PubSubFrame::new(),
+            hold: Hold::default(),
+            admitted: false,
+            replication: false,
+        }
+    }
+
+    /// Whether the connection has become a replica's link.
+    pub(super) fn is_replication(&self) -> bool {
+        self.replication
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8], parts: &mut Parts<'_>) {
+        let mut input = Input::new(bytes);
+        let input = &mut input;
+        while let Some(byte) = input.peek() {
+            match &mut self.state {
+                State::Start => self.start(byte, input, parts),
+                State::Line { kind, carriage_return } => {
+                    let (kind, start) = (*kind, input.pos);
+                    let ended = end_of_line(carriage_return, input.bytes, &mut input.pos);
+                    let piece = input.since(start);
+                    let room = MAX_LINE_LEN.saturating_sub(self.line.len());
+                    self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+                    if ended {
+                        self.state = State::Start;
+                        parts.pairing.reply(reply_of_line(kind, without_end(&self.line)), &mut parts.call);
+                    }
+                }
+                State::Header { kind, next, number } => {
+                    let (kind, next) = (*kind, *next);
+                    match number.read(input.bytes, &mut input.pos) {
+                        Progress::More => {}
+                        Progress::Invalid => self.give_up(parts),
+                        Progress::Done(number) => self.header(kind, next, number, parts),
+                    }
+                }
+                State::Rest { scan, frame } => match scan.advance(input.bytes, &mut input.pos) {
+                    Progress::More => {}
+                    Progress::Invalid => self.give_up(parts),
+                    Progress::Done(()) => {
+                        let frame = *frame;
+                        self.frame_ends(frame, parts);
+                    }
+                },
+                State::ElementType => self.element_type(byte, input, parts),
+                State::ElementLength(number) => match number.read(input.bytes, &mut input.pos) {
+                    Progress::More => {}
+                    Progress::Done(len @ 0..) if len.unsigned_abs() <= MAX_BULK_LEN => {
+                        let len = len.unsigned_abs();
+                        self.element_begins(input, len, parts);
+                        self.state = State::ElementBody { left: len, len };
+                        if len == 0 {
+                            self.element_ends(input, 0, parts);
+                        }
+                    }
+                    Progress::Done(-1) => {
+                        // A null where a name or a payload may stand: `unsubscribe` without subscriptions, tracking.
+                        if self.frame.role() == Role::Payload {
+                            self.hold.release(input, parts.call.out);
+                        }
+                        self.next_element(parts);
+                    }
+                    _ => self.give_up(parts),
+                },
+                State::ElementBody { left, len } => {
+                    let piece = input.take(left);
+                    let (left, len) = (*left, *len);
+                    self.frame.copy(piece);
+                    if left == 0 {
+                        self.element_ends(input, len, parts);
+                    }
+                }
+                State::ElementEnd { left } => {
+                    input.take(left);
+                    if *left == 0 {
+                        self.next_element(parts);
+                    }
+                }
+                State::ConfirmationCount(number) => match number.read(input.bytes, &mut input.pos) {
+                    Progress::More => {}
+                    Progress::Done(count @ 0..) => {
+                        self.state = State::Start;
+                        self.confirmation(count.unsigned_abs(), parts);
+                    }
+                    _ => self.give_up(parts),
+                },
+                State::Opaque => break,
+            }
+        }
+        self.hold.end_of_input(input, parts.call.out);
+    }
+
+    /// The server has sent its last byte: what was held goes on as it came.
+    pub(super) fn end_of_stream(&mut self, out: &mut Output) {
+        self.state = State::Opaque;
+        self.hold.stop(out);
+    }
+
+    /// These bytes are not RESP: from here on they go on as they come.
+    fn give_up(&mut self, parts: &mut Parts<'_>) {
+        self.hold.stop(parts.call.out);
+        self.state = State::Opaque;
+        parts.call.out.counts.count(Counter::OpaqueServer);
+        parts.pairing.lose(&mut parts.call);
+    }
+
+    /// At the first byte of a frame, which is not taken yet.
+    fn start(&mut self, kind: u8, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+        let next = parts.pairing.next(kind, &mut parts.call);
+        match next {
+            Next::Replication => {
+                parts.call.out.counts.count(Counter::OpaqueReplication);
+                self.state = State::Opaque;
+                self.replication = true;
+                parts.pairing.untracked(&mut parts.call);
+                return parts.pairing.close(None, &mut parts.call);
+            }
+            Next::Other(Frame::Reply) if complete_reply(input, kind, parts) => return,
+            Next::PubSub { messages: true, .. } if self.complete_message(input, kind, parts) => return,
+            _ => {}
+        }
+        input.pos += 1;
+        match kind {
+            b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => {
+                self.line.clear();
+                self.state = State::Line { kind, carriage_return: false };
+            }
+            b'$' | b'=' | b'!' | b'*' | b'~' | b'%' | b'|' | b'>' => {
+                self.state = State::Header { kind, next, number: NumberLine::default() };
+            }
+            _ => self.give_up(parts),
+        }
+    }
+
+    fn header(&mut self, kind: u8, next: Next, number: i64, parts: &mut Parts<'_>) {
+        let Ok(count) = u64::try_from(number) else {
+            self.state = State::Start;
+            return match (kind, number) {
+                (b'$' | b'*', -1) => parts.pairing.reply(Reply::Null, &mut parts.call),
+                _ => self.give_up(parts),
+            };
+        };
+        let frame = match next {
+            Next::Transaction => {
+                self.state = State::Start;
+                return parts.pairing.exec_begins(count, &mut parts.call);
+            }
+            Next::PubSub { messages, otherwise } if Shape::is_possible(count) => {
+                self.frame.begin(kind == b'>', count, messages, otherwise);
+                self.state = State::ElementType;
+                return;
+            }
+            Next::PubSub { otherwise, .. } | Next::Other(otherwise) => otherwise,
+            // It ends with the first byte of its frame.
+            Next::Replication => Frame::Reply,
+        };
+        let scan = match kind {
+            b'$' | b'=' | b'!' => Scan::bulk_body(count, 0),
+            b'%' | b'|' => count.checked_mul(2).map(Scan::values),
+            _ => Some(Scan::values(count)),
+        };
+        match scan {
+            // Nobody waits for the frame's end any more.
+            Some(_) if frame == Frame::Elements => self.state = State::Start,
+            Some(scan) if scan.is_done() => self.frame_ends(frame, parts),
+            Some(scan) => self.state = State::Rest { scan, frame },
+            None => self.give_up(parts),
+        }
+    }
+
+    /// The end of a frame that was neither a message nor a confirmation.
+    fn frame_ends(&mut self, frame: Frame, parts: &mut Parts<'_>) {
+        self.state = State::Start;
+        if frame == Frame::Reply {
+            parts.pairing.reply(Reply::Other, &mut parts.call);
+        }
+    }
+}
+
+/// Messages and confirmations, element by element.
+impl ReplyReader {
+    fn element_type(&mut self, kind: u8, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+        let frame = &self.frame;
+        let is_confirmation = matches!(frame.shape, Shape::Confirmation { .. });
+        let is_last = frame.index + 1 == frame.count;
+        self.state = match kind {
+            b':' if is_confirmation && is_last => {
+                input.pos += 1;
+                State::ConfirmationCount(NumberLine::default())
+            }
+            // RESP3's null for a name is a line without content.
+            b'_' if is_confirmation && frame.index == 1 => {
+                input.pos += 1;
+                State::ElementEnd { left: 2 }
+            }
+            b'$' if !(is_confirmation && is_last) => {
+                if frame.role() == Role::Payload {
+                    self.hold.begin(input, input.pos, parts.call.out);
+                }
+                input.pos += 1;
+                State::ElementLength(NumberLine::default())
+            }
+            // Not what it looked like: somebody's reply, or an invalidation.
+            _ => return self.pass_over_elements(parts),
+        };
+    }
+
+    fn element_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
+        self.frame.element_begins(len);
+        if self.frame.role() == Role::Payload {
+            self.admitted = parts.deliver.admit(&self.frame.message(), len, &mut parts.call);
+            if self.admitted {
+                self.hold.expect(input, usize::try_from(len).unwrap_or_default()); // it is within the limit
+            } else {
+                self.hold.release(input, parts.call.out);
+            }
+        }
+    }
+
+    fn element_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
+        self.state = State::ElementEnd { left: 2 };
+        match self.frame.role() {
+            Role::Word => self.frame.word_ends(),
+            Role::Payload => {
+                delivered(self.frame.push, parts);
+                if mem::take(&mut self.admitted) {
+                    let len = usize::try_from(len).unwrap_or_default();
+                    deliver(&mut self.hold, &self.frame.message(), len, input, parts);
+                }
+            }
+            Role::Pattern | Role::Channel | Role::Name | Role::Unread => {}
+        }
+    }
+
+    fn next_element(&mut self, parts: &mut Parts<'_>) {
+        self.frame.index += 1;
+        if self.frame.index < self.frame.count && self.frame.shape != Shape::Unknown {
+            self.state = State::ElementType;
+        } else {
+            self.pass_over_elements(parts);
+        }
+    }
+
+    /// The elements that are left do not matter.
+    fn pass_over_elements(&mut self, parts: &mut Parts<'_>) {
+        let frame = self.frame.otherwise();
+        match self.frame.count - self.frame.index {
+            1.. if frame != Frame::Elements => {
+                self.state = State::Rest { scan: Scan::values(self.frame.count - self.frame.index), frame };
+            }
+            _ => self.frame_ends(frame, parts),
+        }
+    }
+
+    fn confirmation(&mut self, count: u64, parts: &mut Parts<'_>) {
+        let Shape::Confirmation { kind, subscribe } = self.frame.shape else { return };
+        if parts.pairing.confirmation(kind, subscribe, count, self.frame.push, &mut parts.call) {
+            parts.pairing.report_confirmation(kind, subscribe, self.frame.name(), count, &mut parts.call);
+        } else {
+            parts.pairing.reply(Reply::Other, &mut parts.call);
+        }
+    }
+
+    /// Takes a message that is complete in the input.
+    fn complete_message(&mut self, input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> bool {
+        let Some(complete) = CompleteMessage::read(input.bytes, input.pos, kind) else { return false };
+        let CompleteMessage { message, len, header, end } = complete;
+        delivered(kind == b'>', parts);
+        if parts.deliver.admit(&message, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
+            self.hold.begin(input, header, parts.call.out);
+            input.pos = end - TERMINATOR_LEN;
+            deliver(&mut self.hold, &message, len, input, parts);
+        }
+        input.pos = end;
+        true
+    }
+}
+
+/// Bytes of the CRLF behind a bulk string.
+const TERMINATOR_LEN: usize = 2;
+
+fn delivered(push: bool, parts: &mut Parts<'_>) {
+    parts.call.out.counts.count(Counter::Delivered);
+    if !push {
+        parts.pairing.message();
+    }
+}
+
+/// Has the plan decide about a message whose payload, the last `len` bytes that were read, is held.
+fn deliver(hold: &mut Hold, message: &Message<'_>, len: usize, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+    let payload = Bulk::new(hold.held(input), len);
+    if parts.deliver.decide(message, payload, &mut parts.call) {
+        hold.apply(parts.deliver.edits(), input, parts.call.out);
+    } else {
+        hold.release(input, parts.call.out);
+    }
+}
+
+/// Takes a reply that is a bulk string or a short line and complete in the input. `kind` is its type byte.
+fn complete_reply(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> bool {
+    let (reply, end) = match kind {
+        b'$' => match complete::bulk(input.bytes, input.pos) {
+            Some((_, end)) => (Reply::Other, end),
+            None => return false,
+        },
+        b'+' | b':' => match complete::line(input.bytes, input.pos, MAX_SHORT_LINE_LEN) {
+            Some((line, end)) => (reply_of_line(kind, line), end),
+            None => return false,
+        },
+        _ => return false,
+    };
+    parts.pairing.reply(reply, &mut parts.call);
+    input.pos = end;
+    true
+}
+
+/// A `message`, `smessage` or `pmessage` that is complete in the input.
+struct CompleteMessage<'a> {
+    message: Message<'a>,
+    /// Length of the payload, in bytes.
+    len: usize,
+    /// Position of the payload's header.
+    header: usize,
+    /// Position behind the message.
+    end: usize,
+}
+
+impl<'a> CompleteMessage<'a> {
+    /// Reads the message at `pos`.
+    fn read(bytes: &'a [u8], pos: usize, kind: u8) -> Option<Self> {
+        let (count, pos) = complete::header(bytes, kind, pos)?;
+        let (word, mut pos) = complete::bulk(bytes, pos)?;
+        let shape = Shape::new(word, u64::try_from(count).ok()?, true);
+        if !shape.is_message() {
+            return None;
+        }
+        let mut pattern = None;
+        if shape == Shape::PatternMessage {
+            let (bytes, after) = complete::bulk(bytes, pos)?;
+            (pattern, pos) = (Some(bytes), after);
+        }
+        let (channel, header) = complete::bulk(bytes, pos)?;
+        let (payload, end) = complete::bulk(bytes, header)?;
+        let message = Message {
+            channel: Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN),
+            pattern: pattern.filter(|pattern| pattern.len() <= MAX_PATTERN_LEN),
+            sharded: shape == Shape::Message { sharded: true },
+        };
+        Some(Self { message, len: payload.len(), header, end })
+    }
+}
+
+/// The line without its CRLF, of which only a part may have been kept.
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\r")).unwrap_or(line)
+}
+
+fn reply_of_line(kind: u8, line: &[u8]) -> Reply<'_> {
+    match kind {
+        b'+' => Reply::Status(line),
+        b'-' => Reply::Error(line),
+        b':' => Reply::Integer(decimal(line)),
+        b'_' => Reply::Null,
+        _ => Reply::Other,
+    }
+}

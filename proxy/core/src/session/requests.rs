@@ -1,0 +1,408 @@
+//! The client's direction: requests.
+//!
+//! A byte waits only from a publish's payload header to the payload's last byte, and only if the payload may get a
+//! context. Everything else goes on at once, while it is being read. Most requests are complete in the input and are
+//! taken in one step; whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same
+//! decisions.
+
+use alloc::vec::Vec;
+
+use super::Parts;
+use super::inline::{self, Line};
+use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
+use crate::counts::Counter;
+use crate::output::Output;
+use crate::policy::MAX_CHANNEL_LEN;
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
+use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
+use crate::trace::UnixNanos;
+
+/// Reads requests, resumably.
+#[derive(Debug)]
+pub(super) struct RequestReader {
+    state: State,
+    request: Partial,
+    hold: Hold,
+    inline: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// At the first byte of a request.
+    Start,
+    /// In the number behind `*`.
+    Count(NumberLine),
+    /// At the `$` of the next argument.
+    LengthType,
+    /// In the number behind `$`.
+    Length(NumberLine),
+    /// In an argument.
+    Argument { left: u64, len: u64 },
+    /// In the two bytes that Redis skips behind an argument.
+    Terminator { left: u64 },
+    /// Before the line feed of an inline command.
+    Inline,
+    /// Not RESP any more, or never: bytes go on as they come.
+    Opaque,
+}
+
+/// The multibulk request that is being read.
+#[derive(Debug)]
+struct Partial {
+    /// The number of arguments, the command's name included.
+    count: u64,
+    /// The position of the argument that is being read.
+    index: u64,
+    words: [Word; MAX_WORDS],
+    /// How many of the first arguments are copied to `words`.
+    words_wanted: u64,
+    publish: Option<PartialPublish>,
+    channel: Vec<u8>,
+    start: UnixNanos,
+}
+
+/// A request by which a publish's plan has to decide.
+#[derive(Debug, Default)]
+struct PartialPublish {
+    sharded: bool,
+    channel_too_long: bool,
+    /// Whether the payload waits for the decision.
+    admitted: bool,
+    decision: Decision,
+}
+
+impl RequestReader {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::Start,
+            request: Partial {
+                count: 0,
+                index: 0,
+                words: [Word::default(); MAX_WORDS],
+                words_wanted: 1,
+                publish: None,
+                channel: Vec::new(),
+                start: UnixNanos(0),
+            },
+            hold: Hold::default(),
+            inline: Vec::new(),
+        }
+    }
+
+    /// What follows is not RESP: nothing is held and nothing is read any more.
+    pub(super) fn become_opaque(&mut self) {
+        self.state = State::Opaque;
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8], parts: &mut Parts<'_>) {
+        let mut input = Input::new(bytes);
+        let input = &mut input;
+        while let Some(byte) = input.peek() {
+            match &mut self.state {
+                State::Start => {
+                    if self.complete_request(input, parts) {
+                        continue;
+                    }
+                    self.request.start = parts.call.env.now;
+                    if byte == b'*' {
+                        input.pos += 1;
+                        self.state = State::Count(NumberLine::default());
+                    } else {
+                        self.state = State::Inline;
+                    }
+                }
+                State::Count(line) => match line.read(input.bytes, &mut input.pos) {
+                    Progress::More => {}
+                    Progress::Invalid => self.give_up(parts),
+                    // Redis ignores `*0` and any negative count.
+                    Progress::Done(..=0) => {
+                        parts.pairing.empty_request(&mut parts.call);
+                        self.state = State::Start;
+                    }
+                    Progress::Done(count) => {
+                        self.request.begin(count.unsigned_abs());
+                        self.state = State::LengthType;
+                    }
+                },
+                State::LengthType => {
+                    if byte != b'$' {
+                        self.give_up(parts);
+                        continue;
+                    }
+                    if self.request.is_at_payload() {
+                        self.hold.begin(input, input.pos, parts.call.out);
+                    }
+                    input.pos += 1;
+                    self.state = State::Length(NumberLine::default());
+                }
+                State::Length(line) => match line.read(input.bytes, &mut input.pos) {
+                    Progress::More => {}
+                    Progress::Done(len @ 0..) if len.unsigned_abs() <= MAX_BULK_LEN => {
+                        let len = len.unsigned_abs();
+                        self.argument_begins(input, len, parts);
+                        self.state = State::Argument { left: len, len };
+                        if len == 0 {
+                            self.argument_ends(input, 0, parts);
+                        }
+                    }
+                    _ => self.give_up(parts),
+                },
+                State::Argument { left, len } => {
+                    let piece = input.take(left);
+                    let (left, len) = (*left, *len);
+                    self.request.copy(piece);
+                    if left == 0 {
+                        self.argument_ends(input, len, parts);
+                    }
+                }
+                State::Terminator { left } => {
+                    // Redis before Valkey 9 does not look at these two bytes; neither does the proxy.
+                    input.take(left);
+                    if *left == 0 {
+                        self.next_argument(parts);
+                    }
+                }
+                State::Inline => self.inline(input, parts),
+                State::Opaque => {
+                    self.hold.stop(parts.call.out);
+                    break;
+                }
+            }
+        }
+        self.hold.end_of_input(input, parts.call.out);
+    }
+
+    /// The client has sent its last byte: what was held goes on as it came.
+    pub(super) fn end_of_stream(&mut self, out: &mut Output) {
+        self.state = State::Opaque;
+        self.hold.stop(out);
+    }
+
+    fn argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
+        let Partial { index, publish: Some(publish), channel, start, .. } = &mut self.request else { return };
+        match index {
+            1 => publish.channel_too_long = usize::try_from(len).map_or(true, |len| len > MAX_CHANNEL_LEN),
+            2 => match parts.publish.admit(&publish.head(channel, *start), len, &mut parts.call) {
+                Admission::Hold => {
+                    publish.admitted = true;
+                    self.hold.expect(input, usize::try_from(len).unwrap_or_default()); // it is within the limit
+                }
+                Admission::Pass(decision) => {
+                    publish.decision = decision;
+                    self.hold.release(input, parts.call.out);
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn argument_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
+        self.state = State::Terminator { left: 2 };
+        match &mut self.request {
+            Partial { index: 0, .. } => self.request.name_ends(),
+            Partial {
+                index: 2,
+                publish: Some(publish @ PartialPublish { admitted: true, .. }),
+                channel,
+                start,
+                ..
+            } => {
+                let len = usize::try_from(len).unwrap_or_default();
+                publish.decision = decide(&mut self.hold, &publish.head(channel, *start), len, input, parts);
+            }
+            _ => {}
+        }
+    }
+
+    fn next_argument(&mut self, parts: &mut Parts<'_>) {
+        self.request.index += 1;
+        if self.request.index < self.request.count {
+            self.state = State::LengthType;
+            return;
+        }
+        self.state = State::Start;
+        let start = self.request.start;
+        if let Some(PartialPublish { decision, .. }) = self.request.publish.take() {
+            return published(decision, start, parts);
+        }
+        let [name, second, third] = self.request.words.each_ref().map(Word::as_bytes);
+        let request = Request { count: self.request.count, second, third };
+        requested(commands::answer(name, &request), name, start, parts);
+    }
+
+    /// Takes a request that is complete in the input, unless more than its name has to be looked at.
+    fn complete_request(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
+        let Some(request) = complete::Request::read(input.bytes, input.pos) else { return false };
+        let start = parts.call.env.now;
+        match commands::find(request.name) {
+            None => requested(Answer::Replies(1), kept(request.name), start, parts),
+            Some(command) => match command.plan(request.count) {
+                Some(Plan::Publish { sharded }) => return self.complete_publish(&request, sharded, input, parts),
+                None if command.words == 1 => {
+                    let shape = Request { count: request.count, second: &[], third: &[] };
+                    requested(command.answer(&shape), kept(request.name), start, parts);
+                }
+                None => return false,
+            },
+        }
+        input.pos = request.end;
+        true
+    }
+
+    fn complete_publish(
+        &mut self,
+        request: &complete::Request<'_>,
+        sharded: bool,
+        input: &mut Input<'_>,
+        parts: &mut Parts<'_>,
+    ) -> bool {
+        let Some((channel, header)) = complete::bulk(input.bytes, request.after_name) else { return false };
+        let Some((payload, end)) = complete::bulk(input.bytes, header) else { return false };
+        let (channel, start) = (Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN), parts.call.env.now);
+        let (publish, len) = (Publish { channel, sharded, start }, payload.len());
+        let decision = match parts.publish.admit(&publish, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
+            Admission::Pass(decision) => decision,
+            Admission::Hold => {
+                self.hold.begin(input, header, parts.call.out);
+                input.pos = end - TERMINATOR_LEN;
+                decide(&mut self.hold, &publish, len, input, parts)
+            }
+        };
+        input.pos = end;
+        published(decision, start, parts);
+        true
+    }
+
+    fn inline(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+        let rest = input.rest();
+        let found = memchr::memchr(b'\n', rest);
+        let piece = found.and_then(|end| rest.get(..end)).unwrap_or(rest);
+        if self.inline.len() + piece.len() > inline::MAX_LINE_LEN {
+            return self.give_up(parts);
+        }
+        input.pos += piece.len();
+        if found.is_none() {
+            self.inline.extend_from_slice(piece);
+            return;
+        }
+        input.pos += 1;
+        let line = if self.inline.is_empty() {
+            inline::read(piece)
+        } else {
+            self.inline.extend_from_slice(piece);
+            inline::read(&core::mem::take(&mut self.inline))
+        };
+        self.state = State::Start;
+        match line {
+            Line::Blank => parts.pairing.empty_request(&mut parts.call),
+            Line::Refused => self.give_up(parts),
+            Line::Command(answer) => {
+                parts.call.out.counts.count(Counter::Commands);
+                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
+                if let Answer::Publishes(_) = answer {
+                    parts.call.out.counts.count(Counter::Published);
+                    parts.call.out.counts.count(Counter::SkippedInline);
+                    parts.pairing.time(self.request.start);
+                }
+                parts.pairing.request(answer, None, &mut parts.call);
+            }
+        }
+    }
+
+    /// These bytes are no request that Redis would take: from here on they go on as they come.
+    fn give_up(&mut self, parts: &mut Parts<'_>) {
+        self.state = State::Opaque;
+        self.inline = Vec::new();
+        self.hold.stop(parts.call.out);
+        parts.call.out.counts.count(Counter::OpaqueClient);
+        parts.pairing.unknown_from_here(&mut parts.call);
+    }
+}
+
+/// Bytes of the CRLF behind a bulk string.
+const TERMINATOR_LEN: usize = 2;
+
+/// Has the plan decide about a publish whose payload, the last `len` bytes that were read, is held.
+fn decide(
+    hold: &mut Hold,
+    publish: &Publish<'_>,
+    len: usize,
+    input: &mut Input<'_>,
+    parts: &mut Parts<'_>,
+) -> Decision {
+    let standing =
+        Standing { authenticated: parts.pairing.is_authenticated(), prompt: parts.pairing.answers_promptly() };
+    let payload = Bulk::new(hold.held(input), len);
+    let decision = parts.publish.decide(publish, payload, standing, &mut parts.call);
+    if decision.edited {
+        hold.apply(parts.publish.edits(), input, parts.call.out);
+    } else {
+        hold.release(input, parts.call.out);
+    }
+    decision
+}
+
+/// A publish is complete, and its first byte was read at `start`.
+fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
+    parts.call.out.counts.count(Counter::Commands);
+    parts.call.out.counts.count(Counter::Published);
+    parts.pairing.time(start);
+    parts.pairing.publish(decision.span, decision.expected, &mut parts.call);
+}
+
+/// Another request is complete, and its first byte was read at `start`.
+fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
+    parts.call.out.counts.count(Counter::Commands);
+    // A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
+    let has_span = !matches!(answer, Answer::Exec | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
+    let span = if has_span { command_span(name, parts.pairing.database(), start, &mut parts.call) } else { None };
+    match (answer, span) {
+        (Answer::Replies(1), None) => parts.pairing.ordinary_request(&mut parts.call),
+        (answer, span) => parts.pairing.request(answer, span, &mut parts.call),
+    }
+}
+
+impl Partial {
+    fn begin(&mut self, count: u64) {
+        self.count = count;
+        self.index = 0;
+        self.words_wanted = 1;
+        self.publish = None;
+        self.channel.clear();
+        self.words.iter_mut().for_each(Word::clear);
+    }
+
+    /// Whether the argument that comes next is the payload of a publish.
+    fn is_at_payload(&self) -> bool {
+        self.index == 2 && self.publish.is_some()
+    }
+
+    /// Keeps what is needed of the argument that is being read.
+    fn copy(&mut self, piece: &[u8]) {
+        if self.index < self.words_wanted {
+            if let Some(word) = usize::try_from(self.index).ok().and_then(|index| self.words.get_mut(index)) {
+                word.push(piece);
+            }
+        } else if self.index == 1
+            && let Some(PartialPublish { channel_too_long: false, .. }) = self.publish
+        {
+            self.channel.extend_from_slice(piece);
+        }
+    }
+
+    fn name_ends(&mut self) {
+        let [name, ..] = &self.words;
+        let command = commands::find(name.as_bytes());
+        self.words_wanted = command.map_or(1, |command| command.words);
+        if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(self.count)) {
+            self.publish = Some(PartialPublish { sharded, ..PartialPublish::default() });
+        }
+    }
+}
+
+impl PartialPublish {
+    fn head<'a>(&self, channel: &'a [u8], start: UnixNanos) -> Publish<'a> {
+        let channel = (!self.channel_too_long).then_some(channel);
+        Publish { channel, sharded: self.sharded, start }
+    }
+}
