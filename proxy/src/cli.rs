@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, value_parser};
 
 use crate::decode::{DecodeArgs, FormatArg};
-use crate::settings::{Invocation, Options, sources};
+use crate::settings::{Invocation, Options, command_line};
 
 const CHECK: &str = "check";
 const DECODE: &str = "decode";
@@ -52,8 +52,8 @@ impl Call {
             }
             Some(DECODE) => {
                 let command = DecodeArgs::command().bin_name("redistributed decode");
-                let matches = command.try_get_matches_from(rest()).map_err(sources::masked)?;
-                DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(sources::masked)
+                let matches = command.try_get_matches_from(rest()).map_err(command_line::redacted)?;
+                DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(command_line::redacted)
             }
             _ => Ok(Self::Serve(Invocation::new(whole(), words))),
         }

@@ -11,15 +11,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::settings::address::shown_path;
 use crate::settings::credentials::Secret;
+use crate::settings::redact::redact_path;
 
 /// Longest password file, in bytes. A token of a cloud's identity service has a few thousand.
 const MAX_SECRET: usize = 64 * 1024;
 
 /// A file that cannot be used, or one that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}{}: {problem}; {remedy}", .path.as_deref().map(|path| format!(" `{}`", shown_path(path))).unwrap_or_default())]
+#[error("{setting}{}: {problem}; {remedy}", .path.as_deref().map(|path| format!(" `{}`", redact_path(path))).unwrap_or_default())]
 pub struct FileError {
     /// The option or the variable; the `_TRACES_` form of a variable may have given the path.
     pub setting: &'static str,

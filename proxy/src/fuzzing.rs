@@ -8,13 +8,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::CommandFactory;
-
 use crate::settings::MAX_INJECT_LIMIT;
 use crate::settings::address::UpstreamUrl;
-use crate::settings::file::File;
+use crate::settings::command_line::split_list;
+use crate::settings::file::ConfigFile;
 use crate::settings::otel::OtelSettings;
-use crate::settings::sources::split_list;
 use crate::settings::{Invocation, ListenAddress, Options, Settings, Upstream, effective, units};
 
 /// Stands in an input for [`SECRET_URL`], which no mutation would find.
@@ -35,26 +33,26 @@ pub fn arguments(data: &[u8]) {
     }
     let lookup = |name: &str| value_of(&variables, name);
     let line = [OsString::from("redistributed")].into_iter().chain(words);
-    let mut args = match Options::from_command_line(line) {
-        Ok(args) => args,
+    let mut options = match Options::from_command_line(line) {
+        Ok(options) => options,
         Err(error) => return assert_discreet(&error.to_string()),
     };
-    judge(&args, &lookup);
+    judge(&options, &lookup);
     // The same as one value of a variable.
     let lists = [
-        &mut args.routes,
-        &mut args.include,
-        &mut args.exclude,
-        &mut args.carriers,
-        &mut args.modes,
-        &mut args.read_json,
-        &mut args.keep_context,
+        &mut options.routes.routes,
+        &mut options.tracing.include,
+        &mut options.tracing.exclude,
+        &mut options.carriers.carriers,
+        &mut options.tracing.modes,
+        &mut options.carriers.read_json,
+        &mut options.carriers.keep_context,
     ];
     for list in lists {
         *list = split_list(&list.join(";")).map(Into::into).collect();
         assert!(list.iter().all(|member| !member.is_empty() && !member.contains([' ', '\t', ';'])));
     }
-    judge(&args, &lookup);
+    judge(&options, &lookup);
 }
 
 /// Any configuration file is refused with a message or becomes settings that the program can run with; neither repeats
@@ -65,10 +63,10 @@ pub fn configuration(data: &[u8]) {
     }
     let Ok(text) = String::from_utf8(with_secret(data)) else { return };
     let command = Options::command();
-    let file = match File::parse(&text, Path::new("f.toml"), &command) {
+    let file = match ConfigFile::parse(&text, Path::new("f.toml"), &command) {
         Ok(file) => file,
         Err(error) => {
-            assert!(!error.problems.is_empty());
+            assert!(!error.errors.is_empty());
             return assert_discreet(&error.to_string());
         }
     };
@@ -77,7 +75,7 @@ pub fn configuration(data: &[u8]) {
         return;
     }
     for setting in &file.settings {
-        assert!(setting.values.iter().all(|value| value.place >= setting.place || !value.parts.is_empty()));
+        assert!(setting.values.iter().all(|value| value.position >= setting.position || !value.parts.is_empty()));
     }
     let invocation = Invocation::new(command, [OsString::from("redistributed")]);
     match invocation.with_file(Some(&file), &|_| None) {
@@ -86,9 +84,9 @@ pub fn configuration(data: &[u8]) {
                 let value = file.get(name)?.values.first()?;
                 Some(value.text.clone())
             };
-            judge(&loaded.args, &lookup);
+            judge(&loaded.options, &lookup);
             loaded.settings.warnings.iter().for_each(|warning| assert_discreet(warning));
-            assert_discreet(&effective::in_force(&loaded.settings, &loaded.sources));
+            assert_discreet(&effective::page(&loaded.settings, &loaded.sources));
         }
         Err(error) => assert_discreet(&error.to_string()),
     }
@@ -122,18 +120,18 @@ fn values(text: &str) {
     }
     if let Ok(duration) = units::duration(text) {
         assert!(duration <= Duration::from_secs(24 * 60 * 60));
-        assert_eq!(units::duration(&format!("{}ms", duration.as_millis())), Ok(duration));
+        assert_eq!(units::duration(&units::shown_duration(duration)), Ok(duration));
     }
     if let Ok(bytes) = units::bytes(text) {
         assert_eq!(units::bytes(&bytes.to_string()), Ok(bytes));
     }
 }
 
-fn judge(args: &Options, lookup: &dyn Fn(&str) -> Option<String>) {
-    let settings = match Settings::new(args, lookup) {
+fn judge(options: &Options, lookup: &dyn Fn(&str) -> Option<String>) {
+    let settings = match Settings::new(options, lookup) {
         Ok(settings) => settings,
         Err(invalid) => {
-            assert!(!invalid.0.is_empty());
+            assert!(!invalid.errors.is_empty());
             return assert_discreet(&invalid.to_string());
         }
     };

@@ -182,10 +182,10 @@ pub async fn run_with(
     let bound = listeners.routes.into_iter().zip(&resources).zip(dialers.clone());
     for (index, ((listener, resource), dialer)) in bound.enumerate() {
         let route = listener.route().clone();
-        let (name, mode) =
-            (route.name.as_deref().or(settings.otel.service_name.as_deref()), settings::modes::show(&policy.modes()));
+        let name = route.name.as_deref().or(settings.otel.service_name.as_deref());
+        let mode = policy.modes();
         tracing::info!(
-            target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, mode, "listening"
+            target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service = name, %mode, "listening"
         );
         let handshakes = Handshakes::of(&route.listen, &material, settings.limits.handshake_timeout)?;
         let of_route =

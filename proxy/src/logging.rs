@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 
-use crate::settings::{LogFormat, LogLevel};
+use crate::settings::{Log, LogFormat, LogLevel};
 
 /// Target of the lines about start and stop, which are shown at every level but `off`.
 pub const LIFECYCLE: &str = "redistributed::lifecycle";
@@ -32,10 +32,10 @@ impl LevelHandle {
 }
 
 /// Installs the subscriber of the process. A second call changes nothing.
-pub fn start(format: LogFormat, level: LogLevel) -> LevelHandle {
-    let (filter, handle) = reload::Layer::new(filter(level));
+pub fn start(log: Log) -> LevelHandle {
+    let (filter, handle) = reload::Layer::new(filter(log.level));
     let base = lines::layer().with_writer(std::io::stderr);
-    let layer = match format {
+    let layer = match log.format {
         LogFormat::Text => base.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => base.json().flatten_event(true).boxed(),
     };

@@ -32,14 +32,14 @@ fn main() -> ExitCode {
         Err(LoadError::CommandLine(error)) => error.exit(),
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
-    if loaded.args.healthcheck {
+    if loaded.options.healthcheck {
         let routes = &loaded.settings.routes;
         return healthcheck::check(routes).map_or_else(|error| end(FAILED, &error), |()| ExitCode::SUCCESS);
     }
-    if loaded.args.check_config {
+    if loaded.options.check_config {
         return check_config(&loaded);
     }
-    let level = logging::start(loaded.args.log_format, loaded.args.log_level);
+    let level = logging::start(loaded.settings.log);
     logging::report_panics();
     for warning in loaded.settings.warnings.drain(..) {
         tracing::warn!("{warning}");
@@ -110,7 +110,7 @@ fn check_config(loaded: &Loaded) -> ExitCode {
     if let Err(error) = preflight::open_files(loaded) {
         return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
     }
-    print!("{}", effective::in_force(&loaded.settings, &loaded.sources));
+    print!("{}", effective::page(&loaded.settings, &loaded.sources));
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
     ExitCode::SUCCESS
 }

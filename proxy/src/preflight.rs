@@ -8,8 +8,9 @@ use crate::files::FileError;
 use crate::net::key_material::KeyMaterial;
 use crate::net::listener::BindError;
 use crate::net::upstream::Dialer;
-use crate::settings::address::shown_path;
-use crate::settings::sources::{Origin, Sources};
+use crate::settings::origin::Origin;
+use crate::settings::redact::redact_path;
+use crate::settings::sources::Sources;
 use crate::settings::{Loaded, Route, SettingError, Settings};
 use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
 
@@ -35,7 +36,8 @@ pub fn explained(error: &RunError, sources: &Sources) -> String {
     let forms = [setting.replacen("_OTLP_", "_OTLP_TRACES_", 1), setting.trim_start_matches("--").to_owned()];
     let origin = forms.iter().map(|name| sources.origin_of(name)).find(|origin| *origin != Origin::Default);
     let origin = origin.unwrap_or(Origin::Default);
-    SettingError { setting, origin, value: path.as_deref().map(shown_path), problem, remedy }.to_string()
+    let value = path.as_deref().map(redact_path);
+    SettingError { setting: Some(setting.into()), origin, value, problem, remedy: remedy.into() }.to_string()
 }
 
 /// The text of `error`, with where the address was set.
@@ -50,5 +52,6 @@ pub fn explained_bind(error: &BindError, settings: &Settings, sources: &Sources)
         _ => sources.origin_of(setting.trim_start_matches("--")),
     };
     let problem = format!("{problem}: {source}");
-    SettingError { setting, origin, value: Some(address.clone()), problem, remedy }.to_string()
+    let (setting, value, remedy) = (Some((*setting).into()), Some(address.clone()), (*remedy).into());
+    SettingError { setting, origin, value, problem, remedy }.to_string()
 }

@@ -13,8 +13,8 @@ use redistributed_core::policy::Policy;
 use crate::live_policy::LivePolicy;
 use crate::logging::{LIFECYCLE, LevelHandle};
 use crate::net::key_material::{KeyMaterial, Refreshed};
-use crate::settings::sources::{Said, Sources};
-use crate::settings::{Invocation, LoadError, Loaded, LogFormat, LogLevel, Settings};
+use crate::settings::sources::{RawSetting, Sources};
+use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
 pub const RELOADABLE: [&str; 11] = [
@@ -31,7 +31,7 @@ pub const RELOADABLE: [&str; 11] = [
     "log-level",
 ];
 
-/// Said to who asks where only certificates and passwords are in files.
+/// RawSetting to who asks where only certificates and passwords are in files.
 const NO_FILE: &str = "there is no configuration file, so that no setting was read again (see --config)";
 
 /// What can read the settings again.
@@ -43,7 +43,7 @@ pub struct Reloader {
     /// What was said of what is in force.
     in_force: Mutex<Sources>,
     /// What was configured last, of which the log's level is in force.
-    log: Mutex<(LogFormat, LogLevel)>,
+    log: Mutex<Log>,
     /// The certificates and passwords that settings name in files, once they have been read.
     material: OnceLock<KeyMaterial>,
 }
@@ -132,8 +132,8 @@ impl Reloader {
         let (changed, need_restart): (Vec<String>, _) =
             different.into_iter().partition(|name| RELOADABLE.contains(&name.as_str()));
         self.policy.configure(Arc::new(merged(&self.policy.configured(), &settings.policy)));
-        self.level.set(settings.log.1);
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).1 = settings.log.1;
+        self.level.set(settings.log.level);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).level = settings.log.level;
         // What waits for a restart is still as it was, and is named again the next time.
         let kept = mem::take(&mut in_force.0).into_iter().filter(|said| !RELOADABLE.contains(&said.name.as_str()));
         let taken = new.0.into_iter().filter(|said| RELOADABLE.contains(&said.name.as_str()));
@@ -176,7 +176,7 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
 fn different(old: &Sources, new: &Sources) -> Vec<String> {
     let values = |sources: &Sources, name: &str| sources.get(name).map(|said| said.values.clone()).unwrap_or_default();
     let gone = old.0.iter().filter(|said| new.get(&said.name).is_none());
-    let names = new.0.iter().chain(gone).map(|Said { name, .. }| name);
+    let names = new.0.iter().chain(gone).map(|RawSetting { name, .. }| name);
     names.filter(|name| values(old, name) != values(new, name)).cloned().collect()
 }
 
@@ -220,8 +220,6 @@ impl fmt::Display for ChangedSettings {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
-
-    use clap::CommandFactory;
 
     use super::*;
     use crate::settings::Options;

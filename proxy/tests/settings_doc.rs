@@ -10,7 +10,7 @@ mod support;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, CommandFactory};
+use clap::Arg;
 use redistributed::reload::RELOADABLE;
 use redistributed::settings::Options;
 use redistributed::settings::file::{keys, repeats};

@@ -141,9 +141,12 @@ fn numbers_that_cannot_be_meant_are_named_with_what_is_accepted() {
     ] {
         for (value, problem) in [
             (&format!("-1{unit}")[..], "it is negative"),
-            (&format!("1.5{unit}"), "it is not a whole number"),
+            (
+                &format!("1,5{unit}"),
+                if unit == "s" { "it is not a number with its unit" } else { "it is not a whole number" },
+            ),
             ("1 bottle", "its unit is not known"),
-            ("\u{664}", "it does not start with a whole number"),
+            ("\u{664}", "it does not start with a number"),
             (too_large, "it is too large"),
         ] {
             let arguments = ["--listen", "127.0.0.1:0", "--upstream", UNUSED, setting, value];

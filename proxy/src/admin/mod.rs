@@ -47,7 +47,8 @@ use crate::live_policy::LivePolicy;
 use crate::logging::LIFECYCLE;
 use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
-use crate::settings::{Settings, modes};
+use crate::settings::Settings;
+use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
@@ -229,7 +230,7 @@ impl Admin {
     }
 
     fn mode(&self) -> Answer {
-        text(StatusCode::OK, format!("{}\n", modes::show(&self.policy.modes())))
+        text(StatusCode::OK, format!("{}\n", self.policy.modes()))
     }
 
     async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
@@ -254,7 +255,7 @@ impl Admin {
         let Ok(words) = std::str::from_utf8(&body) else {
             return text(StatusCode::BAD_REQUEST, "nothing was changed: the body is not UTF-8\n");
         };
-        match modes::parse(words) {
+        match words.parse::<Modes>() {
             Ok(modes) => {
                 self.policy.switch(modes);
                 self.report_switch(peer);
@@ -265,8 +266,8 @@ impl Admin {
     }
 
     fn report_switch(&self, peer: SocketAddr) {
-        let modes = modes::show(&self.policy.modes());
-        tracing::info!(target: LIFECYCLE, %peer, modes, "mode switched");
+        let modes = self.policy.modes();
+        tracing::info!(target: LIFECYCLE, %peer, %modes, "mode switched");
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::settings::modes::Modes;
 use crate::settings::sources::Sources;
-use crate::settings::{Settings, effective, modes};
+use crate::settings::{Settings, effective};
 
 /// What there is.
 pub(super) const INDEX: &str = "\
@@ -22,10 +22,10 @@ POST   /reload   reads the configuration file, certificates and passwords again,
 /// The settings in force, one a line, as `name = value`, with who said it if `sources` tell.
 pub(super) fn config(settings: &Settings, sources: Option<&Sources>, modes: &Modes) -> String {
     let mut page = match sources {
-        Some(sources) => effective::in_force(settings, sources),
-        None => settings.shown().into_iter().map(|(name, value)| format!("{name} = {value}\n")).collect(),
+        Some(sources) => effective::page(settings, sources),
+        None => settings.effective().into_iter().map(|(name, value)| format!("{name} = {value}\n")).collect(),
     };
     // Writing to a string cannot fail.
-    let _ = writeln!(page, "\n# in force now\nmode = {}", modes::show(modes));
+    let _ = writeln!(page, "\n# in force now\nmode = {}", modes);
     page
 }

@@ -25,7 +25,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
         }
         return;
     };
-    let protocol = otlp.protocol.name();
+    let protocol = otlp.protocol;
     findings.about(format!("collector {}", otlp.endpoint));
     match probe(otel).await {
         Probe::Taken => findings.ok(format!("takes spans by {protocol}: an empty export was accepted")),

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 use std::net::Ipv6Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
@@ -289,62 +289,6 @@ fn split_host_port(text: &str) -> Result<(String, Option<u16>), AddressError> {
         None => None,
     };
     Ok((host.to_owned(), port))
-}
-
-/// `text` fit to be shown: whatever could be a credential or an option is left out. So is what stands where a URL has its
-/// port and is none: it may be a password whose end was cut off. No control character is left to break a line or to
-/// change the colours of a terminal.
-pub fn without_secrets(text: &str) -> String {
-    printable(masked(text))
-}
-
-fn masked(text: &str) -> String {
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphabetic() || c == '+') => {
-            (format!("{scheme}://"), rest)
-        }
-        _ => (String::new(), text),
-    };
-    // The last `@`, because a password may hold one.
-    let (mask, rest) = match rest.rsplit_once('@') {
-        Some((_, rest)) => ("***@", rest),
-        None => ("", rest),
-    };
-    let end = rest.find(['?', '#']);
-    let tail = if end.is_some() { "?***" } else { "" };
-    let shown = format!("{scheme}{mask}{}{tail}", &rest[..end.unwrap_or(rest.len())]);
-    let Some((before, (host, port))) = shown
-        .rsplit_once("://")
-        .and_then(|(before, authority)| Some((before, authority.split_once(':')?)))
-        .filter(|(_, (host, _))| !host.starts_with('['))
-    else {
-        return shown;
-    };
-    let digits = port.split('/').next().unwrap_or_default();
-    let is_port = digits.len() <= 5 && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
-}
-
-/// `text` fit to be shown, where it is a URL only by mistake: what is none is kept as it is.
-pub fn without_url_secrets(text: &str) -> String {
-    if text.contains("://") && text.contains('@') { without_secrets(text) } else { printable(text.to_owned()) }
-}
-
-/// `text` with `\n` and such in place of control characters.
-pub(super) fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// A file's name fit to be shown: it may be a URL in the wrong place.
-pub fn shown_path(path: &Path) -> String {
-    without_url_secrets(&path.display().to_string())
 }
 
 impl fmt::Display for HostPort {

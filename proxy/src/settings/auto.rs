@@ -1,10 +1,33 @@
-//! The settings of mode `auto`.
+//! The settings of mode `auto`: how evidence of a channel's subscribers is collected.
 
 use std::time::Duration;
 
-use super::options::Options;
-use super::units;
-use super::validation::Check;
+use clap::Args;
+
+use super::choices::switch;
+use super::effective::Values;
+use super::units::{self, shown_duration};
+use super::validation::Validation;
+
+/// The options of mode `auto`.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Mode auto")]
+pub(crate) struct AutoOptions {
+    /// In mode auto: how often Redis is asked who is subscribed, and told of this proxy's own subscriptions
+    ///
+    /// From 50ms to 60s. A channel gets contexts three to four intervals after its last subscriber's proxy has
+    /// announced it.
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    auto_interval: String,
+
+    /// In mode auto: nobody subscribes on a replica, so that replicas need not be counted
+    #[arg(long, value_parser = switch)]
+    auto_ignore_replicas: bool,
+
+    /// Announce subscriptions to proxies in mode auto, though no channel has this mode here
+    #[arg(long, value_parser = switch)]
+    announce: bool,
+}
 
 /// How subscriptions are announced and subscribers are polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +55,29 @@ impl Default for AutoSettings {
     }
 }
 
-impl Check<'_> {
-    pub(super) fn auto(&mut self, args: &Options) -> AutoSettings {
-        const REMEDY: &str = "write a time from 50ms to 60s";
-        let value = ("--auto-interval", args.auto_interval.as_str(), REMEDY);
-        let interval = self.or_refuse(units::duration(&args.auto_interval), value);
-        if !(AutoSettings::SHORTEST_INTERVAL..=AutoSettings::LONGEST_INTERVAL).contains(&interval)
-            && units::duration(&args.auto_interval).is_ok()
-        {
-            self.refuse("--auto-interval", Some(&args.auto_interval), "it is too short or too long", REMEDY);
+impl Validation<'_> {
+    pub(super) fn auto(&mut self, options: &AutoOptions) -> AutoSettings {
+        const RANGE: std::ops::RangeInclusive<Duration> =
+            AutoSettings::SHORTEST_INTERVAL..=AutoSettings::LONGEST_INTERVAL;
+        let interval = match units::duration(&options.auto_interval) {
+            Ok(interval) if !RANGE.contains(&interval) => Err("it is too short or too long".to_owned()),
+            parsed => parsed.map_err(|problem| problem.to_string()),
+        };
+        let value = ("--auto-interval", options.auto_interval.as_str(), "write a time from 50ms to 60s");
+        AutoSettings {
+            interval: self.or_reject(interval, value),
+            announce: options.announce,
+            ignore_replicas: options.auto_ignore_replicas,
         }
-        AutoSettings { interval, announce: args.announce, ignore_replicas: args.auto_ignore_replicas }
+    }
+}
+
+impl AutoSettings {
+    pub(super) fn effective(&self) -> Values {
+        vec![
+            ("auto-interval", shown_duration(self.interval)),
+            ("auto-ignore-replicas", self.ignore_replicas.to_string()),
+            ("announce", self.announce.to_string()),
+        ]
     }
 }

@@ -1,15 +1,61 @@
-//! The effective settings as text: every value with the source it came from, as `--check-config` and `GET /config` show them.
+//! The effective settings as text: every value with the source it came from, as `--check-config` and `GET /config` show
+//! them.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
+use std::path::PathBuf;
 
-use super::Settings;
-use super::sources::{Origin, Sources};
+use super::origin::Origin;
+use super::redact::redact_url;
+use super::sources::Sources;
+use super::{Settings, admin, listeners, policy, routes};
 
-/// One line a setting, as `name = value  # origin`, of `settings` and who said it. Without secrets.
-pub fn in_force(settings: &Settings, sources: &Sources) -> String {
+/// Names of options or variables, and the values in effect.
+pub(super) type Values = Vec<(&'static str, String)>;
+
+/// Stands for a value that there is not.
+pub(super) const NONE: &str = "-";
+
+/// Options whose values are redacted part by part before they come here. As a whole they would lose more than a secret.
+const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
+
+pub(super) fn or_none(value: Option<impl Display>) -> String {
+    value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
+}
+
+pub(super) fn shown_file(path: Option<&PathBuf>) -> String {
+    or_none(path.map(|path| path.display()))
+}
+
+impl Settings {
+    /// The name and the effective value of every option, in the order of `--help`, and of every `OTEL_*` variable. No value
+    /// that may hold a secret is among them.
+    pub fn effective(&self) -> Vec<(&'static str, String)> {
+        let mut values = routes::effective(&self.routes, self.otel.service_name.as_deref());
+        values.extend(admin::effective(self.admin.as_ref(), self.admin_control));
+        values.extend(listeners::effective(self.listen_tls.as_ref(), self.socket_mode));
+        values.extend(self.upstream_tls.effective());
+        values.extend(self.upstream_login.effective());
+        values.extend(policy::effective_tracing(&self.policy));
+        values.extend(policy::effective_carriers(&self.policy));
+        values.extend(self.auto.effective());
+        values.extend(self.limits.effective());
+        values.extend(self.log.effective());
+        values.extend(self.otel.effective());
+        for (name, value) in &mut values {
+            // A URL in the wrong place, such as a glob, may hold a password too.
+            if !REDACTED.contains(name) {
+                *value = redact_url(value);
+            }
+        }
+        values
+    }
+}
+
+/// The effective settings, one a line, as `name = value  # origin`.
+pub fn page(settings: &Settings, sources: &Sources) -> String {
     let mut routes = 0..;
     let lines: Vec<_> = settings
-        .shown()
+        .effective()
         .into_iter()
         .map(|(name, value)| {
             let origin = match name {
@@ -28,7 +74,7 @@ pub fn in_force(settings: &Settings, sources: &Sources) -> String {
     page
 }
 
-/// A pair of addresses is a route too.
+/// A route was given as `--route`, or as a pair of addresses.
 fn origin_of_route(sources: &Sources, index: usize) -> String {
     match sources.origin_at("route", index, None) {
         Origin::Default => {
@@ -48,23 +94,23 @@ fn origin(settings: &Settings, sources: &Sources, name: &str) -> Origin {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::settings::file::keys;
     use crate::settings::{Invocation, Options};
 
     #[test]
-    fn every_setting_is_shown() {
+    fn every_setting_is_shown_in_the_order_of_the_options() {
         let words = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"].map(Into::into);
         let loaded = Invocation::new(Options::command(), words).with_file(None, &|_| None).unwrap();
-        let page = in_force(&loaded.settings, &loaded.sources);
-        // The pair is a route without a name.
-        for name in keys(&Options::command())
-            .filter_map(clap::Arg::get_long)
-            .filter(|name| !["listen", "upstream"].contains(name))
-        {
-            assert!(page.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name} is not in\n{page}");
-        }
+        let shown: Vec<_> = loaded.settings.effective().into_iter().map(|(name, _)| name).collect();
+        let command = Options::command();
+        // The pair of addresses is a route without a name.
+        let options =
+            keys(&command).filter_map(clap::Arg::get_long).filter(|name| !["listen", "upstream"].contains(name));
+        let options: Vec<_> = options.collect();
+        assert_eq!(shown[..options.len()], options);
+        assert!(shown[options.len()..].iter().all(|name| name.starts_with("OTEL_")), "{shown:?}");
+        let page = page(&loaded.settings, &loaded.sources);
+        assert_eq!(page.lines().count(), shown.len(), "{page}");
     }
 }

@@ -9,7 +9,7 @@ use clap::{Arg, Command};
 use super::suggestion::nearest;
 
 /// What the variables of the options begin with.
-const PREFIX: &str = "REDISTRIBUTED_";
+pub(super) const PREFIX: &str = "REDISTRIBUTED_";
 
 /// The process's variables. Remembers those that were asked for and cannot be read as text.
 #[derive(Debug, Default)]
@@ -77,8 +77,6 @@ fn is_service_link(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::settings::Options;
 

@@ -5,7 +5,7 @@
 //! that option's value has parts (`GLOB=MODE`, `NAME=LISTEN,UPSTREAM`), a member may be a table with the parts' names in
 //! lower case, and all of `GLOB=MODE` may be one table of `GLOB = MODE`, whose order counts.
 //!
-//! Values come out as the words that the command line would have, each with its place. A text is shown in an error only
+//! Values come out as the words that the command line would have, each with its position. A text is shown in an error only
 //! without what may be secret in it.
 
 mod reader;
@@ -20,18 +20,20 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Command};
 use toml::de::DeTable;
 
-use super::address::{shown_path, without_secrets};
-use reader::Reader;
+use super::error::{InvalidSettings, SettingError};
+use super::origin::{Origin, Position};
+use super::redact::redact;
+use reader::TomlReader;
 
 /// Largest file, in bytes. A larger one is not a file of settings.
 pub const MAX_LEN: u64 = 1 << 20;
 
-/// What a file says.
+/// A configuration file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Where it is.
+pub struct ConfigFile {
+    /// The file's path, as it was given.
     pub path: PathBuf,
-    /// In their order.
+    /// The settings in the order of the file.
     pub settings: Vec<FileSetting>,
 }
 
@@ -40,104 +42,49 @@ pub struct File {
 pub struct FileSetting {
     /// The option's name without `--`, or the `OTEL_*` variable.
     pub name: String,
-    /// Where its name stands.
-    pub place: Place,
-    /// One, or any number of an option that repeats.
-    pub values: Vec<Value>,
+    /// The position of its key.
+    pub position: Position,
+    /// One value, or any number of an option that repeats.
+    pub values: Vec<FileValue>,
 }
 
 /// A value as the command line would have it. `Debug` shows only where it is: it may be a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Value {
-    /// As it would be typed.
+pub struct FileValue {
+    /// The value as it would be typed.
     pub text: String,
-    /// Where it begins.
-    pub place: Place,
-    /// If it was made of parts: each with its own place.
-    pub parts: Vec<(String, Place)>,
+    /// The position at which it begins.
+    pub position: Position,
+    /// The parts that it was made of, if it has any, each with its own position.
+    pub parts: Vec<(String, Position)>,
 }
 
-/// A position in a file, both counted from 1; columns count characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Of the file.
-    pub line: usize,
-    /// Of the line.
-    pub column: usize,
-}
-
-impl fmt::Debug for Value {
+impl fmt::Debug for FileValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "*** at {}", self.place)
+        write!(f, "*** at {}", self.position)
     }
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
-}
-
-/// Something in a file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileProblem {
-    /// Where, unless it is the whole file.
-    pub place: Option<Place>,
-    /// What was being set, if that is known.
-    pub setting: Option<String>,
-    /// What was given, without secrets.
-    pub value: Option<String>,
-    /// What is wrong with it.
-    pub problem: String,
-    /// What to write instead.
-    pub remedy: String,
-}
-
-/// A file that cannot be used, with everything that is wrong in it; at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileError {
-    /// Where it is.
-    pub path: PathBuf,
-    /// In the order of the file.
-    pub problems: Vec<FileProblem>,
-}
-
-impl std::error::Error for FileError {}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration file cannot be used")?;
-        for FileProblem { place, setting, value, problem, remedy } in &self.problems {
-            write!(f, "\n  {}", shown_path(&self.path))?;
-            place.iter().try_for_each(|place| write!(f, ":{place}"))?;
-            f.write_str(": ")?;
-            setting.iter().try_for_each(|setting| write!(f, "{setting}"))?;
-            value.iter().try_for_each(|value| write!(f, " `{value}`"))?;
-            let colon = if setting.is_some() { ": " } else { "" };
-            write!(f, "{colon}{problem}; {remedy}")?;
-        }
-        Ok(())
-    }
-}
-
-impl File {
+impl ConfigFile {
     /// Reads the file at `path`. `command` defines the options.
     ///
     /// # Errors
-    /// [`FileError`] with everything in it that cannot be used.
-    pub fn read(path: &Path, command: &Command) -> Result<Self, FileError> {
-        let whole = |problem: String, remedy: &str| FileError {
-            path: path.to_owned(),
-            problems: vec![FileProblem { place: None, setting: None, value: None, problem, remedy: remedy.to_owned() }],
+    /// Everything in it that cannot be used.
+    pub fn read(path: &Path, command: &Command) -> Result<Self, InvalidSettings> {
+        let error = |position, problem: String, remedy: &'static str| {
+            let origin = Origin::File(path.to_owned(), position);
+            let error = SettingError { setting: None, origin, value: None, problem, remedy: remedy.into() };
+            InvalidSettings::of_file(vec![error])
         };
-        let bytes = contents(path).map_err(|error| {
-            whole(format!("it cannot be read: {error}"), "name a readable file by --config or REDISTRIBUTED_CONFIG")
+        let bytes = contents(path).map_err(|problem| {
+            let remedy = "name a readable file by --config or REDISTRIBUTED_CONFIG";
+            error(None, format!("it cannot be read: {problem}"), remedy)
         })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-            let mut error = whole("it is not valid UTF-8 from here on".to_owned(), "save it as UTF-8");
-            error.problems[0].place = Some(place(&valid, valid.len()));
-            error
+        let text = String::from_utf8(bytes).map_err(|problem| {
+            let end = problem.utf8_error().valid_up_to();
+            let valid = String::from_utf8_lossy(&problem.as_bytes()[..end]).into_owned();
+            let position = Position::at(&valid, valid.len());
+            error(Some(position), "it is not valid UTF-8 from here on".to_owned(), "save it as UTF-8")
         })?;
         Self::parse(&text, path, command)
     }
@@ -145,27 +92,33 @@ impl File {
     /// Reads `text`, which the file at `path` holds.
     ///
     /// # Errors
-    /// As [`File::read`].
-    pub fn parse(text: &str, path: &Path, command: &Command) -> Result<Self, FileError> {
-        let mut reader = Reader::new(text, command);
+    /// Everything in it that cannot be used.
+    pub fn parse(text: &str, path: &Path, command: &Command) -> Result<Self, InvalidSettings> {
+        let mut reader = TomlReader::new(text, path, command);
         match DeTable::parse(text) {
             Ok(table) => reader.document(table.get_ref()),
             Err(error) => {
-                let at = error.span().map(|span| place(text, span.start));
-                let problem = without_secrets(error.message());
-                reader.problems.push(FileProblem {
-                    place: at,
+                let position = error.span().map(|span| Position::at(text, span.start));
+                let problem = format!("it is not TOML: {}", redact(error.message()));
+                reader.errors.push(SettingError {
                     setting: None,
+                    origin: Origin::File(path.to_owned(), position),
                     value: None,
-                    problem: format!("it is not TOML: {problem}"),
-                    remedy: "write NAME = VALUE, with texts in quotes, and each name once".to_owned(),
+                    problem,
+                    remedy: "write NAME = VALUE, with texts in quotes, and each name once".into(),
                 });
             }
         }
-        reader.problems.sort_by_key(|problem| problem.place);
-        let (path, Reader { mut settings, problems, .. }) = (path.to_owned(), reader);
-        settings.sort_by_key(|setting| setting.place);
-        if problems.is_empty() { Ok(Self { path, settings }) } else { Err(FileError { path, problems }) }
+        let TomlReader { mut settings, mut errors, .. } = reader;
+        if errors.is_empty() {
+            settings.sort_by_key(|setting| setting.position);
+            return Ok(Self { path: path.to_owned(), settings });
+        }
+        errors.sort_by_key(|error| match &error.origin {
+            Origin::File(_, position) => *position,
+            _ => None,
+        });
+        Err(InvalidSettings::of_file(errors))
     }
 
     /// What it says of an option or a variable.
@@ -200,10 +153,4 @@ fn contents(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
     Ok(bytes)
-}
-
-fn place(text: &str, offset: usize) -> Place {
-    let before = text.get(..offset.min(text.len())).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Place { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
 }

@@ -1,32 +1,96 @@
-//! How much and how long: counts and times.
+//! Limits and timeouts of the whole process.
 
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use super::checked::Limits;
-use super::choices::Retry;
-use super::options::Options;
-use super::units;
-use super::validation::Check;
+use clap::Args;
+use redistributed_core::choice::choice;
 
-/// No machine has a million sockets to spare; tokio's semaphore counts to an eighth of what a `usize` holds.
+use super::choices::parser;
+use super::effective::Values;
+use super::units::{self, shown_duration};
+use super::validation::Validation;
+
+/// No machine has a million sockets to spare, and tokio's semaphore counts to an eighth of what a `usize` holds.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
 /// More threads than this would only wait for each other.
 const MAX_THREADS: usize = 256;
 
-impl Check<'_> {
-    pub(super) fn limits(&mut self, args: &Options) -> Limits {
+/// The options about how much and how long.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Limits and timeouts")]
+pub(crate) struct LimitOptions {
+    /// Connections at a time, over all routes; one more is told so as Redis tells it, and closed
+    #[arg(long, value_name = "N", default_value = "10000")]
+    max_connections: String,
+
+    /// Threads that move bytes; one for each processor that the process may use, unless set
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+
+    /// How long a connection to Redis may take to be made
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    connect_timeout: String,
+
+    /// Whether what may pass (a refused connection, a name that is not known) is tried again within that time
+    #[arg(long, value_parser = parser::<ConnectRetry>(), default_value_t)]
+    connect_retry: ConnectRetry,
+
+    /// How long the TLS handshake of a client may take
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    handshake_timeout: String,
+
+    /// How long open connections may go on after a signal to stop
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    drain_timeout: String,
+
+    /// How long the last spans may take to be sent after that
+    #[arg(long, value_name = "TIME", default_value = "3s")]
+    flush_timeout: String,
+}
+
+choice! {
+    /// `--connect-retry`
+    enum ConnectRetry, default On {
+        /// It is tried again, with growing pauses
+        On = "on",
+        /// The service's connection is closed at once
+        Off = "off",
+    }
+}
+
+/// Limits of the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at a time, from 1 to a million.
+    pub max_connections: usize,
+    /// Threads that carry connections, at most 256.
+    pub threads: NonZeroUsize,
+    /// The time for resolving the upstream's name and connecting to it, above zero.
+    pub connect_timeout: Duration,
+    /// Whether a connection that fails is tried again within that time.
+    pub connect_retry: bool,
+    /// The time for the TLS handshake of a client, above zero.
+    pub handshake_timeout: Duration,
+    /// The time from the signal to stop until open connections are closed.
+    pub drain_timeout: Duration,
+    /// The time from then until spans that have not been sent are given up.
+    pub flush_timeout: Duration,
+}
+
+impl Validation<'_> {
+    pub(super) fn limits(&mut self, options: &LimitOptions) -> Limits {
         const TIME: &str = "write a time of at most a day with its unit, as in 500ms, 10s or 2m";
         const CONNECTIONS: &str = "write a number from 1 to 1000000";
         const THREADS: &str = "write a number from 1 to 256, or leave it out";
         let mut count = |setting, text: &str, most, remedy| {
             let counted = units::count(text, most).map(Some);
-            self.or_refuse(counted, (setting, text, remedy)).unwrap_or(NonZeroUsize::MIN)
+            self.or_reject(counted, (setting, text, remedy)).unwrap_or(NonZeroUsize::MIN)
         };
-        let max_connections = count("--max-connections", &args.max_connections, MAX_CONNECTIONS, CONNECTIONS).get();
-        let threads = match args.threads.as_deref().filter(|text| !text.trim().is_empty()) {
+        let max_connections = count("--max-connections", &options.max_connections, MAX_CONNECTIONS, CONNECTIONS).get();
+        let threads = match options.threads.as_deref().filter(|text| !text.trim().is_empty()) {
             None => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             Some(text) => count("--threads", text, MAX_THREADS, THREADS),
         };
@@ -35,16 +99,16 @@ impl Check<'_> {
                 Ok(Duration::ZERO) => Err(problem.to_owned()),
                 parsed => parsed.map_err(|problem| problem.to_string()),
             };
-            self.or_refuse(parsed, (setting, text, TIME))
+            self.or_reject(parsed, (setting, text, TIME))
         };
         let connect_timeout =
-            above_zero("--connect-timeout", &args.connect_timeout, "no connection is made in no time");
+            above_zero("--connect-timeout", &options.connect_timeout, "no connection is made in no time");
         let handshake_timeout =
-            above_zero("--handshake-timeout", &args.handshake_timeout, "no handshake is over in no time");
-        let connect_retry = args.connect_retry == Retry::On;
-        let mut time = |setting, text: &str| self.or_refuse(units::duration(text), (setting, text, TIME));
-        let drain_timeout = time("--drain-timeout", &args.drain_timeout);
-        let flush_timeout = time("--flush-timeout", &args.flush_timeout);
+            above_zero("--handshake-timeout", &options.handshake_timeout, "no handshake is over in no time");
+        let connect_retry = options.connect_retry == ConnectRetry::On;
+        let mut time = |setting, text: &str| self.or_reject(units::duration(text), (setting, text, TIME));
+        let drain_timeout = time("--drain-timeout", &options.drain_timeout);
+        let flush_timeout = time("--flush-timeout", &options.flush_timeout);
         Limits {
             max_connections,
             threads,
@@ -54,5 +118,20 @@ impl Check<'_> {
             drain_timeout,
             flush_timeout,
         }
+    }
+}
+
+impl Limits {
+    pub(super) fn effective(&self) -> Values {
+        let retry = if self.connect_retry { ConnectRetry::On } else { ConnectRetry::Off };
+        vec![
+            ("max-connections", self.max_connections.to_string()),
+            ("threads", self.threads.to_string()),
+            ("connect-timeout", shown_duration(self.connect_timeout)),
+            ("connect-retry", retry.to_string()),
+            ("handshake-timeout", shown_duration(self.handshake_timeout)),
+            ("drain-timeout", shown_duration(self.drain_timeout)),
+            ("flush-timeout", shown_duration(self.flush_timeout)),
+        ]
     }
 }

@@ -6,10 +6,11 @@ use std::fmt;
 use clap::{ArgMatches, Command, FromArgMatches};
 
 use super::environment::{self, Environment};
-use super::file::{File, FileError};
-use super::sources::{self, Said, Sources};
-use super::validation::InvalidSettings;
-use super::{Options, Settings, variables};
+use super::error::InvalidSettings;
+use super::file::ConfigFile;
+use super::otel::variables;
+use super::sources::Sources;
+use super::{Options, Settings, command_line};
 
 /// The words that the program was called with, and what they may be. The environment and the file are read each time.
 /// `Debug` does not show the words: they may hold a secret.
@@ -19,13 +20,13 @@ pub struct Invocation {
     words: Vec<OsString>,
 }
 
-/// Everything that was said, and what it means. `Debug` shows only what it means, which holds no secret.
+/// The settings as they were given, and what they mean. `Debug` shows only what they mean, which holds no secret.
 pub struct Loaded {
-    /// The options.
-    pub args: Options,
-    /// Checked, with all warnings.
+    /// The command line, the environment and the file, as options.
+    pub options: Options,
+    /// The checked settings, with all warnings.
     pub settings: Settings,
-    /// Who said what.
+    /// Every setting as it was given, and by which source.
     pub sources: Sources,
 }
 
@@ -35,10 +36,7 @@ pub enum LoadError {
     /// What the parser of the command line has to say, `--help` and `--version` among it.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
-    /// The file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Values that cannot be meant.
+    /// Values, or a configuration file, that cannot be used.
     #[error(transparent)]
     Settings(#[from] InvalidSettings),
 }
@@ -55,7 +53,7 @@ impl Invocation {
     /// # Errors
     /// What it has to say, `--help` and `--version` among it.
     pub fn matches(&self) -> Result<ArgMatches, clap::Error> {
-        sources::read(&self.command, &self.words, None).map(|(matches, _)| matches)
+        command_line::read(&self.command, &self.words, None).map(|(matches, _)| matches)
     }
 
     /// Reads all three.
@@ -64,7 +62,7 @@ impl Invocation {
     /// [`LoadError`] for the first of them that cannot be used.
     pub fn load(&self) -> Result<Loaded, LoadError> {
         let matches = self.matches()?;
-        let file = sources::path(&matches).map(|path| File::read(path, &self.command)).transpose()?;
+        let file = command_line::path(&matches).map(|path| ConfigFile::read(path, &self.command)).transpose()?;
         let environment = Environment::default();
         let mut loaded = self.with_file(file.as_ref(), &|name| environment.get(name))?;
         let unknown = environment::unknown(std::env::vars_os(), &self.command);
@@ -78,25 +76,24 @@ impl Invocation {
     /// As [`load`](Self::load).
     pub fn with_file(
         &self,
-        file: Option<&File>,
+        file: Option<&ConfigFile>,
         variables: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Loaded, LoadError> {
-        let (matches, mut sources) = sources::read(&self.command, &self.words, file)?;
-        let args = Options::from_arg_matches(&matches).map_err(sources::masked)?;
+        let (matches, mut sources) = command_line::read(&self.command, &self.words, file)?;
+        let options = Options::from_arg_matches(&matches).map_err(command_line::redacted)?;
         let (said, errors) = variables::read(variables, file);
         if !errors.is_empty() {
-            return Err(InvalidSettings(errors).into());
+            return Err(InvalidSettings::of_settings(errors).into());
         }
         sources.0.extend(said);
-        let settings = Settings::from_sources(&args, &sources, &|name| lookup(&sources, name))?;
-        Ok(Loaded { args, settings, sources })
+        let settings = Settings::from_sources(&options, &sources, &|name| lookup(&sources, name))?;
+        Ok(Loaded { options, settings, sources })
     }
 }
 
 /// A variable's value.
 fn lookup(sources: &Sources, name: &str) -> Option<String> {
-    let Said { values, .. } = sources.get(name)?;
-    values.first().map(|value| value.to_string_lossy().into_owned())
+    sources.get(name)?.values.first().map(|value| value.to_string_lossy().into_owned())
 }
 
 impl fmt::Debug for Invocation {

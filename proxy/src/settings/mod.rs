@@ -1,49 +1,151 @@
 //! What an operator may set, how it is read, and what it means: plain, checked data at the bottom of the shell.
 //!
-//! Everything else may use these types, and they use nothing else of the shell.
+//! Everything else in the shell may use these types, and they use nothing else of it.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `options` | every option, with its variable and its help |
-//! | [`file`](mod@file) | the same settings in TOML |
+//! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, [`auto`], `limits`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`] | the `OTEL_*` variables, by the specification's rules |
-//! | [`sources`] | that the command line wins over the environment, and that over the file; which of them said what |
+//! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
+//! | [`file`](mod@file) | the same settings in TOML |
+//! | [`environment`] | variables as text, and those of ours that nobody reads |
+//! | [`command_line`] | the command line wins over the environment, and that over the file |
+//! | [`sources`], [`origin`] | what each of them said, and where |
 //! | [`load`] | reads all of them |
-//! | `checked`, `routes`, `connections`, `policy`, `limits`, [`auto`], [`tls`] | what the options mean, in types that leave nothing to doubt |
-//! | `validation` | collects what is wrong, so that one run shows all of it |
-//! | [`effective`] | what is in force and where it came from |
-//! | [`address`], [`units`], [`modes`], `choices` | the small languages that values are written in |
-//! | [`credentials`] | what must not be shown |
+//! | `validation`, `error`, `suggestion` | what is wrong with a value, all of it in one run, and what was probably meant |
+//! | [`effective`] | what is in effect and where it came from |
+//! | [`address`], [`units`], [`modes`], `choices` | the notations that values are written in |
+//! | [`tls`] | the files that TLS needs, by name |
+//! | [`credentials`], [`redact`] | what must not be shown, and text without it |
 
 pub mod address;
+mod admin;
 pub mod auto;
-mod checked;
 mod choices;
-mod connections;
+pub mod command_line;
 pub mod credentials;
 pub mod effective;
 pub mod environment;
+mod error;
 pub mod file;
 mod help;
 mod limits;
+mod listeners;
 pub mod load;
+mod log;
 pub mod modes;
 mod options;
+pub mod origin;
 pub mod otel;
 mod policy;
+pub mod redact;
 mod routes;
-mod shown;
 pub mod sources;
 mod suggestion;
 pub mod tls;
 pub mod units;
+mod upstreams;
 mod validation;
-mod variables;
+
+use std::sync::Arc;
+
+use redistributed_core::policy::Policy;
 
 pub use address::{HostPort, ListenAddress, Upstream};
-pub use checked::{Limits, Login, MAX_INJECT_LIMIT, MIN_INJECT_LIMIT, Route, Settings, UpstreamLogin, UpstreamTls};
-pub use choices::{Control, LogFormat, LogLevel};
+pub use admin::Control;
 pub use environment::Environment;
+pub use error::{InvalidSettings, SettingError};
+pub use limits::Limits;
 pub use load::{Invocation, LoadError, Loaded};
+pub use log::{Log, LogFormat, LogLevel};
 pub use options::Options;
-pub use validation::{InvalidSettings, SettingError};
+pub use policy::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
+pub use routes::{Login, Route};
+pub use upstreams::{UpstreamLogin, UpstreamTls};
+
+use auto::AutoSettings;
+use otel::OtelSettings;
+use sources::Sources;
+use tls::ServerFiles;
+use validation::Validation;
+
+/// Everything that is decided before the first connection.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// One route for each `--route`, or the one of `--listen` and `--upstream`; at least one.
+    pub routes: Vec<Route>,
+    /// The files of the listen addresses that are `rediss://`; there if one is.
+    pub listen_tls: Option<ServerFiles>,
+    /// Permissions of the sockets that are `unix:`, as in `0o660`.
+    pub socket_mode: u32,
+    /// How the upstreams that are `rediss://` are reached.
+    pub upstream_tls: UpstreamTls,
+    /// Which connections are logged in, and as which user.
+    pub upstream_login: UpstreamLogin,
+    /// The address of the admin port, if there is one.
+    pub admin: Option<HostPort>,
+    /// Who may do more there than look.
+    pub admin_control: Control,
+    /// What is done to messages, on every route.
+    pub policy: Arc<Policy>,
+    /// How evidence for mode `auto` is collected.
+    pub auto: AutoSettings,
+    /// Limits and timeouts.
+    pub limits: Limits,
+    /// The proxy's own log.
+    pub log: Log,
+    /// The `OTEL_*` variables.
+    pub otel: OtelSettings,
+    /// Values that were set aside, one text each, to be logged.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Checks `options`, and reads the `OTEL_*` variables by `lookup`.
+    ///
+    /// # Errors
+    /// One [`SettingError`] for each value that cannot be used.
+    pub fn new(options: &Options, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
+        Self::from_sources(options, &Sources::default(), lookup)
+    }
+
+    /// As [`new`](Self::new), with errors and warnings that say where a value came from, as `sources` knows.
+    ///
+    /// # Errors
+    /// One [`SettingError`] for each value that cannot be used.
+    pub fn from_sources(
+        options: &Options,
+        sources: &Sources,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, InvalidSettings> {
+        let mut validation = Validation { sources, errors: Vec::new() };
+        let mut routes = validation.routes(&options.routes);
+        let listen_tls = validation.listen_tls(&options.listeners, &routes);
+        let socket_mode = validation.socket_mode(&options.listeners, &routes);
+        let upstream_tls = validation.upstream_tls(&options.upstream_tls, &routes);
+        let upstream_login = validation.upstream_login(&options.login, &mut routes);
+        let (admin, admin_control) = validation.admin(&options.admin, &routes);
+        let limits = validation.limits(&options.limits);
+        let otel = validation.otel(lookup);
+        let auto = validation.auto(&options.auto);
+        let policy = validation.policy(&options.tracing, &options.carriers, otel.as_ref().map(|(otel, _)| otel));
+        match otel {
+            Some((otel, warnings)) if validation.errors.is_empty() => Ok(Self {
+                routes,
+                listen_tls,
+                socket_mode,
+                upstream_tls,
+                upstream_login,
+                admin,
+                admin_control,
+                policy: Arc::new(policy),
+                auto,
+                limits,
+                log: Log::from(&options.log),
+                otel,
+                warnings,
+            }),
+            _ => Err(InvalidSettings::of_settings(validation.errors)),
+        }
+    }
+}

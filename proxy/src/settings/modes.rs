@@ -1,4 +1,7 @@
-//! Modes by name, for all channels and for some: `inject orders.*=strip`.
+//! The modes of a policy as one text: `inject orders.*=strip`.
+
+use std::fmt;
+use std::str::FromStr;
 
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::{Glob, GlobError};
@@ -11,53 +14,58 @@ use super::choices;
 pub struct Modes {
     /// The mode of channels that no glob matches.
     pub general: Mode,
-    /// The first glob that matches decides.
+    /// The mode of a channel: the first glob that matches it decides.
     pub channels: Vec<(Glob, Mode)>,
 }
 
 /// A text that names no modes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModesError {
-    /// Not a word for all channels.
-    #[error("one word has to be the mode of all other channels: {}", choices::listed::<Mode>("or", str::to_owned))]
+    /// No word is a mode for all channels.
+    #[error("one word has to be the mode of all other channels: {}", choices::list::<Mode>("or", str::to_owned))]
     NoGeneral,
-    /// Two.
+    /// Two words are modes for all channels.
     #[error("two words are the mode of all other channels: `{0}` and `{1}`")]
     TwoGeneral(Mode, Mode),
-    /// Neither a mode nor a glob with a mode.
-    #[error("`{0}` is neither a mode nor GLOB=MODE; the modes are {known}", known = choices::listed::<Mode>("and", str::to_owned))]
+    /// A word is neither a mode nor a glob with a mode.
+    #[error(
+        "`{0}` is neither a mode nor GLOB=MODE; the modes are {known}",
+        known = choices::list::<Mode>("and", str::to_owned)
+    )]
     Unknown(String),
-    /// A glob that cannot have been meant.
+    /// A glob cannot be used.
     #[error("`{0}`: {1}")]
     Glob(String, GlobError),
 }
 
-/// As [`parse`] reads it.
-pub fn show(modes: &Modes) -> String {
-    let channels = modes.channels.iter().map(|(glob, mode)| format!(" {}={}", glob.as_str(), mode));
-    modes.general.to_string() + &channels.collect::<String>()
+impl FromStr for Modes {
+    type Err = ModesError;
+
+    /// Reads words separated by white space: one mode, and any number of `GLOB=MODE`, of which the first that matches a
+    /// channel decides.
+    fn from_str(text: &str) -> Result<Self, ModesError> {
+        let (mut general, mut channels) = (None, Vec::new());
+        for word in text.split_whitespace() {
+            if let Some(mode) = Mode::parse(word) {
+                match general.replace(mode) {
+                    Some(before) => return Err(ModesError::TwoGeneral(before, mode)),
+                    None => continue,
+                }
+            }
+            // From the right: a channel may hold a `=`, the name of a mode does not.
+            let choice = word.rsplit_once('=').and_then(|(pattern, mode)| Some((pattern, Mode::parse(mode)?)));
+            let (pattern, mode) = choice.ok_or_else(|| ModesError::Unknown(word.to_owned()))?;
+            channels.push((Glob::new(pattern).map_err(|problem| ModesError::Glob(word.to_owned(), problem))?, mode));
+        }
+        Ok(Self { general: general.ok_or(ModesError::NoGeneral)?, channels })
+    }
 }
 
-/// Reads words separated by white space: one mode, and any number of `GLOB=MODE`, of which the first that matches a channel
-/// decides.
-///
-/// # Errors
-/// [`ModesError`] for the first word that cannot be used.
-pub fn parse(text: &str) -> Result<Modes, ModesError> {
-    let (mut general, mut channels) = (None, Vec::new());
-    for word in text.split_whitespace() {
-        if let Some(mode) = Mode::parse(word) {
-            match general.replace(mode) {
-                Some(before) => return Err(ModesError::TwoGeneral(before, mode)),
-                None => continue,
-            }
-        }
-        // From the right: a channel may hold a `=`, the name of a mode does not.
-        let choice = word.rsplit_once('=').and_then(|(pattern, mode)| Some((pattern, Mode::parse(mode)?)));
-        let (pattern, mode) = choice.ok_or_else(|| ModesError::Unknown(word.to_owned()))?;
-        channels.push((Glob::new(pattern).map_err(|problem| ModesError::Glob(word.to_owned(), problem))?, mode));
+impl fmt::Display for Modes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.general)?;
+        self.channels.iter().try_for_each(|(glob, mode)| write!(f, " {}={mode}", glob.as_str()))
     }
-    Ok(Modes { general: general.ok_or(ModesError::NoGeneral)?, channels })
 }
 
 #[cfg(test)]
@@ -67,9 +75,9 @@ mod tests {
     #[test]
     fn what_is_read_is_shown_in_the_same_words() {
         for text in ["inject", "strip", "observe", "auto", "inject orders.*=strip a=b=observe b=auto"] {
-            assert_eq!(show(&parse(text).unwrap()), text);
+            assert_eq!(text.parse::<Modes>().unwrap().to_string(), text);
         }
-        assert_eq!(show(&parse(" a=strip\n inject \n").unwrap()), "inject a=strip");
+        assert_eq!(" a=strip\n inject \n".parse::<Modes>().unwrap().to_string(), "inject a=strip");
     }
 
     #[test]
@@ -83,7 +91,7 @@ mod tests {
             ("Inject", ModesError::Unknown("Inject".to_owned())),
             ("inject =strip", ModesError::Glob("=strip".to_owned(), GlobError::Empty)),
         ] {
-            assert_eq!(parse(text), Err(error), "{text}");
+            assert_eq!(text.parse::<Modes>(), Err(error), "{text}");
         }
     }
 }

@@ -1,22 +1,81 @@
-//! Who listens where, for which Redis; and where the admin port is.
+//! Where services connect, and which Redis is behind each of these addresses.
 
 use std::net::IpAddr;
 
-use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl, without_secrets};
-use super::checked::{Login, Route};
-use super::options::Options;
-use super::sources::Origin;
-use super::validation::Check;
+use clap::Args;
 
-impl Check<'_> {
+use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl};
+use super::credentials::Secret;
+use super::effective::{NONE, Values};
+use super::origin::Origin;
+use super::redact::{printable, redact, redact_url};
+use super::validation::Validation;
+
+/// The options that say where services connect and where their Redis is.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct RouteOptions {
+    /// Address on which the service connects: 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+
+    /// The Redis behind it: redis://host:port, rediss://host:port for TLS, host:port or unix:/path
+    ///
+    /// Names are resolved again for each connection. What the service itself sends (AUTH, HELLO, SELECT) passes through.
+    /// Credentials, as in redis://user:password@host, are used for what the proxy itself asks Redis, and for the service
+    /// only if --upstream-login says so. A password here can be seen by others on this machine: see
+    /// --upstream-password-file.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+
+    /// A service's name and its pair of addresses, instead of --listen and --upstream; repeatable
+    ///
+    /// Spans and metrics go by the name; several routes may have the same one, as of a service with two Redises.
+    #[arg(long = "route", value_name = "NAME=LISTEN,UPSTREAM")]
+    pub(crate) routes: Vec<String>,
+}
+
+/// One service and its Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The service's name; without one, `OTEL_SERVICE_NAME` stands.
+    pub name: Option<String>,
+    /// The address on which the service connects.
+    pub listen: ListenAddress,
+    /// The Redis behind it.
+    pub upstream: Upstream,
+    /// The user and the database there.
+    pub login: Login,
+}
+
+/// The user and the database at a Redis.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Login {
+    /// The user that the URL names, otherwise that of `--upstream-username`.
+    pub username: Option<String>,
+    /// The password in the URL. Without one, that in the file of `--upstream-password-file` counts.
+    pub password: Option<Secret>,
+    /// The database in the URL; 0 is what a connection has anyway.
+    pub database: u32,
+}
+
+impl Route {
+    /// The option that says where this route listens and connects: one with a name was given as `--route`, and one without
+    /// by `of_one`.
+    pub fn setting<'a>(&self, of_one: &'a str) -> &'a str {
+        if self.name.is_some() { "--route" } else { of_one }
+    }
+}
+
+impl Validation<'_> {
     /// In their order; none if one of them is refused.
-    pub(super) fn routes(&mut self, args: &Options) -> Vec<Route> {
-        let pair = args.listen.is_some() || args.upstream.is_some();
-        let routes: Vec<Route> = match (&args.listen, &args.upstream) {
-            _ if pair && !args.routes.is_empty() => {
-                let pair = if args.listen.is_some() { "listen" } else { "upstream" };
+    pub(super) fn routes(&mut self, options: &RouteOptions) -> Vec<Route> {
+        let pair = options.listen.is_some() || options.upstream.is_some();
+        let routes: Vec<Route> = match (&options.listen, &options.upstream) {
+            _ if pair && !options.routes.is_empty() => {
+                let pair = if options.listen.is_some() { "listen" } else { "upstream" };
                 let [route, pair] = ["route", pair].map(|name| self.sources.origin(name, None));
-                self.refuse(
+                self.reject(
                     "--route",
                     None,
                     format!("it was given ({route}) together with --listen or --upstream ({pair})"),
@@ -28,15 +87,15 @@ impl Check<'_> {
                 self.route(0, None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
             }
             (Some(_), None) => {
-                self.refuse("--upstream", None, "it is missing", "name the Redis, as in --upstream redis://cache:6379");
+                self.reject("--upstream", None, "it is missing", "name the Redis, as in --upstream redis://cache:6379");
                 return Vec::new();
             }
             (None, Some(_)) => {
-                self.refuse("--listen", None, "it is missing", "name an address, as in --listen 127.0.0.1:6380");
+                self.reject("--listen", None, "it is missing", "name an address, as in --listen 127.0.0.1:6380");
                 return Vec::new();
             }
-            (None, None) if args.routes.is_empty() => {
-                self.refuse(
+            (None, None) if options.routes.is_empty() => {
+                self.reject(
                     "--listen and --upstream",
                     None,
                     "nothing says where to listen and where Redis is",
@@ -45,18 +104,18 @@ impl Check<'_> {
                 return Vec::new();
             }
             (None, None) => {
-                let texts = args.routes.iter().enumerate();
+                let texts = options.routes.iter().enumerate();
                 texts.filter_map(|(index, text)| self.named_route(index, text)).collect()
             }
         };
-        if routes.len() < args.routes.len() {
+        if routes.len() < options.routes.len() {
             // What is said of all routes, or of one by its index, would not be true.
             return Vec::new();
         }
         for (index, route) in routes.iter().enumerate() {
             for (other_index, other) in routes.iter().enumerate().skip(index + 1) {
                 if same_listener(&route.listen, &other.listen) {
-                    self.refuse_one_listener([(index, route), (other_index, other)]);
+                    self.reject_shared_listener([(index, route), (other_index, other)]);
                 }
             }
         }
@@ -64,16 +123,16 @@ impl Check<'_> {
     }
 
     /// Two routes that cannot both be bound. They may have one name: of one service that has several Redises, say.
-    fn refuse_one_listener(&mut self, both: [(usize, &Route); 2]) {
+    fn reject_shared_listener(&mut self, both: [(usize, &Route); 2]) {
         let [one, other] = both.map(|(index, route)| {
             let (name, listen) = (route.name.as_deref().unwrap_or_default(), &route.listen);
             let origin = self.sources.origin_at("route", index, None);
-            format!("{}={listen},... ({origin})", without_secrets(name))
+            format!("{}={listen},... ({origin})", redact(name))
         });
         let value = both[1].1.listen.to_string();
         let origin = self.sources.origin_at("route", both[1].0, Some(&value));
         let problem = format!("two routes listen there, {one} and {other}");
-        self.refuse_at(origin, "--route", Some(&value), problem, "give each its own port");
+        self.reject_at(origin, "--route", Some(&value), problem, "give each its own port");
     }
 
     fn named_route(&mut self, index: usize, text: &str) -> Option<Route> {
@@ -82,12 +141,12 @@ impl Check<'_> {
             text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)))
         else {
             let origin = self.sources.origin_at("route", index, None);
-            self.refuse_at(origin, "--route", Some(text), "it has not got three parts", FORM);
+            self.reject_at(origin, "--route", Some(text), "it has not got three parts", FORM);
             return None;
         };
         if name.trim().is_empty() {
             let origin = self.sources.origin_at("route", index, Some(name));
-            self.refuse_at(origin, "--route", Some(text), "the service's name is empty", FORM);
+            self.reject_at(origin, "--route", Some(text), "the service's name is empty", FORM);
             return None;
         }
         self.route(index, Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
@@ -105,17 +164,17 @@ impl Check<'_> {
         if let Err(problem) = &parsed.0 {
             let remedy = "write an address and a port, as in 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path";
             let origin = self.origin_in_route(listen_setting, index, Some(listen));
-            self.refuse_at(origin, listen_setting, Some(listen), problem, remedy);
+            self.reject_at(origin, listen_setting, Some(listen), problem, remedy);
         }
         let origin = self.origin_in_route(upstream_setting, index, Some(upstream));
         if let Err(problem) = &parsed.1 {
             let remedy = "write redis://host:port, rediss://host:port, host:port or unix:/path";
-            self.refuse_at(origin.clone(), upstream_setting, Some(upstream), problem, remedy);
+            self.reject_at(origin.clone(), upstream_setting, Some(upstream), problem, remedy);
         }
         let (Ok(listen), Ok(UpstreamUrl { upstream, username, password, database })) = parsed else { return None };
         if leads_back(&listen, &upstream) {
             let shown = upstream.to_string();
-            self.refuse_at(
+            self.reject_at(
                 origin,
                 upstream_setting,
                 Some(&shown),
@@ -132,22 +191,6 @@ impl Check<'_> {
             "--route" => self.sources.origin_at("route", index, part),
             _ => self.sources.origin(setting.trim_start_matches("--"), part),
         }
-    }
-
-    pub(super) fn admin(&mut self, args: &Options, routes: &[Route]) -> Option<HostPort> {
-        let text = args.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
-        let remedy = "write a port, as in --admin 9127, or an address, as in --admin 0.0.0.0:9127";
-        let address = match HostPort::parse_local(text) {
-            Ok(address) => address,
-            Err(problem) => {
-                self.refuse("--admin", Some(text), problem, remedy);
-                return None;
-            }
-        };
-        if address.port != 0 && routes.iter().any(|route| route.listen.host_port() == Some(&address)) {
-            self.refuse("--admin", Some(text), "a service connects there", "give it a port of its own");
-        }
-        Some(address)
     }
 }
 
@@ -175,4 +218,27 @@ fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
         (Some(one), Some(other)) => one == other && one.port != 0,
         _ => one == other,
     }
+}
+
+/// One line for each route: its name, or that of the whole process, and its addresses without a password.
+pub(super) fn effective(routes: &[Route], service_name: Option<&str>) -> Values {
+    let line = |Route { name, listen, upstream, login }: &Route| {
+        let name = redact_url(name.as_deref().or(service_name).unwrap_or(NONE));
+        ("route", printable(format!("{name}={listen},{}", with_login(upstream, login))))
+    };
+    routes.iter().map(line).collect()
+}
+
+/// The URL with the user and the database that are meant, and three stars for a password.
+fn with_login(upstream: &Upstream, login: &Login) -> String {
+    let (scheme, address) = match upstream {
+        Upstream::Unix(_) => return upstream.to_string(),
+        Upstream::Tcp(address) => ("redis", address),
+        Upstream::Tls(address) => ("rediss", address),
+    };
+    let password = if login.password.is_some() { ":***" } else { "" };
+    let user = login.username.as_deref().unwrap_or_default();
+    let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
+    let database = if login.database == 0 { String::new() } else { format!("/{}", login.database) };
+    format!("{scheme}://{user}{password}{at}{address}{database}")
 }

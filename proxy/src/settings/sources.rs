@@ -1,97 +1,62 @@
-//! Command line over environment over file over default: the one place that knows this order.
-//!
-//! The parser of the command line does the work: a file's values are given to it as the options' defaults, so that every
-//! option has the same four sources without a line of its own. What the parser refuses it repeats, and that may be an
-//! upstream in the wrong place, with a password: it is masked.
+//! What was given as settings, and by which source.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use clap::builder::Resettable;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
+use super::file::FileSetting;
+use super::origin::{Origin, Position};
 
-use super::Options;
-use super::address::{shown_path, without_secrets};
-use super::file::{self, File, FileSetting, Place};
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// An option.
-    CommandLine,
-    /// The variable of this name.
-    Environment(String),
-    /// A file.
-    File(PathBuf, Place),
-    /// Nobody said anything.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CommandLine => f.write_str("command line"),
-            Self::Environment(variable) => write!(f, "{variable}"),
-            Self::File(path, place) => write!(f, "{}:{place}", shown_path(path)),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// What was said of one option or `OTEL_*` variable, and by whom. `Debug` does not show it: it may be a secret.
+/// One option or `OTEL_*` variable as it was given. `Debug` does not show the values: they may be secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Said {
-    /// Without `--`.
+pub struct RawSetting {
+    /// The option's name without `--`, or the variable's.
     pub name: String,
-    /// Of all its values.
+    /// The source that all its values came from.
     pub origin: Origin,
-    /// As they were typed.
+    /// The values as they were typed.
     pub values: Vec<OsString>,
     /// The same as the file has it, if it came from there.
-    setting: Option<FileSetting>,
+    pub(super) in_file: Option<FileSetting>,
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for RawSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.origin)
     }
 }
 
-/// What was said of every setting.
+/// Every setting as it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Sources(pub Vec<Said>);
+pub struct Sources(pub Vec<RawSetting>);
 
 impl Sources {
-    /// What was said of `name`, an option without `--` or a variable.
-    pub fn get(&self, name: &str) -> Option<&Said> {
-        self.0.iter().find(|said| said.name == name)
+    /// The option `name`, without `--`, or the variable `name`, as it was given.
+    pub fn get(&self, name: &str) -> Option<&RawSetting> {
+        self.0.iter().find(|setting| setting.name == name)
     }
 
     /// Where the option or variable `name` was set.
     pub fn origin_of(&self, name: &str) -> Origin {
-        self.get(name).map_or(Origin::Default, |said| said.origin.clone())
+        self.get(name).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    /// Where `value` of the option `name` came from: for a file the place of that very value.
+    /// Where `value` of the option `name` came from: for a file the position of that very value.
     pub fn origin(&self, name: &str, value: Option<&str>) -> Origin {
-        let Some(said) = self.get(name) else { return Origin::Default };
-        match (&said.origin, &said.setting) {
-            (Origin::File(path, _), Some(setting)) => Origin::File(path.clone(), place_of(setting, value)),
+        let Some(setting) = self.get(name) else { return Origin::Default };
+        match (&setting.origin, &setting.in_file) {
+            (Origin::File(path, _), Some(setting)) => Origin::File(path.clone(), Some(position_of(setting, value))),
             (origin, _) => origin.clone(),
         }
     }
 
     /// Where the value at `index` of the option `name` came from, or of its parts the one that is `part`.
     pub fn origin_at(&self, name: &str, index: usize, part: Option<&str>) -> Origin {
-        let Some(said) = self.get(name) else { return Origin::Default };
-        let value = said.setting.as_ref().and_then(|setting| setting.values.get(index));
-        match (&said.origin, value) {
+        let Some(setting) = self.get(name) else { return Origin::Default };
+        let value = setting.in_file.as_ref().and_then(|setting| setting.values.get(index));
+        match (&setting.origin, value) {
             (Origin::File(path, _), Some(value)) => {
                 let part = value.parts.iter().find(|(text, _)| Some(text.as_str()) == part);
-                Origin::File(path.clone(), part.map_or(value.place, |(_, place)| *place))
+                Origin::File(path.clone(), Some(part.map_or(value.position, |(_, position)| *position)))
             }
             (origin, _) => origin.clone(),
         }
@@ -99,204 +64,13 @@ impl Sources {
 }
 
 /// Where `value`, or the part that it is, stands among the values of `setting`.
-fn place_of(setting: &FileSetting, value: Option<&str>) -> Place {
-    let Some(text) = value else { return setting.place };
+fn position_of(setting: &FileSetting, value: Option<&str>) -> Position {
+    let Some(text) = value else { return setting.position };
     let parts = || setting.values.iter().flat_map(|value| &value.parts);
-    let whole = setting.values.iter().find(|value| value.text == text).map(|value| value.place);
-    whole.or_else(|| parts().find(|(part, _)| part == text).map(|(_, place)| *place)).unwrap_or_else(|| {
+    let whole = setting.values.iter().find(|value| value.text == text).map(|value| value.position);
+    whole.or_else(|| parts().find(|(part, _)| part == text).map(|(_, position)| *position)).unwrap_or_else(|| {
         // A part of a text on one line, or a setting of one value.
         let holds = setting.values.iter().find(|value| value.text.contains(text));
-        holds.or(setting.values.first()).map_or(setting.place, |value| value.place)
+        holds.or(setting.values.first()).map_or(setting.position, |value| value.position)
     })
-}
-
-impl Options {
-    /// Reads `command_line`, whose first word is the program's name, and the process's environment, but no file.
-    ///
-    /// # Errors
-    /// What the parser has to say, `--help` and `--version` among it: print it and exit with its code.
-    pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let words: Vec<OsString> = command_line.into_iter().collect();
-        let (matches, _) = read(&Self::command(), &words, None)?;
-        Self::from_arg_matches(&matches).map_err(masked)
-    }
-}
-
-/// The file that is named on the command line or in the environment.
-pub(super) fn path(matches: &ArgMatches) -> Option<&Path> {
-    matches.get_one::<PathBuf>("config").map(PathBuf::as_path)
-}
-
-/// Reads `words`, of which the first is the program's name, the process's environment and `file`. `command` defines the
-/// options.
-///
-/// # Errors
-/// What the parser has to say, `--help` and `--version` among it.
-pub(super) fn read(
-    command: &Command,
-    words: &[OsString],
-    file: Option<&File>,
-) -> Result<(ArgMatches, Sources), clap::Error> {
-    let mut not_text = Vec::new();
-    let layered = command.clone().mut_args(|arg| {
-        let arg = match arg.get_long().and_then(|name| file?.get(name)) {
-            Some(setting) => with_default(arg, setting.values.iter().map(|value| value.text.clone())),
-            None => arg,
-        };
-        match environment(&arg) {
-            // Container platforms pass an unset variable on as an empty one.
-            Some(Variable::Empty) => arg.env(Resettable::Reset),
-            // The parser would refuse it without saying which it is.
-            Some(Variable::NotText(name)) => {
-                not_text.push((arg.get_id().clone(), name));
-                arg.env(Resettable::Reset)
-            }
-            // A variable has only one value to put a list in.
-            Some(Variable::Text(_, value)) if file::repeats(&arg) => {
-                let members: Vec<String> = split_list(&value).map(Into::into).collect();
-                with_default(arg.env(Resettable::Reset), members)
-            }
-            Some(Variable::Text(..)) | None => arg,
-        }
-    });
-    let matches = layered
-        .try_get_matches_from(with_negative_values(command, words))
-        .map_err(|error| masked(about_a_word(naming_variable(error, command, words), command)))?;
-    let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    if let Some((_, name)) = not_text.iter().find(|(id, _)| !given(id)) {
-        return Err(command.clone().error(ErrorKind::InvalidUtf8, format!("{name} is not valid UTF-8")));
-    }
-    let sources = command.get_arguments().filter_map(|arg| said(arg, &matches, file)).collect();
-    Ok((matches, Sources(sources)))
-}
-
-/// `words`, in which a value such as `-1` or `-5s` is joined to its option, as in `--threads=-1`. Alone it would be taken
-/// for an option, and what is wrong with it would not be said.
-fn with_negative_values(command: &Command, words: &[OsString]) -> Vec<OsString> {
-    let takes_value = |word: &OsString| {
-        let name = word.to_str().and_then(|word| word.strip_prefix("--"));
-        let arg = command.get_arguments().find(|arg| arg.get_long() == name);
-        name.is_some() && arg.is_some_and(|arg| arg.get_action().takes_values())
-    };
-    let is_negative = |word: &OsString| {
-        let rest = word.to_str().and_then(|word| word.strip_prefix('-'));
-        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let mut joined: Vec<OsString> = Vec::with_capacity(words.len());
-    for word in words {
-        match joined.last_mut() {
-            Some(option) if is_negative(word) && takes_value(option) => {
-                option.push("=");
-                option.push(word);
-            }
-            _ => joined.push(word.clone()),
-        }
-    }
-    joined
-}
-
-fn said(arg: &Arg, matches: &ArgMatches, file: Option<&File>) -> Option<Said> {
-    let (id, name) = (arg.get_id().as_str(), arg.get_long()?);
-    // `--help` and its like have no value.
-    let source = matches.try_contains_id(id).is_ok().then(|| matches.value_source(id))?;
-    let setting = file.and_then(|file| file.get(name));
-    let origin = match (source, environment(arg), setting, file) {
-        (Some(ValueSource::CommandLine), ..) => Origin::CommandLine,
-        (_, Some(Variable::Text(variable, _)), ..) => Origin::Environment(variable),
-        (_, _, Some(setting), Some(file)) => Origin::File(file.path.clone(), setting.place),
-        _ => Origin::Default,
-    };
-    let setting = setting.filter(|_| matches!(origin, Origin::File(..))).cloned();
-    let values = matches.get_raw(id).map(|values| values.map(OsStr::to_owned).collect()).unwrap_or_default();
-    Some(Said { name: name.to_owned(), origin, values, setting })
-}
-
-impl Said {
-    /// Of an `OTEL_*` variable.
-    pub(super) fn of_variable(name: &str, value: String, origin: Origin, setting: Option<FileSetting>) -> Self {
-        Self { name: name.to_owned(), origin, values: vec![value.into()], setting }
-    }
-}
-
-enum Variable {
-    Empty,
-    NotText(String),
-    Text(String, String),
-}
-
-/// What the option's variable holds, if it is set.
-fn environment(arg: &Arg) -> Option<Variable> {
-    let name = arg.get_env()?;
-    let shown = || name.to_string_lossy().into_owned();
-    Some(match std::env::var_os(name)?.into_string() {
-        Ok(value) if value.is_empty() => Variable::Empty,
-        Ok(value) => Variable::Text(shown(), value),
-        Err(_) => Variable::NotText(shown()),
-    })
-}
-
-fn with_default(arg: Arg, values: impl IntoIterator<Item = String>) -> Arg {
-    arg.default_values(values.into_iter().map(clap::builder::OsStr::from))
-}
-
-/// `error` with the variable that the value came from, if it was none of `words`.
-fn naming_variable(mut error: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
-    // As in `--mode <MODE>`.
-    let name = |text: &str| Some(text.strip_prefix("--")?.split([' ', '=']).next()?.to_owned());
-    let wrong = name(option);
-    let is_typed = words.iter().any(|word| word.to_str().is_some_and(|word| name(word) == wrong));
-    let arg = command.get_arguments().find(|arg| !is_typed && arg.get_long() == wrong.as_deref());
-    let variable = match arg.and_then(environment) {
-        Some(Variable::Text(variable, _)) => Some(variable),
-        _ => None,
-    };
-    if let Some(variable) = variable {
-        let text = format!("{option} (from {variable})");
-        error.insert(ContextKind::InvalidArg, ContextValue::String(text));
-    }
-    error
-}
-
-/// `error`, unless it is that a word among the options conflicts with them as a subcommand would: what is wrong with the
-/// word itself.
-fn about_a_word(error: clap::Error, command: &Command) -> clap::Error {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
-    if error.kind() != ErrorKind::ArgumentConflict {
-        return error;
-    }
-    if command.find_subcommand(word).is_some() {
-        return command.clone().error(ErrorKind::ArgumentConflict, format!("`{word}` must be the first word"));
-    }
-    let mut unexpected = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(command);
-    unexpected.insert(ContextKind::InvalidArg, ContextValue::String(word.clone()));
-    unexpected
-}
-
-/// `error` without the secrets in what it repeats.
-pub(crate) fn masked(mut error: clap::Error) -> clap::Error {
-    let mask = |value: &ContextValue| match value {
-        ContextValue::String(text) => Some(ContextValue::String(without_secrets(text))),
-        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|t| without_secrets(t)).collect())),
-        // Tips such as "to pass '...' as a value": one that would show a secret is not given.
-        ContextValue::StyledStrs(tips) => {
-            let harmless = |tip: &&clap::builder::StyledStr| {
-                let text = tip.to_string();
-                without_secrets(&text) == text
-            };
-            Some(ContextValue::StyledStrs(tips.iter().filter(harmless).cloned().collect()))
-        }
-        _ => None,
-    };
-    let context: Vec<(ContextKind, ContextValue)> =
-        error.context().filter_map(|(kind, value)| Some((kind, mask(value)?))).collect();
-    for (kind, value) in context {
-        error.insert(kind, value);
-    }
-    error
-}
-
-/// The members of a list in a variable.
-pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
-    value.split(|c: char| c.is_whitespace() || c == ';').filter(|member| !member.is_empty())
 }

@@ -54,3 +54,8 @@ impl ServerFiles {
         [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).cloned().collect()
     }
 }
+
+/// The file that an option names; an empty name is none.
+pub(super) fn named(file: &Option<PathBuf>) -> Option<PathBuf> {
+    file.clone().filter(|path| !path.as_os_str().is_empty())
+}

@@ -13,11 +13,17 @@ pub enum UnitError {
     #[error("it is negative")]
     Negative,
     /// No digits at the start.
-    #[error("it does not start with a whole number")]
+    #[error("it does not start with a number")]
     NoNumber,
-    /// `1.5` or `1,5`.
+    /// A size or a count such as `1.5` or `1,5`.
     #[error("it is not a whole number")]
     Fraction,
+    /// A duration with something else than numbers and units in it.
+    #[error("it is not a number with its unit")]
+    Malformed,
+    /// A duration that is not a whole number of milliseconds, which is what timers count.
+    #[error("it is finer than a millisecond")]
+    TooFine,
     /// A duration of digits only.
     #[error("its unit is missing")]
     NoUnit,
@@ -35,22 +41,38 @@ pub enum UnitError {
 /// Longest duration that can be set. Timers are kept far from the end of what a clock can count.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads `500ms`, `10s`, `2m` or `1h`; at most a day. A bare number is refused, because readers disagree about its unit.
+/// Longest text that is read as a duration, in bytes. `humantime` adds up what it finds, and panics where a full second of
+/// smaller units is added to the last second that 64 bits can count; no text of fewer than 27 bytes says that.
+const MAX_DURATION_LEN: usize = 24;
+
+/// Reads a time with its unit, such as `500ms`, `10s`, `1.5s` or `1h 30m`: whole milliseconds, at most a day. A bare number
+/// is refused, because readers disagree about its unit.
 ///
 /// # Errors
 /// [`UnitError`] for anything else.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
-    let (number, unit) = split(text)?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "" => return Err(UnitError::NoUnit),
-        _ => return Err(UnitError::UnknownUnit),
-    };
-    let duration = Duration::from_millis(number.checked_mul(millis).ok_or(UnitError::TooLarge)?);
-    if duration <= MAX_DURATION { Ok(duration) } else { Err(UnitError::TooLarge) }
+    use humantime::DurationError as Error;
+    let text = text.trim();
+    if text.len() > MAX_DURATION_LEN {
+        return Err(UnitError::TooLarge);
+    }
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > MAX_DURATION => Err(UnitError::TooLarge),
+        Ok(duration) if duration.subsec_nanos() % 1_000_000 != 0 => Err(UnitError::TooFine),
+        Ok(duration) => Ok(duration),
+        Err(Error::NumberOverflow) => Err(UnitError::TooLarge),
+        Err(Error::Empty) => Err(UnitError::Empty),
+        Err(Error::UnknownUnit { unit, .. }) if unit.is_empty() => Err(UnitError::NoUnit),
+        Err(Error::UnknownUnit { .. }) => Err(UnitError::UnknownUnit),
+        Err(Error::NumberExpected(0)) if text.starts_with('-') => Err(UnitError::Negative),
+        Err(Error::NumberExpected(0)) => Err(UnitError::NoNumber),
+        Err(Error::NumberExpected(_) | Error::InvalidCharacter(_)) => Err(UnitError::Malformed),
+    }
+}
+
+/// `duration` as [`duration`](self::duration) reads it.
+pub fn shown_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
 }
 
 /// Reads a number of bytes: `1024`, `64KiB`, `1MiB`. Units count in powers of 1024, as Redis's `kb` and `mb` do.
@@ -109,13 +131,32 @@ mod tests {
         assert_eq!(duration(" 2 m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("10"), Err(UnitError::NoUnit));
-        assert_eq!(duration("10 years"), Err(UnitError::UnknownUnit));
-        assert_eq!(duration("1.5s"), Err(UnitError::Fraction));
+        assert_eq!(duration("10 bottles"), Err(UnitError::UnknownUnit));
+        assert_eq!(duration("10 years"), Err(UnitError::TooLarge));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("5 seconds"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration("1day"), Ok(MAX_DURATION));
+        assert_eq!(duration("1,5s"), Err(UnitError::Malformed));
+        assert_eq!(duration("1h m"), Err(UnitError::Malformed));
+        assert_eq!(duration("ten seconds"), Err(UnitError::NoNumber));
+        assert_eq!(duration("1us"), Err(UnitError::TooFine));
         assert_eq!(duration("-1s"), Err(UnitError::Negative));
         assert_eq!(duration(" "), Err(UnitError::Empty));
         assert_eq!(duration("25h"), Err(UnitError::TooLarge));
         assert_eq!(duration("18446744073709551615h"), Err(UnitError::TooLarge));
         assert_eq!(duration("99999999999999999999s"), Err(UnitError::TooLarge));
+        // The sum is what 64 bits of seconds cannot hold.
+        assert_eq!(duration("18446744073709551615s1000ms"), Err(UnitError::TooLarge));
+        assert_eq!(duration("584542046090y"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_duration_is_read_as_the_same() {
+        for millis in [0, 1, 999, 1_000, 90_500, 3_600_000, 86_399_999, 86_400_000] {
+            let read = Duration::from_millis(millis);
+            assert_eq!(duration(&shown_duration(read)), Ok(read), "{}", shown_duration(read));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use redistributed::logging;
-use redistributed::settings::{LogFormat, LogLevel};
+use redistributed::settings::{Log, LogFormat, LogLevel};
 use rustix::process::Signal;
 
 use crate::canary::Canaries;
@@ -115,7 +115,7 @@ const PANICS: &str = "DISCRETION_PANICS_WITH";
 #[test]
 fn in_the_message_of_a_panic() {
     if let Ok(message) = std::env::var(PANICS) {
-        logging::start(LogFormat::Text, LogLevel::Trace);
+        logging::start(Log { format: LogFormat::Text, level: LogLevel::Trace });
         logging::report_panics();
         panic!("{message}");
     }

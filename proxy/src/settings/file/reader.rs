@@ -1,38 +1,43 @@
-//! From the tables and values of TOML to settings, key by key.
+//! Reads settings from the tables and values of TOML, key by key.
+
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{FileProblem, FileSetting, Place, Value, keys, parts, place, repeats};
-use crate::settings::address::without_secrets;
+use super::{FileSetting, FileValue, keys, parts, repeats};
+use crate::settings::error::SettingError;
+use crate::settings::origin::{Origin, Position};
 use crate::settings::otel;
+use crate::settings::redact::redact;
 use crate::settings::suggestion::{nearest, remedy};
 
 /// The table that holds the `OTEL_*` variables.
 const OTEL: &str = "otel";
 
-/// Collects settings and problems.
-pub(super) struct Reader<'a> {
+/// Collects the settings of a document, and what is wrong with it.
+pub(super) struct TomlReader<'a> {
     text: &'a str,
+    path: &'a Path,
     command: &'a Command,
     pub(super) settings: Vec<FileSetting>,
-    pub(super) problems: Vec<FileProblem>,
+    pub(super) errors: Vec<SettingError>,
 }
 
 type Table<'t> = DeTable<'t>;
 type Node<'t> = Spanned<DeValue<'t>>;
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str, command: &'a Command) -> Self {
-        Self { text, command, settings: Vec::new(), problems: Vec::new() }
+impl<'a> TomlReader<'a> {
+    pub(super) fn new(text: &'a str, path: &'a Path, command: &'a Command) -> Self {
+        Self { text, path, command, settings: Vec::new(), errors: Vec::new() }
     }
 
     /// Reads all keys.
     pub(super) fn document(&mut self, table: &Table<'_>) {
         for (key, node) in table {
-            let (name, at) = (key.get_ref().as_ref(), self.place(key));
+            let (name, at) = (key.get_ref().as_ref(), self.position(key));
             if name == OTEL {
                 self.otel(node);
                 continue;
@@ -41,16 +46,16 @@ impl<'a> Reader<'a> {
                 self.unknown(name, at, node);
                 continue;
             };
-            let before = self.problems.len();
+            let before = self.errors.len();
             let values = self.values(name, arg, node);
-            if self.problems.len() == before {
-                self.settings.push(FileSetting { name: name.to_owned(), place: at, values });
+            if self.errors.len() == before {
+                self.settings.push(FileSetting { name: name.to_owned(), position: at, values });
             }
         }
     }
 
     /// A key that is no option. With a table it may be the first half of one, as in `[log] level = ...`.
-    fn unknown(&mut self, name: &str, at: Place, node: &Node<'_>) {
+    fn unknown(&mut self, name: &str, at: Position, node: &Node<'_>) {
         const LIST: &str = "see --help for the names, which are those of the options without `--`";
         let command = self.command;
         let names = || keys(command).filter_map(Arg::get_long).chain([OTEL]);
@@ -60,9 +65,9 @@ impl<'a> Reader<'a> {
         {
             for (key, _) in table {
                 let inner = key.get_ref().as_ref();
-                let shown = format!("{}.{}", without_secrets(name), without_secrets(inner));
+                let shown = format!("{}.{}", redact(name), redact(inner));
                 let remedy = remedy(&format!("{name}-{inner}"), names(), LIST);
-                self.refuse(self.place(key), &shown, None, "it is not a setting", &remedy);
+                self.reject(self.position(key), &shown, None, "it is not a setting", &remedy);
             }
             return;
         }
@@ -76,10 +81,10 @@ impl<'a> Reader<'a> {
             }
             None => remedy(name, names(), LIST),
         };
-        self.refuse(at, &without_secrets(name), None, "it is not a setting", &remedy);
+        self.reject(at, &redact(name), None, "it is not a setting", &remedy);
     }
 
-    fn values(&mut self, name: &str, arg: &Arg, node: &Node<'_>) -> Vec<Value> {
+    fn values(&mut self, name: &str, arg: &Arg, node: &Node<'_>) -> Vec<FileValue> {
         let parts = parts(arg);
         match node.get_ref() {
             DeValue::Array(members) if repeats(arg) => {
@@ -95,12 +100,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole value, or one of several.
-    fn member(&mut self, name: &str, arg: &Arg, parts: &[String], node: &Node<'_>) -> Option<Value> {
+    fn member(&mut self, name: &str, arg: &Arg, parts: &[String], node: &Node<'_>) -> Option<FileValue> {
         if let (DeValue::Table(table), false) = (node.get_ref(), parts.is_empty()) {
-            return self.record(name, arg, parts, table, self.place(node));
+            return self.record(name, arg, parts, table, self.position(node));
         }
         let text = self.scalar(name, arg, node)?;
-        self.accept(name, arg, Value { text, place: self.place(node), parts: Vec::new() })
+        self.accept(name, arg, FileValue { text, position: self.position(node), parts: Vec::new() })
     }
 
     /// `"orders.*" = "strip"` in a table.
@@ -110,29 +115,36 @@ impl<'a> Reader<'a> {
         arg: &Arg,
         key: &Spanned<toml::de::DeString<'_>>,
         node: &Node<'_>,
-    ) -> Option<Value> {
+    ) -> Option<FileValue> {
         let glob = key.get_ref().as_ref();
-        let (shown, at) = (without_secrets(glob), self.place(key));
+        let (shown, at) = (redact(glob), self.position(key));
         if node.get_ref().is_table() {
             let remedy = format!("put names with dots in quotes, as in \"{shown}.*\" = ...");
-            self.refuse(at, &format!("{name}.{shown}"), None, "it is a table where a text is needed", &remedy);
+            self.reject(at, &format!("{name}.{shown}"), None, "it is a table where a text is needed", &remedy);
             return None;
         }
         let choice = self.scalar(&format!("{name}.\"{shown}\""), arg, node)?;
         let text = format!("{glob}={choice}");
-        self.accept(name, arg, Value { text, place: at, parts: Vec::new() })
+        self.accept(name, arg, FileValue { text, position: at, parts: Vec::new() })
     }
 
     /// `{ name = "api", listen = "...", upstream = "..." }`
-    fn record(&mut self, name: &str, arg: &Arg, parts: &[String], table: &Table<'_>, at: Place) -> Option<Value> {
-        let before = self.problems.len();
+    fn record(
+        &mut self,
+        name: &str,
+        arg: &Arg,
+        parts: &[String],
+        table: &Table<'_>,
+        at: Position,
+    ) -> Option<FileValue> {
+        let before = self.errors.len();
         for (key, _) in table {
             let inner = key.get_ref().as_ref();
             if !parts.iter().any(|part| part == inner) {
                 let known = parts.iter().map(String::as_str);
                 let remedy = remedy(inner, known, &format!("its keys are {}", parts.join(", ")));
-                let shown = format!("{name}.{}", without_secrets(inner));
-                self.refuse(self.place(key), &shown, None, "it is not a setting", &remedy);
+                let shown = format!("{name}.{}", redact(inner));
+                self.reject(self.position(key), &shown, None, "it is not a setting", &remedy);
             }
         }
         let mut found = Vec::new();
@@ -140,7 +152,7 @@ impl<'a> Reader<'a> {
             let shown = format!("{name}.{part}");
             let Some(node) = table.iter().find(|(key, _)| key.get_ref().as_ref() == part).map(|(_, node)| node) else {
                 let remedy = format!("a table of {name} needs {}", parts.join(", "));
-                self.refuse(at, &shown, None, "it is missing", &remedy);
+                self.reject(at, &shown, None, "it is missing", &remedy);
                 continue;
             };
             let Some(text) = self.scalar(&shown, arg, node) else { continue };
@@ -148,18 +160,18 @@ impl<'a> Reader<'a> {
             let separator = if index == 0 { '=' } else { ',' };
             if parts.len() > 2 && index + 1 < parts.len() && text.contains(separator) {
                 let problem = format!("it holds a `{separator}`");
-                self.refuse(self.place(node), &shown, Some(&text), &problem, "leave it out");
+                self.reject(self.position(node), &shown, Some(&text), &problem, "leave it out");
                 continue;
             }
-            found.push((text, self.place(node)));
+            found.push((text, self.position(node)));
         }
-        if self.problems.len() > before {
+        if self.errors.len() > before {
             return None;
         }
         let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
         let (first, rest) = texts.split_first()?;
         let text = format!("{first}={}", rest.join(","));
-        self.accept(name, arg, Value { text, place: at, parts: found })
+        self.accept(name, arg, FileValue { text, position: at, parts: found })
     }
 
     /// A value as the command line would have it.
@@ -174,12 +186,12 @@ impl<'a> Reader<'a> {
             _ => "write a text in quotes, or a whole number where one is meant",
         };
         let problem = format!("{} is not what it takes", kind(node.get_ref()));
-        self.refuse(self.place(node), shown, None, &problem, wanted);
+        self.reject(self.position(node), shown, None, &problem, wanted);
         None
     }
 
     /// Whether the option takes it, as far as its own definition can say.
-    fn accept(&mut self, name: &str, arg: &Arg, value: Value) -> Option<Value> {
+    fn accept(&mut self, name: &str, arg: &Arg, value: FileValue) -> Option<FileValue> {
         if matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse) {
             return Some(value);
         }
@@ -197,7 +209,7 @@ impl<'a> Reader<'a> {
             "" => ("it is empty", list),
             word => ("it is not known", remedy(word, known.iter().map(String::as_str), &list)),
         };
-        self.refuse(value.place, name, Some(&value.text), problem, &remedy);
+        self.reject(value.position, name, Some(&value.text), problem, &remedy);
         None
     }
 
@@ -205,18 +217,18 @@ impl<'a> Reader<'a> {
         let DeValue::Table(table) = node.get_ref() else {
             let problem = format!("{} is not what it takes", kind(node.get_ref()));
             let remedy = "write [otel] and under it OTEL_SERVICE_NAME = \"orders\" and such";
-            self.refuse(self.place(node), OTEL, None, &problem, remedy);
+            self.reject(self.position(node), OTEL, None, &problem, remedy);
             return;
         };
         for (key, node) in table {
-            let (name, at) = (key.get_ref().as_ref(), self.place(key));
+            let (name, at) = (key.get_ref().as_ref(), self.position(key));
             if !otel::is_known(name) {
                 let upper = name.to_uppercase().replace(['-', '.'], "_");
                 let whole = if upper.starts_with("OTEL_") { upper } else { format!("OTEL_{upper}") };
                 let remedy =
                     remedy(&whole, otel::VARIABLES.iter().copied(), "see proxy/docs/settings.md for the names");
-                let shown = format!("{OTEL}.{}", without_secrets(name));
-                self.refuse(at, &shown, None, "it is not a variable that is read", &remedy);
+                let shown = format!("{OTEL}.{}", redact(name));
+                self.reject(at, &shown, None, "it is not a variable that is read", &remedy);
                 continue;
             }
             let text = match node.get_ref() {
@@ -227,26 +239,26 @@ impl<'a> Reader<'a> {
                 other => {
                     let problem = format!("{} is not what it takes", kind(other));
                     let remedy = "write a text as the variable would hold it, lists with commas";
-                    self.refuse(self.place(node), &format!("{OTEL}.{name}"), None, &problem, remedy);
+                    self.reject(self.position(node), &format!("{OTEL}.{name}"), None, &problem, remedy);
                     continue;
                 }
             };
-            let values = vec![Value { text, place: self.place(node), parts: Vec::new() }];
-            self.settings.push(FileSetting { name: name.to_owned(), place: at, values });
+            let values = vec![FileValue { text, position: self.position(node), parts: Vec::new() }];
+            self.settings.push(FileSetting { name: name.to_owned(), position: at, values });
         }
     }
 
-    fn place<T>(&self, spanned: &Spanned<T>) -> Place {
-        place(self.text, spanned.span().start)
+    fn position<T>(&self, spanned: &Spanned<T>) -> Position {
+        Position::at(self.text, spanned.span().start)
     }
 
-    fn refuse(&mut self, at: Place, setting: &str, value: Option<&str>, problem: &str, remedy: &str) {
-        self.problems.push(FileProblem {
-            place: Some(at),
-            setting: Some(setting.to_owned()),
-            value: value.map(without_secrets),
+    fn reject(&mut self, at: Position, setting: &str, value: Option<&str>, problem: &str, remedy: &str) {
+        self.errors.push(SettingError {
+            setting: Some(setting.to_owned().into()),
+            origin: Origin::File(self.path.to_owned(), Some(at)),
+            value: value.map(redact),
             problem: problem.to_owned(),
-            remedy: remedy.to_owned(),
+            remedy: remedy.to_owned().into(),
         });
     }
 }

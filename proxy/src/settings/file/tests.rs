@@ -3,23 +3,22 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::CommandFactory;
 use redistributed_core::policy::Mode;
 
 use super::*;
-use crate::settings::sources;
+use crate::settings::command_line;
 use crate::settings::{Invocation, LoadError, Options};
 
-fn parse(text: &str) -> Result<File, FileError> {
-    File::parse(text, Path::new("f.toml"), &Options::command())
+fn parse(text: &str) -> Result<ConfigFile, InvalidSettings> {
+    ConfigFile::parse(text, Path::new("f.toml"), &Options::command())
 }
 
 const WORDS: [&str; 5] = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "rediss://h"];
 
 /// What was said of every option, without who said it, and what it means, if it can be meant.
-fn meaning(words: &[String], file: Option<&File>) -> (Vec<(String, Vec<OsString>)>, Option<String>) {
+fn meaning(words: &[String], file: Option<&ConfigFile>) -> (Vec<(String, Vec<OsString>)>, Option<String>) {
     let words: Vec<OsString> = WORDS.iter().map(Into::into).chain(words.iter().map(Into::into)).collect();
-    let (_, read) = sources::read(&Options::command(), &words, file).unwrap_or_else(|error| panic!("{error}"));
+    let (_, read) = command_line::read(&Options::command(), &words, file).unwrap_or_else(|error| panic!("{error}"));
     let settings = Invocation::new(Options::command(), words).with_file(file, &|_| None);
     let said = read.0.into_iter().map(|said| (said.name, said.values)).collect();
     (said, settings.ok().map(|loaded| format!("{:?}", loaded.settings)))
@@ -156,8 +155,11 @@ fn what_cannot_be_used_is_named_with_its_place_and_what_to_write() {
 #[test]
 fn everything_wrong_is_said_at_once_in_the_order_of_the_file() {
     let error = parse("zz = 1\nmode = 'x'\naa = 2\n[otel]\nb = 1").unwrap_err();
-    let lines: Vec<_> = error.problems.iter().map(|problem| problem.place.unwrap().line).collect();
-    assert_eq!(lines, [1, 2, 3, 5]);
+    let line = |error: &SettingError| match &error.origin {
+        Origin::File(_, Some(position)) => position.line,
+        origin => panic!("{origin:?}"),
+    };
+    assert_eq!(error.errors.iter().map(line).collect::<Vec<_>>(), [1, 2, 3, 5]);
 }
 
 #[test]

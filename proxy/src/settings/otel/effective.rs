@@ -1,19 +1,17 @@
 //! What is in effect, as the variables would have it, and which of them decided it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redistributed_core::trace::sampler::Root;
 
 use super::{OtelSettings, UNKNOWN_SERVICE, sampling};
-use crate::settings::address::without_url_secrets;
+use crate::settings::effective::{NONE, shown_file};
+use crate::settings::redact::redact_url;
+use crate::settings::units::shown_duration;
 
 /// Of a limit that nobody has set.
 pub(super) const NO_LIMIT: &str = "no limit";
-
-/// What stands for a value that there is not.
-const NOTHING: &str = "-";
 
 /// What a pair of `OTEL_RESOURCE_ATTRIBUTES` cannot hold as it is.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'=');
@@ -21,49 +19,51 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'=');
 impl OtelSettings {
     /// Names and values of everything that has an effect, in the order of the documentation, each under the name of the
     /// variable that wins. Of headers only the names; other values may hold a URL with a password.
-    pub fn shown(&self) -> Vec<(&'static str, String)> {
+    pub fn effective(&self) -> Vec<(&'static str, String)> {
         let Self { service_name, resource_attributes, sampler, propagators, otlp, batch, limits, .. } = self;
-        let encoded = |text: &str| utf8_percent_encode(&without_url_secrets(text), ENCODED).to_string();
+        let encoded = |text: &str| utf8_percent_encode(&redact_url(text), ENCODED).to_string();
         let attributes = resource_attributes.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value)));
-        let mut shown = vec![
+        let mut values = vec![
             ("OTEL_SERVICE_NAME", service_name.clone().unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())),
             ("OTEL_RESOURCE_ATTRIBUTES", list(attributes)),
             ("OTEL_TRACES_EXPORTER", exporter_names(otlp.is_some(), self.console).to_owned()),
         ];
         if let Some(otlp) = otlp {
-            let path = |path: Option<&PathBuf>| path.map_or(NOTHING.to_owned(), |path| path.display().to_string());
             let identity = otlp.client_identity.as_ref();
-            shown.extend([
+            values.extend([
                 ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", otlp.endpoint.to_string()),
-                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", otlp.protocol.name().to_owned()),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", otlp.protocol.to_string()),
                 ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", list(otlp.headers.iter().map(|(name, _)| format!("{name}=***")))),
                 ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", limit(otlp.timeout)),
-                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", format!("{:?}", otlp.compression).to_lowercase()),
-                ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", path(otlp.certificate.as_ref())),
-                ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", path(identity.map(|identity| &identity.certificate))),
-                ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", path(identity.map(|identity| &identity.key))),
+                ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", otlp.compression.to_string()),
+                ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", shown_file(otlp.certificate.as_ref())),
+                (
+                    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+                    shown_file(identity.map(|identity| &identity.certificate)),
+                ),
+                ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", shown_file(identity.map(|identity| &identity.key))),
             ]);
         }
-        shown.push(("OTEL_TRACES_SAMPLER", sampling::sampler_name(*sampler)));
+        values.push(("OTEL_TRACES_SAMPLER", sampling::sampler_name(*sampler)));
         if let Root::Ratio(ratio) = sampler.root {
-            shown.push(("OTEL_TRACES_SAMPLER_ARG", ratio.share().to_string()));
+            values.push(("OTEL_TRACES_SAMPLER_ARG", ratio.share().to_string()));
         }
         let value_length = limits.attribute_value_length.map_or_else(|| NO_LIMIT.to_owned(), |most| most.to_string());
-        shown.extend([
+        values.extend([
             ("OTEL_PROPAGATORS", sampling::propagator_names(*propagators)),
             ("OTEL_BSP_MAX_QUEUE_SIZE", batch.max_queue_size.to_string()),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch.max_export_batch_size.to_string()),
-            ("OTEL_BSP_SCHEDULE_DELAY", format!("{:?}", batch.schedule_delay)),
+            ("OTEL_BSP_SCHEDULE_DELAY", shown_duration(batch.schedule_delay)),
             ("OTEL_BSP_EXPORT_TIMEOUT", limit(batch.export_timeout)),
             ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limits.attribute_count.to_string()),
             ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", value_length),
             ("OTEL_SPAN_LINK_COUNT_LIMIT", limits.link_count.to_string()),
             ("OTEL_SDK_DISABLED", (!self.enabled).to_string()),
         ]);
-        shown
+        values
     }
 
-    /// The variable that decided what [`shown`](Self::shown) calls `name`, of those for which `is_set` holds; `None` if it
+    /// The variable that decided what [`effective`](Self::effective) calls `name`, of those for which `is_set` holds; `None` if it
     /// is the default.
     pub fn decided_by(&self, name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
         if name == "OTEL_TRACES_EXPORTER" && !self.enabled {
@@ -92,9 +92,9 @@ pub(super) fn exporter_names(otlp: bool, console: bool) -> &'static str {
 
 fn list(members: impl Iterator<Item = String>) -> String {
     let members: Vec<String> = members.collect();
-    if members.is_empty() { NOTHING.to_owned() } else { members.join(",") }
+    if members.is_empty() { NONE.to_owned() } else { members.join(",") }
 }
 
 fn limit(time: Option<Duration>) -> String {
-    time.map_or_else(|| NO_LIMIT.to_owned(), |time| format!("{time:?}"))
+    time.map_or_else(|| NO_LIMIT.to_owned(), shown_duration)
 }

@@ -13,6 +13,7 @@ mod reader;
 mod sampling;
 #[cfg(test)]
 mod tests;
+pub(super) mod variables;
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use redistributed_core::trace::Sampler;
 
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};
 
-use crate::settings::address::without_secrets;
-use reader::Reader;
+use crate::settings::redact::redact;
+use reader::VariableReader;
 
 /// Every variable that is read, in the order of the documentation.
 pub const VARIABLES: [&str; 35] = [
@@ -244,7 +245,7 @@ impl OtelSettings {
     /// # Ok::<(), redistributed::settings::otel::OtelEnvError>(())
     /// ```
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), OtelEnvError> {
-        let mut reader = Reader::new(lookup);
+        let mut reader = VariableReader::new(lookup);
         if reader.text("OTEL_CONFIG_FILE").is_some() {
             reader.warn("OTEL_CONFIG_FILE is not supported: the other OTEL_* variables apply".to_owned());
         }
@@ -270,7 +271,7 @@ impl OtelSettings {
 }
 
 /// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
-fn read_resource(reader: &mut Reader<'_>) -> (Option<String>, Vec<(String, String)>) {
+fn read_resource(reader: &mut VariableReader<'_>) -> (Option<String>, Vec<(String, String)>) {
     const SERVICE_NAME: &str = "service.name";
     let mut attributes = reader.pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let mut named = None;
@@ -289,7 +290,7 @@ struct Exporters {
 }
 
 /// `OTEL_TRACES_EXPORTER`: a list, in which `none` only counts alone.
-fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
+fn read_exporters(reader: &mut VariableReader<'_>) -> Exporters {
     const VARIABLE: &str = "OTEL_TRACES_EXPORTER";
     let mut chosen = Exporters { otlp: false, console: false };
     let (mut none, mut ignored) = (false, Vec::new());
@@ -298,7 +299,7 @@ fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
             "otlp" => chosen.otlp = true,
             "console" => chosen.console = true,
             "none" => none = true,
-            other => ignored.push(format!("{} is not known", without_secrets(other))),
+            other => ignored.push(format!("{} is not known", redact(other))),
         }
     }
     let any = chosen.otlp || chosen.console;
@@ -317,7 +318,7 @@ fn read_exporters(reader: &mut Reader<'_>) -> Exporters {
     chosen
 }
 
-fn read_batch(reader: &mut Reader<'_>) -> BatchSettings {
+fn read_batch(reader: &mut VariableReader<'_>) -> BatchSettings {
     const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
     const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
     let default = BatchSettings::default();
@@ -335,7 +336,7 @@ fn read_batch(reader: &mut Reader<'_>) -> BatchSettings {
     }
 }
 
-fn read_limits(reader: &mut Reader<'_>) -> SpanLimits {
+fn read_limits(reader: &mut VariableReader<'_>) -> SpanLimits {
     let default = SpanLimits::default();
     let count = ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"];
     let length = ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"];

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{self, HeaderName, HeaderValue};
+use redistributed_core::choice::choice;
 use url::Url;
 
 use super::OtelEnvError;
-use super::reader::{Reader, decode_pair};
-use crate::settings::address::without_secrets;
+use super::reader::{VariableReader, decode_pair};
+use crate::settings::redact::redact;
 
 /// The two forms of a variable, the one that wins first.
 macro_rules! forms {
@@ -55,34 +56,24 @@ pub struct ClientIdentity {
     pub key: PathBuf,
 }
 
-/// `OTEL_EXPORTER_OTLP_PROTOCOL`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// `http/protobuf`
-    #[default]
-    HttpProtobuf,
-    /// `grpc`
-    Grpc,
-}
-
-impl Protocol {
-    /// As the variable has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HttpProtobuf => "http/protobuf",
-            Self::Grpc => "grpc",
-        }
+choice! {
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`
+    pub enum Protocol, default HttpProtobuf {
+        /// Protobuf over HTTP.
+        HttpProtobuf = "http/protobuf",
+        /// gRPC.
+        Grpc = "grpc",
     }
 }
 
-/// `OTEL_EXPORTER_OTLP_COMPRESSION`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Compression {
-    /// `none`
-    #[default]
-    None,
-    /// `gzip`
-    Gzip,
+choice! {
+    /// `OTEL_EXPORTER_OTLP_COMPRESSION`
+    pub enum Compression, default None {
+        /// The request's body goes as it is.
+        None = "none",
+        /// The request's body is compressed by gzip.
+        Gzip = "gzip",
+    }
 }
 
 /// An `http` or `https` URL without credentials. Its text forms leave out the query, where some vendors want a key.
@@ -134,13 +125,13 @@ impl fmt::Debug for Headers {
 
 impl Default for OtlpSettings {
     fn default() -> Self {
-        let mut none = Reader::new(&|_| None);
+        let mut none = VariableReader::new(&|_| None);
         let defaults = read(&mut none);
         defaults.expect("without variables only constants are read, and those are checked by a test")
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<OtlpSettings, OtelEnvError> {
+pub(super) fn read(reader: &mut VariableReader<'_>) -> Result<OtlpSettings, OtelEnvError> {
     let protocol = read_protocol(reader)?;
     let endpoint = read_endpoint(reader, protocol)?;
     let client_identity = read_client_identity(reader)?;
@@ -153,14 +144,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<OtlpSettings, OtelEnvError
         endpoint,
         headers: read_headers(reader),
         timeout: reader.timeout(&forms!("TIMEOUT"), DEFAULT_TIMEOUT),
-        compression: read_compression(reader),
+        compression: reader.choice(&forms!("COMPRESSION")),
         certificate: reader.first_text(&forms!("CERTIFICATE")).filter(|_| uses_tls).map(|(_, path)| path.into()),
         client_identity: client_identity.filter(|_| uses_tls),
     })
 }
 
 /// Who names certificates expects TLS, which an `http://` endpoint has not.
-fn warn_of_certificates(reader: &mut Reader<'_>, endpoint: &Endpoint) {
+fn warn_of_certificates(reader: &mut VariableReader<'_>, endpoint: &Endpoint) {
     let forms = [forms!("CERTIFICATE"), forms!("CLIENT_CERTIFICATE"), forms!("CLIENT_KEY")];
     let given: Vec<&'static str> =
         forms.iter().filter_map(|forms| reader.first_text(forms)).map(|(variable, _)| variable).collect();
@@ -175,34 +166,17 @@ fn warn_of_certificates(reader: &mut Reader<'_>, endpoint: &Endpoint) {
     ));
 }
 
-fn read_protocol(reader: &mut Reader<'_>) -> Result<Protocol, OtelEnvError> {
+fn read_protocol(reader: &mut VariableReader<'_>) -> Result<Protocol, OtelEnvError> {
     let variables = forms!("PROTOCOL");
     if let Some((variable, value)) = reader.first_text(&variables)
         && value.eq_ignore_ascii_case("http/json")
     {
         return Err(OtelEnvError::Protocol { variable, value });
     }
-    let known =
-        reader.first_known(&variables, (&Protocol::default().name(), "known are http/protobuf, grpc"), |value| {
-            match value {
-                "http/protobuf" => Some(Protocol::HttpProtobuf),
-                "grpc" => Some(Protocol::Grpc),
-                _ => None,
-            }
-        });
-    Ok(known.unwrap_or_default())
+    Ok(reader.choice(&variables))
 }
 
-fn read_compression(reader: &mut Reader<'_>) -> Compression {
-    let known = reader.first_known(&forms!("COMPRESSION"), (&"none", "known are none, gzip"), |value| match value {
-        "gzip" => Some(Compression::Gzip),
-        "none" => Some(Compression::None),
-        _ => None,
-    });
-    known.unwrap_or_default()
-}
-
-fn read_client_identity(reader: &Reader<'_>) -> Result<Option<ClientIdentity>, OtelEnvError> {
+fn read_client_identity(reader: &VariableReader<'_>) -> Result<Option<ClientIdentity>, OtelEnvError> {
     let [_, certificate_variable] = forms!("CLIENT_CERTIFICATE");
     let [_, key_variable] = forms!("CLIENT_KEY");
     match (reader.first_text(&forms!("CLIENT_CERTIFICATE")), reader.first_text(&forms!("CLIENT_KEY"))) {
@@ -216,7 +190,7 @@ fn read_client_identity(reader: &Reader<'_>) -> Result<Option<ClientIdentity>, O
 }
 
 /// The `_TRACES_` form is used as it is; the general form names a collector, to which the path of traces is added.
-fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint, OtelEnvError> {
+fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<Endpoint, OtelEnvError> {
     let [traces, general] = forms!("ENDPOINT");
     let (default, remedy) = match protocol {
         Protocol::HttpProtobuf => (DEFAULT_HTTP, LIKE_HTTP),
@@ -228,7 +202,7 @@ fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint
         let scheme = if insecure.is_some_and(|variable| reader.flag(variable)) { "http" } else { "https" };
         text = format!("{scheme}://{text}");
     }
-    let refuse = |reason: String| OtelEnvError::Endpoint { variable, value: without_secrets(&text), reason, remedy };
+    let refuse = |reason: String| OtelEnvError::Endpoint { variable, value: redact(&text), reason, remedy };
     let mut url = match Url::parse(&text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => return Err(refuse("it has no http:// or https://".to_owned())),
@@ -251,7 +225,7 @@ fn read_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Result<Endpoint
         Protocol::HttpProtobuf => {}
         Protocol::Grpc => {
             if url.path() != "/" {
-                let path = without_secrets(url.path());
+                let path = redact(url.path());
                 reader.warn(format!("{variable}: the path {path} is ignored, because gRPC has its own paths"));
             }
             url.set_path("");
@@ -272,7 +246,7 @@ const RESERVED: [HeaderName; 6] = [
 ];
 
 /// Pairs like those of the W3C baggage header. One that cannot be used is left out; the warning never shows a value.
-fn read_headers(reader: &mut Reader<'_>) -> Headers {
+fn read_headers(reader: &mut VariableReader<'_>) -> Headers {
     let Some((variable, text)) = reader.first_text(&forms!("HEADERS")) else { return Headers::default() };
     let mut headers = Vec::new();
     for (index, member) in text.split(',').map(str::trim).enumerate().filter(|(_, member)| !member.is_empty()) {

@@ -4,17 +4,18 @@ use std::fmt;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use redistributed_core::choice::Choice;
 
-use crate::settings::address::without_secrets;
+use crate::settings::redact::redact;
 
 /// A lookup, and the warnings that reading through it has caused.
-pub(super) struct Reader<'a> {
+pub(super) struct VariableReader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     warnings: Vec<String>,
     set_aside: Vec<&'static str>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> VariableReader<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { lookup, warnings: Vec::new(), set_aside: Vec::new() }
     }
@@ -47,7 +48,7 @@ impl<'a> Reader<'a> {
             Some(value) if value.eq_ignore_ascii_case("true") => true,
             Some(value) => {
                 if !value.eq_ignore_ascii_case("false") {
-                    let value = without_secrets(&value);
+                    let value = redact(&value);
                     self.warn(format!("{variable}={value} is neither true nor false and counts as false"));
                 }
                 false
@@ -72,7 +73,7 @@ impl<'a> Reader<'a> {
         let mut known = None;
         for variable in variables {
             let Some(value) = self.text(variable) else { continue };
-            let shown = format!("{variable}={}", without_secrets(&value));
+            let shown = format!("{variable}={}", redact(&value));
             if let Some(parsed) = parse(&value.to_ascii_lowercase()) {
                 known = Some((shown, parsed));
                 break;
@@ -88,6 +89,13 @@ impl<'a> Reader<'a> {
             self.warn(format!("{shown} is not understood and ignored: {instead}; {accepted}"));
         }
         known.map(|(_, parsed)| parsed)
+    }
+
+    /// The first of `variables` that names a value of `T`, otherwise the default.
+    pub(super) fn choice<T: Choice + Default + fmt::Display>(&mut self, variables: &[&'static str]) -> T {
+        let known = T::ALL.iter().map(|choice| choice.name()).collect::<Vec<_>>().join(", ");
+        let accepted = format!("known are {known}");
+        self.first_known(variables, (&T::default(), &accepted), T::parse).unwrap_or_default()
     }
 
     /// The first of `variables` that is a whole number, zero or more.

@@ -4,15 +4,15 @@ use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 use redistributed_core::trace::sampler::{Ratio, Root};
 
-use super::reader::Reader;
-use crate::settings::address::without_secrets;
+use super::reader::VariableReader;
+use crate::settings::redact::redact;
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
 const KNOWN_SAMPLERS: &str = "known are always_on, always_off, traceidratio and these three with parentbased_ in front";
 
-pub(super) fn read_sampler(reader: &mut Reader<'_>) -> Sampler {
+pub(super) fn read_sampler(reader: &mut VariableReader<'_>) -> Sampler {
     let Some((parent_based, name)) = reader.first_known(&[SAMPLER], (&DEFAULT_SAMPLER, KNOWN_SAMPLERS), |name| {
         let (parent_based, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
@@ -50,12 +50,12 @@ impl RootName {
 }
 
 /// The share of traces; `None`, if it is unset or unusable, is the specification's default of all.
-fn read_ratio(reader: &mut Reader<'_>) -> Option<Ratio> {
+fn read_ratio(reader: &mut VariableReader<'_>) -> Option<Ratio> {
     let parse = |value: &str| value.parse().ok().and_then(Ratio::new);
     reader.first_known(&[SAMPLER_ARG], (&"1.0", "write a number from 0 to 1"), parse)
 }
 
-pub(super) fn read_propagators(reader: &mut Reader<'_>) -> Propagators {
+pub(super) fn read_propagators(reader: &mut VariableReader<'_>) -> Propagators {
     const VARIABLE: &str = "OTEL_PROPAGATORS";
     let nothing = Propagators { trace_context: false, baggage: false, b3: false, jaeger: false };
     let (mut chosen, mut none, mut ignored) = (nothing, false, Vec::new());
@@ -67,7 +67,7 @@ pub(super) fn read_propagators(reader: &mut Reader<'_>) -> Propagators {
             "jaeger" => chosen.jaeger = true,
             "none" => none = true,
             "xray" | "ottrace" => ignored.push(format!("{name} is not supported")),
-            _ => ignored.push(format!("{} is not known", without_secrets(&name))),
+            _ => ignored.push(format!("{} is not known", redact(&name))),
         }
     }
     let mut effective = chosen;

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_is_in_effect_is_shown_for_every_variable_that_has_an_effect() {
-    let shown = settings(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).shown();
+    let shown = settings(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).effective();
     let names: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
     for name in VARIABLES {
         // The scheme of the endpoint is what it has decided; the other one is not supported.
@@ -18,10 +18,10 @@ fn what_is_in_effect_is_shown_for_every_variable_that_has_an_effect() {
 }
 
 #[test]
-fn what_is_shown_is_what_applies_without_secrets() {
+fn what_is_shown_is_what_applies_redact() {
     let shown = |variables: &[(&str, &str)], name: &str| {
         let (settings, _) = read(variables).unwrap();
-        let value = settings.shown().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+        let value = settings.effective().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         (value, settings.decided_by(name, |name| variables.iter().any(|(known, _)| *known == name)))
     };
     for (variables, name, value, variable) in [

@@ -6,58 +6,60 @@
 use std::fs;
 use std::io::{self, Read};
 
-use super::address::shown_path;
-use super::file::File;
-use super::sources::{Origin, Said, Sources};
-use super::validation::{Check, SettingError};
-use crate::settings::otel::{OtelSettings, SECRETS, VARIABLES};
+use super::{OtelSettings, SECRETS, VARIABLES};
+use crate::settings::error::SettingError;
+use crate::settings::file::{ConfigFile, FileSetting};
+use crate::settings::origin::Origin;
+use crate::settings::redact::redact_path;
+use crate::settings::sources::{RawSetting, Sources};
+use crate::settings::validation::Validation;
 
 /// Largest secret, in bytes: more than any HTTP server takes as headers.
 const MAX_SECRET: u64 = 64 * 1024;
 
 /// What one of the two says of a variable.
-type Layer<'a> = &'a dyn Fn(&str) -> Option<Said>;
+type Layer<'a> = &'a dyn Fn(&str) -> Option<RawSetting>;
 
 /// What is said of every variable that is set.
 ///
 /// # Errors
 /// A file with a secret that cannot be used, or a variable that is set beside the one that names its file.
-pub(super) fn read(
+pub(in crate::settings) fn read(
     environment: &dyn Fn(&str) -> Option<String>,
-    file: Option<&File>,
-) -> (Vec<Said>, Vec<SettingError>) {
+    file: Option<&ConfigFile>,
+) -> (Vec<RawSetting>, Vec<SettingError>) {
     let (mut said, mut errors) = (Vec::new(), Vec::new());
     let from_environment = |name: &str| {
         let value = environment(name).filter(|value| !value.trim().is_empty())?;
-        Some(Said::of_variable(name, value, Origin::Environment(name.to_owned()), None))
+        Some(raw(name, value, Origin::Environment(name.to_owned()), None))
     };
     let from_file = |name: &str| {
         let file = file?;
         let setting = file.get(name)?;
         let value = setting.values.first().filter(|value| !value.text.trim().is_empty())?;
-        let origin = Origin::File(file.path.clone(), value.place);
-        Some(Said::of_variable(name, value.text.clone(), origin, Some(setting.clone())))
+        let origin = Origin::File(file.path.clone(), Some(value.position));
+        Some(raw(name, value.text.clone(), origin, Some(setting.clone())))
     };
     for name in VARIABLES {
         let secret_file = SECRETS.iter().find(|(secret, _)| *secret == name).map(|(_, file)| *file);
         for layer in [&from_environment as Layer<'_>, &from_file] {
             match (layer(name), secret_file.and_then(|variable| Some((variable, layer(variable)?)))) {
                 (Some(_), Some((variable, by_file))) => errors.push(SettingError {
-                    setting: variable,
+                    setting: Some(variable.into()),
                     origin: by_file.origin,
                     value: None,
                     problem: format!("{name} is set beside it"),
-                    remedy: "set only one of them",
+                    remedy: "set only one of them".into(),
                 }),
                 (Some(value), None) => said.push(value),
                 (None, Some((variable, by_file))) => match secret(&by_file) {
-                    Ok(value) => said.push(Said::of_variable(name, value, by_file.origin, None)),
+                    Ok(value) => said.push(raw(name, value, by_file.origin, None)),
                     Err(problem) => errors.push(SettingError {
-                        setting: variable,
+                        setting: Some(variable.into()),
                         origin: by_file.origin,
-                        value: by_file.values.first().map(|path| shown_path(path.as_ref())),
+                        value: by_file.values.first().map(|path| redact_path(path.as_ref())),
                         problem: problem.to_string(),
-                        remedy: "name a readable file that holds what the variable would",
+                        remedy: "name a readable file that holds what the variable would".into(),
                     }),
                 },
                 (None, None) => continue,
@@ -68,8 +70,12 @@ pub(super) fn read(
     (said, errors)
 }
 
+fn raw(name: &str, value: String, origin: Origin, in_file: Option<FileSetting>) -> RawSetting {
+    RawSetting { name: name.to_owned(), origin, values: vec![value.into()], in_file }
+}
+
 /// What the file that `by_file` names holds, without the end of its last line.
-fn secret(by_file: &Said) -> io::Result<String> {
+fn secret(by_file: &RawSetting) -> io::Result<String> {
     let path = by_file.values.first().map(|path| path.to_string_lossy().trim().to_owned()).unwrap_or_default();
     let mut text = String::new();
     fs::File::open(path)?.take(MAX_SECRET + 1).read_to_string(&mut text)?;
@@ -83,16 +89,19 @@ fn secret(by_file: &Said) -> io::Result<String> {
     Ok(text.to_owned())
 }
 
-impl Check<'_> {
+impl Validation<'_> {
     /// What they mean, with a warning for each that was set aside.
-    pub(super) fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
+    pub(in crate::settings) fn otel(
+        &mut self,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<(OtelSettings, Vec<String>)> {
         match OtelSettings::from_lookup(lookup) {
             Ok((otel, warnings)) => {
                 Some((otel, warnings.into_iter().map(|text| located(self.sources, text)).collect()))
             }
             Err(error) => {
                 let (setting, value, problem, remedy) = error.parts();
-                self.refuse(setting, value, problem, remedy);
+                self.reject(setting, value, problem, remedy);
                 None
             }
         }

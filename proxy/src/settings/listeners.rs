@@ -1,0 +1,92 @@
+//! What clients that connect by TLS are shown, whom of them is let in, and who may connect to a Unix socket.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::address::ListenAddress;
+use super::effective::{Values, shown_file};
+use super::routes::Route;
+use super::tls::{ServerFiles, named};
+use super::validation::Validation;
+
+/// Permissions of a socket if what is set cannot be used, which is an error too.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The options of the sockets that clients connect to.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "TLS and Unix sockets for clients")]
+pub(crate) struct ListenerOptions {
+    /// Certificate that rediss:// listen addresses show, in PEM form, with those between it and its authority
+    #[arg(long, value_name = "FILE")]
+    listen_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM form
+    #[arg(long, value_name = "FILE")]
+    listen_key: Option<PathBuf>,
+
+    /// Authorities, in PEM form: only clients with a certificate of one of them are let in (default: all are)
+    #[arg(long, value_name = "FILE")]
+    listen_client_ca: Option<PathBuf>,
+
+    /// Permissions of unix: listen addresses, in octal
+    #[arg(long, value_name = "MODE", default_value = "0660")]
+    listen_socket_mode: String,
+}
+
+impl Validation<'_> {
+    pub(super) fn listen_tls(&mut self, options: &ListenerOptions, routes: &[Route]) -> Option<ServerFiles> {
+        let (certificate, key) = (named(&options.listen_cert), named(&options.listen_key));
+        let client_authorities = named(&options.listen_client_ca);
+        if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
+            let given = [
+                (ServerFiles::CERTIFICATE, certificate),
+                (ServerFiles::KEY, key),
+                (ServerFiles::CLIENT_AUTHORITIES, client_authorities),
+            ];
+            let given = given.map(|(setting, file)| (setting, file.map(|file| file.display().to_string())));
+            let remedy = "listen on rediss://host:port, or leave it out";
+            // If the routes were rejected, nothing is known of what they need.
+            if !routes.is_empty() {
+                self.reject_unused(given, "no listen address is one with TLS", remedy);
+            }
+            return None;
+        }
+        let remedy = "name the PEM files that rediss:// listen addresses show to clients";
+        if certificate.is_none() {
+            self.reject(ServerFiles::CERTIFICATE, None, "it is missing", remedy);
+        }
+        if key.is_none() {
+            self.reject(ServerFiles::KEY, None, "it is missing", remedy);
+        }
+        Some(ServerFiles { certificate: certificate?, key: key?, client_authorities })
+    }
+
+    pub(super) fn socket_mode(&mut self, options: &ListenerOptions, routes: &[Route]) -> u32 {
+        const FORM: &str = "write permissions in octal, as in 0660 or 0600";
+        let text = options.listen_socket_mode.trim();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(text, 8) {
+            Ok(mode @ 1..=0o777) if digits => {
+                if mode & 0o600 != 0o600 && routes.iter().any(|route| matches!(route.listen, ListenAddress::Unix(_))) {
+                    let problem = "it does not let the process's own user connect";
+                    self.reject("--listen-socket-mode", Some(text), problem, FORM);
+                }
+                mode
+            }
+            _ => {
+                self.reject("--listen-socket-mode", Some(text), "it cannot be permissions", FORM);
+                SOCKET_MODE
+            }
+        }
+    }
+}
+
+pub(super) fn effective(tls: Option<&ServerFiles>, socket_mode: u32) -> Values {
+    vec![
+        ("listen-cert", shown_file(tls.map(|files| &files.certificate))),
+        ("listen-key", shown_file(tls.map(|files| &files.key))),
+        ("listen-client-ca", shown_file(tls.and_then(|files| files.client_authorities.as_ref()))),
+        ("listen-socket-mode", format!("{socket_mode:04o}")),
+    ]
+}
