@@ -72,7 +72,7 @@ fn answer(mut stream: TcpStream) -> Answer {
 fn an_order_is_published_and_its_parts_are_answered() {
     let redis = Redis::start();
     let api = Api::start(&redis);
-    api.service.await_log("subscribed to reports.done");
+    api.service.await_log(": subscribed to reports.done");
     let (mut workers_connection, mut connection) = (redis.connect(), redis.connect());
     let mut worker = workers_connection.as_pubsub();
     worker.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -175,7 +175,7 @@ fn an_order_that_no_worker_hears_is_refused() {
 fn without_redis_it_says_so_and_it_recovers_by_itself() {
     let mut redis = Redis::start();
     let api = Api::start(&redis);
-    api.service.await_log("subscribed to reports.done");
+    api.service.await_log(": subscribed to reports.done");
     assert_eq!(api.get("/health").status, 200);
 
     redis.stop();
@@ -188,7 +188,7 @@ fn without_redis_it_says_so_and_it_recovers_by_itself() {
 
     redis.start_again();
     until("the API reaches Redis again", || api.get("/health").status == 200);
-    api.service.await_log("subscribed to reports.done");
+    api.service.await_log(": subscribed to reports.done");
     let mut connection = redis.connect();
     let mut worker = connection.as_pubsub();
     worker.subscribe("reports").unwrap();

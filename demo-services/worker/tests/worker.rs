@@ -16,7 +16,7 @@ const ID: &str = "00112233445566778899aabbccddeeff";
 
 fn start(redis: &Redis, kind: &str) -> Service {
     let service = Service::start(env!("CARGO_BIN_EXE_demo-worker"), &[("REDIS_URL", &redis.url()), ("KIND", kind)]);
-    service.await_log("subscribed to reports");
+    service.await_log(": subscribed to reports");
     service
 }
 
@@ -72,7 +72,7 @@ fn it_subscribes_again_when_redis_comes_back() {
     redis.stop();
     worker.await_log("not subscribed to reports");
     redis.start_again();
-    worker.await_log("subscribed to reports");
+    worker.await_log(": subscribed to reports");
 
     let (mut ear, mut connection) = (redis.connect(), redis.connect());
     let mut announcements = listen(&mut ear);

@@ -1,7 +1,7 @@
 //! A real server in a directory of its own, on a free port.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,8 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().expect("a bound address")
 }
 
-/// Waits until the server answers; false if it has ended. Any answer will do: `-NOAUTH` comes from a ready server too.
+/// Waits until the server answers and has let go of the connection it was asked on, which would count as a client; false if
+/// it has ended. Any answer will do: `-NOAUTH` comes from a ready server too.
 fn is_ready(child: &mut Child, address: SocketAddr) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
@@ -115,9 +116,10 @@ fn is_ready(child: &mut Child, address: SocketAddr) -> bool {
 
 fn answers(address: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect(address) else { return false };
-    let mut first = [0; 1];
+    let mut answer = Vec::new();
     stream.write_all(b"PING\r\n").is_ok()
+        && stream.shutdown(Shutdown::Write).is_ok()
         && stream.set_read_timeout(Some(DEADLINE)).is_ok()
-        && stream.read_exact(&mut first).is_ok()
-        && matches!(first[0], b'+' | b'-')
+        && stream.read_to_end(&mut answer).is_ok()
+        && matches!(answer.first(), Some(b'+' | b'-'))
 }
