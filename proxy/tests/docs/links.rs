@@ -85,6 +85,24 @@ fn every_module_that_is_named_exists() {
     assert!(found > 5, "only {found} modules were found");
 }
 
+/// The code map has a row for each part of both packages.
+#[test]
+fn the_code_map_shows_every_part_of_both_packages() {
+    let map = page::page("proxy/ARCHITECTURE.md");
+    for source in ["proxy/core/src", "proxy/src"] {
+        for entry in std::fs::read_dir(root().join(source)).unwrap() {
+            let path = entry.unwrap().path();
+            let module = path.file_stem().unwrap().to_str().unwrap();
+            if ["lib", "main", "fuzzing"].contains(&module) {
+                continue;
+            }
+            let is_part = |code: &String| code == module || code.starts_with(&format!("{module}::"));
+            let in_first_cell = |row: &Vec<page::Cell>| row.first().is_some_and(|cell| cell.code.iter().any(is_part));
+            assert!(map.rows.iter().any(in_first_cell), "the code map has no row for {module} of {source}");
+        }
+    }
+}
+
 fn is_of_a_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
