@@ -35,7 +35,7 @@ fn ping(address: SocketAddr) -> std::io::Result<()> {
 fn help_teaches() {
     let help = run(command(&["--help"]));
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
-    for text in ["Examples:", "OTEL_SERVICE_NAME", "Exit codes:", "REDISTRIBUTED_LISTEN", "Where:", "--carrier"] {
+    for text in ["Examples:", "OTEL_SERVICE_NAME", "Exit codes:", "REDISTRIBUTED_LISTEN", "Addresses:", "--carrier"] {
         assert!(help.stdout.contains(text), "--help does not say {text}:\n{}", help.stdout);
     }
     let short = run(command(&["-h"]));

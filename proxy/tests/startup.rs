@@ -97,7 +97,7 @@ fn settings_that_cannot_be_meant() {
         (
             &listen,
             &["--max-connections", "many"],
-            &["--max-connections `many`", "does not start with a whole number", "from 1 to 1000000"],
+            &["--max-connections `many`", "does not start with a number", "from 1 to 1000000"],
         ),
         (
             &listen,
