@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, Command, CommandFactory, FromArgMatches, value_parser};
 
-use crate::decode::{DecodeArgs, FormatArg};
+use crate::decode::DecodeArgs;
+use crate::report_format::ReportFormat;
 use crate::settings::{Invocation, Options, command_line};
 
 const CHECK: &str = "check";
@@ -31,7 +32,7 @@ pub enum Call {
     /// Without a subcommand.
     Serve(Invocation),
     /// `check`: its settings, and its `--format`.
-    Check(Invocation, FormatArg),
+    Check(Invocation, ReportFormat),
     /// `decode`
     Decode(DecodeArgs),
 }
@@ -47,7 +48,7 @@ impl Call {
         match words.get(1).and_then(|word| word.to_str()) {
             Some(CHECK) => {
                 let invocation = Invocation::new(check(), rest());
-                let format = invocation.matches()?.get_one("format").copied().unwrap_or(FormatArg::Text);
+                let format = invocation.matches()?.get_one("format").copied().unwrap_or(ReportFormat::Text);
                 Ok(Self::Check(invocation, format))
             }
             Some(DECODE) => {
@@ -88,7 +89,7 @@ fn check() -> Command {
         .after_help(AFTER_HELP_CHECK)
         .after_long_help(AFTER_HELP_CHECK)
         .mut_args(|arg| if arg.get_env().is_none() { arg.hide(true) } else { arg })
-        .arg(format.value_parser(value_parser!(FormatArg)).default_value("text"))
+        .arg(format.value_parser(value_parser!(ReportFormat)).default_value("text"))
 }
 
 #[cfg(test)]

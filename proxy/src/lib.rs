@@ -19,7 +19,8 @@
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`shutdown`] | signals and the drain |
 //! | [`check`] | tries everything that the settings name |
-//! | [`decode`] | what context a payload carries, for people |
+//! | [`decode`] | which trace context payloads carry |
+//! | [`report_format`] | the form in which `check` and `decode` answer |
 //! | [`healthcheck`] | the same program asking whether it runs |
 //!
 //! [`run`] is the whole program between its settings and its end.
@@ -44,6 +45,7 @@ pub mod preflight;
 pub mod redis;
 pub mod relay;
 pub mod reload;
+pub mod report_format;
 pub mod server;
 pub mod settings;
 pub mod shutdown;

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use redistributed::cli::Call;
-use redistributed::decode::{DecodeArgs, FormatArg};
+use redistributed::decode::DecodeArgs;
 use redistributed::live_policy::LivePolicy;
 use redistributed::logging::{self, LIFECYCLE};
 use redistributed::net::open_files;
 use redistributed::reload::Reloader;
+use redistributed::report_format::ReportFormat;
 use redistributed::settings::{Invocation, LoadError, Loaded, Settings, effective};
 use redistributed::shutdown::{Hangups, Signal, Signals};
 use redistributed::{RunError, healthcheck, preflight};
@@ -116,7 +117,7 @@ fn check_config(loaded: &Loaded) -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "this is the answer to the one who asked for it")]
-fn check(invocation: &Invocation, format: FormatArg) -> ExitCode {
+fn check(invocation: &Invocation, format: ReportFormat) -> ExitCode {
     let loaded = match invocation.load() {
         Ok(loaded) => loaded,
         Err(LoadError::CommandLine(error)) => error.exit(),

@@ -125,7 +125,7 @@ impl AutoMode {
     async fn connect(&self) -> Result<(Connection, ServerIdentity), Error> {
         let mut connection = Connection::open(&self.dialer, self.dialer.credentials().as_ref(), REPLY_TIMEOUT).await?;
         let info = connection.call(&[b"INFO", b"server"]).await?;
-        let run_id = snapshot::info_field(&info, "run_id").ok_or(ProtocolError::Unexpected)?.into();
+        let run_id = info.info_field("run_id").ok_or(ProtocolError::Unexpected)?.into();
         let peer = connection.peer();
         Ok((connection, ServerIdentity { peer, run_id }))
     }

@@ -101,7 +101,7 @@ impl Query<'_> {
         let other_servers = other_servers(&next()?, &next()?, self.ignore_replicas);
         let (searched_channels, announcements) = match self.known {
             None => {
-                let channels = info_field(&next()?, "pubsub_channels").and_then(|count| count.parse().ok());
+                let channels = next()?.info_field("pubsub_channels").and_then(|count| count.parse().ok());
                 (Some(channels.ok_or(ProtocolError::Unexpected)?), bulk_strings(next()?)?)
             }
             Some(_) => (None, subscribed(&next()?)?),
@@ -149,18 +149,12 @@ fn push_pubsub<'a>(requests: &mut Requests, subcommand: &'a [u8], names: impl It
 
 /// Why clients of other servers may receive what is published on this one.
 fn other_servers(replication: &Reply, cluster: &Reply, ignore_replicas: bool) -> Option<NotProven> {
-    if info_field(cluster, "cluster_enabled") != Some("0") {
+    if cluster.info_field("cluster_enabled") != Some("0") {
         return Some(NotProven::Cluster);
     }
     let is_alone =
-        info_field(replication, "role") == Some("master") && info_field(replication, "connected_slaves") == Some("0");
+        replication.info_field("role") == Some("master") && replication.info_field("connected_slaves") == Some("0");
     (!is_alone && !ignore_replicas).then_some(NotProven::Replicas)
-}
-
-/// The value of a field in a reply to `INFO`.
-pub(super) fn info_field<'a>(info: &'a Reply, name: &str) -> Option<&'a str> {
-    let text = std::str::from_utf8(info.text()?).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
 fn bulk_strings(reply: Reply) -> Result<Vec<Vec<u8>>, Error> {

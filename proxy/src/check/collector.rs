@@ -1,4 +1,4 @@
-//! Whether the collector takes what it will be sent.
+//! Whether the collector accepts spans.
 
 use super::Findings;
 use crate::settings::Settings;

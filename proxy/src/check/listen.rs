@@ -1,4 +1,4 @@
-//! Whether the listen addresses can be bound, and if not, whether that is because the proxy runs already.
+//! Whether the addresses to listen on can be bound, and if not, whether that is because a proxy runs there already.
 
 use std::io;
 use std::time::Duration;
@@ -15,57 +15,58 @@ use crate::redis::{Connection, Error};
 use crate::settings::{HostPort, ListenAddress, Settings, Upstream};
 use crate::settings::{Login, Route};
 
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest wait for an answer from whatever listens on an address.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Who has an address already.
-enum Holder {
-    /// A Redis, or what leads to one: its run id.
-    Redis(String),
-    /// The same, that asks for a password.
-    Locked,
-    /// Something that was not asked: its clients have to believe its certificate.
-    Tls,
+/// What listens on an address already.
+enum Occupant {
+    /// A Redis, or a proxy that leads to one.
+    Redis { run_id: String },
+    /// The same, but it asks for a password.
+    RedisWithPassword,
+    /// Something that may speak TLS. It was not asked, because that needs a certificate that the check does not have.
+    NotAsked,
     /// Something else.
-    Stranger,
+    Other,
 }
 
-/// `run_id` is that of the route's Redis, if it has said so.
+/// Checks the address of `route`. `run_id` identifies the route's Redis, if that is known.
 pub(super) async fn check(route: &Route, settings: &Settings, run_id: Option<&str>, findings: &mut Findings) {
-    const TAKEN: &str = "name another address, or stop what listens there";
-    if let Some(error) = said(Listener::bind(route, settings).await.map(drop), findings) {
-        match (run_id, holder(&route.listen, settings).await) {
-            (Some(ours), Holder::Redis(theirs)) if ours == theirs => {
-                findings.ok("something that leads to this Redis listens there already: a redistributed, most likely");
-            }
-            (Some(_), Holder::Redis(_)) => {
-                findings.problem("another Redis, or what leads to one, listens there", TAKEN)
-            }
-            (None, Holder::Redis(_)) => findings.note("a Redis, or what leads to one, listens there already"),
-            (_, Holder::Locked) => {
-                findings.note("something that asks for a password as Redis does listens there already");
-            }
-            (_, Holder::Tls) => {
-                findings.note("something listens there already; whether it is a redistributed was not asked")
-            }
-            (_, Holder::Stranger) => findings.problem(error.problem, error.remedy),
+    const REMEDY: &str = "name another address, or stop what listens there";
+    let bound = Listener::bind(route, settings).await.map(drop);
+    let Some(error) = report_unless_in_use(bound, findings) else { return };
+    match (run_id, occupant(&route.listen, settings).await) {
+        (Some(ours), Occupant::Redis { run_id }) if ours == run_id => {
+            findings.ok("something that leads to this Redis listens there already: a redistributed, most likely");
         }
+        (Some(_), Occupant::Redis { .. }) => {
+            findings.problem("another Redis, or what leads to one, listens there", REMEDY);
+        }
+        (None, Occupant::Redis { .. }) => findings.note("a Redis, or what leads to one, listens there already"),
+        (_, Occupant::RedisWithPassword) => {
+            findings.note("something that asks for a password as Redis does listens there already");
+        }
+        (_, Occupant::NotAsked) => {
+            findings.note("something listens there already; whether it is a redistributed was not asked");
+        }
+        (_, Occupant::Other) => findings.problem(error.problem, error.remedy),
     }
 }
 
-/// The same of the admin port.
+/// Checks the address of the admin port.
 pub(super) async fn check_admin(address: &HostPort, findings: &mut Findings) {
-    if let Some(error) = said(listener::bind("--admin", address).await.map(drop), findings) {
-        match timeout(PATIENCE, index(address)).await {
-            Ok(Ok(page)) if page.contains("/healthz") && page.contains("/mode") => {
-                findings.ok("the admin port of a redistributed is there already");
-            }
-            _ => findings.problem(error.problem, error.remedy),
+    let bound = listener::bind("--admin", address).await.map(drop);
+    let Some(error) = report_unless_in_use(bound, findings) else { return };
+    match timeout(TIMEOUT, admin_index(address)).await {
+        Ok(Ok(page)) if page.contains("/healthz") && page.contains("/mode") => {
+            findings.ok("the admin port of a redistributed is there already");
         }
+        _ => findings.problem(error.problem, error.remedy),
     }
 }
 
-/// Says whether an address can be had, unless somebody else has it: then that is returned.
-fn said(bound: Result<(), BindError>, findings: &mut Findings) -> Option<BindError> {
+/// Reports whether an address could be bound, unless something else has bound it. In that case the error is returned.
+fn report_unless_in_use(bound: Result<(), BindError>, findings: &mut Findings) -> Option<BindError> {
     match bound {
         Ok(()) => findings.ok("can be listened on"),
         Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => return Some(error),
@@ -74,33 +75,35 @@ fn said(bound: Result<(), BindError>, findings: &mut Findings) -> Option<BindErr
     None
 }
 
-/// Asks what listens there. It gets no password: nobody knows who it is.
-async fn holder(address: &ListenAddress, settings: &Settings) -> Holder {
+/// Asks what listens on `address`, without a password: it could be anything.
+async fn occupant(address: &ListenAddress, settings: &Settings) -> Occupant {
     let upstream = match address {
         ListenAddress::Tcp(address) => Upstream::Tcp(address.clone()),
         ListenAddress::Unix(path) => Upstream::Unix(path.clone()),
-        ListenAddress::Tls(_) => return Holder::Tls,
+        ListenAddress::Tls(_) => return Occupant::NotAsked,
     };
     let route = Route { name: None, listen: address.clone(), upstream, login: Login::default() };
-    let Ok(dialer) = Dialer::new(&route, settings, &KeyMaterial::default()) else { return Holder::Stranger };
-    let Ok(mut connection) = Connection::open(&dialer.within(PATIENCE), None, PATIENCE).await else {
-        return Holder::Stranger;
+    let Ok(dialer) = Dialer::new(&route, settings, &KeyMaterial::default()) else { return Occupant::Other };
+    let Ok(mut connection) = Connection::open(&dialer.within(TIMEOUT), None, TIMEOUT).await else {
+        return Occupant::Other;
     };
-    let info = match connection.call(&[b"INFO", b"server"]).await {
-        Ok(info) => String::from_utf8_lossy(info.text().unwrap_or_default()).into_owned(),
-        Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM") => return Holder::Locked,
-        Err(_) => return Holder::Stranger,
-    };
-    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
-    run_id.map_or(Holder::Stranger, |id| Holder::Redis(id.trim().to_owned()))
+    match connection.call(&[b"INFO", b"server"]).await {
+        Ok(info) => match info.info_field("run_id") {
+            Some(run_id) => Occupant::Redis { run_id: run_id.to_owned() },
+            None => Occupant::Other,
+        },
+        Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOAUTH" | "NOPERM") => Occupant::RedisWithPassword,
+        Err(_) => Occupant::Other,
+    }
 }
 
-/// The admin port's first page.
-async fn index(address: &HostPort) -> io::Result<String> {
-    const LONGEST: u64 = 64 * 1024;
+/// Fetches the first page of an admin port, or at least the beginning of it.
+async fn admin_index(address: &HostPort) -> io::Result<String> {
+    /// In bytes.
+    const MAX_LEN: u64 = 64 * 1024;
     let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: redistributed\r\nConnection: close\r\n\r\n").await?;
     let mut page = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut page).await?;
+    stream.take(MAX_LEN).read_to_end(&mut page).await?;
     Ok(String::from_utf8_lossy(&page).into_owned())
 }

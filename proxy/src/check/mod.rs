@@ -1,14 +1,23 @@
-//! `redistributed check`: tries everything that the settings name, before it is relied on.
+//! `redistributed check`: tries everything that the settings name before services rely on it.
 //!
-//! Everything is asked on connections of its own, and nothing is changed: Redis is read from (in mode `auto` what this needs
-//! is tried too, see `rights`), and the collector gets a request without spans. What cannot be found out, because Redis
-//! asks for a password or an ACL forbids it, is said and is no mistake. No payload and no secret is in a finding.
+//! The check has connections of its own and changes nothing. It reads from Redis, and sends the collector a request without
+//! spans. For mode `auto` it also tries the permissions that the mode needs (see `permissions`). What it cannot find out,
+//! because Redis asks for a password or an ACL forbids it, is a note and not a problem. No finding contains a payload or a
+//! secret.
+//!
+//! | module | what is checked |
+//! |---|---|
+//! | `redis` | each Redis: whether it can be reached, and which of its properties matter to the proxy |
+//! | `subscribers` | the subscribers that would see contexts |
+//! | `permissions` | the permissions that mode `auto` needs |
+//! | `listen` | the addresses to listen on |
+//! | `collector` | whether the collector accepts spans |
 
 mod collector;
 mod listen;
+mod permissions;
 mod redis;
 mod report;
-mod rights;
 mod subscribers;
 
 use std::time::Duration;
@@ -20,15 +29,15 @@ use crate::settings::Settings;
 
 pub use report::report;
 
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest wait for one reply.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// As it should be.
+    /// It is as it should be.
     Ok,
-    /// Worth knowing.
+    /// It is worth knowing.
     Note,
     /// It works, but not as well as it could.
     Warning,
@@ -37,7 +46,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// As it is written.
+    /// The name of the level in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -47,7 +56,7 @@ impl Level {
         }
     }
 
-    /// Exit code of a check whose worst finding has it; 2 is for settings that cannot be used.
+    /// The exit code of a check whose worst finding has this level. Code 2 is kept for settings that cannot be used.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Ok | Self::Note => 0,
@@ -57,22 +66,23 @@ impl Level {
     }
 }
 
-/// One sentence about one thing.
+/// What the check has found out about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters.
+    /// How severe it is.
     pub level: Level,
-    /// What it is about, as in `redis://cache:6379`.
+    /// The thing that it is about: `redis://cache:6379`.
     pub about: String,
-    /// What was found.
+    /// What was found out.
     pub text: String,
-    /// What to do, if there is something.
+    /// What to do about it, if there is something to do.
     pub remedy: Option<&'static str>,
 }
 
-/// What has been found so far, and what the next finding is about.
+/// Collects findings.
 #[derive(Default)]
 struct Findings {
+    /// What the next findings are about.
     about: String,
     all: Vec<Finding>,
 }
@@ -104,28 +114,26 @@ impl Findings {
     }
 }
 
-/// Tries everything, one after the other. Inside a tokio runtime with time and I/O.
+/// Checks everything that `settings` name, one after the other. Needs a tokio runtime with time and I/O.
 ///
 /// # Errors
-/// A file that the settings name cannot be used: nothing could be tried.
+/// A file that the settings name cannot be used. Nothing has been checked then.
 pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
     let material = KeyMaterial::read(settings)?;
     let mut findings = Findings::default();
     for warning in &settings.warnings {
         findings.about("settings").add(Level::Warning, warning.clone(), None);
     }
-    let mut tried = Vec::new();
+    // The upstreams that have been checked, each with the run id of its Redis. Several routes may share one.
+    let mut checked: Vec<(_, Option<String>)> = Vec::new();
     for route in &settings.routes {
-        // Several routes may lead to one Redis in the same way, about which there is only one thing to say.
-        let way = (&route.upstream, &route.login);
-        let known =
-            tried.iter().find(|(other, _)| *other == way).map(|(_, run_id): &(_, Option<String>)| run_id.clone());
-        let run_id = match known {
-            Some(run_id) => run_id,
+        let upstream = (&route.upstream, &route.login);
+        let run_id = match checked.iter().find(|(other, _)| *other == upstream) {
+            Some((_, run_id)) => run_id.clone(),
             None => {
                 let dialer = Dialer::new(route, settings, &material)?;
                 let run_id = redis::check(&dialer, settings, findings.about(&route.upstream)).await;
-                tried.push((way, run_id.clone()));
+                checked.push((upstream, run_id.clone()));
                 run_id
             }
         };
@@ -138,7 +146,7 @@ pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
     Ok(findings.all)
 }
 
-/// What the worst finding says.
+/// The level of the most severe finding.
 pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
 }

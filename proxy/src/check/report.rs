@@ -1,16 +1,16 @@
-//! The findings, for people and for programs.
+//! The report, for people and for programs.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
 use super::{Finding, worst};
-use crate::decode::FormatArg;
+use crate::report_format::ReportFormat;
 
-/// One line a finding, or one JSON object. Ends with a line break.
-pub fn report(findings: &[Finding], format: FormatArg) -> String {
+/// One line for each finding, or one JSON object with all of them. Ends with a line break.
+pub fn report(findings: &[Finding], format: ReportFormat) -> String {
     let worst = worst(findings).name();
-    if format == FormatArg::Json {
+    if format == ReportFormat::Json {
         let list: Vec<_> = findings
             .iter()
             .map(|Finding { level, about, text, remedy }| {

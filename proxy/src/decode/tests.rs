@@ -1,8 +1,10 @@
-//! Payloads as users have them, and what is said of them.
+//! What is reported about payloads and captures as users have them.
 
-use clap::CommandFactory;
-use redistributed_core::trace::{SpanContext, UnixNanos};
+use clap::{CommandFactory, Parser};
+use redistributed_core::carrier::{self, Carrier, trailer};
+use redistributed_core::trace::{Context, SpanContext, UnixNanos};
 
+use super::payload_context::ALL_FORMATS;
 use super::*;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -21,12 +23,12 @@ fn with_context(payload: &[u8], carrier: Carrier) -> Vec<u8> {
     [&payload[..at], &added, &payload[at..]].concat()
 }
 
-/// Whether it carries one, and both outputs.
+/// Whether there is a context, standard output, and standard error.
 fn decode(arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>, String) {
     let args = DecodeArgs::try_parse_from(["decode"].iter().chain(arguments)).unwrap();
-    let (mut to, mut aside) = (Vec::new(), Vec::new());
-    let carries = run(&args, &mut &*input, &mut to, &mut aside).unwrap();
-    (carries, to, String::from_utf8(aside).unwrap())
+    let (mut output, mut diagnostics) = (Vec::new(), Vec::new());
+    let carries = run(&args, &mut &*input, &mut output, &mut diagnostics).unwrap();
+    (carries, output, String::from_utf8(diagnostics).unwrap())
 }
 
 fn text(arguments: &[&str], input: &[u8]) -> String {
@@ -39,7 +41,7 @@ fn the_definition_is_consistent() {
 }
 
 #[test]
-fn every_carrier_is_told_and_its_payload_comes_out_again() {
+fn a_context_in_every_carrier_is_reported_and_can_be_stripped() {
     for (carrier, payload, name) in [
         (Carrier::Trailer, &b"hello"[..], "trailer, version 1"),
         (Carrier::Trailer, b"hello\n", "trailer"),
@@ -64,7 +66,7 @@ fn every_carrier_is_told_and_its_payload_comes_out_again() {
 }
 
 #[test]
-fn what_the_application_supplied_is_told_and_stays() {
+fn a_context_of_the_application_is_reported_and_not_stripped() {
     let payload = format!("{{\"traceparent\":\"{PARENT}\"}}");
     let page = text(&[], payload.as_bytes());
     assert!(page.contains("the application put there") && page.contains("--read-json"), "{page}");
@@ -100,7 +102,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn payloads_may_be_written_in_several_ways() {
+fn every_encoding_of_a_payload_is_understood_and_recognised() {
     let carrying = with_context(b"a\"\\\x01\r\n", Carrier::Trailer);
     let expected = text(&[], &carrying);
     let hex: String = carrying.iter().map(|byte| format!("{byte:02X} ")).collect();
@@ -127,7 +129,7 @@ fn payloads_may_be_written_in_several_ways() {
 }
 
 #[test]
-fn input_that_is_not_as_it_was_said_to_be_is_refused_and_not_repeated() {
+fn input_in_another_format_than_named_is_refused_and_not_repeated() {
     for (written, input) in
         [("hex", "hunter2"), ("hex", "abc"), ("base64", "hunter2!"), ("escaped", "hunter2\\q"), ("resp", "hunter2")]
     {
@@ -137,7 +139,7 @@ fn input_that_is_not_as_it_was_said_to_be_is_refused_and_not_repeated() {
     }
 }
 
-/// `words` as a multibulk of RESP.
+/// An array of bulk strings.
 fn frame(words: &[&[u8]]) -> Vec<u8> {
     let mut frame = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -146,7 +148,7 @@ fn frame(words: &[&[u8]]) -> Vec<u8> {
     frame
 }
 
-/// As redis-cli shows it on a terminal.
+/// A string as redis-cli prints it on a terminal.
 fn shown(word: &[u8]) -> String {
     let bytes = word.iter().map(|byte| match byte {
         b'"' | b'\\' => format!("\\{}", char::from(*byte)),
@@ -157,7 +159,7 @@ fn shown(word: &[u8]) -> String {
 }
 
 #[test]
-fn a_stream_of_resp_is_told_message_by_message() {
+fn the_messages_of_a_resp_stream_are_reported_one_by_one() {
     let (trailer, members) = (with_context(b"hello", Carrier::Trailer), with_context(b"{\"a\":1}", Carrier::Json));
     let stream = [
         &b"ok\r\n:1\r\n"[..],
@@ -199,7 +201,7 @@ fn a_stream_of_resp_is_told_message_by_message() {
 }
 
 #[test]
-fn what_redis_cli_prints_is_told_message_by_message() {
+fn the_messages_that_redis_cli_prints_are_reported_one_by_one() {
     let trailer = shown(&with_context(b"say \"hi\"\\", Carrier::Trailer));
     let listing = format!(
         "Reading messages... (press Ctrl-C to quit)\n1) \"subscribe\"\n2) \"message\"\n3) (integer) 1\n1) \"message\"\n2) \
@@ -221,7 +223,7 @@ fn what_redis_cli_prints_is_told_message_by_message() {
 }
 
 #[test]
-fn every_trailer_of_a_capture_is_found() {
+fn every_trailer_in_a_capture_is_reported() {
     let trailer = with_context(b"hello", Carrier::Trailer);
     let piped = [&b"subscribe\norders\n1\nmessage\norders\n"[..], &trailer, b"\n"].concat();
     let page = text(&[], &piped);
@@ -248,7 +250,7 @@ fn only_one_payload_can_be_stripped() {
 }
 
 #[test]
-fn programs_get_one_object() {
+fn the_json_report_has_one_object() {
     let object: serde_json::Value =
         serde_json::from_str(&text(&["--format", "json"], &with_context(b"hello", Carrier::Trailer))).unwrap();
     assert_eq!(object["carries"], true);

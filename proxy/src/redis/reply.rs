@@ -51,6 +51,14 @@ impl Reply {
         }
     }
 
+    /// The value of a field in a reply to `INFO`, without white space around it.
+    pub fn info_field(&self, name: &str) -> Option<&str> {
+        // Other fields, such as paths, may hold any bytes.
+        let mut lines = self.text()?.split(|byte| *byte == b'\n');
+        let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+        std::str::from_utf8(value.trim_ascii()).ok()
+    }
+
     /// An error reply as an error, any other as it is.
     ///
     /// # Errors
@@ -118,6 +126,18 @@ fn short_enough(len: &mut usize, c: char) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fields_of_info_are_found_by_their_whole_name() {
+        let info = Reply::Bulk(b"# Server\r\nconfig_file:/\xff\r\nrun_id:abc\r\nempty:\r\nrole:master".to_vec());
+        assert_eq!(info.info_field("run_id"), Some("abc"));
+        assert_eq!(info.info_field("role"), Some("master"));
+        assert_eq!(info.info_field("empty"), Some(""));
+        for name in ["run", "id", "config_file", "Server"] {
+            assert_eq!(info.info_field(name), None, "{name}");
+        }
+        assert_eq!(Reply::Null.info_field("run_id"), None);
+    }
 
     #[test]
     fn a_refusal_keeps_its_code_and_a_bounded_sentence() {

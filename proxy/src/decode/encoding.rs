@@ -1,55 +1,55 @@
-//! The ways in which a payload can be written down.
+//! The ways in which bytes can be written as text.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::InputArg;
+use super::args::InputFormat;
 
-/// What is not written as it was said to be.
+/// Why the input cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Not hexadecimal digits.
+    /// The input was said to be hexadecimal, but is not.
     #[error("the input is not hexadecimal: two digits a byte, as in 68656c6c6f")]
     Hex,
-    /// Not Base64.
+    /// The input was said to be Base64, but is not.
     #[error("the input is not Base64")]
     Base64,
-    /// A backslash with something else behind it.
+    /// The input was said to be escaped, but holds a backslash that redis-cli would not write.
     #[error(
         "the input is not as redis-cli shows payloads: behind a backslash stands one of x, n, r, t, a, b, \\ and \""
     )]
     Escaped,
-    /// No string in it.
+    /// The input was said to be RESP, but holds no complete bulk string.
     #[error("the input is not RESP: it holds no whole string, as in $5, a line end, and hello")]
     Resp,
-    /// Several payloads where one is needed.
+    /// `--strip` needs one payload, and the input holds several.
     #[error("the input is not one payload but holds several strings: --strip writes the payload of one")]
     Several,
 }
 
-/// The bytes that `bytes` were written for. What is not a way of writing is left as it is.
-pub(super) fn read(bytes: &[u8], written: InputArg) -> Result<Vec<u8>, InputError> {
-    match written {
-        InputArg::Hex => hex(bytes).ok_or(InputError::Hex),
-        InputArg::Base64 => {
+/// Undoes the encoding. Formats that are not an encoding leave the bytes as they are.
+pub(super) fn decode(text: &[u8], format: InputFormat) -> Result<Vec<u8>, InputError> {
+    match format {
+        InputFormat::Hex => hex(text).ok_or(InputError::Hex),
+        InputFormat::Base64 => {
             const EITHER: GeneralPurposeConfig =
                 GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-            GeneralPurpose::new(&STANDARD, EITHER).decode(dense(bytes)).map_err(|_| InputError::Base64)
+            GeneralPurpose::new(&STANDARD, EITHER).decode(without_whitespace(text)).map_err(|_| InputError::Base64)
         }
-        InputArg::Escaped => unescape(bytes.trim_ascii()).ok_or(InputError::Escaped),
-        InputArg::Auto | InputArg::Raw | InputArg::Resp | InputArg::Capture => Ok(bytes.to_vec()),
+        InputFormat::Escaped => unescape(text.trim_ascii()).ok_or(InputError::Escaped),
+        InputFormat::Auto | InputFormat::Raw | InputFormat::Resp | InputFormat::Capture => Ok(text.to_vec()),
     }
 }
 
-/// The strings in quotation marks, with where each begins; `None` if there are no quotation marks but escaped ones. A string
-/// that is not as redis-cli writes it is passed over.
-pub(super) fn quoted(text: &[u8]) -> Option<Vec<(usize, Vec<u8>)>> {
+/// The strings in quotation marks, each with the offset at which it begins, and without its escapes. Strings that redis-cli
+/// would write differently are left out. Returns `None` if there is no quotation mark that is not escaped.
+pub(super) fn quoted_strings(text: &[u8]) -> Option<Vec<(usize, Vec<u8>)>> {
     let mut strings = None;
     let mut at = 0;
     while let Some(start) = quotation_mark(text, at, false).map(|open| open + 1) {
         let strings = strings.get_or_insert_with(Vec::new);
-        // One that ends with its line is none: what follows it may be whole.
+        // A quotation mark without another one in its line is not the beginning of a string.
         let Some(end) = quotation_mark(text, start, true) else {
             at = start;
             continue;
@@ -60,7 +60,7 @@ pub(super) fn quoted(text: &[u8]) -> Option<Vec<(usize, Vec<u8>)>> {
     strings
 }
 
-/// Where the next one is that is not escaped.
+/// The offset of the next quotation mark that is not escaped.
 fn quotation_mark(text: &[u8], mut at: usize, in_this_line: bool) -> Option<usize> {
     loop {
         match text.get(at)? {
@@ -72,12 +72,12 @@ fn quotation_mark(text: &[u8], mut at: usize, in_this_line: bool) -> Option<usiz
     }
 }
 
-fn dense(bytes: &[u8]) -> Vec<u8> {
+fn without_whitespace(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
 }
 
 fn hex(bytes: &[u8]) -> Option<Vec<u8>> {
-    let digits = dense(bytes);
+    let digits = without_whitespace(bytes);
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     pairs.iter().map(|pair| pair_value(*pair)).collect()
 }

@@ -1,21 +1,23 @@
-//! Whether the proxy's user on Redis may do what mode `auto` needs.
+//! Whether the proxy's user on Redis has the permissions that mode `auto` needs.
 //!
-//! An ACL is known by trying. What is tried reads, or leaves no trace: an empty transaction, a message on a channel of
-//! the proxies' own, which others see only if they subscribe to all channels, a subscription that ends at once.
+//! A user without `ACL` commands can find that out only by trying. What is tried either reads, or has no effect: an empty
+//! transaction, a subscription that ends at once, and a message on a channel that only proxies use. Such a message is seen
+//! only by clients that subscribe to all channels.
 
 use super::Findings;
 use crate::redis::{Connection, Error};
 
-/// A channel of those that the proxy's user is granted, which no proxy uses.
+/// A channel that the proxy's user is granted and that no proxy uses.
 const CHANNEL: &str = "__redistributed:check";
 
-/// What is needed, as an ACL names it, and how it is tried. In this order, because `EXEC` ends what `MULTI` begins.
+/// Each permission by its name in an ACL, with the command that tries it. `EXEC` must follow `MULTI`, because it ends the
+/// transaction.
 const NEEDED: [(&str, &str); 11] = [
     ("info", "INFO server"),
     ("pubsub|channels", "PUBSUB CHANNELS __redistributed:check"),
     ("pubsub|numsub", "PUBSUB NUMSUB __redistributed:check"),
     ("pubsub|numpat", "PUBSUB NUMPAT"),
-    // Not before Redis 7, which says so with another error.
+    // Before 7.0, Redis does not know it and answers with another error.
     ("pubsub|shardnumsub", "PUBSUB SHARDNUMSUB __redistributed:check"),
     ("client|list", "CLIENT LIST TYPE pubsub"),
     ("multi", "MULTI"),
@@ -25,18 +27,18 @@ const NEEDED: [(&str, &str); 11] = [
     ("unsubscribe", "UNSUBSCRIBE __redistributed:check"),
 ];
 
-/// Says what is missing.
+/// Reports the permissions that are missing.
 pub(super) async fn check(connection: &mut Connection, findings: &mut Findings) {
     let mut missing = Vec::new();
-    for (right, command) in NEEDED {
+    for (permission, command) in NEEDED {
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
         match connection.call(&words).await {
             Err(Error::Refused(refusal)) if matches!(refusal.code(), "NOPERM" | "EXECABORT") => {
-                missing.push(format!("+{right}"));
+                missing.push(format!("+{permission}"));
             }
-            // Without MULTI there is nothing for EXEC to end.
+            // Without permission for MULTI, EXEC is an error too.
             Ok(_) | Err(Error::Refused(_)) => {}
-            // What is wrong with the connection is said where something depends on it.
+            // A connection that fails here has failed before, or will again, where it is reported.
             Err(_) => return,
         }
     }
