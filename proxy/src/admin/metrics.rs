@@ -117,7 +117,7 @@ fn proxy(page: &mut Page, source: &Source<'_>) {
     let decisions: DecisionCounts = source.auto.iter().map(|mode| mode.decision_counts()).sum();
     let help = "Channels on which something was published in mode auto lately, by what is known of their subscribers";
     let mut channels = page.metric("auto_channels", help);
-    channels.sample(&[("verdict", "proxied")], decisions.verified);
+    channels.sample(&[("verdict", "proxied")], decisions.proven);
     for reason in UNKNOWN {
         let name = reason.counter().label_value().unwrap_or_default().trim_start_matches("auto_");
         channels.sample(&[("verdict", name)], decisions.unknown.get(&reason).copied().unwrap_or_default());

@@ -5,7 +5,7 @@
 //!
 //! What a snapshot has shown holds for two intervals. In between, the reply to each publish with a context reports the
 //! number of receivers. If that is not the number that was expected, the decision is void until the receivers have been
-//! verified anew.
+//! proven anew.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,15 +15,15 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redistributed_core::service::{ExpectedReceivers, NotProven, SubscriptionKind};
 use tokio::sync::Notify;
 
-use super::decision::{Decision, VerifiedReceivers};
+use super::decision::{Decision, ProvenReceivers};
 use super::topic::Topic;
 use super::withdrawal::Withdrawal;
 
 /// The largest number of channels in the cache of one route. On further channels the receivers stay unknown.
 pub const MAX_CHANNELS: usize = 4096;
 
-/// This bit is set in the state of a slot whose receivers are verified.
-const VERIFIED: u64 = 1 << 63;
+/// This bit is set in the state of a slot whose receivers are proven.
+const PROVEN: u64 = 1 << 63;
 
 /// The reasons why receivers are unknown, each at the index that stands for it in the state of a slot.
 const REASONS: [NotProven; 9] = [
@@ -63,7 +63,7 @@ struct Slot {
     /// Tells the channel from those that had the slot before.
     generation: u32,
     topic: Option<Topic>,
-    /// [`VERIFIED`] and the number of receivers, or an index into [`REASONS`].
+    /// [`PROVEN`] and the number of receivers, or an index into [`REASONS`].
     state: AtomicU64,
     search_limit: AtomicU64,
     last_publish: AtomicU64,
@@ -76,15 +76,15 @@ struct Slot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecisionCounts {
     /// Channels whose receivers are all known to be behind proxies.
-    pub verified: u64,
+    pub proven: u64,
     /// The other channels, by reason.
     pub unknown: HashMap<NotProven, u64>,
 }
 
 impl std::iter::Sum for DecisionCounts {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |mut sum, Self { verified, unknown }| {
-            sum.verified += verified;
+        all.fold(Self::default(), |mut sum, Self { proven, unknown }| {
+            sum.proven += proven;
             unknown.into_iter().for_each(|(reason, count)| *sum.unknown.entry(reason).or_default() += count);
             sum
         })
@@ -179,9 +179,9 @@ impl DecisionCache {
                 continue;
             }
             let state = match decision {
-                Ok(VerifiedReceivers { count, search_limit, .. }) => {
+                Ok(ProvenReceivers { count, search_limit, .. }) => {
                     slot.search_limit.store(search_limit, Ordering::Relaxed);
-                    VERIFIED | u64::from(count)
+                    PROVEN | u64::from(count)
                 }
                 Err(reason) => reason_index(reason),
             };
@@ -205,7 +205,7 @@ impl DecisionCache {
         let mut counts = DecisionCounts::default();
         for slot in self.read().slots.iter().filter(|slot| slot.topic.is_some()) {
             match if is_fresh { slot.decision() } else { Err(NotProven::NoEvidence) } {
-                Ok(_) => counts.verified += 1,
+                Ok(_) => counts.proven += 1,
                 Err(reason) => *counts.unknown.entry(reason).or_default() += 1,
             }
         }
@@ -259,10 +259,10 @@ impl Table {
 }
 
 impl Slot {
-    /// The number of receivers, if they are verified.
+    /// The number of receivers, if they are proven.
     fn decision(&self) -> Result<u32, NotProven> {
         let state = self.state.load(Ordering::Acquire);
-        if state & VERIFIED != 0 {
+        if state & PROVEN != 0 {
             // The number was stored as 32 bits.
             return Ok(state as u32);
         }

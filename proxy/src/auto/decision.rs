@@ -5,8 +5,8 @@
 //! moment a proxy does announce more than it has: when a client has left Redis and the proxy has not withdrawn it yet. If
 //! a client without a proxy subscribes in that moment, the numbers are equal and the conclusion is wrong.
 //!
-//! So one matching snapshot verifies nothing. A later snapshot verifies it, once every announcer concerned has sent
-//! [`HEARTBEATS_TO_VERIFY`] more heartbeats and every announcement concerned has stayed in place, which its serial number
+//! So one matching snapshot proves nothing. A later snapshot completes the proof, once every announcer concerned has sent
+//! [`HEARTBEATS_TO_PROVE`] more heartbeats and every announcement concerned has stayed in place, which its serial number
 //! shows. A client that had left before the first snapshot would have been withdrawn by then: before each heartbeat, a proxy
 //! makes sure that all of its connections are being read, and withdraws those that have ended. The numbers at the first
 //! snapshot were therefore equal because every subscriber was behind a proxy.
@@ -27,26 +27,26 @@ use super::announcement::{Announcement, AnnouncerId, Heartbeat};
 use super::snapshot::Snapshot;
 use super::topic::Topic;
 
-/// The number of heartbeats after which an announcer's part of a snapshot is verified. The first heartbeat after the
+/// The number of heartbeats after which what an announcer announced in a snapshot is proven. The first heartbeat after the
 /// snapshot may have been prepared before it. Before the second, the proxy notices a connection that it does not read.
 /// Before the third, it withdraws that connection.
-pub const HEARTBEATS_TO_VERIFY: u64 = 3;
+pub const HEARTBEATS_TO_PROVE: u64 = 3;
 
 /// An announcer that has sent no heartbeat for this many of its intervals is no longer trusted.
 pub const MISSED_HEARTBEATS: u32 = 3;
 
 /// The receivers of a publish, if all of them are known to be behind proxies; otherwise the reason why they are not.
-pub type Decision = Result<VerifiedReceivers, NotProven>;
+pub type Decision = Result<ProvenReceivers, NotProven>;
 
 /// Receivers that are all known to be behind proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VerifiedReceivers {
+pub struct ProvenReceivers {
     /// The number of receivers that Redis will report for a publish.
     pub count: u32,
     /// The length in bytes of the longest message that all of their proxies search for a context.
     pub search_limit: u64,
     /// The snapshot, counted from 1, at which every subscriber was behind a proxy.
-    pub verified_at: u64,
+    pub proven_at: u64,
 }
 
 /// Decides from each snapshot and from what it remembers of those before.
@@ -67,8 +67,8 @@ struct HeartbeatHistory {
     recent: VecDeque<(u64, u64)>,
     /// When the latest heartbeat was first seen.
     latest_seen: u64,
-    /// The last snapshot that has been followed by [`HEARTBEATS_TO_VERIFY`] heartbeats; 0 if there is none.
-    verified_up_to: u64,
+    /// The last snapshot that has been followed by [`HEARTBEATS_TO_PROVE`] heartbeats; 0 if there is none.
+    proven_up_to: u64,
     search_limit: u64,
 }
 
@@ -102,7 +102,7 @@ impl Evaluator {
         Self::default()
     }
 
-    /// Has the receivers of `topic` verified anew, from the next snapshot on.
+    /// Requires a new proof for the receivers of `topic`, from the next snapshot on.
     pub fn invalidate(&mut self, topic: &Topic) {
         self.matches.remove(topic);
     }
@@ -129,7 +129,7 @@ impl Evaluator {
                     let concerned = || exact.iter().chain(by_pattern.iter().map(|(_, announced)| announced));
                     let run = self.extend_run(previous.get(topic), concerned());
                     self.matches.insert(topic.clone(), run);
-                    self.verify(run, receivers, concerned())
+                    self.prove(run, receivers, concerned())
                 }
             };
             decisions.push((topic.clone(), decision));
@@ -241,22 +241,22 @@ impl Evaluator {
         }
     }
 
-    fn verify<'a>(&self, run: MatchingRun, count: u32, concerned: impl Iterator<Item = &'a Announced>) -> Decision {
-        let (mut verified_at, mut search_limit) = (u64::MAX, u64::MAX);
+    fn prove<'a>(&self, run: MatchingRun, count: u32, concerned: impl Iterator<Item = &'a Announced>) -> Decision {
+        let (mut proven_at, mut search_limit) = (u64::MAX, u64::MAX);
         for history in concerned.filter_map(|announced| self.heartbeats.get(&announced.announcer)) {
-            verified_at = verified_at.min(history.verified_up_to);
+            proven_at = proven_at.min(history.proven_up_to);
             search_limit = search_limit.min(history.search_limit);
         }
-        if verified_at < run.first {
+        if proven_at < run.first {
             return Err(NotProven::Proving);
         }
-        Ok(VerifiedReceivers { count, search_limit, verified_at })
+        Ok(ProvenReceivers { count, search_limit, proven_at })
     }
 }
 
 impl HeartbeatHistory {
     fn new(at: u64) -> Self {
-        Self { recent: VecDeque::new(), latest_seen: at, verified_up_to: 0, search_limit: 0 }
+        Self { recent: VecDeque::new(), latest_seen: at, proven_up_to: 0, search_limit: 0 }
     }
 
     fn record(&mut self, snapshot: u64, heartbeat: Heartbeat, at: u64) {
@@ -270,9 +270,9 @@ impl HeartbeatHistory {
         }
         self.search_limit = heartbeat.search_limit;
         while let Some(&(sequence, last_shown)) = self.recent.front()
-            && heartbeat.sequence.saturating_sub(sequence) >= HEARTBEATS_TO_VERIFY
+            && heartbeat.sequence.saturating_sub(sequence) >= HEARTBEATS_TO_PROVE
         {
-            self.verified_up_to = last_shown;
+            self.proven_up_to = last_shown;
             self.recent.pop_front();
         }
     }

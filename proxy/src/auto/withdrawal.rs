@@ -1,6 +1,6 @@
 //! How a proxy tells the others at once that subscriptions have ended: by a message on [`CHANNEL`].
 //!
-//! A proxy that publishes on one of the topics named adds no more contexts there until it has verified the receivers anew. So
+//! A proxy that publishes on one of the topics named adds no more contexts there until the receivers have been proven anew. So
 //! a subscriber without a proxy that takes the place of one that has just left is not mistaken for it. Correctness does
 //! not depend on these messages. They shorten the time until the next snapshot, and a forged one can only keep contexts
 //! away.

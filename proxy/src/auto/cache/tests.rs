@@ -5,8 +5,8 @@ use super::*;
 const NOW: u64 = 1_000;
 const FOREVER: u64 = u64::MAX;
 
-fn verified(count: u32) -> Decision {
-    Ok(VerifiedReceivers { count, search_limit: 1000, verified_at: 1 })
+fn proven(count: u32) -> Decision {
+    Ok(ProvenReceivers { count, search_limit: 1000, proven_at: 1 })
 }
 
 fn topic(kind: SubscriptionKind, name: &str) -> Topic {
@@ -28,22 +28,22 @@ fn receivers_are_unknown_until_a_snapshot_has_shown_them() {
     let mut polled = cache.topics_to_poll(0);
     polled.sort();
     assert_eq!(polled, [(topic(Channel, "ch"), false), (topic(Shard, "ch"), false)]);
-    let decisions = vec![(topic(Channel, "ch"), verified(2)), (topic(Shard, "ch"), Err(NotProven::Unproxied))];
+    let decisions = vec![(topic(Channel, "ch"), proven(2)), (topic(Shard, "ch"), Err(NotProven::Unproxied))];
     assert_eq!(cache.update(decisions, FOREVER), []);
     let receivers = cache.receivers(Channel, b"ch", NOW).unwrap();
     assert_eq!((receivers.count, receivers.max_payload), (2, 1000));
     assert_eq!(cache.receivers(Shard, b"ch", NOW), Err(NotProven::Unproxied));
-    assert_eq!(cache.counts(NOW), DecisionCounts { verified: 1, unknown: [(NotProven::Unproxied, 1)].into() });
+    assert_eq!(cache.counts(NOW), DecisionCounts { proven: 1, unknown: [(NotProven::Unproxied, 1)].into() });
 }
 
 #[test]
 fn a_decision_holds_until_it_is_no_longer_fresh_or_the_cache_is_cleared() {
     let cache = cache_of(&[topic(Channel, "ch")]);
-    cache.update(vec![(topic(Channel, "ch"), verified(2))], NOW);
+    cache.update(vec![(topic(Channel, "ch"), proven(2))], NOW);
     assert!(cache.receivers(Channel, b"ch", NOW).is_ok());
     assert_eq!(cache.receivers(Channel, b"ch", NOW + 1), Err(NotProven::NoEvidence));
     assert_eq!(cache.counts(NOW + 1).unknown, [(NotProven::NoEvidence, 1)].into());
-    cache.update(vec![(topic(Channel, "ch"), verified(2))], FOREVER);
+    cache.update(vec![(topic(Channel, "ch"), proven(2))], FOREVER);
     assert!(cache.receivers(Channel, b"ch", NOW + 1).is_ok());
     cache.clear();
     assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(NotProven::NoEvidence));
@@ -52,7 +52,7 @@ fn a_decision_holds_until_it_is_no_longer_fresh_or_the_cache_is_cleared() {
 #[test]
 fn a_contradiction_counts_at_once_and_outlasts_a_snapshot_that_was_asked_for_before() {
     let cache = cache_of(&[topic(Channel, "ch")]);
-    let update = || cache.update(vec![(topic(Channel, "ch"), verified(2))], FOREVER);
+    let update = || cache.update(vec![(topic(Channel, "ch"), proven(2))], FOREVER);
     update();
     cache.contradict(cache.receivers(Channel, b"ch", NOW).unwrap().evidence);
     assert_eq!(cache.receivers(Channel, b"ch", NOW), Err(NotProven::Contradicted));
@@ -66,11 +66,11 @@ fn a_contradiction_counts_at_once_and_outlasts_a_snapshot_that_was_asked_for_bef
 #[test]
 fn an_idle_channel_is_removed_and_its_token_is_void() {
     let cache = cache_of(&[topic(Channel, "old")]);
-    cache.update(vec![(topic(Channel, "old"), verified(2))], FOREVER);
+    cache.update(vec![(topic(Channel, "old"), proven(2))], FOREVER);
     let token = cache.receivers(Channel, b"old", NOW).unwrap().evidence;
     assert_eq!(cache.topics_to_poll(NOW + 1), [], "nothing was published since");
     let _ = cache.receivers(Channel, b"new", NOW);
-    cache.update(vec![(topic(Channel, "new"), verified(3))], FOREVER);
+    cache.update(vec![(topic(Channel, "new"), proven(3))], FOREVER);
     cache.contradict(token);
     assert!(cache.receivers(Channel, b"new", NOW).is_ok(), "the token is that of the channel that had the slot before");
     assert_eq!(cache.receivers(Channel, b"old", NOW), Err(NotProven::NoEvidence));
@@ -92,17 +92,17 @@ fn channels_beyond_the_limit_are_added_when_others_have_been_removed() {
 fn a_withdrawal_counts_at_once_on_the_channels_that_it_concerns() {
     let topics = [topic(Channel, "a"), topic(Channel, "b"), topic(Shard, "a")];
     let cache = cache_of(&topics);
-    let is_verified = || topics.each_ref().map(|topic| cache.receivers(topic.kind, &topic.name, NOW).is_ok());
+    let is_proven = || topics.each_ref().map(|topic| cache.receivers(topic.kind, &topic.name, NOW).is_ok());
     for (withdrawal, left) in [
         (Withdrawal::Topics(vec![topic(Channel, "a"), topic(Channel, "not in the cache")]), [false, true, true]),
         (Withdrawal::Topics(vec![topic(Pattern, "x*")]), [false; 3]),
         (Withdrawal::Any, [false; 3]),
     ] {
         cache.topics_to_poll(0);
-        cache.update(topics.iter().map(|topic| (topic.clone(), verified(1))).collect(), FOREVER);
-        assert_eq!(is_verified(), [true; 3]);
+        cache.update(topics.iter().map(|topic| (topic.clone(), proven(1))).collect(), FOREVER);
+        assert_eq!(is_proven(), [true; 3]);
         cache.withdraw(&withdrawal);
-        assert_eq!(is_verified(), left, "{withdrawal:?}");
+        assert_eq!(is_proven(), left, "{withdrawal:?}");
         assert_eq!(cache.receivers(Channel, b"a", NOW), Err(NotProven::Proving));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! In the model, a proxy notices what its clients did as late as the real one may: some steps later, but before its next
 //! heartbeat but one. A client without a proxy often subscribes at once when another client leaves, which is the worst that
-//! can happen. With one heartbeat fewer in [`HEARTBEATS_TO_VERIFY`], the test fails.
+//! can happen. With one heartbeat fewer in [`HEARTBEATS_TO_PROVE`], the test fails.
 
 use super::tests::{SECOND, channel, heartbeat, subscribers};
 use super::*;
@@ -77,7 +77,7 @@ impl Model {
         }
     }
 
-    /// A time in which the clients do nothing. Without such times nothing could be verified.
+    /// A time in which the clients do nothing. Without such times nothing could be proven.
     fn rest(&mut self, mut after_each_heartbeat: impl FnMut(&mut Self)) {
         self.proxies.iter_mut().for_each(|proxy| proxy.notice(usize::MAX));
         for _ in 0..5 {
@@ -130,8 +130,8 @@ impl Proxy {
 /// What the decisions of all runs were worth.
 #[derive(Default)]
 struct Tally {
-    /// How often the receivers were verified.
-    verified: u64,
+    /// How often the receivers were proven.
+    proven: u64,
     /// How many subscribers without a proxy there were meanwhile, all of whom had come later.
     unproxied_meanwhile: u64,
 }
@@ -140,13 +140,13 @@ impl Tally {
     fn check(&mut self, evaluator: &mut Evaluator, model: &mut Model, seed: u64) {
         let snapshot = model.snapshot();
         let [(_, decision)] = &evaluator.evaluate(&snapshot)[..] else { panic!("there is one channel") };
-        let Ok(VerifiedReceivers { verified_at, .. }) = decision else { return };
-        self.verified += 1;
+        let Ok(ProvenReceivers { proven_at, .. }) = decision else { return };
+        self.proven += 1;
         for subscribed_after in &model.unproxied {
             self.unproxied_meanwhile += 1;
             assert!(
-                subscribed_after >= verified_at,
-                "seed {seed}: everybody is said to have been behind a proxy at snapshot {verified_at}, but a client \
+                subscribed_after >= proven_at,
+                "seed {seed}: everybody is said to have been behind a proxy at snapshot {proven_at}, but a client \
                  without one has been subscribed since snapshot {subscribed_after}"
             );
         }
@@ -154,7 +154,7 @@ impl Tally {
 }
 
 #[test]
-fn every_subscriber_of_a_verified_snapshot_is_behind_a_proxy() {
+fn every_subscriber_of_a_proven_snapshot_is_behind_a_proxy() {
     let mut tally = Tally::default();
     for seed in 0..100 {
         let (mut model, mut evaluator) = (Model::new(seed), Evaluator::new());
@@ -169,7 +169,7 @@ fn every_subscriber_of_a_verified_snapshot_is_behind_a_proxy() {
             }
         }
     }
-    let Tally { verified, unproxied_meanwhile } = tally;
-    assert!(verified > 1000, "the receivers were verified only {verified} times");
+    let Tally { proven, unproxied_meanwhile } = tally;
+    assert!(proven > 1000, "the receivers were proven only {proven} times");
     assert!(unproxied_meanwhile > 10, "clients without a proxy hardly ever came: {unproxied_meanwhile}");
 }

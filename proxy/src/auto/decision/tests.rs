@@ -60,9 +60,9 @@ impl Polled {
         decisions.into_iter().find(|(topic, _)| *topic.name == *b"ch").unwrap().1
     }
 
-    /// The decision on the first snapshot that can verify the receivers, if all are the same.
-    fn verified(&mut self, subscribers: u64, announcements: &[Vec<u8>]) -> Result<u32, NotProven> {
-        for _ in 0..HEARTBEATS_TO_VERIFY {
+    /// The decision on the first snapshot that can prove the receivers, if all are the same.
+    fn proven(&mut self, subscribers: u64, announcements: &[Vec<u8>]) -> Result<u32, NotProven> {
+        for _ in 0..HEARTBEATS_TO_PROVE {
             self.snapshot(subscribers, announcements).unwrap_err();
         }
         self.snapshot(subscribers, announcements)
@@ -70,21 +70,21 @@ impl Polled {
 }
 
 #[test]
-fn receivers_are_verified_by_three_more_heartbeats() {
+fn receivers_are_proven_by_three_more_heartbeats() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 2), subscribers(2, Channel, "ch", 1, 1)];
-    for _ in 0..HEARTBEATS_TO_VERIFY {
+    for _ in 0..HEARTBEATS_TO_PROVE {
         assert_eq!(polled.snapshot(3, &announcements), Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot(3, &announcements), Ok(3));
     assert_eq!(polled.snapshot(4, &announcements), Err(NotProven::Unproxied), "one subscriber more is not announced");
-    assert_eq!(polled.snapshot(3, &announcements), Err(NotProven::Proving), "the verification begins again");
+    assert_eq!(polled.snapshot(3, &announcements), Err(NotProven::Proving), "the proof begins anew");
 }
 
 #[test]
-fn a_new_announcement_begins_the_verification_again() {
+fn a_new_announcement_begins_the_proof_anew() {
     let mut polled = Polled::default();
-    assert_eq!(polled.verified(1, &[subscribers(1, Channel, "ch", 1, 1)]), Ok(1));
+    assert_eq!(polled.proven(1, &[subscribers(1, Channel, "ch", 1, 1)]), Ok(1));
     for (announcer, serial, what) in [(1, 2, "another serial number"), (2, 2, "another announcer")] {
         let announcements = [subscribers(announcer, Channel, "ch", serial, 1)];
         assert_eq!(polled.snapshot(1, &announcements), Err(NotProven::Proving), "{what}");
@@ -92,11 +92,11 @@ fn a_new_announcement_begins_the_verification_again() {
 }
 
 #[test]
-fn more_or_fewer_subscribers_than_announced_are_not_verified() {
+fn more_or_fewer_subscribers_than_announced_are_not_proven() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 2)];
     for count in [0, 1, 3] {
-        for _ in 0..2 * HEARTBEATS_TO_VERIFY {
+        for _ in 0..2 * HEARTBEATS_TO_PROVE {
             assert_eq!(polled.snapshot(count, &announcements), Err(NotProven::Unproxied));
         }
     }
@@ -109,7 +109,7 @@ fn an_announcer_without_recent_heartbeats_is_not_trusted() {
     let announced = subscribers(3, Channel, "ch", 1, 1);
     assert_eq!(polled.snapshot(1, std::slice::from_ref(&announced)), Err(NotProven::Unproxied), "it has sent none");
     let with_heartbeat = |sequence| [announced.clone(), heartbeat(3, sequence)];
-    for sequence in 1..=HEARTBEATS_TO_VERIFY {
+    for sequence in 1..=HEARTBEATS_TO_PROVE {
         assert_eq!(polled.snapshot(1, &with_heartbeat(sequence)), Err(NotProven::Proving));
     }
     for _ in 0..=MISSED_HEARTBEATS {
@@ -123,7 +123,7 @@ fn an_announcer_without_recent_heartbeats_is_not_trusted() {
 fn of_two_announcements_of_one_announcer_the_smaller_counts() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 3), subscribers(1, Channel, "ch", 2, 1)];
-    assert_eq!(polled.verified(1, &announcements), Ok(1));
+    assert_eq!(polled.proven(1, &announcements), Ok(1));
     assert_eq!(polled.snapshot(4, &announcements), Err(NotProven::Unproxied));
 }
 
@@ -131,9 +131,9 @@ fn of_two_announcements_of_one_announcer_the_smaller_counts() {
 fn the_search_limit_is_the_smallest_of_the_announcers_concerned() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1), subscribers(2, Channel, "ch", 1, 1)];
-    polled.verified(2, &announcements).unwrap();
+    polled.proven(2, &announcements).unwrap();
     let decision = polled.decide(2, &announcements, |_| {});
-    assert_eq!(decision, Ok(VerifiedReceivers { count: 2, search_limit: 1001, verified_at: 2 }));
+    assert_eq!(decision, Ok(ProvenReceivers { count: 2, search_limit: 1001, proven_at: 2 }));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_pattern_counts_where_it_matches_and_every_pattern_must_be_announced() {
     let mut polled = Polled::default();
     assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, None)), Err(NotProven::Pattern));
     assert!(polled.evaluator.needs_client_list(), "only that shows whether every subscription is announced");
-    for _ in 0..HEARTBEATS_TO_VERIFY {
+    for _ in 0..HEARTBEATS_TO_PROVE {
         assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, Some(3))), Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot_with(1, &announcements, patterns(2, Some(3))), Ok(3));
@@ -163,7 +163,7 @@ fn a_pattern_counts_where_it_matches_and_every_pattern_must_be_announced() {
 fn where_no_pattern_matches_it_is_enough_that_all_are_announced() {
     let announcements = [subscribers(1, Channel, "ch", 1, 1), subscribers(2, Pattern, "x*", 1, 1)];
     let mut polled = Polled::default();
-    for _ in 0..HEARTBEATS_TO_VERIFY {
+    for _ in 0..HEARTBEATS_TO_PROVE {
         let decision = polled.snapshot_with(1, &announcements, |snapshot| snapshot.patterns = 1);
         assert_eq!(decision, Err(NotProven::Proving));
     }
@@ -189,7 +189,7 @@ fn shard_channels_are_independent_of_channels_and_patterns() {
             snapshot.patterns = 7;
         }
     };
-    for _ in 0..HEARTBEATS_TO_VERIFY {
+    for _ in 0..HEARTBEATS_TO_PROVE {
         assert_eq!(polled.snapshot_with(0, &announcements, shard(1)), Err(NotProven::Proving));
     }
     assert_eq!(polled.snapshot_with(0, &announcements, shard(1)), Ok(1));
@@ -197,10 +197,10 @@ fn shard_channels_are_independent_of_channels_and_patterns() {
 }
 
 #[test]
-fn receivers_on_other_servers_cannot_be_verified() {
+fn receivers_on_other_servers_cannot_be_proven() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1)];
-    polled.verified(1, &announcements).unwrap();
+    polled.proven(1, &announcements).unwrap();
     for reason in [NotProven::Replicas, NotProven::Cluster] {
         let decision = polled.snapshot_with(1, &announcements, |snapshot| snapshot.other_servers = Some(reason));
         assert_eq!(decision, Err(reason));
@@ -208,10 +208,10 @@ fn receivers_on_other_servers_cannot_be_verified() {
 }
 
 #[test]
-fn an_invalidated_topic_is_verified_anew_by_later_heartbeats_only() {
+fn an_invalidated_topic_is_proven_anew_by_later_heartbeats_only() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1)];
-    polled.verified(1, &announcements).unwrap();
+    polled.proven(1, &announcements).unwrap();
     polled.evaluator.invalidate(&channel("ch"));
-    assert_eq!(polled.verified(1, &announcements), Ok(1));
+    assert_eq!(polled.proven(1, &announcements), Ok(1));
 }
