@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use redistributed::cli::Call;
 use redistributed::decode::DecodeArgs;
-use redistributed::live_policy::LivePolicy;
 use redistributed::logging::{self, LIFECYCLE};
 use redistributed::net::open_files;
 use redistributed::reload::Reloader;
 use redistributed::report_format::ReportFormat;
+use redistributed::service::Services;
 use redistributed::settings::{Invocation, LoadError, Loaded, Settings, effective};
-use redistributed::shutdown::{Hangups, Signal, Signals};
+use redistributed::signals::{Hangups, Signal, Signals};
 use redistributed::{RunError, healthcheck, preflight};
 use tokio_util::sync::CancellationToken;
 
@@ -58,15 +58,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(FAILED, &error),
     };
-    let policy = LivePolicy::new(loaded.settings.policy.clone());
-    let reloader = Arc::new(Reloader::new(invocation, &loaded, policy.clone(), level));
-    let code = runtime.block_on(serve(loaded.settings, policy, reloader));
+    let services = Services::new(&loaded.settings);
+    let reloader = Arc::new(Reloader::new(invocation, &loaded, services.clone(), level));
+    let code = runtime.block_on(serve(loaded.settings, services, reloader));
     // A second signal leaves tasks behind, which must not be waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reloader>) -> ExitCode {
+async fn serve(settings: Settings, services: Arc<Services>, reloader: Arc<Reloader>) -> ExitCode {
     let (mut signals, mut hangups) = match (Signals::listen(), Hangups::listen()) {
         (Ok(signals), Ok(hangups)) => (signals, hangups),
         (Err(error), _) | (_, Err(error)) => return end(FAILED, &error),
@@ -91,7 +91,7 @@ async fn serve(settings: Settings, policy: Arc<LivePolicy>, reloader: Arc<Reload
         }
     };
     tokio::select! {
-        ended = redistributed::run_with(settings, listeners, policy, Some(reloader.clone()), stop.cancelled()) => match ended {
+        ended = redistributed::run_with(settings, listeners, services, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
             Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => {
                 end(WRONG_SETTINGS, &preflight::explained(&error, &reloader.sources()))

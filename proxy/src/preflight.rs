@@ -3,11 +3,11 @@
 //! The settings say which files are to be read and which addresses are to be bound. Whether that works is found out later,
 //! by whoever reads and binds; which option, variable or line of a file asked for it is known here.
 
-use crate::RunError;
 use crate::files::FileError;
 use crate::net::key_material::KeyMaterial;
 use crate::net::listener::BindError;
 use crate::net::upstream::Dialer;
+use crate::serve::RunError;
 use crate::settings::origin::Origin;
 use crate::settings::redact::redact_path;
 use crate::settings::sources::Sources;

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redistributed_core::policy::Policy;
 
-use crate::live_policy::LivePolicy;
 use crate::logging::{LIFECYCLE, LevelHandle};
 use crate::net::key_material::{KeyMaterial, Refreshed};
+use crate::service::Services;
 use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
@@ -38,7 +38,7 @@ const NO_FILE: &str = "there is no configuration file, so that no setting was re
 #[derive(Debug)]
 pub struct Reloader {
     invocation: Invocation,
-    policy: Arc<LivePolicy>,
+    services: Arc<Services>,
     level: LevelHandle,
     /// What was said of what is in force.
     in_force: Mutex<Sources>,
@@ -81,9 +81,9 @@ pub enum ReloadError {
 
 impl Reloader {
     /// For a process that runs with what `loaded` says.
-    pub fn new(invocation: Invocation, loaded: &Loaded, policy: Arc<LivePolicy>, level: LevelHandle) -> Self {
+    pub fn new(invocation: Invocation, loaded: &Loaded, services: Arc<Services>, level: LevelHandle) -> Self {
         let (in_force, log) = (Mutex::new(loaded.sources.clone()), Mutex::new(loaded.settings.log));
-        Self { invocation, policy, level, in_force, log, material: OnceLock::new() }
+        Self { invocation, services, level, in_force, log, material: OnceLock::new() }
     }
 
     /// From now on `material` is read again too. The first counts.
@@ -131,20 +131,20 @@ impl Reloader {
         let different = different(&in_force, &new);
         let (changed, need_restart): (Vec<String>, _) =
             different.into_iter().partition(|name| RELOADABLE.contains(&name.as_str()));
-        self.policy.configure(Arc::new(merged(&self.policy.configured(), &settings.policy)));
+        self.services.configure(Arc::new(merged(&self.services.configured(), &settings.policy)));
         self.level.set(settings.log.level);
         self.log.lock().unwrap_or_else(PoisonError::into_inner).level = settings.log.level;
         // What waits for a restart is still as it was, and is named again the next time.
         let kept = mem::take(&mut in_force.0).into_iter().filter(|said| !RELOADABLE.contains(&said.name.as_str()));
         let taken = new.0.into_iter().filter(|said| RELOADABLE.contains(&said.name.as_str()));
         in_force.0 = kept.chain(taken).collect();
-        Ok(Some(ChangedSettings { changed, need_restart, switched: self.policy.is_switched() }))
+        Ok(Some(ChangedSettings { changed, need_restart, switched: self.services.is_switched() }))
     }
 
     /// `settings`, as they were at the start, with what has changed since.
     pub fn in_force(&self, settings: &Settings) -> Settings {
         let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        Settings { policy: self.policy.configured(), log, ..settings.clone() }
+        Settings { policy: self.services.configured(), log, ..settings.clone() }
     }
 
     /// Who said it.

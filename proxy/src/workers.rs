@@ -26,10 +26,10 @@ struct Worker {
     connections: Arc<AtomicUsize>,
 }
 
-/// A place on a thread, free again when this is dropped.
+/// The assignment of a connection to a thread, until this is dropped.
 #[derive(Debug)]
-pub struct Place {
-    /// Where the connection's task is to be spawned.
+pub struct Assignment {
+    /// The event loop of the thread, where the connection's task is to be spawned.
     pub runtime: Handle,
     connections: Arc<AtomicUsize>,
 }
@@ -45,13 +45,13 @@ impl Workers {
         Ok(Self { workers, _stop: stop.drop_guard() })
     }
 
-    /// A place on the thread that has the fewest connections.
-    pub fn place(&self) -> Place {
+    /// Assigns a connection to the thread that has the fewest.
+    pub fn assign(&self) -> Assignment {
         let load = |index: &usize| self.workers[*index].connections.load(Ordering::Relaxed);
-        // There is at least one, so the first is there if none is the least.
+        // There is at least one thread, so the default is never taken.
         let worker = &self.workers[(0..self.workers.len()).min_by_key(load).unwrap_or(0)];
         worker.connections.fetch_add(1, Ordering::Relaxed);
-        Place { runtime: worker.runtime.clone(), connections: worker.connections.clone() }
+        Assignment { runtime: worker.runtime.clone(), connections: worker.connections.clone() }
     }
 
     /// Ready when every thread has gone once through what it had to do.
@@ -74,7 +74,7 @@ impl Worker {
     }
 }
 
-impl Drop for Place {
+impl Drop for Assignment {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -85,23 +85,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_shared_out_evenly_and_a_place_left_is_taken_next() {
+    fn connections_are_shared_out_evenly_and_a_thread_that_has_lost_one_gets_the_next() {
         let workers = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap();
-        let mut places: Vec<_> = (0..6).map(|_| workers.place()).collect();
+        let mut assignments: Vec<_> = (0..6).map(|_| workers.assign()).collect();
         let carried = |workers: &Workers| -> Vec<_> {
             workers.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).collect()
         };
         assert_eq!(carried(&workers), [2, 2, 2]);
-        places.remove(1);
+        assignments.remove(1);
         assert_eq!(carried(&workers), [2, 1, 2]);
-        places.push(workers.place());
+        assignments.push(workers.assign());
         assert_eq!(carried(&workers), [2, 2, 2]);
     }
 
     #[tokio::test]
     async fn what_a_thread_carries_ends_with_it() {
         let workers = Workers::start(NonZeroUsize::MIN).unwrap();
-        let endless = workers.place().runtime.spawn(std::future::pending::<()>());
+        let endless = workers.assign().runtime.spawn(std::future::pending::<()>());
         drop(workers);
         assert!(endless.await.unwrap_err().is_cancelled());
     }

@@ -1,7 +1,7 @@
 //! What there is to measure: `proxy/docs/metrics.md` explains each of these to operators.
 //!
 //! Counters come from their definitions ([`ProxyCounter`] and [`Counter`]); this file adds gauges and histograms. Labels are a
-//! route's name and words that are written in the program, so that the settings decide how many series there are, whatever
+//! service's name and words that are written in the program, so that the settings decide how many series there are, whatever
 //! travels through the proxy. A channel's name is never a label.
 
 use std::sync::Arc;
@@ -9,19 +9,14 @@ use std::sync::Arc;
 use redistributed_core::choice::Choice;
 use redistributed_core::policy::Mode;
 use redistributed_core::service::NotProven;
-use redistributed_core::trace::UnixNanos;
 use redistributed_core::{Counter, Metric};
 
 use super::exposition::{Format, Page};
-use super::process;
-use crate::auto::AutoMode;
+use super::{Admin, process};
 use crate::auto::cache::DecisionCounts;
-use crate::settings::Settings;
-use crate::settings::modes::Modes;
+use crate::service::Service;
 use crate::telemetry::SpanTotals;
-use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::stats::{ProxyCounter, Stats};
-use crate::telemetry::tap::Tap;
 
 /// Why the subscribers of a channel are not known to be behind proxies, in the order of the page.
 const UNKNOWN: [NotProven; 8] = [
@@ -35,62 +30,57 @@ const UNKNOWN: [NotProven; 8] = [
     NotProven::Unproxied,
 ];
 
-/// What the page tells of.
-pub(super) struct Source<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) stats: &'a RouteStats,
-    pub(super) spans: &'a SpanTotals,
-    pub(super) tap: &'a Tap,
-    pub(super) modes: &'a Modes,
-    /// What is known of subscribers; one for each route.
-    pub(super) auto: &'a [Arc<AutoMode>],
-    /// When the process began.
-    pub(super) began: UnixNanos,
-}
-
 /// Everything that is counted and timed, as one page.
-pub(super) fn page(source: &Source<'_>, format: Format) -> String {
+pub(super) fn page(admin: &Admin, format: Format) -> String {
     let mut page = Page::new(format);
-    routes(&mut page, source.stats);
-    spans(&mut page, source.spans);
-    proxy(&mut page, source);
-    process::write(&mut page, source.began);
+    services(&mut page, &admin.services.all());
+    spans(&mut page, &admin.spans);
+    proxy(&mut page, admin);
+    process::write(&mut page, admin.began);
     page.end()
 }
 
-/// The metrics of counters, with a sample for each service.
-fn counters<C: Copy>(page: &mut Page, stats: &RouteStats, metrics: &[Metric<C>], value: impl Fn(&Stats, C) -> u64) {
+/// The metrics that each service has, with its name as the label `route`.
+fn services(page: &mut Page, services: &[Arc<Service>]) {
+    counters(page, services, ProxyCounter::METRICS, Stats::get);
+    counters(page, services, Counter::METRICS, Stats::get_session);
+    let help = "From the first byte of a publish to Redis's reply, in seconds";
+    let mut round_trips = page.histogram("publish_round_trip_seconds", help);
+    for service in services {
+        round_trips.buckets(&[route(service)], &service.stats.round_trips.read());
+    }
+    let help = "From a publish's first byte at its proxy to the message's arrival at this one, in seconds";
+    let mut transit = page.histogram("transit_seconds", help);
+    for service in services {
+        transit.buckets(&[route(service)], &service.stats.transit.read());
+    }
+    let mut connects = page.histogram("connect_seconds", "For connecting to Redis, in seconds, by the result");
+    for service in services {
+        for (result, histogram) in ["ok", "failed"].into_iter().zip(&service.stats.connects) {
+            connects.buckets(&[route(service), ("result", result)], &histogram.read());
+        }
+    }
+}
+
+fn counters<C: Copy>(
+    page: &mut Page,
+    services: &[Arc<Service>],
+    metrics: &[Metric<C>],
+    value: impl Fn(&Stats, C) -> u64,
+) {
     for metric in metrics {
         let mut family = page.metric(metric.name, metric.help);
-        for (route, stats) in stats.by_name() {
+        for service in services {
             for &(counter, label) in metric.samples {
-                let label = metric.label.zip(label);
-                let labels: Vec<_> = [("route", route)].into_iter().chain(label).collect();
-                family.sample(&labels, value(stats, counter));
+                let labels: Vec<_> = [route(service)].into_iter().chain(metric.label.zip(label)).collect();
+                family.sample(&labels, value(&service.stats, counter));
             }
         }
     }
 }
 
-fn routes(page: &mut Page, stats: &RouteStats) {
-    counters(page, stats, ProxyCounter::METRICS, Stats::get);
-    counters(page, stats, Counter::METRICS, Stats::get_session);
-    let help = "From the first byte of a publish to Redis's reply, in seconds";
-    let mut round_trips = page.histogram("publish_round_trip_seconds", help);
-    for (route, stats) in stats.by_name() {
-        round_trips.buckets(&[("route", route)], &stats.round_trips.read());
-    }
-    let help = "From a publish's first byte at its proxy to the message's arrival at this one, in seconds";
-    let mut transit = page.histogram("transit_seconds", help);
-    for (route, stats) in stats.by_name() {
-        transit.buckets(&[("route", route)], &stats.transit.read());
-    }
-    let mut connects = page.histogram("connect_seconds", "For connecting to Redis, in seconds, by the result");
-    for (route, stats) in stats.by_name() {
-        for (result, histogram) in ["ok", "failed"].into_iter().zip(&stats.connects) {
-            connects.buckets(&[("route", route), ("result", result)], &histogram.read());
-        }
-    }
+fn route(service: &Service) -> (&'static str, &str) {
+    ("route", service.name())
 }
 
 fn spans(page: &mut Page, totals: &SpanTotals) {
@@ -109,12 +99,13 @@ fn spans(page: &mut Page, totals: &SpanTotals) {
     }
 }
 
-fn proxy(page: &mut Page, source: &Source<'_>) {
+fn proxy(page: &mut Page, admin: &Admin) {
+    let general = admin.services.modes().general;
     let mut mode = page.metric("mode", "1 for the mode of channels that no --mode-for matches");
     for one in Mode::ALL {
-        mode.sample(&[("mode", one.name())], u64::from(*one == source.modes.general));
+        mode.sample(&[("mode", one.name())], u64::from(*one == general));
     }
-    let decisions: DecisionCounts = source.auto.iter().map(|mode| mode.decision_counts()).sum();
+    let decisions: DecisionCounts = admin.endpoints.iter().map(|endpoint| endpoint.auto().decision_counts()).sum();
     let help = "Channels on which something was published in mode auto lately, by what is known of their subscribers";
     let mut channels = page.metric("auto_channels", help);
     channels.sample(&[("verdict", "proxied")], decisions.proven);
@@ -122,9 +113,9 @@ fn proxy(page: &mut Page, source: &Source<'_>) {
         let name = reason.counter().label_value().unwrap_or_default().trim_start_matches("auto_");
         channels.sample(&[("verdict", name)], decisions.unknown.get(&reason).copied().unwrap_or_default());
     }
-    page.metric("taps", "Who watches messages on /tap now").sample(&[], source.tap.listeners() as u64);
-    page.metric("tap_missed_total", "Messages that a tap was too slow for").sample(&[], source.tap.missed());
-    let limits = &source.settings.limits;
+    page.metric("taps", "Who watches messages on /tap now").sample(&[], admin.tap.listeners() as u64);
+    page.metric("tap_missed_total", "Messages that a tap was too slow for").sample(&[], admin.tap.missed());
+    let limits = &admin.settings.limits;
     page.metric("max_connections", "Most client connections at a time").sample(&[], limits.max_connections as u64);
     page.metric("worker_threads", "Threads that carry connections").sample(&[], limits.threads.get() as u64);
     page.metric("build_info", "Always 1; the label says what runs")
@@ -134,15 +125,20 @@ fn proxy(page: &mut Page, source: &Source<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::otel::OtelSettings;
+    use crate::telemetry::{Host, Resource};
 
     #[test]
-    fn routes_are_told_apart_and_those_of_one_name_are_one() {
-        let stats = RouteStats::new(["api", "worker", "api"]);
-        for (index, bytes) in [(0, 1), (1, 10), (2, 100)] {
-            stats.of(index).add(ProxyCounter::BytesFromServers, bytes);
+    fn services_are_told_apart_by_their_names() {
+        let all = ["api", "worker"].map(|name| {
+            let resource = Resource::of_service(Some(name), &OtelSettings::default(), &Host::default());
+            Service::new(resource, Arc::default())
+        });
+        for (service, bytes) in all.iter().zip([101, 10]) {
+            service.stats.add(ProxyCounter::BytesFromServers, bytes);
         }
         let mut page = Page::new(Format::Prometheus);
-        routes(&mut page, &stats);
+        services(&mut page, &all);
         let page = page.end();
         for line in [
             "redistributed_received_bytes_total{route=\"api\",from=\"server\"} 101",
@@ -152,6 +148,5 @@ mod tests {
         ] {
             assert_eq!(page.lines().filter(|got| *got == line).count(), 1, "{line} in\n{page}");
         }
-        assert_eq!(stats.total().get(ProxyCounter::BytesFromServers), 111);
     }
 }

@@ -42,15 +42,13 @@ use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::auto::AutoMode;
-use crate::live_policy::LivePolicy;
+use crate::endpoint::redis::RedisEndpoint;
 use crate::logging::LIFECYCLE;
-use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
+use crate::service::Services;
 use crate::settings::Settings;
 use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
-use crate::telemetry::route_stats::RouteStats;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use exposition::Format;
 use places::Places;
@@ -66,16 +64,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Admin {
     /// As they were checked at the start.
     pub settings: Settings,
-    /// One for each route.
-    pub dialers: Vec<Dialer>,
-    /// What is known of subscribers; one for each route.
-    pub auto: Vec<Arc<AutoMode>>,
-    /// The policy in force.
-    pub policy: Arc<LivePolicy>,
+    /// All services, and the switch for their modes.
+    pub services: Arc<Services>,
+    /// All endpoints.
+    pub endpoints: Vec<Arc<RedisEndpoint>>,
     /// What reads the settings again, if something does.
     pub reloader: Option<Arc<Reloader>>,
-    /// What the connections count and time, by route.
-    pub stats: Arc<RouteStats>,
     /// What became of the spans.
     pub spans: SpanTotals,
     /// Where messages can be watched.
@@ -155,7 +149,7 @@ impl Admin {
             ("/mode", _) if get => self.mode(),
             ("/mode", &Method::PUT) => self.switch(request, peer).await,
             ("/mode", &Method::DELETE) => {
-                self.policy.restore();
+                self.services.restore();
                 self.report_switch(peer);
                 self.mode()
             }
@@ -168,15 +162,13 @@ impl Admin {
     }
 
     async fn ready(&self) -> Answer {
-        let failures = ready::failures(&self.dialers).await;
+        let failures = ready::failures(&self.endpoints).await;
         if failures.is_empty() { text(StatusCode::OK, "ok\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, failures) }
     }
 
     fn metrics(&self, request: &Request<Incoming>) -> Answer {
-        let Self { settings, stats, spans, tap, auto, began, .. } = self;
-        let (format, modes) = (Format::accepted(request.headers().get(header::ACCEPT)), self.policy.modes());
-        let source = metrics::Source { settings, stats, spans, tap, modes: &modes, auto, began: *began };
-        let mut answer = text(StatusCode::OK, metrics::page(&source, format));
+        let format = Format::accepted(request.headers().get(header::ACCEPT));
+        let mut answer = text(StatusCode::OK, metrics::page(self, format));
         answer.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
         answer
     }
@@ -187,7 +179,7 @@ impl Admin {
             return text(StatusCode::FORBIDDEN, "a web page may not watch\n");
         }
         let query = request.uri().query().unwrap_or_default();
-        let filter = match tap::Filter::parse(query, &self.stats) {
+        let filter = match tap::Filter::parse(query, &self.services) {
             Ok(filter) => filter,
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
@@ -203,7 +195,7 @@ impl Admin {
     }
 
     fn config(&self) -> Answer {
-        let modes = self.policy.modes();
+        let modes = self.services.modes();
         text(
             StatusCode::OK,
             match &self.reloader {
@@ -230,7 +222,7 @@ impl Admin {
     }
 
     fn mode(&self) -> Answer {
-        text(StatusCode::OK, format!("{}\n", self.policy.modes()))
+        text(StatusCode::OK, format!("{}\n", self.services.modes()))
     }
 
     async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
@@ -257,7 +249,7 @@ impl Admin {
         };
         match words.parse::<Modes>() {
             Ok(modes) => {
-                self.policy.switch(modes);
+                self.services.switch(modes);
                 self.report_switch(peer);
                 self.mode()
             }
@@ -266,7 +258,7 @@ impl Admin {
     }
 
     fn report_switch(&self, peer: SocketAddr) {
-        let modes = self.policy.modes();
+        let modes = self.services.modes();
         tracing::info!(target: LIFECYCLE, %peer, %modes, "mode switched");
     }
 }

@@ -1,9 +1,11 @@
 //! Whether every Redis can be reached.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::endpoint::redis::RedisEndpoint;
 use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
 use crate::settings::credentials::Credentials;
@@ -13,11 +15,12 @@ const PATIENCE: Duration = Duration::from_millis(900);
 
 /// One line for each Redis that does not answer a `PING` now, or would close every service that the proxy logs in; empty if
 /// all are well.
-pub(super) async fn failures(dialers: &[Dialer]) -> String {
+pub(super) async fn failures(endpoints: &[Arc<RedisEndpoint>]) -> String {
     // All at once, so that several that do not answer take no longer than one.
-    let attempts: Vec<_> = dialers
+    let attempts: Vec<_> = endpoints
         .iter()
-        .map(|dialer| {
+        .map(|endpoint| {
+            let dialer = endpoint.dialer();
             let impatient = dialer.within(PATIENCE);
             let late = Err(Error::Late(PATIENCE));
             let attempt = async move { timeout(PATIENCE, reach(&impatient)).await.unwrap_or(late) };

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
-use crate::telemetry::route_stats::RouteStats;
+use crate::service::Services;
 use crate::telemetry::tap::{Listener, Passed, Seen};
 
 /// Lines are sent together up to this length, in bytes, if they come faster than they are taken.
@@ -49,7 +49,7 @@ impl Filter {
     ///
     /// # Errors
     /// What cannot be meant, as a sentence.
-    pub(super) fn parse(query: &str, routes: &RouteStats) -> Result<Self, String> {
+    pub(super) fn parse(query: &str, services: &Services) -> Result<Self, String> {
         let mut filter = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let known = match &*name {
@@ -58,8 +58,9 @@ impl Filter {
                     filter.channel.replace(glob).is_some()
                 }
                 "route" => {
-                    if !routes.by_name().any(|(name, _)| name == value) {
-                        let names: Vec<_> = routes.by_name().map(|(name, _)| name).collect();
+                    let services = services.all();
+                    let names: Vec<&str> = services.iter().map(|service| &**service.name()).collect();
+                    if !names.contains(&&*value) {
                         return Err(format!("there is no route `{value}`; there are: {}", names.join(", ")));
                     }
                     filter.route.replace(value.into_owned()).is_some()

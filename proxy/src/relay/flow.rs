@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::entropy::Entropy;
-    use crate::live_policy::LivePolicy;
+    use crate::service::LivePolicy;
     use crate::telemetry::test_sink;
 
     fn link() -> (Link, impl Fn() -> Option<SpanRecord>) {

@@ -36,7 +36,7 @@ use crate::auto::TrackedConnection;
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::{Operation, Party, RelayError};
-use crate::live_policy::{LivePolicy, PolicyView};
+use crate::service::{LivePolicy, PolicyView};
 use crate::telemetry::SpanSink;
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use flow::Flow;

@@ -19,7 +19,6 @@ pub mod probe;
 mod queue;
 mod report;
 mod resource;
-pub mod route_stats;
 mod sink;
 pub mod stats;
 pub mod tap;
@@ -35,7 +34,7 @@ use tokio::sync::oneshot;
 
 pub use describe::{RECEIVERS, SHARDED};
 pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
-pub use resource::{Host, Resource};
+pub use resource::{Host, Resource, service_name};
 pub use sink::SpanSink;
 #[cfg(test)]
 pub(crate) use sink::test_sink;

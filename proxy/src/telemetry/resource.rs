@@ -26,7 +26,7 @@ impl Resource {
     /// The resource of the service `name`; without a name, `OTEL_SERVICE_NAME` counts. `OTEL_RESOURCE_ATTRIBUTES` wins over what
     /// is known of the host. Each call makes an instance with a `service.instance.id` of its own.
     pub fn of_service(name: Option<&str>, settings: &OtelSettings, host: &Host) -> Self {
-        let service_name = name.or(settings.service_name.as_deref()).unwrap_or(UNKNOWN_SERVICE);
+        let service_name = service_name(name, settings);
         let version = env!("CARGO_PKG_VERSION");
         let detected = [
             (key::HOST_NAME, host.name.clone()),
@@ -88,6 +88,12 @@ impl Host {
         let machine_id = || read("etc/machine-id").or_else(|| read("var/lib/dbus/machine-id"));
         Self { name: read("proc/sys/kernel/hostname"), id: if in_container { None } else { machine_id() } }
     }
+}
+
+/// The name of a service: its own, or that of `OTEL_SERVICE_NAME`, or what the specification sets for a service that nobody
+/// named.
+pub fn service_name<'a>(name: Option<&'a str>, settings: &'a OtelSettings) -> &'a str {
+    name.or(settings.service_name.as_deref()).unwrap_or(UNKNOWN_SERVICE)
 }
 
 /// A random UUID; `None` if the system has no randomness to give.

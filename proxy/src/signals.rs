@@ -1,12 +1,8 @@
-//! What signals ask for: to read the settings again, or to end, with a drain that has a deadline.
+//! The signals that the process handles: `SIGHUP` to read the settings again, `SIGINT` and `SIGTERM` to end.
 
 use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
-
-use crate::server::report_defect;
 
 /// A signal that asks the process to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,14 +76,4 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Terminate,
         }
     }
-}
-
-/// Lets `connections` go on until `deadline`, then ends those that are still open, and says how many they were.
-pub async fn drain(connections: &mut JoinSet<()>, deadline: Instant) -> usize {
-    while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
-        report_defect(ended);
-    }
-    let cut_off = connections.len();
-    connections.shutdown().await;
-    cut_off
 }

@@ -1,0 +1,13 @@
+//! Endpoints: where the clients of a service connect, and what they reach there.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`redis`] | a Redis: one listen address, and one upstream behind it |
+//! | `accept` | the loop that accepts clients, within the limit of the process |
+//!
+//! An endpoint holds its [`Service`](crate::service::Service), which other endpoints may share.
+
+mod accept;
+pub mod redis;
+
+pub use accept::{Acceptor, Endpoint, report_defect};

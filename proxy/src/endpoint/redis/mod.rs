@@ -1,0 +1,163 @@
+//! A Redis endpoint: from a client that was accepted to its relay.
+//!
+//! Redis is dialled as soon as a client connects, or has done its TLS handshake: some protocols on its port let the
+//! server speak first. A client that hangs up meanwhile ends the attempt.
+
+mod failures;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Endpoint;
+use crate::auto::AutoMode;
+use crate::entropy::Entropy;
+use crate::error::RelayError;
+use crate::net::listener::{Client, Handshakes};
+use crate::net::stream::Stream;
+use crate::net::upstream::{DialError, Dialer};
+use crate::relay::{Link, relay};
+use crate::service::Service;
+use crate::telemetry::SpanSink;
+use crate::telemetry::stats::{ProxyCounter, Stats};
+use failures::Failures;
+
+/// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no
+/// handshake has been done; so does the proxy.
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// How long a client that cannot be served may take to fetch why.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+
+/// How a connection has ended.
+type Relayed = Result<(), RelayError>;
+
+/// An address where a service's clients connect, and the Redis behind it.
+#[derive(Debug)]
+pub struct RedisEndpoint {
+    service: Arc<Service>,
+    dialer: Dialer,
+    /// For a listener with TLS.
+    handshakes: Option<Handshakes>,
+    sink: SpanSink,
+    auto: Arc<AutoMode>,
+    failures: Failures,
+}
+
+impl RedisEndpoint {
+    /// An endpoint of `service` without connections.
+    pub fn new(
+        service: Arc<Service>,
+        dialer: Dialer,
+        handshakes: Option<Handshakes>,
+        sink: SpanSink,
+        auto: Arc<AutoMode>,
+    ) -> Arc<Self> {
+        Arc::new(Self { service, dialer, handshakes, sink, auto, failures: Failures::default() })
+    }
+
+    /// The way to its Redis.
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// What is known of the subscribers of its Redis, for mode `auto`.
+    pub fn auto(&self) -> &Arc<AutoMode> {
+        &self.auto
+    }
+
+    async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Relayed {
+        let client = client.move_here().map_err(RelayError::watch)?;
+        let peer = client.peer.clone();
+        // Each step is boxed: a connection that runs should not keep the room that its beginning took.
+        let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
+            Ok(client) => client,
+            Err(error) => {
+                self.report_handshake(&peer, &error);
+                return Ok(());
+            }
+        };
+        let tried_again = |failure: &io::Error| {
+            self.stats().add(ProxyCounter::UpstreamRetries, 1);
+            tracing::debug!(%peer, error = %failure, "cannot reach Redis; trying again");
+        };
+        let began = Instant::now();
+        let dialled = tokio::select! {
+            biased;
+            dialled = Box::pin(self.dialer.dial(tried_again)) => dialled,
+            () = client.hung_up() => {
+                tracing::debug!(%peer, "the client has hung up before Redis was reached");
+                return Ok(());
+            }
+        };
+        self.stats().connected(dialled.is_ok(), began.elapsed());
+        let server = match dialled {
+            Ok(server) => server,
+            Err(DialError::Connect(error)) => {
+                self.report_unreachable(&error);
+                return Err(error);
+            }
+            Err(error @ DialError::Refused { .. }) => {
+                self.report_refused(&error);
+                if let DialError::Refused { line, .. } = error {
+                    Box::pin(farewell(client, &line)).await;
+                }
+                return Ok(());
+            }
+        };
+        self.report_reachable();
+        self.carry(client, server, ids).await
+    }
+
+    /// The relay, which is nearly all that a running connection has.
+    fn carry(&self, client: Stream, server: Stream, ids: Entropy) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
+        let mut link = Link::new(&self.service.policy, ids, self.sink.clone(), Arc::clone(&self.service.stats))
+            .tracked(self.auto.track(server.peer()));
+        if let Some(database) = self.dialer.logs_clients_in() {
+            link.logged_in(database);
+        }
+        Box::pin(relay(client, server, link))
+    }
+}
+
+impl Endpoint for RedisEndpoint {
+    fn stats(&self) -> &Stats {
+        &self.service.stats
+    }
+
+    /// As Redis does at its own limit.
+    fn refuse(&self, client: Client) {
+        client.refuse(if self.handshakes.is_some() { b"" } else { TOO_MANY });
+    }
+
+    async fn serve(self: Arc<Self>, client: Client, ids: Entropy) {
+        let _open = self.stats().connection();
+        let peer = client.peer.clone();
+        tracing::debug!(%peer, "client connected");
+        match self.connect_and_relay(client, ids).await {
+            Ok(()) => tracing::debug!(%peer, "connection over"),
+            Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
+            Err(error) => {
+                self.report_distrust(&error);
+                tracing::info!(%peer, %error, "connection failed");
+            }
+        }
+    }
+}
+
+/// Says why a client cannot be served, waits until it has had time to fetch that, and closes. What it sends meanwhile is
+/// read and dropped: closing a socket with unread bytes makes the kernel throw away what the client has not fetched.
+async fn farewell(mut client: Stream, last_words: &[u8]) {
+    let said = async {
+        client.write_all(last_words).await?;
+        client.shutdown().await?;
+        while client.read(&mut [0; 1024]).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // A client that has gone or does not close in time is not waited for.
+    let _ = tokio::time::timeout(FAREWELL_LIMIT, said).await;
+}

@@ -1,0 +1,266 @@
+//! The life of the process between its settings and its end: bind, build, serve, drain.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use redistributed_core::trace::UnixNanos;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::admin::Admin;
+use crate::auto::AutoMode;
+use crate::clock;
+use crate::endpoint::redis::RedisEndpoint;
+use crate::endpoint::{Acceptor, report_defect};
+use crate::entropy::Entropy;
+use crate::files::FileError;
+use crate::logging::LIFECYCLE;
+use crate::net::key_material::KeyMaterial;
+use crate::net::listener::{self, BindError, Handshakes, Listener};
+use crate::net::upstream::Dialer;
+use crate::reload::Reloader;
+use crate::service::Services;
+use crate::settings::Settings;
+use crate::telemetry::stats::Stats;
+use crate::telemetry::{ExportSummary, Peer, Telemetry, TelemetryError};
+use crate::workers::Workers;
+
+/// Why the program could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Spans cannot be exported as the variables say.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// A certificate, a key or a password cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No ids can be made.
+    #[error("the system has no randomness: {0}")]
+    Entropy(#[from] getrandom::Error),
+    /// A thread that carries connections cannot be started.
+    #[error("cannot start a thread for connections: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A listener's task ended by itself.
+    #[error("a listener has failed: {0}")]
+    Listener(#[from] JoinError),
+}
+
+/// The final account of a process.
+#[derive(Debug)]
+pub struct Report {
+    /// Connections that were still open when the time to drain was over.
+    pub cut_off: usize,
+    /// What became of the spans.
+    pub spans: ExportSummary,
+    /// The counters of all services, added up.
+    pub stats: Arc<Stats>,
+}
+
+/// The sockets that the settings ask for.
+#[derive(Debug)]
+pub struct Listeners {
+    /// In the order of the routes.
+    pub routes: Vec<Listener>,
+    /// The admin port's, if there is one.
+    pub admin: Option<TcpListener>,
+}
+
+/// Binds the listen address of every route and of the admin port, before anything is served.
+///
+/// # Errors
+/// The first address that cannot be bound.
+pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
+    let mut routes = Vec::with_capacity(settings.routes.len());
+    for route in &settings.routes {
+        routes.push(Listener::bind(route, settings).await?);
+    }
+    let admin = match &settings.admin {
+        Some(address) => Some(listener::bind("--admin", address).await?),
+        None => None,
+    };
+    Ok(Listeners { routes, admin })
+}
+
+/// Serves `listeners` until `stop` is ready, then drains and flushes. Dropping the future ends everything at once.
+///
+/// # Errors
+/// [`RunError`]: it could not start, or a listener failed.
+pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
+    let services = Services::new(&settings);
+    run_with(settings, listeners, services, None, stop).await
+}
+
+/// The same with services whose policy the caller can change meanwhile, and with what reads the settings again for the admin
+/// port.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    settings: Settings,
+    listeners: Listeners,
+    services: Arc<Services>,
+    reloader: Option<Arc<Reloader>>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, RunError> {
+    let Listeners { routes, admin } = listeners;
+    let server = Server::build(settings, services, reloader)?;
+    let endpoints = routes.into_iter().map(|listener| server.endpoint(listener)).collect::<Result<Vec<_>, _>>()?;
+    let mut serving = server.serve(endpoints, admin)?;
+    serving.until(stop).await?;
+    serving.drain().await
+}
+
+/// What is built once and serves all endpoints.
+struct Server {
+    settings: Settings,
+    services: Arc<Services>,
+    reloader: Option<Arc<Reloader>>,
+    /// The certificates, keys and passwords in force.
+    keys: KeyMaterial,
+    telemetry: Telemetry,
+    workers: Arc<Workers>,
+    began: UnixNanos,
+}
+
+impl Server {
+    fn build(settings: Settings, services: Arc<Services>, reloader: Option<Arc<Reloader>>) -> Result<Self, RunError> {
+        let keys = KeyMaterial::read(&settings)?;
+        if let Some(reloader) = &reloader {
+            reloader.follow(keys.clone());
+        }
+        let telemetry = Telemetry::start(&settings.otel, settings.limits.threads)?;
+        let workers = Arc::new(Workers::start(settings.limits.threads)?);
+        Ok(Self { settings, services, reloader, keys, telemetry, workers, began: clock::wall() })
+    }
+
+    /// The endpoint of a route that has been bound.
+    fn endpoint(&self, listener: Listener) -> Result<(Arc<RedisEndpoint>, Listener), RunError> {
+        let route = listener.route();
+        let service = self.services.get(route.name.as_deref());
+        let dialer = Dialer::new(route, &self.settings, &self.keys)?;
+        let handshakes = Handshakes::of(&route.listen, &self.keys, self.settings.limits.handshake_timeout)?;
+        let peer = Peer { address: route.upstream.server_address(), port: route.upstream.server_port() };
+        let sink = self.telemetry.sink(&service.resource, &peer);
+        let (policy, workers) = (Arc::clone(&service.policy), Arc::clone(&self.workers));
+        let auto = AutoMode::new(self.settings.auto, policy, dialer.clone(), workers, Entropy::from_os()?);
+        Ok((RedisEndpoint::new(service, dialer, handshakes, sink, auto), listener))
+    }
+
+    /// Begins to accept clients, and to do what goes on beside them.
+    fn serve(
+        self,
+        endpoints: Vec<(Arc<RedisEndpoint>, Listener)>,
+        admin: Option<TcpListener>,
+    ) -> Result<Serving, RunError> {
+        let stopping = CancellationToken::new();
+        let limits = self.settings.limits;
+        let acceptor = Acceptor::new(limits.max_connections, Arc::clone(&self.workers), stopping.clone());
+        let (mut accepting, mut background) = (JoinSet::new(), JoinSet::new());
+        let mut served = Vec::with_capacity(endpoints.len());
+        for (endpoint, listener) in endpoints {
+            let route = listener.route();
+            // A service that nobody named has no name in the log.
+            let service = route.name.as_deref().or(self.settings.otel.service_name.as_deref());
+            let mode = self.services.modes();
+            tracing::info!(
+                target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service, %mode, "listening"
+            );
+            endpoint.auto().start(&mut background);
+            accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), listener, Entropy::from_os()?));
+            served.push(endpoint);
+        }
+        background.spawn(self.keys.clone().follow(stopping.clone()));
+        let admin = admin.map(|listener| self.serve_admin(listener, served, stopping.clone()));
+        let Self { settings, services, telemetry, .. } = self;
+        Ok(Serving { settings, services, telemetry, accepting, _background: background, stopping, _admin: admin })
+    }
+
+    /// Serves the admin port until the guard is dropped.
+    fn serve_admin(
+        &self,
+        listener: TcpListener,
+        endpoints: Vec<Arc<RedisEndpoint>>,
+        draining: CancellationToken,
+    ) -> DropGuard {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(target: LIFECYCLE, %address, "admin port");
+        }
+        let admin = Admin {
+            settings: self.settings.clone(),
+            services: Arc::clone(&self.services),
+            endpoints,
+            reloader: self.reloader.clone(),
+            spans: self.telemetry.totals(),
+            tap: self.telemetry.tap(),
+            draining,
+            began: self.began,
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(Arc::new(admin).serve(listener, stop.clone()));
+        stop.drop_guard()
+    }
+}
+
+/// A process that accepts clients. Dropping it ends everything at once.
+struct Serving {
+    settings: Settings,
+    services: Arc<Services>,
+    telemetry: Telemetry,
+    /// A task for each endpoint, which returns the connections that are open at its end.
+    accepting: JoinSet<JoinSet<()>>,
+    /// Until the end of the drain too: what is still subscribed is still announced.
+    _background: JoinSet<()>,
+    stopping: CancellationToken,
+    /// Until the end of the drain too, so that what a stopping process does can be seen.
+    _admin: Option<DropGuard>,
+}
+
+impl Serving {
+    /// Serves until `stop` is ready.
+    async fn until(&mut self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        tokio::select! {
+            () = stop => {}
+            Some(ended) = self.accepting.join_next() => {
+                // Listeners end only when told to.
+                ended?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Accepts no more, lets open connections go on until the time to drain is over, and sends the last spans.
+    async fn drain(mut self) -> Result<Report, RunError> {
+        let limits = self.settings.limits;
+        let deadline = Instant::now() + limits.drain_timeout;
+        self.stopping.cancel();
+        let mut cut_off = 0;
+        while let Some(connections) = self.accepting.join_next().await {
+            cut_off += drain(&mut connections?, deadline).await;
+        }
+        let spans = self.telemetry.shutdown(limits.flush_timeout).await;
+        let stats = Arc::new(self.services.total());
+        stats.log();
+        tracing::info!(
+            target: LIFECYCLE,
+            cut_off,
+            spans_sent = spans.sent,
+            spans_failed = spans.failed,
+            spans_dropped = spans.dropped,
+            spans_unsent = spans.queued,
+            "stopped"
+        );
+        Ok(Report { cut_off, spans, stats })
+    }
+}
+
+/// Lets `connections` go on until `deadline`, then ends those that are still open, and returns how many they were.
+async fn drain(connections: &mut JoinSet<()>, deadline: Instant) -> usize {
+    while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
+        report_defect(ended);
+    }
+    let cut_off = connections.len();
+    connections.shutdown().await;
+    cut_off
+}
