@@ -64,11 +64,20 @@ impl Output {
 
     /// Sends a piece of `input` as it came. A short piece behind bytes that were made is copied to them, because the system
     /// takes longer to send one more piece than it takes to copy it.
+    #[inline]
     pub(crate) fn forward(&mut self, input: &[u8], range: Range<usize>) {
+        if !range.is_empty() {
+            self.forward_piece(input, range);
+        }
+    }
+
+    fn forward_piece(&mut self, input: &[u8], range: Range<usize>) {
         match self.segments.last_mut() {
-            _ if range.is_empty() => {}
             Some(Segment::Input(last)) if last.end == range.start => last.end = range.end,
-            Some(Segment::Own(_)) if range.len() <= MAX_COPIED => self.insert(input.get(range).unwrap_or_default()),
+            Some(Segment::Own(last)) if range.len() <= MAX_COPIED => {
+                self.own.extend_from_slice(input.get(range).unwrap_or_default());
+                last.end = self.own.len();
+            }
             _ => self.segments.push(Segment::Input(range)),
         }
     }
@@ -81,7 +90,8 @@ impl Output {
         let start = self.own.len();
         self.own.extend_from_slice(bytes);
         match self.segments.last_mut() {
-            Some(Segment::Own(last)) if last.end == start => last.end = self.own.len(),
+            // Its bytes are the last of all own ones.
+            Some(Segment::Own(last)) => last.end = self.own.len(),
             _ => self.segments.push(Segment::Own(start..self.own.len())),
         }
     }

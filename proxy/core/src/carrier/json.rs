@@ -60,8 +60,17 @@ fn needs_no_escape(entry: &str) -> bool {
 }
 
 /// Finds members that a proxy added.
+#[inline]
 pub fn find(payload: &[u8]) -> Option<Added> {
-    let end = closing_brace(payload)?;
+    // This decides for nearly every payload that is no JSON object.
+    match closing_brace(payload) {
+        Some(end) => find_before(payload, end),
+        None => None,
+    }
+}
+
+/// Finds members directly before the closing brace at `end`.
+fn find_before(payload: &[u8], end: usize) -> Option<Added> {
     let search_from = end.saturating_sub(MAX_LEN);
     let start = search_from + memmem::rfind(payload.get(search_from..end)?, TRACEPARENT)?;
     let rest = payload.get(start + TRACEPARENT.len()..end)?;
@@ -87,6 +96,7 @@ pub fn find(payload: &[u8]) -> Option<Added> {
 }
 
 /// Position of the `}` that only white space follows.
+#[inline]
 fn closing_brace(payload: &[u8]) -> Option<usize> {
     let object = payload.trim_ascii_end();
     (object.last() == Some(&b'}')).then(|| object.len() - 1)

@@ -41,10 +41,18 @@ pub struct Added {
 /// whatever carrier the publisher's proxy was told to use. A prefix is only 40 bits of certainty, so it counts only where
 /// the channel's own carrier is [`Carrier::OpenCensus`].
 pub fn find_added(payload: &[u8], carrier: Carrier) -> Option<Added> {
-    trailer::find(payload).or_else(|| json::find(payload)).or_else(|| {
-        let prefix = opencensus::find(payload).filter(|prefix| carrier == Carrier::OpenCensus && prefix.is_added())?;
-        Some(Added { form: Carrier::OpenCensus, range: 0..opencensus::LEN, context: Some(prefix.context.into()) })
-    })
+    // Returned as they are, because to move what was found costs more than to look for it.
+    if let found @ Some(_) = trailer::find(payload) {
+        return found;
+    }
+    if let found @ Some(_) = json::find(payload) {
+        return found;
+    }
+    if carrier != Carrier::OpenCensus {
+        return None;
+    }
+    let prefix = opencensus::find(payload).filter(opencensus::Prefix::is_added)?;
+    Some(Added { form: Carrier::OpenCensus, range: 0..opencensus::LEN, context: Some(prefix.context.into()) })
 }
 
 /// Reads a context that the application itself put into the payload. It is never altered.

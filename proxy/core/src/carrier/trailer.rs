@@ -27,6 +27,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{Added, Carrier};
 use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
@@ -45,6 +46,9 @@ pub const MIN_LEN: usize = CONTENT_LEN + FOOTER_LEN;
 const MIN_LEN_ANY_VERSION: usize = 1 + FOOTER_LEN;
 const VERSION: u8 = 1;
 const CONTENT_LEN: usize = 26;
+const TRACE_ID: Range<usize> = 1..17;
+const SPAN_ID: Range<usize> = 17..25;
+const FLAGS: Range<usize> = 25..CONTENT_LEN;
 const FOOTER_LEN: usize = 15;
 const FIELD_HEADER_LEN: usize = 3;
 const TRACE_STATE: u8 = 1;
@@ -54,21 +58,33 @@ const PUBLISHED: u8 = 3;
 /// Appends a trailer for `context` to `out`: at most [`MAX_LEN`] bytes.
 pub fn write(context: &Context, out: &mut Vec<u8>) {
     let start = out.len();
-    out.push(0);
-    out.extend_from_slice(&context.span.trace_id.to_bytes());
-    out.extend_from_slice(&context.span.span_id.to_bytes());
-    out.push(context.span.flags.to_byte());
+    // In as few pieces as possible: a piece costs more than the bytes in it.
+    let mut content = [0; CONTENT_LEN];
+    put(&mut content, TRACE_ID, &context.span.trace_id.to_bytes());
+    put(&mut content, SPAN_ID, &context.span.span_id.to_bytes());
+    put(&mut content, FLAGS, &[context.span.flags.to_byte()]);
+    out.extend_from_slice(&content);
     write_text(TRACE_STATE, context.trace_state.as_deref(), MAX_TRACE_STATE, out);
     write_text(BAGGAGE, context.baggage.as_deref(), MAX_BAGGAGE, out);
     if let Some(UnixNanos(published)) = context.published {
         write_field(PUBLISHED, &published.to_be_bytes(), out);
     }
     let len = out.len() - start + FOOTER_LEN;
-    out.extend_from_slice(&(len as u16).to_be_bytes()); // the fields are bounded far below 64 KiB
-    out.push(VERSION);
-    let checksum = crc32fast::hash(&out[start..]);
-    out.extend_from_slice(&checksum.to_be_bytes());
-    out.extend_from_slice(&MAGIC);
+    let [high, low] = u16::try_from(len).unwrap_or_default().to_be_bytes(); // the fields are bounded far below 64 KiB
+    out.extend_from_slice(&[high, low, VERSION]);
+    let checksum = crc32fast::hash(out.get(start..).unwrap_or_default());
+    let mut end = [0; 4 + MAGIC.len()];
+    put(&mut end, 0..4, &checksum.to_be_bytes());
+    put(&mut end, 4..12, &MAGIC);
+    out.extend_from_slice(&end);
+}
+
+/// Writes `bytes` to a place of the same length.
+#[inline]
+fn put(buffer: &mut [u8], at: Range<usize>, bytes: &[u8]) {
+    if let Some(place) = buffer.get_mut(at) {
+        place.copy_from_slice(bytes);
+    }
 }
 
 fn write_text(kind: u8, value: Option<&str>, limit: usize, out: &mut Vec<u8>) {
@@ -79,14 +95,20 @@ fn write_text(kind: u8, value: Option<&str>, limit: usize, out: &mut Vec<u8>) {
 
 fn write_field(kind: u8, value: &[u8], out: &mut Vec<u8>) {
     out.push(kind);
-    out.extend_from_slice(&(value.len() as u16).to_be_bytes()); // every field's limit is below 64 KiB
+    // Every field's limit is below 64 KiB.
+    out.extend_from_slice(&u16::try_from(value.len()).unwrap_or_default().to_be_bytes());
     out.extend_from_slice(value);
 }
 
 /// Finds the trailer at the end of `payload`.
+#[inline]
 pub fn find(payload: &[u8]) -> Option<Added> {
-    // The last byte decides for nearly every payload.
-    let (before, _) = payload.split_last_chunk::<8>().filter(|(_, magic)| **magic == MAGIC)?;
+    // This decides for nearly every payload without a trailer.
+    if payload.last_chunk() == Some(&MAGIC) { find_before_magic(payload) } else { None }
+}
+
+fn find_before_magic(payload: &[u8]) -> Option<Added> {
+    let (before, _) = payload.split_last_chunk::<{ MAGIC.len() }>()?;
     let (before, checksum) = before.split_last_chunk::<4>()?;
     let (_, [high, low, version]) = before.split_last_chunk::<3>()?;
     let len = usize::from(u16::from_be_bytes([*high, *low]));
@@ -103,12 +125,13 @@ pub fn find(payload: &[u8]) -> Option<Added> {
     Some(Added { form: Carrier::Trailer, range: start..payload.len(), context })
 }
 
+#[inline]
 fn read_content(content: &[u8]) -> Option<Context> {
     let (head, mut fields) = content.split_first_chunk::<CONTENT_LEN>()?;
     let mut context = Context::from(SpanContext {
-        trace_id: TraceId::from_bytes(*head.get(1..17)?.first_chunk()?)?,
-        span_id: SpanId::from_bytes(*head.get(17..25)?.first_chunk()?)?,
-        flags: TraceFlags::from_byte(head[25]),
+        trace_id: TraceId::from_bytes(*head.get(TRACE_ID)?.first_chunk()?)?,
+        span_id: SpanId::from_bytes(*head.get(SPAN_ID)?.first_chunk()?)?,
+        flags: TraceFlags::from_byte(*head.last()?),
     });
     while let Some(([kind, high, low], rest)) = fields.split_first_chunk::<FIELD_HEADER_LEN>() {
         let len = usize::from(u16::from_be_bytes([*high, *low]));

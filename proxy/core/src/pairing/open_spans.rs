@@ -28,33 +28,45 @@ impl OpenSpans {
     }
 
     /// Puts a span somewhere. The caller sees to it that there are never 2^32.
+    #[inline]
     pub(super) fn put(&mut self, span: SpanRecord) -> OpenSpan {
-        match self.free.pop() {
-            Some(index) => {
-                self.places[index as usize] = Some(span);
-                OpenSpan(index)
-            }
-            None => {
-                self.places.push(Some(span));
-                OpenSpan((self.places.len() - 1) as u32)
-            }
+        let free = self.free.pop().and_then(|index| Some((index, self.places.get_mut(to_usize(index))?)));
+        if let Some((index, place)) = free {
+            *place = Some(span);
+            OpenSpan(index)
+        } else {
+            self.places.push(Some(span));
+            OpenSpan(u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX))
         }
     }
 
     /// The span, to be changed while it waits.
+    #[inline]
     pub(super) fn get(&mut self, span: &OpenSpan) -> Option<&mut SpanRecord> {
-        self.places.get_mut(span.0 as usize)?.as_mut()
+        self.places.get_mut(to_usize(span.0))?.as_mut()
     }
 
     /// The span, which waits no more.
+    #[inline]
     pub(super) fn take(&mut self, OpenSpan(index): OpenSpan) -> Option<SpanRecord> {
-        let span = self.places.get_mut(index as usize)?.take();
         self.free.push(index);
         if self.free.len() == self.places.len() && self.places.capacity() > KEPT_CAPACITY {
-            *self = Self::default();
+            return self.take_last(index);
         }
+        self.places.get_mut(to_usize(index))?.take()
+    }
+
+    /// The span, behind which no other waits: the places are given back.
+    #[cold]
+    fn take_last(&mut self, index: u32) -> Option<SpanRecord> {
+        let span = self.places.get_mut(to_usize(index))?.take();
+        *self = Self::default();
         span
     }
+}
+
+fn to_usize(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

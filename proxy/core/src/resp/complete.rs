@@ -7,30 +7,34 @@
 /// Longer numbers than this, in digits, are read by the resumable reader.
 const MAX_HEADER_DIGITS: usize = 8;
 
-/// A multibulk request.
+/// The head of a multibulk request: its count and its first argument.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Request<'a> {
-    /// Position behind the request.
-    pub(crate) end: usize,
+pub(crate) struct Head<'a> {
     /// The first argument: the command's name.
     pub(crate) name: &'a [u8],
-    /// Arguments, the name included.
+    /// The number of arguments, the name included.
     pub(crate) count: u64,
     /// Position behind the name and its terminator.
-    pub(crate) after_name: usize,
+    pub(crate) end: usize,
 }
 
-impl<'a> Request<'a> {
-    /// Reads the request at `pos`.
+impl<'a> Head<'a> {
+    /// Reads the head of the request at `pos`.
+    #[inline]
     pub(crate) fn read(input: &'a [u8], pos: usize) -> Option<Self> {
-        let (count @ 1.., mut pos) = header(input, b'*', pos)? else { return None };
-        let name;
-        (name, pos) = bulk(input, pos)?;
-        let after_name = pos;
-        for _ in 1..count {
+        let (count @ 1.., pos) = header(input, b'*', pos)? else { return None };
+        let (name, end) = bulk(input, pos)?;
+        Some(Self { name, count: u64::try_from(count).ok()?, end })
+    }
+
+    /// Position behind the whole request.
+    #[inline]
+    pub(crate) fn end_of_request(&self, input: &[u8]) -> Option<usize> {
+        let mut pos = self.end;
+        for _ in 1..self.count {
             pos = bulk(input, pos)?.1;
         }
-        Some(Self { end: pos, name, count: u64::try_from(count).ok()?, after_name })
+        Some(pos)
     }
 }
 
@@ -103,22 +107,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_requests_are_read() {
+    fn complete_requests_are_read() {
         let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n*1\r\n";
-        let request = Request::read(input, 0).unwrap();
-        assert_eq!((request.end, request.name, request.count, request.after_name), (22, &b"GET"[..], 2, 13));
+        let head = Head::read(input, 0).unwrap();
+        assert_eq!((head.name, head.count, head.end, head.end_of_request(input)), (&b"GET"[..], 2, 13, Some(22)));
     }
 
     #[test]
     fn all_else_is_left_to_the_resumable_reader() {
-        let whole = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
-        for cut in 0..whole.len() {
-            assert_eq!(Request::read(&whole[..cut], 0), None);
+        let end = |bytes: &[u8]| Head::read(bytes, 0)?.end_of_request(bytes);
+        let complete = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
+        for cut in 0..complete.len() {
+            assert_eq!(end(&complete[..cut]), None);
         }
         for bytes in
             [&b"*0\r\n"[..], b"*-1\r\n", b"*01\r\n$4\r\nPING\r\n", b"*1\n$4\r\nPING\r\n", b"PING\r\n", b"*1\r\n:1\r\n"]
         {
-            assert_eq!(Request::read(bytes, 0), None);
+            assert_eq!(end(bytes), None);
         }
         assert_eq!(header(b"$123456789\r\n", b'$', 0), None);
         assert_eq!(header(b"$12345678\r\n", b'$', 0), Some((12_345_678, 11)));

@@ -11,6 +11,7 @@ mod number;
 mod scan;
 
 pub use number::{MAX_DECIMAL_LEN, NumberLine, write_decimal};
+pub(crate) use number::{MAX_HEADER_LEN, write_header};
 pub use scan::Scan;
 pub(crate) use scan::end_of_line;
 

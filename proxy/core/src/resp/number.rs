@@ -59,17 +59,39 @@ impl NumberLine {
 /// Longest text of a `u64`, in bytes.
 pub const MAX_DECIMAL_LEN: usize = 20;
 
+/// Longest line of a length or a count, in bytes: the type byte, the number and CRLF.
+pub(crate) const MAX_HEADER_LEN: usize = 1 + MAX_DECIMAL_LEN + 2;
+
 /// Writes `value` in decimal into `buffer` and returns the digits.
-pub fn write_decimal(mut value: u64, buffer: &mut [u8; MAX_DECIMAL_LEN]) -> &[u8] {
+pub fn write_decimal(value: u64, buffer: &mut [u8; MAX_DECIMAL_LEN]) -> &[u8] {
+    let start = write_digits(value, buffer);
+    buffer.get(start..).unwrap_or_default()
+}
+
+/// Writes the line of a length or a count into `buffer` and returns it: `kind`, `value` in decimal and CRLF.
+pub(crate) fn write_header(kind: u8, value: u64, buffer: &mut [u8; MAX_HEADER_LEN]) -> &[u8] {
+    let [_, digits @ .., carriage_return, line_feed] = buffer;
+    (*carriage_return, *line_feed) = (b'\r', b'\n');
+    let start = write_digits(value, digits);
+    if let Some(first) = buffer.get_mut(start) {
+        *first = kind; // in front of the digits, which are one further on than in their own array
+    }
+    buffer.get(start..).unwrap_or_default()
+}
+
+/// Writes the digits of `value` to the end of `buffer` and returns the position of the first.
+#[inline]
+fn write_digits(mut value: u64, buffer: &mut [u8; MAX_DECIMAL_LEN]) -> usize {
     let mut start = MAX_DECIMAL_LEN;
-    loop {
+    for place in buffer.iter_mut().rev() {
+        *place = b'0' + u8::try_from(value % 10).unwrap_or_default();
         start -= 1;
-        buffer[start] = b'0' + (value % 10) as u8;
         value /= 10;
         if value == 0 {
-            return &buffer[start..];
+            break;
         }
     }
+    start
 }
 
 #[cfg(test)]
@@ -118,6 +140,8 @@ mod tests {
     fn decimals_are_written_as_they_are_read() {
         for value in [0, 9, 10, 536_870_912, u64::MAX] {
             assert_eq!(write_decimal(value, &mut [0; MAX_DECIMAL_LEN]), value.to_string().as_bytes());
+            let line = alloc::format!("${value}\r\n");
+            assert_eq!(write_header(b'$', value, &mut [0; MAX_HEADER_LEN]), line.as_bytes());
         }
     }
 }

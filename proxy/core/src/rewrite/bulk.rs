@@ -2,6 +2,9 @@
 
 use core::ops::Range;
 
+/// Bytes of the CRLF behind a bulk string.
+const TERMINATOR_LEN: usize = 2;
+
 /// The bytes of a bulk string from its `$` to the last byte of its body. The CRLF behind the body is not among them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bulk<'a> {
@@ -13,6 +16,11 @@ impl<'a> Bulk<'a> {
     /// `frame` ends with a body of `body_len` bytes; all before that is the header.
     pub(crate) fn new(frame: &'a [u8], body_len: usize) -> Self {
         Self { frame, header_len: frame.len().saturating_sub(body_len) }
+    }
+
+    /// The string whose header is at `header` of an input and whose terminator ends at `end`, if its body has `body_len` bytes.
+    pub(crate) fn within(input: &'a [u8], header: usize, body_len: usize, end: usize) -> Self {
+        Self::new(input.get(header..end.saturating_sub(TERMINATOR_LEN)).unwrap_or_default(), body_len)
     }
 
     /// What the string says.

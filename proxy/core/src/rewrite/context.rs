@@ -19,10 +19,12 @@ pub(super) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn 
     (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
 }
 
-/// The context that a payload carries, whoever put it there. No context is understood with `OTEL_PROPAGATORS=none`.
+/// The context that a payload carries, whoever put it there. It is taken out of what was found. No context is understood
+/// with `OTEL_PROPAGATORS=none`.
+#[inline]
 pub(super) fn carried_by(
     payload: &[u8],
-    added: Option<&carrier::Added>,
+    added: Option<&mut carrier::Added>,
     rule: Rule,
     policy: &Policy,
 ) -> Option<Context> {
@@ -30,7 +32,7 @@ pub(super) fn carried_by(
         return None;
     }
     match added {
-        Some(added) => added.context.clone(),
+        Some(added) => added.context.take(),
         None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
     }
 }

@@ -73,7 +73,7 @@ impl DeliverPlan {
         let channel = message.channel.unwrap_or_default();
         let (name, rule) = channels.look_up(channel, policy);
         let body = payload.body();
-        let added = carrier::find_added(body, rule.carrier);
+        let mut added = carrier::find_added(body, rule.carrier);
         let is_trusted = policy.trust != Trust::None;
         let published = added.as_ref().and_then(|added| added.context.as_ref()?.published);
         if let Some(published) = published.filter(|_| is_trusted) {
@@ -99,7 +99,7 @@ impl DeliverPlan {
         }
         let size = body.len() - removed.as_ref().map_or(0, Range::len);
         let operation = || operation(name, message, u64::try_from(size).unwrap_or(u64::MAX));
-        let parent = carried_by(body, added.as_ref(), rule, policy).filter(|_| is_trusted);
+        let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| is_trusted);
         if is_untold || parent.is_none() && rule.mode != Mode::Inject {
             if watched {
                 call.out.events.push(Event::Delivered(untraced(parent.as_ref(), now, change, operation())));

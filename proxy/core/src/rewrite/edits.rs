@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Bulk;
-use crate::resp::{MAX_DECIMAL_LEN, write_decimal};
+use crate::resp::{MAX_HEADER_LEN, write_header};
 
 /// Replacements of ranges of one run of bytes, in the order of their positions and without overlap.
 ///
@@ -16,6 +16,7 @@ pub(crate) struct Edits {
     bytes: Vec<u8>,
 }
 
+/// Positions of the replaced bytes, and of the new ones among all new bytes.
 #[derive(Debug)]
 struct Edit {
     range: Range<usize>,
@@ -41,10 +42,8 @@ impl Edits {
     /// Replaces the line of a length or a count: `*`, `$` or another type byte and a number.
     pub(crate) fn replace_number(&mut self, line: Range<usize>, kind: u8, number: usize) {
         let start = self.bytes.len();
-        self.bytes.push(kind);
-        let mut digits = [0; MAX_DECIMAL_LEN];
-        self.bytes.extend_from_slice(write_decimal(u64::try_from(number).unwrap_or(u64::MAX), &mut digits));
-        self.bytes.extend_from_slice(b"\r\n");
+        let mut buffer = [0; MAX_HEADER_LEN];
+        self.bytes.extend_from_slice(write_header(kind, u64::try_from(number).unwrap_or(u64::MAX), &mut buffer));
         self.replace(line, start..self.bytes.len());
     }
 
@@ -55,8 +54,9 @@ impl Edits {
     }
 
     /// Each range with the bytes that replace it, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Range<usize>, &[u8])> {
-        let bytes = |edit: &Edit| self.bytes.get(edit.replacement.clone()).unwrap_or_default();
-        self.edits.iter().map(move |edit| (edit.range.clone(), bytes(edit)))
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Range<usize>, &[u8])> {
+        let bytes = |edit: &Edit| self.bytes.get(edit.replacement.start..edit.replacement.end).unwrap_or_default();
+        self.edits.iter().map(move |edit| (&edit.range, bytes(edit)))
     }
 }

@@ -54,13 +54,7 @@ impl Hold {
     /// Sends what waited with `edits` applied to it.
     pub(crate) fn apply(&mut self, edits: &Edits, input: &mut Input<'_>, out: &mut Output) {
         if self.kept.is_empty() {
-            let start = input.sent;
-            for (range, replacement) in edits.iter() {
-                out.forward(input.bytes, input.sent..start + range.start);
-                out.insert(replacement);
-                input.sent = start + range.end;
-            }
-            // What is behind the last edit goes on with what follows.
+            input.edit(input.sent, edits, out);
         } else {
             self.keep(input);
             let mut sent = 0;

@@ -1,5 +1,8 @@
 //! The input of one call of the session.
 
+use super::Edits;
+use crate::output::Output;
+
 /// The bytes of one call, how far they have been read, and how far they have been passed on or kept.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
@@ -33,6 +36,16 @@ impl<'a> Input<'a> {
     /// The bytes that have been read and neither passed on nor kept.
     pub(crate) fn unsent(&self) -> &'a [u8] {
         self.since(self.sent)
+    }
+
+    /// Sends the bytes up to the last edit, with `edits` applied to those from `start` on. What is behind the last edit goes on
+    /// with what follows.
+    pub(crate) fn edit(&mut self, start: usize, edits: &Edits, out: &mut Output) {
+        for (range, replacement) in edits.iter() {
+            out.forward(self.bytes, self.sent..start + range.start);
+            out.insert(replacement);
+            self.sent = start + range.end;
+        }
     }
 
     /// Takes bytes until none of `left` is left.

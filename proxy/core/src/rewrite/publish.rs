@@ -123,8 +123,8 @@ impl PublishPlan {
         let Environment { policy, watched, wall_offset, .. } = call.env;
         let (name, rule) = channels.last(policy);
         let body = payload.body();
-        let added = carrier::find_added(body, rule.carrier);
-        let parent = carried_by(body, added.as_ref(), rule, policy).filter(|_| policy.trust == Trust::All);
+        let mut added = carrier::find_added(body, rule.carrier);
+        let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| policy.trust == Trust::All);
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
         let operation = || operation(name, publish.sharded, u64::try_from(size).unwrap_or(u64::MAX));
         let permission = permission(publish, standing, rule, call);
@@ -138,7 +138,7 @@ impl PublishPlan {
         let injected = permission.and_then(|expected| {
             let outgoing = outgoing(context, parent.as_ref(), publish.start, wall_offset, policy);
             let bytes = edits.begin();
-            let range = write_context(body, added, &outgoing, rule, policy, bytes)?;
+            let range = write_context(body, added.as_ref(), &outgoing, rule, policy, bytes)?;
             let written = bytes.len();
             let limit = expected.map_or(policy.inject_limit, |expected| policy.inject_limit.min(expected.max_payload));
             check_len(body.len(), body.len() - range.len() + written, limit, standing)?;
@@ -212,7 +212,7 @@ fn outgoing(
 /// the payload that it replaces.
 fn write_context(
     payload: &[u8],
-    added: Option<Added>,
+    added: Option<&Added>,
     context: &Context,
     rule: Rule,
     policy: &Policy,
@@ -223,8 +223,8 @@ fn write_context(
     }
     match added {
         Some(added) => {
-            carrier::replace(payload, &added, context, bytes);
-            Ok(added.range)
+            carrier::replace(payload, added, context, bytes);
+            Ok(added.range.clone())
         }
         None => match carrier::add(payload, rule.carrier, context, policy.propagators, bytes) {
             Some(at) => Ok(at..at),

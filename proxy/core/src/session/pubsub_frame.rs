@@ -66,6 +66,7 @@ struct Name {
 
 impl Shape {
     /// The shape of a frame of `count` elements that begins with `word`. If `messages` is false it is no message.
+    #[inline]
     pub(super) fn new(word: &[u8], count: u64, messages: bool) -> Self {
         let confirmation = |kind, subscribe| Self::Confirmation { kind, subscribe };
         match (word, count) {

@@ -184,7 +184,7 @@ impl ReplyReader {
                 return parts.pairing.close(None, &mut parts.call);
             }
             Next::Other(Frame::Reply) if complete_reply(input, kind, parts) => return,
-            Next::PubSub { messages: true, .. } if self.complete_message(input, kind, parts) => return,
+            Next::PubSub { messages: true, .. } if complete_message(input, kind, parts) => return,
             _ => {}
         }
         input.pos += 1;
@@ -292,8 +292,12 @@ impl ReplyReader {
             Role::Payload => {
                 delivered(self.frame.push, parts);
                 if mem::take(&mut self.admitted) {
-                    let len = usize::try_from(len).unwrap_or_default();
-                    deliver(&mut self.hold, &self.frame.message(), len, input, parts);
+                    let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
+                    if parts.deliver.decide(&self.frame.message(), payload, &mut parts.call) {
+                        self.hold.apply(parts.deliver.edits(), input, parts.call.out);
+                    } else {
+                        self.hold.release(input, parts.call.out);
+                    }
                 }
             }
             Role::Pattern | Role::Channel | Role::Name | Role::Unread => {}
@@ -328,39 +332,27 @@ impl ReplyReader {
             parts.pairing.reply(Reply::Other, &mut parts.call);
         }
     }
-
-    /// Takes a message that is complete in the input.
-    fn complete_message(&mut self, input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> bool {
-        let Some(complete) = CompleteMessage::read(input.bytes, input.pos, kind) else { return false };
-        let CompleteMessage { message, len, header, end } = complete;
-        delivered(kind == b'>', parts);
-        if parts.deliver.admit(&message, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
-            self.hold.begin(input, header, parts.call.out);
-            input.pos = end - TERMINATOR_LEN;
-            deliver(&mut self.hold, &message, len, input, parts);
-        }
-        input.pos = end;
-        true
-    }
 }
 
-/// Bytes of the CRLF behind a bulk string.
-const TERMINATOR_LEN: usize = 2;
+/// Takes a message that is complete in the input.
+fn complete_message(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> bool {
+    let Some(complete) = CompleteMessage::read(input.bytes, input.pos) else { return false };
+    let CompleteMessage { message, len, header, end } = complete;
+    delivered(kind == b'>', parts);
+    if parts.deliver.admit(&message, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
+        let payload = Bulk::within(input.bytes, header, len, end);
+        if parts.deliver.decide(&message, payload, &mut parts.call) {
+            input.edit(header, parts.deliver.edits(), parts.call.out);
+        }
+    }
+    input.pos = end;
+    true
+}
 
 fn delivered(push: bool, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Delivered);
     if !push {
         parts.pairing.message();
-    }
-}
-
-/// Has the plan decide about a message whose payload, the last `len` bytes that were read, is held.
-fn deliver(hold: &mut Hold, message: &Message<'_>, len: usize, input: &mut Input<'_>, parts: &mut Parts<'_>) {
-    let payload = Bulk::new(hold.held(input), len);
-    if parts.deliver.decide(message, payload, &mut parts.call) {
-        hold.apply(parts.deliver.edits(), input, parts.call.out);
-    } else {
-        hold.release(input, parts.call.out);
     }
 }
 
@@ -395,13 +387,10 @@ struct CompleteMessage<'a> {
 
 impl<'a> CompleteMessage<'a> {
     /// Reads the message at `pos`.
-    fn read(bytes: &'a [u8], pos: usize, kind: u8) -> Option<Self> {
-        let (count, pos) = complete::header(bytes, kind, pos)?;
-        let (word, mut pos) = complete::bulk(bytes, pos)?;
-        let shape = Shape::new(word, u64::try_from(count).ok()?, true);
-        if !shape.is_message() {
-            return None;
-        }
+    fn read(bytes: &'a [u8], pos: usize) -> Option<Self> {
+        let after_kind = pos + 1;
+        let (shape, head_len) = complete_head(bytes.get(after_kind..)?)?;
+        let mut pos = after_kind + head_len;
         let mut pattern = None;
         if shape == Shape::PatternMessage {
             let (bytes, after) = complete::bulk(bytes, pos)?;
@@ -415,6 +404,24 @@ impl<'a> CompleteMessage<'a> {
             sharded: shape == Shape::Message { sharded: true },
         };
         Some(Self { message, len: payload.len(), header, end })
+    }
+}
+
+/// The shape of a message whose type byte `bytes` follow, and the length of its count and its first element. All servers
+/// write these in the same bytes.
+#[inline]
+fn complete_head(bytes: &[u8]) -> Option<(Shape, usize)> {
+    const MESSAGE: &[u8] = b"3\r\n$7\r\nmessage\r\n";
+    const SHARDED: &[u8] = b"3\r\n$8\r\nsmessage\r\n";
+    const PATTERN: &[u8] = b"4\r\n$8\r\npmessage\r\n";
+    if bytes.starts_with(MESSAGE) {
+        Some((Shape::Message { sharded: false }, MESSAGE.len()))
+    } else if bytes.starts_with(PATTERN) {
+        Some((Shape::PatternMessage, PATTERN.len()))
+    } else if bytes.starts_with(SHARDED) {
+        Some((Shape::Message { sharded: true }, SHARDED.len()))
+    } else {
+        None
     }
 }
 

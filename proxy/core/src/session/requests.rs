@@ -12,10 +12,11 @@ use super::inline::{self, Line};
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
-use crate::policy::MAX_CHANNEL_LEN;
+use crate::pairing::Pairing;
+use crate::policy::{Commands, MAX_CHANNEL_LEN};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
-use crate::trace::UnixNanos;
+use crate::trace::{SpanRecord, UnixNanos};
 
 /// Reads requests, resumably.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl RequestReader {
         while let Some(byte) = input.peek() {
             match &mut self.state {
                 State::Start => {
-                    if self.complete_request(input, parts) {
+                    if complete_request(input, parts) {
                         continue;
                     }
                     self.request.start = parts.call.env.now;
@@ -207,8 +208,15 @@ impl RequestReader {
                 start,
                 ..
             } => {
-                let len = usize::try_from(len).unwrap_or_default();
-                publish.decision = decide(&mut self.hold, &publish.head(channel, *start), len, input, parts);
+                let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
+                let standing = standing(parts.pairing);
+                publish.decision =
+                    parts.publish.decide(&publish.head(channel, *start), payload, standing, &mut parts.call);
+                if publish.decision.edited {
+                    self.hold.apply(parts.publish.edits(), input, parts.call.out);
+                } else {
+                    self.hold.release(input, parts.call.out);
+                }
             }
             _ => {}
         }
@@ -228,49 +236,6 @@ impl RequestReader {
         let [name, second, third] = self.request.words.each_ref().map(Word::as_bytes);
         let request = Request { count: self.request.count, second, third };
         requested(commands::answer(name, &request), name, start, parts);
-    }
-
-    /// Takes a request that is complete in the input, unless more than its name has to be looked at.
-    fn complete_request(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
-        let Some(request) = complete::Request::read(input.bytes, input.pos) else { return false };
-        let start = parts.call.env.now;
-        match commands::find(request.name) {
-            None => requested(Answer::Replies(1), kept(request.name), start, parts),
-            Some(command) => match command.plan(request.count) {
-                Some(Plan::Publish { sharded }) => return self.complete_publish(&request, sharded, input, parts),
-                None if command.words == 1 => {
-                    let shape = Request { count: request.count, second: &[], third: &[] };
-                    requested(command.answer(&shape), kept(request.name), start, parts);
-                }
-                None => return false,
-            },
-        }
-        input.pos = request.end;
-        true
-    }
-
-    fn complete_publish(
-        &mut self,
-        request: &complete::Request<'_>,
-        sharded: bool,
-        input: &mut Input<'_>,
-        parts: &mut Parts<'_>,
-    ) -> bool {
-        let Some((channel, header)) = complete::bulk(input.bytes, request.after_name) else { return false };
-        let Some((payload, end)) = complete::bulk(input.bytes, header) else { return false };
-        let (channel, start) = (Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN), parts.call.env.now);
-        let (publish, len) = (Publish { channel, sharded, start }, payload.len());
-        let decision = match parts.publish.admit(&publish, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
-            Admission::Pass(decision) => decision,
-            Admission::Hold => {
-                self.hold.begin(input, header, parts.call.out);
-                input.pos = end - TERMINATOR_LEN;
-                decide(&mut self.hold, &publish, len, input, parts)
-            }
-        };
-        input.pos = end;
-        published(decision, start, parts);
-        true
     }
 
     fn inline(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
@@ -319,27 +284,50 @@ impl RequestReader {
     }
 }
 
-/// Bytes of the CRLF behind a bulk string.
-const TERMINATOR_LEN: usize = 2;
-
-/// Has the plan decide about a publish whose payload, the last `len` bytes that were read, is held.
-fn decide(
-    hold: &mut Hold,
-    publish: &Publish<'_>,
-    len: usize,
-    input: &mut Input<'_>,
-    parts: &mut Parts<'_>,
-) -> Decision {
-    let standing =
-        Standing { authenticated: parts.pairing.is_authenticated(), prompt: parts.pairing.answers_promptly() };
-    let payload = Bulk::new(hold.held(input), len);
-    let decision = parts.publish.decide(publish, payload, standing, &mut parts.call);
-    if decision.edited {
-        hold.apply(parts.publish.edits(), input, parts.call.out);
-    } else {
-        hold.release(input, parts.call.out);
+/// Takes a request that is complete in the input, unless more than its name has to be looked at.
+fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
+    let Some(head) = complete::Head::read(input.bytes, input.pos) else { return false };
+    let command = commands::find(head.name);
+    if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(head.count)) {
+        return complete_publish(head.end, sharded, input, parts);
     }
-    decision
+    if command.is_some_and(|command| command.words > 1) {
+        return false;
+    }
+    let Some(end) = head.end_of_request(input.bytes) else { return false };
+    let start = parts.call.env.now;
+    let answer = command
+        .map_or(Answer::Replies(1), |command| command.answer(&Request { count: head.count, second: &[], third: &[] }));
+    requested(answer, kept(head.name), start, parts);
+    input.pos = end;
+    true
+}
+
+/// Takes a publish whose name ends at `pos`, if it is complete in the input.
+fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
+    let Some((channel, header)) = complete::bulk(input.bytes, pos) else { return false };
+    let Some((payload, end)) = complete::bulk(input.bytes, header) else { return false };
+    let (channel, start) = (Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN), parts.call.env.now);
+    let (publish, len) = (Publish { channel, sharded, start }, payload.len());
+    let decision = match parts.publish.admit(&publish, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
+        Admission::Pass(decision) => decision,
+        Admission::Hold => {
+            let payload = Bulk::within(input.bytes, header, len, end);
+            let decision = parts.publish.decide(&publish, payload, standing(parts.pairing), &mut parts.call);
+            if decision.edited {
+                input.edit(header, parts.publish.edits(), parts.call.out);
+            }
+            decision
+        }
+    };
+    input.pos = end;
+    published(decision, start, parts);
+    true
+}
+
+/// What the connection's other commands mean for a publish that is decided now.
+fn standing(pairing: &Pairing) -> Standing {
+    Standing { authenticated: pairing.is_authenticated(), prompt: pairing.answers_promptly() }
 }
 
 /// A publish is complete, and its first byte was read at `start`.
@@ -351,15 +339,24 @@ fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
 }
 
 /// Another request is complete, and its first byte was read at `start`.
+#[inline(always)]
 fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
-    // A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
-    let has_span = !matches!(answer, Answer::Exec | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
-    let span = if has_span { command_span(name, parts.pairing.database(), start, &mut parts.call) } else { None };
-    match (answer, span) {
-        (Answer::Replies(1), None) => parts.pairing.ordinary_request(&mut parts.call),
-        (answer, span) => parts.pairing.request(answer, span, &mut parts.call),
+    if parts.call.env.policy.commands == Commands::All {
+        let span = span_of(answer, name, start, parts);
+        parts.pairing.request(answer, span, &mut parts.call);
+    } else if let Answer::Replies(1) = answer {
+        parts.pairing.ordinary_request(&mut parts.call);
+    } else {
+        parts.pairing.request(answer, None, &mut parts.call);
     }
+}
+
+/// The span of a command. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
+#[cold]
+fn span_of(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) -> Option<SpanRecord> {
+    let has_span = !matches!(answer, Answer::Exec | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
+    has_span.then(|| command_span(name, parts.pairing.database(), start, &mut parts.call)).flatten()
 }
 
 impl Partial {
