@@ -1,4 +1,4 @@
-//! What the program is called for: to serve, to check, or to decode a payload.
+//! The command line as a whole: whether the program is to serve, to check its settings, or to decode a payload.
 
 use std::ffi::OsString;
 
@@ -26,22 +26,22 @@ Exit codes:
   2    the settings cannot be used
   3    there are problems: something that the settings name does not work";
 
-/// One call of the program.
+/// The command that the program was called with.
 #[derive(Debug)]
 pub enum Call {
-    /// Without a subcommand.
+    /// Serve, which is what the program does without a subcommand.
     Serve(Invocation),
-    /// `check`: its settings, and its `--format`.
+    /// `check`, with the settings to check and the `--format` of the answer.
     Check(Invocation, ReportFormat),
-    /// `decode`
+    /// `decode`, with its options.
     Decode(DecodeArgs),
 }
 
 impl Call {
-    /// What `words` ask for, of which the first is the program's name. Of the settings nothing is read yet.
+    /// Reads the command from `words`, of which the first is the program's name. The settings are not read yet.
     ///
     /// # Errors
-    /// What the parser has to say: print it and exit with its code.
+    /// The parser's error, which has to be printed and has an exit code.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
         let rest = || words.iter().skip(1).cloned();
@@ -61,14 +61,14 @@ impl Call {
     }
 }
 
-/// The parser's own would list all options.
+/// The usage in place of the parser's, which would list all options.
 const USAGE: &str = "\
 redistributed --listen <ADDRESS> --upstream <URL> [OPTIONS]
        redistributed --route <NAME=LISTEN,UPSTREAM>... [OPTIONS]
        redistributed --config <FILE> [OPTIONS]
        redistributed <COMMAND>";
 
-/// With the subcommands, so that help tells of them.
+/// The definition with the subcommands, so that help lists them.
 fn whole() -> Command {
     let decode = DecodeArgs::command().name(DECODE);
     Options::command()

@@ -1,9 +1,9 @@
-//! Files that settings name, and values made of them that follow when the files change.
+//! Files that settings name, and values that are made from them and follow their changes.
 //!
-//! Certificates and passwords are replaced under a running process: by cert-manager, by Vault, by a Kubernetes secret.
-//! So their contents are looked at every few seconds. Times and names of files are not trusted, because a mounted secret
-//! changes by a symbolic link two folders above. New contents that cannot be used change nothing: the old ones stay in
-//! force, and the log says why.
+//! Certificates and passwords are replaced while the process runs: by cert-manager, by Vault, by a Kubernetes secret. So the
+//! contents of the files are compared every few seconds. Their times and names are not trusted, because a mounted secret is
+//! replaced by a symbolic link two folders above. New contents that cannot be used change nothing: the old value stays in force,
+//! and the log says why.
 
 use std::fmt;
 use std::fs;
@@ -14,39 +14,40 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::settings::credentials::Secret;
 use crate::settings::redact::redact_path;
 
-/// Longest password file, in bytes. A token of a cloud's identity service has a few thousand.
+/// The longest password file, in bytes. A token of a cloud's identity service has a few thousand.
 const MAX_SECRET: usize = 64 * 1024;
 
-/// A file that cannot be used, or one that is missing.
+/// The error about a file that cannot be used, or about one that no setting names though it is needed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}{}: {problem}; {remedy}", .path.as_deref().map(|path| format!(" `{}`", redact_path(path))).unwrap_or_default())]
 pub struct FileError {
-    /// The option or the variable; the `_TRACES_` form of a variable may have given the path.
+    /// The option or the variable that names the file. Of a variable it is the general form, though the `_TRACES_` form may have
+    /// named the file.
     pub setting: &'static str,
-    /// The file, if it is about one.
+    /// The path of the file, if the error is about one.
     pub path: Option<PathBuf>,
     /// What is wrong with it.
     pub problem: String,
-    /// What to do.
+    /// What to do about it.
     pub remedy: &'static str,
 }
 
 impl FileError {
-    /// About one file.
+    /// An error about the file at `path`.
     pub(crate) fn new(setting: &'static str, path: &Path, problem: impl Into<String>, remedy: &'static str) -> Self {
         Self { setting, path: Some(path.to_owned()), problem: problem.into(), remedy }
     }
 
-    /// About no file.
+    /// An error about no single file.
     pub(crate) fn unset(setting: &'static str, problem: impl ToString, remedy: &'static str) -> Self {
         Self { setting, path: None, problem: problem.to_string(), remedy }
     }
 }
 
-/// All bytes of a file.
+/// Reads all bytes of a file.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub(crate) fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(|error| {
         let remedy = "name a file that this process may read, by its full path";
@@ -54,7 +55,7 @@ pub(crate) fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, FileEr
     })
 }
 
-/// The password in a file, without the end of its line.
+/// Reads the password in a file, without the end of its line.
 ///
 /// # Errors
 /// The file cannot be read, is empty, or holds more than a password.
@@ -77,7 +78,7 @@ pub(crate) fn secret(setting: &'static str, path: &Path) -> Result<Secret, FileE
     Ok(Secret::from(line.to_owned()))
 }
 
-/// A value made of files, and made again when their contents have changed.
+/// A value that is made from files, and made again when their contents have changed.
 pub struct Rotating<T> {
     paths: Vec<PathBuf>,
     make: Box<dyn Fn() -> Result<T, FileError> + Send + Sync>,
@@ -85,10 +86,11 @@ pub struct Rotating<T> {
     seen: Mutex<Seen>,
 }
 
-/// What was judged last.
+/// The state of the files when they were last read.
 struct Seen {
     fingerprint: u64,
-    /// Why it could not be used. A certificate that is not valid yet will be, with the same contents.
+    /// The reason why the contents could not be used. A certificate that is not valid yet becomes so without a change of the
+    /// file, so failed contents are tried again.
     failure: Option<String>,
 }
 
@@ -96,7 +98,7 @@ impl<T> Rotating<T> {
     /// Makes the value for the first time. `make` reads `paths`.
     ///
     /// # Errors
-    /// What `make` says.
+    /// The error that `make` returns.
     pub fn new(
         paths: Vec<PathBuf>,
         make: impl Fn() -> Result<T, FileError> + Send + Sync + 'static,
@@ -113,19 +115,20 @@ impl<T> Rotating<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes the value again if a file has changed since it was last looked at, or could not be used then. `Some(Ok)` if
-    /// another value is in force now, `Some(Err)` if the files cannot be used and that has not been said. Blocks while it
-    /// reads.
+    /// Makes the value again if a file has changed since it was last read, or could not be used then. It is `Some(Ok)` if
+    /// another value is in force now, and `Some(Err)` if the files cannot be used and this has not been returned before. Blocks
+    /// while it reads.
     pub fn refresh(&self) -> Option<Result<(), FileError>> {
         self.look().filter(|(_, is_news)| *is_news).map(|(outcome, _)| outcome)
     }
 
-    /// The same for somebody who has asked: what cannot be used is said again.
+    /// As [`refresh`](Self::refresh), for an operator who has asked for it: an error that was returned before is returned
+    /// again.
     pub fn refresh_on_request(&self) -> Option<Result<(), FileError>> {
         self.look().map(|(outcome, _)| outcome)
     }
 
-    /// What came of it, if there was a reason to read, and whether it has not been said.
+    /// Reads the files if there is a reason to. Returns the outcome, and whether it is news.
     fn look(&self) -> Option<(Result<(), FileError>, bool)> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let fingerprint = fingerprint(&self.paths);
@@ -147,7 +150,7 @@ impl<T> Rotating<T> {
         })
     }
 
-    /// The files.
+    /// The paths of the files.
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
@@ -159,7 +162,7 @@ impl<T> fmt::Debug for Rotating<T> {
     }
 }
 
-/// A number that is another one if the contents are others. What can be read only once, such as a pipe, is left alone.
+/// A hash of the contents of all files. What can be read only once, such as a pipe, is not read.
 fn fingerprint(paths: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {

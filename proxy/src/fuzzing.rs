@@ -1,7 +1,7 @@
-//! What must hold for anything that an operator types: one function a property, each panics if it does not hold.
+//! Properties that hold for anything that an operator types. Each is a function, which panics if the property does not hold.
 //!
-//! The fuzz targets in `proxy/fuzz` call these with inputs of their own making, and the tests below with the seeds that
-//! are kept there, so that `cargo test` runs every property too.
+//! The fuzz targets in `proxy/fuzz` call the functions with generated inputs. The tests below call them with the seeds of the
+//! targets, so that `cargo test` runs every property too.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -15,14 +15,14 @@ use crate::settings::file::ConfigFile;
 use crate::settings::otel::OtelSettings;
 use crate::settings::{Invocation, ListenAddress, Options, Settings, Upstream, effective, units};
 
-/// Stands in an input for [`SECRET_URL`], which no mutation would find.
+/// The byte that stands for [`SECRET_URL`] in an input, because no mutation would find the URL.
 const PLACEHOLDER: u8 = 1;
-/// What may be typed in any place by mistake, and must not be repeated by an error or a warning.
+/// A URL that may be typed in any place by mistake, and that no error or warning may repeat.
 const SECRET_URL: &[u8] = b"redis://user:hunter2@host";
 const SECRET: &str = "hunter2";
 
-/// Any command line and any `OTEL_*` variables are refused with a message or become settings that the program can run
-/// with; neither repeats a password. The input is one argument a line; after an empty line, one `NAME=value` a line.
+/// Any command line and any `OTEL_*` variables are rejected with a message, or become settings that the program can run with.
+/// Neither repeats a password. The input has an argument in each line and, after an empty line, a `NAME=value` in each line.
 pub fn arguments(data: &[u8]) {
     if types_secret(data) {
         return;
@@ -55,8 +55,8 @@ pub fn arguments(data: &[u8]) {
     judge(&options, &lookup);
 }
 
-/// Any configuration file is refused with a message or becomes settings that the program can run with; neither repeats
-/// a password, and nor does what `--check-config` prints. The input is the file.
+/// Any configuration file is rejected with a message, or becomes settings that the program can run with. Neither repeats a
+/// password, and the output of `--check-config` does not either. The input is the file.
 pub fn configuration(data: &[u8]) {
     if shows_secret(&String::from_utf8_lossy(data)) {
         return;
@@ -92,8 +92,8 @@ pub fn configuration(data: &[u8]) {
     }
 }
 
-/// Any `OTEL_*` variables are refused with a message or become settings that the exporter can run with, and warnings;
-/// no message repeats a password. The input is one `NAME=value` a line.
+/// Any `OTEL_*` variables are rejected with a message, or become settings that the exporter can run with, and warnings. No
+/// message repeats a password. The input has a `NAME=value` in each line.
 pub fn environment(data: &[u8]) {
     if types_secret(data) {
         return;
@@ -108,7 +108,7 @@ pub fn environment(data: &[u8]) {
     }
 }
 
-/// The small languages that one value is written in: total, bounded, and what is shown is read as the same again.
+/// The notations of single values are total and bounded, and a value that is shown is read as the same value again.
 fn values(text: &str) {
     if let Ok(url) = UpstreamUrl::parse(text) {
         let shown = url.upstream.to_string();
@@ -152,7 +152,7 @@ fn judge(options: &Options, lookup: &dyn Fn(&str) -> Option<String>) {
     assert!(settings.policy.inject_limit <= MAX_INJECT_LIMIT);
 }
 
-/// What the exporter relies on.
+/// Checks what the exporter relies on.
 fn assert_usable(settings: &OtelSettings) {
     assert!((1..=settings.batch.max_queue_size).contains(&settings.batch.max_export_batch_size));
     assert!(settings.batch.export_timeout != Some(Duration::ZERO), "0 is no limit");
@@ -174,15 +174,15 @@ fn shows_secret(text: &str) -> bool {
     text.to_ascii_lowercase().contains(SECRET)
 }
 
-/// A fuzzer reads along and types [`SECRET`] itself, without the URL around it: such an input proves nothing. Nor does
-/// one that only shows it, once what a terminal would not print has been left out.
+/// Whether the input itself holds [`SECRET`] without the URL around it. A fuzzer learns the word from the comparison, and such an
+/// input proves nothing. Bytes between the letters that a terminal would not print do not count.
 fn types_secret(data: &[u8]) -> bool {
     let printed: String =
         data.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(|&byte| char::from(byte)).collect();
     shows_secret(&printed)
 }
 
-/// The arguments and the variables of an input.
+/// Splits an input into arguments and variables.
 fn input(data: &[u8]) -> (Vec<OsString>, Vec<(String, String)>) {
     let end = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
     let (words, variables) = data.split_at(end);
@@ -190,7 +190,8 @@ fn input(data: &[u8]) -> (Vec<OsString>, Vec<(String, String)>) {
     (words.map(|word| OsString::from_vec(with_secret(word))).collect(), pairs(variables))
 }
 
-/// Lines that are text and name a variable; the rest cannot reach the readers, see `settings::Environment`.
+/// The variables in the lines of `data`. Lines that are not text cannot reach the readers (see `settings::Environment`) and are
+/// left out, and so are those without a `=`.
 fn pairs(data: &[u8]) -> Vec<(String, String)> {
     let lines = data.split(|byte| *byte == b'\n').filter_map(|line| String::from_utf8(with_secret(line)).ok());
     lines.filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()

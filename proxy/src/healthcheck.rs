@@ -1,6 +1,6 @@
-//! `--healthcheck`: does the process that has these settings accept connections?
+//! The health check of `--healthcheck`: whether the process with these settings accepts connections.
 //!
-//! It says nothing of Redis: a sidecar whose Redis is away does its work by saying so, and restarting it would not help.
+//! It does not look at Redis. A sidecar whose Redis is away does its work by telling clients so, and a restart would not help.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -13,20 +13,20 @@ use crate::settings::Route;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A listen address where nobody accepts.
+/// The error about a listen address that does not accept connections.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody accepts connections on {address}: {source}")]
 pub struct Unhealthy {
-    /// As it was set.
+    /// The address as it was set.
     pub address: String,
-    /// What the system said.
+    /// The error of the system.
     pub source: io::Error,
 }
 
 /// Connects to the listen address of every route.
 ///
 /// # Errors
-/// The first address that does not accept within two seconds.
+/// [`Unhealthy`] for the first address that does not accept within two seconds.
 pub fn check(routes: &[Route]) -> Result<(), Unhealthy> {
     routes.iter().try_for_each(|route| {
         accepts(&route.listen).map_err(|source| Unhealthy { address: route.listen.to_string(), source })
@@ -55,7 +55,7 @@ fn accepts(listen: &ListenAddress) -> io::Result<()> {
     Err(last)
 }
 
-/// A wildcard address can be bound, but portably not be connected to.
+/// The address to connect to for one that was bound. A wildcard address can be bound, but connecting to it is not portable.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -1,7 +1,7 @@
-//! Mistakes that show before anything is served, told with the setting that they come from.
+//! Errors that show before anything is served, with the origin of the setting that they come from.
 //!
-//! The settings say which files are to be read and which addresses are to be bound. Whether that works is found out later,
-//! by whoever reads and binds; which option, variable or line of a file asked for it is known here.
+//! The settings name files to read and addresses to bind. The modules that read and bind find out whether that works, and know
+//! nothing of options, variables and lines of a file. Here their errors get the origin of the setting.
 
 use crate::files::FileError;
 use crate::net::key_material::KeyMaterial;
@@ -17,7 +17,7 @@ use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
 /// Opens the certificates, keys and passwords that the settings name, as the start would.
 ///
 /// # Errors
-/// The first that cannot be used.
+/// The error about the first that cannot be used.
 pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
     let settings = &loaded.settings;
     let material = KeyMaterial::read(settings)?;
@@ -27,7 +27,7 @@ pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
     Ok(Telemetry::check(&settings.otel)?)
 }
 
-/// The text of `error`. If it is about a file that a setting names, it says where the setting came from.
+/// The text of `error`, with the origin of the setting if it is about a file that a setting names.
 pub fn explained(error: &RunError, sources: &Sources) -> String {
     let (RunError::File(file) | RunError::Telemetry(TelemetryError::Otlp(OtlpError::Tls(file)))) = error else {
         return error.to_string();
@@ -40,7 +40,7 @@ pub fn explained(error: &RunError, sources: &Sources) -> String {
     SettingError { setting: Some(setting.into()), origin, value, problem, remedy: remedy.into() }.to_string()
 }
 
-/// The text of `error`, with where the address was set.
+/// The text of `error`, with the origin of the address.
 pub fn explained_bind(error: &BindError, settings: &Settings, sources: &Sources) -> String {
     let BindError { setting, address, problem, source, remedy } = error;
     let named = |route: &Route| match route.listen.host_port() {

@@ -1,8 +1,8 @@
-//! Reading the settings again while the process runs.
+//! Reloads the settings while the process runs.
 //!
-//! What decides about single messages changes for every open connection with its next byte. What a listener, a
-//! connection or the exporter was built with stays as it is, and is named as waiting for a restart. A file that cannot be
-//! used changes nothing. Certificates and passwords in files, which are followed anyway, are looked at at once.
+//! Settings that decide about single messages change for every open connection with its next byte. Those that a listener, a
+//! connection or the exporter was built with stay as they are, and are named as waiting for a restart. A file that cannot be
+//! used changes nothing. Certificates and passwords in files, which are followed anyway, are read again at once.
 
 use std::fmt;
 use std::mem;
@@ -31,69 +31,69 @@ pub const RELOADABLE: [&str; 11] = [
     "log-level",
 ];
 
-/// RawSetting to who asks where only certificates and passwords are in files.
+/// The answer to a reload where only certificates and passwords are in files.
 const NO_FILE: &str = "there is no configuration file, so that no setting was read again (see --config)";
 
-/// What can read the settings again.
+/// Reloads the settings on request.
 #[derive(Debug)]
 pub struct Reloader {
     invocation: Invocation,
     services: Arc<Services>,
     level: LevelHandle,
-    /// What was said of what is in force.
+    /// The settings in force as they were given.
     in_force: Mutex<Sources>,
-    /// What was configured last, of which the log's level is in force.
+    /// The log's settings in force. Only the level follows a reload.
     log: Mutex<Log>,
-    /// The certificates and passwords that settings name in files, once they have been read.
+    /// The certificates and passwords in files, once they have been read.
     material: OnceLock<KeyMaterial>,
 }
 
-/// What came of it; there is at least one of the two.
+/// The outcome of a reload. At least one of the two is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// If there is a configuration file.
+    /// The changes of the settings, if there is a configuration file.
     pub settings: Option<ChangedSettings>,
-    /// The certificates and passwords that have changed, if there are any in files.
+    /// The outcomes for certificates and passwords that have changed, if there are any in files.
     pub files: Option<Vec<Refreshed>>,
 }
 
-/// What the configuration file says now.
+/// The differences between the configuration file and the settings in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedSettings {
-    /// The settings that are different from now on.
+    /// The settings that have changed.
     pub changed: Vec<String>,
-    /// Those that will be after a restart.
+    /// The settings that will change with a restart.
     pub need_restart: Vec<String>,
-    /// Modes that were switched by the admin port stay in force over those of the settings.
+    /// Whether modes that were switched by the admin port stay in force over those of the settings.
     pub switched: bool,
 }
 
-/// Why nothing was read.
+/// The reason why no setting was reloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The command line and the environment of a process do not change, and they name no file.
+    /// The settings name no file. The command line and the environment of a process do not change.
     #[error("there is nothing to read again: no settings (see --config), certificates or passwords are in files")]
     Nothing,
-    /// What was read cannot be used.
+    /// The settings that were read cannot be used.
     #[error("no setting was changed: {0}")]
     Load(#[from] LoadError),
 }
 
 impl Reloader {
-    /// For a process that runs with what `loaded` says.
+    /// For a process that runs with the settings in `loaded`.
     pub fn new(invocation: Invocation, loaded: &Loaded, services: Arc<Services>, level: LevelHandle) -> Self {
         let (in_force, log) = (Mutex::new(loaded.sources.clone()), Mutex::new(loaded.settings.log));
         Self { invocation, services, level, in_force, log, material: OnceLock::new() }
     }
 
-    /// From now on `material` is read again too. The first counts.
+    /// Includes `material` in every reload from now on. Only the first call has an effect.
     pub fn follow(&self, material: KeyMaterial) {
         // A second call would be refused, and there is none.
         let _ = self.material.set(material);
     }
 
-    /// Reads everything again, puts in force what can be, and logs what came of it: a line for the settings, and one for
-    /// each certificate and password that has changed. Blocks while it reads.
+    /// Reads everything again, puts in force what can change, and logs the outcome: one line for the settings, and one for each
+    /// certificate and password that has changed. Blocks while it reads.
     ///
     /// # Errors
     /// [`ReloadError`]; no setting has changed then.
@@ -121,10 +121,10 @@ impl Reloader {
         Ok(Reloaded { settings, files })
     }
 
-    /// `None` if there is no configuration file.
+    /// Reloads the configuration file. It is `None` if there is none.
     fn reload_settings(&self) -> Result<Option<ChangedSettings>, LoadError> {
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-        if in_force.get("config").is_none_or(|said| said.values.is_empty()) {
+        if in_force.get("config").is_none_or(|setting| setting.values.is_empty()) {
             return Ok(None);
         }
         let Loaded { settings, sources: new, .. } = self.invocation.load()?;
@@ -135,25 +135,26 @@ impl Reloader {
         self.level.set(settings.log.level);
         self.log.lock().unwrap_or_else(PoisonError::into_inner).level = settings.log.level;
         // What waits for a restart is still as it was, and is named again the next time.
-        let kept = mem::take(&mut in_force.0).into_iter().filter(|said| !RELOADABLE.contains(&said.name.as_str()));
-        let taken = new.0.into_iter().filter(|said| RELOADABLE.contains(&said.name.as_str()));
+        let kept =
+            mem::take(&mut in_force.0).into_iter().filter(|setting| !RELOADABLE.contains(&setting.name.as_str()));
+        let taken = new.0.into_iter().filter(|setting| RELOADABLE.contains(&setting.name.as_str()));
         in_force.0 = kept.chain(taken).collect();
         Ok(Some(ChangedSettings { changed, need_restart, switched: self.services.is_switched() }))
     }
 
-    /// `settings`, as they were at the start, with what has changed since.
+    /// The settings in force: `settings`, which are those of the start, with the changes since.
     pub fn in_force(&self, settings: &Settings) -> Settings {
         let log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
         Settings { policy: self.services.configured(), log, ..settings.clone() }
     }
 
-    /// Who said it.
+    /// The settings in force as they were given, with their origins.
     pub fn sources(&self) -> Sources {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What changes of a policy while the process runs; the rest is for the whole life of what was built with it.
+/// The policy after a reload: `new` in what changes while the process runs, and `old` in everything else.
 fn merged(old: &Policy, new: &Policy) -> Policy {
     let Policy { mode, modes, include, exclude, carriers, read_json, keep_context, relation, trust, commands, .. } =
         new.clone();
@@ -172,16 +173,17 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
     }
 }
 
-/// The names of which something else is said, in the order of `new`. Who says it does not matter.
+/// The names of the settings whose values differ, in the order of `new`. Their origins do not matter.
 fn different(old: &Sources, new: &Sources) -> Vec<String> {
-    let values = |sources: &Sources, name: &str| sources.get(name).map(|said| said.values.clone()).unwrap_or_default();
-    let gone = old.0.iter().filter(|said| new.get(&said.name).is_none());
+    let values =
+        |sources: &Sources, name: &str| sources.get(name).map(|setting| setting.values.clone()).unwrap_or_default();
+    let gone = old.0.iter().filter(|setting| new.get(&setting.name).is_none());
     let names = new.0.iter().chain(gone).map(|RawSetting { name, .. }| name);
     names.filter(|name| values(old, name) != values(new, name)).cloned().collect()
 }
 
 impl Reloaded {
-    /// Whether all that was read can be used.
+    /// Whether everything that was read can be used.
     pub fn is_usable(&self) -> bool {
         self.files.iter().flatten().all(|file| file.outcome.is_ok())
     }

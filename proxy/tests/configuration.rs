@@ -1,4 +1,4 @@
-//! The configuration file, on the binary: what wins, what is refused, and what changes when it is read again.
+//! The configuration file, tested on the binary: what wins, what is rejected, and what a reload changes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -273,7 +273,7 @@ async fn a_collectors_headers_may_stand_in_a_file_of_their_own() {
     assert!(ended.code == Some(2) && ended.stderr.contains("the file is empty"), "{ended:?}");
 }
 
-/// A subscriber at `redis` and a publisher behind `proxy`; both stay.
+/// A subscriber at `redis` and a publisher behind `proxy`, on connections that stay open.
 struct Conversation {
     subscriber: TcpStream,
     publisher: TcpStream,
@@ -373,7 +373,8 @@ fn a_hangup_without_a_file_is_said_and_ends_nothing() {
     assert!(!ended.stderr.contains(" ERROR ") && !ended.stderr.contains(" WARN "), "{}", ended.stderr);
 }
 
-/// A proxy in front of `redis` with an admin port: what its file says, the file, the process, and where the port is.
+/// Starts a proxy with an admin port in front of `redis`. Returns the text of its file, the file, the process, and the port's
+/// address.
 fn with_admin(redis: &RealRedis) -> (String, ConfigFile, Spawned, SocketAddr) {
     let base = format!("listen = '127.0.0.1:0'\nadmin = 0\nupstream = '{}'\n", redis.url());
     let file = ConfigFile::new(&base);
@@ -419,7 +420,7 @@ fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
     assert!(!conversation.carries("ab"));
 }
 
-/// The body of the answer.
+/// Sends a request to the admin port, and returns the body of the answer.
 fn ask(admin: SocketAddr, request: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(admin).unwrap();
     let length = body.len();

@@ -14,7 +14,7 @@ use clap::Arg;
 use redistributed::reload::RELOADABLE;
 use redistributed::settings::Options;
 use redistributed::settings::file::{keys, repeats};
-use redistributed::settings::otel::{SECRETS, VARIABLES};
+use redistributed::settings::otel::{OtelSettings, SECRETS, VARIABLES};
 use support::spawn::{command, run};
 
 const BEGIN: &str = "<!-- made from the definition of the options: begin -->\n";
@@ -93,6 +93,32 @@ fn every_variable_of_opentelemetry_is_described_and_no_other() {
     }
     for word in words.iter().filter(|word| word.starts_with("OTEL_") && !word.ends_with('_')) {
         assert!(known.contains(word), "{word} is not read");
+    }
+}
+
+/// The rows of the table of `OTEL_*` variables: the names, and the default.
+fn variable_rows(page: &str) -> Vec<(Vec<&str>, &str)> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `OTEL_").map(|_| line));
+    let rows = rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+    // The other table with variables has two columns.
+    rows.filter(|columns| columns.len() == 3)
+        .map(|columns| (columns[0].split(", ").map(|name| name.trim_matches('`')).collect(), columns[1]))
+        .collect()
+}
+
+#[test]
+fn the_defaults_of_opentelemetry_are_those_in_effect() {
+    let page = std::fs::read_to_string(root().join("proxy/docs/settings.md")).unwrap();
+    let rows = variable_rows(&page);
+    let mut described: Vec<&str> = rows.iter().flat_map(|(names, _)| names.clone()).collect();
+    let mut known = VARIABLES.to_vec();
+    described.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(described, known, "each variable is in one row");
+    for (name, value) in OtelSettings::default().effective() {
+        let (_, default) = rows.iter().find(|(names, _)| names.contains(&name)).unwrap();
+        let expected = if value == "-" { value } else { format!("`{value}`") };
+        assert_eq!(*default, expected, "{name}");
     }
 }
 

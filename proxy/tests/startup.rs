@@ -1,5 +1,5 @@
-//! What keeps the program from starting: one line names the setting, the value and the remedy, and the exit code says of
-//! which kind it is.
+//! Errors that keep the program from starting: one line names the setting, the value and the remedy, and the exit code tells
+//! the kind of error.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ const CANNOT_BIND: i32 = 3;
 /// An upstream for tests in which nobody connects.
 const UNUSED: &str = "redis://127.0.0.1:1";
 
-/// The only line that says why it did not start: `redistributed: ` and `line`, whatever the system adds.
+/// Asserts that the program ended with `code` and with exactly one error, which has every part in `line`.
 #[track_caller]
 fn assert_refused(ended: &Ended, code: i32, line: &[&str]) {
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);

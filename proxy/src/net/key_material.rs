@@ -1,4 +1,4 @@
-//! All certificates, keys and passwords that the settings name in files, read at the start and followed from then on.
+//! All certificates, keys and passwords in files that the settings name. They are read at the start, and again when they change.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
 use crate::settings::{Settings, UpstreamLogin, UpstreamTls};
 
-/// How often the files are looked at. A Kubernetes secret takes up to a minute to arrive, so this is little.
+/// The time between two looks at the files. It is short compared with the minute that a Kubernetes secret takes to arrive.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is in the files, in a form that is ready to be used.
+/// The contents of the files, ready to be used.
 #[derive(Clone, Debug, Default)]
 pub struct KeyMaterial {
-    /// For listeners that are `rediss://`; there is one if there is such a listener.
+    /// The TLS configuration of listeners that are `rediss://`, if there is such a listener.
     pub listen: Option<Arc<Rotating<ServerConfig>>>,
-    /// For upstreams that are `rediss://`; there is one if there is such an upstream.
+    /// The TLS configuration of upstreams that are `rediss://`, if there is such an upstream.
     pub upstream: Option<Arc<Rotating<ClientConfig>>>,
-    /// `--upstream-password-file`
+    /// The password in the file of `--upstream-password-file`.
     pub password: Option<Arc<Rotating<Secret>>>,
 }
 
@@ -33,7 +33,7 @@ impl KeyMaterial {
     /// Reads all files.
     ///
     /// # Errors
-    /// The first that cannot be used.
+    /// The error about the first file that cannot be used.
     pub fn read(settings: &Settings) -> Result<Self, FileError> {
         let connects = settings.routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
         let listen = settings
@@ -56,8 +56,8 @@ impl KeyMaterial {
         Ok(Self { listen: listen.transpose()?, upstream: upstream.transpose()?, password: password.transpose()? })
     }
 
-    /// Reads the files again every few seconds, until `stop`. Connections that are open stay as they are; the next ones
-    /// are made with what is in the files then.
+    /// Follows changes of the files until `stop` is cancelled. Open connections stay as they are; new ones use the new
+    /// contents.
     pub async fn follow(self, stop: CancellationToken) {
         if self.is_empty() {
             return;
@@ -85,8 +85,8 @@ impl KeyMaterial {
         listen + upstream + self.password.as_ref().map_or(0, |one| one.paths().len()) == 0
     }
 
-    /// Reads again what has changed, and logs and returns what came of it. What cannot be used is left out if that has
-    /// been said, unless somebody has `asked`. Blocks while it reads.
+    /// Reads the files that have changed, and logs and returns the outcomes. An error that was logged before is left out,
+    /// unless an operator has `asked`. Blocks while it reads.
     pub fn refresh(&self, asked: bool) -> Vec<Refreshed> {
         fn of<T>(one: &Option<Arc<Rotating<T>>>, asked: bool) -> Option<Result<(), FileError>> {
             let one = one.as_deref()?;
@@ -102,12 +102,12 @@ impl KeyMaterial {
     }
 }
 
-/// Files that were read again.
+/// The outcome of reading files again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refreshed {
-    /// In the words of the log.
+    /// What the files hold, in the words of the log.
     pub what: &'static str,
-    /// Whether they are in force for the next connections; otherwise the old ones stay in force.
+    /// An error if the new contents cannot be used; then the old ones stay in force.
     pub outcome: Result<(), FileError>,
 }
 

@@ -1,7 +1,7 @@
-//! Where to listen and where Redis is.
+//! The addresses of listeners and of Redis, and the URLs that name them.
 //!
-//! Names are kept as names: they are resolved when a socket is bound or dialled, so that a Redis that moves is found
-//! again. A secret in a URL is kept apart from the address, so that an address can always be shown.
+//! A host name stays a name until a socket is bound or connected, so that a Redis that has moved is found again. A secret in
+//! a URL is kept apart from the address, so that an address can always be shown.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 
 use super::credentials::Secret;
 
-/// Redis's own port.
+/// The port on which Redis listens unless told otherwise.
 pub const DEFAULT_REDIS_PORT: u16 = 6379;
 
 /// A host and a port, not yet resolved.
@@ -22,95 +22,95 @@ pub const DEFAULT_REDIS_PORT: u16 = 6379;
 pub struct HostPort {
     /// A name or an IP address, the latter without brackets.
     pub host: String,
-    /// 0 lets the system choose; only listeners allow it.
+    /// The port. 0, which lets the system choose one, is allowed only for listeners.
     pub port: u16,
 }
 
-/// Longest path of a Unix socket, in bytes: the system's address has 108, with the NUL at its end.
+/// The longest path of a Unix socket, in bytes. The system's address structure has 108, with the NUL at its end.
 pub const MAX_SOCKET_PATH: usize = 107;
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// By TCP.
+    /// Clients connect by TCP.
     Tcp(HostPort),
-    /// By TLS on TCP.
+    /// Clients connect by TLS over TCP.
     Tls(HostPort),
-    /// By a Unix socket at this path.
+    /// Clients connect to the Unix socket at this path.
     Unix(PathBuf),
 }
 
 /// The Redis behind the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
-    /// By TCP.
+    /// Redis is reached by TCP.
     Tcp(HostPort),
-    /// By TLS on TCP.
+    /// Redis is reached by TLS over TCP.
     Tls(HostPort),
-    /// By a Unix socket at this path.
+    /// Redis is reached by the Unix socket at this path.
     Unix(PathBuf),
 }
 
-/// What a URL says of a Redis: where it is, and who to be there.
+/// The URL of a Redis: its address, and the user and database there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamUrl {
-    /// Where it is.
+    /// The address of the Redis.
     pub upstream: Upstream,
-    /// A user, if one is named.
+    /// The user, if the URL names one.
     pub username: Option<String>,
-    /// A password, if there is one.
+    /// The password, if the URL holds one.
     pub password: Option<Secret>,
-    /// The database; 0 is what a connection has anyway.
+    /// The number of the database. A new connection has database 0 anyway.
     pub database: u32,
 }
 
-/// Why an address was refused.
+/// The reason why an address cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// A URL of another kind.
+    /// The URL has a scheme that is not one of Redis's.
     #[error("its scheme is not known")]
     Scheme,
-    /// Credentials where there can be none.
+    /// Credentials stand where none can.
     #[error("credentials cannot stand here: use --upstream-username and --upstream-password-file")]
     Credentials,
-    /// What stands for user and password is not text once it is decoded.
+    /// The user or the password is not UTF-8 once it is percent-decoded.
     #[error("its user or its password is not UTF-8 once %XX is decoded")]
     NotText,
-    /// A URL with `/x`.
+    /// The URL's path is not the number of a database.
     #[error("its database is not a number")]
     Database,
-    /// A URL with `?…` or `#…`.
+    /// The URL has a query or a fragment.
     #[error("it holds options, which the proxy does not have")]
     Options,
-    /// Neither a name nor an address.
+    /// The host is neither a name nor an IP address.
     #[error("its host is missing or malformed")]
     Host,
-    /// Nothing but a number, which is most likely a port.
+    /// The text is nothing but a number, which is most likely a port.
     #[error("its host is missing: it is only a number")]
     OnlyNumber,
-    /// `x://` where no scheme can stand.
+    /// A URL stands where only a host and a port can.
     #[error("it is a URL, where a host and a port are needed")]
     Url,
-    /// No port where one is needed.
+    /// The port is missing where one is needed.
     #[error("its port is missing")]
     NoPort,
-    /// Not 1 to 65535 (a listener may have 0).
+    /// The port is not a number from 1 to 65535. A listener may have 0 too.
     #[error("its port is not a number from 1 to 65535")]
     Port,
-    /// An IPv6 address whose last group could be a port.
+    /// An IPv6 address has no brackets, so that its last group could be a port.
     #[error("an IPv6 address needs brackets, as in [::1]:6379")]
     Brackets,
-    /// A Unix socket without an absolute path.
+    /// The path of a Unix socket is not absolute.
     #[error("the path of a Unix socket must be absolute, as in unix:/run/redis.sock")]
     Path,
-    /// A Unix socket whose path no address can hold.
+    /// The path of a Unix socket is longer than the system allows.
     #[error("the path of a Unix socket may have {MAX_SOCKET_PATH} bytes at most")]
     LongPath,
 }
 
 impl ListenAddress {
-    /// Reads `127.0.0.1:6380`, `[::1]:6380` or `localhost:6380`, with `redis://` or, for TLS, `rediss://` in front if
-    /// need be, or `unix:/path`. Port 0 lets the system choose.
+    /// Reads `127.0.0.1:6380`, `[::1]:6380` or `localhost:6380`, with `redis://` or, for TLS, `rediss://` in front, or
+    /// `unix:/path`. Port 0 lets the system choose one.
     ///
     /// # Errors
     /// [`AddressError`], which says what is missing.
@@ -130,7 +130,7 @@ impl ListenAddress {
         HostPort::parse(authority.strip_suffix('/').unwrap_or(authority)).map(kind)
     }
 
-    /// Host and port, which a Unix socket has not.
+    /// The host and the port, which a Unix socket does not have.
     pub fn host_port(&self) -> Option<&HostPort> {
         match self {
             Self::Tcp(address) | Self::Tls(address) => Some(address),
@@ -149,7 +149,7 @@ impl HostPort {
         Ok(Self { host, port: port.ok_or(AddressError::NoPort)? })
     }
 
-    /// The same, or a port alone, which is on 127.0.0.1.
+    /// Reads a host and a port, or a port alone, which is one of 127.0.0.1.
     ///
     /// # Errors
     /// [`AddressError`], which says what is missing.
@@ -165,11 +165,11 @@ impl HostPort {
 
 impl UpstreamUrl {
     /// Reads `redis://[user[:password]@]host[:port][/database]`, the same with `rediss://`, `host[:port]`, `unix:/path`
-    /// or `redis+unix:///path`. In user and password `%XX` stands for a byte; they may hold any other character as it
-    /// is, but for the `:` between them.
+    /// or `redis+unix:///path`. In the user and the password `%XX` stands for a byte. They may hold any other character
+    /// as it is, except for a `:` in the user.
     ///
     /// # Errors
-    /// [`AddressError`]; none of them repeats the text, which may hold a password.
+    /// [`AddressError`], which never repeats the text, because that may hold a password.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let nobody = |upstream| Self { upstream, username: None, password: None, database: 0 };
         if let Some(path) = unix_path(text) {
@@ -207,7 +207,7 @@ impl UpstreamUrl {
 }
 
 impl Upstream {
-    /// `server.address` of the semantic conventions: the host, or the path of a Unix socket.
+    /// The value of the attribute `server.address`: the host, or the path of a Unix socket.
     pub fn server_address(&self) -> String {
         match self {
             Self::Tcp(address) | Self::Tls(address) => address.host.clone(),
@@ -215,7 +215,7 @@ impl Upstream {
         }
     }
 
-    /// `server.port`, which a Unix socket has not.
+    /// The value of the attribute `server.port`, which a Unix socket does not have.
     pub fn server_port(&self) -> Option<u16> {
         match self {
             Self::Tcp(address) | Self::Tls(address) => Some(address.port),
@@ -224,7 +224,7 @@ impl Upstream {
     }
 }
 
-/// What follows the scheme of a Unix socket.
+/// The part after the scheme, if `text` is the URL of a Unix socket.
 fn unix_path(text: &str) -> Option<&str> {
     text.strip_prefix("redis+unix://").or_else(|| text.strip_prefix("unix:"))
 }
@@ -253,7 +253,7 @@ fn database(number: &str) -> Result<u32, AddressError> {
     number.parse().ok().filter(|_| digits).ok_or(AddressError::Database)
 }
 
-/// A part of a URL's user information; `None` if it is empty.
+/// Percent-decodes a part of a URL's user information. An empty one is `None`.
 fn decoded(text: &str) -> Result<Option<String>, AddressError> {
     let text = percent_decode_str(text).decode_utf8().map_err(|_| AddressError::NotText)?;
     Ok((!text.is_empty()).then(|| text.into_owned()))

@@ -13,21 +13,21 @@ use super::validation::Validation;
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Admin port")]
 pub(crate) struct AdminOptions {
-    /// Health, metrics, settings and the mode switch over HTTP, here; without a host on 127.0.0.1 (default: nowhere)
+    /// Address for health, metrics, settings and the mode switch over HTTP; without a host on 127.0.0.1 (default: none)
     #[arg(long, value_name = "[HOST:]PORT")]
     admin: Option<String>,
 
-    /// Who may switch the mode, have the settings read again, and watch messages there
+    /// Who may switch the mode, reload the settings and watch messages there
     #[arg(long, value_parser = parser::<Control>(), default_value_t)]
     admin_control: Control,
 }
 
 choice! {
-    /// Who may switch the mode, have the settings read again, and watch messages: `--admin-control`.
+    /// Who may switch the mode, reload the settings and watch messages: `--admin-control`.
     pub enum Control, default Local {
-        /// Whoever connects over loopback; the rest may look at health, metrics and settings
+        /// Clients over loopback; all others may look at health, metrics and settings
         Local = "local",
-        /// Whoever reaches the port
+        /// Every client that reaches the port
         All = "all",
     }
 }

@@ -17,14 +17,14 @@ pub(crate) struct AutoOptions {
     ///
     /// From 50ms to 60s. A channel gets contexts three to four intervals after its last subscriber's proxy has
     /// announced it.
-    #[arg(long, value_name = "TIME", default_value = "1s")]
+    #[arg(long, value_name = "TIME", default_value_t = shown_duration(AutoSettings::DEFAULT_INTERVAL))]
     auto_interval: String,
 
-    /// In mode auto: nobody subscribes on a replica, so that replicas need not be counted
+    /// In mode auto: no client subscribes on a replica, so that replicas need not be counted
     #[arg(long, value_parser = switch)]
     auto_ignore_replicas: bool,
 
-    /// Announce subscriptions to proxies in mode auto, though no channel has this mode here
+    /// Announce subscriptions to proxies in mode auto, even if no channel has this mode here
     #[arg(long, value_parser = switch)]
     announce: bool,
 }

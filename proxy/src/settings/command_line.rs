@@ -1,8 +1,8 @@
-//! Command line over environment over file over default: the one place that knows this order.
+//! The command line wins over the environment, that over the file, and that over the default. Only this file knows the order.
 //!
-//! The parser of the command line does the work: a file's values are given to it as the options' defaults, so that every
-//! option has the same four sources without a line of its own. What the parser refuses it repeats, and that may be an
-//! upstream in the wrong place, with a password: it is redacted.
+//! The parser of the command line applies it: the values of a file are given to it as the options' defaults, so that every option
+//! has the same four sources without a line of its own. An error of the parser repeats what it rejects, which may be an upstream
+//! in the wrong place, with a password. So its errors are redacted.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ impl Options {
     /// Reads `command_line`, whose first word is the program's name, and the process's environment, but no file.
     ///
     /// # Errors
-    /// What the parser has to say, `--help` and `--version` among it: print it and exit with its code.
+    /// The parser's error, which has to be printed and has an exit code. `--help` and `--version` are such errors too.
     pub fn from_command_line(command_line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = command_line.into_iter().collect();
         let (matches, _) = read(&Self::command(), &words, None)?;
@@ -30,7 +30,7 @@ impl Options {
     }
 }
 
-/// The file that is named on the command line or in the environment.
+/// The configuration file that the command line or the environment names.
 pub(super) fn path(matches: &ArgMatches) -> Option<&Path> {
     matches.get_one::<PathBuf>("config").map(PathBuf::as_path)
 }
@@ -39,7 +39,7 @@ pub(super) fn path(matches: &ArgMatches) -> Option<&Path> {
 /// options.
 ///
 /// # Errors
-/// What the parser has to say, `--help` and `--version` among it.
+/// The parser's error. `--help` and `--version` are such errors too.
 pub(super) fn read(
     command: &Command,
     words: &[OsString],
@@ -78,8 +78,8 @@ pub(super) fn read(
     Ok((matches, Sources(sources)))
 }
 
-/// `words`, in which a value such as `-1` or `-5s` is joined to its option, as in `--threads=-1`. Alone it would be taken
-/// for an option, and what is wrong with it would not be said.
+/// `words` with each negative value, such as `-1` or `-5s`, joined to its option, as in `--threads=-1`. The parser would take a
+/// word that begins with a minus for an option, and its error would not say what is wrong with the value.
 fn with_negative_values(command: &Command, words: &[OsString]) -> Vec<OsString> {
     let takes_value = |word: &OsString| {
         let name = word.to_str().and_then(|word| word.strip_prefix("--"));
@@ -120,14 +120,14 @@ fn raw_setting(arg: &Arg, matches: &ArgMatches, file: Option<&ConfigFile>) -> Op
     Some(RawSetting { name: name.to_owned(), origin, values, in_file })
 }
 
-/// What an option's variable holds.
+/// The content of an option's variable.
 enum Variable {
     Empty,
     NotText(String),
     Text(String, String),
 }
 
-/// What the variable of `arg` holds, if it is set.
+/// The content of the variable of `arg`, if it is set.
 fn variable(arg: &Arg) -> Option<Variable> {
     let name = arg.get_env()?;
     let shown = || name.to_string_lossy().into_owned();
@@ -142,7 +142,7 @@ fn with_default(arg: Arg, values: impl IntoIterator<Item = String>) -> Arg {
     arg.default_values(values.into_iter().map(clap::builder::OsStr::from))
 }
 
-/// `error` with the variable that the value came from, if it was none of `words`.
+/// `error` with the name of the variable that the value came from, if it does not come from `words`.
 fn naming_variable(mut error: clap::Error, command: &Command, words: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return error };
     // As in `--mode <MODE>`.
@@ -161,8 +161,8 @@ fn naming_variable(mut error: clap::Error, command: &Command, words: &[OsString]
     error
 }
 
-/// `error`, unless it is that a word among the options conflicts with them as a subcommand would: what is wrong with the
-/// word itself.
+/// Replaces the parser's error about a word among the options. The parser takes it for a subcommand, and says that options and
+/// subcommands exclude each other; the error that is returned says what is wrong with the word.
 fn about_a_word(error: clap::Error, command: &Command) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     if error.kind() != ErrorKind::ArgumentConflict {
@@ -176,7 +176,7 @@ fn about_a_word(error: clap::Error, command: &Command) -> clap::Error {
     unexpected
 }
 
-/// `error` without the secrets in what it repeats.
+/// `error` with everything that it repeats redacted.
 pub(crate) fn redacted(mut error: clap::Error) -> clap::Error {
     let redacted = |value: &ContextValue| match value {
         ContextValue::String(text) => Some(ContextValue::String(redact(text))),
@@ -199,7 +199,7 @@ pub(crate) fn redacted(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The members of a list in a variable.
+/// The members of a list in a variable, which are separated by white space or `;`.
 pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
     value.split(|c: char| c.is_whitespace() || c == ';').filter(|member| !member.is_empty())
 }

@@ -1,22 +1,23 @@
-//! Who the proxy is to Redis, in types that cannot be shown by mistake.
+//! The credentials that the proxy has for Redis, in types that cannot be shown by mistake.
 
 use std::fmt;
 
-/// A text that no log, error or page may hold. [`Secret::reveal`] is the only way to read it.
+/// A secret, which no log, error or page may hold. Its `Debug` shows three stars; [`Secret::reveal`] is the only way to read
+/// it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 /// A user and a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// An ACL user; `None` is the user that a password alone belongs to, `default`.
+    /// The ACL user. `None` stands for the user `default`, to which a password alone belongs.
     pub username: Option<String>,
-    /// Its password.
+    /// The user's password.
     pub password: Secret,
 }
 
 impl Secret {
-    /// The text, for sending it to whom it is meant for.
+    /// The secret itself, to be sent to the server that asks for it and used for nothing else.
     pub fn reveal(&self) -> &str {
         &self.0
     }

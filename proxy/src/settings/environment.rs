@@ -1,4 +1,4 @@
-//! Variables as text, and those of ours that nobody reads.
+//! The process's environment: its variables as text, and warnings about those that nothing reads.
 
 use std::cell::RefCell;
 use std::env::VarError;
@@ -8,10 +8,10 @@ use clap::{Arg, Command};
 
 use super::suggestion::nearest;
 
-/// What the variables of the options begin with.
+/// The prefix of the options' variables.
 pub(super) const PREFIX: &str = "REDISTRIBUTED_";
 
-/// The process's variables. Remembers those that were asked for and cannot be read as text.
+/// The process's variables. It remembers which of those that were asked for are not text.
 #[derive(Debug, Default)]
 pub struct Environment {
     not_text: RefCell<Vec<String>>,
@@ -39,8 +39,8 @@ impl Environment {
     }
 }
 
-/// One warning for each variable among `variables` that is named as ours are and that no option of `command` reads: a slip
-/// would otherwise go unnoticed. Its value is not shown. An empty one counts as unset.
+/// One warning for each of `variables` that begins with the options' prefix and belongs to no option of `command`, because a
+/// misspelt name would otherwise go unnoticed. The value is not shown. An empty variable counts as unset.
 pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>, command: &Command) -> Vec<String> {
     let known = || command.get_arguments().filter_map(Arg::get_env).filter_map(|name| name.to_str());
     let mut names: Vec<String> = variables
@@ -50,7 +50,7 @@ pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>, command: &
         .collect();
     names.sort();
     let warning = |name: &String| {
-        // Without what all have in common, which would make all of them near.
+        // Without the common prefix, which would make all names similar.
         let (own, suffixes) = (&name[PREFIX.len()..], known().filter_map(|known| known.strip_prefix(PREFIX)));
         let remedy = match nearest(own, suffixes) {
             Some(meant) => format!("did you mean `{PREFIX}{meant}`?"),
@@ -61,7 +61,7 @@ pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>, command: &
     names.iter().map(warning).collect()
 }
 
-/// Whether Kubernetes itself sets it, for a Service whose name begins with `redistributed`: `..._SERVICE_HOST`,
+/// Whether Kubernetes itself sets this variable, for a Service whose name begins with `redistributed`: `..._SERVICE_HOST`,
 /// `..._SERVICE_PORT`, `..._SERVICE_PORT_<NAME>`, `..._PORT`, `..._PORT_6380_TCP`, `..._PORT_6380_TCP_ADDR`.
 fn is_service_link(name: &str) -> bool {
     let of_port = |rest: &str| {

@@ -1,12 +1,11 @@
 //! The configuration file: TOML, with the options' names as keys and the `OTEL_*` variables under `[otel]`.
 //!
-//! What may stand in it follows from the definition of the command line: an option with a variable is a key. Its value
-//! is a text, or a number where one is meant; `true` or `false` for a switch; an array for an option that repeats. Where
-//! that option's value has parts (`GLOB=MODE`, `NAME=LISTEN,UPSTREAM`), a member may be a table with the parts' names in
-//! lower case, and all of `GLOB=MODE` may be one table of `GLOB = MODE`, whose order counts.
+//! The keys follow from the definition of the command line: every option that has a variable is a key. Its value is a string, or
+//! a number where one is meant; `true` or `false` for a switch; and an array for an option that may be repeated. Where such an
+//! option's value has parts (`GLOB=MODE`, `NAME=LISTEN,UPSTREAM`), a member may be a table whose keys are the parts' names in
+//! lower case, and a list of `GLOB=MODE` may be one table of `GLOB = MODE`, in which the order counts.
 //!
-//! Values come out as the words that the command line would have, each with its position. A text is shown in an error only
-//! without what may be secret in it.
+//! A value is returned as the word that would stand on the command line, with its position. Errors show it redacted.
 
 mod reader;
 #[cfg(test)]
@@ -25,7 +24,7 @@ use super::origin::{Origin, Position};
 use super::redact::redact;
 use reader::TomlReader;
 
-/// Largest file, in bytes. A larger one is not a file of settings.
+/// The largest configuration file, in bytes. A larger one was named by mistake.
 pub const MAX_LEN: u64 = 1 << 20;
 
 /// A configuration file that was read.
@@ -37,7 +36,7 @@ pub struct ConfigFile {
     pub settings: Vec<FileSetting>,
 }
 
-/// One setting of a file.
+/// One key of a configuration file, with its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSetting {
     /// The option's name without `--`, or the `OTEL_*` variable.
@@ -48,7 +47,7 @@ pub struct FileSetting {
     pub values: Vec<FileValue>,
 }
 
-/// A value as the command line would have it. `Debug` shows only where it is: it may be a secret.
+/// A value as it would stand on the command line. It may be a secret, so `Debug` shows only its position.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileValue {
     /// The value as it would be typed.
@@ -121,13 +120,13 @@ impl ConfigFile {
         Err(InvalidSettings::of_file(errors))
     }
 
-    /// What it says of an option or a variable.
+    /// The setting of the option or variable `name`, if the file has one.
     pub fn get(&self, name: &str) -> Option<&FileSetting> {
         self.settings.iter().find(|setting| setting.name == name)
     }
 }
 
-/// The options that a file may set: those that a variable may set too, without the one that names the file.
+/// The options that a file may set. These are the ones that have a variable, except the one that names the file.
 pub fn keys(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| arg.get_env().is_some() && arg.get_id() != "config")
 }
@@ -137,7 +136,8 @@ pub fn repeats(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
-/// The names of the parts of a value, in lower case: `glob` and `mode` of `GLOB=MODE`; none if it has no parts.
+/// The names of the parts of an option's value, in lower case, such as `glob` and `mode` for `GLOB=MODE`. It is empty if the
+/// value has no parts.
 pub fn parts(arg: &Arg) -> Vec<String> {
     let form = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_lowercase());
     match form.as_deref().and_then(|form| form.split_once('=')) {

@@ -1,4 +1,4 @@
-//! What `--help` says besides the options.
+//! The text of `--help` around the options.
 
 pub(super) const ABOUT: &str = "Carries trace context through Redis Pub/Sub for services that know nothing of tracing";
 
@@ -63,6 +63,18 @@ Exit codes:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::otel;
+
+    #[test]
+    fn the_variables_that_are_named_are_read() {
+        let words = AFTER_LONG_HELP.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: Vec<&str> =
+            words.filter(|word| word.strip_prefix("OTEL_").is_some_and(|rest| !rest.is_empty())).collect();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            assert!(otel::is_known(name), "{name} is not read");
+        }
+    }
 
     #[test]
     fn what_stands_below_the_options_is_not_broken_by_narrow_terminals() {

@@ -12,21 +12,22 @@ use super::effective::Values;
 use super::units::{self, shown_duration};
 use super::validation::Validation;
 
-/// No machine has a million sockets to spare, and tokio's semaphore counts to an eighth of what a `usize` holds.
+/// The largest `--max-connections`. No machine has a million sockets to spare, and tokio's semaphore counts to an eighth of what
+/// a `usize` holds.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
-/// More threads than this would only wait for each other.
+/// The largest `--threads`. More threads would only wait for each other.
 const MAX_THREADS: usize = 256;
 
-/// The options about how much and how long.
+/// The options of limits and timeouts.
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Limits and timeouts")]
 pub(crate) struct LimitOptions {
-    /// Connections at a time, over all routes; one more is told so as Redis tells it, and closed
+    /// Client connections at a time, over all routes; one more gets the error that Redis would send, and is closed
     #[arg(long, value_name = "N", default_value = "10000")]
     max_connections: String,
 
-    /// Threads that move bytes; one for each processor that the process may use, unless set
+    /// Threads that carry connections (default: one for each processor that the process may use)
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
@@ -34,7 +35,7 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "TIME", default_value = "5s")]
     connect_timeout: String,
 
-    /// Whether what may pass (a refused connection, a name that is not known) is tried again within that time
+    /// Whether a failed connection is tried again within that time, if the failure may pass (refused, unknown name)
     #[arg(long, value_parser = parser::<ConnectRetry>(), default_value_t)]
     connect_retry: ConnectRetry,
 
@@ -52,11 +53,11 @@ pub(crate) struct LimitOptions {
 }
 
 choice! {
-    /// `--connect-retry`
+    /// Whether a failed connection to Redis is tried again: `--connect-retry`.
     enum ConnectRetry, default On {
-        /// It is tried again, with growing pauses
+        /// Try again, with growing pauses
         On = "on",
-        /// The service's connection is closed at once
+        /// Close the service's connection at once
         Off = "off",
     }
 }

@@ -1,4 +1,4 @@
-//! What clients that connect by TLS are shown, whom of them is let in, and who may connect to a Unix socket.
+//! The certificate for clients that connect by TLS, which clients may connect, and the permissions of Unix sockets.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use super::routes::Route;
 use super::tls::{ServerFiles, named};
 use super::validation::Validation;
 
-/// Permissions of a socket if what is set cannot be used, which is an error too.
+/// The permissions of a socket in place of a value that was rejected.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The options of the sockets that clients connect to.
 #[derive(Clone, Args)]
 #[command(next_help_heading = "TLS and Unix sockets for clients")]
 pub(crate) struct ListenerOptions {
-    /// Certificate that rediss:// listen addresses show, in PEM form, with those between it and its authority
+    /// Certificate of rediss:// listen addresses, in PEM form, followed by the intermediate ones
     #[arg(long, value_name = "FILE")]
     listen_cert: Option<PathBuf>,
 
@@ -25,7 +25,7 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "FILE")]
     listen_key: Option<PathBuf>,
 
-    /// Authorities, in PEM form: only clients with a certificate of one of them are let in (default: all are)
+    /// Authorities, in PEM form, one of which must have issued a client's certificate (default: clients need none)
     #[arg(long, value_name = "FILE")]
     listen_client_ca: Option<PathBuf>,
 

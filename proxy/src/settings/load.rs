@@ -1,4 +1,4 @@
-//! From the process to checked settings: command line, environment and file, read as often as need be.
+//! Loads the settings of the process from the command line, the environment and the file, as often as they are asked for.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,8 +12,8 @@ use super::otel::variables;
 use super::sources::Sources;
 use super::{Options, Settings, command_line};
 
-/// The words that the program was called with, and what they may be. The environment and the file are read each time.
-/// `Debug` does not show the words: they may hold a secret.
+/// The command line of this process, with the definition of its options. The environment and the file are read each time the
+/// settings are loaded. The words may hold a secret, so `Debug` does not show them.
 #[derive(Clone)]
 pub struct Invocation {
     command: Command,
@@ -30,10 +30,10 @@ pub struct Loaded {
     pub sources: Sources,
 }
 
-/// Settings that cannot be used.
+/// The reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// What the parser of the command line has to say, `--help` and `--version` among it.
+    /// The error of the command line's parser. `--help` and `--version` are such errors too.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
     /// Values, or a configuration file, that cannot be used.
@@ -42,24 +42,24 @@ pub enum LoadError {
 }
 
 impl Invocation {
-    /// `words` as `command` reads them; the first is the program's name. `command` has the options of [`Options`], and may
-    /// have more.
+    /// For a program that was called with `words`, of which the first is its name. `command` defines [`Options`], and may
+    /// define more.
     pub fn new(command: Command, words: impl IntoIterator<Item = OsString>) -> Self {
         Self { command, words: words.into_iter().collect() }
     }
 
-    /// What the parser makes of command line and environment.
+    /// Parses the command line and the environment.
     ///
     /// # Errors
-    /// What it has to say, `--help` and `--version` among it.
+    /// The parser's error. `--help` and `--version` are such errors too.
     pub fn matches(&self) -> Result<ArgMatches, clap::Error> {
         command_line::read(&self.command, &self.words, None).map(|(matches, _)| matches)
     }
 
-    /// Reads all three.
+    /// Reads the command line, the environment and the file.
     ///
     /// # Errors
-    /// [`LoadError`] for the first of them that cannot be used.
+    /// [`LoadError`] for the first of the three that cannot be used.
     pub fn load(&self) -> Result<Loaded, LoadError> {
         let matches = self.matches()?;
         let file = command_line::path(&matches).map(|path| ConfigFile::read(path, &self.command)).transpose()?;
@@ -70,7 +70,8 @@ impl Invocation {
         Ok(loaded)
     }
 
-    /// The same with this file, and with `variables` for the `OTEL_*` variables of the environment.
+    /// As [`load`](Self::load), with `file` in place of the one that is named, and with `variables` as the environment's
+    /// `OTEL_*` variables.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -91,7 +92,7 @@ impl Invocation {
     }
 }
 
-/// A variable's value.
+/// The value of the variable `name`.
 fn lookup(sources: &Sources, name: &str) -> Option<String> {
     sources.get(name)?.values.first().map(|value| value.to_string_lossy().into_owned())
 }

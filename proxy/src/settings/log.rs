@@ -20,9 +20,9 @@ pub(crate) struct LogOptions {
 }
 
 choice! {
-    /// `--log-format`
+    /// The form of the log's lines: `--log-format`.
     pub enum LogFormat, default Text {
-        /// For people
+        /// Lines for people
         Text = "text",
         /// One JSON object a line
         Json = "json",
@@ -30,17 +30,17 @@ choice! {
 }
 
 choice! {
-    /// `--log-level`
+    /// The least severe lines that are logged: `--log-level`.
     pub enum LogLevel, default Warn {
         /// Nothing
         Off = "off",
-        /// What the proxy could not do
+        /// Failures of the proxy itself
         Error = "error",
-        /// What an operator should look at
+        /// Events that an operator should look at
         Warn = "warn",
-        /// What happens to the process
+        /// Events of the whole process
         Info = "info",
-        /// What happens to single connections
+        /// Events of single connections
         Debug = "debug",
         /// Everything
         Trace = "trace",

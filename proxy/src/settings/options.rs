@@ -27,11 +27,11 @@ const COMMAND_LINE_ONLY: [&str; 2] = ["check_config", "healthcheck"];
 /// The command line and the environment as they were given: with passwords, if URLs hold them.
 #[derive(Clone, Args)]
 pub struct Options {
-    /// A file with settings, in TOML: the same names without `--`; what is on the command line or in a variable wins
+    /// A file with settings in TOML, under the options' names without `--`; the command line and variables win over it
     #[arg(long, value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<PathBuf>,
 
-    /// Do not serve: read all settings and the files they name, show what is in force and why, exit 0, or 2 if wrong
+    /// Check the settings and the files they name instead of serving, and show what is in effect and why: exit 0, else 2
     #[arg(long, help_heading = "Configuration")]
     pub check_config: bool,
 

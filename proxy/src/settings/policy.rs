@@ -1,4 +1,4 @@
-//! What is done to messages: the options of the core's policy.
+//! The policy: which messages are traced, and how context is carried in them.
 
 use std::fmt::Display;
 
@@ -15,10 +15,10 @@ use super::redact::redact;
 use super::units;
 use super::validation::Validation;
 
-/// The smallest `--inject-limit`, in bytes: the shortest context that any carrier adds. Below it no message would get one.
+/// The smallest `--inject-limit`, in bytes. It is the length of the shortest context, so below it no message would get one.
 pub const MIN_INJECT_LIMIT: usize = opencensus::LEN;
 
-/// The largest `--inject-limit`, in bytes: below the 512 MiB that Redis takes as one bulk string unless told otherwise.
+/// The largest `--inject-limit`, in bytes. It is below 512 MiB, the longest bulk string that Redis takes unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
 
 /// The options that say which messages and commands get spans.
@@ -41,7 +41,7 @@ pub(crate) struct TracingOptions {
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
 
-    /// Spans for commands other than publishes
+    /// Whether commands other than publishes get spans
     #[arg(long, value_parser = parser::<Commands>(), default_value_t)]
     commands: Commands,
 
@@ -51,8 +51,7 @@ pub(crate) struct TracingOptions {
 
     /// Whose contexts become parents of spans
     ///
-    /// Whoever may publish can put a context of his own making into a payload. See the security model in the
-    /// documents.
+    /// Anyone who may publish can put a forged context into a payload. See proxy/docs/security.md.
     #[arg(long, value_parser = parser::<Trust>(), default_value_t)]
     trust: Trust,
 }
@@ -76,17 +75,17 @@ pub(crate) struct CarrierOptions {
     #[arg(long, value_name = "GLOB")]
     pub(crate) keep_context: Vec<String>,
 
-    /// Say in each trailer when the message was published, for the metric transit_seconds; 11 bytes more a message
+    /// Say in each trailer when the message was published, for the metric transit_seconds; 11 bytes more per message
     ///
-    /// The time is the wall clock's of the publisher's machine, and subtracted from the subscriber's: what is measured
-    /// is no truer than these two agree. Every proxy reads it, whether or not it is told to write it.
+    /// The time is that of the publisher's wall clock, and is subtracted from that of the subscriber's, so the metric is as
+    /// accurate as the two clocks agree. Every proxy reads the time, whether or not it is told to write it.
     #[arg(long, value_parser = switch)]
     transit_time: bool,
 
-    /// Longest payload, with the context in it, that is sent; use the same value on every sidecar of a Redis
+    /// Longest payload to send with a context in it; use the same value on every sidecar of a Redis
     ///
-    /// A longer payload goes on as it is. Not above Redis's proto-max-bulk-len, of which 1MiB is the least. Also
-    /// bounds what a connection may hold back while it looks for a context. From 29, the shortest context, to 511MiB;
+    /// A longer payload is sent as it is. The limit must not be above Redis's proto-max-bulk-len, which is 1MiB at least. It
+    /// also bounds what a connection may hold back while it looks for a context. From 29, the shortest context, to 511MiB;
     /// to add no contexts see --mode strip.
     #[arg(long, value_name = "BYTES", default_value = "1MiB")]
     inject_limit: String,
@@ -167,7 +166,7 @@ impl Validation<'_> {
     }
 }
 
-/// The options of [`TracingOptions`], in their order.
+/// The effective values of [`TracingOptions`], in their order.
 pub(super) fn effective_tracing(policy: &Policy) -> Values {
     vec![
         ("mode", policy.mode.to_string()),
@@ -180,7 +179,7 @@ pub(super) fn effective_tracing(policy: &Policy) -> Values {
     ]
 }
 
-/// The options of [`CarrierOptions`], in their order.
+/// The effective values of [`CarrierOptions`], in their order.
 pub(super) fn effective_carriers(policy: &Policy) -> Values {
     vec![
         ("carrier", list(&policy.carriers)),
@@ -198,4 +197,17 @@ fn globs(globs: &[Glob]) -> String {
 fn list(choices: &[(Glob, impl Display)]) -> String {
     let members = choices.iter().map(|(glob, choice)| format!("{}={choice}", glob.as_str()));
     members.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Invocation, Options};
+
+    #[test]
+    fn the_defaults_are_those_of_the_core() {
+        let words = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"].map(Into::into);
+        let loaded = Invocation::new(Options::command(), words).with_file(None, &|_| None).unwrap();
+        assert_eq!(format!("{:?}", loaded.settings.policy), format!("{:?}", Policy::default()));
+    }
 }

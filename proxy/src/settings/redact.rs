@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-/// `text` fit to be shown: whatever could be a credential or an option is left out. So is what stands where a URL has its
-/// port and is none: it may be a password whose end was cut off. No control character is left to break a line or to
-/// change the colours of a terminal.
+/// `text` without anything that could be a credential, a query or a fragment of a URL. Three stars stand in their place, and in
+/// place of a port that is no number, because it may be a password whose end was cut off. Control characters are escaped, so
+/// that none can break a line or change the colours of a terminal.
 pub fn redact(text: &str) -> String {
     printable(masked(text))
 }
@@ -38,12 +38,13 @@ fn masked(text: &str) -> String {
     if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
 }
 
-/// `text` fit to be shown, where it is a URL only by mistake: what is none is kept as it is.
+/// `text` redacted if it is a URL with credentials, which it can be only by mistake. Any other text keeps all but its control
+/// characters, which are escaped.
 pub fn redact_url(text: &str) -> String {
     if text.contains("://") && text.contains('@') { redact(text) } else { printable(text.to_owned()) }
 }
 
-/// `text` with `\n` and such in place of control characters.
+/// `text` with its control characters escaped, as in `\n`.
 pub(crate) fn printable(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -55,7 +56,7 @@ pub(crate) fn printable(text: String) -> String {
     shown
 }
 
-/// A file's name fit to be shown: it may be a URL in the wrong place.
+/// The path of a file, redacted, because it may be a URL in the wrong place.
 pub fn redact_path(path: &Path) -> String {
     redact_url(&path.display().to_string())
 }

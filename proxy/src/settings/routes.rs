@@ -1,4 +1,4 @@
-//! Where services connect, and which Redis is behind each of these addresses.
+//! The routes: where a service connects, and the Redis behind that address.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ pub(crate) struct RouteOptions {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// The Redis behind it: redis://host:port, rediss://host:port for TLS, host:port or unix:/path
+    /// The Redis to forward to: redis://host:port, rediss://host:port for TLS, host:port or unix:/path
     ///
     /// Names are resolved again for each connection. What the service itself sends (AUTH, HELLO, SELECT) passes through.
     /// Credentials, as in redis://user:password@host, are used for what the proxy itself asks Redis, and for the service
@@ -28,23 +28,23 @@ pub(crate) struct RouteOptions {
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
 
-    /// A service's name and its pair of addresses, instead of --listen and --upstream; repeatable
+    /// A service's name and its two addresses, instead of --listen and --upstream; repeatable
     ///
-    /// Spans and metrics go by the name; several routes may have the same one, as of a service with two Redises.
+    /// Spans and metrics bear the name. Several routes may have the same one, as for a service with two Redises.
     #[arg(long = "route", value_name = "NAME=LISTEN,UPSTREAM")]
     pub(crate) routes: Vec<String>,
 }
 
-/// One service and its Redis.
+/// A service's listen address and the Redis behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The service's name; without one, `OTEL_SERVICE_NAME` stands.
+    /// The service's name. Without one, `OTEL_SERVICE_NAME` applies.
     pub name: Option<String>,
     /// The address on which the service connects.
     pub listen: ListenAddress,
-    /// The Redis behind it.
+    /// The Redis that its connections are forwarded to.
     pub upstream: Upstream,
-    /// The user and the database there.
+    /// The user and the database at that Redis.
     pub login: Login,
 }
 
@@ -68,7 +68,7 @@ impl Route {
 }
 
 impl Validation<'_> {
-    /// In their order; none if one of them is refused.
+    /// The routes in their order. It is empty if one of them was rejected.
     pub(super) fn routes(&mut self, options: &RouteOptions) -> Vec<Route> {
         let pair = options.listen.is_some() || options.upstream.is_some();
         let routes: Vec<Route> = match (&options.listen, &options.upstream) {
@@ -122,7 +122,8 @@ impl Validation<'_> {
         routes
     }
 
-    /// Two routes that cannot both be bound. They may have one name: of one service that has several Redises, say.
+    /// Rejects two routes that listen on one address. Their names are told, and may be equal: a service may have several
+    /// Redises.
     fn reject_shared_listener(&mut self, both: [(usize, &Route); 2]) {
         let [one, other] = both.map(|(index, route)| {
             let (name, listen) = (route.name.as_deref().unwrap_or_default(), &route.listen);
@@ -152,7 +153,7 @@ impl Validation<'_> {
         self.route(index, Some(name.trim().to_owned()), ("--route", listen), ("--route", upstream))
     }
 
-    /// The route at `index`.
+    /// Reads the route at `index` from its two addresses, each with the option that it stands in.
     fn route(
         &mut self,
         index: usize,
@@ -185,7 +186,7 @@ impl Validation<'_> {
         Some(Route { name, listen, upstream, login: Login { username, password, database } })
     }
 
-    /// Where the route at `index` says `part`; for the pair that is a route of its own, where `setting` does.
+    /// The origin of `part` of the route at `index`. Where `setting` is not `--route`, it is the origin of that option.
     pub(super) fn origin_in_route(&self, setting: &str, index: usize, part: Option<&str>) -> Origin {
         match setting {
             "--route" => self.sources.origin_at("route", index, part),
@@ -194,7 +195,7 @@ impl Validation<'_> {
     }
 }
 
-/// Whether dialling `upstream` would surely reach the listener itself.
+/// Whether a connection to `upstream` would certainly reach the listener itself.
 fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
     match (listen, upstream) {
         (ListenAddress::Unix(listen), Upstream::Unix(upstream)) => listen == upstream,
@@ -212,7 +213,7 @@ fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
     listen.port == upstream.port && (listen.host == upstream.host || any && loopback(&upstream.host))
 }
 
-/// Whether only one of the two can be bound.
+/// Whether the two addresses cannot both be bound.
 fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one.host_port(), other.host_port()) {
         (Some(one), Some(other)) => one == other && one.port != 0,
@@ -220,7 +221,7 @@ fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
     }
 }
 
-/// One line for each route: its name, or that of the whole process, and its addresses without a password.
+/// A value for each route: its name, or that of the whole process, and its addresses without a password.
 pub(super) fn effective(routes: &[Route], service_name: Option<&str>) -> Values {
     let line = |Route { name, listen, upstream, login }: &Route| {
         let name = redact_url(name.as_deref().or(service_name).unwrap_or(NONE));
@@ -229,7 +230,7 @@ pub(super) fn effective(routes: &[Route], service_name: Option<&str>) -> Values 
     routes.iter().map(line).collect()
 }
 
-/// The URL with the user and the database that are meant, and three stars for a password.
+/// The upstream's URL with the user and the database in effect, and three stars for a password.
 fn with_login(upstream: &Upstream, login: &Login) -> String {
     let (scheme, address) = match upstream {
         Upstream::Unix(_) => return upstream.to_string(),

@@ -1,4 +1,4 @@
-//! What was given as settings, and by which source.
+//! The settings as they were given, and the source that each value came from.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::file::FileSetting;
 use super::origin::{Origin, Position};
 
-/// One option or `OTEL_*` variable as it was given. `Debug` does not show the values: they may be secrets.
+/// One option or `OTEL_*` variable as it was given. The values may be secrets, so `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawSetting {
     /// The option's name without `--`, or the variable's.
@@ -15,7 +15,7 @@ pub struct RawSetting {
     pub origin: Origin,
     /// The values as they were typed.
     pub values: Vec<OsString>,
-    /// The same as the file has it, if it came from there.
+    /// The same setting with its positions, if it came from the configuration file.
     pub(super) in_file: Option<FileSetting>,
 }
 
@@ -35,12 +35,12 @@ impl Sources {
         self.0.iter().find(|setting| setting.name == name)
     }
 
-    /// Where the option or variable `name` was set.
+    /// The origin of the option or variable `name`.
     pub fn origin_of(&self, name: &str) -> Origin {
         self.get(name).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    /// Where `value` of the option `name` came from: for a file the position of that very value.
+    /// The origin of `value`, one of the values of the option `name`. In a file it is the position of that value.
     pub fn origin(&self, name: &str, value: Option<&str>) -> Origin {
         let Some(setting) = self.get(name) else { return Origin::Default };
         match (&setting.origin, &setting.in_file) {
@@ -49,7 +49,7 @@ impl Sources {
         }
     }
 
-    /// Where the value at `index` of the option `name` came from, or of its parts the one that is `part`.
+    /// The origin of the value at `index` of the option `name`, or of `part` if that is one of the value's parts.
     pub fn origin_at(&self, name: &str, index: usize, part: Option<&str>) -> Origin {
         let Some(setting) = self.get(name) else { return Origin::Default };
         let value = setting.in_file.as_ref().and_then(|setting| setting.values.get(index));
@@ -63,7 +63,7 @@ impl Sources {
     }
 }
 
-/// Where `value`, or the part that it is, stands among the values of `setting`.
+/// The position of `value` among the values of `setting`, or among their parts.
 fn position_of(setting: &FileSetting, value: Option<&str>) -> Position {
     let Some(text) = value else { return setting.position };
     let parts = || setting.values.iter().flat_map(|value| &value.parts);

@@ -1,10 +1,10 @@
-//! The name that was probably meant.
+//! Suggestions: the known name that a misspelt one probably stands for.
 
-/// Longest word that is compared: the comparison takes as long as both lengths multiplied.
+/// The longest word that is compared, in bytes. The time of a comparison grows with the product of both lengths.
 const MAX_LEN: usize = 64;
 
-/// The member of `known` that is nearest to `word`, if it is near enough to have been meant: a third of its letters may
-/// differ, and two always.
+/// The member of `known` that is most similar to `word` by Damerau-Levenshtein distance. It is `None` if more than a third
+/// of the letters differ, where two letters may always differ.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_LEN {
         return None;
@@ -14,7 +14,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     (edits <= (name.len() / 3).max(2)).then_some(name)
 }
 
-/// As the end of a sentence: what to write, which is the nearest of `known` or else `otherwise`.
+/// The remedy for an unknown `word`: a question whether the nearest of `known` was meant, or `otherwise` if none is near.
 pub(crate) fn remedy<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
     nearest(word, known).map_or_else(|| otherwise.to_owned(), |name| format!("did you mean `{name}`?"))
 }

@@ -1,55 +1,55 @@
-//! The names of the files that TLS needs. What is in them is read later, by `tls`.
+//! The paths of the files that TLS needs. The files are read later, by `net::tls`.
 
 use std::path::PathBuf;
 
-/// Who is trusted, and what is shown to a server that asks who the proxy is.
+/// The files of a TLS client: the authorities that it trusts, and the certificate that it presents.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ClientFiles {
-    /// A PEM file with authorities, in place of the system's.
+    /// A PEM file with the trusted authorities, in place of the system's.
     pub authorities: Option<PathBuf>,
-    /// PEM files with a certificate, those between it and its authority behind it, and with its private key.
+    /// Two PEM files: the client's certificate, followed by the intermediate ones, and its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// What the operator calls the files.
+/// The options or variables that name the files of a TLS client.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientFileNames {
-    /// The authorities.
+    /// The setting that names the authorities.
     pub authorities: &'static str,
-    /// The certificate that is shown.
+    /// The setting that names the certificate.
     pub certificate: &'static str,
-    /// Its key.
+    /// The setting that names the certificate's key.
     pub key: &'static str,
 }
 
 impl ClientFiles {
-    /// Those that are named.
+    /// The paths of all files that are named.
     pub fn paths(&self) -> Vec<PathBuf> {
         let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
         self.authorities.iter().chain(identity).cloned().collect()
     }
 }
 
-/// The files of a listener.
+/// The files of a TLS server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFiles {
-    /// A PEM file with the certificate, and those between it and its authority behind it.
+    /// A PEM file with the server's certificate, followed by the intermediate ones.
     pub certificate: PathBuf,
     /// A PEM file with the certificate's private key.
     pub key: PathBuf,
-    /// A PEM file with authorities. With it, only clients with a certificate of one of them are let in.
+    /// A PEM file with authorities. If it is set, a client needs a certificate of one of them.
     pub client_authorities: Option<PathBuf>,
 }
 
 impl ServerFiles {
-    /// What the operator calls the certificate.
+    /// The option that names the certificate.
     pub const CERTIFICATE: &'static str = "--listen-cert";
-    /// What the operator calls its key.
+    /// The option that names the certificate's key.
     pub const KEY: &'static str = "--listen-key";
-    /// What the operator calls the authorities of clients.
+    /// The option that names the authorities of clients.
     pub const CLIENT_AUTHORITIES: &'static str = "--listen-client-ca";
 
-    /// All of them.
+    /// The paths of all files.
     pub fn paths(&self) -> Vec<PathBuf> {
         [&self.certificate, &self.key].into_iter().chain(&self.client_authorities).cloned().collect()
     }

@@ -3,45 +3,45 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// Why a number with a unit was refused.
+/// The reason why a duration, a size or a count cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// Nothing but white space.
+    /// The text is nothing but white space.
     #[error("it is empty")]
     Empty,
-    /// A minus at the start.
+    /// The text begins with a minus.
     #[error("it is negative")]
     Negative,
-    /// No digits at the start.
+    /// The text does not begin with a digit.
     #[error("it does not start with a number")]
     NoNumber,
-    /// A size or a count such as `1.5` or `1,5`.
+    /// A size or a count is not a whole number, as in `1.5` or `1,5`.
     #[error("it is not a whole number")]
     Fraction,
-    /// A duration with something else than numbers and units in it.
+    /// A duration holds something other than numbers and units.
     #[error("it is not a number with its unit")]
     Malformed,
-    /// A duration that is not a whole number of milliseconds, which is what timers count.
+    /// A duration is not a whole number of milliseconds, which is what timers count.
     #[error("it is finer than a millisecond")]
     TooFine,
-    /// A duration of digits only.
+    /// A duration has no unit.
     #[error("its unit is missing")]
     NoUnit,
-    /// Digits followed by something else.
+    /// The unit is none of those that are read.
     #[error("its unit is not known")]
     UnknownUnit,
-    /// A count of nothing.
+    /// A count is zero.
     #[error("it is zero")]
     Zero,
-    /// The number, or the number times its unit, is beyond what can be counted.
+    /// The value is above its limit, or beyond what can be counted.
     #[error("it is too large")]
     TooLarge,
 }
 
-/// Longest duration that can be set. Timers are kept far from the end of what a clock can count.
+/// The longest duration that can be set. It keeps timers far from the end of what a clock can count.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Longest text that is read as a duration, in bytes. `humantime` adds up what it finds, and panics where a full second of
+/// The longest text that is read as a duration, in bytes. `humantime` adds up what it finds, and panics where a full second of
 /// smaller units is added to the last second that 64 bits can count; no text of fewer than 27 bytes says that.
 const MAX_DURATION_LEN: usize = 24;
 
@@ -75,7 +75,8 @@ pub fn shown_duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// Reads a number of bytes: `1024`, `64KiB`, `1MiB`. Units count in powers of 1024, as Redis's `kb` and `mb` do.
+/// Reads a number of bytes, such as `1024`, `64KiB` or `1MiB`. Units are powers of 1024, as Redis's `kb` and `mb` are; the
+/// libraries that read sizes take `kb` for 1000.
 ///
 /// # Errors
 /// [`UnitError`] for anything else.
@@ -95,7 +96,7 @@ pub fn bytes(text: &str) -> Result<usize, UnitError> {
 /// Reads a number from 1 to `most`.
 ///
 /// # Errors
-/// [`UnitError`] for anything else; a unit is not known here.
+/// [`UnitError`] for anything else, including a number with a unit.
 pub fn count(text: &str, most: usize) -> Result<NonZeroUsize, UnitError> {
     let (number, unit) = split(text)?;
     if !unit.is_empty() {
@@ -116,7 +117,7 @@ fn split(text: &str) -> Result<(u64, &str), UnitError> {
         (_, Some('.' | ',')) => return Err(UnitError::Fraction),
         _ => {}
     }
-    // Nothing but digits: it can only be beyond 64 bits.
+    // All of it is digits, so the only possible error is that it does not fit into 64 bits.
     Ok((number.parse().map_err(|_| UnitError::TooLarge)?, unit.trim_start()))
 }
 

@@ -1,4 +1,4 @@
-//! How a Redis is reached by TLS, and with which credentials.
+//! How the proxy connects to Redis by TLS, and which credentials it uses.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub(crate) struct UpstreamTlsOptions {
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
 
-    /// Certificate to show to them, in PEM form, with those between it and its authority
+    /// Certificate to present to rediss:// upstreams, in PEM form, followed by the intermediate ones
     #[arg(long, value_name = "FILE")]
     upstream_cert: Option<PathBuf>,
 
@@ -28,44 +28,44 @@ pub(crate) struct UpstreamTlsOptions {
     #[arg(long, value_name = "FILE")]
     upstream_key: Option<PathBuf>,
 
-    /// The name that their certificate must hold, if it is not the host in the URL
+    /// The name that the certificate of rediss:// upstreams must hold, if it is not the host in the URL
     #[arg(long, value_name = "NAME")]
     upstream_server_name: Option<String>,
 }
 
-/// The options about credentials.
+/// The options of the credentials for Redis.
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Credentials for Redis")]
 pub(crate) struct LoginOptions {
-    /// A file with the password for Redis, of all upstreams whose URL holds none; read again when it changes
+    /// A file with the password for all upstreams whose URL holds none; read again when it changes
     #[arg(long, value_name = "FILE")]
     upstream_password_file: Option<PathBuf>,
 
-    /// The ACL user that the password is of, unless the URL names one (default: the user `default`)
+    /// The ACL user to whom the password belongs, unless the URL names one (default: the user `default`)
     #[arg(long, value_name = "NAME")]
     upstream_username: Option<String>,
 
-    /// Whose connections are logged in with them
+    /// Which connections are logged in with these credentials
     #[arg(long, value_parser = parser::<LoginScope>(), default_value_t)]
     upstream_login: LoginScope,
 }
 
 choice! {
-    /// `--upstream-login`
+    /// Which connections are logged in: `--upstream-login`.
     enum LoginScope, default Proxy {
-        /// The proxy's own: services send AUTH and SELECT themselves, as they would to Redis
+        /// The proxy's own; services send AUTH and SELECT themselves, as they would to Redis
         Proxy = "proxy",
-        /// Services' too: the proxy sends AUTH, and SELECT if the URL names a database, before a service's first byte
+        /// Those of services too; the proxy sends AUTH, and SELECT if the URL names a database, before a service's first byte
         Clients = "clients",
     }
 }
 
-/// How a Redis over TLS is authenticated, and what it is shown.
+/// How the proxy authenticates a Redis over TLS, and itself to it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct UpstreamTls {
-    /// Certificates and keys.
+    /// The trusted authorities, and the certificate that the proxy presents.
     pub files: ClientFiles,
-    /// The name that its certificate must hold and that is asked for (SNI), if it is not the host in the URL.
+    /// The name that the server's certificate must hold, which is also sent as SNI, if it is not the host in the URL.
     pub server_name: Option<String>,
 }
 
@@ -122,7 +122,7 @@ impl Validation<'_> {
         tls
     }
 
-    /// Gives routes whose URL names nobody the user of `--upstream-username`.
+    /// Checks the credentials of all routes, and gives the user of `--upstream-username` to routes whose URL names none.
     pub(super) fn upstream_login(&mut self, options: &LoginOptions, routes: &mut [Route]) -> UpstreamLogin {
         const IN_URLS: &str = "every upstream's URL has its own";
         let password_file = named(&options.upstream_password_file);

@@ -17,7 +17,7 @@ use crate::settings::suggestion::{nearest, remedy};
 /// The table that holds the `OTEL_*` variables.
 const OTEL: &str = "otel";
 
-/// Collects the settings of a document, and what is wrong with it.
+/// Collects the settings of a document, and the errors in it.
 pub(super) struct TomlReader<'a> {
     text: &'a str,
     path: &'a Path,
@@ -34,7 +34,7 @@ impl<'a> TomlReader<'a> {
         Self { text, path, command, settings: Vec::new(), errors: Vec::new() }
     }
 
-    /// Reads all keys.
+    /// Reads all keys of the document.
     pub(super) fn document(&mut self, table: &Table<'_>) {
         for (key, node) in table {
             let (name, at) = (key.get_ref().as_ref(), self.position(key));
@@ -54,7 +54,7 @@ impl<'a> TomlReader<'a> {
         }
     }
 
-    /// A key that is no option. With a table it may be the first half of one, as in `[log] level = ...`.
+    /// Rejects a key that is no option. If it holds a table, it may be the first half of an option, as in `[log] level = ...`.
     fn unknown(&mut self, name: &str, at: Position, node: &Node<'_>) {
         const LIST: &str = "see --help for the names, which are those of the options without `--`";
         let command = self.command;
@@ -99,7 +99,7 @@ impl<'a> TomlReader<'a> {
         }
     }
 
-    /// A whole value, or one of several.
+    /// Reads a value that stands alone, or one member of an array.
     fn member(&mut self, name: &str, arg: &Arg, parts: &[String], node: &Node<'_>) -> Option<FileValue> {
         if let (DeValue::Table(table), false) = (node.get_ref(), parts.is_empty()) {
             return self.record(name, arg, parts, table, self.position(node));
@@ -108,7 +108,7 @@ impl<'a> TomlReader<'a> {
         self.accept(name, arg, FileValue { text, position: self.position(node), parts: Vec::new() })
     }
 
-    /// `"orders.*" = "strip"` in a table.
+    /// Reads an entry of a table such as `"orders.*" = "strip"`.
     fn entry(
         &mut self,
         name: &str,
@@ -128,7 +128,7 @@ impl<'a> TomlReader<'a> {
         self.accept(name, arg, FileValue { text, position: at, parts: Vec::new() })
     }
 
-    /// `{ name = "api", listen = "...", upstream = "..." }`
+    /// Reads a table of parts, such as `{ name = "api", listen = "...", upstream = "..." }`.
     fn record(
         &mut self,
         name: &str,
@@ -174,7 +174,7 @@ impl<'a> TomlReader<'a> {
         self.accept(name, arg, FileValue { text, position: at, parts: found })
     }
 
-    /// A value as the command line would have it.
+    /// Reads a scalar as it would stand on the command line.
     fn scalar(&mut self, shown: &str, arg: &Arg, node: &Node<'_>) -> Option<String> {
         let switch = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
         let wanted = match node.get_ref() {
@@ -190,7 +190,7 @@ impl<'a> TomlReader<'a> {
         None
     }
 
-    /// Whether the option takes it, as far as its own definition can say.
+    /// Returns `value` if the option takes it, as far as its definition can tell, and rejects it otherwise.
     fn accept(&mut self, name: &str, arg: &Arg, value: FileValue) -> Option<FileValue> {
         if matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse) {
             return Some(value);

@@ -1,4 +1,4 @@
-//! What a file may say, and what is said of one that cannot be used.
+//! What a file may hold, and the errors about one that cannot be used.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn parse(text: &str) -> Result<ConfigFile, InvalidSettings> {
 
 const WORDS: [&str; 5] = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "rediss://h"];
 
-/// What was said of every option, without who said it, and what it means, if it can be meant.
+/// The values of every option without their origins, and the settings that they make, if they can be used.
 fn meaning(words: &[String], file: Option<&ConfigFile>) -> (Vec<(String, Vec<OsString>)>, Option<String>) {
     let words: Vec<OsString> = WORDS.iter().map(Into::into).chain(words.iter().map(Into::into)).collect();
     let (_, read) = command_line::read(&Options::command(), &words, file).unwrap_or_else(|error| panic!("{error}"));
@@ -24,7 +24,7 @@ fn meaning(words: &[String], file: Option<&ConfigFile>) -> (Vec<(String, Vec<OsS
     (said, settings.ok().map(|loaded| format!("{:?}", loaded.settings)))
 }
 
-/// Two values that an option takes, by what its help calls them.
+/// Two values that an option takes, chosen by the name of its value in help.
 fn samples(arg: &Arg) -> [String; 2] {
     let possible: Vec<_> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
     if let [first, .., last] = &possible[..] {

@@ -1,4 +1,4 @@
-//! What is in effect, as the variables would have it, and which of them decided it.
+//! The effective values in the notation of the variables, and the variable that decided each.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use crate::settings::effective::{NONE, shown_file};
 use crate::settings::redact::redact_url;
 use crate::settings::units::shown_duration;
 
-/// Of a limit that nobody has set.
+/// Stands for a limit that is not set.
 pub(super) const NO_LIMIT: &str = "no limit";
 
-/// What a pair of `OTEL_RESOURCE_ATTRIBUTES` cannot hold as it is.
+/// The characters that are percent-encoded in a pair of `OTEL_RESOURCE_ATTRIBUTES`.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'=');
 
 impl OtelSettings {
-    /// Names and values of everything that has an effect, in the order of the documentation, each under the name of the
-    /// variable that wins. Of headers only the names; other values may hold a URL with a password.
+    /// The names and values of everything that has an effect, in the order of the documentation, each under the name of the
+    /// variable that wins. Of headers it has only the names. Other values may hold a URL with a password, and have to be
+    /// redacted before they are shown.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let Self { service_name, resource_attributes, sampler, propagators, otlp, batch, limits, .. } = self;
         let encoded = |text: &str| utf8_percent_encode(&redact_url(text), ENCODED).to_string();
@@ -63,8 +64,8 @@ impl OtelSettings {
         values
     }
 
-    /// The variable that decided what [`effective`](Self::effective) calls `name`, of those for which `is_set` holds; `None` if it
-    /// is the default.
+    /// The variable that decided the value that [`effective`](Self::effective) calls `name`, among those for which `is_set`
+    /// holds. It is `None` for a default.
     pub fn decided_by(&self, name: &str, is_set: impl Fn(&str) -> bool) -> Option<String> {
         if name == "OTEL_TRACES_EXPORTER" && !self.enabled {
             return Some("OTEL_SDK_DISABLED".to_owned());
@@ -80,7 +81,7 @@ impl OtelSettings {
     }
 }
 
-/// As `OTEL_TRACES_EXPORTER` has them.
+/// The exporters in the notation of `OTEL_TRACES_EXPORTER`.
 pub(super) fn exporter_names(otlp: bool, console: bool) -> &'static str {
     match (otlp, console) {
         (true, true) => "otlp,console",

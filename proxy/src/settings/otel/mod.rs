@@ -1,9 +1,9 @@
 //! The `OTEL_*` environment variables, read into checked settings.
 //!
-//! The rules are those of the OpenTelemetry specification ("Environment Variable Specification" and "OTLP Exporter"): an empty value
-//! counts as unset, only `true` (in any case) is true, a value that is not understood costs a warning and the default
-//! applies, and a `_TRACES_` form wins over the general one. Errors are kept for what can only be a mistake that would
-//! lose all spans: an address that is none, a protocol that is not built in, half of a client identity.
+//! The rules are those of the OpenTelemetry specification ("Environment Variable Specification" and "OTLP Exporter"). An empty
+//! value counts as unset. Only `true`, in any case, is true. A value that is not understood costs a warning, and the default
+//! applies. A `_TRACES_` form wins over the general one. Only mistakes that would lose all spans are errors: an endpoint that is
+//! no address, a protocol that is not built in, and a client certificate without its key.
 //!
 //! Nothing here reads the process environment: the caller passes a lookup, and logs the warnings once logging is up.
 
@@ -25,7 +25,7 @@ pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Pro
 use crate::settings::redact::redact;
 use reader::VariableReader;
 
-/// Every variable that is read, in the order of the documentation.
+/// Every variable that is read, in the order of the documentation. Those of [`SECRETS`] are read too.
 pub const VARIABLES: [&str; 35] = [
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
@@ -64,17 +64,17 @@ pub const VARIABLES: [&str; 35] = [
     "OTEL_CONFIG_FILE",
 ];
 
-/// Those that may hold a secret, each with the variable that names a file with its value instead. The specification knows
-/// no such variables; the names follow the custom of container images.
+/// The variables that may hold a secret, each with the variable that names a file with its value instead. The specification
+/// has no such variables; their names follow the custom of container images.
 pub const SECRETS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS_FILE"),
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE"),
 ];
 
-/// The name of a service that nobody named, as the specification builds it.
+/// The name of a service that has none: `unknown_service:` and the name of the program, as the specification wants it.
 pub const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));
 
-/// Whether `name` is a variable that is read.
+/// Whether `name` is one of [`VARIABLES`] or [`SECRETS`].
 pub fn is_known(name: &str) -> bool {
     VARIABLES.contains(&name) || SECRETS.iter().any(|(_, file)| *file == name)
 }
@@ -82,44 +82,45 @@ pub fn is_known(name: &str) -> bool {
 /// Everything the `OTEL_*` variables decide.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtelSettings {
-    /// `OTEL_SDK_DISABLED` is not `true`. If not enabled no span is made or exported, but contexts are still passed on.
+    /// False if `OTEL_SDK_DISABLED` is `true`. Then no span is made or exported, but contexts are still passed on.
     pub enabled: bool,
     /// `OTEL_SERVICE_NAME`, otherwise `service.name` of `OTEL_RESOURCE_ATTRIBUTES`.
     pub service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES` without `service.name`, percent-decoded, in their order.
     pub resource_attributes: Vec<(String, String)>,
-    /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
+    /// Which new traces are sampled: `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
     pub sampler: Sampler,
-    /// `OTEL_PROPAGATORS`.
+    /// Which context formats are understood: `OTEL_PROPAGATORS`.
     pub propagators: Propagators,
-    /// `otlp` is among `OTEL_TRACES_EXPORTER` (it is the default) and the SDK is not disabled.
+    /// The OTLP exporter, if `otlp` is among `OTEL_TRACES_EXPORTER`, which it is by default, and the SDK is not disabled.
     pub otlp: Option<OtlpSettings>,
-    /// `console` is among `OTEL_TRACES_EXPORTER` and the SDK is not disabled.
+    /// Whether spans are written to the console: `console` is among `OTEL_TRACES_EXPORTER`, and the SDK is not disabled.
     pub console: bool,
-    /// `OTEL_BSP_*`.
+    /// How spans are batched: `OTEL_BSP_*`.
     pub batch: BatchSettings,
-    /// `OTEL_*_LIMIT`.
+    /// How much one span may hold: `OTEL_*_LIMIT`.
     pub limits: SpanLimits,
-    /// Variables that are set and decide nothing, because they cannot be understood or have no effect: what applies has
-    /// another source.
+    /// The variables that are set and decide nothing, because they cannot be understood or have no effect. What applies in
+    /// their place comes from another source.
     pub set_aside: Vec<&'static str>,
 }
 
-/// `OTEL_BSP_*`: how spans are collected into requests.
+/// How spans are batched into requests: `OTEL_BSP_*`.
 ///
-/// Three defaults differ from the specification's (queue 2048, batch 512, delay 5000 ms), which are made for one service's own
-/// spans. A sidecar sees every message of a service in bursts, and a larger batch makes a slow collector cost fewer spans.
+/// Three defaults differ from those of the specification (queue 2048, batch 512, delay 5000 ms), which are meant for the spans of
+/// one service. A sidecar sees every message of a service, in bursts, and with larger batches a slow collector costs fewer
+/// spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// `OTEL_BSP_MAX_QUEUE_SIZE`: spans that wait at most, of 512 bytes on average at most; the next one is dropped.
-    /// Default 65536.
+    /// The number of spans that may wait, of at most 512 bytes on average; the next one is dropped. Default 65536.
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`.
     pub max_queue_size: usize,
-    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: spans in one request at most. Default 2048, about 700 kB, well under the
-    /// 4 MiB that collectors take.
+    /// The number of spans in one request at most. Default 2048, about 700 kB, well under the 4 MiB that collectors take.
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
     pub max_export_batch_size: usize,
-    /// `OTEL_BSP_SCHEDULE_DELAY`: how long a span waits at most for others to share its request. Default 1 s.
+    /// The time that a span waits at most for others to share its request. Default 1 s. `OTEL_BSP_SCHEDULE_DELAY`.
     pub schedule_delay: Duration,
-    /// `OTEL_BSP_EXPORT_TIMEOUT`: how long one export may take, retries included; `None` is no limit. Default 30 s.
+    /// The time that one export may take, retries included; `None` is no limit. Default 30 s. `OTEL_BSP_EXPORT_TIMEOUT`.
     pub export_timeout: Option<Duration>,
 }
 
@@ -136,7 +137,7 @@ impl Default for BatchSettings {
     }
 }
 
-/// How much one span may hold. Limits on events are not read, because no span of the proxy has events.
+/// How much one span may hold: `OTEL_*_LIMIT`. Limits on events are not read, because no span of the proxy has events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpanLimits {
     /// `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, otherwise `OTEL_ATTRIBUTE_COUNT_LIMIT`. Default 128.
@@ -166,7 +167,7 @@ pub enum OtelEnvError {
         value: String,
         /// What is wrong with it.
         reason: String,
-        /// What to write.
+        /// What to write instead.
         remedy: &'static str,
     },
     /// A protocol of the specification that is not built in.
@@ -176,7 +177,7 @@ pub enum OtelEnvError {
     Protocol {
         /// The variable it came from.
         variable: &'static str,
-        /// The protocol.
+        /// The protocol that it asks for.
         value: String,
     },
     /// A client key without its certificate, or the other way round.
@@ -190,7 +191,7 @@ pub enum OtelEnvError {
 }
 
 impl OtelEnvError {
-    /// The variable, its value if it is about that, what is wrong, and what to do.
+    /// The parts of the message: the variable, its value if that is what is wrong, the problem, and the remedy.
     pub fn parts(&self) -> (&'static str, Option<&str>, String, &'static str) {
         match self {
             Self::Endpoint { variable, value, reason, remedy } => (variable, Some(value), reason.clone(), remedy),
@@ -211,7 +212,7 @@ impl OtelEnvError {
 }
 
 impl Default for OtelSettings {
-    /// What an environment without `OTEL_*` variables means.
+    /// The settings without any `OTEL_*` variable.
     fn default() -> Self {
         Self {
             enabled: true,
@@ -229,8 +230,8 @@ impl Default for OtelSettings {
 }
 
 impl OtelSettings {
-    /// Reads all variables by `lookup`, which is given a name and answers with the value if there is one. Returns the
-    /// settings and one warning, free of secrets, for each value that was set aside.
+    /// Reads all variables by `lookup`, which returns the value of the variable that it is given the name of. Returns the
+    /// settings, and one warning without secrets for each value that was set aside.
     ///
     /// # Errors
     /// See [`OtelEnvError`].
@@ -270,7 +271,7 @@ impl OtelSettings {
     }
 }
 
-/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+/// Reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`: the service's name, and the other attributes.
 fn read_resource(reader: &mut VariableReader<'_>) -> (Option<String>, Vec<(String, String)>) {
     const SERVICE_NAME: &str = "service.name";
     let mut attributes = reader.pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
@@ -289,7 +290,7 @@ struct Exporters {
     console: bool,
 }
 
-/// `OTEL_TRACES_EXPORTER`: a list, in which `none` only counts alone.
+/// Reads `OTEL_TRACES_EXPORTER`, a list in which `none` counts only if it stands alone.
 fn read_exporters(reader: &mut VariableReader<'_>) -> Exporters {
     const VARIABLE: &str = "OTEL_TRACES_EXPORTER";
     let mut chosen = Exporters { otlp: false, console: false };

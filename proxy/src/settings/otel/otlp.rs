@@ -1,4 +1,4 @@
-//! `OTEL_EXPORTER_OTLP_*`: where spans go and how.
+//! The variables `OTEL_EXPORTER_OTLP_*`: where spans are sent, and how.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::OtelEnvError;
 use super::reader::{VariableReader, decode_pair};
 use crate::settings::redact::redact;
 
-/// The two forms of a variable, the one that wins first.
+/// The two forms of a variable. The first one wins.
 macro_rules! forms {
     ($name:literal) => {
         [concat!("OTEL_EXPORTER_OTLP_TRACES_", $name), concat!("OTEL_EXPORTER_OTLP_", $name)]
@@ -24,50 +24,50 @@ const DEFAULT_HTTP: &str = "http://localhost:4318";
 const DEFAULT_GRPC: &str = "http://localhost:4317";
 const LIKE_HTTP: &str = "write it like http://localhost:4318";
 const LIKE_GRPC: &str = "write it like http://localhost:4317";
-/// What the general endpoint lacks.
+/// The path that is added to the general form of the endpoint.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// The OTLP exporter's settings.
+/// The settings of the OTLP exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpSettings {
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL`
+    /// The transport. `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub protocol: Protocol,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, complete: `/v1/traces` has been added where the specification says so.
+    /// The complete URL: `/v1/traces` has been added where the specification says so. `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub endpoint: Endpoint,
-    /// `OTEL_EXPORTER_OTLP_HEADERS`, sent with every request on both transports.
+    /// The headers that go with every request, on both transports. `OTEL_EXPORTER_OTLP_HEADERS`.
     pub headers: Headers,
-    /// `OTEL_EXPORTER_OTLP_TIMEOUT`: how long one batch may take, retries included; `None` is no limit. Default 10 s.
+    /// The time that one export may take, retries included; `None` is no limit. Default 10 s. `OTEL_EXPORTER_OTLP_TIMEOUT`.
     pub timeout: Option<Duration>,
-    /// `OTEL_EXPORTER_OTLP_COMPRESSION`
+    /// The compression of a request's body. `OTEL_EXPORTER_OTLP_COMPRESSION`.
     pub compression: Compression,
-    /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: a PEM file with the authorities that the collector's certificate is checked
-    /// against, in place of the system's.
+    /// A PEM file with the authorities that the collector's certificate is checked against, in place of the system's.
+    /// `OTEL_EXPORTER_OTLP_CERTIFICATE`.
     pub certificate: Option<PathBuf>,
-    /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`: PEM files.
+    /// The certificate that the proxy presents, with its key. `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`.
     pub client_identity: Option<ClientIdentity>,
 }
 
-/// What the proxy shows to a collector that asks who it is.
+/// The certificate that the proxy presents to a collector, with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientIdentity {
-    /// A PEM file with the certificate and those between it and the authority.
+    /// A PEM file with the certificate, followed by the intermediate ones.
     pub certificate: PathBuf,
-    /// A PEM file with its private key.
+    /// A PEM file with the certificate's private key.
     pub key: PathBuf,
 }
 
 choice! {
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL`
+    /// The transport of OTLP, as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub enum Protocol, default HttpProtobuf {
         /// Protobuf over HTTP.
         HttpProtobuf = "http/protobuf",
-        /// gRPC.
+        /// Protobuf over gRPC.
         Grpc = "grpc",
     }
 }
 
 choice! {
-    /// `OTEL_EXPORTER_OTLP_COMPRESSION`
+    /// The compression of requests, as in `OTEL_EXPORTER_OTLP_COMPRESSION`.
     pub enum Compression, default None {
         /// The request's body goes as it is.
         None = "none",
@@ -150,7 +150,7 @@ pub(super) fn read(reader: &mut VariableReader<'_>) -> Result<OtlpSettings, Otel
     })
 }
 
-/// Who names certificates expects TLS, which an `http://` endpoint has not.
+/// Warns of certificates that have no effect, because the scheme of `endpoint` is `http`.
 fn warn_of_certificates(reader: &mut VariableReader<'_>, endpoint: &Endpoint) {
     let forms = [forms!("CERTIFICATE"), forms!("CLIENT_CERTIFICATE"), forms!("CLIENT_KEY")];
     let given: Vec<&'static str> =
@@ -189,7 +189,8 @@ fn read_client_identity(reader: &VariableReader<'_>) -> Result<Option<ClientIden
     }
 }
 
-/// The `_TRACES_` form is used as it is; the general form names a collector, to which the path of traces is added.
+/// Reads the endpoint. Its `_TRACES_` form is used as it is. The general form names a collector, and the path for traces is
+/// added to it.
 fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<Endpoint, OtelEnvError> {
     let [traces, general] = forms!("ENDPOINT");
     let (default, remedy) = match protocol {
@@ -235,7 +236,7 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
     Ok(Endpoint(url))
 }
 
-/// Names that belong to the transport; a value of ours would break the request.
+/// Headers that the transport sets. Another value would break the request.
 const RESERVED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -245,7 +246,8 @@ const RESERVED: [HeaderName; 6] = [
     header::TE,
 ];
 
-/// Pairs like those of the W3C baggage header. One that cannot be used is left out; the warning never shows a value.
+/// Reads headers, written as pairs like those of the W3C baggage header. A pair that cannot be used is left out, with a warning
+/// that does not show its value.
 fn read_headers(reader: &mut VariableReader<'_>) -> Headers {
     let Some((variable, text)) = reader.first_text(&forms!("HEADERS")) else { return Headers::default() };
     let mut headers = Vec::new();

@@ -8,7 +8,7 @@ use redistributed_core::choice::Choice;
 
 use crate::settings::redact::redact;
 
-/// A lookup, and the warnings that reading through it has caused.
+/// Reads variables by a lookup, and collects the warnings that come of it.
 pub(super) struct VariableReader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     warnings: Vec<String>,
@@ -29,19 +29,19 @@ impl<'a> VariableReader<'a> {
         (self.warnings, self.set_aside)
     }
 
-    /// The value without space around it; `None` if there is nothing in it.
+    /// The value of `variable` without white space around it. An empty value is `None`.
     pub(super) fn text(&self, variable: &str) -> Option<String> {
         let value = (self.lookup)(variable)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
     }
 
-    /// The first of `variables` that is set.
+    /// The name and the value of the first of `variables` that is set.
     pub(super) fn first_text(&self, variables: &[&'static str]) -> Option<(&'static str, String)> {
         variables.iter().find_map(|variable| Some((*variable, self.text(variable)?)))
     }
 
-    /// Whether it is `true`, in any case.
+    /// Whether `variable` is `true`, in any case.
     pub(super) fn flag(&mut self, variable: &'static str) -> bool {
         match self.text(variable) {
             None => false,
@@ -61,8 +61,8 @@ impl<'a> VariableReader<'a> {
         self.set_aside.push(variable);
     }
 
-    /// What `parse` makes of the first of `variables` that it understands. One that it does not understand costs a
-    /// warning, which says what applies instead, of which `default` is the last, and what is `accepted`.
+    /// The first of `variables` that `parse` understands, parsed. One that it does not understand costs a warning, which says
+    /// what applies instead, in the end `default`, and what is `accepted`.
     pub(super) fn first_known<T>(
         &mut self,
         variables: &[&'static str],
@@ -98,30 +98,30 @@ impl<'a> VariableReader<'a> {
         self.first_known(variables, (&T::default(), &accepted), T::parse).unwrap_or_default()
     }
 
-    /// The first of `variables` that is a whole number, zero or more.
+    /// The first of `variables` that is a whole number from 0.
     pub(super) fn first_number(&mut self, variables: &[&'static str], default: impl fmt::Display) -> Option<usize> {
         self.first_known(variables, (&default, "write a whole number"), |value| value.parse().ok())
     }
 
-    /// A whole number, one or more.
+    /// The value of `variable` if it is a whole number from 1.
     pub(super) fn positive(&mut self, variable: &'static str, default: usize) -> Option<usize> {
         let parse = |value: &str| value.parse().ok().filter(|&number| number > 0);
         self.first_known(&[variable], (&default, "write a whole number above zero"), parse)
     }
 
-    /// A number of milliseconds.
+    /// The first of `variables` that is a number of milliseconds, otherwise `default`.
     pub(super) fn millis(&mut self, variables: &[&'static str], default: Duration) -> Duration {
         let parse = |value: &str| value.parse().ok().map(Duration::from_millis);
         let accepted = "write a whole number of milliseconds";
         self.first_known(variables, (&default.as_millis(), accepted), parse).unwrap_or(default)
     }
 
-    /// A number of milliseconds of which 0 means "no limit", which is `None` here.
+    /// The first of `variables` that is a number of milliseconds, otherwise `default`. 0 means no limit, and is `None`.
     pub(super) fn timeout(&mut self, variables: &[&'static str], default: Duration) -> Option<Duration> {
         Some(self.millis(variables, default)).filter(|limit| !limit.is_zero())
     }
 
-    /// A list separated by commas, in lower case, without empty members and duplicates.
+    /// The members of a list with commas, in lower case and without empty members and duplicates.
     pub(super) fn list(&self, variable: &str) -> Vec<String> {
         let mut members: Vec<String> = Vec::new();
         for member in self.text(variable).unwrap_or_default().split(',') {
@@ -133,8 +133,8 @@ impl<'a> VariableReader<'a> {
         members
     }
 
-    /// `key=value` pairs separated by commas, percent-decoded. If one pair is wrong the whole variable is ignored, as
-    /// the specification asks for resource attributes.
+    /// The percent-decoded `key=value` pairs of a list with commas. If one pair is wrong the whole variable is ignored, as the
+    /// specification demands for resource attributes.
     pub(super) fn pairs(&mut self, variable: &'static str) -> Option<Vec<(String, String)>> {
         let text = self.text(variable)?;
         let members = || text.split(',').map(str::trim).filter(|member| !member.is_empty());
@@ -151,14 +151,14 @@ impl<'a> VariableReader<'a> {
     }
 }
 
-/// Splits `key=value` and decodes both sides; `None` if there is no `=`, no key, or a broken escape.
+/// Splits `key=value` and percent-decodes both sides. It is `None` if there is no `=`, no key, or a broken escape.
 pub(super) fn decode_pair(member: &str) -> Option<(String, String)> {
     let (key, value) = member.split_once('=')?;
     let (key, value) = (percent_decode(key.trim())?, percent_decode(value.trim())?);
     (!key.is_empty()).then_some((key, value))
 }
 
-/// Strict: every `%` must begin an escape, and the result must be UTF-8. (The crate alone would pass `%zz` through.)
+/// Decodes strictly: every `%` must begin an escape, and the result must be UTF-8. The crate alone would let `%zz` pass.
 fn percent_decode(text: &str) -> Option<String> {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|&byte| byte == b'%') {

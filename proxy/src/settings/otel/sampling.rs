@@ -1,4 +1,4 @@
-//! `OTEL_TRACES_SAMPLER` and `OTEL_PROPAGATORS`.
+//! The variables `OTEL_TRACES_SAMPLER` and `OTEL_PROPAGATORS`.
 
 use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
@@ -49,7 +49,8 @@ impl RootName {
     }
 }
 
-/// The share of traces; `None`, if it is unset or unusable, is the specification's default of all.
+/// Reads the share of traces that are sampled. It is `None` if it is unset or cannot be used; the specification's default is to
+/// sample all.
 fn read_ratio(reader: &mut VariableReader<'_>) -> Option<Ratio> {
     let parse = |value: &str| value.parse().ok().and_then(Ratio::new);
     reader.first_known(&[SAMPLER_ARG], (&"1.0", "write a number from 0 to 1"), parse)
@@ -88,7 +89,7 @@ pub(super) fn read_propagators(reader: &mut VariableReader<'_>) -> Propagators {
     effective
 }
 
-/// As the variable has them; `b3` stands for `b3multi` too, which is read in the same way.
+/// The propagators in the notation of `OTEL_PROPAGATORS`. `b3` stands for `b3multi` too, which is read in the same way.
 pub(super) fn propagator_names(propagators: Propagators) -> String {
     let Propagators { trace_context, baggage, b3, jaeger } = propagators;
     let names = [(trace_context, "tracecontext"), (baggage, "baggage"), (b3, "b3"), (jaeger, "jaeger")];
@@ -96,7 +97,7 @@ pub(super) fn propagator_names(propagators: Propagators) -> String {
     if chosen.is_empty() { "none".to_owned() } else { chosen.join(",") }
 }
 
-/// As `OTEL_TRACES_SAMPLER` has it.
+/// The sampler in the notation of `OTEL_TRACES_SAMPLER`.
 pub(super) fn sampler_name(sampler: Sampler) -> String {
     let root = match sampler.root {
         Root::AlwaysOn => "always_on",

@@ -1,7 +1,7 @@
-//! The `OTEL_*` variables: from the environment, or from the file's `[otel]`, each by itself.
+//! Where the `OTEL_*` variables come from: each from the environment, otherwise from the table `[otel]` of the configuration file.
 //!
-//! A variable that may hold a secret can name a file that holds it instead, by `_FILE` behind its name. The environment
-//! wins over the configuration file whichever of the two it uses. An empty variable counts as unset.
+//! A variable that may hold a secret has a form with `_FILE` at its end, which names a file that holds the value. The
+//! environment wins over the configuration file, whichever form either of them uses. An empty variable counts as unset.
 
 use std::fs;
 use std::io::{self, Read};
@@ -14,21 +14,19 @@ use crate::settings::redact::redact_path;
 use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::validation::Validation;
 
-/// Largest secret, in bytes: more than any HTTP server takes as headers.
+/// The largest file with a secret, in bytes: more than any HTTP server takes as headers.
 const MAX_SECRET: u64 = 64 * 1024;
 
-/// What one of the two says of a variable.
+/// Looks a variable up in one of the two sources.
 type Layer<'a> = &'a dyn Fn(&str) -> Option<RawSetting>;
 
-/// What is said of every variable that is set.
-///
-/// # Errors
-/// A file with a secret that cannot be used, or a variable that is set beside the one that names its file.
+/// Reads every variable that is set. The errors are files with a secret that cannot be used, and variables that are set
+/// together with their `_FILE` form.
 pub(in crate::settings) fn read(
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&ConfigFile>,
 ) -> (Vec<RawSetting>, Vec<SettingError>) {
-    let (mut said, mut errors) = (Vec::new(), Vec::new());
+    let (mut settings, mut errors) = (Vec::new(), Vec::new());
     let from_environment = |name: &str| {
         let value = environment(name).filter(|value| !value.trim().is_empty())?;
         Some(raw(name, value, Origin::Environment(name.to_owned()), None))
@@ -51,9 +49,9 @@ pub(in crate::settings) fn read(
                     problem: format!("{name} is set beside it"),
                     remedy: "set only one of them".into(),
                 }),
-                (Some(value), None) => said.push(value),
+                (Some(value), None) => settings.push(value),
                 (None, Some((variable, by_file))) => match secret(&by_file) {
-                    Ok(value) => said.push(raw(name, value, by_file.origin, None)),
+                    Ok(value) => settings.push(raw(name, value, by_file.origin, None)),
                     Err(problem) => errors.push(SettingError {
                         setting: Some(variable.into()),
                         origin: by_file.origin,
@@ -67,14 +65,14 @@ pub(in crate::settings) fn read(
             break;
         }
     }
-    (said, errors)
+    (settings, errors)
 }
 
 fn raw(name: &str, value: String, origin: Origin, in_file: Option<FileSetting>) -> RawSetting {
     RawSetting { name: name.to_owned(), origin, values: vec![value.into()], in_file }
 }
 
-/// What the file that `by_file` names holds, without the end of its last line.
+/// Reads the secret from the file that `by_file` names, without white space around it.
 fn secret(by_file: &RawSetting) -> io::Result<String> {
     let path = by_file.values.first().map(|path| path.to_string_lossy().trim().to_owned()).unwrap_or_default();
     let mut text = String::new();
@@ -90,7 +88,7 @@ fn secret(by_file: &RawSetting) -> io::Result<String> {
 }
 
 impl Validation<'_> {
-    /// What they mean, with a warning for each that was set aside.
+    /// The meaning of the `OTEL_*` variables, with a warning for each value that was set aside.
     pub(in crate::settings) fn otel(
         &mut self,
         lookup: &dyn Fn(&str) -> Option<String>,
@@ -108,12 +106,12 @@ impl Validation<'_> {
     }
 }
 
-/// Where the file sets the variable that `text` begins with.
-fn place_in_file(sources: &Sources, text: &str) -> Option<Origin> {
+/// The position where the configuration file sets the variable that `text` begins with.
+fn position_in_file(sources: &Sources, text: &str) -> Option<Origin> {
     let end = text.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(text.len());
     Some(sources.origin(&text[..end], None)).filter(|origin| matches!(origin, Origin::File(..)))
 }
 
 fn located(sources: &Sources, text: String) -> String {
-    place_in_file(sources, &text).map_or_else(|| text.clone(), |place| format!("{place}: {text}"))
+    position_in_file(sources, &text).map_or_else(|| text.clone(), |origin| format!("{origin}: {text}"))
 }
