@@ -55,6 +55,11 @@ macro_rules! counters {
             }),+];
 
             /// The counter's name as the log spells it.
+            #[allow(
+                clippy::as_conversions,
+                clippy::indexing_slicing,
+                reason = "a variant's number is below the number of variants"
+            )]
             pub const fn name(self) -> &'static str {
                 Self::NAMES[self as usize]
             }
@@ -146,6 +151,11 @@ pub struct Counts {
     changed: bool,
 }
 
+#[expect(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    reason = "a counter's number is below the number of counters"
+)]
 impl Counts {
     /// Whether anything was counted: false for almost every call.
     pub fn changed(&self) -> bool {

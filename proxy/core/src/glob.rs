@@ -106,10 +106,12 @@ fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
 
 /// Reads a class behind its `[`: whether `byte` is in it, and what follows its `]`.
 fn class(mut rest: &[u8], byte: u8) -> Option<(bool, &[u8])> {
-    let negated = rest.first() == Some(&b'^');
-    if negated {
-        rest = &rest[1..];
-    }
+    let negated = if let [b'^', after @ ..] = rest {
+        rest = after;
+        true
+    } else {
+        false
+    };
     let mut found = false;
     loop {
         match rest {

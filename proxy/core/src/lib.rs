@@ -21,6 +21,8 @@
 //! Start at [`Session`].
 #![no_std]
 #![warn(missing_docs)]
+#![warn(clippy::indexing_slicing, clippy::as_conversions)]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking"))]
 
 extern crate alloc;
 #[cfg(test)]

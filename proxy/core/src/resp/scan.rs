@@ -74,9 +74,9 @@ impl Scan {
                     }
                 }
                 State::Body { left } => {
-                    let here = u64::try_from(input.len() - *pos).unwrap_or(u64::MAX).min(*left);
-                    *pos += here as usize; // at most input.len()
-                    *left -= here;
+                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len() - *pos);
+                    *pos += here;
+                    *left -= u64::try_from(here).unwrap_or(*left);
                     if *left > 0 {
                         return Progress::More;
                     }
@@ -150,7 +150,8 @@ pub(crate) fn end_of_line(carriage_return: &mut bool, input: &[u8], pos: &mut us
             *pos = input.len();
             return false;
         };
-        let before = if found == 0 { *carriage_return } else { rest[found - 1] == b'\r' };
+        let line = rest.get(..found).unwrap_or_default();
+        let before = line.last().map_or(*carriage_return, |last| *last == b'\r');
         *pos += found + 1;
         *carriage_return = false;
         if before {

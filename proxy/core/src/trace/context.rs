@@ -33,7 +33,8 @@ impl TraceId {
 
     /// The low 8 bytes as a big-endian number: what ratio sampling reads.
     pub const fn low_u64(self) -> u64 {
-        u128::from_be_bytes(self.0) as u64
+        let [_, _, _, _, _, _, _, _, low @ ..] = self.0;
+        u64::from_be_bytes(low)
     }
 }
 
@@ -138,12 +139,12 @@ impl SpanContext {
     /// specification asks; version `ff`, upper-case digits and all-zero ids are refused.
     pub fn parse_traceparent(text: &[u8]) -> Option<Self> {
         let head = text.first_chunk::<TRACEPARENT_LEN>()?;
-        let version = hex_array::<1>(head.get(..2)?)?[0];
+        let [version] = hex_array::<1>(head.get(..2)?)?;
         let longer = text.get(TRACEPARENT_LEN..)?;
         match version {
             0xff => return None,
             0 if !longer.is_empty() => return None,
-            _ if !longer.is_empty() && longer[0] != b'-' => return None,
+            _ if longer.first().is_some_and(|next| *next != b'-') => return None,
             _ => {}
         }
         if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
@@ -247,9 +248,9 @@ fn lower_digit(digit: u8) -> Option<u8> {
 
 pub(crate) fn write_hex(bytes: &[u8], out: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    for (place, digit) in out.iter_mut().zip(digits) {
+        *place = DIGITS.get(usize::from(digit)).copied().unwrap_or_default();
     }
 }
 

@@ -26,6 +26,7 @@ pub enum Root {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio(u64);
 
+#[expect(clippy::as_conversions, reason = "between f64 and u64 there is no other way")]
 impl Ratio {
     /// `None` unless `share` is between 0 and 1.
     pub fn new(share: f64) -> Option<Self> {
