@@ -46,7 +46,7 @@ fn the_readme_links_to_every_guide() {
 /// Inline code that begins with a folder of the repository is a path.
 #[test]
 fn every_path_that_is_named_exists() {
-    let folders = ["proxy/", "compose/", "demo-services/", ".ci/"];
+    let folders = ["proxy/", "compose/", "demo-services/", ".ci/", ".github/"];
     let mut checked = BTreeSet::new();
     for page in page::all().iter().filter(|page| page.path != "CHANGELOG.md") {
         for code in &page.code {
