@@ -1,4 +1,4 @@
-//! The admin port and the exit codes, as the documents have them.
+//! The admin port, the log and the exit codes, as the documents have them.
 
 use std::collections::BTreeSet;
 
@@ -74,4 +74,30 @@ fn every_exit_code_is_documented_and_no_other() {
 fn code(row: &[Cell]) -> Option<String> {
     let text = &row.first()?.text;
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.clone())
+}
+
+/// What the log says when something is wrong, by which an operator finds the row. The end of a line may be an error's.
+#[test]
+fn every_line_of_the_log_that_is_quoted_is_in_the_program() {
+    let page = page::page("proxy/docs/connections.md");
+    let mut sources = String::new();
+    read_sources(&page::root().join("proxy/src"), &mut sources);
+    let quoted: Vec<_> = page.table("what is wrong").iter().flat_map(|row| row[2].code.clone()).collect();
+    let lines: Vec<_> = quoted.iter().filter(|code| code.len() > "GET /readyz".len()).collect();
+    assert!(lines.len() > 5, "the lines are not found: {quoted:?}");
+    for line in lines {
+        let start: Vec<_> = line.split(' ').take(4).collect();
+        assert!(sources.contains(&start.join(" ")), "nothing in the program says {line:?}");
+    }
+}
+
+fn read_sources(folder: &std::path::Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
 }
