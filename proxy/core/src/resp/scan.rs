@@ -74,9 +74,9 @@ impl Scan {
                     }
                 }
                 State::Body { left } => {
-                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len() - *pos);
-                    *pos += here;
-                    *left -= u64::try_from(here).unwrap_or(*left);
+                    let here = u64::try_from(input.len() - *pos).unwrap_or(u64::MAX).min(*left);
+                    *pos += usize::try_from(here).unwrap_or_default(); // at most input.len()
+                    *left -= here;
                     if *left > 0 {
                         return Progress::More;
                     }
@@ -150,8 +150,8 @@ pub(crate) fn end_of_line(carriage_return: &mut bool, input: &[u8], pos: &mut us
             *pos = input.len();
             return false;
         };
-        let line = rest.get(..found).unwrap_or_default();
-        let before = line.last().map_or(*carriage_return, |last| *last == b'\r');
+        let before = found.checked_sub(1).and_then(|last| rest.get(last));
+        let before = before.map_or(*carriage_return, |byte| *byte == b'\r');
         *pos += found + 1;
         *carriage_return = false;
         if before {
