@@ -1,16 +1,6 @@
 //! The admin port: what runs, how it does, and the switch.
 //!
-//! | request | answer |
-//! |---|---|
-//! | `GET /healthz` | 200: the process runs |
-//! | `GET /readyz` | 200 if every Redis answers `PING`, otherwise 503 and which does not |
-//! | `GET /metrics` | what is counted and timed, for Prometheus |
-//! | `GET /tap` | messages' envelopes as they pass, one JSON object a line, until the reader leaves |
-//! | `GET /config` | the settings in force and where each came from, without secrets |
-//! | `GET /mode` | the modes in force, as in `inject orders.*=strip` |
-//! | `PUT /mode` | puts the modes in the body in force, for every open connection too |
-//! | `DELETE /mode` | goes back to what the settings say |
-//! | `POST /reload` | reads the configuration file, certificates and passwords again, as SIGHUP does |
+//! [`requests`] lists what it answers.
 //!
 //! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
 //! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
@@ -21,9 +11,10 @@ mod access;
 mod exposition;
 mod metrics;
 mod pages;
-mod places;
 mod process;
 mod ready;
+mod requests;
+mod slots;
 mod tap;
 
 use std::convert::Infallible;
@@ -36,7 +27,7 @@ use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +42,8 @@ use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::tap::{MAX_LISTENERS, Tap};
 use exposition::Format;
-use places::Places;
+use requests::{Access, Action, Found};
+use slots::Slots;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -85,7 +77,7 @@ type Answer = Response<Either<Full<Bytes>, tap::Lines>>;
 impl Admin {
     /// Answers requests until `stop`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let mut places = Places::new();
+        let mut slots = Slots::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -95,7 +87,7 @@ impl Admin {
                 Ok((stream, peer)) => {
                     let permit = tokio::select! {
                         () = stop.cancelled() => return,
-                        permit = places.next() => permit,
+                        permit = slots.next() => permit,
                     };
                     let Some(permit) = permit else { return };
                     let (admin, stop, asked) = (Arc::clone(&self), stop.clone(), Arc::<AtomicBool>::default());
@@ -107,7 +99,7 @@ impl Admin {
                         }
                         drop(permit);
                     });
-                    places.taken(task.abort_handle(), asked);
+                    slots.taken(task.abort_handle(), asked);
                 }
                 // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -134,30 +126,38 @@ impl Admin {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        let what = (request.method(), request.uri().path());
-        if let Some(why) = access::refusal(self.settings.admin_control, peer.ip(), what, request.headers()) {
+        let found = requests::find(request.method(), request.uri().path());
+        let needs_control = match &found {
+            Found::Request(known) => known.access == Access::Control,
+            Found::OtherMethods(_) | Found::NoSuchPath => access::is_change(request.method()),
+        };
+        let control = self.settings.admin_control;
+        if let Some(why) = access::refusal(control, peer.ip(), request.method(), needs_control, request.headers()) {
             return text(StatusCode::FORBIDDEN, why);
         }
-        let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        match (request.uri().path(), request.method()) {
-            ("/", _) if get => text(StatusCode::OK, pages::INDEX),
-            ("/healthz", _) if get => text(StatusCode::OK, "ok\n"),
-            ("/readyz", _) if get => self.ready().await,
-            ("/metrics", _) if get => self.metrics(&request),
-            ("/tap", &Method::GET) => self.watch(&request),
-            ("/config", _) if get => self.config(),
-            ("/mode", _) if get => self.mode(),
-            ("/mode", &Method::PUT) => self.switch(request, peer).await,
-            ("/mode", &Method::DELETE) => {
+        let known = match found {
+            Found::Request(known) => known,
+            Found::OtherMethods(methods) => return not_allowed(&methods),
+            Found::NoSuchPath => {
+                let body = format!("there is no such page; these are:\n{}", requests::index());
+                return text(StatusCode::NOT_FOUND, body);
+            }
+        };
+        match known.action {
+            Action::Index => text(StatusCode::OK, requests::index()),
+            Action::Health => text(StatusCode::OK, "ok\n"),
+            Action::Ready => self.ready().await,
+            Action::Metrics => self.metrics(&request),
+            Action::Tap => self.watch(&request),
+            Action::Config => self.config(),
+            Action::Mode => self.mode(),
+            Action::SwitchMode => self.switch(request, peer).await,
+            Action::RestoreMode => {
                 self.services.restore();
                 self.report_switch(peer);
                 self.mode()
             }
-            ("/mode", _) => not_allowed("GET, PUT, DELETE"),
-            ("/reload", &Method::POST) => self.reload(peer).await,
-            ("/reload", _) => not_allowed("POST"),
-            ("/" | "/healthz" | "/readyz" | "/metrics" | "/config" | "/tap", _) => not_allowed("GET"),
-            _ => text(StatusCode::NOT_FOUND, format!("there is no such page; these are:\n{}", pages::INDEX)),
+            Action::Reload => self.reload(peer).await,
         }
     }
 
@@ -271,8 +271,11 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-fn not_allowed(methods: &'static str) -> Answer {
+fn not_allowed(methods: &str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("this page takes {methods}\n"));
-    answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(methods));
+    // The names of methods are valid in a header.
+    if let Ok(methods) = header::HeaderValue::from_str(methods) {
+        answer.headers_mut().insert(header::ALLOW, methods);
+    }
     answer
 }

@@ -1,4 +1,5 @@
-//! Who is served on the admin port: a few at a time, and nobody keeps others out by saying nothing.
+//! The slots for connections to the admin port. There are few, and a client that sends no request does not keep its slot from
+//! others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,15 +10,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// Connections at a time. One more takes the place of the one that has been silent for longest, or waits if all have
-/// asked for something.
-const PLACES: usize = 16;
+/// Connections at a time. One more takes the slot of the one that has been silent for longest, or waits if all have sent
+/// a request.
+const SLOTS: usize = 16;
 
-/// How long a connection may be silent though others wait for its place.
+/// How long a connection may be silent while others wait for its slot.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// The places, and who sits on them without having asked for anything.
-pub(super) struct Places {
+/// The slots, and the connections that hold one without having sent a request.
+pub(super) struct Slots {
     free: Arc<Semaphore>,
     silent: VecDeque<Silent>,
 }
@@ -35,13 +36,14 @@ impl Silent {
     }
 }
 
-impl Places {
-    /// All are free.
+impl Slots {
+    /// All slots are free.
     pub(super) fn new() -> Self {
-        Self { free: Arc::new(Semaphore::new(PLACES)), silent: VecDeque::new() }
+        Self { free: Arc::new(Semaphore::new(SLOTS)), silent: VecDeque::new() }
     }
 
-    /// The next place: a free one, or that of the one who has been silent for longest, whose task is aborted.
+    /// Waits for the next slot: a free one, or that of the connection that has been silent for longest, whose task is
+    /// aborted.
     pub(super) async fn next(&mut self) -> Option<OwnedSemaphorePermit> {
         loop {
             self.silent.retain(Silent::is_silent);
@@ -56,7 +58,7 @@ impl Places {
                 free = Arc::clone(&self.free).acquire_owned() => return free.ok(),
                 () = patience => {}
             }
-            // It may have asked meanwhile: then the next one is looked at.
+            // It may have sent its request meanwhile: then the next one is looked at.
             if let Some(oldest) = self.silent.pop_front().filter(Silent::is_silent) {
                 oldest.task.abort();
                 return Arc::clone(&self.free).acquire_owned().await.ok();
@@ -64,7 +66,7 @@ impl Places {
         }
     }
 
-    /// `task` has a place, and sets `asked` when its request has arrived.
+    /// Records that `task` has taken a slot. It sets `asked` when its request has arrived.
     pub(super) fn taken(&mut self, task: AbortHandle, asked: Arc<AtomicBool>) {
         self.silent.push_back(Silent { task, since: Instant::now(), asked });
     }
