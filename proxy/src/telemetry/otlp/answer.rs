@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use super::wire::{Fields, Value};
+use prost::Message;
 
-/// The name of `google.rpc.RetryInfo` in an `Any`.
-const RETRY_INFO: &[u8] = b"type.googleapis.com/google.rpc.RetryInfo";
-
-/// Longest text of a collector's that goes into the log, in characters.
+/// The longest text of a collector that goes into the log, in characters.
 const MAX_MESSAGE: usize = 300;
 
-/// `ExportTracePartialSuccess`
+/// What a collector says of a request that it has taken (`ExportTracePartialSuccess` of OTLP).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PartialSuccess {
     pub(super) rejected_spans: u64,
@@ -21,85 +18,105 @@ pub(super) struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    /// From an `ExportTraceServiceResponse`. Without the field all spans were taken.
+    /// Reads an `ExportTraceServiceResponse`. Without a partial success, all spans were taken.
     pub(super) fn decode(response: &[u8]) -> Self {
-        let mut partial = Self::default();
-        for field in Fields::of(response) {
-            let (1, Value::Bytes(message)) = field else { continue };
-            for field in Fields::of(message) {
-                match field {
-                    (1, Value::Varint(spans)) => partial.rejected_spans = not_negative(spans),
-                    (2, Value::Bytes(text)) => partial.error_message = shortened(text),
-                    _ => {}
-                }
-            }
+        let response = wire::ExportTraceServiceResponse::decode(response).unwrap_or_default();
+        let partial = response.partial_success.unwrap_or_default();
+        Self {
+            rejected_spans: u64::try_from(partial.rejected_spans).unwrap_or(0),
+            error_message: shortened(&partial.error_message),
         }
-        partial
     }
 }
 
-/// `google.rpc.Status`, without its code.
+/// Why a collector refuses a request (`google.rpc.Status`, without its code).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) message: String,
-    /// From a `google.rpc.RetryInfo` among the details.
+    /// From a `google.rpc.RetryInfo` among the details. One without a delay asks for none.
     pub(super) retry_delay: Option<Duration>,
 }
 
 impl Status {
+    /// Reads a `google.rpc.Status`.
     pub(super) fn decode(status: &[u8]) -> Self {
-        let mut decoded = Self::default();
-        for field in Fields::of(status) {
-            match field {
-                (2, Value::Bytes(text)) => decoded.message = shortened(text),
-                (3, Value::Bytes(detail)) => decoded.retry_delay = retry_delay(detail).or(decoded.retry_delay),
-                _ => {}
-            }
-        }
-        decoded
+        let wire::Status { message, details } = wire::Status::decode(status).unwrap_or_default();
+        let retry_info = details.iter().rev().find(|detail| detail.type_url == wire::RETRY_INFO);
+        let delay = |detail: &wire::Any| {
+            let info = wire::RetryInfo::decode(&*detail.value).unwrap_or_default();
+            let wire::Duration { seconds, nanos } = info.retry_delay.unwrap_or_default();
+            let (seconds, nanos) = (u64::try_from(seconds).unwrap_or(0), u64::try_from(nanos).unwrap_or(0));
+            Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos))
+        };
+        Self { message: shortened(&message), retry_delay: retry_info.map(delay) }
     }
 }
 
-/// From an `Any`, if it is a `RetryInfo`. One without a delay asks for none.
-fn retry_delay(detail: &[u8]) -> Option<Duration> {
-    let (mut type_url, mut info) = (&b""[..], &b""[..]);
-    for field in Fields::of(detail) {
-        match field {
-            (1, Value::Bytes(text)) => type_url = text,
-            (2, Value::Bytes(bytes)) => info = bytes,
-            _ => {}
-        }
-    }
-    if type_url != RETRY_INFO {
-        return None;
-    }
-    let (mut seconds, mut nanos) = (0, 0);
-    for field in Fields::of(info) {
-        let (1, Value::Bytes(duration)) = field else { continue };
-        for field in Fields::of(duration) {
-            match field {
-                (1, Value::Varint(number)) => seconds = not_negative(number),
-                (2, Value::Varint(number)) => nanos = not_negative(number),
-                _ => {}
-            }
-        }
-    }
-    Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos)))
-}
-
-/// A signed number as a varint, where a negative one makes no sense.
-fn not_negative(number: u64) -> u64 {
-    if number > i64::MAX as u64 { 0 } else { number }
-}
-
+/// A text of a collector, short enough for the log.
 pub(super) fn shortened(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().take(MAX_MESSAGE).collect()
+}
+
+/// The messages, with the fields that are of use here. Texts are read as bytes: one that is not UTF-8 must not void the
+/// number beside it.
+mod wire {
+    /// The type of a [`RetryInfo`] in an [`Any`].
+    pub(super) const RETRY_INFO: &[u8] = b"type.googleapis.com/google.rpc.RetryInfo";
+
+    /// `opentelemetry.proto.collector.trace.v1.ExportTraceServiceResponse`
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct ExportTraceServiceResponse {
+        #[prost(message, optional, tag = "1")]
+        pub(super) partial_success: Option<ExportTracePartialSuccess>,
+    }
+
+    /// `opentelemetry.proto.collector.trace.v1.ExportTracePartialSuccess`
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct ExportTracePartialSuccess {
+        #[prost(int64, tag = "1")]
+        pub(super) rejected_spans: i64,
+        #[prost(bytes = "vec", tag = "2")]
+        pub(super) error_message: Vec<u8>,
+    }
+
+    /// `google.rpc.Status`
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Status {
+        #[prost(bytes = "vec", tag = "2")]
+        pub(super) message: Vec<u8>,
+        #[prost(message, repeated, tag = "3")]
+        pub(super) details: Vec<Any>,
+    }
+
+    /// `google.protobuf.Any`
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Any {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) type_url: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub(super) value: Vec<u8>,
+    }
+
+    /// `google.rpc.RetryInfo`
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct RetryInfo {
+        #[prost(message, optional, tag = "1")]
+        pub(super) retry_delay: Option<Duration>,
+    }
+
+    /// `google.protobuf.Duration`
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Duration {
+        #[prost(int64, tag = "1")]
+        pub(super) seconds: i64,
+        #[prost(int32, tag = "2")]
+        pub(super) nanos: i32,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
-    use prost::Message;
     use tonic_types::{ErrorDetails, StatusExt};
 
     use super::*;

@@ -1,7 +1,9 @@
-//! The few pieces of the protobuf encoding that OTLP needs: fields to write, and fields to read.
+//! Writing the fields of protobuf messages that OTLP needs.
 //!
-//! A field is a tag, which is its number and its kind, and a value. Of the kinds, these are used here: a varint, eight
-//! or four bytes, and bytes with their length in front, which is what texts and messages are.
+//! `prost` reads what collectors answer. Spans are written by hand, because a span cost 2980 ns of processor time with
+//! `opentelemetry-otlp` in place of this encoder, and costs 160 with it (`proxy/benches/export.rs`). A field is a tag, which is
+//! its number and its wire type, and a value: a varint, eight or four bytes, or bytes with their length in front, which is how
+//! texts and messages are written.
 
 /// The tag of a varint field, for field numbers up to 15.
 pub(super) const fn varint_tag(field: u8) -> u8 {
@@ -77,62 +79,6 @@ pub(super) fn put_message(out: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Ve
     }
 }
 
-/// A field that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    /// Of a kind that no answer of a collector has where it matters.
-    Other,
-}
-
-/// The fields of a message, up to the first that is not protobuf.
-pub(super) struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(super) fn of(message: &'a [u8]) -> Self {
-        Self(message)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self, len: u64) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => self.bytes(8).map(|_| Value::Other)?,
-            2 => {
-                let len = self.varint()?;
-                Value::Bytes(self.bytes(len)?)
-            }
-            5 => self.bytes(4).map(|_| Value::Other)?,
-            _ => return None,
-        };
-        Some((tag >> 3, value))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,22 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_they_were_written() {
+    fn numbers_are_written_as_prost_writes_them() {
         for number in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
-            let mut message = vec![varint_tag(3)];
-            put_varint(&mut message, number);
-            assert_eq!(message.len(), 1 + varint_len(number));
-            assert_eq!(Fields::of(&message).collect::<Vec<_>>(), [(3, Value::Varint(number))]);
-        }
-    }
-
-    #[test]
-    fn fields_that_are_not_wanted_are_stepped_over_and_nonsense_ends_the_message() {
-        let fixed = [fixed64_tag(1), 1, 2, 3, 4, 5, 6, 7, 8, fixed32_tag(2), 1, 2, 3, 4, bytes_tag(3), 2, b'o', b'k'];
-        let expected = [(1, Value::Other), (2, Value::Other), (3, Value::Bytes(b"ok"))];
-        assert_eq!(Fields::of(&fixed).collect::<Vec<_>>(), expected);
-        for nonsense in [&[0xff; 11][..], &[bytes_tag(1), 9, 1], &[fixed64_tag(1), 1], &[3], &[varint_tag(1)]] {
-            assert_eq!(Fields::of(nonsense).next(), None, "{nonsense:?}");
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            put_varint(&mut ours, number);
+            prost::encoding::encode_varint(number, &mut theirs);
+            assert_eq!((&ours, varint_len(number)), (&theirs, theirs.len()));
         }
     }
 }
