@@ -1,69 +1,69 @@
-//! What can end one connection, and who was at fault.
+//! Errors that end one connection: whose socket failed, during which operation, and why.
 
 use std::fmt;
 use std::io;
 
-/// Whose socket it was.
+/// The party whose socket failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
-    /// The service.
+    /// The service, which is the client.
     Client,
-    /// Redis.
+    /// Redis, which is the server.
     Server,
-    /// The proxy itself, out of some resource.
+    /// The proxy itself, which has run out of a resource.
     Proxy,
 }
 
-/// What was being done.
+/// The operation on a socket that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Making the connection to Redis.
+pub enum IoOperation {
+    /// Connecting to Redis.
     Connect,
-    /// Having the event loop watch a client's socket.
+    /// Registering a client's socket with an event loop.
     Watch,
-    /// Receiving.
+    /// Reading.
     Read,
-    /// Sending.
+    /// Writing.
     Write,
 }
 
-/// A connection that did not end by both sides having said all they had to say.
+/// The failure that ended a connection before both sides had finished.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {party}: {source}")]
 pub struct RelayError {
-    /// Whose socket it was.
+    /// The party whose socket failed.
     pub party: Party,
-    /// What was being done.
-    pub operation: Operation,
-    /// What the system said.
+    /// The operation that failed.
+    pub operation: IoOperation,
+    /// The system's error.
     pub source: io::Error,
 }
 
 impl RelayError {
-    /// A failed connection to Redis; the proxy's own fault if it has run out of sockets.
+    /// A failure to connect to Redis. It counts as the proxy's own if the proxy has run out of a resource.
     pub fn connect(source: io::Error) -> Self {
         let party = if is_exhaustion(&source) { Party::Proxy } else { Party::Server };
-        Self { party, operation: Operation::Connect, source }
+        Self { party, operation: IoOperation::Connect, source }
     }
 
-    /// A client that no event loop can watch, for want of a resource.
+    /// A client's socket that no event loop can watch, because the proxy has run out of a resource.
     pub fn watch(source: io::Error) -> Self {
-        Self { party: Party::Proxy, operation: Operation::Watch, source }
+        Self { party: Party::Proxy, operation: IoOperation::Watch, source }
     }
 
-    /// Whether Redis has ended the connection because of TLS. By TLS 1.3 it says only after the handshake that it does not
-    /// accept the proxy's certificate, or that there is none.
+    /// Whether Redis has ended the connection by a TLS alert. With TLS 1.3, Redis rejects the proxy's certificate, or its
+    /// absence, only after the handshake.
     pub fn is_refused_by_tls(&self) -> bool {
         let refusal = self.source.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
         self.party == Party::Server
-            && self.operation != Operation::Connect
+            && self.operation != IoOperation::Connect
             && matches!(refusal, Some(rustls::Error::AlertReceived(_)))
     }
 
-    /// Whether a peer has just gone away, as peers do.
+    /// Whether a peer has merely hung up, which is not worth a line in the log.
     pub fn is_hang_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof};
-        self.operation != Operation::Connect
+        self.operation != IoOperation::Connect
             && matches!(
                 self.source.kind(),
                 BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut | UnexpectedEof
@@ -71,7 +71,7 @@ impl RelayError {
     }
 }
 
-/// Whether the process or the machine has no more sockets or no memory for them.
+/// Whether the process or the machine has run out of file descriptors, memory or local ports.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
@@ -90,7 +90,7 @@ impl fmt::Display for Party {
     }
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for IoOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",

@@ -24,7 +24,7 @@ pub const LIFECYCLE: &str = "redistributed::lifecycle";
 pub struct LevelHandle(reload::Handle<Targets, Registry>);
 
 impl LevelHandle {
-    /// From now on `level` counts.
+    /// Puts `level` in force.
     pub fn set(&self, level: LogLevel) {
         // Fails only if the subscriber is gone, and then nothing is logged anyway.
         let _ = self.0.reload(filter(level));
@@ -72,7 +72,8 @@ fn filter(level: LogLevel) -> Targets {
         .with_target(LIFECYCLE, own.max(LevelFilter::INFO))
 }
 
-/// Lets the first of a run of equal lines through, then one each [`Throttle::INTERVAL`] with the number left out.
+/// Limits a warning that repeats: it lets the first line through, and then one for each [`Throttle::INTERVAL`], with the number
+/// of lines that were left out.
 pub struct Throttle {
     state: Mutex<Held>,
 }
@@ -84,15 +85,15 @@ struct Held {
 }
 
 impl Throttle {
-    /// How long a line stands for all that would repeat it.
+    /// How long one line stands for all that would repeat it.
     pub const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// Nothing has been logged.
+    /// A throttle that has let nothing through.
     pub const fn new() -> Self {
         Self { state: Mutex::new(Held { quiet_until: None, left_out: 0 }) }
     }
 
-    /// `Some` if the line is to be written, with the number of lines left out since the last one.
+    /// Returns `Some` if the line is to be written, with the number of lines left out since the last one.
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if held.quiet_until.is_some_and(|until| now < until) {
@@ -103,8 +104,9 @@ impl Throttle {
         Some(std::mem::take(&mut held.left_out))
     }
 
-    /// What the lines complain of has not happened this time. `Some` once for each run of them, with the number left
-    /// out, and not before the last line has stood for its interval: trouble that comes and goes is still one line.
+    /// Records that the problem did not occur this time. Returns `Some` once for each run of warnings, with the number of
+    /// lines left out, and not before the last line has stood for its interval: a problem that comes and goes is still one
+    /// line.
     pub fn settle(&self, now: Instant) -> Option<u64> {
         let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         held.quiet_until.take_if(|until| *until <= now)?;

@@ -151,7 +151,7 @@ fn decode(args: &DecodeArgs) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a process that cannot run, whatever its log level")]
+#[expect(clippy::print_stderr, reason = "the last line of a process that cannot run, whatever its log level")]
 fn end(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("redistributed: {error}");
     ExitCode::from(code)

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// A signal that asks the process to end.
+/// A signal that asks the process to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `SIGINT`
@@ -14,7 +14,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Exit code of a process that it ended: 128 and its number, as shells count.
+    /// The exit code of a process that this signal ended: 128 plus the signal's number, as shells report it.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -22,7 +22,7 @@ impl Signal {
         }
     }
 
-    /// As it is written.
+    /// The signal's usual name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Interrupt => "SIGINT",
@@ -31,7 +31,7 @@ impl Signal {
     }
 }
 
-/// `SIGHUP`, which asks to read the settings again, and from then on does not end the process.
+/// A handler for `SIGHUP`, which asks to read the settings again. The signal no longer ends the process.
 #[derive(Debug)]
 pub struct Hangups(unix::Signal);
 
@@ -44,13 +44,13 @@ impl Hangups {
         unix::signal(SignalKind::hangup()).map(Self)
     }
 
-    /// The next one; several that came since the last call are one.
+    /// Waits for the next `SIGHUP`. Several that arrive between two calls count as one.
     pub async fn next(&mut self) {
         self.0.recv().await;
     }
 }
 
-/// The signals to end that are sent to this process from now on.
+/// A handler for the signals that ask the process to stop.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: unix::Signal,
@@ -69,7 +69,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next of these signals.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,

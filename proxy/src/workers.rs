@@ -12,14 +12,14 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The threads of a process. Dropping this ends them, and what they carry.
+/// The threads of the process. Dropping this ends them, and the connections that they carry.
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Worker>,
     _stop: DropGuard,
 }
 
-/// One thread.
+/// One thread, with its event loop.
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
@@ -54,7 +54,7 @@ impl Workers {
         Assignment { runtime: worker.runtime.clone(), connections: worker.connections.clone() }
     }
 
-    /// Ready when every thread has gone once through what it had to do.
+    /// Completes when every thread has run each task once that was ready.
     pub async fn turn(&self) {
         let turn = |worker: &Worker| worker.runtime.spawn(tokio::task::yield_now());
         let turns: Vec<_> = self.workers.iter().map(turn).collect();

@@ -1,15 +1,15 @@
-//! Room for sockets. Each connection takes two, and many systems start processes with a soft limit of 1024.
+//! The limit on open files. A connection takes two, and many systems start processes with a soft limit of 1024.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// File descriptors that are neither connections nor of the threads that carry them: listeners, signals, exports.
+/// The file descriptors that belong neither to connections nor to worker threads: listeners, signals, exports.
 const OTHERS: u64 = 64;
 
-/// File descriptors of a thread's event loop.
+/// The file descriptors of one thread's event loop.
 const PER_THREAD: u64 = 4;
 
-/// Raises the process's soft limit on open files towards what `connections` on `threads` need. Returns how many of them there is
-/// room for: fewer if the hard limit is lower than that, or the system refused.
+/// Raises the process's soft limit on open files to what so many `connections` on so many `threads` need. Returns the number of
+/// connections that there is room for, which is lower if the hard limit is lower or the system refuses.
 pub fn make_room(connections: usize, threads: usize) -> usize {
     let others = OTHERS + PER_THREAD * threads as u64;
     let needed = 2 * connections as u64 + others;
@@ -20,6 +20,6 @@ pub fn make_room(connections: usize, threads: usize) -> usize {
         Ok(()) => raised,
         Err(_) => soft,
     };
-    // One at least, so that the limit can be told to somebody.
+    // At least one, so that a client can be told of the limit.
     usize::try_from(now.saturating_sub(others) / 2).unwrap_or(connections).clamp(1, connections)
 }

@@ -1,4 +1,4 @@
-//! A connection, whichever way it was made: by TCP, by TLS on TCP, or by a Unix socket.
+//! A connection by TCP, by TLS on TCP, or by a Unix socket, as one type.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -15,16 +15,16 @@ use tokio_rustls::TlsStream;
 /// A connection to a client or to Redis.
 #[derive(Debug)]
 pub enum Stream {
-    /// By TCP.
+    /// A connection by TCP.
     Tcp(TcpStream),
-    /// By TLS on TCP, after its handshake.
+    /// A connection by TLS on TCP, after its handshake.
     Tls(Box<TlsStream<TcpStream>>),
-    /// By a Unix socket.
+    /// A connection by a Unix socket.
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// The address at the other end; `None` on a Unix socket.
+    /// The address of the other side; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
@@ -33,9 +33,8 @@ impl Stream {
         }
     }
 
-    /// Returns once the other side has closed the connection, or shut its side of it, without sending anything before
-    /// that has not been read yet. Nothing is read: what the other side has sent stays where it is, and then only a
-    /// reset is noticed.
+    /// Completes when the other side has closed the connection, or shut its side of it, and no byte of it is unread. Nothing is
+    /// read: while bytes wait to be read, only a reset is noticed.
     pub async fn hung_up(&mut self) {
         let socket = match self {
             Self::Tcp(socket) => {
@@ -67,8 +66,8 @@ fn has_ended(read: io::Result<usize>) -> bool {
     !matches!(read, Ok(1..))
 }
 
-/// What both sides of a connection get: no waiting for more bytes before sending (Redis and its clients do the same),
-/// and probes that find out within two minutes that a silent peer's machine has gone.
+/// Sets the options that the sockets of both sides have: no delay for small writes, as Redis and its clients set it, and
+/// keep-alive probes that notice within two minutes that a silent peer's machine is gone.
 ///
 /// # Errors
 /// The connection has already ended.

@@ -1,4 +1,4 @@
-//! Connecting, authentication, sending, time limits.
+//! A connection of the proxy's own: authentication, requests and their replies, time limits.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,41 +17,41 @@ use crate::net::stream::Stream;
 use crate::net::upstream::Dialer;
 use crate::settings::credentials::Credentials;
 
-/// Why Redis could not be asked.
+/// The reason why Redis could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no connection.
+    /// No connection could be made.
     #[error(transparent)]
     Connect(#[from] RelayError),
-    /// The connection broke.
+    /// The connection failed during a request.
     #[error("the connection to Redis broke: {0}")]
     Broken(#[from] io::Error),
-    /// Redis has closed it.
+    /// Redis closed the connection.
     #[error("Redis has closed the connection")]
     Closed,
-    /// No reply in time.
+    /// Redis did not reply within the limit.
     #[error("no reply from Redis within {0:?}")]
     Late(Duration),
-    /// What answers is no Redis, or one that means no good.
+    /// The server is not Redis, or breaks the protocol.
     #[error("this is not Redis, or not as expected: {0}")]
     Protocol(#[from] ProtocolError),
-    /// The credentials are wrong. Holds only the code: the sentence may repeat what was sent.
+    /// Redis rejected the credentials. Only the error's code is kept: the text may repeat what was sent.
     #[error("Redis does not accept the proxy's credentials ({0})")]
     Credentials(String),
-    /// The database cannot be had: it is out of range, or an ACL forbids it.
+    /// Redis rejected the database: it is out of range, or an ACL forbids it.
     #[error("Redis does not give database {database} ({code}), so services cannot be logged in")]
     Database {
-        /// Its number.
+        /// The database's number.
         database: u32,
         /// The first word of Redis's error.
         code: String,
     },
-    /// Redis refused a command, in its words.
+    /// Redis answered with an error.
     #[error("Redis refuses: {0}")]
     Refused(#[from] Refusal),
 }
 
-/// Commands to be sent at once.
+/// Commands that are sent together.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
     bytes: Vec<u8>,
@@ -59,12 +59,12 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// None yet.
+    /// No commands.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a command: its name and its arguments.
+    /// Adds a command, given by its name and its arguments.
     pub fn push<'a>(&mut self, words: impl IntoIterator<Item = &'a [u8], IntoIter: ExactSizeIterator>) -> &mut Self {
         let words = words.into_iter();
         self.bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
@@ -83,19 +83,19 @@ impl Requests {
         self.push(words)
     }
 
-    /// How many there are.
+    /// The number of commands.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether there are no commands.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 }
 
-/// A connection of the proxy's own. After an error, and after a call that was dropped before its end, it is of no more
-/// use, because replies would be taken for those of other commands.
+/// A connection of the proxy's own. It cannot be used after an error other than [`Error::Refused`], or after a call that was
+/// dropped before its end: replies would be taken for those of other commands.
 pub struct Connection {
     stream: Stream,
     frames: Frames,
@@ -103,10 +103,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, and says who it is if `credentials` are given. Each call may then take as long as `limit`.
+    /// Connects, and authenticates if `credentials` are given. Each later call may take as long as `limit`.
     ///
     /// # Errors
-    /// There is no connection, or Redis does not accept the credentials.
+    /// No connection can be made, or Redis rejects the credentials.
     pub async fn open(dialer: &Dialer, credentials: Option<&Credentials>, limit: Duration) -> Result<Self, Error> {
         let stream = dialer.connect().await?;
         let mut connection = Self { stream, frames: Frames::new(), limit };
@@ -121,7 +121,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Selects the database that `dialer` selects for services, if it does, to see whether they will get it.
+    /// Selects the database that `dialer` selects for services, if it selects one, to find out whether Redis allows it.
     ///
     /// # Errors
     /// [`Error::Database`] if Redis refuses, unless a script keeps it busy for the moment.
@@ -134,15 +134,15 @@ impl Connection {
         }
     }
 
-    /// The address at the other end; `None` on a Unix socket.
+    /// The address of the server; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.peer()
     }
 
-    /// Asks one thing.
+    /// Sends one command and waits for its reply.
     ///
     /// # Errors
-    /// [`Error::Refused`] if Redis answers with an error, and then the connection is still good; or that it is not.
+    /// [`Error::Refused`] if Redis answers with an error; the connection stays usable then. After another error it is not.
     pub async fn call(&mut self, words: &[&[u8]]) -> Result<Reply, Error> {
         let mut requests = Requests::new();
         requests.push(words.iter().copied());
@@ -150,10 +150,10 @@ impl Connection {
         Ok(reply.accepted()?)
     }
 
-    /// Asks several things at once; their replies, in order, errors among them.
+    /// Sends several commands together and waits for their replies, which come in order. Errors of Redis are among the replies.
     ///
     /// # Errors
-    /// The connection is no longer good.
+    /// The connection has become unusable.
     pub async fn pipeline(&mut self, requests: &Requests) -> Result<VecDeque<Reply>, Error> {
         in_time(self.limit, async {
             send(&mut self.stream, requests).await?;
@@ -166,18 +166,18 @@ impl Connection {
         .await
     }
 
-    /// Sends commands whose replies [`next`](Self::next) will give, among messages: those of a subscriber.
+    /// Sends the commands of a subscriber. Their replies come from [`next`](Self::next), among messages.
     ///
     /// # Errors
-    /// The connection is no longer good.
+    /// The connection has become unusable.
     pub async fn send(&mut self, requests: &Requests) -> Result<(), Error> {
         in_time(self.limit, send(&mut self.stream, requests)).await
     }
 
-    /// The next reply or message, however long it takes. Nothing is lost if the future is dropped.
+    /// Waits for the next reply or message, without a limit. Cancel safe.
     ///
     /// # Errors
-    /// The connection is no longer good.
+    /// The connection has become unusable.
     pub async fn next(&mut self) -> Result<Reply, Error> {
         receive(&mut self.stream, &mut self.frames).await
     }

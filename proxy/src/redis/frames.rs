@@ -8,40 +8,40 @@ use redistributed_core::resp::{Progress, Scan};
 
 use super::Reply;
 
-/// Longest reply that is taken, in bytes: room for the list of some 40,000 clients.
+/// The longest reply that is read, in bytes. A list of some 40,000 clients fits.
 pub const MAX_REPLY_LEN: usize = 16 << 20;
 
-/// Deepest nesting of arrays that is taken. The replies that are asked for have three.
+/// The deepest nesting of arrays that is decoded. The replies to the proxy's commands have three levels.
 pub const MAX_DEPTH: usize = 16;
 
-/// Above this capacity, in bytes, the buffer is given back when it is empty.
+/// The capacity, in bytes, above which an empty buffer is given back.
 const KEPT_CAPACITY: usize = 64 << 10;
 
-/// What no Redis answers.
+/// A violation of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// Not RESP2.
+    /// The bytes are not RESP2.
     #[error("what came is not RESP2")]
     Malformed,
-    /// Over [`MAX_REPLY_LEN`].
+    /// A reply is longer than [`MAX_REPLY_LEN`].
     #[error("a reply is longer than {MAX_REPLY_LEN} bytes")]
     TooLong,
-    /// Over [`MAX_DEPTH`].
+    /// A reply is nested deeper than [`MAX_DEPTH`].
     #[error("a reply is nested deeper than {MAX_DEPTH} arrays")]
     TooDeep,
-    /// As many replies as commands, but not of the form that their commands have.
+    /// A reply does not have the form that its command's replies have.
     #[error("a reply is not of its command's form")]
     Unexpected,
 }
 
-/// Cuts what arrives into replies.
+/// Splits the bytes that arrive into replies.
 #[derive(Debug)]
 pub(super) struct Frames {
     buffer: Vec<u8>,
-    /// How much of the buffer belongs to replies that have been taken.
+    /// The length of the replies at the buffer's beginning that have been returned.
     taken: usize,
     scan: Scan,
-    /// How far `scan` has come.
+    /// The position in the buffer that `scan` has reached.
     scanned: usize,
 }
 
@@ -50,7 +50,7 @@ impl Frames {
         Self { buffer: Vec::new(), taken: 0, scan: Scan::values(1), scanned: 0 }
     }
 
-    /// Where to put what arrives: behind what is there.
+    /// The buffer to which bytes that arrive are appended.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         if self.taken > 0 {
             self.buffer.drain(..self.taken);
@@ -63,10 +63,10 @@ impl Frames {
         &mut self.buffer
     }
 
-    /// The next complete reply; `None` if more bytes are needed.
+    /// Returns the next complete reply; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// The stream cannot be read from here on.
+    /// The stream cannot be read any further.
     pub(super) fn next(&mut self) -> Result<Option<Reply>, ProtocolError> {
         match self.scan.advance(&self.buffer, &mut self.scanned) {
             Progress::Invalid => return Err(ProtocolError::Malformed),
@@ -89,9 +89,9 @@ impl Frames {
     }
 }
 
-/// How deep the arrays of a complete frame are nested, as far as it matters: counting ends one above [`MAX_DEPTH`].
+/// The depth of the arrays in a complete frame. Counting ends at one above [`MAX_DEPTH`].
 fn depth(frame: &[u8]) -> usize {
-    // Elements that are still to come, of each array that is open.
+    // The number of elements still to come, for each open array.
     let mut open: Vec<usize> = Vec::new();
     let (mut pos, mut deepest) = (0, 0);
     while pos < frame.len() && deepest <= MAX_DEPTH {

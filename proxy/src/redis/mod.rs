@@ -1,14 +1,14 @@
-//! What the proxy itself asks Redis, on a connection of its own.
+//! The proxy's own client of Redis, for what the proxy itself asks.
 //!
-//! Nothing here ever touches a service's connection. The conversation is in RESP2, which every server speaks, also for
-//! subscriptions: a connection that subscribes is used for nothing else. Replies are bounded in size and nesting before
-//! anything interprets them, so a server that means no good costs an error and no more.
+//! It never uses a service's connection. It speaks RESP2, which every server understands, also for subscriptions: a connection
+//! that subscribes is used for nothing else. Replies are bounded in size and nesting before they are decoded, so a hostile
+//! server costs an error and no more.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `connection` | connecting, authentication, sending, time limits |
+//! | `connection` | a connection: authentication, requests and their replies, time limits |
 //! | `frames` | where a reply ends, and whether it may be decoded |
-//! | `reply` | what a reply says |
+//! | `reply` | a decoded reply, and a server's error |
 
 mod connection;
 mod frames;

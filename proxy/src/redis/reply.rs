@@ -1,4 +1,4 @@
-//! What a reply says.
+//! A decoded reply, and the errors of a server.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use redis_protocol::resp2::types::OwnedFrame;
 
 use crate::net::upstream::error_code;
 
-/// Longest text of an error that is kept, in bytes: enough for every sentence of a server.
+/// The longest text of an error that is kept, in bytes. Every error of Redis fits.
 const MAX_REFUSAL_LEN: usize = 256;
 
 /// One complete reply, or one message of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// `+OK`
+    /// A simple string, as in `+OK`.
     Status(Vec<u8>),
-    /// `-ERR …`
+    /// An error, as in `-ERR …`.
     Error(Refusal),
-    /// `:1`
+    /// An integer, as in `:1`.
     Integer(i64),
-    /// `$…`
+    /// A bulk string, `$…`.
     Bulk(Vec<u8>),
-    /// `*…`
+    /// An array, `*…`.
     Array(Vec<Reply>),
-    /// `$-1` or `*-1`
+    /// A null, `$-1` or `*-1`.
     Null,
 }
 
 impl Reply {
-    /// A bulk string or a status.
+    /// The content of a bulk string or a simple string.
     pub fn text(&self) -> Option<&[u8]> {
         match self {
             Self::Bulk(text) | Self::Status(text) => Some(text),
@@ -35,7 +35,7 @@ impl Reply {
         }
     }
 
-    /// An integer.
+    /// The value of an integer.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -59,10 +59,10 @@ impl Reply {
         std::str::from_utf8(value.trim_ascii()).ok()
     }
 
-    /// An error reply as an error, any other as it is.
+    /// Turns an error reply into an `Err`, and returns any other as it is.
     ///
     /// # Errors
-    /// What Redis refused.
+    /// The error of the server.
     pub fn accepted(self) -> Result<Self, Refusal> {
         match self {
             Self::Error(refusal) => Err(refusal),
@@ -84,9 +84,9 @@ impl From<OwnedFrame> for Reply {
     }
 }
 
-/// An error that Redis answered with.
+/// An error reply.
 ///
-/// What it shows is the server's sentence. That may repeat arguments of the command, so for commands with secrets only
+/// It displays the server's text, which may repeat arguments of the command. Of commands with secrets, only
 /// [`code`](Self::code) may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Refusal {
@@ -95,13 +95,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The first 256 bytes of the line, without its `-`.
+    /// Keeps the first 256 bytes of an error line, which is given without its `-`.
     pub fn new(line: &str) -> Self {
         let code = error_code(line.as_bytes());
         Self { line: line.chars().scan(0, short_enough).collect(), code }
     }
 
-    /// The first word, as [`error_code`] finds it.
+    /// The error's code, as [`error_code`] finds it.
     pub fn code(&self) -> &str {
         &self.code
     }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::scratch::Scratch;
 use super::write::write_pieces;
 use super::{Link, take_deliveries};
-use crate::error::{Operation, Party, RelayError};
+use crate::error::{IoOperation, Party, RelayError};
 
 /// Reads in one poll, so that a connection that always has more does not keep its thread from the others.
 const READS_PER_POLL: usize = 8;
@@ -147,9 +147,11 @@ impl Flow {
     {
         while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut *to).poll_write(cx, rest)) {
-                Ok(0) => return Poll::Ready(Err(self.failed(Operation::Write, std::io::ErrorKind::WriteZero.into()))),
+                Ok(0) => {
+                    return Poll::Ready(Err(self.failed(IoOperation::Write, std::io::ErrorKind::WriteZero.into())));
+                }
                 Ok(n) => self.sent += n,
-                Err(error) => return Poll::Ready(Err(self.failed(Operation::Write, error))),
+                Err(error) => return Poll::Ready(Err(self.failed(IoOperation::Write, error))),
             }
         }
         if self.sent > 0 {
@@ -159,7 +161,7 @@ impl Flow {
         }
         link.delivered(&mut self.deliveries);
         if self.unflushed {
-            ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|error| self.failed(Operation::Write, error))?;
+            ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|error| self.failed(IoOperation::Write, error))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
@@ -178,7 +180,7 @@ impl Flow {
     {
         Scratch::with(|Scratch { input, out }| {
             let mut buffer = ReadBuf::new(input);
-            ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|error| self.failed(Operation::Read, error))?;
+            ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|error| self.failed(IoOperation::Read, error))?;
             let input = buffer.filled();
             if input.is_empty() {
                 self.source_ended(link);
@@ -193,7 +195,7 @@ impl Flow {
                 self.deliveries.extend(take_deliveries(&mut out.events));
             }
             link.hand_over(&mut out.events);
-            Poll::Ready(written.map_err(|error| self.failed(Operation::Write, error)))
+            Poll::Ready(written.map_err(|error| self.failed(IoOperation::Write, error)))
         })
     }
 
@@ -212,8 +214,8 @@ impl Flow {
         })
     }
 
-    fn failed(&self, operation: Operation, source: std::io::Error) -> RelayError {
-        let reading = operation == Operation::Read;
+    fn failed(&self, operation: IoOperation, source: std::io::Error) -> RelayError {
+        let reading = operation == IoOperation::Read;
         let party = if (self.from == Side::Client) == reading { Party::Client } else { Party::Server };
         RelayError { party, operation, source }
     }

@@ -35,7 +35,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::auto::TrackedConnection;
 use crate::clock;
 use crate::entropy::Entropy;
-use crate::error::{Operation, Party, RelayError};
+use crate::error::{IoOperation, Party, RelayError};
 use crate::service::{LivePolicy, PolicyView};
 use crate::telemetry::SpanSink;
 use crate::telemetry::stats::{ProxyCounter, Stats};
@@ -301,12 +301,12 @@ where
     fn break_off(&mut self, error: RelayError) {
         self.link.ended();
         match (error.party, error.operation) {
-            (Party::Client, Operation::Read) => {
+            (Party::Client, IoOperation::Read) => {
                 self.up.source_ended(&mut self.link);
                 self.down.abandon(&self.link);
             }
             (Party::Client, _) => self.down.abandon(&self.link),
-            (_, Operation::Read) => {
+            (_, IoOperation::Read) => {
                 self.down.source_ended(&mut self.link);
                 self.up.discard(&self.link);
             }

@@ -1,26 +1,26 @@
-//! An address that cannot be had: why, and what to do.
+//! An address that cannot be bound: why, and what to do.
 
 use std::io;
 use std::path::Path;
 
 use crate::settings::HostPort;
 
-/// Ports below this one are for privileged processes, unless the system is set up otherwise.
+/// The first port that an unprivileged process may bind, unless the system is set up otherwise.
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// A listen address that could not be had.
+/// A listen address that could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("{setting} `{address}`: {problem}: {source}; {remedy}")]
 pub struct BindError {
-    /// The option as it is typed.
+    /// The option that names the address.
     pub setting: &'static str,
-    /// As it was set.
+    /// The address as it was set.
     pub address: String,
-    /// What is wrong with it.
+    /// The reason, in words for an operator.
     pub problem: &'static str,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
-    /// What to do.
+    /// The advice to the operator.
     pub remedy: &'static str,
 }
 

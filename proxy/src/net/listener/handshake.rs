@@ -1,4 +1,4 @@
-//! From a client's connection to its TLS stream.
+//! The TLS handshake with a client.
 
 use std::io;
 use std::sync::Arc;
@@ -16,38 +16,39 @@ use crate::net::stream::Stream;
 use crate::settings::ListenAddress;
 use crate::settings::tls::ServerFiles;
 
-/// What clients that connect by TLS are shown, and how long they may take.
+/// The configuration of TLS handshakes with clients, and their time limit.
 #[derive(Debug)]
 pub struct Handshakes {
     config: Arc<Rotating<ServerConfig>>,
     limit: Duration,
 }
 
-/// Why there is no TLS connection with a client.
+/// The reason why a TLS handshake with a client failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// It has closed before it said anything: a probe that looks whether somebody listens.
+    /// The client closed without sending a byte, as probes do that check whether a port is open.
     #[error("the client has closed without a word")]
     Probe,
-    /// It speaks RESP, HTTP or something else without TLS.
+    /// The client sent RESP, HTTP or something else that is not TLS.
     #[error("the client does not speak TLS{}", if *.http { " but HTTP" } else { "" })]
     NotTls {
-        /// Whether it is HTTP.
+        /// Whether it sent HTTP.
         http: bool,
     },
-    /// It has not finished in time.
+    /// The client did not finish the handshake within the limit.
     #[error("the handshake took more than {0:?}")]
     Late(Duration),
-    /// A certificate was refused, by one side or the other, or there is nothing that both sides can do.
+    /// One side rejected the other's certificate, or the two have no version or cipher in common.
     #[error(transparent)]
     Failed(#[from] io::Error),
 }
 
 impl Handshakes {
-    /// For clients of `listen`, with the certificate that is in force when they come; `None` if they connect without TLS.
+    /// The handshakes of clients of `listen`, each with the certificate that is in force then; `None` if clients connect without
+    /// TLS.
     ///
     /// # Errors
-    /// They are to connect by TLS, and there is no certificate.
+    /// Clients are to connect by TLS, and `material` has no certificate.
     pub fn of(listen: &ListenAddress, material: &KeyMaterial, limit: Duration) -> Result<Option<Self>, FileError> {
         match listen {
             ListenAddress::Tcp(_) | ListenAddress::Unix(_) => Ok(None),
@@ -67,14 +68,14 @@ impl Handshakes {
     /// Does the handshake.
     ///
     /// # Errors
-    /// [`HandshakeError`]; where TLS is spoken the client has been told by an alert.
+    /// [`HandshakeError`]. A client that speaks TLS has been sent an alert.
     pub(super) async fn accept(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
         timeout(self.limit, self.handshake(socket)).await.unwrap_or(Err(HandshakeError::Late(self.limit)))
     }
 
     async fn handshake(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
         let mut first = [0; 1024];
-        // Left where it is: whatever it is, it is judged by what reads it.
+        // Peeked, so that the handshake finds the bytes where they are.
         let seen = socket.peek(&mut first).await.unwrap_or(0);
         let first = &first[..seen];
         match first.first() {

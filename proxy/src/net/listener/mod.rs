@@ -1,10 +1,10 @@
-//! Sockets that clients connect to, and what comes in on them.
+//! Sockets that clients connect to, and the clients that come in on them.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `bind_error` | an address that cannot be had: why, and what to do |
+//! | `bind_error` | an address that cannot be bound: why, and what to do |
 //! | `socket_file` | the file of a Unix socket: whether one that is there is in use, and its removal |
-//! | `start_lock` | the right to put a Unix socket's file in its place |
+//! | `start_lock` | the lock under which a Unix socket's file is put in its place |
 //! | `handshake` | from a client's connection to its TLS stream |
 
 mod bind_error;
@@ -37,18 +37,18 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix {
-        /// Removed with the listener, and first: see there.
+        /// Dropped before the socket, for the reason that [`SocketFile`] gives.
         _file: SocketFile,
         socket: UnixListener,
     },
 }
 
-/// A client that has connected and said nothing yet.
+/// A client that has been accepted, and from which nothing has been read yet.
 #[derive(Debug)]
 pub struct Client {
     socket: ClientSocket,
-    /// Who it is, for the log.
-    pub peer: Peer,
+    /// The client's name in the log.
+    pub peer: ClientName,
 }
 
 #[derive(Debug)]
@@ -57,19 +57,19 @@ enum ClientSocket {
     Unix(UnixStream),
 }
 
-/// Who a client is.
+/// The name of a client in the log.
 #[derive(Clone, Debug)]
-pub enum Peer {
-    /// By its address.
+pub enum ClientName {
+    /// The address of a client on TCP.
     Address(SocketAddr),
-    /// By its process, on this machine.
+    /// The process id of a client on a Unix socket, if the system knows it.
     Process(Option<i32>),
 }
 
-/// Binds a TCP address. Of a name's addresses the first that can be bound is taken.
+/// Binds a TCP address. If a host name has several addresses, the first that can be bound is used.
 ///
 /// # Errors
-/// [`BindError`] if there is none; `setting` is what the operator calls the address.
+/// [`BindError`] if none can be bound. `setting` is the option that names the address.
 pub async fn bind(setting: &'static str, address: &HostPort) -> Result<TcpListener, BindError> {
     let failed = |source| BindError::tcp(setting, address, source);
     TcpListener::bind((address.host.as_str(), address.port)).await.map_err(failed)
@@ -79,7 +79,7 @@ impl Listener {
     /// Binds the route's listen address.
     ///
     /// # Errors
-    /// [`BindError`] if it cannot be had.
+    /// [`BindError`] if it cannot be bound.
     pub async fn bind(route: &Route, settings: &Settings) -> Result<Self, BindError> {
         let setting = route.setting("--listen");
         let (socket, address) = match &route.listen {
@@ -98,12 +98,12 @@ impl Listener {
         Ok(Self { route: route.clone(), socket, address })
     }
 
-    /// Where it listens, with the port that the system chose if it was left to it.
+    /// The address that it listens on, with the port that the system chose if the settings say 0.
     pub fn address(&self) -> &ListenAddress {
         &self.address
     }
 
-    /// The same as a socket's address; a Unix socket has none.
+    /// The TCP address that it listens on; `None` for a Unix socket.
     pub fn socket_address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().ok(),
@@ -116,30 +116,30 @@ impl Listener {
         &self.route
     }
 
-    /// The next client.
+    /// Waits for the next client.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub async fn accept(&self) -> io::Result<Client> {
         Ok(match &self.socket {
             Socket::Tcp(socket) => {
                 let (socket, peer) = socket.accept().await?;
-                Client { socket: ClientSocket::Tcp(socket), peer: Peer::Address(peer) }
+                Client { socket: ClientSocket::Tcp(socket), peer: ClientName::Address(peer) }
             }
             Socket::Unix { socket, .. } => {
                 let (socket, _) = socket.accept().await?;
                 let process = socket.peer_cred().ok().as_ref().and_then(unix::UCred::pid);
-                Client { socket: ClientSocket::Unix(socket), peer: Peer::Process(process) }
+                Client { socket: ClientSocket::Unix(socket), peer: ClientName::Process(process) }
             }
         })
     }
 }
 
 impl Client {
-    /// Has its socket watched by this thread instead of the one that accepted it.
+    /// Registers the socket with this thread's event loop, instead of that of the thread that accepted it.
     ///
     /// # Errors
-    /// The thread cannot watch another socket.
+    /// The event loop cannot watch another socket.
     pub fn move_here(self) -> io::Result<Self> {
         let socket = match self.socket {
             ClientSocket::Tcp(socket) => {
@@ -152,7 +152,7 @@ impl Client {
         Ok(Self { socket, ..self })
     }
 
-    /// Says `last_words` if the socket takes them at once, and closes.
+    /// Sends `last_words` if the socket takes them at once, and closes.
     pub fn refuse(self, last_words: &[u8]) {
         // As standard sockets, because tokio's do not try to write before they were once told that they can.
         let _ = match self.socket {
@@ -161,10 +161,10 @@ impl Client {
         };
     }
 
-    /// Its connection, behind a handshake if it is to be TLS.
+    /// Turns the client into its stream, after the TLS handshake if there is to be one.
     ///
     /// # Errors
-    /// The handshake did not succeed.
+    /// The handshake failed.
     pub async fn into_stream(self, handshakes: Option<&Handshakes>) -> Result<Stream, HandshakeError> {
         match (self.socket, handshakes) {
             (ClientSocket::Tcp(socket), None) => Ok(Stream::Tcp(socket)),
@@ -174,7 +174,7 @@ impl Client {
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for ClientName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),

@@ -1,8 +1,9 @@
 //! The file of a Unix socket.
 //!
-//! A process that was killed leaves its file behind, and nobody could listen there again. Whether somebody does is asked
-//! by connecting: a file on which nobody accepts is replaced, one that is in use is not. Several that start at once take
-//! turns ([`StartLock`]). The file goes when the listener does, unless another process has put its own there.
+//! A process that was killed leaves its file behind, and the path could not be bound again. Connecting to it shows whether a
+//! process listens there: a file on which no process accepts is replaced, one that is in use is not. Processes that start at
+//! the same time take turns ([`StartLock`]). The file is removed with the listener, unless another process has put its own
+//! there.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -16,11 +17,11 @@ use tokio::net::UnixListener;
 use super::BindError;
 use super::start_lock::StartLock;
 
-/// Connections that wait to be accepted, at most; the system may allow fewer.
+/// The most connections that wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 1024;
 
-/// A socket's file; dropping this removes it. To be dropped before its socket: a file whose socket is closed counts as left
-/// behind, and only while the socket is open does the system give its identity to no other file.
+/// A socket's file; dropping this removes it. It must be dropped before its socket: a file whose socket is closed counts as
+/// left behind, and only while the socket is open can no other file have the same identity.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -30,7 +31,7 @@ pub(super) struct SocketFile {
 /// Listens at `path`, with permissions `mode`.
 ///
 /// # Errors
-/// [`BindError`]: somebody listens there, or no socket can be there.
+/// [`BindError`]: a process listens there, or no socket can be created there.
 pub(super) fn bind(setting: &'static str, path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
     let bound = listen(path, mode).and_then(|(socket, file)| {
         socket.set_nonblocking(true)?;
@@ -41,7 +42,7 @@ pub(super) fn bind(setting: &'static str, path: &Path, mode: u32) -> Result<(Uni
 
 fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
-    // Before there is a lock: who may not write to the folder is told too that somebody listens there.
+    // Before the lock is taken, so that a process that may not write to the folder is also told that the path is in use.
     is_stale(path, &address)?;
     let _alone = StartLock::take(path)?;
     if is_stale(path, &address)? {
@@ -56,16 +57,16 @@ fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     Ok((socket, file))
 }
 
-/// On Linux a socket's file gets the permissions that the socket has, less the umask: so that there is no moment at
-/// which more may connect than should. Elsewhere this does nothing, and the umask has to do for that moment.
+/// Sets the permissions before the file exists. On Linux the file gets those of the socket, less the umask, so that there is no
+/// moment at which more users may connect than should. Elsewhere this has no effect, and the umask covers that moment.
 fn with_permissions(socket: Socket, mode: u32) -> io::Result<Socket> {
     let file = File::from(OwnedFd::from(socket));
     let _ = file.set_permissions(Permissions::from_mode(mode));
     Ok(Socket::from(OwnedFd::from(file)))
 }
 
-/// Whether a process that is gone has left a socket there. An error if somebody listens, or if there is no socket but
-/// something else.
+/// Whether a process that has ended left a socket there. It is an error if a process listens there, or if the file is not a
+/// socket.
 fn is_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.file_type().is_socket() => {}

@@ -1,9 +1,9 @@
-//! The right to put a Unix socket's file in its place.
+//! The lock under which a Unix socket's file is put in its place.
 //!
-//! Between `bind` and `listen` a new socket refuses connections, as one does that a killed process has left behind. So
-//! whoever looks whether the file is in use, replaces it and begins to listen holds a lock meanwhile: an advisory lock
-//! (`flock`) on a file beside the socket, which the kernel lifts if the process dies. The file is there only as long as
-//! somebody starts; one that a killed process has left is taken by the next start, and removed.
+//! Between `bind` and `listen`, a new socket refuses connections just as one does that a killed process has left behind. So a
+//! process holds a lock while it checks whether the file is in use, replaces it and begins to listen: an advisory lock
+//! (`flock`) on a file beside the socket, which the kernel releases if the process dies. The lock file exists only while a
+//! process starts; one that a killed process has left is locked by the next start, and removed.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-/// How long another process may hold it: what is done under it takes less than a millisecond.
+/// How long another process may hold the lock. The work under it takes less than a millisecond.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is tried: the system knows no attempt that ends after a time.
+/// The time between two attempts: `flock` has no time-out.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// Held until it is dropped.
+/// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub(super) struct StartLock {
     path: PathBuf,
@@ -29,10 +29,11 @@ pub(super) struct StartLock {
 }
 
 impl StartLock {
-    /// That of the socket at `socket`. Waits up to five seconds for whoever has it.
+    /// Takes the lock of the socket at `socket`. Waits up to five seconds for another process that holds it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::ResourceBusy`]: somebody has it for longer. Others: there can be no file beside the socket.
+    /// [`io::ErrorKind::ResourceBusy`] if another process holds the lock for longer; another error if there can be no file beside
+    /// the socket.
     pub(super) fn take(socket: &Path) -> io::Result<Self> {
         Self::take_within(socket, PATIENCE)
     }

@@ -1,4 +1,4 @@
-//! Whom the proxy believes, and what it shows to a server that asks who it is.
+//! TLS to servers: the authorities that are trusted, and the certificate that the proxy shows.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use super::files::{authorities, certificates, private_key, unfit_pair};
 use crate::files::FileError;
 use crate::settings::tls::{ClientFileNames, ClientFiles};
 
-/// Reads the files and makes a configuration of them.
+/// Makes a configuration of the files.
 ///
 /// # Errors
-/// [`FileError`] for the first file that cannot be used, or if there is nobody to trust.
+/// [`FileError`] for the first file that cannot be used, or if there is no authority to trust.
 pub fn client_config(files: &ClientFiles, names: ClientFileNames) -> Result<ClientConfig, FileError> {
     let roots = match &files.authorities {
         Some(path) => authorities(names.authorities, path)?,
@@ -34,15 +34,15 @@ pub fn client_config(files: &ClientFiles, names: ClientFileNames) -> Result<Clie
     }
 }
 
-/// A configuration that trusts nobody.
+/// A configuration that trusts no authority.
 ///
 /// # Errors
-/// None that is known of; rustls says that there could be one.
+/// None is known; rustls declares that there may be one.
 pub fn empty() -> Result<ClientConfig, FileError> {
     Ok(builder("TLS")?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-/// Names the provider, so that another one in the dependency tree cannot make the choice ambiguous.
+/// Names the cryptography provider, so that a second one in the dependency tree cannot make the choice ambiguous.
 fn builder(setting: &'static str) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, FileError> {
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! Reading PEM files, and what may be wrong with them.
+//! Reading PEM files, and errors about them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use rustls::{CertificateError, Error, RootCertStore};
 use crate::clock;
 use crate::files::{self, FileError};
 
-/// What to do about a file that is not in PEM form.
+/// The advice about a file that is not in PEM form.
 const PEM: &str = "name a file in PEM form, which begins with -----BEGIN";
 
-/// All certificates in a file; at least one.
+/// Reads all certificates in a file, of which there must be at least one.
 pub(super) fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = files::read(setting, path)?;
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -27,11 +27,11 @@ pub(super) fn certificates(setting: &'static str, path: &Path) -> Result<Vec<Cer
     Err(FileError::new(setting, path, format!("it holds no usable certificate: {reason}"), PEM))
 }
 
-/// Checks that the certificate in a file is valid now: whoever it is shown to would refuse another. Those behind it are
-/// not looked at, because a way to an authority may lead around them.
+/// Checks that the first certificate in a file is valid now, because a peer rejects one that is not. The certificates behind it are
+/// not checked: a chain to an authority may lead around them.
 ///
 /// # Errors
-/// [`FileError`]: it cannot be read, or its time is over or has not come.
+/// [`FileError`]: the file cannot be read, or the certificate has expired or is not valid yet.
 pub fn valid_now(setting: &'static str, path: &Path) -> Result<(), FileError> {
     match certificates(setting, path)?.first().and_then(not_valid_now) {
         None => Ok(()),
@@ -54,7 +54,7 @@ pub(super) fn private_key(setting: &'static str, path: &Path) -> Result<PrivateK
     })
 }
 
-/// Authorities to believe; at least one.
+/// Reads the authorities to trust, of which there must be at least one.
 pub(super) fn authorities(setting: &'static str, path: &Path) -> Result<RootCertStore, FileError> {
     let mut roots = RootCertStore::empty();
     for authority in certificates(setting, path)? {
@@ -66,7 +66,7 @@ pub(super) fn authorities(setting: &'static str, path: &Path) -> Result<RootCert
     Ok(roots)
 }
 
-/// A certificate and a key that rustls does not take together.
+/// The error for a certificate and a key that rustls does not accept together.
 pub(super) fn unfit_pair(setting: &'static str, path: &Path, error: &Error) -> FileError {
     match error {
         Error::InconsistentKeys(_) => {
@@ -80,10 +80,10 @@ pub(super) fn unfit_pair(setting: &'static str, path: &Path, error: &Error) -> F
     }
 }
 
-/// Why a certificate is of no use at this time.
+/// The reason why a certificate is not valid now, if it is not.
 fn not_valid_now(certificate: &CertificateDer<'static>) -> Option<String> {
     let now = UnixTime::since_unix_epoch(Duration::from_nanos(clock::wall().0));
-    // Without an authority this can only fail; the dates are the first thing that it looks at.
+    // Without an authority this can only fail; the dates are what it checks first.
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     let verdict = verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], now, &[]);
     let date = |time: UnixTime| {

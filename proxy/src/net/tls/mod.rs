@@ -2,9 +2,9 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `files` | reading PEM files, and what may be wrong with them |
-//! | `client` | whom the proxy believes, and what it shows to a server that asks |
-//! | `server` | what the proxy shows to clients, and whom it lets in |
+//! | `files` | reading PEM files, and errors about them |
+//! | `client` | connections to servers: the authorities that are trusted, and the proxy's own certificate |
+//! | `server` | connections from clients: the proxy's certificate, and the authorities of clients |
 
 mod client;
 mod files;

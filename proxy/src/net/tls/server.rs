@@ -1,4 +1,4 @@
-//! What the proxy shows to clients that connect by TLS, and whom it lets in.
+//! TLS from clients: the certificate that the proxy shows, and the authorities of clients.
 
 use std::sync::Arc;
 

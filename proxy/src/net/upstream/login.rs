@@ -1,8 +1,8 @@
-//! `AUTH` and `SELECT`, said by the proxy on a connection that a client will have.
+//! `AUTH` and `SELECT`, sent by the proxy on a connection before a client gets it.
 //!
-//! Exactly their replies are taken from the connection, so that the first byte that the client sees answers the client.
-//! One is sent when the other has been answered: Redis 8.2 may drop the reply of a refused `AUTH` behind which another
-//! command waits.
+//! Exactly their replies are read from the connection, so that the first byte that the client sees answers the client.
+//! `SELECT` is sent after `AUTH` has been answered: Redis 8.2 may drop the reply to a rejected `AUTH` if another command
+//! follows it.
 
 use std::io;
 
@@ -10,32 +10,32 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::settings::credentials::Credentials;
 
-/// Longest reply, in bytes. Redis's longest here has about 150.
+/// The longest reply that is read, in bytes. Redis's longest here has about 150.
 const MAX_REPLY: usize = 4096;
 
 /// Longest first word of an error that is taken for its code, in bytes.
 const MAX_CODE_LEN: usize = 32;
 
-/// A login that did not succeed.
+/// The reason why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
-    /// The connection is of no use.
+    /// The connection failed.
     #[error(transparent)]
     Broken(#[from] io::Error),
-    /// Redis said no.
+    /// Redis answered with an error.
     #[error("Redis refused {command}")]
     Refused {
-        /// The command's name.
+        /// The name of the command.
         command: &'static str,
-        /// Redis's line, with its end.
+        /// Redis's error line, with its CRLF.
         line: Vec<u8>,
     },
 }
 
-/// Says who the proxy is and which database is meant, as far as that is given, and waits for the answers.
+/// Sends `AUTH` if there are credentials, and `SELECT` if the database is not 0, and waits for the replies.
 ///
 /// # Errors
-/// Redis refused, closed the connection, or is none.
+/// Redis answered with an error or closed the connection, or the server is not Redis.
 pub(super) async fn login<S>(stream: &mut S, credentials: Option<&Credentials>, database: u32) -> Result<(), LoginError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// One line and its end; nothing may follow, because nothing else was asked.
+/// Reads one line with its CRLF. Nothing may follow it, because nothing else was asked.
 async fn line<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let mut line = Vec::with_capacity(256);
     while !line.ends_with(b"\r\n") {

@@ -1,13 +1,13 @@
 //! Connecting to Redis.
 //!
-//! A service behind the proxy is connected to the proxy long before Redis is reached, so a Redis that is away for a
-//! moment need not be noticed: what may pass is tried again, with growing pauses, until the time to connect is over.
-//! What would be refused again is not: a certificate, a password, a lack of file descriptors.
+//! A service is connected to the proxy before Redis is reached, so it need not notice a Redis that is away for a moment: after a
+//! failure that may pass, the proxy tries again, with growing pauses, until the time to connect is over. After one that would
+//! repeat, it does not: a rejected certificate or password, or a lack of file descriptors.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `resolve` | from a name to its addresses |
-//! | `login` | `AUTH` and `SELECT` for a service's connection, if the proxy is to send them |
+//! | `resolve` | the addresses of a host name |
+//! | `login` | `AUTH` and `SELECT` on a service's connection, if the proxy is to send them |
 
 mod login;
 mod resolve;
@@ -36,7 +36,7 @@ pub use login::error_code;
 use login::{LoginError, login};
 pub use resolve::{Resolve, Resolving, System};
 
-/// The pause behind the first attempt that failed; each next one is twice as long.
+/// The pause after the first failed attempt. Each later pause is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause.
@@ -47,39 +47,39 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Dialer {
     upstream: Upstream,
     login: Login,
-    /// In place of a password in `login`.
+    /// The password if `login` has none.
     password: Option<Arc<Rotating<Secret>>>,
     /// Whether services' connections are logged in by the proxy.
     logs_clients_in: bool,
-    /// For `rediss://`.
+    /// The configuration and the server's name, for `rediss://`.
     tls: Option<(Arc<Rotating<ClientConfig>>, ServerName<'static>)>,
     resolver: Arc<dyn Resolve>,
     limit: Duration,
     retries: bool,
 }
 
-/// Why a service gets no connection to Redis.
+/// The reason why a service gets no connection to Redis.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// There is none.
+    /// No connection could be made.
     #[error(transparent)]
     Connect(#[from] RelayError),
     /// Redis refused what the proxy sent to log the service in.
     #[error("Redis refused the proxy's {command}: {}", error_code(.line.strip_prefix(b"-").unwrap_or(.line)))]
     Refused {
-        /// `AUTH` or `SELECT`.
+        /// The name of the command, `AUTH` or `SELECT`.
         command: &'static str,
-        /// Redis's error, with the end of its line.
+        /// Redis's error line, with its CRLF.
         line: Vec<u8>,
     },
 }
 
 impl Dialer {
-    /// For a route. A connection, resolving the name, the handshake and the login included, may take as long as
-    /// `--connect-timeout`.
+    /// The dialer of a route. A connection may take as long as `--connect-timeout`, name resolution, TLS handshake and login
+    /// included.
     ///
     /// # Errors
-    /// The host cannot be the name in a certificate, or `material` lacks what `rediss://` needs.
+    /// The host name cannot be a name in a certificate, or `material` lacks what `rediss://` needs.
     pub fn new(route: &Route, settings: &Settings, material: &KeyMaterial) -> Result<Self, FileError> {
         let tls = match &route.upstream {
             Upstream::Tcp(_) | Upstream::Unix(_) => None,
@@ -107,12 +107,12 @@ impl Dialer {
         })
     }
 
-    /// Where it connects to.
+    /// The Redis that it connects to.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
     }
 
-    /// Who the proxy is there, if it has been told.
+    /// The credentials of the proxy at that Redis, if it has any.
     pub fn credentials(&self) -> Option<Credentials> {
         let password = match (&self.login.password, &self.password) {
             (Some(password), _) => password.clone(),
@@ -122,28 +122,28 @@ impl Dialer {
         Some(Credentials { username: self.login.username.clone(), password })
     }
 
-    /// The database that services' connections are in when they are handed over, if the proxy logs them in.
+    /// The database that services' connections use when they are handed over, if the proxy logs them in.
     pub fn logs_clients_in(&self) -> Option<u32> {
         self.logs_clients_in.then_some(self.login.database)
     }
 
-    /// The same, with less patience.
+    /// The same dialer with a shorter time limit.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
         Self { limit: self.limit.min(limit), ..self.clone() }
     }
 
-    /// The same, with another way to find addresses.
+    /// The same dialer with another resolver.
     #[must_use]
     pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
     }
 
-    /// Connects for the proxy itself: once, and without logging in. The name is resolved now, so that a Redis that
-    /// moved is found; its addresses are tried in turn.
+    /// Connects for the proxy itself, in one attempt and without logging in. The name is resolved anew, so that a Redis that has
+    /// moved is found, and its addresses are tried in turn.
     ///
     /// # Errors
-    /// What the system said of the last address tried, why the certificate was refused, or that the time is over.
+    /// The system's error for the last address that was tried, the reason why the certificate was rejected, or a time-out.
     pub async fn connect(&self) -> Result<Stream, RelayError> {
         let deadline = Instant::now() + self.limit;
         timeout_at(deadline, self.attempt(deadline))
@@ -152,11 +152,11 @@ impl Dialer {
             .map_err(RelayError::connect)
     }
 
-    /// Connects for a service: logs it in if the proxy is to do that, and tries again what may pass. `tried_again` is
-    /// called before each attempt but the first, with what the one before has met.
+    /// Connects for a service: logs it in if the proxy is to do that, and tries again after failures that may pass. `tried_again`
+    /// is called before each attempt but the first, with the failure of the one before.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect), or Redis refused the login.
+    /// As [`connect`](Self::connect), or Redis rejected the login.
     pub async fn dial(&self, mut tried_again: impl FnMut(&io::Error)) -> Result<Stream, DialError> {
         let deadline = Instant::now() + self.limit;
         let mut pause = FIRST_PAUSE;
@@ -205,14 +205,14 @@ impl Dialer {
     }
 
     fn late(&self) -> io::Error {
-        // A Redis without TLS waits for the end of what it takes for a line.
+        // A Redis without TLS takes the handshake for the beginning of a line, and waits for its end.
         let tls = if self.tls.is_some() { "; does it speak TLS on this port?" } else { "" };
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}{tls}", self.limit))
     }
 }
 
-/// Tries one after the other, each with its share of the time that is left, so that one that does not answer leaves some
-/// to the others.
+/// Tries the addresses in turn, each with its share of the remaining time, so that one that does not answer leaves time for the
+/// others.
 async fn first_that_accepts(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (tried, address) in (0_u32..).zip(addresses) {
@@ -228,8 +228,8 @@ async fn first_that_accepts(addresses: &[SocketAddr], deadline: Instant) -> io::
     Err(last)
 }
 
-/// Whether the next attempt may succeed. Not if a certificate was refused or something else than Redis answers, and not
-/// if the proxy has run out of something.
+/// Whether the next attempt may succeed. It cannot if a certificate was rejected, if the server is not Redis, or if the proxy has
+/// run out of a resource.
 fn may_pass(failure: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
     !is_exhaustion(failure) && !matches!(failure.kind(), InvalidData | InvalidInput | PermissionDenied | Unsupported)

@@ -1,6 +1,6 @@
-//! From a host's name to its addresses.
+//! The addresses of a host name.
 //!
-//! A name is resolved at each dial and nothing is remembered: after a fail-over it leads elsewhere.
+//! A name is resolved for each attempt, and nothing is cached: after a failover it leads elsewhere.
 
 use std::fmt;
 use std::future::Future;
@@ -8,16 +8,16 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
-/// Addresses, once they are known.
+/// A future of addresses.
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
-/// Knows the addresses of names.
+/// Resolves host names.
 pub trait Resolve: fmt::Debug + Send + Sync {
-    /// All addresses of `host`, in the order in which they are to be tried.
+    /// Returns all addresses of `host`, in the order in which they are to be tried.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>;
 }
 
-/// The system's resolver: its hosts file, its name servers, and whatever else it is set up with.
+/// The system's resolver.
 #[derive(Debug)]
 pub struct System;
 
