@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::choices::switch;
 use super::effective::Values;
-use super::units::{self, shown_duration};
+use super::units::{self, format_duration};
 use super::validation::Validation;
 
 /// The options of mode `auto`.
@@ -17,7 +17,7 @@ pub(crate) struct AutoOptions {
     ///
     /// From 50ms to 60s. A channel gets contexts three to four intervals after its last subscriber's proxy has
     /// announced it.
-    #[arg(long, value_name = "TIME", default_value_t = shown_duration(AutoSettings::DEFAULT_INTERVAL))]
+    #[arg(long, value_name = "TIME", default_value_t = format_duration(AutoSettings::DEFAULT_INTERVAL))]
     auto_interval: String,
 
     /// In mode auto: no client subscribes on a replica, so that replicas need not be counted
@@ -75,7 +75,7 @@ impl Validation<'_> {
 impl AutoSettings {
     pub(super) fn effective(&self) -> Values {
         vec![
-            ("auto-interval", shown_duration(self.interval)),
+            ("auto-interval", format_duration(self.interval)),
             ("auto-ignore-replicas", self.ignore_replicas.to_string()),
             ("announce", self.announce.to_string()),
         ]

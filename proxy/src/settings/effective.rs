@@ -22,7 +22,7 @@ pub(super) fn or_none(value: Option<impl Display>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
 }
 
-pub(super) fn shown_file(path: Option<&PathBuf>) -> String {
+pub(super) fn format_path(path: Option<&PathBuf>) -> String {
     or_none(path.map(|path| path.display()))
 }
 

@@ -9,7 +9,7 @@ use redistributed_core::choice::choice;
 
 use super::choices::parser;
 use super::effective::Values;
-use super::units::{self, shown_duration};
+use super::units::{self, format_duration};
 use super::validation::Validation;
 
 /// The largest `--max-connections`. No machine has a million sockets to spare, and tokio's semaphore counts to an eighth of what
@@ -128,11 +128,11 @@ impl Limits {
         vec![
             ("max-connections", self.max_connections.to_string()),
             ("threads", self.threads.to_string()),
-            ("connect-timeout", shown_duration(self.connect_timeout)),
+            ("connect-timeout", format_duration(self.connect_timeout)),
             ("connect-retry", retry.to_string()),
-            ("handshake-timeout", shown_duration(self.handshake_timeout)),
-            ("drain-timeout", shown_duration(self.drain_timeout)),
-            ("flush-timeout", shown_duration(self.flush_timeout)),
+            ("handshake-timeout", format_duration(self.handshake_timeout)),
+            ("drain-timeout", format_duration(self.drain_timeout)),
+            ("flush-timeout", format_duration(self.flush_timeout)),
         ]
     }
 }

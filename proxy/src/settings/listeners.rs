@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::address::ListenAddress;
-use super::effective::{Values, shown_file};
+use super::effective::{Values, format_path};
 use super::routes::Route;
 use super::tls::{ServerFiles, named};
 use super::validation::Validation;
@@ -84,9 +84,9 @@ impl Validation<'_> {
 
 pub(super) fn effective(tls: Option<&ServerFiles>, socket_mode: u32) -> Values {
     vec![
-        ("listen-cert", shown_file(tls.map(|files| &files.certificate))),
-        ("listen-key", shown_file(tls.map(|files| &files.key))),
-        ("listen-client-ca", shown_file(tls.and_then(|files| files.client_authorities.as_ref()))),
+        ("listen-cert", format_path(tls.map(|files| &files.certificate))),
+        ("listen-key", format_path(tls.map(|files| &files.key))),
+        ("listen-client-ca", format_path(tls.and_then(|files| files.client_authorities.as_ref()))),
         ("listen-socket-mode", format!("{socket_mode:04o}")),
     ]
 }

@@ -71,7 +71,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 }
 
 /// `duration` as [`duration`](self::duration) reads it.
-pub fn shown_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
@@ -156,7 +156,7 @@ mod tests {
     fn what_is_shown_of_a_duration_is_read_as_the_same() {
         for millis in [0, 1, 999, 1_000, 90_500, 3_600_000, 86_399_999, 86_400_000] {
             let read = Duration::from_millis(millis);
-            assert_eq!(duration(&shown_duration(read)), Ok(read), "{}", shown_duration(read));
+            assert_eq!(duration(&format_duration(read)), Ok(read), "{}", format_duration(read));
         }
     }
 

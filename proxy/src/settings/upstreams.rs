@@ -7,7 +7,7 @@ use redistributed_core::choice::choice;
 
 use super::address::Upstream;
 use super::choices::parser;
-use super::effective::{Values, or_none, shown_file};
+use super::effective::{Values, format_path, or_none};
 use super::routes::Route;
 use super::tls::{ClientFileNames, ClientFiles, named};
 use super::validation::Validation;
@@ -170,9 +170,9 @@ impl UpstreamTls {
     pub(super) fn effective(&self) -> Values {
         let identity = self.files.identity.as_ref();
         vec![
-            ("upstream-ca", shown_file(self.files.authorities.as_ref())),
-            ("upstream-cert", shown_file(identity.map(|(certificate, _)| certificate))),
-            ("upstream-key", shown_file(identity.map(|(_, key)| key))),
+            ("upstream-ca", format_path(self.files.authorities.as_ref())),
+            ("upstream-cert", format_path(identity.map(|(certificate, _)| certificate))),
+            ("upstream-key", format_path(identity.map(|(_, key)| key))),
             ("upstream-server-name", or_none(self.server_name.as_ref())),
         ]
     }
@@ -182,7 +182,7 @@ impl UpstreamLogin {
     pub(super) fn effective(&self) -> Values {
         let scope = if self.clients { LoginScope::Clients } else { LoginScope::Proxy };
         vec![
-            ("upstream-password-file", shown_file(self.password_file.as_ref())),
+            ("upstream-password-file", format_path(self.password_file.as_ref())),
             ("upstream-username", or_none(self.username.as_ref())),
             ("upstream-login", scope.to_string()),
         ]

@@ -23,7 +23,7 @@ pub(crate) async fn again(test: &str, variables: Vec<(&'static str, String)>) ->
 /// In the second process: sends one span as the environment says.
 pub(crate) async fn send_one() {
     let (settings, warnings) = OtelSettings::from_lookup(&|name| std::env::var(name).ok()).unwrap();
-    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(warnings, []);
     let telemetry = Exporter::start(settings);
     telemetry.sink().offer(&publish(1));
     assert_eq!(telemetry.shutdown(LONG).await.sent, 1);

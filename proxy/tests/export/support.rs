@@ -32,7 +32,7 @@ pub(crate) fn settings(base: &[(&'static str, String)], more: &[(&str, &str)]) -
         more.or_else(|| base.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone()))
     };
     let (settings, warnings) = OtelSettings::from_lookup(&lookup).unwrap();
-    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(warnings, []);
     settings
 }
 

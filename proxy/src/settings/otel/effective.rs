@@ -6,9 +6,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redistributed_core::trace::sampler::Root;
 
 use super::{OtelSettings, UNKNOWN_SERVICE, sampling};
-use crate::settings::effective::{NONE, shown_file};
+use crate::settings::effective::{NONE, format_path};
 use crate::settings::redact::redact_url;
-use crate::settings::units::shown_duration;
+use crate::settings::units::format_duration;
 
 /// Stands for a limit that is not set.
 pub(super) const NO_LIMIT: &str = "no limit";
@@ -37,12 +37,12 @@ impl OtelSettings {
                 ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", list(otlp.headers.iter().map(|(name, _)| format!("{name}=***")))),
                 ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", limit(otlp.timeout)),
                 ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", otlp.compression.to_string()),
-                ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", shown_file(otlp.certificate.as_ref())),
+                ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", format_path(otlp.certificate.as_ref())),
                 (
                     "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-                    shown_file(identity.map(|identity| &identity.certificate)),
+                    format_path(identity.map(|identity| &identity.certificate)),
                 ),
-                ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", shown_file(identity.map(|identity| &identity.key))),
+                ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", format_path(identity.map(|identity| &identity.key))),
             ]);
         }
         values.push(("OTEL_TRACES_SAMPLER", sampling::sampler_name(*sampler)));
@@ -54,7 +54,7 @@ impl OtelSettings {
             ("OTEL_PROPAGATORS", sampling::propagator_names(*propagators)),
             ("OTEL_BSP_MAX_QUEUE_SIZE", batch.max_queue_size.to_string()),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch.max_export_batch_size.to_string()),
-            ("OTEL_BSP_SCHEDULE_DELAY", shown_duration(batch.schedule_delay)),
+            ("OTEL_BSP_SCHEDULE_DELAY", format_duration(batch.schedule_delay)),
             ("OTEL_BSP_EXPORT_TIMEOUT", limit(batch.export_timeout)),
             ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limits.attribute_count.to_string()),
             ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", value_length),
@@ -97,5 +97,5 @@ fn list(members: impl Iterator<Item = String>) -> String {
 }
 
 fn limit(time: Option<Duration>) -> String {
-    time.map_or_else(|| NO_LIMIT.to_owned(), shown_duration)
+    time.map_or_else(|| NO_LIMIT.to_owned(), format_duration)
 }

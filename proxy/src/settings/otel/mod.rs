@@ -23,6 +23,7 @@ use redistributed_core::trace::Sampler;
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};
 
 use crate::settings::redact::redact;
+pub use reader::OtelWarning;
 use reader::VariableReader;
 
 /// Every variable that is read, in the order of the documentation. Those of [`SECRETS`] are read too.
@@ -245,10 +246,11 @@ impl OtelSettings {
     /// }
     /// # Ok::<(), redistributed::settings::otel::OtelEnvError>(())
     /// ```
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), OtelEnvError> {
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<OtelWarning>), OtelEnvError> {
         let mut reader = VariableReader::new(lookup);
         if reader.text("OTEL_CONFIG_FILE").is_some() {
-            reader.warn("OTEL_CONFIG_FILE is not supported: the other OTEL_* variables apply".to_owned());
+            let text = "OTEL_CONFIG_FILE is not supported: the other OTEL_* variables apply";
+            reader.warn("OTEL_CONFIG_FILE", text.to_owned());
         }
         let enabled = !reader.flag("OTEL_SDK_DISABLED");
         let (service_name, resource_attributes) = read_resource(&mut reader);
@@ -314,7 +316,10 @@ fn read_exporters(reader: &mut VariableReader<'_>) -> Exporters {
     }
     for reason in ignored {
         let applies = effective::exporter_names(chosen.otlp, chosen.console);
-        reader.warn(format!("{VARIABLE}: {reason} and ignored: {applies} applies; known are otlp, console, none"));
+        reader.warn(
+            VARIABLE,
+            format!("{VARIABLE}: {reason} and ignored: {applies} applies; known are otlp, console, none"),
+        );
     }
     chosen
 }
@@ -327,7 +332,7 @@ fn read_batch(reader: &mut VariableReader<'_>) -> BatchSettings {
     let asked = reader.positive(BATCH, default.max_export_batch_size.min(max_queue_size));
     let max_export_batch_size = asked.unwrap_or(default.max_export_batch_size).min(max_queue_size);
     if asked.is_some_and(|asked| asked > max_queue_size) {
-        reader.warn(format!("{BATCH} is larger than {QUEUE} and lowered to it: {max_queue_size}"));
+        reader.warn(BATCH, format!("{BATCH} is larger than {QUEUE} and lowered to it: {max_queue_size}"));
     }
     BatchSettings {
         max_queue_size,

@@ -155,15 +155,14 @@ fn warn_of_certificates(reader: &mut VariableReader<'_>, endpoint: &Endpoint) {
     let forms = [forms!("CERTIFICATE"), forms!("CLIENT_CERTIFICATE"), forms!("CLIENT_KEY")];
     let given: Vec<&'static str> =
         forms.iter().filter_map(|forms| reader.first_text(forms)).map(|(variable, _)| variable).collect();
-    if given.is_empty() {
-        return;
-    }
+    let Some(&first) = given.first() else { return };
     given.iter().for_each(|variable| reader.set_aside(variable));
     let (has, them) = if given.len() == 1 { ("has", "it") } else { ("have", "them") };
-    reader.warn(format!(
+    let text = format!(
         "{} {has} no effect: spans go to {endpoint} without TLS; write https:// in the endpoint, or leave {them} out",
         given.join(", ")
-    ));
+    );
+    reader.warn(first, text);
 }
 
 fn read_protocol(reader: &mut VariableReader<'_>) -> Result<Protocol, OtelEnvError> {
@@ -227,7 +226,8 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
         Protocol::Grpc => {
             if url.path() != "/" {
                 let path = redact(url.path());
-                reader.warn(format!("{variable}: the path {path} is ignored, because gRPC has its own paths"));
+                reader
+                    .warn(variable, format!("{variable}: the path {path} is ignored, because gRPC has its own paths"));
             }
             url.set_path("");
             url.set_query(None);
@@ -254,10 +254,11 @@ fn read_headers(reader: &mut VariableReader<'_>) -> Headers {
     for (index, member) in text.split(',').map(str::trim).enumerate().filter(|(_, member)| !member.is_empty()) {
         match decode_header(member) {
             Some((name, _)) if RESERVED.contains(&name) => {
-                reader.warn(format!("{variable}: {name} is ignored, because the transport sets it"));
+                reader.warn(variable, format!("{variable}: {name} is ignored, because the transport sets it"));
             }
             Some(header) => headers.push(header),
-            None => reader.warn(format!("{variable}: entry {} is ignored, because it is not name=value", index + 1)),
+            None => reader
+                .warn(variable, format!("{variable}: entry {} is ignored, because it is not name=value", index + 1)),
         }
     }
     Headers(headers)

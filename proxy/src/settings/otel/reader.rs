@@ -8,10 +8,25 @@ use redistributed_core::choice::Choice;
 
 use crate::settings::redact::redact;
 
+/// A warning about a variable whose value was set aside, in full or in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtelWarning {
+    /// The variable.
+    pub variable: &'static str,
+    text: String,
+}
+
+impl fmt::Display for OtelWarning {
+    /// Says which variable it is about, what is wrong, and what applies instead. No secret is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Reads variables by a lookup, and collects the warnings that come of it.
 pub(super) struct VariableReader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    warnings: Vec<String>,
+    warnings: Vec<OtelWarning>,
     set_aside: Vec<&'static str>,
 }
 
@@ -20,12 +35,13 @@ impl<'a> VariableReader<'a> {
         Self { lookup, warnings: Vec::new(), set_aside: Vec::new() }
     }
 
-    pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+    /// Notes a warning about `variable`. `text` has its name.
+    pub(super) fn warn(&mut self, variable: &'static str, text: String) {
+        self.warnings.push(OtelWarning { variable, text });
     }
 
     /// The warnings, and the variables that decide nothing though they are set.
-    pub(super) fn into_parts(self) -> (Vec<String>, Vec<&'static str>) {
+    pub(super) fn into_parts(self) -> (Vec<OtelWarning>, Vec<&'static str>) {
         (self.warnings, self.set_aside)
     }
 
@@ -49,7 +65,7 @@ impl<'a> VariableReader<'a> {
             Some(value) => {
                 if !value.eq_ignore_ascii_case("false") {
                     let value = redact(&value);
-                    self.warn(format!("{variable}={value} is neither true nor false and counts as false"));
+                    self.warn(variable, format!("{variable}={value} is neither true nor false and counts as false"));
                 }
                 false
             }
@@ -79,14 +95,14 @@ impl<'a> VariableReader<'a> {
                 break;
             }
             self.set_aside(variable);
-            refused.push(shown);
+            refused.push((*variable, shown));
         }
         let instead = match &known {
             Some((shown, _)) => format!("{shown} applies"),
             None => format!("the default applies, {default}"),
         };
-        for shown in refused {
-            self.warn(format!("{shown} is not understood and ignored: {instead}; {accepted}"));
+        for (variable, shown) in refused {
+            self.warn(variable, format!("{shown} is not understood and ignored: {instead}; {accepted}"));
         }
         known.map(|(_, parsed)| parsed)
     }
@@ -142,10 +158,13 @@ impl<'a> VariableReader<'a> {
         if pairs.is_none() {
             let wrong = members().take_while(|member| decode_pair(member).is_some()).count() + 1;
             self.set_aside(variable);
-            self.warn(format!(
-                "{variable} is ignored as a whole, and none of it applies: entry {wrong} is not key=value, \
+            self.warn(
+                variable,
+                format!(
+                    "{variable} is ignored as a whole, and none of it applies: entry {wrong} is not key=value, \
                  percent-encoded; write such pairs, separated by commas"
-            ));
+                ),
+            );
         }
         pairs
     }

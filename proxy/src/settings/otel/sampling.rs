@@ -81,7 +81,7 @@ pub(super) fn read_propagators(reader: &mut VariableReader<'_>) -> Propagators {
         }
     }
     for reason in ignored {
-        reader.warn(format!(
+        reader.warn(VARIABLE, format!(
             "{VARIABLE}: {reason} and ignored: {} applies; known are tracecontext, baggage, b3, b3multi, jaeger, none",
             propagator_names(effective)
         ));

@@ -12,9 +12,12 @@ use redistributed_core::trace::sampler::{Ratio, Root};
 use super::*;
 
 fn read(variables: &[(&str, &str)]) -> Result<(OtelSettings, Vec<String>), OtelEnvError> {
-    OtelSettings::from_lookup(&|name| {
-        variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
-    })
+    let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let (settings, warnings) = OtelSettings::from_lookup(&lookup)?;
+    for warning in &warnings {
+        assert!(warning.to_string().contains(warning.variable), "{warning}");
+    }
+    Ok((settings, warnings.iter().map(ToString::to_string).collect()))
 }
 
 /// The settings, and no warning.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, Read};
 
-use super::{OtelSettings, SECRETS, VARIABLES};
+use super::{OtelSettings, OtelWarning, SECRETS, VARIABLES};
 use crate::settings::error::SettingError;
 use crate::settings::file::{ConfigFile, FileSetting};
 use crate::settings::origin::Origin;
@@ -95,7 +95,7 @@ impl Validation<'_> {
     ) -> Option<(OtelSettings, Vec<String>)> {
         match OtelSettings::from_lookup(lookup) {
             Ok((otel, warnings)) => {
-                Some((otel, warnings.into_iter().map(|text| located(self.sources, text)).collect()))
+                Some((otel, warnings.iter().map(|warning| located(self.sources, warning)).collect()))
             }
             Err(error) => {
                 let (setting, value, problem, remedy) = error.parts();
@@ -106,12 +106,10 @@ impl Validation<'_> {
     }
 }
 
-/// The position where the configuration file sets the variable that `text` begins with.
-fn position_in_file(sources: &Sources, text: &str) -> Option<Origin> {
-    let end = text.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(text.len());
-    Some(sources.origin(&text[..end], None)).filter(|origin| matches!(origin, Origin::File(..)))
-}
-
-fn located(sources: &Sources, text: String) -> String {
-    position_in_file(sources, &text).map_or_else(|| text.clone(), |origin| format!("{origin}: {text}"))
+/// The text of `warning`, with the position if the configuration file set the variable.
+fn located(sources: &Sources, warning: &OtelWarning) -> String {
+    match sources.origin(warning.variable, None) {
+        origin @ Origin::File(..) => format!("{origin}: {warning}"),
+        _ => warning.to_string(),
+    }
 }
