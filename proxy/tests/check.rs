@@ -1,4 +1,5 @@
-//! `redistributed check`, on the binary: every server, a real collector, and what is not as it should be.
+//! `redistributed check`, tested on the binary: with every server, with a real collector, and with problems of every
+//! kind.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +14,7 @@ use support::spawn::{Ended, Spawned, command, run};
 use support::wire::{Value, Wire};
 use support::{connect, expect, send, servers};
 
-/// `check` with these arguments, on a free port, without spans.
+/// Runs `check` with these arguments, on a free port and without spans.
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let listen = ["check", "--listen", "127.0.0.1:0"];
     let mut command = command(&[&listen[..], arguments].concat());
@@ -21,7 +22,7 @@ async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     tokio::task::spawn_blocking(move || run(command)).await.unwrap()
 }
 
-/// That one line has this level and all of `says`.
+/// Checks that one line has this level and contains all of `says`.
 #[track_caller]
 fn assert_says(ended: &Ended, level: &str, says: &[&str]) {
     let fits = |line: &&str| line.starts_with(level) && says.iter().all(|text| line.contains(text));
@@ -34,7 +35,7 @@ fn assert_says(ended: &Ended, level: &str, says: &[&str]) {
 }
 
 #[tokio::test]
-async fn every_server_is_told_with_its_version_its_clock_and_its_subscribers() {
+async fn the_version_the_clock_and_the_subscribers_of_every_server_are_reported() {
     for server in servers::all() {
         let redis = RealRedis::start_server(server, &[]);
         let mut subscriber = connect(redis.address()).await;
@@ -64,7 +65,7 @@ async fn every_server_is_told_with_its_version_its_clock_and_its_subscribers() {
 }
 
 #[tokio::test]
-async fn subscribers_that_no_proxy_announces_are_warned_of() {
+async fn subscribers_that_no_proxy_announces_are_a_warning() {
     let redis = RealRedis::start(&[]);
     let url = redis.url();
     let mut proxy = command(&["--listen", "127.0.0.1:0", "--upstream", &url, "--announce", "--auto-interval", "50ms"]);
@@ -112,7 +113,7 @@ async fn a_limit_above_that_of_redis_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_redis_that_asks_for_a_password_is_no_mistake() {
+async fn a_redis_that_requires_a_password_is_a_note() {
     let redis = RealRedis::start(&["--requirepass", "hunter2"]);
     let ended = check(&["--upstream", &redis.url()], &[]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
@@ -120,7 +121,7 @@ async fn a_redis_that_asks_for_a_password_is_no_mistake() {
 }
 
 #[tokio::test]
-async fn credentials_let_it_look_further_and_wrong_ones_are_told() {
+async fn with_credentials_more_is_checked_and_wrong_ones_are_reported() {
     let redis = RealRedis::start(&["--requirepass", "hunter2"]);
     let url = redis.url();
     let with_password = url.replace("redis://", "redis://:hunter2@");
@@ -146,7 +147,7 @@ async fn credentials_let_it_look_further_and_wrong_ones_are_told() {
     let ended = check(&["--upstream", &database, "--upstream-login", "clients"], &[]).await;
     assert_eq!(ended.code, Some(3), "{}", ended.stdout);
     assert_says(&ended, "problem", &["does not give database 99 (ERR)", "services cannot be logged in"]);
-    // A proxy that runs already is not given the password, and is no stranger all the same.
+    // The check does not send the password to a proxy that already runs, but recognises it.
     let proxy = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &with_password]), 1);
     let listen = proxy.addresses[0].to_string();
     let command = command(&["check", "--listen", &listen, "--upstream", &with_password]);
@@ -154,8 +155,8 @@ async fn credentials_let_it_look_further_and_wrong_ones_are_told() {
     assert_says(&ended, "note", &[&listen, "asks for a password as Redis does"]);
 }
 
-/// The rule for an own user, as `proxy/docs/auto.md` has it.
-fn documented_rights() -> String {
+/// The command in `proxy/docs/auto.md` that makes a user for the proxy.
+fn documented_permissions() -> String {
     let page = include_str!("../docs/auto.md");
     let (_, rest) = page.split_once("ACL SETUSER redistributed").unwrap();
     let (rights, _) = rest.split_once("```").unwrap();
@@ -163,27 +164,27 @@ fn documented_rights() -> String {
 }
 
 #[tokio::test]
-async fn the_documented_rights_suffice_for_mode_auto_and_each_that_is_missing_is_told() {
+async fn the_documented_permissions_suffice_for_mode_auto_and_missing_ones_are_named() {
     for server in servers::all() {
         let redis = RealRedis::start_server(server, &[]);
         let url = redis.url().replace("redis://", "redis://redistributed:PASSWORD@");
         let arguments = ["--upstream", &url, "--mode", "auto"];
         let mut operator = connect(redis.address()).await;
-        send(&mut operator, documented_rights().as_bytes()).await;
+        send(&mut operator, documented_permissions().as_bytes()).await;
         expect(&mut operator, b"+OK\r\n").await;
         let ended = check(&arguments, &[]).await;
         assert_says(&ended, "ok", &["may do what mode auto needs"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stdout);
 
-        let rights =
+        let permissions =
             "info pubsub|channels pubsub|numsub pubsub|numpat client|list multi exec publish subscribe unsubscribe";
-        for right in rights.split(' ') {
-            send(&mut operator, format!("ACL SETUSER redistributed -{right}\r\n").as_bytes()).await;
+        for permission in permissions.split(' ') {
+            send(&mut operator, format!("ACL SETUSER redistributed -{permission}\r\n").as_bytes()).await;
             expect(&mut operator, b"+OK\r\n").await;
             let ended = check(&arguments, &[]).await;
-            assert_says(&ended, "warning", &["mode auto", &format!(" lacks +{right}, or"), "proxy/docs/auto.md"]);
+            assert_says(&ended, "warning", &["mode auto", &format!(" lacks +{permission}, or"), "proxy/docs/auto.md"]);
             assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-            send(&mut operator, format!("ACL SETUSER redistributed +{right}\r\n").as_bytes()).await;
+            send(&mut operator, format!("ACL SETUSER redistributed +{permission}\r\n").as_bytes()).await;
             expect(&mut operator, b"+OK\r\n").await;
         }
         send(&mut operator, b"ACL SETUSER redistributed resetchannels\r\n").await;
@@ -197,7 +198,7 @@ async fn the_documented_rights_suffice_for_mode_auto_and_each_that_is_missing_is
 }
 
 #[tokio::test]
-async fn unix_sockets_are_told_of_on_both_sides() {
+async fn unix_sockets_are_checked_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (socket, listen) = (path("redis.sock"), format!("unix:{}", path("proxy.sock")));
@@ -238,7 +239,7 @@ async fn a_redis_that_cannot_be_reached_is_a_problem_with_its_reason() {
 }
 
 #[tokio::test]
-async fn an_empty_export_says_whether_the_collector_takes_spans() {
+async fn an_empty_export_shows_whether_the_collector_accepts_spans() {
     let (redis, receiver) = (RealRedis::start(&[]), Receiver::start().await.unwrap());
     let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=hunter2");
     for (protocol, endpoint) in [("http/protobuf", receiver.http_endpoint()), ("grpc", receiver.grpc_endpoint())] {
@@ -272,7 +273,7 @@ async fn an_empty_export_says_whether_the_collector_takes_spans() {
 }
 
 #[tokio::test]
-async fn an_address_may_be_taken_by_the_proxy_itself_and_by_nobody_else() {
+async fn an_address_may_be_in_use_by_the_proxy_itself_and_by_nothing_else() {
     let redis = RealRedis::start(&[]);
     let mut proxy =
         Spawned::start(command(&["--listen", "127.0.0.1:0", "--admin", "0", "--upstream", &redis.url()]), 1);
@@ -298,11 +299,11 @@ async fn an_address_may_be_taken_by_the_proxy_itself_and_by_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_stranger_on_an_address_is_a_problem() {
+async fn a_foreign_server_on_an_address_is_a_problem() {
     let redis = RealRedis::start(&[]);
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = stranger.local_addr().unwrap().to_string();
-    // Closes every connection at once.
+    // This server closes every connection at once.
     std::thread::spawn(move || stranger.incoming().for_each(drop));
     for arguments in [
         ["check", "--listen", &address, "--upstream", &redis.url(), "--admin", "0"],
@@ -333,7 +334,7 @@ async fn settings_come_from_everywhere_and_wrong_ones_have_a_code_of_their_own()
 }
 
 #[tokio::test]
-async fn programs_get_one_object() {
+async fn the_json_report_is_one_object() {
     let redis = RealRedis::start(&[]);
     let ended = check(&["--format", "json", "--upstream", &redis.url()], &[]).await;
     let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -342,7 +343,7 @@ async fn programs_get_one_object() {
     assert_eq!((&first["level"], &first["about"]), (&"ok".into(), &redis.url().into()));
 }
 
-/// A server that answers each command by its name, as `answers` says, and others with an error.
+/// Starts a server that replies to each command in `answers` with the text beside it, and to others with an error.
 fn scripted(answers: Vec<(&'static str, String)>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -369,7 +370,7 @@ fn scripted(answers: Vec<(&'static str, String)>) -> SocketAddr {
         }
     };
     std::thread::spawn(move || {
-        // Serving ends with the connection.
+        // `serve` returns when its connection ends.
         listener.incoming().map_while(Result::ok).filter_map(serve).for_each(|()| {});
     });
     address
@@ -397,7 +398,7 @@ async fn a_replica_a_cluster_and_a_clock_that_is_wrong_are_warnings() {
 }
 
 #[tokio::test]
-async fn a_node_of_a_cluster_and_one_with_replicas_are_told_and_that_mode_auto_adds_nothing_there() {
+async fn clusters_and_replicas_are_reported_and_that_mode_auto_adds_nothing_there() {
     for server in servers::all() {
         let node = RealRedis::start_server(server, &["--cluster-enabled", "yes"]);
         let assigned = Wire::to(node.address()).await.call("CLUSTER ADDSLOTSRANGE 0 16383").await;
@@ -434,7 +435,7 @@ async fn a_sentinel_is_told_from_a_redis() {
 }
 
 #[tokio::test]
-async fn what_is_no_redis_is_a_problem() {
+async fn a_server_that_is_not_a_redis_is_a_problem() {
     let sentinel = scripted(vec![("PING", "+PONG\r\n".into()), ("INFO", bulk("redis_mode:sentinel\r\n"))]);
     let ended = check(&["--upstream", &format!("redis://{sentinel}")], &[]).await;
     assert_eq!(ended.code, Some(3));

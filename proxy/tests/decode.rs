@@ -1,4 +1,4 @@
-//! `redistributed decode`, on the binary and on what a real Redis delivers.
+//! `redistributed decode`, tested on the binary with messages from a real Redis.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,13 +17,13 @@ use tokio::io::AsyncReadExt;
 fn decode(arguments: &[&str], input: &[u8]) -> Output {
     let mut command = command(&[&["decode"], arguments].concat());
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    // A process that refuses its arguments does not read.
+    // A process that rejects its arguments does not read its input.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
 #[tokio::test]
-async fn what_an_unproxied_subscriber_gets_is_told_and_can_be_stripped() {
+async fn a_payload_of_a_subscriber_without_a_proxy_is_reported_and_can_be_stripped() {
     let redis = RealRedis::start(&[]);
     let proxy = InProcess::start(&redis.url(), &["--carrier", "js=json"]).await;
     for (channel, payload, form) in [("ch", "hello", "a trailer, version 1"), ("js", "{}   ", "JSON object")] {
@@ -53,7 +53,7 @@ async fn what_an_unproxied_subscriber_gets_is_told_and_can_be_stripped() {
 }
 
 #[tokio::test]
-async fn messages_as_they_came_over_the_wire_are_told_one_by_one() {
+async fn captured_messages_are_reported_one_by_one() {
     let redis = RealRedis::start(&[]);
     let proxy = InProcess::start(&redis.url(), &[]).await;
     let mut subscriber = Wire::resp3(redis.address()).await;

@@ -1,4 +1,4 @@
-//! A cluster: other nodes have subscribers that nobody can count here, so nothing is ever added.
+//! In a cluster, other nodes have subscribers that cannot be counted on this one, so nothing is ever added.
 
 use crate::fleet::{FAST, Fleet, expect_payloads};
 use crate::support::admin::Proxy;
@@ -11,12 +11,12 @@ async fn on_a_node_of_a_cluster_nothing_is_added_and_the_metrics_say_why() {
         let fleet = Fleet::start_with(server, &["--cluster-enabled", "yes"]);
         let mut direct = fleet.direct().await;
         assert_eq!(direct.call("CLUSTER ADDSLOTSRANGE 0 16383").await, Value::Status("OK".into()));
-        // Until then `SPUBLISH` is refused.
+        // Until the cluster is ready, `SPUBLISH` is refused.
         while !matches!(direct.call("CLUSTER INFO").await, Value::Bulk(text) if text.starts_with(b"cluster_state:ok")) {
             tokio::task::yield_now().await;
         }
         let proxy = Proxy::start(&fleet.redis.url(), &[&["--mode", "auto"], &FAST[..]].concat(), &[]);
-        // Everybody is behind the proxy: on a Redis that is no cluster this would be proven.
+        // All subscribers are behind the proxy, so on a Redis that is not a cluster the proof would succeed.
         let mut subscriber = Wire::to(proxy.address()).await;
         subscriber.subscribe("SUBSCRIBE ch").await;
         let mut of_shards = Wire::resp3(proxy.address()).await;

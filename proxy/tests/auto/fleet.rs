@@ -1,4 +1,4 @@
-//! A Redis with proxies in front of it, and an observer that sees what reaches Redis without being a subscriber.
+//! A Redis with proxies in front of it, and publishers that see what reaches Redis without being subscribers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use crate::support::spawn::{Spawned, command};
 use crate::support::wire::{Value, Wire};
 use crate::support::{DEADLINE, within};
 
-/// Between two snapshots, and between two beats.
+/// The time between two snapshots, and between two heartbeats.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The same as the command line takes it.
+/// The option that sets [`INTERVAL`].
 pub(crate) const FAST: [&str; 2] = ["--auto-interval", "50ms"];
 
-/// Longer than it takes to prove an audience on an idle machine, many times over: what has not happened by then does
-/// not happen.
+/// Many times longer than the proof of receivers takes on an idle machine. What has not happened by then does not
+/// happen.
 pub(crate) const LONG: Duration = Duration::from_millis(1000);
 
-/// Longer than it takes to notice that a proxy hangs or a subscriber is not read, on a machine that is busy.
+/// Longer than it takes on a busy machine to notice that a proxy hangs or that a subscriber is not read.
 pub(crate) const SOON: Duration = Duration::from_millis(600);
 
-/// One Redis, and what is started in front of it.
+/// A Redis, in front of which proxies are started.
 pub(crate) struct Fleet {
     pub(crate) redis: RealRedis,
 }
@@ -33,34 +33,34 @@ impl Fleet {
         Self::start_with(server, &[])
     }
 
-    /// With arguments for the server.
+    /// Starts the server with `more` arguments.
     pub(crate) fn start_with(server: &Server, more: &[&str]) -> Self {
         Self { redis: RealRedis::start_server(server, more) }
     }
 
-    /// A proxy in mode `auto`, with `more` arguments.
+    /// Starts a proxy in mode `auto` (unless `more` names another mode) with `more` arguments.
     pub(crate) async fn proxy(&self, more: &[&str]) -> InProcess {
         InProcess::start(&self.redis.url(), &[&FAST, mode(more), more].concat()).await
     }
 
-    /// The same as a process of its own.
+    /// Starts such a proxy as a process of its own.
     pub(crate) fn process(&self, more: &[&str]) -> Spawned {
         let url = self.redis.url();
         let arguments = ["--listen", "127.0.0.1:0", "--upstream", &url];
         Spawned::start(command(&[&arguments[..], &FAST, mode(more), more].concat()), 1)
     }
 
-    /// A connection that no proxy knows of.
+    /// Connects without a proxy.
     pub(crate) async fn direct(&self) -> Wire {
         Wire::to(self.redis.address()).await
     }
 
-    /// What publishes through `proxy`, and sees what reaches Redis.
+    /// A service that publishes through `proxy`, and sees what reaches Redis.
     pub(crate) async fn publisher(&self, proxy: &InProcess) -> Publisher {
         self.publisher_at(proxy.address()).await
     }
 
-    /// The same through a proxy that listens on `address`.
+    /// The same for a proxy that listens on `address`.
     pub(crate) async fn publisher_at(&self, address: SocketAddr) -> Publisher {
         let mut feed = self.direct().await;
         assert_eq!(feed.call("MONITOR").await, Value::Status("OK".into()));
@@ -68,29 +68,29 @@ impl Fleet {
     }
 }
 
-/// The mode, unless it is among `more`.
+/// The option for the mode, unless `more` contains one.
 fn mode(more: &[&str]) -> &'static [&'static str] {
     if more.contains(&"--mode") { &[] } else { &["--mode", "auto"] }
 }
 
-/// A service that publishes.
+/// A service that publishes, with a second connection that monitors Redis.
 pub(crate) struct Publisher {
     pub(crate) wire: Wire,
     feed: Wire,
     published: u64,
 }
 
-/// What became of a publish.
+/// The outcome of a publish.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Published {
     pub(crate) payload: String,
     pub(crate) receivers: i64,
-    /// Whether a context was added.
+    /// Whether the proxy added a context.
     pub(crate) context: bool,
 }
 
 impl Publisher {
-    /// Publishes on `channel` by `PUBLISH` or `SPUBLISH`.
+    /// Publishes on `channel` with `command`, which is `PUBLISH` or `SPUBLISH`.
     pub(crate) async fn publish(&mut self, command: &str, channel: &str) -> Published {
         self.published += 1;
         let payload = format!("<{}>", self.published);
@@ -104,7 +104,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes until a context is added: how long that took, and the publish. The payloads before it are in `seen`.
+    /// Publishes until a context is added. Returns how long that took, and all payloads.
     pub(crate) async fn until_context(&mut self, command: &str, channel: &str) -> (Duration, Vec<String>) {
         let started = Instant::now();
         let mut payloads = Vec::new();
@@ -118,7 +118,7 @@ impl Publisher {
         panic!("{command} {channel}: no context within {DEADLINE:?}");
     }
 
-    /// Publishes until no context is added any more: how many had one.
+    /// Publishes until no context is added any more. Returns how many publishes had one.
     pub(crate) async fn until_without(&mut self, command: &str, channel: &str) -> u64 {
         let started = Instant::now();
         for with_context in 0.. {
@@ -130,7 +130,7 @@ impl Publisher {
         unreachable!("an endless range")
     }
 
-    /// Publishes for [`SOON`]: when the last context was added, and how many were.
+    /// Publishes for [`SOON`]. Returns when the last context was added, and how many publishes had one.
     pub(crate) async fn last_context(&mut self, command: &str, channel: &str) -> (Duration, u64) {
         let started = Instant::now();
         let (mut last, mut count) = (Duration::ZERO, 0);
@@ -142,7 +142,7 @@ impl Publisher {
         (last, count)
     }
 
-    /// Publishes for [`LONG`], and fails if a context is added.
+    /// Publishes for [`LONG`], and fails if a context is added. Returns the payloads.
     #[track_caller]
     pub(crate) fn never_a_context(&mut self, command: &str, channel: &str) -> impl Future<Output = Vec<String>> {
         let caller = std::panic::Location::caller();
@@ -159,7 +159,7 @@ impl Publisher {
     }
 }
 
-/// Reads the messages with `payloads`, which must come exactly so.
+/// Reads messages, and checks that their payloads are exactly `payloads`.
 pub(crate) async fn expect_payloads(subscriber: &mut Wire, payloads: &[String]) {
     for payload in payloads {
         let message = within("a message", subscriber.message()).await;

@@ -1,10 +1,10 @@
-//! Mode `auto` against real servers: contexts where every subscriber is behind a proxy, and nowhere else.
+//! Mode `auto` with real servers: contexts are added where every subscriber is behind a proxy, and nowhere else.
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod audiences;
-mod breakdowns;
 mod cluster;
+mod failures;
 mod fleet;
 mod mixed;
+mod receivers;

@@ -1,4 +1,4 @@
-//! A fleet that is only partly behind proxies, under load, with subscribers that come and go.
+//! A fleet under load that is only partly behind proxies, with subscribers that come and go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +14,15 @@ use crate::support::servers;
 use crate::support::wire::{Value, Wire};
 use crate::support::{Rng, within};
 
-/// How long the load lasts on each server.
+/// The duration of the load on each server.
 const LOAD: Duration = Duration::from_secs(4);
 
-/// How long after its subscription an unproxied subscriber may get a context at most: three beats until a subscriber that
-/// has gone is noticed, two snapshots, and one interval for a machine that is late.
+/// The longest time after its subscription at which a subscriber without a proxy may receive a context: three
+/// heartbeats until a subscriber that has left is noticed, two snapshots, and one interval for a machine that is late.
 const WINDOW: Duration = Duration::from_millis(6 * 50);
 
-/// What services behind proxies subscribe to for a while. A pattern concerns every channel, so it comes seldom.
+/// The temporary subscriptions of services behind proxies. Patterns are rare among them, because a pattern concerns
+/// every channel.
 const PROXIED: [&str; 8] = [
     "SUBSCRIBE busy",
     "SUBSCRIBE shared",
@@ -33,7 +34,7 @@ const PROXIED: [&str; 8] = [
     "PSUBSCRIBE bus*",
 ];
 
-/// What services without a proxy subscribe to for a while.
+/// The temporary subscriptions of services without a proxy.
 const UNPROXIED: [&str; 6] = [
     "SUBSCRIBE busy",
     "SSUBSCRIBE shard",
@@ -50,10 +51,10 @@ const PUBLISHES: [(&str, &str); 4] =
 struct Tally {
     over: AtomicBool,
     published: AtomicU64,
-    /// Subscriptions that began without a proxy.
+    /// The number of subscriptions without a proxy.
     visits: AtomicU64,
-    /// Messages with a context that came without a proxy, and how long after the subscription the last one came, in
-    /// microseconds.
+    /// The number of messages with a context that subscribers without a proxy received, and how long after the
+    /// subscription the latest of them arrived, in microseconds.
     leaked: AtomicU64,
     latest: AtomicU64,
 }
@@ -65,7 +66,7 @@ async fn no_unproxied_subscriber_gets_a_context_except_within_the_window_after_i
         let proxies = [fleet.proxy(&[]).await, fleet.proxy(&[]).await];
         let tally = Arc::<Tally>::default();
 
-        // One that was there before everybody else, and services behind proxies that stay.
+        // A subscriber without a proxy that is there before all others, and services behind proxies that stay.
         let mut resident = fleet.direct().await;
         resident.subscribe("SUBSCRIBE shared").await;
         let mut clean = Wire::to(proxies[0].address()).await;
@@ -130,12 +131,12 @@ async fn publish(mut wire: Wire, tally: Arc<Tally>) {
     }
 }
 
-/// A service behind a proxy that subscribes for a while, again and again, and never sees a context.
+/// A service behind a proxy that subscribes for a while, again and again, and must never receive a context.
 async fn come_and_go_proxied(address: std::net::SocketAddr, mut rng: Rng, tally: Arc<Tally>) {
     while !tally.over.load(Ordering::Relaxed) {
         let mut wire = if rng.below(2) == 0 { Wire::to(address).await } else { Wire::resp3(address).await };
         wire.subscribe(PROXIED[rng.below(PROXIED.len())]).await;
-        // Some stay for long, so that what they hear is proven, and some for no time.
+        // Some stay long enough for a proof, and some leave at once.
         let stay = INTERVAL * rng.below(20) as u32;
         let _ = timeout(stay, async {
             loop {
@@ -146,7 +147,7 @@ async fn come_and_go_proxied(address: std::net::SocketAddr, mut rng: Rng, tally:
     }
 }
 
-/// A service without a proxy that does the same, and notes when it sees a context.
+/// A service without a proxy that does the same, and records when it receives a context.
 async fn come_and_go_unproxied(address: std::net::SocketAddr, mut rng: Rng, tally: Arc<Tally>) {
     while !tally.over.load(Ordering::Relaxed) {
         let mut wire = if rng.below(2) == 0 { Wire::to(address).await } else { Wire::resp3(address).await };
@@ -164,12 +165,12 @@ async fn come_and_go_unproxied(address: std::net::SocketAddr, mut rng: Rng, tall
         })
         .await;
         drop(wire);
-        // Time for the others to be proven again.
+        // Time for a new proof without this subscriber.
         sleep(INTERVAL * (4 + rng.below(16) as u32)).await;
     }
 }
 
-/// Reads until the end, and returns how many messages there were.
+/// Reads until the end, checks that no message has a context, and returns the number of messages.
 async fn expect_no_context(mut wire: Wire) -> u64 {
     let bytes = wire.rest().await;
     let messages = Value::all(&bytes[..bytes.len() - incomplete(&bytes)]);
@@ -180,16 +181,16 @@ async fn expect_no_context(mut wire: Wire) -> u64 {
     messages.len() as u64
 }
 
-/// How many bytes at the end belong to a message that was cut off.
+/// The number of bytes at the end that belong to an incomplete message.
 fn incomplete(bytes: &[u8]) -> usize {
     const MESSAGE: &[u8] = b"*3\r\n$7\r\nmessage\r\n$6\r\nshared\r\n$7\r\n{\"a\":1}\r\n";
     bytes.len() % MESSAGE.len()
 }
 
-/// A service is pointed back at Redis: it leaves its proxy, and comes without one. The number of subscribers is the same
-/// as before, so that no reply tells of it.
+/// A service is pointed back at Redis: it leaves its proxy, and subscribes without one. The number of subscribers stays
+/// the same, so no reply reveals the change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_takes_the_place_of_a_subscriber_behind_a_proxy_is_not_mistaken_for_it() {
+async fn a_client_that_takes_the_place_of_a_subscriber_behind_a_proxy_is_not_mistaken_for_it() {
     const ROUNDS: usize = 12;
     for server in servers::all() {
         let fleet = Fleet::start(server);

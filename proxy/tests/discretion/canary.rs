@@ -1,9 +1,10 @@
-//! Words that occur nowhere else, and the search for them.
+//! Canaries, which are words that occur nowhere else, and the search for them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// The canaries of a test. What all of them end in is searched for, so that many cost no more than one.
+/// The canaries of a test. All of them have the same ending, and only that is searched for, so many canaries cost no
+/// more than one.
 #[derive(Clone, Debug)]
 pub(crate) struct Canaries {
     stem: String,
@@ -17,18 +18,19 @@ impl Canaries {
         Self { stem: random.iter().map(|byte| char::from(b'a' + byte % 26)).collect(), count: 0 }
     }
 
-    /// A new one, which tells in a failure what `place` it was put in.
+    /// Makes a new canary. In a failure it shows the `place` where it was put.
     pub(crate) fn put(&mut self, place: &str) -> String {
         self.count += 1;
         format!("{}q{}q{}", place.replace(' ', "x"), self.count, self.stem)
     }
 
-    /// How many there are.
+    /// The number of canaries.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// Fails if any of them is in what was found at `place`, in any form in which bytes are commonly shown.
+    /// Fails if `found`, the output at `place`, contains any of the canaries, in any form in which bytes are commonly
+    /// written.
     #[track_caller]
     pub(crate) fn assert_absent(&self, place: &str, found: &[u8]) {
         let found = found.to_ascii_lowercase();
@@ -39,13 +41,14 @@ impl Canaries {
     }
 }
 
-/// The word as it is, in hexadecimal, as a list of numbers, and in base64 whatever stands before it. All in small letters.
+/// The word as it is, in hexadecimal, as a list of numbers, and in Base64 at each possible offset. All forms are in
+/// lower case.
 fn forms(word: &str) -> Vec<Vec<u8>> {
     let bytes = word.as_bytes();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let numbers = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
     let base64 = (0..3).map(|before| {
-        // Without the characters that neighbouring bytes have a part in.
+        // Without the characters that depend on neighbouring bytes.
         let text = STANDARD_NO_PAD.encode([&b"..."[..before], bytes].concat());
         text[[0, 2, 3][before]..text.len() - 1].to_owned()
     });

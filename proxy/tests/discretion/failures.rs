@@ -12,7 +12,7 @@ use crate::support::redis::RealRedis;
 use crate::support::spawn::{command, run};
 use crate::support::wire::Wire;
 
-/// Arguments, and variables.
+/// The arguments and the variables.
 type Case<'a> = (Vec<String>, Vec<(&'a str, String)>);
 
 #[test]
@@ -109,7 +109,7 @@ async fn in_settings_that_are_used() {
     canaries.assert_absent("console", ended.stdout.as_bytes());
 }
 
-/// The variable that tells this program to be the process that panics.
+/// The variable that makes this program the process that panics.
 const PANICS: &str = "DISCRETION_PANICS_WITH";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Everything that a process sends to an address, byte by byte.
+//! Records everything that a process sends to an address.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A port that passes bytes on to another one, and keeps those of the side that connected.
+/// A port that forwards bytes to another one, and keeps those that the client has sent.
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -37,7 +37,7 @@ impl Recorder {
         Self { address, heard }
     }
 
-    /// All bytes so far.
+    /// All bytes that clients have sent so far.
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.heard.lock().unwrap().clone()
     }

@@ -1,29 +1,29 @@
-//! Secrets in what services send and get.
+//! Secrets in what services send and receive.
 
 use otlp_receiver::Receiver;
 use rustix::process::Signal;
 
 use crate::canary::{Canaries, position};
-use crate::door::{Door, Way, handshake, words as borrowed};
+use crate::listener::{TestListener, Transport, handshake, words as borrowed};
 use crate::recorder::Recorder;
 use crate::support::admin::{Proxy, Watch};
 use crate::support::redis::RealRedis;
 use crate::support::wire::{Value, Wire, request};
 
-/// Above this, in bytes, a payload is not looked at.
+/// The length in bytes above which a payload is not rewritten.
 const INJECT_LIMIT: usize = 4096;
 
-/// A channel, whose name is shown by design.
+/// A channel. Its name is shown by design.
 pub(crate) const CHANNEL: &str = "shownbydesign";
 
-/// A proxy with everything switched on that says something, and all that it says.
+/// A proxy with every kind of output switched on, and the recorders of that output.
 pub(crate) struct Observed {
     pub(crate) proxy: Proxy,
     collector: Receiver,
     recorder: Recorder,
     tap: Watch,
     pub(crate) canaries: Canaries,
-    pub(crate) door: Door,
+    pub(crate) listener: TestListener,
 }
 
 type Words = Vec<Vec<u8>>;
@@ -38,11 +38,17 @@ fn encode(command: &Words) -> Vec<u8> {
 
 impl Observed {
     async fn start(upstream: &str, protocol: &str, log_format: &str, more: &[&str]) -> Self {
-        Self::behind(Door::new(Way::Tcp), upstream, protocol, log_format, more).await
+        Self::behind(TestListener::new(Transport::Tcp), upstream, protocol, log_format, more).await
     }
 
-    /// With clients that come in through `door`: by TLS, only with certificates of its authority.
-    pub(crate) async fn behind(door: Door, upstream: &str, protocol: &str, log_format: &str, more: &[&str]) -> Self {
+    /// Starts a proxy whose clients connect to `listener`. With TLS, they need certificates of its authority.
+    pub(crate) async fn behind(
+        listener: TestListener,
+        upstream: &str,
+        protocol: &str,
+        log_format: &str,
+        more: &[&str],
+    ) -> Self {
         let collector = Receiver::start().await.unwrap();
         let target = if protocol == "grpc" { collector.grpc_addr() } else { collector.http_addr() };
         let recorder = Recorder::before(target).await;
@@ -57,26 +63,26 @@ impl Observed {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", recorder.address)),
             ("OTEL_PROPAGATORS", "tracecontext,b3,jaeger"),
         ];
-        let authorities = door.authority.file();
-        let asks = if door.way == Way::Tls { vec!["--listen-client-ca", &authorities] } else { vec![] };
-        let arguments = door.arguments(upstream, &[asks, arguments].concat());
+        let authorities = listener.authority.file();
+        let asks = if listener.transport == Transport::Tls { vec!["--listen-client-ca", &authorities] } else { vec![] };
+        let arguments = listener.arguments(upstream, &[asks, arguments].concat());
         let proxy = Proxy::with_routes(1, &borrowed(&arguments), &environment);
         let tap = proxy.watch("").await;
-        Self { proxy, collector, recorder, tap, canaries: Canaries::new(), door }
+        Self { proxy, collector, recorder, tap, canaries: Canaries::new(), listener }
     }
 
     pub(crate) async fn connect(&self) -> Wire {
-        match self.door.way {
-            Way::Tcp => Wire::to(self.proxy.address()).await,
-            Way::Tls => {
-                let config = self.door.client(Some(self.door.authority.issue("orders")));
+        match self.listener.transport {
+            Transport::Tcp => Wire::to(self.proxy.address()).await,
+            Transport::Tls => {
+                let config = self.listener.client(Some(self.listener.authority.issue("orders")));
                 Wire::over(handshake(self.proxy.address(), config).await.unwrap())
             }
-            Way::Unix => Wire::over(self.door.connect(&[]).await),
+            Transport::Unix => Wire::over(self.listener.connect(&[]).await),
         }
     }
 
-    /// A connection that got a place, which those before it may have to leave first.
+    /// Connects until the proxy accepts the connection, because earlier ones may have to end first.
     async fn served(&self) -> Wire {
         let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
         loop {
@@ -90,7 +96,7 @@ impl Observed {
         }
     }
 
-    /// In mode `auto` the audience has to be known first.
+    /// Publishes until a context is added. In mode `auto`, the receivers have to be proven first.
     async fn until_a_context_is_added(&self) {
         let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
         let mut publisher = self.connect().await;
@@ -168,17 +174,17 @@ impl Observed {
             for channel in [CHANNEL, "json.news"] {
                 commands.push(vec![command.into(), channel.into(), json.clone().into_bytes()]);
             }
-            // Over the limit, and with a name of a command that is none.
+            // A payload over the limit, and a command name that does not exist.
             let long = put(command, "CANARY").repeat(INJECT_LIMIT / 20);
             commands.push(vec![command.into(), CHANNEL.into(), long.clone().into_bytes()]);
             commands.push(vec![long.into_bytes()]);
         }
-        // What would lock the other connections out.
+        // Commands that would lock the other connections out.
         commands.push(words("CONFIG SET requirepass "));
         commands
     }
 
-    /// All that can be asked of it while it runs.
+    /// Fetches everything that the process outputs on request while it runs.
     async fn pages(&self) -> Vec<u8> {
         let mut pages = String::new();
         for path in ["/", "/healthz", "/readyz", "/metrics", "/config", "/mode", "/tap?limit=x", "/nothing"] {
@@ -191,7 +197,7 @@ impl Observed {
         (pages + &head + &body).into_bytes()
     }
 
-    /// What the system shows of it.
+    /// Fetches what the system shows of the process.
     fn process(&self) -> Vec<u8> {
         let folder = format!("/proc/{}", self.proxy.process.pid().as_raw_nonzero());
         let mut shown = std::fs::read(format!("{folder}/cmdline")).unwrap();
@@ -202,8 +208,8 @@ impl Observed {
         shown
     }
 
-    /// Stops it, and searches all that it has said. `spans` and `lines` are words that have to be in every span's place and
-    /// in the log.
+    /// Stops the proxy, and searches all of its output. The words `spans` must be in the output of spans, and the words
+    /// `lines` in the log.
     pub(crate) async fn search(self, spans: &[&str], lines: &[&str]) {
         let (pages, process) = (self.pages().await, self.process());
         let Self { proxy, collector, recorder, tap, canaries, .. } = self;
@@ -246,11 +252,12 @@ async fn subscriber(observed: &Observed) -> Wire {
     subscriber
 }
 
-/// Sends commands of every kind, one by one, in heaps, in pieces, in transactions, while others listen.
+/// Sends commands of every kind, one by one, together, in pieces and in transactions, while other clients are
+/// subscribed.
 pub(crate) async fn commands_in_every_form(observed: &mut Observed) {
     let mut listening = Vec::new();
     listening.push(subscriber(observed).await);
-    // Key's names are in these channels.
+    // The names of these channels contain the names of keys.
     let mut notified = observed.connect().await;
     notified.subscribe("PSUBSCRIBE __key*__:* *").await;
     listening.push(notified);
@@ -314,7 +321,7 @@ async fn in_commands_of_every_kind_however_they_are_sent() {
     }
 }
 
-/// Sends them, each on a connection of its own.
+/// Sends each on a connection of its own.
 pub(crate) async fn bytes_that_are_no_commands(observed: &mut Observed) {
     for malformed in [
         "*1\r\n:CANARY\r\n",
@@ -333,7 +340,7 @@ pub(crate) async fn bytes_that_are_no_commands(observed: &mut Observed) {
         let canary = observed.canaries.put("malformed");
         let mut client = observed.connect().await;
         client.try_send(malformed.replace("CANARY", &canary).as_bytes()).await;
-        // And what comes on a connection that is not read any more.
+        // Then bytes on a connection that the proxy no longer parses.
         let canary = observed.canaries.put("unread");
         client.try_send(format!("SET {canary} {canary}\r\n").as_bytes()).await;
         client.finish().await;
@@ -370,19 +377,19 @@ async fn redis_direct(redis: &RealRedis, canary: &str) {
 async fn where_redis_refuses_and_where_connections_break() {
     let mut redis = RealRedis::start(&["--requirepass", "open", "--maxclients", "20"]);
     let mut observed = Observed::start(&redis.url(), "http/protobuf", "text", &["--max-connections", "5"]).await;
-    // Not authenticated: everything is refused.
+    // Without authentication, everything is refused.
     let commands = observed.commands("refused");
     let mut client = observed.connect().await;
     for command in commands.iter().filter(|command| command.iter().all(|word| word.len() < 8000)) {
         client.try_send(&encode(command)).await;
     }
     settle(client).await;
-    // A bulk string that is too long for somebody unknown ends the connection.
+    // Without authentication, a bulk string that is too long ends the connection.
     let canary = observed.canaries.put("too long");
     let mut client = observed.connect().await;
     client.try_send(&request(&[canary.as_bytes(), &[b'x'; 20_000]])).await;
     settle(client).await;
-    // Authenticated as somebody who may do little.
+    // Authenticated as a user with few permissions.
     let mut client = observed.connect().await;
     assert_eq!(client.call("AUTH open").await, Value::Status("OK".into()));
     client.call("ACL SETUSER limited on >pw +ping +subscribe +publish &allowed").await;
@@ -392,7 +399,7 @@ async fn where_redis_refuses_and_where_connections_break() {
         client.try_send(&encode(command)).await;
     }
     settle(client).await;
-    // More clients than there may be.
+    // More clients than the limit allows.
     let mut crowd = Vec::new();
     for _ in 0..8 {
         let canary = observed.canaries.put("crowded");
@@ -401,7 +408,7 @@ async fn where_redis_refuses_and_where_connections_break() {
         crowd.push(client);
     }
     drop(crowd);
-    // Clients that go in the middle of something.
+    // Clients that leave in the middle of a command.
     for _ in 0..5 {
         for command in ["PUBLISH shownbydesign CANARY", "AUTH CANARY", "SET CANARY CANARY"] {
             let canary = observed.canaries.put("cut off");
@@ -410,7 +417,7 @@ async fn where_redis_refuses_and_where_connections_break() {
             client.try_send(&whole[..whole.len() - 4]).await;
         }
     }
-    // A Redis that goes in the middle of something, and is not there.
+    // A Redis that ends in the middle of a reply, and then cannot be reached.
     let mut client = observed.served().await;
     client.call("AUTH open").await;
     client.publish(CHANNEL, observed.canaries.put("before the end").as_bytes()).await;

@@ -1,27 +1,27 @@
-//! Contexts in JSON and in the OpenCensus form, and those that services put into messages themselves.
+//! Contexts in JSON and in the OpenCensus format, and contexts that services put into messages themselves.
 
 use redistributed_core::carrier::opencensus;
 use redistributed_core::trace::SpanContext;
 use serde_json::Value as Json;
 
+use crate::deployment::Deployment;
 use crate::spans::Spans;
-use crate::world::World;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 
-/// What a payload became on its way from `api` to `worker`, both with `arguments`.
+/// The form of a payload at each stage of its way from `api` to `worker`, whose sidecars both have `arguments`.
 struct Journey {
-    /// Seen by a subscriber without a sidecar.
+    /// As a subscriber without a sidecar receives it.
     on_the_wire: Vec<u8>,
     delivered: Vec<u8>,
     spans: Spans,
 }
 
 async fn journey(arguments: &[&str], payload: &[u8]) -> Journey {
-    let world = World::start().await;
-    let [api, worker] = ["api", "worker"].map(|service| world.sidecar(service, arguments));
-    let mut raw = world.direct().await;
+    let deployment = Deployment::start().await;
+    let [api, worker] = ["api", "worker"].map(|service| deployment.sidecar(service, arguments));
+    let mut raw = deployment.direct().await;
     raw.subscribe("SUBSCRIBE orders.eu").await;
     let mut subscriber = worker.connect().await;
     subscriber.subscribe("SUBSCRIBE orders.eu").await;
@@ -29,11 +29,11 @@ async fn journey(arguments: &[&str], payload: &[u8]) -> Journey {
     assert_eq!(publisher.publish("orders.eu", payload).await, 2);
     let (on_the_wire, delivered) = (raw.message().await.payload, subscriber.message().await.payload);
     drop((publisher, subscriber, raw));
-    Journey { on_the_wire, delivered, spans: world.spans([api, worker]).await }
+    Journey { on_the_wire, delivered, spans: deployment.spans([api, worker]).await }
 }
 
 impl Journey {
-    /// One trace: the worker's span under the api's, whose parent is `parent`.
+    /// Checks that there is one trace, with the worker's span under the api's span, whose parent is `parent`.
     #[track_caller]
     fn assert_trace(&self, parent: Option<(&str, &str)>) {
         let (producer, consumer) = (self.spans.only("api"), self.spans.only("worker"));
@@ -120,7 +120,7 @@ async fn opencensus_carries_the_context_in_front() {
 
 #[tokio::test]
 async fn a_prefix_of_the_opencensus_library_is_the_parent_and_stays() {
-    // As that library writes it: version, trace id, span id, options.
+    // The format of that library: version, trace id, span id, options.
     let mut payload = vec![0, 0];
     payload.extend([0x0a; 16]);
     payload.push(1);

@@ -1,27 +1,27 @@
-//! A refusing, hanging or slow collector costs spans, which are counted, and nothing else.
+//! A collector that refuses, hangs or is slow costs spans, which are counted, and nothing else.
 
 use std::time::{Duration, Instant};
 
 use otlp_receiver::{Behaviour, Refusal};
 
-use crate::world::{BOTH_TRANSPORTS, End, Transport, World};
+use crate::deployment::{BOTH_TRANSPORTS, Deployment, End, Transport};
 
 const MESSAGES: usize = 300;
 
-/// Sends messages through a sidecar whose collector behaves so, and returns what the sidecar said at its end.
-async fn messages_flow(behaviour: Behaviour, transport: Transport, variables: &[(&str, &str)]) -> (World, End) {
-    let world = World::start().await;
-    world.collector_behaves(behaviour);
+/// Sends messages through a sidecar whose collector has this behaviour. Returns the last lines of the sidecar's log.
+async fn messages_flow(behaviour: Behaviour, transport: Transport, variables: &[(&str, &str)]) -> (Deployment, End) {
+    let deployment = Deployment::start().await;
+    deployment.collector_behaves(behaviour);
     let own = [("OTEL_BSP_SCHEDULE_DELAY", "5"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50")];
     let variables = [&own[..], variables].concat();
-    let service = world.sidecar_with("service", &["--flush-timeout", "300ms"], transport, &variables);
+    let service = deployment.sidecar_with("service", &["--flush-timeout", "300ms"], transport, &variables);
     let mut subscriber = service.connect().await;
     subscriber.subscribe("SUBSCRIBE orders").await;
     let mut publisher = service.connect().await;
     publisher.publish("orders", b"first").await;
     assert_eq!(subscriber.message().await.payload, b"first");
-    // From here on the collector is known to behave as it was told.
-    world.collector_was_asked().await;
+    // From here on, the collector is certain to have this behaviour.
+    deployment.collector_was_asked().await;
     let began = Instant::now();
     for number in 1..MESSAGES {
         let payload = number.to_string();
@@ -33,7 +33,7 @@ async fn messages_flow(behaviour: Behaviour, transport: Transport, variables: &[
     let end = service.stop().await;
     assert_eq!(end.cut_off, 0);
     assert_eq!(end.sent + end.failed + end.dropped + end.unsent, 2 * MESSAGES as u64, "every span is counted once");
-    (world, end)
+    (deployment, end)
 }
 
 #[tokio::test]
@@ -70,9 +70,9 @@ async fn a_collector_that_never_answers_costs_all_spans_and_no_time_beyond_the_f
 async fn a_collector_that_is_not_there_costs_all_spans() {
     let nobody = format!("http://{}", crate::support::fake_redis::unused_address().await);
     for protocol in ["http/protobuf", "grpc"] {
-        let world = World::start().await;
+        let deployment = Deployment::start().await;
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
-        let service = world.sidecar_with("service", &["--flush-timeout", "300ms"], Transport::Http, &variables);
+        let service = deployment.sidecar_with("service", &["--flush-timeout", "300ms"], Transport::Http, &variables);
         let mut subscriber = service.connect().await;
         subscriber.subscribe("SUBSCRIBE orders").await;
         let mut publisher = service.connect().await;

@@ -1,14 +1,15 @@
-//! CLIENT spans of all other commands (`--commands all`). That they tell no secrets is shown by the `discretion` tests.
+//! The CLIENT spans of all other commands (`--commands all`). The `discretion` tests check that they contain no
+//! secrets.
 
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
-use crate::world::{BOTH_TRANSPORTS, World};
+use crate::deployment::{BOTH_TRANSPORTS, Deployment};
 
 #[tokio::test]
 async fn commands_are_described_by_the_database_conventions() {
     for transport in BOTH_TRANSPORTS {
-        let world = World::start().await;
-        let service = world.sidecar_with("service", &["--commands", "all"], transport, &[]);
+        let deployment = Deployment::start().await;
+        let service = deployment.sidecar_with("service", &["--commands", "all"], transport, &[]);
         let mut client = service.connect().await;
         client.call("SELECT 3").await;
         client.call("set k v").await;
@@ -18,7 +19,7 @@ async fn commands_are_described_by_the_database_conventions() {
             client.call(command).await;
         }
         drop(client);
-        let spans = world.spans([service]).await;
+        let spans = deployment.spans([service]).await;
         let span =
             |name: &str| spans.of("service").find(|span| span.name == name).unwrap_or_else(|| panic!("no {name}"));
         span("set").assert_attributes([

@@ -1,7 +1,7 @@
-//! Ordinary clients, each behind a sidecar of its own: what is received is what was published, and every publish is a
+//! Ordinary clients, each behind a sidecar of its own. They receive exactly what was published, and every publish is a
 //! trace with one producer span and one consumer span for each delivery.
 //!
-//! A connection without a sidecar listens too. It sees that the trailer was really there, and that it names the
+//! A connection without a sidecar subscribes too. It shows that the trailer was really there, and that it names the
 //! producer span.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use redistributed_core::carrier::trailer;
 use redistributed_core::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 
 use crate::clients::{Client, Kind, POLL};
+use crate::deployment::{Deployment, Sidecar, Transport};
 use crate::spans::{Span, Spans};
 use crate::support::wire::{Value, Wire};
-use crate::world::{Sidecar, Transport, World};
 
 /// All clients of a test.
 struct Fleet {
-    world: World,
+    deployment: Deployment,
     members: Vec<Member>,
 }
 
@@ -29,14 +29,14 @@ struct Member {
 
 impl Fleet {
     async fn start(kinds: &[Kind]) -> Self {
-        let world = World::start().await;
+        let deployment = Deployment::start().await;
         let mut members = Vec::new();
         for (&kind, transport) in kinds.iter().zip([Transport::Grpc, Transport::Http].into_iter().cycle()) {
-            let sidecar = world.sidecar_with(kind.service(), &[], transport, &[]);
+            let sidecar = deployment.sidecar_with(kind.service(), &[], transport, &[]);
             let client = Client::start(kind, &sidecar.url()).await;
             members.push(Member { kind, client, sidecar });
         }
-        Self { world, members }
+        Self { deployment, members }
     }
 
     async fn subscribe(&mut self, how: &str, name: &str) {
@@ -45,23 +45,25 @@ impl Fleet {
         }
     }
 
-    /// Publishes through the client at `publisher`; fails unless so many receive it.
+    /// Publishes through the client at index `publisher`. Fails unless there are as many receivers as given.
     async fn publish(&mut self, publisher: usize, channel: &str, payload: &[u8], receivers: i64) {
         let Member { kind, client, .. } = &mut self.members[publisher];
         let (kind, counted) = (*kind, client.publish(channel, payload).await);
         self.assert_receivers(kind, &[counted], &[receivers]).await;
     }
 
-    /// Fails with what Redis knows of its clients.
+    /// Compares the number of receivers. A failure shows what Redis knows of its clients.
     async fn assert_receivers(&self, publisher: Kind, counted: &[i64], expected: &[i64]) {
         if counted != expected {
-            let Value::Bulk(clients) = self.world.direct().await.call("CLIENT LIST").await else { panic!("no list") };
+            let Value::Bulk(clients) = self.deployment.direct().await.call("CLIENT LIST").await else {
+                panic!("no list")
+            };
             let clients = String::from_utf8_lossy(&clients);
             panic!("{publisher:?} reached {counted:?} subscriptions and not {expected:?}; connected are\n{clients}");
         }
     }
 
-    /// Ends the clients and the sidecars; no client may have got more messages than the test has looked at.
+    /// Ends the clients and the sidecars. Fails if a client has received messages that the test has not read.
     async fn finish(mut self) -> Spans {
         let mut sidecars = Vec::new();
         for member in self.members.drain(..) {
@@ -70,11 +72,11 @@ impl Fleet {
             client.end().await;
             sidecars.push(sidecar);
         }
-        self.world.spans(sidecars).await
+        self.deployment.spans(sidecars).await
     }
 }
 
-/// The service names of a publish's deliveries, and how many each has.
+/// The service names of the deliveries of a publish, with the number of deliveries of each.
 fn deliveries<'a>(spans: &'a Spans, producer: &'a Span) -> BTreeMap<&'a str, usize> {
     let mut counts = BTreeMap::new();
     for consumer in spans.children(producer) {
@@ -88,7 +90,7 @@ fn once_each(kinds: &[Kind]) -> BTreeMap<&'static str, usize> {
     kinds.iter().map(|kind| (kind.service(), 1)).collect()
 }
 
-/// The producer span with the context that a raw subscriber saw.
+/// The producer span whose context a subscriber without a sidecar has seen.
 #[track_caller]
 fn producer<'a>(spans: &'a Spans, context: &SpanContext) -> &'a Span {
     let mut found = spans.of_kind(SpanKind::Producer).filter(|span| span.has_context(context));
@@ -125,7 +127,7 @@ fn payloads() -> Vec<Vec<u8>> {
 async fn what_any_client_publishes_every_client_receives_exactly_in_one_trace() {
     let mut fleet = Fleet::start(&Kind::ALL).await;
     fleet.subscribe("subscribe", "reports").await;
-    let mut raw = fleet.world.direct().await;
+    let mut raw = fleet.deployment.direct().await;
     raw.subscribe("SUBSCRIBE reports").await;
 
     let mut published = Vec::new();
@@ -199,7 +201,7 @@ async fn each_matching_subscription_gets_a_clean_copy_and_a_span() {
 async fn sharded_messages_are_traced_as_others_are() {
     let mut fleet = Fleet::start(&Kind::SHARDED).await;
     fleet.subscribe("ssubscribe", "shard").await;
-    let mut raw = fleet.world.direct().await;
+    let mut raw = fleet.deployment.direct().await;
     raw.subscribe("SSUBSCRIBE shard").await;
     let mut contexts = Vec::new();
     for publisher in 0..fleet.members.len() {
@@ -225,11 +227,11 @@ async fn sharded_messages_are_traced_as_others_are() {
 
 #[tokio::test]
 async fn payloads_around_the_limit_arrive_whole() {
-    /// With a trailer of 41 bytes it has the injection limit of 1 MiB.
+    /// With a trailer of 41 bytes, it is exactly as long as the injection limit of 1 MiB.
     const LONGEST: usize = (1 << 20) - 41;
     let mut fleet = Fleet::start(&Kind::ALL).await;
     fleet.subscribe("subscribe", "big").await;
-    let mut raw = fleet.world.direct().await;
+    let mut raw = fleet.deployment.direct().await;
     raw.subscribe("SUBSCRIBE big").await;
     let sizes = [LONGEST, LONGEST + 1, 1 << 20, (1 << 20) + 1];
     for publisher in 0..fleet.members.len() {
@@ -275,7 +277,7 @@ async fn twenty_mebibytes_pass_untouched() {
     assert_eq!(spans.0.len(), 1, "what is too big to carry a context is not looked at when it is delivered");
 }
 
-/// `size` bytes that look different everywhere.
+/// `size` bytes in which no piece repeats.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
 }
@@ -284,7 +286,7 @@ fn pattern(size: usize) -> Vec<u8> {
 async fn a_pipeline_of_a_thousand_publishes_stays_in_order_and_each_is_traced() {
     const COUNT: usize = 1000;
     let mut fleet = Fleet::start(&Kind::ALL).await;
-    // Each publishes to the next one only.
+    // Each client publishes only to the next one.
     for (index, member) in fleet.members.iter_mut().enumerate() {
         member.client.subscribe("subscribe", &format!("to-{index}")).await;
     }
@@ -314,8 +316,8 @@ async fn a_pipeline_of_a_thousand_publishes_stays_in_order_and_each_is_traced() 
 #[tokio::test]
 async fn publishes_in_a_transaction_are_traced_one_by_one() {
     let mut fleet = Fleet::start(&Kind::ALL).await;
-    // Each publishes to the next one only: to itself, Redis 7.0 sends a RESP3 client its own messages inside the reply of EXEC,
-    // which redis-rs takes for results.
+    // Each client publishes only to the next one. If a RESP3 client publishes to itself, Redis 7.0 sends the messages
+    // inside the reply to EXEC, and redis-rs takes them for results.
     for (index, member) in fleet.members.iter_mut().enumerate() {
         member.client.subscribe("subscribe", &format!("to-{index}")).await;
     }
@@ -341,7 +343,7 @@ async fn publishes_in_a_transaction_are_traced_one_by_one() {
 #[tokio::test]
 async fn subscriptions_come_and_go() {
     let mut fleet = Fleet::start(&Kind::ALL).await;
-    let mut raw = fleet.world.direct().await;
+    let mut raw = fleet.deployment.direct().await;
     for _ in 0..3 {
         fleet.subscribe("subscribe", "a").await;
         fleet.subscribe("subscribe", "b").await;
@@ -363,11 +365,11 @@ async fn subscriptions_come_and_go() {
 
 #[tokio::test]
 async fn a_subscriber_whose_connection_was_killed_connects_again_and_is_traced_again() {
-    // redis-rs leaves connecting again to its users.
+    // redis-rs does not reconnect by itself.
     let kinds = [Kind::RedisPyResp2, Kind::RedisPyResp3, Kind::Ioredis];
     let mut fleet = Fleet::start(&kinds).await;
     fleet.subscribe("subscribe", "news").await;
-    let mut operator = fleet.world.direct().await;
+    let mut operator = fleet.deployment.direct().await;
     assert_eq!(operator.call("CLIENT KILL TYPE pubsub").await, Value::Integer(3));
     wait_for_subscribers(&mut operator, "news", 3).await;
     for publisher in 0..kinds.len() {
@@ -384,7 +386,7 @@ async fn a_subscriber_whose_connection_was_killed_connects_again_and_is_traced_a
     assert_eq!(spans.0.len(), 3 + 9);
 }
 
-/// The kill is done when it is answered, so only new subscriptions count.
+/// The old connection has ended when the kill is answered, so only new subscriptions are counted.
 async fn wait_for_subscribers(operator: &mut Wire, channel: &str, count: i64) {
     let expected = Value::Array(vec![Value::Bulk(channel.into()), Value::Integer(count)]);
     let subscribed = async {

@@ -1,4 +1,4 @@
-//! The binary between ordinary clients and a real `redis-server`, with an OTLP receiver that stands for the collector.
+//! The binary between ordinary clients and a real `redis-server`, with an OTLP receiver as the collector.
 //!
 //! | module | what it shows |
 //! |---|---|
@@ -10,15 +10,15 @@
 //! | [`collectors`] | a refusing, hanging or slow collector costs spans and nothing else |
 //! | [`commands`] | the spans of commands that are no publishes |
 //!
-//! The rest is what they share: [`world`] (Redis, collector, sidecars), [`spans`] (what arrived, in a form that tests can
-//! compare), [`clients`]. That nothing else changed is shown by the oracle.
+//! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
+//! arrived, in a form that tests can compare) and [`clients`]. The oracle shows that the proxy changes nothing else.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod clients;
+mod deployment;
 mod spans;
-mod world;
 
 mod carriers;
 mod collectors;

@@ -1,11 +1,11 @@
-//! Which spans are made, and that the context travels all the same.
+//! Which spans are made. The context travels in any case.
 
+use crate::deployment::{BOTH_TRANSPORTS, Deployment, Sidecar};
 use crate::support::wire::Message;
-use crate::world::{BOTH_TRANSPORTS, Sidecar, World};
 
-/// A publish from a service to one behind a sidecar and to one without, both of which must get `payload`.
-async fn publish_once(world: &World, api: &Sidecar, worker: &Sidecar, payload: &[u8]) -> Message {
-    let mut raw = world.direct().await;
+/// A publish to a service behind a sidecar and to one without. Both must receive `payload`.
+async fn publish_once(deployment: &Deployment, api: &Sidecar, worker: &Sidecar, payload: &[u8]) -> Message {
+    let mut raw = deployment.direct().await;
     raw.subscribe("SUBSCRIBE orders").await;
     let mut subscriber = worker.connect().await;
     subscriber.subscribe("SUBSCRIBE orders").await;
@@ -18,25 +18,25 @@ async fn publish_once(world: &World, api: &Sidecar, worker: &Sidecar, payload: &
 #[tokio::test]
 async fn an_unsampled_trace_travels_and_leaves_no_span() {
     for transport in BOTH_TRANSPORTS {
-        let world = World::start().await;
-        let api = world.sidecar_with("api", &[], transport, &[("OTEL_TRACES_SAMPLER", "always_off")]);
-        let worker = world.sidecar_with("worker", &[], transport, &[]);
-        let raw = publish_once(&world, &api, &worker, b"text").await;
+        let deployment = Deployment::start().await;
+        let api = deployment.sidecar_with("api", &[], transport, &[("OTEL_TRACES_SAMPLER", "always_off")]);
+        let worker = deployment.sidecar_with("worker", &[], transport, &[]);
+        let raw = publish_once(&deployment, &api, &worker, b"text").await;
         let (payload, context) = raw.trailer();
         assert_eq!(payload, b"text");
         assert!(!context.span.flags.is_sampled(), "so that the worker decides the same");
-        assert_eq!(world.spans([api, worker]).await.0.len(), 0);
+        assert_eq!(deployment.spans([api, worker]).await.0.len(), 0);
     }
 }
 
 #[tokio::test]
 async fn a_sampler_without_regard_to_parents_decides_itself() {
-    let world = World::start().await;
-    let api = world.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &[("OTEL_TRACES_SAMPLER", "always_off")]);
-    let worker = world.sidecar_with("worker", &[], BOTH_TRANSPORTS[0], &[("OTEL_TRACES_SAMPLER", "always_on")]);
-    let raw = publish_once(&world, &api, &worker, b"text").await;
+    let deployment = Deployment::start().await;
+    let api = deployment.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &[("OTEL_TRACES_SAMPLER", "always_off")]);
+    let worker = deployment.sidecar_with("worker", &[], BOTH_TRANSPORTS[0], &[("OTEL_TRACES_SAMPLER", "always_on")]);
+    let raw = publish_once(&deployment, &api, &worker, b"text").await;
     let context = raw.trailer().1;
-    let spans = world.spans([api, worker]).await;
+    let spans = deployment.spans([api, worker]).await;
     assert_eq!(spans.0.len(), 1);
     let consumer = spans.only("worker");
     assert_eq!(consumer.trace_id, context.span.trace_id.to_string());
@@ -45,26 +45,26 @@ async fn a_sampler_without_regard_to_parents_decides_itself() {
 
 #[tokio::test]
 async fn an_unsampled_parent_in_the_payload_is_respected_and_passed_on() {
-    let world = World::start().await;
+    let deployment = Deployment::start().await;
     let arguments = ["--read-json", "*"];
-    let (api, worker) = (world.sidecar("api", &arguments), world.sidecar("worker", &arguments));
+    let (api, worker) = (deployment.sidecar("api", &arguments), deployment.sidecar("worker", &arguments));
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let payload = format!(r#"{{"id":7,"traceparent":"00-{trace}-b7ad6b7169203331-00"}}"#);
-    let raw = publish_once(&world, &api, &worker, payload.as_bytes()).await;
+    let raw = publish_once(&deployment, &api, &worker, payload.as_bytes()).await;
     let (before, context) = raw.trailer();
     assert_eq!(before, payload.as_bytes(), "a context of the application is not altered");
     assert_eq!(context.span.trace_id.to_string(), trace);
     assert!(!context.span.flags.is_sampled());
-    assert_eq!(world.spans([api, worker]).await.0.len(), 0);
+    assert_eq!(deployment.spans([api, worker]).await.0.len(), 0);
 }
 
 #[tokio::test]
 async fn a_share_of_the_traces_is_sampled_whole() {
-    let world = World::start().await;
+    let deployment = Deployment::start().await;
     let variables = [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")];
-    let api = world.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &variables);
-    let worker = world.sidecar_with("worker", &[], BOTH_TRANSPORTS[0], &[]);
-    let mut raw = world.direct().await;
+    let api = deployment.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &variables);
+    let worker = deployment.sidecar_with("worker", &[], BOTH_TRANSPORTS[0], &[]);
+    let mut raw = deployment.direct().await;
     raw.subscribe("SUBSCRIBE orders").await;
     let mut subscriber = worker.connect().await;
     subscriber.subscribe("SUBSCRIBE orders").await;
@@ -79,8 +79,8 @@ async fn a_share_of_the_traces_is_sampled_whole() {
         subscriber.message().await;
     }
     drop((raw, subscriber, publisher));
-    let spans = world.spans([api, worker]).await;
-    // 200 fair coins fall below 40 or above 160 heads once in 10^17 runs.
+    let spans = deployment.spans([api, worker]).await;
+    // The probability of fewer than 40 or more than 160 heads in 200 tosses of a fair coin is about 10^-17.
     assert!((40..=160).contains(&sampled.len()), "{} of 200", sampled.len());
     sampled.sort();
     for service in ["api", "worker"] {
@@ -92,13 +92,13 @@ async fn a_share_of_the_traces_is_sampled_whole() {
 
 #[tokio::test]
 async fn without_an_exporter_the_context_still_travels() {
-    let world = World::start().await;
-    let api = world.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &[("OTEL_TRACES_EXPORTER", "none")]);
-    let worker = world.sidecar("worker", &[]);
-    let raw = publish_once(&world, &api, &worker, b"text").await;
+    let deployment = Deployment::start().await;
+    let api = deployment.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &[("OTEL_TRACES_EXPORTER", "none")]);
+    let worker = deployment.sidecar("worker", &[]);
+    let raw = publish_once(&deployment, &api, &worker, b"text").await;
     let (payload, context) = raw.trailer();
     assert_eq!(payload, b"text");
-    let spans = world.spans([api, worker]).await;
+    let spans = deployment.spans([api, worker]).await;
     let consumer = spans.only("worker");
     assert_eq!(consumer.trace_id, context.span.trace_id.to_string());
     assert_eq!(consumer.parent, context.span.span_id.to_string());
@@ -107,33 +107,34 @@ async fn without_an_exporter_the_context_still_travels() {
 
 #[tokio::test]
 async fn a_disabled_sidecar_makes_nothing_and_passes_on_what_there_is() {
-    let world = World::start().await;
+    let deployment = Deployment::start().await;
     let disabled = [("OTEL_SDK_DISABLED", "true")];
-    let api = world.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &disabled);
-    let worker = world.sidecar_with("worker", &[], BOTH_TRANSPORTS[0], &disabled);
-    assert_eq!(publish_once(&world, &api, &worker, b"text").await.payload, b"text", "no context is made");
+    let api = deployment.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &disabled);
+    let worker = deployment.sidecar_with("worker", &[], BOTH_TRANSPORTS[0], &disabled);
+    assert_eq!(publish_once(&deployment, &api, &worker, b"text").await.payload, b"text", "no context is made");
 
-    let enabled = world.sidecar("enabled", &[]);
-    let with_context = publish_once(&world, &enabled, &worker, b"text").await;
+    let enabled = deployment.sidecar("enabled", &[]);
+    let with_context = publish_once(&deployment, &enabled, &worker, b"text").await;
     assert_eq!(with_context.trailer().0, b"text");
-    // The worker has got it without the trailer; now somebody publishes it as it is, through the disabled sidecar.
-    let mut raw = world.direct().await;
+    // The worker has received the payload without the trailer. Now the payload with the trailer is published through
+    // the disabled sidecar.
+    let mut raw = deployment.direct().await;
     raw.subscribe("SUBSCRIBE orders").await;
     let mut publisher = api.connect().await;
     publisher.publish("orders", &with_context.payload).await;
     assert_eq!(raw.message().await.payload, with_context.payload);
     drop((raw, publisher));
-    let spans = world.spans([api, worker, enabled]).await;
+    let spans = deployment.spans([api, worker, enabled]).await;
     assert_eq!(spans.0.len(), 1);
     assert!(spans.only("enabled").has_context(&with_context.trailer().1.span));
 }
 
 #[tokio::test]
 async fn without_propagators_no_context_is_added() {
-    let world = World::start().await;
-    let api = world.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &[("OTEL_PROPAGATORS", "none")]);
-    let worker = world.sidecar("worker", &[]);
-    assert_eq!(publish_once(&world, &api, &worker, b"text").await.payload, b"text");
-    let spans = world.spans([api, worker]).await;
+    let deployment = Deployment::start().await;
+    let api = deployment.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &[("OTEL_PROPAGATORS", "none")]);
+    let worker = deployment.sidecar("worker", &[]);
+    assert_eq!(publish_once(&deployment, &api, &worker, b"text").await.payload, b"text");
+    let spans = deployment.spans([api, worker]).await;
     assert_ne!(spans.only("api").trace_id, spans.only("worker").trace_id);
 }

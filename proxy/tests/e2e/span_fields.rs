@@ -1,26 +1,26 @@
-//! What a span says, field by field, on both transports. What holds for every span of every test (ids, times, scope,
-//! where Redis is) is checked in `spans.rs`.
+//! The content of spans, field by field, with both transports. What must hold for every span of every test (ids, times,
+//! scope, the address of Redis) is checked in `spans.rs`.
 
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
+use crate::deployment::{BOTH_TRANSPORTS, Deployment};
 use crate::spans::Attribute;
 use crate::support::wire::{Value, Wire};
-use crate::world::{BOTH_TRANSPORTS, World};
 
 #[tokio::test]
 async fn a_publish_and_its_delivery() {
     for transport in BOTH_TRANSPORTS {
-        let world = World::start().await;
+        let deployment = Deployment::start().await;
         let variables = [("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,note=a%20b")];
-        let api = world.sidecar_with("api", &[], transport, &variables);
-        let worker = world.sidecar_with("worker", &[], transport, &[]);
+        let api = deployment.sidecar_with("api", &[], transport, &variables);
+        let worker = deployment.sidecar_with("worker", &[], transport, &[]);
         let mut subscriber = worker.connect().await;
         subscriber.subscribe("PSUBSCRIBE orders.*").await;
         let mut publisher = api.connect().await;
         assert_eq!(publisher.publish("orders.eu", b"12345").await, 1);
         assert_eq!(subscriber.message().await.payload, b"12345");
         drop((publisher, subscriber));
-        let spans = world.spans([api, worker]).await;
+        let spans = deployment.spans([api, worker]).await;
 
         assert_eq!(spans.0.len(), 2);
         let producer = spans.only("api");
@@ -69,17 +69,17 @@ async fn a_publish_and_its_delivery() {
 #[tokio::test]
 async fn a_refused_publish_is_an_error_with_its_prefix() {
     for transport in BOTH_TRANSPORTS {
-        let world = World::start().await;
-        let mut operator = world.direct().await;
+        let deployment = Deployment::start().await;
+        let mut operator = deployment.direct().await;
         let created = operator.call("ACL SETUSER limited on >pw resetchannels &open +@all").await;
         assert_eq!(created, Value::Status("OK".into()));
-        let api = world.sidecar_with("api", &[], transport, &[]);
+        let api = deployment.sidecar_with("api", &[], transport, &[]);
         let mut publisher = api.connect().await;
         assert_eq!(publisher.call("AUTH limited pw").await, Value::Status("OK".into()));
         let refused = publisher.call("PUBLISH closed text").await;
         assert!(matches!(&refused, Value::Error(line) if line.starts_with("NOPERM")), "{refused:?}");
         drop((operator, publisher));
-        let spans = world.spans([api]).await;
+        let spans = deployment.spans([api]).await;
 
         let producer = spans.only("api");
         assert_eq!((producer.name.as_str(), producer.kind), ("publish closed", SpanKind::Producer));
@@ -97,10 +97,10 @@ async fn a_refused_publish_is_an_error_with_its_prefix() {
 
 #[tokio::test]
 async fn a_publish_that_a_transaction_never_ran_says_so() {
-    let world = World::start().await;
-    let api = world.sidecar("api", &[]);
+    let deployment = Deployment::start().await;
+    let api = deployment.sidecar("api", &[]);
     let mut publisher = api.connect().await;
-    let mut other = world.direct().await;
+    let mut other = deployment.direct().await;
     for (command, answer) in [("WATCH k", "OK"), ("MULTI", "OK"), ("PUBLISH discarded x", "QUEUED"), ("DISCARD", "OK")]
     {
         assert_eq!(publisher.call(command).await, Value::Status(answer.into()));
@@ -111,7 +111,7 @@ async fn a_publish_that_a_transaction_never_ran_says_so() {
     assert_eq!(other.call("SET k v").await, Value::Status("OK".into()));
     assert_eq!(publisher.call("EXEC").await, Value::Null);
     drop((publisher, other));
-    let spans = world.spans([api]).await;
+    let spans = deployment.spans([api]).await;
     let aborted = spans.of("api").find(|span| span.name == "publish aborted").expect("a span");
     assert_eq!((aborted.text("error.type"), aborted.receivers()), (Some("not_executed"), None));
     assert!(aborted.is_error);
@@ -121,9 +121,9 @@ async fn a_publish_that_a_transaction_never_ran_says_so() {
 #[tokio::test]
 async fn publishes_in_a_transaction_get_their_own_numbers_of_receivers() {
     for protocol in [2, 3] {
-        let world = World::start().await;
-        let api = world.sidecar("api", &[]);
-        let mut subscriber = world.direct().await;
+        let deployment = Deployment::start().await;
+        let api = deployment.sidecar("api", &[]);
+        let mut subscriber = deployment.direct().await;
         subscriber.subscribe("SUBSCRIBE a b").await;
         subscriber.subscribe("PSUBSCRIBE b*").await;
         let mut publisher = api.connect().await;
@@ -137,7 +137,7 @@ async fn publishes_in_a_transaction_get_their_own_numbers_of_receivers() {
             assert_eq!(subscriber.message().await.trailer().0, b"x");
         }
         drop((publisher, subscriber));
-        let spans = world.spans([api]).await;
+        let spans = deployment.spans([api]).await;
         let mut counts: Vec<_> = spans.of("api").map(|span| (span.name.as_str(), span.receivers())).collect();
         counts.sort();
         assert_eq!(counts, [("publish a", Some(1)), ("publish b", Some(2)), ("publish none", Some(0))]);
@@ -147,16 +147,16 @@ async fn publishes_in_a_transaction_get_their_own_numbers_of_receivers() {
 #[tokio::test]
 async fn the_relation_may_be_a_link() {
     for transport in BOTH_TRANSPORTS {
-        let world = World::start().await;
-        let api = world.sidecar_with("api", &[], transport, &[]);
-        let worker = world.sidecar_with("worker", &["--relation", "link"], transport, &[]);
+        let deployment = Deployment::start().await;
+        let api = deployment.sidecar_with("api", &[], transport, &[]);
+        let worker = deployment.sidecar_with("worker", &["--relation", "link"], transport, &[]);
         let mut subscriber = worker.connect().await;
         subscriber.subscribe("SUBSCRIBE orders").await;
         let mut publisher = api.connect().await;
         publisher.publish("orders", b"x").await;
         assert_eq!(subscriber.message().await.payload, b"x");
         drop((publisher, subscriber));
-        let spans = world.spans([api, worker]).await;
+        let spans = deployment.spans([api, worker]).await;
         let (producer, consumer) = (spans.only("api"), spans.only("worker"));
         assert!(consumer.is_root());
         assert_ne!(consumer.trace_id, producer.trace_id);
@@ -166,21 +166,22 @@ async fn the_relation_may_be_a_link() {
 
 #[tokio::test]
 async fn a_message_published_again_as_it_was_received_continues_its_trace() {
-    let world = World::start().await;
-    let [api, bridge, worker] = ["api", "bridge", "worker"].map(|service| world.sidecar(service, &[]));
-    let mut first = world.direct().await;
+    let deployment = Deployment::start().await;
+    let [api, bridge, worker] = ["api", "bridge", "worker"].map(|service| deployment.sidecar(service, &[]));
+    let mut first = deployment.direct().await;
     first.subscribe("SUBSCRIBE in").await;
     let mut last = worker.connect().await;
     last.subscribe("SUBSCRIBE out").await;
     let (mut publisher, mut again) = (api.connect().await, bridge.connect().await);
     publisher.publish("in", b"text").await;
-    // A service that subscribes without a sidecar hands on the payload with the trailer that it does not know of.
+    // A service that subscribes without a sidecar passes on the payload together with the trailer, which it does not
+    // know.
     let received = first.message().await;
     assert_eq!(received.trailer().0, b"text");
     again.publish("out", &received.payload).await;
     assert_eq!(last.message().await.payload, b"text", "exactly one trailer was there");
     drop((publisher, again, first, last));
-    let spans = world.spans([api, bridge, worker]).await;
+    let spans = deployment.spans([api, bridge, worker]).await;
     let [start, middle, end] = ["api", "bridge", "worker"].map(|service| spans.only(service));
     assert_eq!((&middle.trace_id, &middle.parent), (&start.trace_id, &start.span_id));
     assert_eq!((&end.trace_id, &end.parent), (&start.trace_id, &middle.span_id));
@@ -189,13 +190,13 @@ async fn a_message_published_again_as_it_was_received_continues_its_trace() {
 
 #[tokio::test]
 async fn one_resp3_connection_publishes_to_itself() {
-    let world = World::start().await;
-    let service = world.sidecar("service", &[]);
+    let deployment = Deployment::start().await;
+    let service = deployment.sidecar("service", &[]);
     let mut connection = Wire::resp3(service.address).await;
     connection.subscribe("SUBSCRIBE mine").await;
     for number in 0..20_u8 {
         connection.send(&crate::support::wire::request(&[b"PUBLISH", b"mine", &[number]])).await;
-        // Which of the two comes first differs between versions of Redis.
+        // Versions of Redis differ in which of the two comes first.
         let frames = [connection.read().await, connection.read().await];
         let message = Value::Push(vec![
             Value::Bulk(b"message".to_vec()),
@@ -206,7 +207,7 @@ async fn one_resp3_connection_publishes_to_itself() {
     }
     assert_eq!(connection.call("SET k v").await, Value::Status("OK".into()), "it is still an ordinary connection");
     drop(connection);
-    let spans = world.spans([service]).await;
+    let spans = deployment.spans([service]).await;
     assert_eq!(spans.0.len(), 40);
     for producer in spans.of_kind(SpanKind::Producer) {
         assert_eq!(producer.receivers(), Some(1));
@@ -216,12 +217,12 @@ async fn one_resp3_connection_publishes_to_itself() {
 
 #[tokio::test]
 async fn a_publish_without_an_answer_ends_with_its_connection() {
-    let world = World::start().await;
-    let api = world.sidecar("api", &[]);
-    let mut operator = world.direct().await;
+    let deployment = Deployment::start().await;
+    let api = deployment.sidecar("api", &[]);
+    let mut operator = deployment.direct().await;
     let mut publisher = api.connect().await;
     let Value::Integer(id) = publisher.call("CLIENT ID").await else { panic!("no id") };
-    // Commands that write wait, PUBLISH among them.
+    // Commands that write have to wait, and so does PUBLISH.
     assert_eq!(operator.call("CLIENT PAUSE 60000 WRITE").await, Value::Status("OK".into()));
     publisher.send(&crate::support::wire::request(&[b"PUBLISH", b"orders", b"x"])).await;
     let blocked = async {
@@ -235,7 +236,7 @@ async fn a_publish_without_an_answer_ends_with_its_connection() {
     assert_eq!(operator.call(&format!("CLIENT KILL ID {id}")).await, Value::Integer(1));
     publisher.closed().await;
     drop((operator, publisher));
-    let spans = world.spans([api]).await;
+    let spans = deployment.spans([api]).await;
     let producer = spans.only("api");
     assert!(producer.is_error);
     assert_eq!((producer.text("error.type"), producer.receivers()), (Some("connection_closed"), None));
@@ -243,8 +244,8 @@ async fn a_publish_without_an_answer_ends_with_its_connection() {
 
 #[tokio::test]
 async fn messages_that_lua_publishes_arrive_unchanged_and_start_a_trace() {
-    let world = World::start().await;
-    let [api, worker] = ["api", "worker"].map(|service| world.sidecar(service, &[]));
+    let deployment = Deployment::start().await;
+    let [api, worker] = ["api", "worker"].map(|service| deployment.sidecar(service, &[]));
     let mut subscriber = worker.connect().await;
     subscriber.subscribe("SUBSCRIBE from-lua").await;
     let mut caller = api.connect().await;
@@ -252,7 +253,7 @@ async fn messages_that_lua_publishes_arrive_unchanged_and_start_a_trace() {
     assert_eq!(caller.call_words(&[b"EVAL", script, b"0", b"a\0\r\nb"]).await, Value::Integer(1));
     assert_eq!(subscriber.message().await.payload, b"a\0\r\nb");
     drop((caller, subscriber));
-    let spans = world.spans([api, worker]).await;
+    let spans = deployment.spans([api, worker]).await;
     assert_eq!(spans.0.len(), 1, "a script is no publish");
     let consumer = spans.only("worker");
     assert_eq!(consumer.name, "process from-lua");

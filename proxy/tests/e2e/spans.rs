@@ -1,4 +1,4 @@
-//! Spans as the collector got them, in a form that tests can compare field by field.
+//! The spans that the collector received, in a form that tests can compare field by field.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,15 +10,16 @@ use otlp_receiver::proto::trace::v1::span::SpanKind;
 use otlp_receiver::proto::trace::v1::status::StatusCode;
 use redistributed_core::trace::{SpanContext, UnixNanos};
 
-/// Bits of a span's `flags` that are not W3C trace flags: whether it is known if the parent is remote, and if it is.
+/// The bits of a span's `flags` that are not W3C trace flags: whether it is known that the parent is remote, and
+/// whether it is.
 const PARENT_KNOWN: u32 = 0x100;
 const PARENT_REMOTE: u32 = 0x200;
 
-/// All that arrived.
+/// All spans that arrived.
 #[derive(Debug)]
 pub(crate) struct Spans(pub(crate) Vec<Span>);
 
-/// One span. Ids are in hex.
+/// One span. Its ids are in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Span {
     pub(crate) service: String,
@@ -30,10 +31,10 @@ pub(crate) struct Span {
     pub(crate) parent: String,
     pub(crate) attributes: BTreeMap<String, Attribute>,
     pub(crate) is_error: bool,
-    /// Trace id and span id of each.
+    /// The trace id and the span id of each link.
     pub(crate) links: Vec<(String, String)>,
     pub(crate) trace_state: String,
-    /// W3C trace flags.
+    /// The W3C trace flags.
     pub(crate) flags: u32,
     pub(crate) start: u64,
     pub(crate) end: u64,
@@ -67,12 +68,12 @@ impl From<bool> for Attribute {
 }
 
 impl Spans {
-    /// Those of a service.
+    /// The spans of a service.
     pub(crate) fn of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Span> {
         self.0.iter().filter(move |span| span.service == service)
     }
 
-    /// The only one of a service.
+    /// The only span of a service.
     #[track_caller]
     pub(crate) fn only<'a>(&'a self, service: &'a str) -> &'a Span {
         let spans: Vec<&Span> = self.of(service).collect();
@@ -91,8 +92,8 @@ impl Spans {
 }
 
 impl Span {
-    /// Reads a span, and checks what holds for all: made between `began` and `ended`, by a sidecar of the Redis at
-    /// `server`.
+    /// Reads a span, and checks what must hold for every span: it was made between `began` and `ended`, by a sidecar of
+    /// the Redis at `server`.
     pub(crate) fn checked(received: &ReceivedSpan, began: UnixNanos, ended: UnixNanos, server: SocketAddr) -> Self {
         let span = &received.span;
         assert_eq!((span.trace_id.len(), span.span_id.len()), (16, 8), "{span:?}");
@@ -129,7 +130,7 @@ impl Span {
         }
     }
 
-    /// A text attribute.
+    /// The value of a string attribute.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match self.attributes.get(key)? {
             Attribute::Text(text) => Some(text),
@@ -137,7 +138,7 @@ impl Span {
         }
     }
 
-    /// A number attribute.
+    /// The value of an integer attribute.
     pub(crate) fn number(&self, key: &str) -> Option<i64> {
         match self.attributes.get(key)? {
             Attribute::Number(number) => Some(*number),
@@ -155,7 +156,7 @@ impl Span {
         self.number("messaging.message.body.size")
     }
 
-    /// Whether `context` is this span's.
+    /// Whether `context` is that of this span.
     pub(crate) fn has_context(&self, context: &SpanContext) -> bool {
         (self.trace_id.as_str(), self.span_id.as_str())
             == (context.trace_id.to_string().as_str(), context.span_id.to_string().as_str())
@@ -165,7 +166,8 @@ impl Span {
         self.parent.is_empty()
     }
 
-    /// The exact attributes but for where Redis is, which is checked of every span.
+    /// Checks that the span has exactly these attributes, apart from the address of Redis, which is checked for every
+    /// span.
     #[track_caller]
     pub(crate) fn assert_attributes<const N: usize>(&self, expected: [(&str, Attribute); N]) {
         let mut rest = self.attributes.clone();

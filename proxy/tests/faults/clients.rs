@@ -1,4 +1,4 @@
-//! Clients that end badly: their own connection ends, and nobody else's messages are touched.
+//! Clients that end badly. Only their own connection ends, and no messages of others are affected.
 
 use std::net::Shutdown;
 use std::thread;
@@ -9,19 +9,19 @@ use crate::traffic::{Outcome, Traffic};
 use crate::wire::{Reply, Wire, request};
 use crate::{BOTH_WAYS, counted, proxy, seed, stop};
 
-/// Opens a connection, leaves something unfinished on it, and ends it in a way that `rng` chooses.
+/// Opens a connection, leaves something unfinished on it, and ends it in a random way.
 fn vanish(address: std::net::SocketAddr, rng: &mut Rng) {
     let mut wire = Wire::open(address).expect("somebody listens");
     match rng.below(5) {
-        // In the middle of a command.
+        // The client ends in the middle of a command.
         0 => wire.send(b"*3\r\n$7\r\nPUBLISH\r\n$6\r\nfaults\r\n$500\r\nnot all of").expect("a live connection"),
-        // Subscribed, and with messages that were not read.
+        // It is subscribed and has not read its messages.
         1 => {
             wire.ask(&[b"SUBSCRIBE", b"faults"]).expect("a confirmation");
         }
-        // With answers that were not read.
+        // It has not read its replies.
         2 => wire.send(&request(&[b"PING"]).repeat(200)).expect("a live connection"),
-        // In a transaction, or blocked.
+        // It is in a transaction, or blocked.
         3 => {
             wire.send(&[request(&[b"MULTI"]), request(&[b"PUBLISH", b"faults", b"x"])].concat()).expect("a connection")
         }
@@ -54,7 +54,7 @@ fn chaos(rounds: usize) {
         eprintln!("{way:?}: {} vanished, {} acknowledged", 4 * rounds, outcome.acknowledged.len());
         assert!(missed.iter().all(|missed| *missed == 0), "{way:?}: whose connection held missed {missed:?}");
         assert_one_connection_each(&outcome);
-        // Nothing is left of those that have gone.
+        // The clients that have ended leave nothing behind.
         let mut asking = Wire::open(redis.address()).expect("it runs");
         let alone = || asking_for_clients(&mut asking) == 1;
         wait_until(alone);
@@ -66,7 +66,7 @@ fn assert_one_connection_each(outcome: &Outcome) {
     assert!(outcome.received.iter().all(|runs| runs.len() == 1), "nobody had to connect again");
 }
 
-/// How many clients Redis has, this one included.
+/// The number of clients of Redis, including this one.
 fn asking_for_clients(wire: &mut Wire) -> usize {
     let reply = wire.ask(&[b"CLIENT", b"LIST"]).expect("an answer");
     let Reply::Bulk(Some(list)) = reply else { panic!("{reply:?}") };

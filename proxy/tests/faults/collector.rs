@@ -1,5 +1,5 @@
-//! A collector that fails in every way while messages flow: only spans are lost, each is counted, and once the collector
-//! is well again spans arrive.
+//! A collector that fails in every way while messages flow. Only spans are lost, each lost span is counted, and spans
+//! arrive again once the collector has recovered.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,7 +30,7 @@ enum Mood {
 const MOODS: [Mood; 7] =
     [Mood::Well, Mood::Hangs, Mood::Resets, Mood::Nonsense, Mood::EndlessHead, Mood::Slow, Mood::Refuses];
 
-/// Takes requests of OTLP over HTTP as its mood is.
+/// A collector for OTLP/HTTP whose behaviour depends on its mood.
 struct Collector {
     address: SocketAddr,
     mood: AtomicUsize,
@@ -55,7 +55,7 @@ impl Collector {
                     break;
                 }
                 let serving = Arc::clone(&serving);
-                // A connection that ends in any way is over.
+                // The way in which a connection ends does not matter.
                 thread::spawn(move || serving.serve(stream));
             }
         });
@@ -66,7 +66,7 @@ impl Collector {
         MOODS[self.mood.load(Ordering::Relaxed)]
     }
 
-    /// Is in this mood from now on, and waits until an exporter has met it.
+    /// Changes the mood, and waits until an exporter has met it.
     fn turns(&self, mood: Mood, traffic: &Traffic) {
         let index = MOODS.iter().position(|known| *known == mood).expect("a mood");
         self.mood.store(index, Ordering::Relaxed);
@@ -116,7 +116,7 @@ impl Collector {
                 }
                 Mood::EndlessHead => {
                     stream.write_all(b"HTTP/1.1 200 OK\r\n").ok()?;
-                    // Until the other side has had enough.
+                    // This goes on until the other side closes.
                     while self.mood() == Mood::EndlessHead {
                         stream.write_all(b"x-more: and more\r\n").ok()?;
                     }
@@ -140,12 +140,12 @@ impl Collector {
 impl Drop for Over {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Relaxed);
-        // So that the listener looks; if it cannot be reached it has ended.
+        // This wakes the listener. If it cannot be reached, it has ended.
         let _ = TcpStream::connect(self.0.address);
     }
 }
 
-/// Ends a collector with its test.
+/// Ends the collector together with its test.
 struct Over(Arc<Collector>);
 
 #[test]
@@ -173,7 +173,7 @@ fn a_collector_that_fails_in_every_way_costs_spans_and_nothing_else() {
     let [sent, failed, dropped, unsent] =
         ["spans_sent", "spans_failed", "spans_dropped", "spans_unsent"].map(|name| counted(&log, name));
     eprintln!("{sent} sent, {failed} failed, {dropped} dropped, {unsent} unsent");
-    // A span of each publish and of each delivery; the last message is the one that ends the subscribers.
+    // Each publish and each delivery has a span. The last message is the one that ends the subscribers.
     let messages = outcome.acknowledged.len() as u64 + 1;
     assert_eq!(sent + failed + dropped + unsent, 3 * messages, "every span is counted once\n{log}");
     assert!(sent > 0 && failed > 0, "{log}");

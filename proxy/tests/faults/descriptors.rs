@@ -1,5 +1,5 @@
-//! The proxy at its limit on open files: who is connected notices nothing, the log says what is missing, and new
-//! clients are served as soon as there is room.
+//! The proxy at its limit on open files. Connected clients notice nothing, the log says what is missing, and new
+//! clients are served as soon as descriptors are free.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn allow(pid: Pid, files: u64) {
     prlimit(Some(pid), Resource::Nofile, limit).expect("the process is ours");
 }
 
-/// The limit under which the process can open one file more: all numbers below are taken, except for one.
+/// The limit with which the process can open exactly one more file, because all other descriptors below it are taken.
 fn room_for_one(pid: Pid) -> u64 {
     let path = format!("/proc/{}/fd", pid.as_raw_nonzero());
     let names = std::fs::read_dir(path).expect("the process is ours").map(|entry| entry.expect("a name").file_name());
@@ -24,7 +24,8 @@ fn room_for_one(pid: Pid) -> u64 {
     (0..).filter(|number| !taken.contains(number)).nth(1).expect("numbers do not end")
 }
 
-/// `proxy/docs/limits.md`, "Bounds": open files. That none is left for accepting is tested in `tests/process.rs`.
+/// `proxy/docs/limits.md`, "Bounds": open files. `tests/process.rs` tests the case in which no descriptor is left to
+/// accept.
 #[test]
 fn a_proxy_without_a_descriptor_for_redis_closes_new_clients_and_serves_the_others() {
     let redis = RealRedis::start(&[]);
@@ -32,7 +33,7 @@ fn a_proxy_without_a_descriptor_for_redis_closes_new_clients_and_serves_the_othe
     let traffic = Traffic::start(proxy.addresses[0], seed(), 1, 2);
     traffic.wait_for(100);
 
-    // For one side of a connection.
+    // This is enough for one side of a connection.
     allow(proxy.pid(), room_for_one(proxy.pid()));
     let mut refused = Wire::open(proxy.addresses[0]).expect("it is accepted");
     let ended = refused.reply().expect_err("there is no Redis to answer");

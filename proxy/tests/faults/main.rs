@@ -1,7 +1,7 @@
-//! What breaks around the proxy while messages flow: nothing is lost, duplicated, reordered or altered that would not be
-//! without the proxy, and everything goes on by itself afterwards.
+//! Faults around the proxy while messages flow. No message is lost, duplicated, reordered or altered that would not be
+//! without the proxy, and afterwards everything goes on without intervention.
 //!
-//! Each fault is brought about twice, direct and through the proxy, with the same programs and the same judge ([`traffic`]).
+//! Each fault is caused twice, without and with the proxy, with the same clients and the same checks ([`traffic`]).
 //!
 //! | module | what breaks |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | [`stalled`] | a subscriber stops reading: Redis's own limits must act |
 //! | [`collector`] | the collector hangs, resets, talks nonsense, is slow, comes back |
 //! | [`descriptors`] | the proxy has no file descriptors left |
-//! | [`room`] | idle connections by the thousand, and values of hundreds of megabytes |
+//! | [`capacity`] | idle connections by the thousand, and values of hundreds of megabytes |
 //!
-//! Tests that are ignored take minutes or a gibibyte: `proxy/conformance/faults/run.sh` runs them. `FAULT_SEED` repeats a
-//! run whose seed was shown.
+//! The tests that are ignored by default take minutes or a gibibyte of memory; `proxy/conformance/faults/run.sh` runs
+//! them. `FAULT_SEED` repeats a run with the seed that it has shown.
 
 #![expect(clippy::print_stderr, reason = "seeds and measurements are shown")]
 
@@ -23,11 +23,11 @@ mod support;
 mod traffic;
 mod wire;
 
+mod capacity;
 mod clients;
 mod collector;
 mod descriptors;
 mod redis;
-mod room;
 mod stalled;
 
 use std::net::SocketAddr;
@@ -35,12 +35,12 @@ use std::net::SocketAddr;
 use support::redis::RealRedis;
 use support::spawn::{Spawned, command};
 
-/// A proxy in front of `redis`, with `more` arguments.
+/// Starts a proxy in front of `redis`, with `more` arguments.
 fn proxy(redis: &RealRedis, more: &[&str]) -> Spawned {
     Spawned::start(command(&[&["--listen", "127.0.0.1:0", "--upstream", &redis.url()], more].concat()), 1)
 }
 
-/// Stops a proxy and checks that it had no defect; returns its log.
+/// Stops a proxy, checks that it has logged no error or defect, and returns its log.
 fn stop(proxy: Spawned) -> String {
     proxy.signal(rustix::process::Signal::TERM);
     let ended = proxy.ended();
@@ -51,13 +51,13 @@ fn stop(proxy: Spawned) -> String {
     ended.stderr
 }
 
-/// The number of `name` in the line that counts, 0 if it is not there.
+/// The value of the counter `name` in the last line of the log; 0 if it is not there.
 fn counted(log: &str, name: &str) -> u64 {
     let word = log.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     word.map_or(0, |digits| digits.parse().expect("a count"))
 }
 
-/// The seed of this run: that of `FAULT_SEED`, or one from the time.
+/// The seed of this run: `FAULT_SEED`, or the time.
 fn seed() -> u64 {
     let chosen = std::env::var("FAULT_SEED").ok().map(|text| text.parse().expect("FAULT_SEED is a number"));
     let seed = chosen.unwrap_or_else(|| redistributed::clock::wall().0);
@@ -65,7 +65,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// Which way clients take.
+/// Whether clients connect to Redis directly or through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Direct,

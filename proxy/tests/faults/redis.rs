@@ -1,4 +1,4 @@
-//! Redis is killed while it has work to do, and comes back.
+//! Redis is killed while it has work to do, and is started again.
 
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn killed(rounds: usize) {
         for _ in 0..rounds {
             traffic.wait_for(rng.below(400) as u64);
             redis.kill();
-            // It may be away for a moment or for a while.
+            // Redis is away for a moment or for a while.
             thread::sleep(Duration::from_millis(rng.below(60) as u64));
             redis.restart();
             traffic.wait_until_subscribed();
@@ -41,8 +41,8 @@ fn killed(rounds: usize) {
         assert_eq!(stripped > 0, way == Way::Proxied, "contexts travelled\n{log}");
         cut_off.iter().sum::<usize>()
     });
-    // What Redis had answered and not yet sent to subscribers when it was killed: in one turn of its loop at most one
-    // batch of each publisher.
+    // These are the publishes that Redis had answered but not yet sent to subscribers when it was killed: in one turn
+    // of its event loop, at most one batch of each publisher.
     let at_once = rounds * SUBSCRIBERS * PUBLISHERS * BATCH;
     assert!(
         proxied <= direct + at_once,

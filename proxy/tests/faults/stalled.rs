@@ -1,5 +1,5 @@
-//! A subscriber that stops reading while the publisher goes on: Redis's limit on output must act as it would without
-//! the proxy, which therefore must not take more than it can hand on.
+//! A subscriber that stops reading while the publisher goes on. Redis's limit on output must take effect as it would
+//! without the proxy. So the proxy must not read more than it can pass on.
 
 use std::time::Instant;
 
@@ -8,15 +8,15 @@ use crate::support::{DEADLINE, memory};
 use crate::wire::{Reply, Wire};
 use crate::{BOTH_WAYS, proxy, stop};
 
-/// Bytes of a message's payload.
+/// The length of a payload in bytes.
 const PAYLOAD: usize = 50_000;
-/// What Redis may keep for a subscriber.
+/// The output that Redis may keep for a subscriber, in bytes.
 const LIMIT: usize = 4 << 20;
-/// What the kernel may keep in the buffers of one TCP connection: 4 MiB where it is sent, 6 MiB where it is received.
+/// The most that the kernel keeps in the buffers of one TCP connection: 4 MiB at the sender and 6 MiB at the receiver.
 const KERNEL: usize = 10 << 20;
 
-/// Publishes until Redis has closed the subscriber; returns how many bytes of payload it has been sent by then and how
-/// many it can read afterwards.
+/// Publishes until Redis has closed the subscriber. Returns how many bytes of payload were published by then, and how
+/// many the subscriber can read afterwards.
 fn published_until_closed(address: std::net::SocketAddr) -> (usize, usize) {
     let mut stalled = Wire::open(address).expect("somebody listens");
     stalled.ask(&[b"SUBSCRIBE", b"ch"]).expect("a confirmation");
@@ -33,7 +33,7 @@ fn published_until_closed(address: std::net::SocketAddr) -> (usize, usize) {
         }
         assert!(started.elapsed() < DEADLINE, "Redis did not close it after {published} bytes");
     }
-    // What had been written for it can still be read, from the first message on, and then it is over.
+    // The subscriber can still read what was sent to it, from the first message on, and then the end of the stream.
     let mut read = 0;
     while let Ok(Reply::Array(parts)) = stalled.reply() {
         let Some(Reply::Bulk(Some(payload))) = parts.last() else { panic!("{parts:?}") };
@@ -59,7 +59,7 @@ fn redis_closes_a_subscriber_that_does_not_read_as_it_would_without_the_proxy() 
         published
     });
     assert!(direct <= LIMIT + KERNEL + PAYLOAD, "{direct}");
-    // One more TCP connection lies on the way, and one read of the proxy.
+    // With the proxy there is one more TCP connection on the way, and one read of the proxy.
     assert!(proxied <= direct + KERNEL + (1 << 20), "{proxied} bytes, and {direct} without the proxy");
     stop(proxy);
 }

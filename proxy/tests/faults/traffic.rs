@@ -1,9 +1,10 @@
-//! Publishers and subscribers that go on whatever happens, and a judge of what arrived.
+//! Publishers and subscribers that go on whatever happens, and a check of the messages that arrived.
 //!
-//! Every payload names its publisher, the publisher's connection and its number, and the rest of it follows from these and
-//! the seed; so the judge knows each byte that may arrive. What holds for Redis itself under any fault, and so must hold
-//! through the proxy: of one publisher's connection, one subscriber's connection receives numbers without a gap, in order,
-//! each once. Only the end of a connection ends such a run. What is published while all connections hold is received by all.
+//! Every payload names its publisher, the connection of the publisher, and a number. The rest of the payload follows
+//! from these and from the seed, so the check knows every byte that may arrive. Redis itself guarantees two things
+//! under any fault, and so must the proxy: From one connection of a publisher, one connection of a subscriber receives
+//! numbers in order, without a gap and without duplicates, until one of the connections ends. And what is published
+//! while all connections are open is received by all subscribers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,25 +17,25 @@ use std::time::{Duration, Instant};
 use crate::support::{DEADLINE, Rng};
 use crate::wire::{Reply, Wire, request};
 
-/// How long to wait before connecting again, as clients do.
+/// The pause before a client reconnects.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Publishes sent together at most.
+/// The largest number of publishes that are sent together.
 pub(crate) const BATCH: usize = 16;
 
 const CHANNEL: &[u8] = b"faults";
 
-/// Whose message it is.
+/// The origin of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Id {
     pub(crate) publisher: u64,
     pub(crate) connection: u64,
-    /// Counts over all connections of the publisher.
+    /// The number of the message, counted over all connections of the publisher.
     pub(crate) number: u64,
 }
 
 impl Id {
-    /// The whole payload: most are short, one in a hundred is up to 200 kB.
+    /// The whole payload. Most are short; one in a hundred has up to 200 kB.
     fn payload(self, seed: u64) -> Vec<u8> {
         let mixed = seed ^ self.publisher.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.number << 20);
         let mut rng = Rng(mixed ^ self.connection);
@@ -45,7 +46,7 @@ impl Id {
         payload
     }
 
-    /// Reads the head of a payload, and compares all of it with what was published.
+    /// Parses the head of a payload, and compares all of it with what was published.
     fn checked(payload: &[u8], seed: u64) -> Self {
         let mut words =
             payload.splitn(4, |byte| *byte == b' ').map(|word| std::str::from_utf8(word).ok()?.parse().ok());
@@ -68,21 +69,21 @@ struct Shared {
     seed: u64,
     stop_publishing: AtomicBool,
     stop: AtomicBool,
-    /// Of each publisher, how many publishes were answered.
+    /// For each publisher, the number of publishes that were answered.
     acknowledged: Vec<AtomicU64>,
     subscribed: AtomicUsize,
 }
 
-/// What was published and what arrived.
+/// What was published, and what arrived.
 pub(crate) struct Outcome {
-    /// What Redis has answered.
+    /// The replies of Redis.
     pub(crate) acknowledged: Vec<Id>,
-    /// Of each subscriber, what each of its connections received.
+    /// For each subscriber, the messages that each of its connections received.
     pub(crate) received: Vec<Vec<Vec<Id>>>,
 }
 
 impl Traffic {
-    /// Starts subscribers, waits until all are subscribed, and starts publishers.
+    /// Starts the subscribers, waits until all are subscribed, and starts the publishers.
     pub(crate) fn start(address: SocketAddr, seed: u64, publishers: usize, subscribers: usize) -> Self {
         let shared = Arc::new(Shared {
             address,
@@ -108,14 +109,14 @@ impl Traffic {
         traffic
     }
 
-    /// Waits until Redis has answered `more` further publishes.
+    /// Waits until Redis has answered `more` more publishes.
     pub(crate) fn wait_for(&self, more: u64) {
         let now = || self.shared.acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
         let enough = now() + more;
         self.wait("publishes to be answered", || now() >= enough);
     }
 
-    /// Waits until every subscriber has a subscription, by its own account and by that of Redis.
+    /// Waits until every subscriber is subscribed, by its own account and by that of Redis.
     pub(crate) fn wait_until_subscribed(&self) {
         let all = self.subscribers.len();
         self.wait("all to be subscribed", || {
@@ -134,8 +135,8 @@ impl Traffic {
         }
     }
 
-    /// Ends publishing, then subscribing once everything has arrived, and judges. What is published last, while all
-    /// connections hold, must have been received by all.
+    /// Ends the publishers, ends the subscribers once everything has arrived, and checks what arrived. The messages
+    /// that were published last, while all connections were open, must have been received by all.
     pub(crate) fn end(self) -> Outcome {
         self.wait_until_subscribed();
         for publisher in &self.shared.acknowledged {
@@ -145,20 +146,20 @@ impl Traffic {
         self.shared.stop_publishing.store(true, Ordering::Relaxed);
         let acknowledged: Vec<Id> =
             self.publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect();
-        // Behind everything else on each subscriber's connection.
+        // This message comes after all others on the connection of each subscriber.
         let mut last = Wire::open(self.shared.address).expect("somebody listens");
         let reply = last.ask(&[b"PUBLISH", CHANNEL, b"end"]).expect("an answer");
         assert_eq!(reply, Reply::Number(self.subscribers.len() as i64), "all are subscribed");
         self.shared.stop.store(true, Ordering::Relaxed);
         let received = self.subscribers.into_iter().map(|thread| thread.join().expect("a subscriber")).collect();
         let outcome = Outcome { acknowledged, received };
-        outcome.judge();
+        outcome.check();
         outcome
     }
 }
 
 impl Outcome {
-    fn judge(&self) {
+    fn check(&self) {
         for (subscriber, runs) in self.received.iter().enumerate() {
             let mut seen = BTreeSet::new();
             for run in runs {
@@ -172,8 +173,8 @@ impl Outcome {
                     }
                 }
             }
-            // The end of the story was calm: what each publisher's last connection said since the subscriber's last
-            // connection began has no gap up to its last acknowledged message.
+            // There were no faults at the end: the messages of each publisher's last connection have no gap, from the
+            // beginning of the subscriber's last connection up to the last message that was acknowledged.
             let calm = runs.last().expect("a connection");
             for last in self.last_acknowledged() {
                 assert!(
@@ -191,7 +192,7 @@ impl Outcome {
         })
     }
 
-    /// Of each subscriber, how many acknowledged messages it did not receive.
+    /// For each subscriber, the number of acknowledged messages that it did not receive.
     pub(crate) fn missed(&self) -> Vec<usize> {
         let missed = |runs: &Vec<Vec<Id>>| {
             let got: BTreeSet<Id> = runs.iter().flatten().copied().collect();
@@ -202,11 +203,12 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// Of each subscriber, how many acknowledged messages it was subscribed for and did not receive, because its
-    /// connection ended first.
+    /// For each subscriber, the number of acknowledged messages that it did not receive although it was subscribed,
+    /// because its connection ended first.
     pub(crate) fn cut_off(&self) -> Vec<usize> {
         let cut_off = |runs: &Vec<Vec<Id>>| {
-            // Of each connection of a publisher, the last message that arrived; later ones came too late for the run.
+            // For each connection of a publisher, the last message that arrived. Later messages came after the
+            // subscriber's connection had ended.
             let last: BTreeMap<(u64, u64), u64> =
                 runs.iter().flatten().map(|id| ((id.publisher, id.connection), id.number)).collect();
             let came_later = |id: &&Id| last.get(&(id.publisher, id.connection)).is_some_and(|last| id.number > *last);
@@ -217,7 +219,7 @@ impl Outcome {
 }
 
 impl Shared {
-    /// How many subscriptions Redis knows.
+    /// The number of subscriptions, as Redis reports it.
     fn subscriptions(&self) -> io::Result<i64> {
         let reply = Wire::open(self.address)?.ask(&[b"PUBSUB", b"NUMSUB", CHANNEL])?;
         let Reply::Array(parts) = &reply else { panic!("{reply:?}") };
@@ -225,14 +227,14 @@ impl Shared {
         Ok(*count)
     }
 
-    /// Publishes on one connection after the other; returns what was answered.
+    /// Publishes on one connection after the other. Returns the replies.
     fn publish(&self, publisher: u64) -> Vec<Id> {
         let mut rng = Rng(self.seed ^ publisher);
         let mut next = Id { publisher, connection: 0, number: 0 };
         let mut acknowledged = Vec::new();
         while !self.stop_publishing.load(Ordering::Relaxed) {
             next.connection += 1;
-            // It ends when the connection does; the next message goes on a new one, and none is sent again.
+            // This ends with the connection. The next message is sent on a new one, and none is sent twice.
             let _ = self.publish_on_one(&mut next, &mut rng, &mut acknowledged);
             thread::sleep(AGAIN);
         }
@@ -258,13 +260,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Subscribes on one connection after the other; returns what each received.
+    /// Subscribes on one connection after the other. Returns the messages that each received.
     fn subscribe(&self) -> Vec<Vec<Id>> {
         let mut runs = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             let mut run = Vec::new();
             let mut subscribed = false;
-            // It ends when the connection does.
+            // This ends with the connection.
             let ended = self.subscribe_on_one(&mut run, &mut subscribed);
             if subscribed {
                 self.subscribed.fetch_sub(1, Ordering::Relaxed);
@@ -298,12 +300,12 @@ impl Shared {
 mod tests {
     use super::*;
 
-    /// Whether the judge lets pass what one subscriber received on its connections, of messages 0 to 3.
+    /// Whether the check accepts what one subscriber received on its connections, of messages 0 to 3.
     fn passes(received: &[&[u64]]) -> bool {
         let id = |number| Id { publisher: 0, connection: 1, number };
         let runs = received.iter().map(|run| run.iter().copied().map(id).collect()).collect();
         let outcome = Outcome { acknowledged: (0..4).map(id).collect(), received: vec![runs] };
-        std::panic::catch_unwind(move || outcome.judge()).is_ok()
+        std::panic::catch_unwind(move || outcome.check()).is_ok()
     }
 
     #[test]

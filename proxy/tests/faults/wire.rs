@@ -1,4 +1,4 @@
-//! A blocking connection that speaks as much RESP as publishers and subscribers need.
+//! A blocking connection with as much RESP as publishers and subscribers need.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use socket2::SockRef;
 use crate::support::DEADLINE;
 pub(crate) use crate::support::wire::request;
 
-/// What Redis said.
+/// A reply or a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Simple(String),
@@ -19,7 +19,7 @@ pub(crate) enum Reply {
     Array(Vec<Reply>),
 }
 
-/// A connection on which nothing takes longer than [`DEADLINE`].
+/// A connection on which no operation takes longer than [`DEADLINE`].
 pub(crate) struct Wire(BufReader<TcpStream>);
 
 impl Wire {
@@ -31,7 +31,7 @@ impl Wire {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// The socket itself.
+    /// The socket of the connection.
     pub(crate) fn stream(&self) -> &TcpStream {
         self.0.get_ref()
     }
@@ -46,12 +46,12 @@ impl Wire {
         self.reply()
     }
 
-    /// Closes so that the peer gets an RST.
+    /// Closes the connection so that the peer receives an RST.
     pub(crate) fn reset(self) {
         SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("a live socket");
     }
 
-    /// The next reply or message.
+    /// Reads the next reply or message.
     pub(crate) fn reply(&mut self) -> io::Result<Reply> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {

@@ -1,9 +1,9 @@
-//! Contexts that were cut, altered or blown up, from a publisher through Redis to a subscriber: what is not exactly a
-//! trailer of a proxy is payload, and arrives as it was sent.
+//! Contexts that were cut, altered or enlarged, from a publisher through Redis to a subscriber. What is not exactly the
+//! trailer of a proxy is part of the payload, and arrives as it was sent.
 
 use std::net::TcpStream;
 
-use crate::arena::{Arena, expect, open, send};
+use crate::setup::{Setup, expect, open, send};
 
 fn bulk(bytes: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
@@ -26,9 +26,9 @@ fn subscribe(mut stream: TcpStream) -> TcpStream {
 const BODY: &[u8] = b"the payload";
 
 /// The trailer that the proxy adds to [`BODY`]: 41 bytes.
-fn a_trailer(arena: &Arena) -> Vec<u8> {
-    let mut outside = subscribe(open(arena.redis.address()));
-    let mut publisher = arena.client();
+fn a_trailer(setup: &Setup) -> Vec<u8> {
+    let mut outside = subscribe(open(setup.redis.address()));
+    let mut publisher = setup.client();
     send(&mut publisher, &publish(BODY));
     expect(&mut publisher, b":1\r\n");
     let mut seen = vec![0; message(&[0; 11 + 41]).len()];
@@ -41,8 +41,8 @@ fn a_trailer(arena: &Arena) -> Vec<u8> {
 
 #[test]
 fn a_trailer_that_was_cut_or_altered_at_any_byte_is_payload() {
-    let arena = Arena::new(&[]);
-    let trailer = a_trailer(&arena);
+    let setup = Setup::new(&[]);
+    let trailer = a_trailer(&setup);
     let mut payloads = vec![b"".to_vec(), [BODY, &trailer, b"x"].concat(), trailer[1..].to_vec()];
     for at in 0..trailer.len() {
         payloads.push([BODY, &trailer[..at]].concat());
@@ -53,43 +53,44 @@ fn a_trailer_that_was_cut_or_altered_at_any_byte_is_payload() {
             payloads.push([BODY, &forged].concat());
         }
     }
-    let mut subscriber = subscribe(arena.client());
-    // Past the proxy, as a forger would; and through it, which adds a trailer of its own behind the broken one.
-    for mut publisher in [open(arena.redis.address()), arena.client()] {
+    let mut subscriber = subscribe(setup.client());
+    // First directly to Redis, as a forger would publish, and then through the proxy, which adds a trailer of its own
+    // after the broken one.
+    for mut publisher in [open(setup.redis.address()), setup.client()] {
         for payload in &payloads {
             send(&mut publisher, &publish(payload));
             expect(&mut publisher, b":1\r\n");
             expect(&mut subscriber, &message(payload));
         }
-        // The whole one is a proxy's, wherever it came from.
+        // A complete trailer counts as that of a proxy, wherever it came from.
         send(&mut publisher, &publish(&[BODY, &trailer].concat()));
         expect(&mut publisher, b":1\r\n");
         expect(&mut subscriber, &message(BODY));
     }
     drop(subscriber);
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < 2 << 20, "{} bytes", aftermath.grown);
 }
 
 #[test]
 fn trailers_in_trailers_are_taken_off_one_at_a_time() {
-    let arena = Arena::new(&[]);
-    let trailer = a_trailer(&arena);
-    let mut subscriber = subscribe(arena.client());
-    let mut publisher = open(arena.redis.address());
+    let setup = Setup::new(&[]);
+    let trailer = a_trailer(&setup);
+    let mut subscriber = subscribe(setup.client());
+    let mut publisher = open(setup.redis.address());
     let many = trailer.repeat(1000);
     send(&mut publisher, &publish(&many));
     expect(&mut publisher, b":1\r\n");
     expect(&mut subscriber, &message(&many[trailer.len()..]));
     drop(subscriber);
-    arena.over();
+    setup.over();
 }
 
 #[test]
 fn contexts_of_services_beyond_every_limit_arrive_as_they_were_sent() {
-    let arena = Arena::new(&["--read-json", "*"]);
-    let mut subscriber = subscribe(arena.client());
-    let mut publisher = arena.client();
+    let setup = Setup::new(&["--read-json", "*"]);
+    let mut subscriber = subscribe(setup.client());
+    let mut publisher = setup.client();
     let traceparent = r#""traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#;
     let states: [String; 6] = [
         "a=1,".repeat(25_000),
@@ -115,7 +116,7 @@ fn contexts_of_services_beyond_every_limit_arrive_as_they_were_sent() {
         }
     }
     drop((subscriber, publisher));
-    let aftermath = arena.over();
-    // One payload of each direction at a time, of 400 KB at most, and as much again while it is rewritten.
+    let aftermath = setup.over();
+    // The proxy holds one payload for each direction, of 400 KB at most, and as much again while it is rewritten.
     assert!(aftermath.grown < 4 << 20, "{} bytes", aftermath.grown);
 }

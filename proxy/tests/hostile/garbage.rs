@@ -1,19 +1,19 @@
-//! Random bytes. The seed of a failure is shown.
+//! Random bytes. A failure shows its seed.
 
-use crate::arena::{Arena, expect, read_to_the_end, send, shown};
+use crate::setup::{Setup, expect, read_to_the_end, send, shown};
 use crate::support::Rng;
 
 #[test]
 fn random_bytes_are_answered_as_redis_answers_them() {
-    let arena = Arena::new(&[]);
+    let setup = Setup::new(&[]);
     for seed in 0..60 {
         let mut rng = Rng(seed);
-        // Shorter than what Redis reads as one line: how it cuts a longer one depends on its reads.
+        // Shorter than the longest line that Redis reads. Where Redis cuts a longer line depends on its reads.
         let length = 1 + rng.below(8_000);
         let script = rng.bytes(length);
-        arena.same_as_direct(&format!("seed {seed}"), &script);
+        setup.same_as_direct(&format!("seed {seed}"), &script);
     }
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < 2 << 20, "{} bytes", aftermath.grown);
 }
 
@@ -23,7 +23,7 @@ fn commands_with_random_bytes_in_them_are_answered_as_redis_answers_them() {
         ECHO \"in line\"\r\n*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n*1\r\n$4\r\nPING\r\n*1\r\n$11\r\nUNSUBSCRIBE\r\n\
         *1\r\n$5\r\nMULTI\r\n*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$5\r\nsalut\r\n*1\r\n$4\r\nEXEC\r\n\
         *3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$4\r\nlast\r\n";
-    let arena = Arena::new(&[]);
+    let setup = Setup::new(&[]);
     for seed in 0..300 {
         let mut rng = Rng(seed);
         let mut script = whole.to_vec();
@@ -36,17 +36,17 @@ fn commands_with_random_bytes_in_them_are_answered_as_redis_answers_them() {
                 _ => script.insert(at, b"0123456789$*\r\n-"[rng.below(15)]),
             }
         }
-        arena.same_as_direct(&format!("seed {seed}: {}", shown(&script)), &script);
+        setup.same_as_direct(&format!("seed {seed}: {}", shown(&script)), &script);
     }
-    arena.over();
+    setup.over();
 }
 
 #[test]
 fn random_bytes_from_redis_arrive_as_they_came() {
-    let (arena, fake) = Arena::with_fake(&[]);
+    let (setup, fake) = Setup::with_fake(&[]);
     for seed in 0..60 {
         let mut rng = Rng(seed);
-        let mut client = arena.client();
+        let mut client = setup.client();
         let mut server = fake.accept();
         send(&mut client, b"*1\r\n$4\r\nPING\r\n");
         expect(&mut server, b"*1\r\n$4\r\nPING\r\n");
@@ -56,6 +56,6 @@ fn random_bytes_from_redis_arrive_as_they_came() {
         drop(server);
         assert_eq!(shown(&read_to_the_end(&mut client)), shown(&said), "seed {seed}");
     }
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < 2 << 20, "{} bytes", aftermath.grown);
 }

@@ -1,8 +1,8 @@
 //! Counts and lengths beyond every limit, and lengths that promise what never comes.
 
-use crate::arena::{Arena, expect, read_to_the_end, send, shown};
+use crate::setup::{Setup, expect, read_to_the_end, send, shown};
 
-/// Numbers that a reader may get wrong.
+/// Numbers that a parser may get wrong.
 const NUMBERS: [&str; 18] = [
     "-1",
     "-2",
@@ -24,12 +24,12 @@ const NUMBERS: [&str; 18] = [
     "",
 ];
 
-/// No length is believed before its bytes have come: the same small room whatever is promised.
+/// The proxy allocates nothing for bytes that have been announced but have not arrived.
 const STATED: usize = 2 << 20;
 
 #[test]
 fn requests_are_answered_as_redis_answers_them() {
-    let arena = Arena::new(&[]);
+    let setup = Setup::new(&[]);
     for number in NUMBERS {
         for request in [
             format!("*{number}\r\n$4\r\nPING\r\n"),
@@ -38,22 +38,22 @@ fn requests_are_answered_as_redis_answers_them() {
             format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n${number}\r\nx\r\n"),
             format!("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n${number}\nx\r\n"),
         ] {
-            arena.same_as_direct(&request, request.as_bytes());
+            setup.same_as_direct(&request, request.as_bytes());
         }
     }
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < STATED, "{} bytes", aftermath.grown);
 }
 
 #[test]
 fn replies_arrive_as_they_came() {
-    let (arena, fake) = Arena::with_fake(&[]);
+    let (setup, fake) = Setup::with_fake(&[]);
     let hello = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
     let subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n";
     for number in NUMBERS {
         for kind in ["$", "*", "%", "~", ">", "|", "=", "!", ":", "(", "#", ",", "_"] {
             for message in ["", ">3\r\n$7\r\nmessage\r\n$2\r\nch\r\n", "*3\r\n$7\r\nmessage\r\n"] {
-                let mut client = arena.client();
+                let mut client = setup.client();
                 let mut server = fake.accept();
                 for request in [&hello[..], subscribe] {
                     send(&mut client, request);
@@ -69,22 +69,22 @@ fn replies_arrive_as_they_came() {
             }
         }
     }
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < STATED, "{} bytes", aftermath.grown);
 }
 
 #[test]
 fn what_is_only_promised_takes_no_memory() {
     const CLIENTS: usize = 100;
-    let (mut arena, fake) = Arena::with_fake(&[]);
+    let (mut setup, fake) = Setup::with_fake(&[]);
     let subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n";
     let confirmed = b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
-    // The longest that may be rewritten, so that the session waits for it.
+    // The longest payload that may be rewritten, so that the session waits for it.
     let message = b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$1048576\r\nx";
     let publish = b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$1000000\r\nx";
     let mut open = Vec::new();
     for _ in 0..CLIENTS {
-        let mut client = arena.client();
+        let mut client = setup.client();
         let mut server = fake.accept();
         send(&mut client, subscribe);
         expect(&mut server, subscribe);
@@ -94,13 +94,13 @@ fn what_is_only_promised_takes_no_memory() {
         send(&mut server, message);
         open.push((client, server));
     }
-    arena.bystander_is_served();
+    setup.bystander_is_served();
     for (client, server) in &mut open {
-        // Up to the payload's header the bytes have gone on, which shows that the rest was read too.
+        // The bytes before the payload's header have been forwarded, which shows that the rest was read too.
         expect(client, b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n");
         expect(server, b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n");
     }
-    assert!(arena.grown() < STATED, "{} bytes for {CLIENTS} clients", arena.grown());
+    assert!(setup.grown() < STATED, "{} bytes for {CLIENTS} clients", setup.grown());
     drop(open);
-    arena.over();
+    setup.over();
 }

@@ -1,27 +1,27 @@
-//! Input that nobody means well: the process goes on, holds no more memory than is stated, serves its other connections,
-//! and the client sees what Redis itself would have shown it.
+//! Hostile input. Whatever is sent, the process goes on, uses no more memory than its bounds allow, serves its other
+//! connections, and shows the client what Redis itself would have shown.
 //!
 //! | module | what is sent |
 //! |---|---|
 //! | [`nesting`] | values in values, a million deep |
 //! | [`lengths`] | counts and lengths that are negative, overflow, or promise what never comes |
 //! | [`trickle`] | one byte at a time, and payloads that stop before their last byte |
-//! | [`crowds`] | hundreds of thousands of tiny frames, a million arguments |
+//! | [`volume`] | hundreds of thousands of tiny frames, a million arguments |
 //! | [`garbage`] | random bytes, and commands with random bytes in them |
-//! | [`foreign`] | TLS and HTTP, from either side |
+//! | [`wrong_protocol`] | TLS and HTTP, from either side |
 //! | [`contexts`] | trailers cut and altered at each byte, contexts beyond every limit |
 //!
-//! The command line and the environment are the subject of `tests/process.rs` and of a fuzz target.
+//! Hostile command lines and environments are tested in `tests/process.rs` and by a fuzz target.
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod arena;
+mod setup;
 
 mod contexts;
-mod crowds;
-mod foreign;
 mod garbage;
 mod lengths;
 mod nesting;
 mod trickle;
+mod volume;
+mod wrong_protocol;

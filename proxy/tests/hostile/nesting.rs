@@ -1,32 +1,33 @@
-//! Values in values, a million deep: the scanner counts what is owed and keeps no stack.
+//! Values in values, a million deep. The scanner counts the values that are still to come, and keeps no stack.
 
 use std::thread;
 
-use crate::arena::{Arena, conversation, expect, read_to_the_end, send, shown};
+use crate::setup::{Setup, conversation, expect, read_to_the_end, send, shown};
 
 const DEPTH: usize = 1_000_000;
 
-/// Nothing of a nested value is kept; this is what threads and the allocator may take besides.
+/// The proxy keeps nothing of a nested value. This is what threads and the allocator may use.
 const STATED: usize = 2 << 20;
 
 #[test]
 fn requests_in_requests_are_answered_as_redis_answers_them() {
-    let arena = Arena::new(&[]);
+    let setup = Setup::new(&[]);
     for head in ["*1\r\n", "*2\r\n$4\r\nPING\r\n*1\r\n"] {
-        arena.same_as_direct(head, head.repeat(DEPTH).as_bytes());
+        setup.same_as_direct(head, head.repeat(DEPTH).as_bytes());
     }
-    // Inline commands, each with an answer. Redis drops answers that do not fit into the socket when a client half-closes.
+    // These are inline commands, each with a reply. When a client half-closes, Redis drops the replies that do not fit
+    // into the socket.
     for head in ["%1\r\n", ">1\r\n", "~1\r\n"] {
-        arena.same_as_direct(head, head.repeat(100).as_bytes());
+        setup.same_as_direct(head, head.repeat(100).as_bytes());
     }
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < STATED, "{} bytes", aftermath.grown);
 }
 
-/// Plays a server that answers `hello` to the first request, then sends `unit` again and again and closes.
+/// Plays a server that replies to the first request with `hello`, then sends `unit` again and again, and closes.
 fn replies(hello: (&[u8], &[u8]), unit: &str, last: &str) {
-    let (arena, fake) = Arena::with_fake(&[]);
-    let mut client = arena.client();
+    let (setup, fake) = Setup::with_fake(&[]);
+    let mut client = setup.client();
     let mut server = fake.accept();
     send(&mut client, hello.0);
     expect(&mut server, hello.0);
@@ -42,7 +43,7 @@ fn replies(hello: (&[u8], &[u8]), unit: &str, last: &str) {
         assert!(got == value.as_bytes(), "{unit:?}: {}", shown(&got));
     });
     drop(client);
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     assert!(aftermath.grown < STATED, "{unit:?}: {} bytes", aftermath.grown);
 }
 
@@ -72,11 +73,11 @@ fn messages_in_messages_arrive_as_they_came() {
 
 #[test]
 fn a_script_that_nests_as_deep_as_redis_can_gives_the_same() {
-    let arena = Arena::new(&[]);
+    let setup = Setup::new(&[]);
     let script = "local t = {} for i = 1, 5000 do t = {t} end return t";
     let request = format!("*3\r\n$4\r\nEVAL\r\n${}\r\n{script}\r\n$1\r\n0\r\n", script.len());
-    let direct = conversation(arena.redis.address(), request.as_bytes());
+    let direct = conversation(setup.redis.address(), request.as_bytes());
     assert!(!direct.is_empty());
-    assert_eq!(shown(&conversation(arena.address(), request.as_bytes())), shown(&direct));
-    arena.over();
+    assert_eq!(shown(&conversation(setup.address(), request.as_bytes())), shown(&direct));
+    setup.over();
 }

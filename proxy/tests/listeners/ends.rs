@@ -7,74 +7,74 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::door::{ALL, Door, Way, words};
+use crate::listener::{ALL, TestListener, Transport, words};
 use crate::support::fake_redis::{FakeRedis, unused_address};
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
 use crate::support::{Duplex, connect, expect, expect_closed, expect_traced_messages, read_to_end, send, within};
 
-async fn start(door: &Door, upstream: &str, more: &[&str]) -> InProcess {
-    InProcess::with_arguments(&words(&door.arguments(upstream, more))).await
+async fn start(listener: &TestListener, upstream: &str, more: &[&str]) -> InProcess {
+    InProcess::with_arguments(&words(&listener.arguments(upstream, more))).await
 }
 
-async fn connected(way: Way) -> (Door, InProcess, Box<dyn Duplex>, TcpStream) {
-    let (door, redis) = (Door::new(way), FakeRedis::start().await);
-    let proxy = start(&door, &redis.url(), &["--drain-timeout", "60s"]).await;
-    let client = door.connect(&proxy.addresses).await;
+async fn connected(transport: Transport) -> (TestListener, InProcess, Box<dyn Duplex>, TcpStream) {
+    let (listener, redis) = (TestListener::new(transport), FakeRedis::start().await);
+    let proxy = start(&listener, &redis.url(), &["--drain-timeout", "60s"]).await;
+    let client = listener.connect(&proxy.addresses).await;
     let server = redis.accept().await;
-    (door, proxy, client, server)
+    (listener, proxy, client, server)
 }
 
 #[tokio::test]
 async fn messages_are_traced_however_services_connect() {
-    for way in ALL {
-        let (door, redis) = (Door::new(way), RealRedis::start(&[]));
-        let proxy = start(&door, &redis.url(), &[]).await;
+    for transport in ALL {
+        let (listener, redis) = (TestListener::new(transport), RealRedis::start(&[]));
+        let proxy = start(&listener, &redis.url(), &[]).await;
         let mut direct = connect(redis.address()).await;
-        let mut behind = door.connect(&proxy.addresses).await;
-        let mut publisher = door.connect(&proxy.addresses).await;
+        let mut behind = listener.connect(&proxy.addresses).await;
+        let mut publisher = listener.connect(&proxy.addresses).await;
         expect_traced_messages(&mut direct, &mut behind, &mut publisher).await;
         drop((behind, publisher));
         let report = proxy.stop().await;
-        assert_eq!(report.stats.get(ProxyCounter::ConnectionsAccepted), 2, "{way:?}");
-        assert_eq!(report.stats.get(ProxyCounter::ConnectionsActive), 0, "{way:?}");
+        assert_eq!(report.stats.get(ProxyCounter::ConnectionsAccepted), 2, "{transport:?}");
+        assert_eq!(report.stats.get(ProxyCounter::ConnectionsActive), 0, "{transport:?}");
     }
 }
 
 #[tokio::test]
 async fn replies_still_arrive_after_the_client_has_shut_its_side() {
-    for way in ALL {
-        let (_door, _proxy, mut client, mut server) = connected(way).await;
+    for transport in ALL {
+        let (_listener, _proxy, mut client, mut server) = connected(transport).await;
         send(&mut client, b"PING\r\nPING\r\n").await;
         client.shutdown().await.unwrap();
-        assert_eq!(read_to_end(&mut server).await, b"PING\r\nPING\r\n", "{way:?}");
+        assert_eq!(read_to_end(&mut server).await, b"PING\r\nPING\r\n", "{transport:?}");
         send(&mut server, b"+PONG\r\n").await;
         expect(&mut client, b"+PONG\r\n").await;
         send(&mut server, b"+PONG\r\n").await;
         drop(server);
         // Orderly too by TLS: who reads to the end can tell it from a connection that was cut.
-        assert_eq!(read_to_end(&mut client).await, b"+PONG\r\n", "{way:?}");
+        assert_eq!(read_to_end(&mut client).await, b"+PONG\r\n", "{transport:?}");
     }
 }
 
 #[tokio::test]
 async fn the_client_may_go_on_after_redis_has_shut_its_side() {
-    for way in ALL {
-        let (_door, _proxy, mut client, mut server) = connected(way).await;
+    for transport in ALL {
+        let (_listener, _proxy, mut client, mut server) = connected(transport).await;
         send(&mut server, b"+OK\r\n").await;
         server.shutdown().await.unwrap();
-        assert_eq!(read_to_end(&mut client).await, b"+OK\r\n", "{way:?}");
+        assert_eq!(read_to_end(&mut client).await, b"+OK\r\n", "{transport:?}");
         send(&mut client, b"PING\r\n").await;
         expect(&mut server, b"PING\r\n").await;
         client.shutdown().await.unwrap();
-        assert_eq!(read_to_end(&mut server).await, b"", "{way:?}");
+        assert_eq!(read_to_end(&mut server).await, b"", "{transport:?}");
     }
 }
 
 #[tokio::test]
 async fn a_client_that_goes_without_a_word_closes_the_connection_to_redis() {
-    for way in ALL {
-        let (_door, _proxy, mut client, mut server) = connected(way).await;
+    for transport in ALL {
+        let (_listener, _proxy, mut client, mut server) = connected(transport).await;
         send(&mut client, b"PING\r\n").await;
         expect(&mut server, b"PING\r\n").await;
         // By TLS without saying that nothing more will come.
@@ -85,9 +85,9 @@ async fn a_client_that_goes_without_a_word_closes_the_connection_to_redis() {
 
 #[tokio::test]
 async fn a_tls_client_that_hangs_up_while_redis_is_dialled_ends_the_attempt() {
-    let door = Door::new(Way::Tls);
-    let proxy = start(&door, &unused_address().await.to_string(), &["--connect-timeout", "10m"]).await;
-    let mut client = door.connect(&proxy.addresses).await;
+    let listener = TestListener::new(Transport::Tls);
+    let proxy = start(&listener, &unused_address().await.to_string(), &["--connect-timeout", "10m"]).await;
+    let mut client = listener.connect(&proxy.addresses).await;
     // With the alert that says so, which is more than the end of the stream.
     client.shutdown().await.unwrap();
     drop(client);
@@ -125,17 +125,20 @@ async fn drain(from: &mut (impl AsyncReadExt + Unpin), count: usize) {
 async fn a_side_that_does_not_read_stops_the_other() {
     // What the kernel may hold: Linux lets each of the four socket buffers on the way grow to 4 or 6 MiB by default.
     const KERNEL: usize = 32 << 20;
-    for way in [Way::Tls, Way::Unix] {
-        let (_door, _proxy, mut client, mut server) = connected(way).await;
+    for transport in [Transport::Tls, Transport::Unix] {
+        let (_listener, _proxy, mut client, mut server) = connected(transport).await;
         let taken = fill(&mut server).await;
-        assert!(taken < KERNEL, "{way:?}: {taken} bytes were taken from Redis for a client that reads nothing");
+        assert!(taken < KERNEL, "{transport:?}: {taken} bytes were taken from Redis for a client that reads nothing");
         send(&mut client, b"PING\r\n").await;
         expect(&mut server, b"PING\r\n").await;
         drain(&mut client, taken).await;
 
         // What TLS has taken and not sent follows with the next flush.
         let taken = fill(&mut client).await;
-        assert!(taken < KERNEL, "{way:?}: {taken} bytes were taken from the client for a Redis that reads nothing");
+        assert!(
+            taken < KERNEL,
+            "{transport:?}: {taken} bytes were taken from the client for a Redis that reads nothing"
+        );
         let (flushed, ()) = tokio::join!(client.flush(), drain(&mut server, taken));
         flushed.unwrap();
     }
@@ -143,8 +146,8 @@ async fn a_side_that_does_not_read_stops_the_other() {
 
 #[tokio::test]
 async fn a_reply_under_way_still_arrives_after_the_order_to_stop() {
-    for way in ALL {
-        let (door, mut proxy, mut client, mut server) = connected(way).await;
+    for transport in ALL {
+        let (listener, mut proxy, mut client, mut server) = connected(transport).await;
         send(&mut client, b"PING\r\n").await;
         expect(&mut server, b"PING\r\n").await;
         let address = proxy.addresses.first().copied();
@@ -154,7 +157,7 @@ async fn a_reply_under_way_still_arrives_after_the_order_to_stop() {
             loop {
                 let accepted = match address {
                     Some(address) => TcpStream::connect(address).await.is_ok(),
-                    None => tokio::net::UnixStream::connect(door.socket()).await.is_ok(),
+                    None => tokio::net::UnixStream::connect(listener.socket()).await.is_ok(),
                 };
                 if !accepted {
                     return;
@@ -162,12 +165,12 @@ async fn a_reply_under_way_still_arrives_after_the_order_to_stop() {
             }
         })
         .await;
-        assert!(!door.socket().exists(), "a socket that nobody listens on is no use to anybody");
+        assert!(!listener.socket().exists(), "a socket that nobody listens on is no use to anybody");
         send(&mut server, b"+PONG\r\n").await;
         expect(&mut client, b"+PONG\r\n").await;
         drop(server);
-        assert_eq!(read_to_end(&mut client).await, b"", "{way:?}");
+        assert_eq!(read_to_end(&mut client).await, b"", "{transport:?}");
         drop(client);
-        assert_eq!(proxy.ended().await.cut_off, 0, "{way:?}");
+        assert_eq!(proxy.ended().await.cut_off, 0, "{transport:?}");
     }
 }

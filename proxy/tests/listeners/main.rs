@@ -5,12 +5,12 @@
 
 #[path = "../support/authority.rs"]
 mod authority;
-#[path = "../support/door.rs"]
-mod door;
 mod ends;
 mod handshakes;
 mod ipv6;
 mod limits;
+#[path = "../support/listener.rs"]
+mod listener;
 mod rotation;
 mod sockets;
 #[path = "../support/mod.rs"]

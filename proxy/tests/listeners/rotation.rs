@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
-use crate::door::{Door, Way, words};
+use crate::listener::{TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{connect, expect, expect_closed, send};
@@ -27,42 +27,42 @@ async fn is_served(client: &mut TlsStream<TcpStream>) {
 
 #[tokio::test]
 async fn the_next_clients_are_shown_the_new_certificate_and_open_connections_go_on() {
-    let (door, redis) = (Door::new(Way::Tls), RealRedis::start(&[]));
-    let mut proxy = Spawned::start(command(&words(&door.arguments(&redis.url(), &[]))), 1);
-    let mut first = door.tls(proxy.addresses[0]).await;
+    let (listener, redis) = (TestListener::new(Transport::Tls), RealRedis::start(&[]));
+    let mut proxy = Spawned::start(command(&words(&listener.arguments(&redis.url(), &[]))), 1);
+    let mut first = listener.tls(proxy.addresses[0]).await;
     is_served(&mut first).await;
 
-    let (certificate, key) = door.authority.issue("localhost");
+    let (certificate, key) = listener.authority.issue("localhost");
     assert_ne!(shown(&first), parsed(&certificate));
-    door.authority.write("proxy.pem", &certificate);
-    door.authority.write("proxy.key", &key);
+    listener.authority.write("proxy.pem", &certificate);
+    listener.authority.write("proxy.key", &key);
     proxy.signal(Signal::HUP);
     proxy.wait_for_line("certificate for clients: read again");
-    let mut second = door.tls(proxy.addresses[0]).await;
+    let mut second = listener.tls(proxy.addresses[0]).await;
     assert_eq!(shown(&second), parsed(&certificate));
     is_served(&mut second).await;
     is_served(&mut first).await;
 
     // Half a rotation: the key is not there yet.
-    let (next, next_key) = door.authority.issue("localhost");
-    door.authority.write("proxy.pem", &next);
+    let (next, next_key) = listener.authority.issue("localhost");
+    listener.authority.write("proxy.pem", &next);
     proxy.signal(Signal::HUP);
     let line = proxy.wait_for_line("the old ones stay in force");
     assert!(line.contains(" WARN ") && line.contains("--listen-key"), "{line}");
-    assert_eq!(shown(&door.tls(proxy.addresses[0]).await), parsed(&certificate));
-    door.authority.write("proxy.key", &next_key);
+    assert_eq!(shown(&listener.tls(proxy.addresses[0]).await), parsed(&certificate));
+    listener.authority.write("proxy.key", &next_key);
     // Without a signal: the files are looked at every few seconds.
     proxy.wait_for_line("certificate for clients: read again");
-    assert_eq!(shown(&door.tls(proxy.addresses[0]).await), parsed(&next));
+    assert_eq!(shown(&listener.tls(proxy.addresses[0]).await), parsed(&next));
     is_served(&mut first).await;
 }
 
 #[tokio::test]
 async fn the_certificates_for_redis_are_replaced_too() {
-    let door = Door::new(Way::Tls);
-    let (_redis, port) = door.redis_with_tls(&[]);
+    let listener = TestListener::new(Transport::Tls);
+    let (_redis, port) = listener.redis_with_tls(&[]);
     // The proxy believes somebody else first.
-    let trusted = door.path("trusted.pem");
+    let trusted = listener.path("trusted.pem");
     let stranger = Authority::new();
     std::fs::copy(stranger.file(), &trusted).unwrap();
     let (url, trusted_name) = (format!("rediss://localhost:{port}"), trusted.display().to_string());
@@ -70,7 +70,7 @@ async fn the_certificates_for_redis_are_replaced_too() {
     let mut proxy = Spawned::start(command(&arguments), 1);
     expect_closed(&mut connect(proxy.addresses[0]).await).await;
     proxy.wait_for_line("invalid peer certificate");
-    std::fs::copy(door.authority.file(), &trusted).unwrap();
+    std::fs::copy(listener.authority.file(), &trusted).unwrap();
     proxy.signal(Signal::HUP);
     proxy.wait_for_line("certificates for Redis: read again");
     let mut client = connect(proxy.addresses[0]).await;

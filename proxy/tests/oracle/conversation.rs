@@ -1,7 +1,7 @@
-//! Conversations on several connections, which must give each of them the same bytes with the proxy as without.
+//! Conversations on several connections. Each connection must receive the same bytes with the proxy as without.
 //!
-//! They are in `conversations/*.txt`. Each has a title, which is the promise that it tests, then what it needs, then its
-//! steps:
+//! They are in `conversations/*.txt`. Each has a title, which is the promise that it tests, followed by its
+//! requirements and its steps:
 //!
 //! | line | what it means |
 //! |---|---|
@@ -30,21 +30,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::bench::Bench;
 use crate::cut::Cut;
+use crate::notation::{expand, unescape, words};
 use crate::probe::{Expected, Probes};
 use crate::support::wire::{Value, Wire, request};
 use crate::support::within;
-use crate::words::{expand, unescape, words};
+use crate::testbed::Testbed;
 
-/// What its title stands over.
+/// A conversation: what the lines under its title say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conversation {
-    /// File and title.
+    /// The name of the file, and the title.
     pub(crate) name: String,
-    /// For the server.
+    /// The arguments of the server.
     pub(crate) arguments: Vec<String>,
-    /// None: all.
+    /// The servers that take part; if there are none, all do.
     pub(crate) servers: Vec<String>,
     pub(crate) both_protocols: bool,
     pub(crate) may_lose_pairing: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Conversation {
     steps: Vec<String>,
 }
 
-/// All conversations, in order.
+/// All conversations, in the order of their files.
 pub(crate) fn all() -> Vec<Conversation> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/conversations");
     let mut paths: Vec<_> = folder.read_dir().expect("a folder").map(|entry| entry.expect("a file").path()).collect();
@@ -98,40 +98,40 @@ fn parse(file: &str, text: &str) -> Vec<Conversation> {
     all
 }
 
-/// What each connection received.
+/// The bytes that each connection received.
 pub(crate) type Received = BTreeMap<String, Vec<u8>>;
 
 impl Conversation {
-    /// Holds it, and returns what each connection received.
+    /// Holds the conversation, and returns the bytes that each connection received.
     pub(crate) async fn hold(
         &self,
-        bench: &mut Bench,
+        testbed: &mut Testbed,
         proxied: bool,
         resp3: bool,
         cut: Cut,
         probes: &Probes,
     ) -> Received {
-        bench.reset(&[]).await;
+        testbed.reset(&[]).await;
         let mut held =
-            Held { bench, proxied, resp3, cut, open: BTreeMap::new(), received: BTreeMap::new(), ids: Vec::new() };
+            Held { testbed, proxied, resp3, cut, open: BTreeMap::new(), received: BTreeMap::new(), ids: Vec::new() };
         for step in &self.steps {
             held.step(step).await;
         }
         let expected = if self.may_lose_pairing { Expected::MayBeLost } else { Expected::Paired };
-        let wants_probe = proxied && !self.unread && held.bench.kind.setting.has_spans();
+        let wants_probe = proxied && !self.unread && held.testbed.kind.setting.has_spans();
         held.end(&self.name, wants_probe.then_some(expected), probes).await
     }
 }
 
-/// A conversation that goes on.
+/// A conversation in progress.
 struct Held<'a> {
-    bench: &'a mut Bench,
+    testbed: &'a mut Testbed,
     proxied: bool,
     resp3: bool,
     cut: Cut,
     open: BTreeMap<String, Wire>,
     received: Received,
-    /// Client ids by connection.
+    /// The client id of each connection.
     ids: Vec<(String, i64)>,
 }
 
@@ -159,7 +159,7 @@ impl Held<'_> {
             Some(b' ') if what == "blocked" => {
                 self.connection(name).await;
                 let id = self.ids.iter().find(|(other, _)| other == name).map(|(_, id)| *id);
-                wait_until_blocked(self.bench, id.expect("a connection has an id")).await;
+                wait_until_blocked(self.testbed, id.expect("a connection has an id")).await;
             }
             Some(b' ') if what == "closed" => {
                 let mut wire = self.take(name);
@@ -196,8 +196,8 @@ impl Held<'_> {
     async fn connection(&mut self, name: &str) -> &mut Wire {
         if !self.open.contains_key(name) {
             assert!(!self.received.contains_key(name), "{name} is closed");
-            let mut wire = Wire::to(self.bench.address(self.proxied)).await;
-            // Refused before AUTH: a conversation about that has no use for the id.
+            let mut wire = Wire::to(self.testbed.address(self.proxied)).await;
+            // Without AUTH this is refused. A conversation about that does not need the id.
             if let Value::Integer(id) = wire.call("CLIENT ID").await {
                 self.ids.push((name.to_owned(), id));
             }
@@ -223,9 +223,9 @@ impl Held<'_> {
     async fn end(mut self, of: &str, expected: Option<Expected>, probes: &Probes) -> Received {
         for (name, mut wire) in std::mem::take(&mut self.open) {
             let probe = expected.map(|expected| probes.add(&format!("{of}, {name}"), expected, None));
-            let channel = probe.map_or_else(|| "unjudged".to_owned(), Probes::channel);
+            let channel = probe.map_or_else(|| "unchecked".to_owned(), Probes::channel);
             let mut tail = request(&[b"RESET"]);
-            tail.extend(self.bench.authentication());
+            tail.extend(self.testbed.authentication());
             tail.extend(request(&[b"PUBLISH", channel.as_bytes(), b"x"]));
             tail.extend(request(&[b"PING", END]));
             self.cut.send(&mut wire, &tail).await;
@@ -242,10 +242,10 @@ impl Held<'_> {
 
 const END: &[u8] = b"the-end-now";
 
-async fn wait_until_blocked(bench: &mut Bench, id: i64) {
+async fn wait_until_blocked(testbed: &mut Testbed, id: i64) {
     let list = format!("CLIENT LIST ID {id}");
     let blocked = async {
-        while !matches!(bench.operator().call(&list).await, Value::Bulk(line) if has_flag(&line, 'b')) {
+        while !matches!(testbed.operator().call(&list).await, Value::Bulk(line) if has_flag(&line, 'b')) {
             tokio::task::yield_now().await;
         }
     };

@@ -1,24 +1,24 @@
-//! How a client's bytes are cut into writes.
+//! How the bytes of a client are cut into writes.
 
 use crate::support::Rng;
 use crate::support::wire::Wire;
 
-/// A way to cut.
+/// A way to cut the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// Everything in one write.
     Whole,
-    /// Each byte by itself, of longer scripts only what comes first ([`Cut::MOST_SINGLE`]).
+    /// Each byte in a write of its own; of longer scripts only the first [`Cut::MOST_SINGLE`] bytes.
     Bytes,
-    /// Wherever a generator with this seed says.
+    /// Pieces of random sizes, from a generator with this seed.
     Random(u64),
 }
 
 impl Cut {
-    /// So many bytes are written one by one, the rest of a script in one piece.
+    /// The number of bytes that are written one by one. The rest of a script is one write.
     const MOST_SINGLE: usize = 512;
 
-    /// Sends `bytes` so, as far as the peer takes them.
+    /// Sends `bytes` in this way, as far as the peer accepts them.
     pub(crate) async fn send(self, wire: &mut Wire, bytes: &[u8]) {
         match self {
             Self::Whole => wire.try_send(bytes).await,

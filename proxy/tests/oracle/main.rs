@@ -1,4 +1,4 @@
-//! The oracle: nobody can tell the proxy from Redis.
+//! The oracle: clients cannot tell the proxy from Redis.
 //!
 //! The same bytes are sent to a server directly and through the proxy, and what comes back must be the same bytes. The
 //! proxy runs as operators run it: contexts are added to and removed from messages, and spans go to a collector.
@@ -9,26 +9,26 @@
 //! | [`commands`] | every command of the server's own table, called rightly and wrongly, in several contexts |
 //! | [`rules`] | what must differ, and why |
 //! | [`probe`] | whether the proxy can still tell which reply answers which command |
-//! | [`bench`] | a server with a proxy in front of it |
+//! | [`testbed`] | a server with a proxy in front of it |
 //! | [`cut`] | how the bytes are cut into writes |
-//! | [`words`] | how bytes are spelt in the text files |
+//! | [`notation`] | how bytes are spelt in the text files |
 //!
-//! All of it runs on each server of [`support::servers`]. By default a part of the cuts and contexts is left out, so
-//! that it takes less than a minute; `REDISTRIBUTED_ORACLE=full` leaves out nothing. Arguments are those of any test:
-//! `cargo test -p redistributed --test oracle -- redis-8.2/transactions`.
+//! All tests run on each server of [`support::servers`]. By default some of the cuts and contexts are left out, so that
+//! the run takes less than a minute; `REDISTRIBUTED_ORACLE=full` includes all of them. The arguments are the usual ones
+//! of a test: `cargo test -p redistributed --test oracle -- redis-8.2/transactions`.
 
 #![expect(clippy::print_stderr, reason = "a test without libtest's own harness reports by itself")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bench;
 mod commands;
 mod conversation;
 mod cut;
+mod notation;
 mod probe;
 mod rules;
-mod words;
+mod testbed;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,15 +37,15 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use otlp_receiver::Receiver;
 use tokio::runtime::{Handle, Runtime};
 
-use bench::{Bench, Kind, Pool, Setting};
 use commands::Documented;
 use conversation::Conversation;
 use cut::Cut;
 use probe::Probes;
 use rules::{CONVERSATIONS, Rules};
 use support::servers::{self, Server};
+use testbed::{Kind, Pool, Setting, Testbed};
 
-/// What all comparisons share.
+/// The resources that all comparisons share.
 struct Oracle {
     runtime: Handle,
     collector: Receiver,
@@ -55,7 +55,7 @@ struct Oracle {
     full: bool,
 }
 
-/// Which part of a list is a server's, when servers share it.
+/// The part of a list that belongs to one server, when the servers share it.
 #[derive(Clone, Copy, Debug)]
 struct Share {
     server: usize,
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
     if conclusion.has_failed() || !complaints.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// One test for each conversation and protocol.
+/// Makes a test for each conversation and protocol.
 fn conversations(oracle: &Arc<Oracle>, server: &Server) -> Vec<Trial> {
     let mut trials = Vec::new();
     for conversation in conversation::all() {
@@ -117,7 +117,7 @@ fn conversations(oracle: &Arc<Oracle>, server: &Server) -> Vec<Trial> {
     trials
 }
 
-/// One test for each command.
+/// Makes a test for each command.
 fn commands_of(oracle: &Arc<Oracle>, server: &Server) -> Vec<Trial> {
     let table = oracle.runtime.block_on(commands::table_of(oracle, server));
     assert!(table.len() > 200, "{} has a table of commands", server.name);
@@ -130,7 +130,7 @@ fn commands_of(oracle: &Arc<Oracle>, server: &Server) -> Vec<Trial> {
 }
 
 impl Oracle {
-    /// In the fast part, servers share what is alike on all of them.
+    /// By default, servers share the work that is alike on all of them.
     fn share_of(&self, server: &Server) -> Share {
         let all = servers::all();
         if self.full {
@@ -139,11 +139,11 @@ impl Oracle {
         Share { server: all.iter().position(|one| one == server).unwrap_or(0), servers: all.len() }
     }
 
-    /// Holds a conversation without the proxy, and with it in several cuts and settings.
+    /// Holds a conversation without the proxy, and with the proxy in several cuts and settings.
     fn hold(&self, server: &Server, conversation: &Conversation, resp3: bool) -> Result<(), Failed> {
         let share = self.share_of(server);
         for (number, setting) in Setting::ALL.into_iter().enumerate() {
-            // The other settings differ in what is done with a message, not in how bytes are read.
+            // The other settings differ in what is done with a message, and not in how bytes are read.
             let cuts: &[Cut] = match setting {
                 Setting::Inject if conversation.slow && !self.full => &[Cut::Random(1)],
                 Setting::Inject => &[Cut::Whole, Cut::Random(1), Cut::Bytes],
@@ -159,33 +159,34 @@ impl Oracle {
     }
 
     async fn hold_on(&self, kind: &Kind, conversation: &Conversation, resp3: bool, cuts: &[Cut]) -> Result<(), Failed> {
-        let mut bench = self.pool.take(kind, &self.collector).await;
-        let result = self.compare(&mut bench, conversation, resp3, cuts).await;
-        self.pool.give_back(bench);
+        let mut testbed = self.pool.take(kind, &self.collector).await;
+        let result = self.compare(&mut testbed, conversation, resp3, cuts).await;
+        self.pool.give_back(testbed);
         result
     }
 
     async fn compare(
         &self,
-        bench: &mut Bench,
+        testbed: &mut Testbed,
         conversation: &Conversation,
         resp3: bool,
         cuts: &[Cut],
     ) -> Result<(), Failed> {
-        let direct = conversation.hold(bench, false, resp3, Cut::Whole, &self.probes).await;
+        let direct = conversation.hold(testbed, false, resp3, Cut::Whole, &self.probes).await;
         for &cut in cuts {
-            let proxied = conversation.hold(bench, true, resp3, cut, &self.probes).await;
+            let proxied = conversation.hold(testbed, true, resp3, cut, &self.probes).await;
             assert_eq!(direct.keys().collect::<Vec<_>>(), proxied.keys().collect::<Vec<_>>());
             for (connection, expected) in &direct {
                 let result = self.rules.compare(CONVERSATIONS, expected, &proxied[connection]);
-                result
-                    .map_err(|difference| format!("{connection}, {:?}, {cut:?}\n  {difference}", bench.kind.setting))?;
+                result.map_err(|difference| {
+                    format!("{connection}, {:?}, {cut:?}\n  {difference}", testbed.kind.setting)
+                })?;
             }
         }
         Ok(())
     }
 
-    /// What is wrong with the run as a whole.
+    /// The problems of the run as a whole.
     fn judge(&self, partly: bool) -> Vec<String> {
         let mut complaints = Vec::new();
         let warnings: Vec<String> = conversation::all().into_iter().flat_map(|one| one.warnings).collect();
@@ -231,7 +232,7 @@ impl Oracle {
     }
 }
 
-/// The last value of a counter in a log; 0 if it is not there, because the log leaves out what did not happen.
+/// The last value of a counter in a log; 0 if it is not there, because the log omits counters that are 0.
 fn number_in(log: &str, name: &str) -> u64 {
     let values = log.lines().rev().flat_map(|line| line.split_whitespace().rev());
     let mut values = values.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());

@@ -1,32 +1,32 @@
-//! Whether the proxy still knows which reply answers which command, at the end of each conversation.
+//! Checks at the end of each conversation whether the proxy still pairs replies with commands.
 //!
-//! A conversation ends with a publish to a channel of its own, where nobody listens. If the replies are paired, its span
-//! says that nobody received it, or which error came; if the pairing was lost, its span ends with the request and says
-//! neither. Spans arrive late, so all probes are judged at the end.
+//! A conversation ends with a probe: a publish to a channel of its own, to which nobody subscribes. If replies are
+//! paired, the span of the probe has a number of receivers, which is 0, or an error. If the pairing was lost, the span
+//! ends with the request and has neither. Spans arrive late, so all probes are checked at the end of the run.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use otlp_receiver::ReceivedSpan;
 
-/// Channels begin so.
+/// The prefix of the channels of probes.
 const PREFIX: &str = "oracle-probe-";
 
-/// What must be known at the end of a conversation.
+/// What is expected at the end of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// Its replies are paired.
+    /// Replies are paired.
     Paired,
-    /// They are not, or not on each server: the conversation says why.
+    /// Replies need not be paired, at least on some servers. The conversation says why.
     MayBeLost,
-    /// Nothing: the conversation was closed before its probe was answered.
+    /// Nothing, because the conversation was closed before its probe was answered.
     Nothing,
 }
 
 #[derive(Debug)]
 struct Probe {
     of: String,
-    /// The probe before on the same connection. What that lost stays lost.
+    /// The previous probe on the same connection. If the pairing was lost there, it stays lost.
     before: Option<usize>,
     expected: Expected,
 }
@@ -37,36 +37,36 @@ pub(crate) struct Probes {
     sent: Mutex<Vec<Probe>>,
 }
 
-/// What became of the probes.
+/// The outcome of the probes.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) paired: usize,
-    /// Conversations that lost the pairing, as their scripts say they may.
+    /// Conversations that have lost the pairing, as their scripts allow.
     pub(crate) lost: BTreeSet<String>,
-    /// Those that must not.
+    /// Conversations that have lost the pairing and must not.
     pub(crate) wrong: BTreeSet<String>,
 }
 
 impl Probes {
-    /// A new probe at the end of `of`, on the connection that had the probe `before`.
+    /// Makes a probe at the end of the conversation `of`, on the connection that had the probe `before`.
     pub(crate) fn add(&self, of: &str, expected: Expected, before: Option<usize>) -> usize {
         let mut sent = self.sent();
         sent.push(Probe { of: of.to_owned(), before, expected });
         sent.len() - 1
     }
 
-    /// What is published to, so that the probe can be recognised.
+    /// The channel of the probe, by which it is recognised.
     pub(crate) fn channel(probe: usize) -> String {
         format!("{PREFIX}{probe}")
     }
 
-    /// Its conversation was closed before.
+    /// Records that the conversation was closed before its probe was answered.
     pub(crate) fn forget(&self, probe: usize) {
         self.sent()[probe].expected = Expected::Nothing;
     }
 
-    /// Judges them by what has arrived at the collector. A probe without a span counts as lost: its conversation was
-    /// closed or is not read any more.
+    /// Evaluates the probes by the spans that have arrived at the collector. A probe without a span counts as lost,
+    /// because its conversation was closed or is no longer parsed.
     pub(crate) fn judge(&self, spans: &[ReceivedSpan]) -> Verdict {
         let mut known: HashMap<usize, bool> = HashMap::new();
         for span in spans {
@@ -94,7 +94,7 @@ impl Probes {
     }
 
     fn sent(&self) -> MutexGuard<'_, Vec<Probe>> {
-        // What a comparison that failed has left is still a list.
+        // A comparison that has failed leaves the list intact.
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,24 +1,24 @@
-//! What must differ between two replies that are the same, and why: one table.
+//! The table of the differences that are allowed between two equal replies, each with its reason.
 //!
-//! A rule that matches no reply of its commands is an error of the table, and fails the run.
+//! If a rule matches no reply of its commands, the table is wrong, and the run fails.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use regex_lite::Regex;
 
-/// One reason for a difference.
+/// One difference that is allowed.
 struct Rule {
-    /// Names of commands, `*` at the end for all that begin so, or [`CONVERSATIONS`].
+    /// The names of commands, with `*` at the end for all names that begin like that; or [`CONVERSATIONS`].
     of: &'static [&'static str],
     reason: &'static str,
-    /// In the reply as text, each byte a character.
+    /// A pattern for the reply as text, in which each byte is a character.
     pattern: &'static str,
-    /// What stands for it, or [`SORTED`].
+    /// The replacement for what the pattern matches, or [`SORTED`].
     becomes: &'static str,
 }
 
-/// All lines of the reply in order, whatever the pattern is.
+/// Sorts all lines of the reply, whatever the pattern is.
 const SORTED: &str = "<sorted>";
 
 impl Rule {
@@ -35,7 +35,7 @@ impl Rule {
 /// The name under which conversations are compared.
 pub(crate) const CONVERSATIONS: &str = "conversations";
 
-/// Longer replies, in bytes, are not searched without need.
+/// The length in bytes above which replies are searched only if they differ.
 const LONGEST_TRIED: usize = 16 * 1024;
 
 const RULES: &[Rule] = &[
@@ -213,14 +213,14 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Which rules matched a reply so far.
+/// The rules that have matched a reply so far.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     matched: Mutex<BTreeSet<usize>>,
 }
 
 impl Rules {
-    /// Compares what came without and with the proxy; fails with what differs.
+    /// Compares the replies without and with the proxy. Fails with their difference.
     pub(crate) fn compare(&self, of: &str, direct: &[u8], proxied: &[u8]) -> Result<(), String> {
         let rules = || {
             RULES
@@ -229,7 +229,8 @@ impl Rules {
                 .enumerate()
                 .filter(|(_, (rule, _))| rule.of.iter().any(|name| matches(name, of)))
         };
-        // Where no difference asks for them, the rules are tried on some replies only: to see that each is needed at all.
+        // If there is no difference, the rules are tried on some of the replies only, to see whether each rule is
+        // needed.
         let is_tried = |rule: &Rule| !rule.of.contains(&"*") && direct.len() < LONGEST_TRIED;
         if direct == proxied && !rules().any(|(_, (rule, _))| is_tried(rule)) {
             return Ok(());
@@ -264,12 +265,12 @@ fn matches(name: &str, of: &str) -> bool {
     name.strip_suffix('*').map_or(name == of, |start| of.starts_with(start))
 }
 
-/// Each byte a character, so that no byte is lost.
+/// The bytes as text, in which each byte is a character, so that none is lost.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
 
-/// By line, so that it shows where.
+/// The difference line by line, so that it shows the position.
 fn difference(direct: &str, proxied: &str) -> String {
     let (direct, proxied): (Vec<_>, Vec<_>) = (direct.split("\r\n").collect(), proxied.split("\r\n").collect());
     let differing = direct.iter().zip(&proxied).position(|(direct, proxied)| direct != proxied);

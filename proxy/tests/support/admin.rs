@@ -1,4 +1,4 @@
-//! A proxy with an admin port, and somebody who asks there.
+//! A proxy with an admin port, and requests to that port.
 
 use std::net::SocketAddr;
 
@@ -15,13 +15,13 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// With one route to `upstream`.
+    /// Starts a proxy with one route to `upstream`.
     pub(crate) fn start(upstream: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let listen = ["--listen", "127.0.0.1:0", "--upstream", upstream];
         Self::with_routes(1, &[&listen, more].concat(), environment)
     }
 
-    /// With as many routes as `arguments` name.
+    /// Starts a proxy whose `arguments` name `routes` routes.
     pub(crate) fn with_routes(routes: usize, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = command(&[&["--admin", "0"], arguments].concat());
         command.envs(environment.iter().copied());
@@ -30,18 +30,18 @@ impl Proxy {
         Self { process, admin: super::spawn::address_in(&line).expect("the admin port is TCP") }
     }
 
-    /// Where clients connect, of the only route.
+    /// The address of its only route.
     pub(crate) fn address(&self) -> SocketAddr {
         self.process.addresses[0]
     }
 
-    /// Status and body.
+    /// Sends a request, which begins with the method and the path, and returns the status and the body of the response.
     pub(crate) async fn ask(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
         let (head, body) = self.exchange(request, headers, body).await;
         (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), body)
     }
 
-    /// Head and body.
+    /// Sends a request, and returns the head and the body of the response.
     pub(crate) async fn exchange(&self, request: &str, headers: &str, body: &str) -> (String, String) {
         let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.expect("it accepts");
         let length = body.len();
@@ -59,17 +59,17 @@ impl Proxy {
         self.ask(&format!("GET {path}"), "", "").await
     }
 
-    /// The page of metrics.
+    /// Fetches the page of metrics.
     pub(crate) async fn metrics(&self) -> String {
         let (status, page) = self.get("/metrics").await;
         assert_eq!(status, 200);
         page
     }
 
-    /// Begins to read `/tap`, with a query as in `?limit=3`, and waits until messages are shown.
+    /// Begins to read `/tap` with a query such as `?limit=3`, and waits until the tap is open.
     pub(crate) async fn watch(&self, query: &str) -> Watch {
         let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.expect("it accepts");
-        // Of version 1.0, so that the lines come without lengths of chunks.
+        // HTTP 1.0 has no chunks, so the lines arrive without their lengths.
         let request = format!("GET /tap{query} HTTP/1.0\r\n\r\n");
         within("asking", stream.write_all(request.as_bytes())).await.expect("it reads");
         let mut watch = Watch(BufReader::new(stream));
@@ -81,17 +81,17 @@ impl Proxy {
     }
 }
 
-/// Somebody who reads `/tap`.
+/// A client that reads `/tap`.
 pub(crate) struct Watch(BufReader<TcpStream>);
 
 impl Watch {
-    /// The next line.
+    /// Reads the next line.
     pub(crate) async fn line(&mut self) -> serde_json::Value {
         let line = self.text().await;
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// What comes until the end.
+    /// Reads until the end.
     pub(crate) async fn rest(mut self) -> String {
         let mut rest = String::new();
         within("the end of the tap", self.0.read_to_string(&mut rest)).await.expect("text");

@@ -1,4 +1,4 @@
-//! A server that sends and expects what the test says, on a port of its own.
+//! A server that the test plays itself, on a port of its own.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::within;
 
-/// The listening side.
+/// The listening socket.
 pub(crate) struct FakeRedis {
     listener: TcpListener,
     address: SocketAddr,
@@ -20,12 +20,12 @@ impl FakeRedis {
         Self { listener, address }
     }
 
-    /// As `--upstream` takes it.
+    /// The URL for `--upstream`.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// The next connection of the proxy.
+    /// Accepts the next connection of the proxy.
     pub(crate) async fn accept(&self) -> TcpStream {
         let (stream, _) = within("the proxy to dial", self.listener.accept()).await.expect("a connection");
         stream.set_nodelay(true).expect("a live socket");

@@ -10,21 +10,21 @@ use tokio::task::JoinHandle;
 
 use super::within;
 
-/// A running proxy; dropping it ends it at once.
+/// A running proxy. Dropping it ends it at once.
 pub(crate) struct InProcess {
-    /// In the order of its routes, without those that listen on a Unix socket.
+    /// The TCP addresses that it listens on, in the order of its routes.
     pub(crate) addresses: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<Report, RunError>>,
 }
 
 impl InProcess {
-    /// One route to `upstream`, on a free port, with `more` arguments. Spans are made and thrown away.
+    /// Starts a proxy with one route to `upstream`, on a free port, and with `more` arguments. Its spans are discarded.
     pub(crate) async fn start(upstream: &str, more: &[&str]) -> Self {
         Self::with_arguments(&[&["--listen", "127.0.0.1:0", "--upstream", upstream], more].concat()).await
     }
 
-    /// As the command line says.
+    /// Starts a proxy with these arguments.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
         let line = ["redistributed"].iter().chain(arguments).map(OsString::from);
         let args = Options::from_command_line(line).expect("a command line");
@@ -34,29 +34,29 @@ impl InProcess {
         let addresses = listeners.routes.iter().filter_map(|listener| listener.socket_address()).collect();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(redistributed::run(settings, listeners, async {
-            // A proxy whose handle was dropped is aborted, not stopped.
+            // If the handle is dropped, the proxy is aborted instead of stopped.
             let _ = stopped.await;
         }));
         Self { addresses, stop: Some(stop), running }
     }
 
-    /// Of the only route.
+    /// The address of its only route.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// Asks it to stop, and does not wait.
+    /// Asks the proxy to stop, and does not wait for that.
     pub(crate) fn begin_to_stop(&mut self) {
         let stop = self.stop.take().expect("was not asked to stop before");
         stop.send(()).expect("the proxy still runs");
     }
 
-    /// Waits for the end of a proxy that was asked to stop.
+    /// Waits for the end of a proxy that was asked to stop, and returns its report.
     pub(crate) async fn ended(mut self) -> Report {
         within("the proxy to end", &mut self.running).await.expect("no panic").expect("no failure")
     }
 
-    /// Stops it and waits for its end.
+    /// Stops the proxy, waits for its end, and returns its report.
     pub(crate) async fn stop(mut self) -> Report {
         self.begin_to_stop();
         self.ended().await

@@ -1,13 +1,13 @@
-//! What a process holds in memory, by the kernel's account.
+//! The memory of a process, as the kernel reports it.
 
 use rustix::process::Pid;
 
-/// Bytes in memory now.
+/// The resident memory in bytes.
 pub(crate) fn resident(pid: Pid) -> usize {
     read(pid, "VmRSS:")
 }
 
-/// The most bytes that were in memory since the process started.
+/// The largest resident memory since the process started, in bytes.
 pub(crate) fn peak(pid: Pid) -> usize {
     read(pid, "VmHWM:")
 }

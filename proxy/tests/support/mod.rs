@@ -1,5 +1,5 @@
-//! What the tests of the shell share: a proxy inside the test or as a process of its own, a Redis that says what the
-//! test says, real ones, and a connection on which every byte is seen.
+//! What the tests share: a proxy inside the test or as a process of its own, a fake Redis, real servers, and a client
+//! connection on which tests see every byte.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod admin;
@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// How long anything that has to happen may take, on a busy machine too.
+/// The longest time that anything may take that has to happen, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The output of `future`, which must come before the deadline.
+/// Waits for `future`. Fails if it is not ready before the deadline.
 #[track_caller]
 pub(crate) fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
@@ -38,7 +38,7 @@ pub(crate) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]
     within("sending", stream.write_all(bytes)).await.expect("the peer takes the bytes");
 }
 
-/// Reads exactly `expected`, and fails showing what came instead.
+/// Reads as many bytes as `expected` has. Fails and shows them if they differ.
 pub(crate) async fn expect(stream: &mut (impl AsyncReadExt + Unpin), expected: &[u8]) {
     let mut got = vec![0; expected.len()];
     within("receiving", stream.read_exact(&mut got)).await.expect("the peer sends that many bytes");
@@ -52,21 +52,21 @@ pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec
     got
 }
 
-/// Waits until the peer has closed, orderly or not, without sending anything more.
+/// Waits until the peer has closed the connection, in whatever way. Fails if it sends anything before.
 pub(crate) async fn expect_closed(stream: &mut (impl AsyncReadExt + Unpin)) {
     let mut got = Vec::new();
-    // An error is a close too: a reset, for example.
+    // An error, such as a reset, counts as a close.
     let _ = within("the peer to close", stream.read_to_end(&mut got)).await;
     assert_eq!(got.escape_ascii().to_string(), "");
 }
 
-/// A client connection, in halves so that both directions can be worked at once.
+/// Opens a client connection, in halves, so that a test can use both directions at the same time.
 pub(crate) async fn connect(address: std::net::SocketAddr) -> TcpStream {
     within("connecting", TcpStream::connect(address)).await.expect("the proxy accepts")
 }
 
-/// A subscriber and a publisher behind a proxy exchange a short and a long message as they are, and one who subscribes
-/// without a proxy sees the context that travels with them.
+/// Checks that a subscriber behind the proxy receives a short and a long message exactly as they were published through
+/// it, and that a subscriber without a proxy sees the context that was added to them.
 pub(crate) async fn expect_traced_messages(
     direct: &mut impl Duplex,
     behind: &mut impl Duplex,
@@ -88,12 +88,12 @@ pub(crate) async fn expect_traced_messages(
     expect(direct, traced.as_bytes()).await;
 }
 
-/// A connection, whichever way it was made.
+/// A connection of any kind.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-/// Sends `bytes` in pieces whose sizes `rng` chooses.
+/// Sends `bytes` in pieces of random sizes.
 pub(crate) async fn send_in_pieces(mut to: OwnedWriteHalf, bytes: &[u8], mut rng: Rng) -> OwnedWriteHalf {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -108,7 +108,7 @@ pub(crate) async fn send_in_pieces(mut to: OwnedWriteHalf, bytes: &[u8], mut rng
     to
 }
 
-/// Receives `count` bytes in pieces whose sizes `rng` chooses.
+/// Receives `count` bytes in pieces of random sizes.
 pub(crate) async fn receive_in_pieces(from: &mut OwnedReadHalf, count: usize, mut rng: Rng) -> Vec<u8> {
     let mut got = Vec::with_capacity(count);
     let mut buffer = vec![0; 100_000];
@@ -121,17 +121,17 @@ pub(crate) async fn receive_in_pieces(from: &mut OwnedReadHalf, count: usize, mu
     got
 }
 
-/// A generator whose seed is all that is needed to see a failure again (SplitMix64).
+/// A pseudo-random number generator (SplitMix64). Its seed is enough to repeat a failure.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    /// A number below `bound`, which is not 0.
+    /// A random number below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).expect("less than a usize")
     }
 
-    /// `count` bytes of any value.
+    /// `count` random bytes.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next() as u8).collect()
     }

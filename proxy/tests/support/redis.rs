@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::DEADLINE;
 use super::servers::{self, Server};
 
-/// A running server; dropping it ends it and removes its directory.
+/// A running server. Dropping it ends the process and removes its directory.
 pub(crate) struct RealRedis {
     server: Server,
     child: Child,
@@ -18,15 +18,16 @@ pub(crate) struct RealRedis {
 }
 
 impl RealRedis {
-    /// The chosen server without persistence, and with `more` arguments, as in `["--requirepass", "x"]`.
+    /// Starts the chosen server without persistence and with `more` arguments, such as `["--requirepass", "x"]`.
     pub(crate) fn start(more: &[&str]) -> Self {
         Self::start_server(servers::chosen(), more)
     }
 
-    /// The same of a certain server.
+    /// Starts `server` in the same way.
     pub(crate) fn start_server(server: &Server, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        // Another process can take a free port before the server does, so a server that ends at once is tried again.
+        // Another process may take the free port before the server does, so a server that ends at once is started
+        // again.
         for _ in 0..5 {
             let address = free_address();
             let mut child = command(server, directory.path(), address.port(), more)
@@ -40,13 +41,13 @@ impl RealRedis {
         panic!("{} ended at once five times; its arguments were {more:?}", server.name);
     }
 
-    /// Ends it as the kernel ends a process that takes too much memory.
+    /// Kills the server, as the kernel kills a process that takes too much memory.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
     }
 
-    /// Starts it again after [`kill`](Self::kill), at the same address.
+    /// Starts the server again after [`kill`](Self::kill), at the same address.
     pub(crate) fn restart(&mut self) {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let mut command = command(&self.server, self.directory.path(), self.address.port(), &arguments);
@@ -54,12 +55,12 @@ impl RealRedis {
         assert!(is_ready(&mut self.child, self.address), "the server cannot have its port again");
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As `--upstream` takes it.
+    /// The URL for `--upstream`.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
@@ -67,7 +68,7 @@ impl RealRedis {
 
 impl Drop for RealRedis {
     fn drop(&mut self) {
-        // Fails if it has ended, which is as well.
+        // This fails if the process has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -76,7 +77,7 @@ impl Drop for RealRedis {
 fn command(server: &Server, directory: &std::path::Path, port: u16, more: &[&str]) -> Command {
     let mut command = Command::new(&server.program);
     if more.contains(&"--sentinel") {
-        // It wants a file that it can write to.
+        // A Sentinel requires a configuration file that it can write to.
         let file = directory.join("sentinel.conf");
         std::fs::write(&file, "").expect("the directory is ours");
         command.arg(file);
@@ -97,8 +98,9 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().expect("a bound address")
 }
 
-/// Waits until the server answers and has let go of the connection it was asked on, which would count as a client; false if
-/// it has ended. Any answer will do: `-NOAUTH` comes from a ready server too.
+/// Waits until the server replies, and until it has closed the connection that was used to ask, which would count as a
+/// client. Returns false if the server has ended. Any reply will do; a server that requires a password replies
+/// `-NOAUTH`.
 fn is_ready(child: &mut Child, address: SocketAddr) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {

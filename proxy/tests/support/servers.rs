@@ -1,8 +1,8 @@
-//! Which servers the tests run against.
+//! The servers that the tests run against.
 //!
-//! `REDISTRIBUTED_TEST_SERVERS` names them, as `.ci/ensure-servers` prints it: `NAME=PROGRAM NAME=PROGRAM …`. Without it
-//! there is only the `redis-server` on PATH, which continuous integration does not accept. `REDISTRIBUTED_TEST_SERVER`
-//! names the one for the tests that use a single server; without it that is the first.
+//! `REDISTRIBUTED_TEST_SERVERS` lists them in the form `NAME=PROGRAM NAME=PROGRAM …`, which `.ci/ensure-servers`
+//! prints. If it is not set, the only server is the `redis-server` on PATH; in continuous integration that is an error.
+//! `REDISTRIBUTED_TEST_SERVER` names the server for tests that use only one, by default the first.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 /// A program that can be started as Redis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
-    /// Kind and version, as in `valkey-9.1`.
+    /// The kind and version: `valkey-9.1`.
     pub(crate) name: String,
     pub(crate) program: PathBuf,
 }
 
-/// All of them, in the order of the variable.
+/// All servers, in the order of the variable.
 ///
 /// # Panics
 /// If the variable is malformed, or not set in continuous integration.
@@ -31,7 +31,7 @@ pub(crate) fn all() -> &'static [Server] {
     })
 }
 
-/// The one for tests that use one.
+/// The server for tests that use only one.
 ///
 /// # Panics
 /// If `REDISTRIBUTED_TEST_SERVER` names none of [`all`].
@@ -49,7 +49,7 @@ pub(crate) fn chosen() -> &'static Server {
 }
 
 impl Server {
-    /// Whether it is a Redis older than 7.2, whose clients get their own messages before the reply to their publish.
+    /// Whether this is a Redis before 7.2, which sends a client its own message before the reply to the publish.
     pub(crate) fn delivers_before_it_replies(&self) -> bool {
         self.name.starts_with("redis-7.0")
     }

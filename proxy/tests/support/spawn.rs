@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::DEADLINE;
 
-/// What a process that has ended left behind.
+/// The exit code and the output of a process that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -18,23 +18,23 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A running proxy; dropping it kills it.
+/// A running proxy. Dropping it kills the process.
 pub(crate) struct Spawned {
     child: Child,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
-    /// In the order of its routes, without those that listen on a Unix socket.
+    /// The TCP addresses that it listens on, in the order of its routes.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// The binary with `arguments`, and nothing of the test's own environment that it would read. `REDISTRIBUTED_BIN` names
-/// another one than that which was built with the tests.
+/// The binary with `arguments`, and without those variables of the test's environment that it would read.
+/// `REDISTRIBUTED_BIN` names another binary than the one that was built with the tests.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let built = env!("CARGO_BIN_EXE_redistributed").into();
     without_environment(Command::new(std::env::var_os("REDISTRIBUTED_BIN").unwrap_or(built)), arguments)
 }
 
-/// `command` with `arguments`, and nothing of the test's own environment that the proxy would read.
+/// `command` with `arguments`, and without those variables of the test's environment that the proxy would read.
 pub(crate) fn without_environment(mut command: Command, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
@@ -47,7 +47,7 @@ pub(crate) fn without_environment(mut command: Command, arguments: &[&str]) -> C
     command
 }
 
-/// Runs a command that ends by itself.
+/// Runs a command that ends by itself, and waits for its end.
 pub(crate) fn run(mut command: Command) -> Ended {
     let mut child = command.spawn().expect("the binary starts");
     let status = wait(&mut child);
@@ -72,7 +72,7 @@ impl Spawned {
         spawned
     }
 
-    /// The next line of its log that holds `text`.
+    /// Waits for the next line of the log that contains `text`, and returns it.
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -92,17 +92,17 @@ impl Spawned {
         kill_process(self.pid(), signal).expect("the process is ours");
     }
 
-    /// Its process id.
+    /// The id of the process.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it has ended.
+    /// Whether the process has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_some()
     }
 
-    /// Waits for its end, which something else has to bring about. `stderr` is the whole log.
+    /// Waits for the end of the process, which something else has to cause. `stderr` of the result is the whole log.
     pub(crate) fn ended(mut self) -> Ended {
         let code = wait(&mut self.child).code();
         self.seen.extend(self.lines.iter());
@@ -114,13 +114,13 @@ impl Spawned {
 
 impl Drop for Spawned {
     fn drop(&mut self) {
-        // Fails if it has ended, which is as well.
+        // This fails if the process has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Takes a `Child`'s end, or kills it and fails.
+/// Waits for the end of a process. Kills it and fails if that takes too long.
 fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -136,7 +136,7 @@ fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// The value of `address` in a line about a listener, in text or JSON form; a Unix socket has none.
+/// The value of `address` in a log line about a listener, in text or JSON format. A Unix socket has none.
 pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("address").expect("the line names the address");
     let value = after.trim_start_matches(['=', '"', ':', ' ']);

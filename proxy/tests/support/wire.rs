@@ -1,4 +1,4 @@
-//! A connection on which every byte is seen: straight to Redis, or through a sidecar.
+//! A client connection on which tests see every byte, to Redis directly or through a sidecar.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub(crate) struct Wire {
     stream: BufReader<Box<dyn Duplex>>,
 }
 
-/// A value as far as these tests look at it.
+/// A RESP value, in as much detail as these tests need.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Status(String),
@@ -21,15 +21,15 @@ pub(crate) enum Value {
     Integer(i64),
     Bulk(Vec<u8>),
     Null,
-    /// Of any kind that has elements.
+    /// An aggregate of any kind.
     Array(Vec<Value>),
     Push(Vec<Value>),
-    /// The first line of any other.
+    /// The first line of a value of any other kind.
     Other(String),
 }
 
 impl Value {
-    /// All values in `bytes`, which must hold whole ones.
+    /// All values in `bytes`, the last of which must be complete.
     pub(crate) fn all(mut bytes: &[u8]) -> Vec<Self> {
         let mut values = Vec::new();
         while !bytes.is_empty() {
@@ -48,7 +48,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The trailer, which must be there, with the payload before it.
+    /// Splits the payload from its trailer. Fails if there is none.
     #[track_caller]
     pub(crate) fn trailer(&self) -> (&[u8], Context) {
         let found = trailer::find(&self.payload).expect("a trailer");
@@ -56,7 +56,7 @@ impl Message {
     }
 }
 
-/// A multibulk request.
+/// A request as an array of bulk strings.
 pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -74,12 +74,12 @@ impl Wire {
         Self::over(stream)
     }
 
-    /// Over a connection that was made in another way.
+    /// A client on a connection that was opened in another way.
     pub(crate) fn over(stream: impl Duplex + 'static) -> Self {
         Self { stream: BufReader::new(Box::new(stream)) }
     }
 
-    /// The same in RESP3.
+    /// Connects and switches to RESP3.
     pub(crate) async fn resp3(address: SocketAddr) -> Self {
         let mut wire = Self::to(address).await;
         assert!(matches!(wire.call("HELLO 3").await, Value::Array(_)));
@@ -90,12 +90,12 @@ impl Wire {
         within("sending", self.stream.write_all(bytes)).await.expect("the peer takes the bytes");
     }
 
-    /// Sends what the peer takes: it may have closed.
+    /// Sends `bytes` as far as the peer accepts them; it may have closed the connection.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
         let _ = within("sending", self.stream.write_all(bytes)).await;
     }
 
-    /// Sends a command whose words hold no spaces, and returns its reply.
+    /// Sends a command whose words contain no spaces, and returns the reply.
     pub(crate) async fn call(&mut self, command: &str) -> Value {
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
         self.call_words(&words).await
@@ -114,7 +114,7 @@ impl Wire {
         }
     }
 
-    /// Sends a command of the SUBSCRIBE family and reads a confirmation for each name.
+    /// Sends a command of the SUBSCRIBE family, and reads the confirmation for each name.
     pub(crate) async fn subscribe(&mut self, command: &str) {
         let names = command.split(' ').skip(1).count();
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
@@ -128,7 +128,7 @@ impl Wire {
         }
     }
 
-    /// The next frame, which must be a message.
+    /// Reads the next frame, which must be a message.
     pub(crate) async fn message(&mut self) -> Message {
         let frame = self.read().await;
         let (Value::Array(parts) | Value::Push(parts)) = &frame else { panic!("{frame:?} is no message") };
@@ -151,7 +151,7 @@ impl Wire {
         }
     }
 
-    /// The next frame.
+    /// Reads the next frame.
     pub(crate) async fn read(&mut self) -> Value {
         let frame = self.frame().await;
         let mut rest = &frame[..];
@@ -160,7 +160,7 @@ impl Wire {
         value
     }
 
-    /// The next frame as it came.
+    /// Reads the next frame, and returns its bytes.
     pub(crate) async fn frame(&mut self) -> Vec<u8> {
         let mut frame = Vec::new();
         let mut owed = 1_i64;
@@ -187,7 +187,7 @@ impl Wire {
         frame
     }
 
-    /// What comes up to and with `mark`, and whether it came before the stream ended.
+    /// Reads up to and including `mark`. Returns the bytes, and whether `mark` came before the end of the stream.
     pub(crate) async fn until(&mut self, mark: &[u8]) -> (Vec<u8>, bool) {
         let mut received = Vec::new();
         loop {
@@ -207,18 +207,18 @@ impl Wire {
         }
     }
 
-    /// What comes until the other side closes.
+    /// Reads until the other side closes.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is an end too.
+        // A reset counts as the end too.
         let _ = within("the end of the stream", self.stream.read_to_end(&mut rest)).await;
         rest
     }
 
-    /// Sends no more, and returns what still comes.
+    /// Half-closes, and reads until the other side closes.
     pub(crate) async fn finish(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // Redis may have closed already, with bytes of ours unread: then there is nothing to shut down or to read.
+        // Redis may have closed already without reading everything. Then there is nothing to shut down or to read.
         let _ = within("shutting down", self.stream.shutdown()).await;
         let _ = within("the end of the stream", self.stream.read_to_end(&mut rest)).await;
         rest
@@ -235,7 +235,7 @@ fn position(bytes: &[u8], searched: &[u8]) -> Option<usize> {
     bytes.windows(searched.len()).position(|window| window == searched)
 }
 
-/// Takes one value from `rest`, which holds it whole.
+/// Splits one value from `rest`, which must contain it completely.
 fn parse(rest: &mut &[u8]) -> Value {
     let line = line(rest);
     let (kind, text) = line.split_at(1);

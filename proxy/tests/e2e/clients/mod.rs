@@ -1,4 +1,4 @@
-//! Ordinary Redis clients, each used as its documentation says, without a word about tracing.
+//! Ordinary Redis clients, each used as its documentation says, without tracing.
 
 mod program;
 mod redis_rs;
@@ -13,7 +13,7 @@ use crate::support::within;
 pub(crate) use program::Program;
 pub(crate) use redis_rs::RedisRs;
 
-/// The clients and the protocol versions they speak. ioredis 5 knows RESP2 only.
+/// The clients, each with the protocol versions that it speaks. ioredis 5 supports RESP2 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     RedisRsResp2,
@@ -27,10 +27,10 @@ impl Kind {
     pub(crate) const ALL: [Self; 5] =
         [Self::RedisRsResp2, Self::RedisRsResp3, Self::RedisPyResp2, Self::RedisPyResp3, Self::Ioredis];
 
-    /// Those that can subscribe to shard channels: redis-rs does in RESP3 only.
+    /// The clients that can subscribe to shard channels. redis-rs supports that in RESP3 only.
     pub(crate) const SHARDED: [Self; 4] = [Self::RedisRsResp3, Self::RedisPyResp2, Self::RedisPyResp3, Self::Ioredis];
 
-    /// The name of its service.
+    /// The service name.
     pub(crate) fn service(self) -> &'static str {
         match self {
             Self::RedisRsResp2 => "redis-rs-resp2",
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// A service that publishes and subscribes with some client.
+/// A service that publishes and subscribes with one of the clients.
 pub(crate) enum Client {
     RedisRs(RedisRs),
     Program(Box<Program>),
@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    /// `PUBLISH`; returns the number of receivers, as below.
+    /// Publishes with `PUBLISH`. Returns the number of receivers, as the following functions do.
     pub(crate) async fn publish(&mut self, channel: &str, payload: &[u8]) -> i64 {
         match self {
             Self::RedisRs(client) => client.publish("PUBLISH", channel, payload).await,
@@ -67,7 +67,7 @@ impl Client {
         }
     }
 
-    /// `SPUBLISH`
+    /// Publishes with `SPUBLISH`.
     pub(crate) async fn spublish(&mut self, channel: &str, payload: &[u8]) -> i64 {
         match self {
             Self::RedisRs(client) => client.publish("SPUBLISH", channel, payload).await,
@@ -91,7 +91,8 @@ impl Client {
         }
     }
 
-    /// `subscribe`, `psubscribe`, `ssubscribe` or `unsubscribe`; returns when the client has had the confirmation.
+    /// Calls `subscribe`, `psubscribe`, `ssubscribe` or `unsubscribe`. Returns when the client has received the
+    /// confirmation.
     pub(crate) async fn subscribe(&mut self, how: &str, name: &str) {
         match self {
             Self::RedisRs(client) => client.subscribe(how, name).await,
@@ -99,7 +100,7 @@ impl Client {
         }
     }
 
-    /// The next message that it received.
+    /// Waits for the next message.
     pub(crate) async fn message(&mut self) -> Message {
         let (who, messages) = match self {
             Self::RedisRs(client) => ("redis-rs", &mut client.messages),
@@ -108,7 +109,7 @@ impl Client {
         within(&format!("a message for {who}"), messages.recv()).await.expect("the client still runs")
     }
 
-    /// The message that has come, if one has.
+    /// The next message, if there is one already.
     pub(crate) fn has_message(&mut self) -> bool {
         let messages: &mpsc::UnboundedReceiver<Message> = match self {
             Self::RedisRs(client) => &client.messages,
@@ -117,7 +118,7 @@ impl Client {
         !messages.is_empty()
     }
 
-    /// Ends it, with its connections.
+    /// Ends the client and its connections.
     pub(crate) async fn end(self) {
         match self {
             Self::RedisRs(client) => client.end().await,
@@ -126,5 +127,5 @@ impl Client {
     }
 }
 
-/// Between two looks at something that can only be asked for.
+/// The time between two checks of a condition that can only be polled.
 pub(crate) const POLL: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-//! Clients of other languages: the programs in `proxy/tests/clients`, told what to do line by line.
+//! Clients in other languages: the programs in `proxy/tests/clients`, which read one command a line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl Program {
         }
     }
 
-    /// Sends a command that is answered by numbers of receivers.
+    /// Sends a command whose answer is the numbers of receivers.
     pub(crate) async fn receivers(&mut self, command: &str) -> Vec<i64> {
         self.send(command).await;
         loop {
@@ -81,7 +81,7 @@ impl Program {
             if let Some(counts) = answer.strip_prefix("receivers ") {
                 return counts.split(' ').map(|count| count.parse().expect("a number of receivers")).collect();
             }
-            // A client that connects again confirms its subscriptions unasked.
+            // A client that reconnects confirms its subscriptions without a command.
             assert!(answer.starts_with("confirmed"), "{command:.100} was answered by {answer}");
         }
     }
@@ -110,7 +110,7 @@ impl Program {
     }
 }
 
-/// Tells messages from answers until the program ends.
+/// Separates messages from answers until the program ends.
 async fn sort_lines(
     stdout: ChildStdout,
     answers: mpsc::UnboundedSender<String>,
@@ -118,7 +118,7 @@ async fn sort_lines(
 ) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        // Nobody listens any more once the test is over.
+        // After the test there is no receiver any more.
         let _ = match line.strip_prefix("message ") {
             Some(rest) => messages.send(message(rest)).is_ok(),
             None => answers.send(line).is_ok(),
@@ -126,7 +126,7 @@ async fn sort_lines(
     }
 }
 
-/// From `CHANNEL PATTERN PATH`.
+/// Parses `CHANNEL PATTERN PATH`.
 fn message(line: &str) -> Message {
     let words: Vec<&str> = line.split(' ').collect();
     let [channel, pattern, path] = words[..] else { panic!("{line:?} is not three words") };

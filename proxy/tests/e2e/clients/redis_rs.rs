@@ -1,4 +1,4 @@
-//! redis-rs: in RESP2 with a connection for publishing and one for subscriptions, in RESP3 with one for both.
+//! redis-rs. In RESP2 it uses one connection to publish and one to subscribe; in RESP3 it uses one for both.
 
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, cmd, from_redis_value};
@@ -100,7 +100,7 @@ impl RedisRs {
         if let Some(reader) = reader {
             reader.abort();
         }
-        // The tasks that own the sockets end once nobody can ask for anything; then nobody sends messages.
+        // The tasks that own the sockets end once nothing can send them requests. Then they send no more messages.
         while within("the connection to end", messages.recv()).await.is_some() {}
     }
 }

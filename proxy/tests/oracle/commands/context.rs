@@ -1,13 +1,13 @@
-//! The same call in other states of a connection: what it answers there differs, and so does what the proxy expects.
+//! The same call in other states of a connection, in which the replies differ, and so does what the proxy expects.
 
 use super::Call;
+use super::exceptions;
 use super::generate::Words;
-use super::known;
 
-/// At most so many calls of one command are made in all contexts.
+/// The largest number of calls of one command that are made in all contexts.
 const MOST_CALLS: usize = 4;
 
-/// A state, as the requests before and behind the call.
+/// A state of the connection, given by the requests before and after the call.
 struct Context {
     before: &'static [&'static str],
     behind: &'static [&'static str],
@@ -25,9 +25,9 @@ const CONTEXTS: [Context; 9] = [
     Context { before: &["AUTH limited pw"], behind: &["PING"] },
 ];
 
-/// The first of `calls`, each in all contexts, or in one of them, another one for each command and protocol.
+/// The first of `calls`, each either in all contexts or in one, which differs between commands and protocols.
 pub(super) fn all(command: &str, calls: &[&Call], resp3: bool, full: bool) -> Vec<Call> {
-    if known::without_contexts(command).is_some() {
+    if exceptions::without_contexts(command).is_some() {
         return Vec::new();
     }
     let turn = command.bytes().map(usize::from).sum::<usize>() + 4 * usize::from(resp3);
@@ -46,5 +46,5 @@ pub(super) fn all(command: &str, calls: &[&Call], resp3: bool, full: bool) -> Ve
 }
 
 fn words(lines: &[&str]) -> Vec<Words> {
-    lines.iter().map(|line| crate::words::words(line)).collect()
+    lines.iter().map(|line| crate::notation::words(line)).collect()
 }

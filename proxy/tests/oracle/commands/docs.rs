@@ -1,4 +1,4 @@
-//! The server's own table: its commands and, where it documents them, their arguments.
+//! The server's own table of commands and, where it documents them, their arguments.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::support::wire::{Value, Wire};
 /// A command or subcommand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Documented {
-    /// As in `client|kill`, in lower case.
+    /// The name in lower case: `client|kill`.
     pub(crate) name: String,
     /// The kind of key that it works on, as in `sorted-set`; `generic` for any.
     pub(crate) group: String,
     /// Whether the server says what its arguments are.
     pub(crate) has_docs: bool,
-    /// Whether it is only called by its subcommands' names.
+    /// Whether it can be called only with a subcommand.
     pub(crate) is_container: bool,
     pub(crate) arguments: Vec<Argument>,
 }
@@ -24,24 +24,24 @@ pub(crate) struct Argument {
     pub(crate) name: String,
     /// `key`, `string`, `integer`, `double`, `pattern`, `unix-time`, `pure-token`, `oneof` or `block`
     pub(crate) kind: String,
-    /// What stands before it.
+    /// The word before the argument.
     pub(crate) token: Option<String>,
     pub(crate) optional: bool,
     pub(crate) multiple: bool,
     /// Whether the token is repeated too.
     pub(crate) multiple_token: bool,
-    /// Of a `oneof` or `block`.
+    /// The arguments of a `oneof` or `block`.
     pub(crate) arguments: Vec<Argument>,
 }
 
 impl Documented {
-    /// The words it is called by.
+    /// The words of its name.
     pub(crate) fn words(&self) -> Vec<Vec<u8>> {
         self.name.split('|').map(|word| word.to_ascii_uppercase().into_bytes()).collect()
     }
 }
 
-/// Everything in `COMMAND LIST`, in order of names.
+/// All commands in `COMMAND LIST`, sorted by name.
 pub(crate) async fn table(wire: &mut Wire) -> Vec<Documented> {
     let Value::Array(names) = wire.call("COMMAND LIST").await else { panic!("no COMMAND LIST") };
     let mut table: BTreeMap<String, Documented> = names
@@ -53,7 +53,7 @@ pub(crate) async fn table(wire: &mut Wire) -> Vec<Documented> {
     for pair in docs.chunks_exact(2) {
         document(&mut table, &text(&pair[0]), &pair[1]);
     }
-    // Newer servers list subcommands as commands too; all of them list them in the documentation or in COMMAND INFO.
+    // Newer servers list subcommands among the commands. All servers list them in the documentation or in COMMAND INFO.
     let containers: Vec<String> = table.keys().filter_map(|name| Some(name.split_once('|')?.0.to_owned())).collect();
     for name in containers {
         if let Some(container) = table.get_mut(&name) {

@@ -1,17 +1,17 @@
-//! Calls that somebody wrote down, because the documentation of the arguments gives none that the server carries out, or
-//! not the ones that matter: `examples/*.txt`, with the command's name as title. Requests of one line, with ` ; ` between
-//! them, are one call.
+//! Calls that are written by hand, because the documentation gives none that the server carries out, or not those that
+//! matter. They are in `examples/*.txt`, under the name of the command. The requests in one line, separated by ` ; `,
+//! are one call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The lines for a command.
+/// The examples of a command.
 pub(super) fn of(command: &str) -> &'static [String] {
     all().get(command).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// By name.
+/// The examples by the name of the command.
 pub(super) fn all() -> &'static BTreeMap<String, Vec<String>> {
     static ALL: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
     ALL.get_or_init(|| {

@@ -1,8 +1,8 @@
-//! The data that every command finds, and words that fit to it.
+//! The data that every command finds, and arguments that match it.
 
 use super::docs::{Argument, Documented};
 
-/// What the server holds when a command is called: keys of every type, a second one of each, a script, a function.
+/// The data of the server when a command is called: two keys of every type, a script and a function.
 pub(crate) const FIXTURE: &[&str] = &[
     "MSET s hello s2 world n 10 n2 20",
     "RPUSH l a b c a",
@@ -31,7 +31,7 @@ pub(crate) const FIXTURE: &[&str] = &[
 /// The fixture's keys, for calls with a key of the wrong type.
 pub(crate) const KEYS: [&str; 6] = ["s", "l", "set", "z", "h", "x"];
 
-/// A word for an argument. `keys` is the number of keys of the call so far, this one included.
+/// The word for an argument. `keys` is the number of keys in the call so far, including this one.
 pub(crate) fn value(command: &Documented, argument: &Argument, keys: usize) -> String {
     let name = argument.name.as_str();
     match argument.kind.as_str() {

@@ -1,19 +1,19 @@
 //! Calls made from the documentation of a command's arguments.
 //!
-//! Each argument that may be left out, repeated or chosen among others is a decision. The plainest call decides for
-//! nothing; then each decision is taken the other ways, one at a time; then all of them at random.
+//! Each argument that is optional, repeatable or one of several is a decision. The simplest call takes the first choice
+//! of each. Then each decision is taken in the other ways, one at a time, and then all of them at random.
 
 use super::docs::{Argument, Documented};
 use super::fixture;
 use crate::support::Rng;
 
-/// A command's words.
+/// The words of a command.
 pub(crate) type Words = Vec<Vec<u8>>;
 
-/// Calls in which all decisions are taken at random.
+/// The number of calls in which all decisions are taken at random.
 const AT_RANDOM: usize = 6;
 
-/// Different calls of a command, the plainest first.
+/// Different calls of a command, the simplest first.
 pub(crate) fn calls(command: &Documented) -> Vec<Words> {
     let mut plain = Generator::new(command, Decisions::Scripted(Vec::new()));
     let mut calls = vec![plain.call()];
@@ -38,7 +38,7 @@ pub(crate) fn calls(command: &Documented) -> Vec<Words> {
 }
 
 enum Decisions {
-    /// These, and then the plainest.
+    /// The given decisions, and after them the first choice of each.
     Scripted(Vec<usize>),
     Random(Rng),
 }
@@ -46,12 +46,12 @@ enum Decisions {
 struct Generator<'a> {
     command: &'a Documented,
     decisions: Decisions,
-    /// How many ways each decision had so far.
+    /// The number of choices of each decision so far.
     taken: Vec<usize>,
     words: Words,
-    /// The word that says how many of the next argument there are.
+    /// The index of the word that contains the number of the arguments that follow.
     number: Option<usize>,
-    /// Keys so far, so that a second one is another one.
+    /// The number of keys so far, so that a second key is a different one.
     keys: usize,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Generator<'a> {
         if let Some(at) = number {
             self.words[at] = times.to_string().into_bytes();
         }
-        // As in ZUNION numkeys key [key ...]: patched by the argument that follows.
+        // As in ZUNION numkeys key [key ...]. The argument that follows sets the number.
         if matches!(argument.name.as_str(), "numkeys" | "numfields" | "numids" | "num-vertices") {
             self.number = Some(self.words.len() - 1);
         }

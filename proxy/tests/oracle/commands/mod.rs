@@ -1,116 +1,116 @@
-//! Every command of the server's own table, called rightly and wrongly.
+//! Every command of the server's own table, with valid and invalid calls.
 //!
-//! Calls are made from the documentation that the server has of each command, and from [`examples`]. A command for which
-//! neither gives a call that the server carries out is a gap, and fails, unless [`known`] says why there can be none. Each
-//! call that is carried out is then made again in several [`context`]s: in a transaction, as a subscriber, without a
-//! reply, without permission.
+//! The calls are made from the documentation that the server has for each command, and from [`examples`]. If neither
+//! gives a call that the server carries out, the test fails, unless [`exceptions`] says why there can be none. Each
+//! call that is carried out is made again in several [`context`]s: in a transaction, as a subscriber, without a reply,
+//! and without permission.
 //!
-//! Between two calls the connection is brought back by `RESET`, the data is not. Each run of a command begins with the
-//! same data, on the same server: first straight, then through the proxy.
+//! Between two calls, `RESET` resets the connection but not the data. Each run of a command begins with the same data
+//! on the same server, first without the proxy and then with it.
 
 mod context;
 mod docs;
 mod examples;
+mod exceptions;
 mod fixture;
 mod generate;
-mod known;
 mod mutate;
 
 use libtest_mimic::Failed;
 
-use crate::bench::{Bench, Kind, Setting};
 use crate::cut::Cut;
+use crate::notation::words;
 use crate::probe::{Expected, Probes};
 use crate::support::servers::Server;
 use crate::support::wire::{Value, Wire, request};
-use crate::words::words;
+use crate::testbed::{Kind, Setting, Testbed};
 use crate::{Oracle, Share};
 use generate::Words;
 
 pub(crate) use docs::Documented;
 
-/// Requests that are sent at once, on a connection in its first state.
+/// Requests that are sent together on a connection in its first state.
 #[derive(Clone, Debug)]
 struct Call {
     requests: Vec<Words>,
-    /// Sent as inline commands.
+    /// Whether they are sent as inline commands.
     inline: bool,
 }
 
-/// What came for a call.
+/// The reply to a call.
 #[derive(Debug)]
 struct Answer {
-    /// Without the answer to what ends each call.
+    /// The bytes of the reply, without the replies to the requests that end each call.
     bytes: Vec<u8>,
     closed: bool,
 }
 
-/// What is asked behind each call, and its answer, behind those of `RESET` and of the probe.
+/// The last request after each call, and its reply. It follows `RESET` and the probe.
 const END: &[u8] = b"the-end-now";
 const ENDED: &[u8] = b"$11\r\nthe-end-now\r\n";
 const TAIL: &[u8] = b"+RESET\r\n:0\r\n$11\r\nthe-end-now\r\n";
 
-/// The kind of bench for a command: commands of clusters are called on one.
+/// The kind of testbed for a command. Cluster commands are called on a cluster.
 fn kind(server: &Server, command: &Documented) -> Kind {
-    let cluster = known::needs_cluster(&command.name);
+    let cluster = exceptions::needs_cluster(&command.name);
     Kind { server: server.clone(), setting: Setting::Inject, arguments: Vec::new(), cluster }
 }
 
 /// Compares all calls of a command.
 pub(crate) async fn compare(oracle: &Oracle, server: &Server, command: &Documented) -> Result<(), Failed> {
-    if let Some(reason) = known::never_sent(&command.name) {
-        // Named in the table so that nobody takes it for covered.
+    if let Some(reason) = exceptions::never_sent(&command.name) {
+        // The command appears in the table, so that nobody takes it for tested.
         assert!(examples::of(&command.name).is_empty(), "{} has examples but is never sent: {reason}", command.name);
         return Ok(());
     }
-    let mut bench = oracle.pool.take(&kind(server, command), &oracle.collector).await;
-    let result = compare_on(oracle, &mut bench, command).await;
-    oracle.pool.give_back(bench);
+    let mut testbed = oracle.pool.take(&kind(server, command), &oracle.collector).await;
+    let result = compare_on(oracle, &mut testbed, command).await;
+    oracle.pool.give_back(testbed);
     result
 }
 
-async fn compare_on(oracle: &Oracle, bench: &mut Bench, command: &Documented) -> Result<(), Failed> {
-    let mut calls = calls(command, oracle.share_of(&bench.kind.server));
-    fill_in(bench, &mut calls).await;
+async fn compare_on(oracle: &Oracle, testbed: &mut Testbed, command: &Documented) -> Result<(), Failed> {
+    let mut calls = calls(command, oracle.share_of(&testbed.kind.server));
+    fill_in(testbed, &mut calls).await;
     let mut carried_out = false;
     let mut failures = Vec::new();
     for resp3 in [false, true] {
         let script = Script { command: &command.name, resp3, probes: &oracle.probes };
-        let direct = script.run(bench, &calls, None, Cut::Whole).await;
+        let direct = script.run(testbed, &calls, None, Cut::Whole).await;
         let right: Vec<&Call> =
             calls.iter().zip(&direct).filter(|(_, answer)| is_carried_out(answer)).map(|(call, _)| call).collect();
         carried_out |= !right.is_empty();
         let cuts: &[Cut] = if oracle.full { &[Cut::Whole, Cut::Random(1), Cut::Bytes] } else { &[Cut::Random(1)] };
         for &cut in cuts {
-            let proxied = script.run(bench, &calls, Some(&direct), cut).await;
+            let proxied = script.run(testbed, &calls, Some(&direct), cut).await;
             script.compare(oracle, &calls, &direct, &proxied, cut, &mut failures);
         }
         let calls: Vec<Call> = context::all(&command.name, &right, resp3, oracle.full);
-        let direct = script.run(bench, &calls, None, Cut::Whole).await;
-        let proxied = script.run(bench, &calls, Some(&direct), Cut::Whole).await;
+        let direct = script.run(testbed, &calls, None, Cut::Whole).await;
+        let proxied = script.run(testbed, &calls, Some(&direct), Cut::Whole).await;
         script.compare(oracle, &calls, &direct, &proxied, Cut::Whole, &mut failures);
     }
-    match known::never_carried_out(&command.name) {
+    match exceptions::never_carried_out(&command.name) {
         None if !carried_out && !command.is_container => failures.push(format!(
-            "no call of {} is carried out: it needs an example in proxy/tests/oracle/examples, or a reason in known.rs",
+            "no call of {} is carried out: it needs an example in proxy/tests/oracle/examples, or a reason in exceptions.rs",
             command.name
         )),
         Some(reason) if carried_out => {
-            failures.push(format!("{} is carried out, though known.rs says that it cannot: {reason}", command.name));
+            failures.push(format!("{} is carried out, though exceptions.rs says that it cannot: {reason}", command.name));
         }
         _ => {}
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
-/// All that is called: what somebody wrote down, what the documentation gives, and what is wrong.
+/// All calls of a command: those of the examples, those from the documentation, and invalid ones.
 fn calls(command: &Documented, share: Share) -> Vec<Call> {
     let mut calls: Vec<Call> = examples::of(&command.name)
         .iter()
         .map(|line| Call { requests: line.split(" ; ").map(words).collect(), inline: false })
         .collect();
     let one = |words: Words| Call { requests: vec![words], inline: false };
-    if known::only_examples(&command.name).is_none() {
+    if exceptions::only_examples(&command.name).is_none() {
         let generated = generate::calls(command);
         let plain =
             calls.iter().find(|call| call.requests.len() == 1).map_or(&generated[0], |call| &call.requests[0]).clone();
@@ -128,9 +128,9 @@ fn calls(command: &Documented, share: Share) -> Vec<Call> {
     calls
 }
 
-/// Replaces words such as `{DUMP s}` by what the server answers to that.
-async fn fill_in(bench: &mut Bench, calls: &mut [Call]) {
-    bench.reset(&fixture_of(bench)).await;
+/// Replaces words such as `{DUMP s}` by the server's reply to that command.
+async fn fill_in(testbed: &mut Testbed, calls: &mut [Call]) {
+    testbed.reset(&fixture_of(testbed)).await;
     for word in calls.iter_mut().flat_map(|call| &mut call.requests).flatten() {
         let text = String::from_utf8_lossy(word).into_owned();
         if let Some(asked) = text
@@ -138,7 +138,7 @@ async fn fill_in(bench: &mut Bench, calls: &mut [Call]) {
             .and_then(|text| text.strip_suffix('}'))
             .filter(|asked| asked.starts_with(|c: char| c.is_ascii_uppercase()))
         {
-            let Value::Bulk(answer) = bench.operator().call(asked).await else {
+            let Value::Bulk(answer) = testbed.operator().call(asked).await else {
                 panic!("{asked} has no text as answer")
             };
             *word = answer;
@@ -146,19 +146,19 @@ async fn fill_in(bench: &mut Bench, calls: &mut [Call]) {
     }
 }
 
-/// The data that a command finds. Its keys are in different slots, which a cluster would not have in one command.
-fn fixture_of(bench: &Bench) -> Vec<Vec<u8>> {
-    let lines = if bench.kind.cluster { &[] } else { fixture::FIXTURE };
+/// The data that a command finds. Its keys are in different slots, which a cluster does not accept in one command.
+fn fixture_of(testbed: &Testbed) -> Vec<Vec<u8>> {
+    let lines = if testbed.kind.cluster { &[] } else { fixture::FIXTURE };
     lines.iter().map(|line| command_bytes(&words(line))).collect()
 }
 
-/// Whether the server did what it was asked.
+/// Whether the server carried out the call.
 fn is_carried_out(answer: &Answer) -> bool {
     let was_refused = answer.closed && answer.bytes.is_empty();
     !was_refused && !Value::all(&answer.bytes).iter().any(|value| matches!(value, Value::Error(_)))
 }
 
-/// How the calls of a command are made.
+/// The way in which the calls of a command are made.
 struct Script<'a> {
     command: &'a str,
     resp3: bool,
@@ -166,10 +166,10 @@ struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Makes all calls; `direct` are the answers that came without the proxy, if this is with it.
-    async fn run(&self, bench: &mut Bench, calls: &[Call], direct: Option<&[Answer]>, cut: Cut) -> Vec<Answer> {
-        bench.reset(&fixture_of(bench)).await;
-        let address = bench.address(direct.is_some());
+    /// Makes all calls. With the proxy, `direct` are the replies that came without it.
+    async fn run(&self, testbed: &mut Testbed, calls: &[Call], direct: Option<&[Answer]>, cut: Cut) -> Vec<Answer> {
+        testbed.reset(&fixture_of(testbed)).await;
+        let address = testbed.address(direct.is_some());
         let mut open: Option<(Wire, Option<usize>)> = None;
         let mut answers = Vec::new();
         for (index, call) in calls.iter().enumerate() {
@@ -180,7 +180,7 @@ impl Script<'_> {
             let closes = direct.is_some_and(|direct| direct[index].closed);
             let mut bytes = if self.resp3 { request(&[b"HELLO", b"3"]) } else { Vec::new() };
             let mut first = Vec::new();
-            if self.resp3 && known::stands_apart(self.command) {
+            if self.resp3 && exceptions::stands_apart(self.command) {
                 wire.send(&std::mem::take(&mut bytes)).await;
                 first = wire.frame().await;
             }
@@ -191,13 +191,13 @@ impl Script<'_> {
                 if direct.is_some() {
                     let name = format!(
                         "{} {}{}",
-                        bench.kind.server.name,
+                        testbed.kind.server.name,
                         call.describe(),
                         if self.resp3 { " (RESP3)" } else { "" }
                     );
                     probe = Some(self.probes.add(&name, Expected::Paired, before));
                 }
-                let channel = probe.map_or_else(|| "unjudged".to_owned(), Probes::channel);
+                let channel = probe.map_or_else(|| "unchecked".to_owned(), Probes::channel);
                 bytes.extend(request(&[b"PUBLISH", channel.as_bytes(), b"x"]));
                 bytes.extend(request(&[b"PING", END]));
             }
@@ -262,7 +262,7 @@ fn command_bytes(words: &Words) -> Vec<u8> {
     request(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// Every byte written as `\xHH`, which inline commands know in double quotes.
+/// Writes every byte as `\xHH`, which inline commands understand in double quotes.
 fn inline(words: &Words) -> Vec<u8> {
     let quoted =
         |word: &Vec<u8>| format!("\"{}\"", word.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>());
@@ -271,11 +271,11 @@ fn inline(words: &Words) -> Vec<u8> {
     format!("{}\r\n", line.join(" ")).into_bytes()
 }
 
-/// The table of a server, asked of a server that ends with the question.
+/// Asks a server for its table of commands. That server ends afterwards.
 pub(crate) async fn table_of(oracle: &Oracle, server: &Server) -> Vec<Documented> {
     let kind = Kind { server: server.clone(), setting: Setting::Inject, arguments: Vec::new(), cluster: false };
-    let mut bench = oracle.pool.take(&kind, &oracle.collector).await;
-    let table = docs::table(bench.operator()).await;
-    oracle.pool.give_back(bench);
+    let mut testbed = oracle.pool.take(&kind, &oracle.collector).await;
+    let table = docs::table(testbed.operator()).await;
+    oracle.pool.give_back(testbed);
     table
 }

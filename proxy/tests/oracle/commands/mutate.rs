@@ -1,14 +1,14 @@
-//! Wrong calls, made from right ones.
+//! Invalid calls, made from valid ones.
 
 use super::docs::Documented;
 use super::fixture::KEYS;
 use super::generate::Words;
 
-/// At most so many words of a call are replaced.
+/// The largest number of words of a call that are replaced.
 const MOST_REPLACED: usize = 5;
 
-/// Wrong calls of a command: too few and too many arguments, an unknown option, arguments that are empty, no numbers or
-/// binary, and keys of other types. Some servers take some of them, which is as well.
+/// Invalid calls of a command: too few and too many arguments, an unknown option, arguments that are empty, binary or
+/// not a number, and keys of other types. Some servers accept some of them, which does not matter.
 pub(crate) fn wrong(command: &Documented, right: &Words) -> Vec<Words> {
     let name = command.words();
     let with = |more: &[&[u8]]| right.iter().cloned().chain(more.iter().map(|word| word.to_vec())).collect::<Words>();
@@ -38,7 +38,7 @@ pub(crate) fn wrong(command: &Documented, right: &Words) -> Vec<Words> {
     calls
 }
 
-/// The same call with its name in other letters.
+/// The same call with the letters of its name in another case.
 pub(crate) fn in_mixed_case(right: &Words) -> Words {
     let mut call = right.clone();
     for (at, byte) in call[0].iter_mut().enumerate() {

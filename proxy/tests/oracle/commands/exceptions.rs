@@ -1,9 +1,9 @@
-//! What is not done with some commands, each with its reason.
+//! The commands that are not tested in every way, each with the reason.
 
-/// A name, or `prefix*`, and why.
+/// A name or `prefix*`, and the reason.
 type Reasons = &'static [(&'static str, &'static str)];
 
-/// Not called at all.
+/// Commands that are not called at all.
 const NEVER_SENT: Reasons = &[
     ("sync", "turns the connection into a replica's: conversations/replication.txt"),
     ("psync", "turns the connection into a replica's: conversations/replication.txt"),
@@ -11,7 +11,7 @@ const NEVER_SENT: Reasons = &[
     ("cluster|syncslots", "turns the connection into a slot migration's, with a peer that does not exist"),
 ];
 
-/// Called, but no call of it is carried out on a server like ours.
+/// Commands that are called, but that a server like ours does not carry out.
 const NEVER_CARRIED_OUT: Reasons = &[
     ("acl|load", "needs a file of users"),
     ("acl|save", "needs a file of users"),
@@ -32,7 +32,8 @@ const NEVER_CARRIED_OUT: Reasons = &[
     ("cluster|replicate", "needs a second node"),
 ];
 
-/// Called only as the examples say: other calls would end or block the server, dial, or change it for good.
+/// Commands that are called only as in the examples. Other calls would end or block the server, make it connect to
+/// others, or change it permanently.
 const ONLY_EXAMPLES: Reasons = &[
     ("shutdown", "ends the server"),
     ("debug", "has calls that end or stop the server"),
@@ -50,12 +51,12 @@ const ONLY_EXAMPLES: Reasons = &[
     ("swapdb", "exchanges the data of the calls after it"),
 ];
 
-/// Redis 8.2.3 sends no reply for a refused `AUTH` if it still has another reply to send. So what answers a pipeline with
-/// one in it depends on when its bytes arrive, direct too.
+/// Redis 8.2.3 sends no reply for a refused `AUTH` if it still has another reply to send. So the replies to a pipeline
+/// with such a command depend on when its bytes arrive, also without the proxy.
 const UNANSWERED_AUTH: &str =
     "has calls with a refused AUTH, which Redis 8.2 does not always answer behind other requests";
 
-/// Not called in other contexts than by itself.
+/// Commands that are not called in other contexts.
 const WITHOUT_CONTEXTS: Reasons = &[
     ("auth", UNANSWERED_AUTH),
     ("hello", UNANSWERED_AUTH),
@@ -91,7 +92,7 @@ pub(super) fn needs_cluster(command: &str) -> bool {
     command.starts_with("cluster") || matches!(command, "asking" | "readonly" | "readwrite")
 }
 
-/// Whether the calls of a command must not stand behind another request whose reply may still be unsent.
+/// Whether the calls of a command must not follow another request whose reply may not have been sent yet.
 pub(super) fn stands_apart(command: &str) -> bool {
     WITHOUT_CONTEXTS.iter().any(|&(name, reason)| name == command && reason == UNANSWERED_AUTH)
 }

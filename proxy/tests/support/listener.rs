@@ -1,4 +1,5 @@
-//! A listen address of each kind, and clients that connect to it. Whoever uses it has the module `authority` too.
+//! A listen address of each kind, and clients that connect to it. Test programs that use this module also need
+//! `authority`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
@@ -16,32 +17,32 @@ use crate::authority::Authority;
 use crate::support::redis::{RealRedis, free_address};
 use crate::support::{Duplex, connect, within};
 
-/// How clients connect.
+/// The kind of connection that clients open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     Tcp,
     Tls,
     Unix,
 }
 
-pub(crate) const ALL: [Way; 3] = [Way::Tcp, Way::Tls, Way::Unix];
+pub(crate) const ALL: [Transport; 3] = [Transport::Tcp, Transport::Tls, Transport::Unix];
 
-/// A listen address.
-pub(crate) struct Door {
-    pub(crate) way: Way,
+/// A listen address, and the certificate authority for it.
+pub(crate) struct TestListener {
+    pub(crate) transport: Transport,
     pub(crate) authority: Authority,
 }
 
-impl Door {
-    pub(crate) fn new(way: Way) -> Self {
+impl TestListener {
+    pub(crate) fn new(transport: Transport) -> Self {
         let authority = Authority::new();
         let (certificate, key) = authority.issue("localhost");
         authority.write("proxy.pem", &certificate);
         authority.write("proxy.key", &key);
-        Self { way, authority }
+        Self { transport, authority }
     }
 
-    /// A file of its own folder.
+    /// The path of a file in the folder of the authority.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.authority.folder.path().join(name)
     }
@@ -50,19 +51,19 @@ impl Door {
         self.path("proxy.sock")
     }
 
-    /// As `--listen` takes it, on a free port.
+    /// The address for `--listen`, with a free port.
     pub(crate) fn listen(&self) -> String {
-        match self.way {
-            Way::Tcp => "127.0.0.1:0".to_owned(),
-            Way::Tls => "rediss://127.0.0.1:0".to_owned(),
-            Way::Unix => format!("unix:{}", self.socket().display()),
+        match self.transport {
+            Transport::Tcp => "127.0.0.1:0".to_owned(),
+            Transport::Tls => "rediss://127.0.0.1:0".to_owned(),
+            Transport::Unix => format!("unix:{}", self.socket().display()),
         }
     }
 
     /// The command line of a proxy in front of `upstream`.
     pub(crate) fn arguments(&self, upstream: &str, more: &[&str]) -> Vec<String> {
         let mut arguments = ["--listen", &self.listen(), "--upstream", upstream].map(str::to_owned).to_vec();
-        if self.way == Way::Tls {
+        if self.transport == Transport::Tls {
             let file = |name| self.path(name).display().to_string();
             let files = ["--listen-cert".to_owned(), file("proxy.pem"), "--listen-key".to_owned(), file("proxy.key")];
             arguments.extend(files);
@@ -71,7 +72,8 @@ impl Door {
         arguments
     }
 
-    /// A Redis that also listens by TLS, on the port that is returned, with this door's certificate and authority.
+    /// Starts a Redis that also listens with TLS, and returns that port. It uses the certificate and authority of this
+    /// listener.
     pub(crate) fn redis_with_tls(&self, more: &[&str]) -> (RealRedis, u16) {
         let file = |name: &str| self.path(name).display().to_string();
         let (port, ca) = (free_address().port(), self.authority.file());
@@ -82,21 +84,21 @@ impl Door {
         (redis, port)
     }
 
-    /// A client. `addresses` are the proxy's, of which a Unix socket has none.
+    /// Connects a client. `addresses` are those of the proxy; they are not used for a Unix socket.
     pub(crate) async fn connect(&self, addresses: &[SocketAddr]) -> Box<dyn Duplex> {
-        match self.way {
-            Way::Tcp => Box::new(connect(addresses[0]).await),
-            Way::Tls => Box::new(self.tls(addresses[0]).await),
-            Way::Unix => Box::new(within("connecting", UnixStream::connect(self.socket())).await.unwrap()),
+        match self.transport {
+            Transport::Tcp => Box::new(connect(addresses[0]).await),
+            Transport::Tls => Box::new(self.tls(addresses[0]).await),
+            Transport::Unix => Box::new(within("connecting", UnixStream::connect(self.socket())).await.unwrap()),
         }
     }
 
-    /// A client without a certificate of its own.
+    /// Connects a client with TLS and without a certificate of its own.
     pub(crate) async fn tls(&self, address: SocketAddr) -> TlsStream<TcpStream> {
         handshake(address, self.client(None)).await.unwrap()
     }
 
-    /// What a client believes, and what it shows if it is asked.
+    /// The TLS configuration of a client that trusts the authority, with `identity` as its certificate.
     pub(crate) fn client(&self, identity: Option<(String, String)>) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -112,12 +114,12 @@ impl Door {
     }
 }
 
-/// Connects by TLS.
+/// Connects with TLS.
 pub(crate) async fn handshake(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
     handshake_with("localhost", address, config).await
 }
 
-/// The same with a server that is expected to be `name`.
+/// Connects with TLS to a server that must be called `name`.
 pub(crate) async fn handshake_with(
     name: &str,
     address: SocketAddr,
@@ -127,7 +129,7 @@ pub(crate) async fn handshake_with(
     within("the handshake", TlsConnector::from(config).connect(name, stream)).await
 }
 
-/// Borrows, as the helpers take them.
+/// Borrows the strings, in the form that the helpers take.
 pub(crate) fn words(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }

@@ -1,4 +1,4 @@
-//! A Redis, a collector, and sidecars as processes of their own.
+//! A Redis, a collector, and sidecars as separate processes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::redis::RealRedis;
 use crate::support::spawn::{self, Spawned};
 use crate::support::wire::Wire;
 
-/// How a sidecar talks to the collector.
+/// The protocol between a sidecar and the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
@@ -22,46 +22,46 @@ pub(crate) enum Transport {
 
 pub(crate) const BOTH_TRANSPORTS: [Transport; 2] = [Transport::Http, Transport::Grpc];
 
-/// What a test takes place in.
-pub(crate) struct World {
+/// The servers of a test.
+pub(crate) struct Deployment {
     pub(crate) redis: RealRedis,
     collector: Receiver,
     began: UnixNanos,
 }
 
-impl World {
+impl Deployment {
     pub(crate) async fn start() -> Self {
         Self::with_redis(&[]).await
     }
 
-    /// With arguments for the `redis-server`.
+    /// Starts them with arguments for the `redis-server`.
     pub(crate) async fn with_redis(arguments: &[&str]) -> Self {
         let collector = Receiver::start().await.expect("two free ports");
         Self { redis: RealRedis::start(arguments), collector, began: clock::wall() }
     }
 
-    /// How the collector answers from now on.
+    /// Sets how the collector answers from now on.
     pub(crate) fn collector_behaves(&self, behaviour: Behaviour) {
         self.collector.behave(behaviour);
     }
 
-    /// Waits until the collector has got a request, whatever its answer is.
+    /// Waits until the collector has received a request, whatever it answered.
     pub(crate) async fn collector_was_asked(&self) {
         let deadline = crate::support::DEADLINE;
         self.collector.wait_for(deadline, |requests| !requests.is_empty()).await.expect("an export");
     }
 
-    /// A connection without a sidecar.
+    /// Connects to Redis without a sidecar.
     pub(crate) async fn direct(&self) -> Wire {
         Wire::to(self.redis.address()).await
     }
 
-    /// The sidecar of a service, with `arguments`, that exports by OTLP/HTTP.
+    /// Starts the sidecar of a service with `arguments`. It exports with OTLP/HTTP.
     pub(crate) fn sidecar(&self, service: &str, arguments: &[&str]) -> Sidecar {
         self.sidecar_with(service, arguments, Transport::Http, &[])
     }
 
-    /// The same, with a transport and further variables.
+    /// The same with another transport and further variables.
     pub(crate) fn sidecar_with(
         &self,
         service: &str,
@@ -70,7 +70,7 @@ impl World {
         variables: &[(&str, &str)],
     ) -> Sidecar {
         let upstream = self.redis.url();
-        // Few connections, so that no limit on open files is worth a warning.
+        // With so few connections, the limit on open files causes no warning.
         let route = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100"];
         let mut command = spawn::command(&[&route[..], arguments].concat());
         let (protocol, endpoint) = match transport {
@@ -87,13 +87,13 @@ impl World {
         Sidecar { address: process.addresses[0], process }
     }
 
-    /// Stops the sidecars, whose clients are gone, and returns all spans that they sent. Checks what must be so of every
-    /// span and every sidecar: nothing was lost, nothing was worth a warning.
+    /// Stops the sidecars, whose clients must have ended, and returns all spans that they sent. Checks what must hold
+    /// for every span and every sidecar: nothing was lost, and there was no warning.
     pub(crate) async fn spans(&self, sidecars: impl IntoIterator<Item = Sidecar>) -> Spans {
         self.spans_after_warnings(sidecars, &[]).await
     }
 
-    /// The same, with warnings that must have been given.
+    /// The same with warnings that must have been logged.
     pub(crate) async fn spans_after_warnings(
         &self,
         sidecars: impl IntoIterator<Item = Sidecar>,
@@ -107,7 +107,7 @@ impl World {
             for text in &expected {
                 assert!(end.log.contains(text), "no {text:?} in the log:\n{}", end.log);
             }
-            // Said only by a sidecar that had a client.
+            // Only a sidecar that has had a client logs this.
             let allowed = [&expected[..], &["counted"]].concat();
             let unexpected = |line: &&str| !allowed.iter().any(|text| line.contains(text));
             assert_eq!(end.log.lines().find(unexpected), None, "in the log of a sidecar");
@@ -127,7 +127,7 @@ pub(crate) struct Sidecar {
     pub(crate) address: SocketAddr,
 }
 
-/// What a sidecar said at its end.
+/// The last lines of a sidecar's log.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) cut_off: u64,
@@ -140,7 +140,7 @@ pub(crate) struct End {
 }
 
 impl Sidecar {
-    /// As clients take it.
+    /// The URL for clients.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
@@ -149,9 +149,9 @@ impl Sidecar {
         Wire::to(self.address).await
     }
 
-    /// Stops it as operators do.
+    /// Stops the sidecar as an operator does.
     pub(crate) async fn stop(self) -> End {
-        // The collector runs in this runtime, and must not wait for the sidecar that waits for it.
+        // The collector runs in this runtime, so the runtime must not block while the sidecar waits for the collector.
         tokio::task::spawn_blocking(move || {
             let asked = std::time::Instant::now();
             self.process.signal(Signal::TERM);

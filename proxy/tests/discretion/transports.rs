@@ -1,10 +1,10 @@
-//! Secrets on TLS connections and Unix sockets, on both sides, and where such a connection does not come about.
+//! Secrets on TLS connections and Unix sockets, on both sides, and where such a connection cannot be established.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::authority::Authority;
 use crate::canary::Canaries;
-use crate::door::{Door, Way, handshake, handshake_with};
+use crate::listener::{TestListener, Transport, handshake, handshake_with};
 use crate::support::fake_redis::FakeRedis;
 use crate::support::redis::RealRedis;
 use crate::support::wire::request;
@@ -13,25 +13,25 @@ use crate::traffic::{CHANNEL, Observed, bytes_that_are_no_commands, commands_in_
 
 const SERVER: [&str; 4] = ["--notify-keyspace-events", "KEA", "--enable-debug-command", "yes"];
 
-/// A proxy and its Redis with TLS on both sides, where each asks the other for a certificate.
+/// A proxy and its Redis with TLS on both sides. Each side requires a certificate of the other.
 async fn by_tls(log_format: &str, more: &[&str]) -> (Observed, RealRedis) {
-    let door = Door::new(Way::Tls);
-    let (redis, port) = door.redis_with_tls(&[&SERVER[..], &["--tls-auth-clients", "yes"]].concat());
-    let (ca, [certificate, key]) = (door.authority.file(), identity(&door.authority, "proxy-as-client"));
+    let listener = TestListener::new(Transport::Tls);
+    let (redis, port) = listener.redis_with_tls(&[&SERVER[..], &["--tls-auth-clients", "yes"]].concat());
+    let (ca, [certificate, key]) = (listener.authority.file(), identity(&listener.authority, "proxy-as-client"));
     let files = ["--upstream-ca", &ca, "--upstream-cert", &certificate, "--upstream-key", &key];
     let upstream = format!("rediss://localhost:{port}");
-    (Observed::behind(door, &upstream, "http/protobuf", log_format, &[&files, more].concat()).await, redis)
+    (Observed::behind(listener, &upstream, "http/protobuf", log_format, &[&files, more].concat()).await, redis)
 }
 
 /// The same with Unix sockets.
 async fn by_sockets(log_format: &str) -> (Observed, RealRedis) {
-    let door = Door::new(Way::Unix);
-    let behind = door.path("redis.sock").display().to_string();
+    let listener = TestListener::new(Transport::Unix);
+    let behind = listener.path("redis.sock").display().to_string();
     let redis = RealRedis::start(&[&SERVER[..], &["--unixsocket", &behind]].concat());
-    (Observed::behind(door, &format!("unix:{behind}"), "grpc", log_format, &[]).await, redis)
+    (Observed::behind(listener, &format!("unix:{behind}"), "grpc", log_format, &[]).await, redis)
 }
 
-/// The files of a certificate for `name` and of its key.
+/// Writes a certificate for `name` and its key, and returns the names of the files.
 fn identity(authority: &Authority, name: &str) -> [String; 2] {
     let (certificate, key) = authority.issue(name);
     [("client.pem", certificate), ("client.key", key)]
@@ -40,9 +40,9 @@ fn identity(authority: &Authority, name: &str) -> [String; 2] {
 
 #[tokio::test]
 async fn in_commands_of_every_kind_by_tls_and_by_sockets() {
-    // These clients end no TLS stream as they should, which the log calls cut off.
-    let ways = [(by_tls("text", &[]).await, "connection cut off"), (by_sockets("json").await, "connection over")];
-    for ((mut observed, _redis), end) in ways {
+    // These clients do not end the TLS stream properly, which the log calls cut off.
+    let transports = [(by_tls("text", &[]).await, "connection cut off"), (by_sockets("json").await, "connection over")];
+    for ((mut observed, _redis), end) in transports {
         commands_in_every_form(&mut observed).await;
         observed.search(&[CHANNEL], &["client connected", end, "stopped"]).await;
     }
@@ -66,7 +66,8 @@ async fn where_a_client_is_not_let_in_by_tls() {
     for log_format in ["text", "json"] {
         let (mut observed, _redis) = by_tls(log_format, &["--handshake-timeout", "300ms"]).await;
         let address = observed.proxy.address();
-        // Without TLS, with something else that begins like it, and with a beginning that does not go on.
+        // A client without TLS, one that sends something else that begins like TLS, and one that stops in the middle of
+        // the handshake.
         for said in [
             "*2\r\n$4\r\nAUTH\r\n$44\r\nCANARY\r\n",
             "AUTH CANARY\r\n",
@@ -80,11 +81,11 @@ async fn where_a_client_is_not_let_in_by_tls() {
             let canary = observed.canaries.put("plain");
             let mut client = connect(address).await;
             send(&mut client, said.replace("CANARY", &canary).as_bytes()).await;
-            // An alert, or nothing.
+            // The client receives an alert or nothing.
             let _ = within("the end", client.read_to_end(&mut Vec::new())).await;
         }
-        // What a handshake shows: the name that is asked for, protocols, the names in certificates that are refused.
-        let (stranger, own) = (Authority::new(), &observed.door.authority);
+        // What a handshake reveals: the server name, protocols, and the names in certificates that are refused.
+        let (stranger, own) = (Authority::new(), &observed.listener.authority);
         let mut canary = |place: &str| observed.canaries.put(place);
         let identities = [
             None,
@@ -93,17 +94,17 @@ async fn where_a_client_is_not_let_in_by_tls() {
             Some(own.issue_between(&canary("of the future"), (2090, 2091))),
         ];
         for identity in identities {
-            let mut client = handshake(address, observed.door.client(identity)).await.unwrap();
+            let mut client = handshake(address, observed.listener.client(identity)).await.unwrap();
             let _ = client.write_all(format!("AUTH {}\r\n", canary("refused")).as_bytes()).await;
             within("the refusal", client.read(&mut [0; 1])).await.unwrap_err();
         }
-        let mut config = (*observed.door.client(None)).clone();
+        let mut config = (*observed.listener.client(None)).clone();
         config.alpn_protocols = vec![canary("protocol").into_bytes()];
         let name = format!("{}.example", canary("name"));
         handshake_with(&name, address, config.into()).await.unwrap_err();
-        // Who is let in, and then breaks the stream or goes without a farewell.
+        // Clients that are accepted and then break the stream, or leave without closing it properly.
         for broken in [true, false] {
-            let known = observed.door.client(Some(own.issue(&canary("known"))));
+            let known = observed.listener.client(Some(own.issue(&canary("known"))));
             let mut client = handshake(address, known).await.unwrap();
             let secret = canary("before it breaks");
             send(&mut client, format!("AUTH {secret}\r\nPING\r\n").as_bytes()).await;
@@ -120,8 +121,9 @@ async fn where_a_client_is_not_let_in_by_tls() {
     }
 }
 
-/// Has a client send secrets to a Redis that is not reached, waits until it is closed, and searches. The password in the
-/// proxy's settings is one of `canaries`, as are others in what the Redis and the certificates say.
+/// Has a client send secrets to a Redis that cannot be reached, waits until the client is closed, and searches the
+/// output. The password in the proxy's settings is one of `canaries`, and so are words in the replies of the server and
+/// in certificates.
 async fn expect_discreet_refusal(upstream: &str, arguments: &[&str], canaries: &Canaries, line: &str) {
     let (folder, mut canaries) = (tempfile::tempdir().unwrap(), canaries.clone());
     let file = folder.path().join("password");
@@ -129,7 +131,8 @@ async fn expect_discreet_refusal(upstream: &str, arguments: &[&str], canaries: &
     let file = file.display().to_string();
     let login = ["--connect-retry", "off", "--upstream-login", "clients", "--upstream-password-file", &file];
     let arguments = [&login, arguments].concat();
-    let mut observed = Observed::behind(Door::new(Way::Tcp), upstream, "http/protobuf", "text", &arguments).await;
+    let mut observed =
+        Observed::behind(TestListener::new(Transport::Tcp), upstream, "http/protobuf", "text", &arguments).await;
     let mut client = observed.connect().await;
     for command in ["AUTH", "PUBLISH", "SET"] {
         let word = canaries.put(command);
@@ -142,11 +145,11 @@ async fn expect_discreet_refusal(upstream: &str, arguments: &[&str], canaries: &
 
 #[tokio::test]
 async fn where_redis_is_not_reached_by_tls() {
-    let (door, strangers) = (Door::new(Way::Tls), Authority::new());
-    let (redis, port) = door.redis_with_tls(&["--tls-auth-clients", "yes", "--requirepass", "open"]);
+    let (listener, strangers) = (TestListener::new(Transport::Tls), Authority::new());
+    let (redis, port) = listener.redis_with_tls(&["--tls-auth-clients", "yes", "--requirepass", "open"]);
     let mut canaries = Canaries::new();
-    let (ca, strangers_ca) = (door.authority.file(), strangers.file());
-    let (own, stranger) = (identity(&door.authority, "own"), identity(&strangers, &canaries.put("stranger")));
+    let (ca, strangers_ca) = (listener.authority.file(), strangers.file());
+    let (own, stranger) = (identity(&listener.authority, "own"), identity(&strangers, &canaries.put("stranger")));
     let believed = |ca: &str, shown: Option<&[String; 2]>| {
         let mut arguments = vec!["--upstream-ca".to_owned(), ca.to_owned()];
         for (option, file) in ["--upstream-cert", "--upstream-key"].iter().zip(shown.into_iter().flatten()) {
@@ -156,11 +159,11 @@ async fn where_redis_is_not_reached_by_tls() {
     };
     let plain = redis.address().port();
     for (host, port, arguments, line) in [
-        // An authority that is not known, a name that is not in the certificate, no TLS there.
+        // An unknown authority, a name that is not in the certificate, and a server without TLS.
         ("localhost", port, believed(&strangers_ca, Some(&own)), "invalid peer certificate"),
         ("127.0.0.1", port, believed(&ca, Some(&own)), "not valid for name"),
         ("localhost", plain, believed(&ca, None), "cannot reach Redis"),
-        // Redis does not let the proxy in, without a certificate or with one that it does not know; or only that far.
+        // Redis refuses the proxy, because it has no certificate or an unknown one, or only after the handshake.
         ("localhost", port, believed(&ca, None), "cannot reach Redis"),
         ("localhost", port, believed(&ca, Some(&stranger)), "cannot reach Redis"),
         ("localhost", port, believed(&ca, Some(&own)), "refused the proxy's AUTH"),
@@ -174,7 +177,7 @@ async fn where_redis_is_not_reached_by_tls() {
 async fn where_something_else_answers_or_nothing_is_there() {
     let (folder, mut canaries) = (tempfile::tempdir().unwrap(), Canaries::new());
     let authority = Authority::new();
-    // To the beginning of a handshake, and to `AUTH` on a plain connection.
+    // Replies to the beginning of a handshake, and to `AUTH` on a plain connection.
     for (scheme, answer, line) in [
         ("rediss", "-ERR CANARY\r\n", "cannot reach Redis"),
         ("rediss", "\u{16}\u{3}\u{3}\u{0}\u{20}CANARYCANARYCANARYCANARY", "cannot reach Redis"),
@@ -198,7 +201,7 @@ async fn where_something_else_answers_or_nothing_is_there() {
         expect_discreet_refusal(&url, &believed, &canaries, line).await;
         answering.abort();
     }
-    // A Unix socket that is not there, one that nobody listens on any more, and a file that is none.
+    // A Unix socket that does not exist, one that nobody listens on any more, and a file that is not a socket.
     let [missing, stale, file] = ["missing", "stale", "file"].map(|name| folder.path().join(name));
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
     std::fs::write(&file, canaries.put("in a file")).unwrap();

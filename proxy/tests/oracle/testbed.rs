@@ -1,5 +1,5 @@
-//! What a comparison takes place on: a server, a proxy in front of it, and an operator's connection straight to the
-//! server. Benches are kept for the next comparison of the same kind, and judged at the end by what their proxies say.
+//! The testbed of a comparison: a server, a proxy in front of it, and an operator's connection to the server directly.
+//! Testbeds are kept for the next comparison of the same kind. At the end, the logs of their proxies are checked.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,16 +14,16 @@ use crate::support::spawn::{self, Spawned};
 use crate::support::wire::{Value, Wire, request};
 use crate::support::within;
 
-/// How the proxy is set up.
+/// The settings of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Setting {
-    /// As operators run it: contexts are added and removed, spans go to a collector.
+    /// As operators run it: contexts are added and removed, and spans go to a collector.
     Inject,
     /// The same with a span for every command.
     AllCommands,
     /// Contexts are only removed.
     Strip,
-    /// Contexts are only looked at.
+    /// Contexts are only read.
     Observe,
     /// Contexts travel, but no span is recorded.
     Unsampled,
@@ -47,14 +47,14 @@ impl Setting {
     }
 }
 
-/// What benches of one kind have in common.
+/// The properties of all testbeds of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kind {
     pub(crate) server: Server,
     pub(crate) setting: Setting,
-    /// For the server.
+    /// The arguments of the server.
     pub(crate) arguments: Vec<String>,
-    /// A cluster of one node that has all slots.
+    /// Whether the server is a cluster of one node that has all slots.
     pub(crate) cluster: bool,
 }
 
@@ -65,7 +65,7 @@ impl Kind {
     }
 }
 
-/// A connection of the operator.
+/// Opens a connection of the operator.
 async fn connect(redis: &RealRedis, kind: &Kind) -> Wire {
     let mut wire = Wire::to(redis.address()).await;
     if let Some(password) = kind.password() {
@@ -74,19 +74,19 @@ async fn connect(redis: &RealRedis, kind: &Kind) -> Wire {
     wire
 }
 
-/// See the module.
-pub(crate) struct Bench {
+/// A server, a proxy in front of it, and an operator's connection.
+pub(crate) struct Testbed {
     pub(crate) kind: Kind,
     redis: RealRedis,
     proxy: Spawned,
     operator: Wire,
 }
 
-impl Bench {
+impl Testbed {
     async fn start(kind: Kind, collector: &Receiver) -> Self {
         let mut arguments = vec!["--enable-debug-command", "yes"];
         arguments.extend(kind.arguments.iter().map(String::as_str));
-        // By default the cluster's port is 10,000 higher, which a free port may have no room for.
+        // By default, the port of the cluster bus is 10,000 higher, which may be above the largest port.
         let bus = free_address().port().to_string();
         if kind.cluster {
             arguments.extend(["--cluster-enabled", "yes", "--cluster-port", &bus]);
@@ -100,7 +100,7 @@ impl Bench {
             .env("OTEL_TRACES_EXPORTER", "otlp")
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.http_endpoint())
-            // So that no span is dropped, whatever a comparison sends at once.
+            // The queue is so long that no span is dropped, whatever a comparison sends at once.
             .env("OTEL_BSP_MAX_QUEUE_SIZE", "200000");
         if kind.setting == Setting::Unsampled {
             command.env("OTEL_TRACES_SAMPLER", "always_off");
@@ -109,7 +109,7 @@ impl Bench {
         let mut operator = connect(&redis, &kind).await;
         if kind.cluster {
             assert_eq!(operator.call("CLUSTER ADDSLOTSRANGE 0 16383").await, Value::Status("OK".into()));
-            // Only the first of these changes something.
+            // Only the first testbed has to change something.
             assert!(matches!(operator.call("CLUSTER BUMPEPOCH").await, Value::Status(_)));
             let ready = async {
                 while !matches!(operator.call("CLUSTER INFO").await, Value::Bulk(text) if text.starts_with(b"cluster_state:ok"))
@@ -122,22 +122,22 @@ impl Bench {
         Self { kind, redis, proxy, operator }
     }
 
-    /// What an ordinary client does first, if the server wants that.
+    /// The requests with which an ordinary client authenticates, if the server requires that.
     pub(crate) fn authentication(&self) -> Vec<u8> {
         self.kind.password().map(|password| request(&[b"AUTH", password.as_bytes()])).unwrap_or_default()
     }
 
-    /// Where clients connect: to the server, or to the proxy.
+    /// The address for clients: that of the proxy or of the server.
     pub(crate) fn address(&self, proxied: bool) -> SocketAddr {
         if proxied { self.proxy.addresses[0] } else { self.redis.address() }
     }
 
-    /// The connection of the operator.
+    /// The operator's connection.
     pub(crate) fn operator(&mut self) -> &mut Wire {
         &mut self.operator
     }
 
-    /// Brings the server back to where it was, and carries out `fixture` after that.
+    /// Resets the server to its first state, and then executes `fixture`.
     pub(crate) async fn reset(&mut self, fixture: &[Vec<u8>]) {
         const RESET: [&str; 11] = [
             "CLIENT UNPAUSE",
@@ -173,7 +173,7 @@ impl Bench {
         within("the end of a background save", self.wait_for_background_saving()).await;
     }
 
-    /// A child that saves changes what other commands answer.
+    /// While a child process saves, some commands give other replies.
     async fn wait_for_background_saving(&mut self) {
         loop {
             let Value::Bulk(text) = self.operator.call("INFO persistence").await else { panic!("no INFO") };
@@ -189,42 +189,42 @@ impl Bench {
     }
 }
 
-/// The benches that nobody uses now.
+/// The testbeds that are not in use.
 #[derive(Default)]
 pub(crate) struct Pool {
-    free: Mutex<HashMap<Kind, Vec<Bench>>>,
+    free: Mutex<HashMap<Kind, Vec<Testbed>>>,
 }
 
 impl Pool {
-    /// One of a kind: a free one or a new one. It is lost to others if the comparison panics.
-    pub(crate) async fn take(&self, kind: &Kind, collector: &Receiver) -> Bench {
+    /// Takes a free testbed of this kind, or starts one. If the comparison panics, the testbed is not used again.
+    pub(crate) async fn take(&self, kind: &Kind, collector: &Receiver) -> Testbed {
         let free = self.lock().get_mut(kind).and_then(Vec::pop);
         match free {
-            Some(bench) => bench,
-            None => Bench::start(kind.clone(), collector).await,
+            Some(testbed) => testbed,
+            None => Testbed::start(kind.clone(), collector).await,
         }
     }
 
-    /// Leaves it to the next one.
-    pub(crate) fn give_back(&self, bench: Bench) {
-        self.lock().entry(bench.kind.clone()).or_default().push(bench);
+    /// Returns a testbed for the next comparison.
+    pub(crate) fn give_back(&self, testbed: Testbed) {
+        self.lock().entry(testbed.kind.clone()).or_default().push(testbed);
     }
 
-    /// Stops all proxies, and returns their kinds and logs.
+    /// Stops all proxies, and returns the kind of each testbed with the log of its proxy.
     pub(crate) fn stop(&self) -> Vec<(Kind, String)> {
-        let benches: Vec<Bench> = self.lock().drain().flat_map(|(_, benches)| benches).collect();
+        let testbeds: Vec<Testbed> = self.lock().drain().flat_map(|(_, testbeds)| testbeds).collect();
         let mut logs = Vec::new();
-        for bench in benches {
-            bench.proxy.signal(Signal::TERM);
-            let ended = bench.proxy.ended();
+        for testbed in testbeds {
+            testbed.proxy.signal(Signal::TERM);
+            let ended = testbed.proxy.ended();
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-            logs.push((bench.kind, ended.stderr));
+            logs.push((testbed.kind, ended.stderr));
         }
         logs
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Kind, Vec<Bench>>> {
-        // What a comparison that failed has left is still a map.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Kind, Vec<Testbed>>> {
+        // A comparison that has failed leaves the map intact.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

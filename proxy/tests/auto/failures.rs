@@ -1,4 +1,4 @@
-//! What stops working while contexts are being added: they stop in time, and come back by themselves.
+//! Failures while contexts are being added. The contexts stop in time, and come back without intervention.
 
 use rustix::process::Signal;
 
@@ -28,7 +28,7 @@ async fn a_subscribers_proxy_that_is_killed_takes_its_announcements_with_it() {
 }
 
 #[tokio::test]
-async fn a_subscribers_proxy_that_hangs_is_not_believed_for_long() {
+async fn a_subscribers_proxy_that_hangs_is_not_trusted_for_long() {
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let proxy = fleet.proxy(&[]).await;
@@ -39,7 +39,8 @@ async fn a_subscribers_proxy_that_hangs_is_not_believed_for_long() {
         let mut publisher = fleet.publisher(&proxy).await;
         publisher.until_context("PUBLISH", "ch").await;
         hanging.signal(Signal::STOP);
-        // Redis drops its client, which it cannot notice, and somebody else stands in the gap.
+        // Redis closes the connection of the proxy's client, which the proxy cannot notice, and a client without a
+        // proxy takes its place.
         let mut direct = fleet.direct().await;
         let killed = direct.call(&format!("CLIENT KILL ID {id}")).await;
         assert_eq!(killed, Value::Integer(1));
@@ -53,7 +54,7 @@ async fn a_subscribers_proxy_that_hangs_is_not_believed_for_long() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_hung_is_believed_again() {
+async fn a_proxy_that_recovers_is_trusted_again() {
     let fleet = Fleet::start(servers::chosen());
     let proxy = fleet.proxy(&[]).await;
     let hanging = fleet.process(&[]);
@@ -68,7 +69,7 @@ async fn a_proxy_that_hung_is_believed_again() {
 }
 
 #[tokio::test]
-async fn a_replica_ends_it_unless_the_operator_says_that_nobody_subscribes_there() {
+async fn a_replica_ends_contexts_unless_the_operator_says_that_nobody_subscribes_there() {
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let [careful, told] = [fleet.proxy(&[]).await, fleet.proxy(&["--auto-ignore-replicas"]).await];
@@ -95,11 +96,11 @@ async fn a_replica_ends_it_unless_the_operator_says_that_nobody_subscribes_there
 }
 
 #[tokio::test]
-async fn without_rights_on_redis_there_are_no_contexts_and_a_line_says_why() {
+async fn without_permissions_on_redis_there_are_no_contexts_and_the_log_says_why() {
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let mut operator = fleet.direct().await;
-        // What services need, and nothing of what the proxy needs.
+        // The permissions that services need, without those that the proxy needs.
         let rights = "ACL SETUSER default -info -@admin";
         assert_eq!(operator.call(rights).await, Value::Status("OK".into()));
         let mut proxy = fleet.process(&[]);
@@ -122,7 +123,7 @@ async fn without_rights_on_redis_there_are_no_contexts_and_a_line_says_why() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_list_clients_only_patterns_are_unknown() {
+async fn without_permission_to_list_clients_only_channels_that_a_pattern_matches_get_no_contexts() {
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let proxy = fleet.proxy(&[]).await;
@@ -138,9 +139,9 @@ async fn without_the_right_to_list_clients_only_patterns_are_unknown() {
     }
 }
 
-/// As with Redis before 7.0, which has no shard channels, though a client may try them.
+/// Redis before 7.0 has no shard channels, and answers in the same way.
 #[tokio::test]
-async fn without_an_answer_about_shard_channels_only_they_are_unknown() {
+async fn without_an_answer_about_shard_channels_only_they_get_no_contexts() {
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let proxy = fleet.proxy(&[]).await;
@@ -157,7 +158,7 @@ async fn without_an_answer_about_shard_channels_only_they_are_unknown() {
 }
 
 #[tokio::test]
-async fn a_redis_that_restarts_is_asked_again() {
+async fn contexts_come_back_after_redis_has_restarted() {
     for server in servers::all() {
         let mut fleet = Fleet::start(server);
         let proxy = fleet.proxy(&[]).await;
@@ -167,7 +168,7 @@ async fn a_redis_that_restarts_is_asked_again() {
         fleet.redis.kill();
         subscriber.rest().await;
         fleet.redis.restart();
-        // Services come back at once, before the proxy has asked anything.
+        // The service connects again at once, before the proxy has polled the new server.
         let mut subscriber = Wire::to(proxy.address()).await;
         subscriber.subscribe("SUBSCRIBE ch").await;
         let mut publisher = fleet.publisher(&proxy).await;
@@ -178,7 +179,7 @@ async fn a_redis_that_restarts_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_does_not_read_is_not_vouched_for_until_it_does() {
+async fn a_subscriber_that_does_not_read_is_not_announced_until_it_does() {
     for server in servers::all() {
         let fleet = Fleet::start(server);
         let proxy = fleet.proxy(&[]).await;
@@ -186,7 +187,7 @@ async fn a_subscriber_that_does_not_read_is_not_vouched_for_until_it_does() {
         subscriber.subscribe("SUBSCRIBE ch flood").await;
         let mut publisher = fleet.publisher(&proxy).await;
         publisher.until_context("PUBLISH", "ch").await;
-        // More than the sockets on the way hold, and less than Redis lets a subscriber leave unread.
+        // More than the sockets on the way can hold, but less than Redis allows a subscriber to leave unread.
         let mut direct = fleet.direct().await;
         let (piece, pieces) = (vec![b'x'; 1 << 20], 24);
         for _ in 0..pieces {
@@ -225,16 +226,16 @@ async fn a_switch_to_auto_needs_no_new_connection_where_subscriptions_are_announ
     assert!(!publisher.publish("PUBLISH", "ch").await.context, "the kill switch acts at once");
 }
 
-/// Sends a request, and returns the whole answer.
+/// Sends an HTTP request, and returns the whole response.
 async fn ask(address: std::net::SocketAddr, request: &str) -> String {
     let mut wire = Wire::to(address).await;
     wire.send(request.as_bytes()).await;
     String::from_utf8(wire.rest().await).expect("text")
 }
 
-/// What `docs/auto.md` says that the proxy's own user needs is enough.
+/// The permissions that `docs/auto.md` lists for the proxy's user.
 #[tokio::test]
-async fn the_rights_in_the_documentation_suffice() {
+async fn the_permissions_in_the_documentation_suffice() {
     let text = include_str!("../../docs/auto.md");
     let (_, rights) = text.split_once("ACL SETUSER redistributed on >PASSWORD ").expect("the command");
     let (rights, _) = rights.split_once("```").expect("its end");

@@ -1,12 +1,12 @@
-//! TLS and HTTP on the plain port: the line in the log says what it is and what to do.
+//! TLS and HTTP on the plain port. The line in the log says which of them it is, and what to do.
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::arena::{Arena, conversation, expect, read_to_the_end, send};
+use crate::setup::{Setup, conversation, expect, read_to_the_end, send};
 
-/// What a TLS client says first.
+/// The first message of a TLS client.
 fn client_hello() -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
@@ -27,12 +27,12 @@ fn warning(log: &str) -> &str {
 
 #[test]
 fn a_tls_client_is_told_to_the_operator_and_answered_by_redis() {
-    let arena = Arena::new(&[]);
+    let setup = Setup::new(&[]);
     let hello = client_hello();
     for _ in 0..5 {
-        arena.same_as_direct("a ClientHello", &hello);
+        setup.same_as_direct("a ClientHello", &hello);
     }
-    let aftermath = arena.over();
+    let aftermath = setup.over();
     let warning = warning(&aftermath.log);
     assert!(
         warning.contains("a client speaks TLS") && warning.contains("redis://, not rediss://, or listen on rediss://"),
@@ -43,9 +43,9 @@ fn a_tls_client_is_told_to_the_operator_and_answered_by_redis() {
 #[test]
 fn an_http_client_is_told_to_the_operator_and_answered_by_redis() {
     for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /v1/traces HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n"] {
-        let arena = Arena::new(&[]);
-        arena.same_as_direct(request, request.as_bytes());
-        let aftermath = arena.over();
+        let setup = Setup::new(&[]);
+        setup.same_as_direct(request, request.as_bytes());
+        let aftermath = setup.over();
         let warning = warning(&aftermath.log);
         assert!(warning.contains("a client speaks HTTP") && warning.contains("--healthcheck"), "{warning}");
         assert!(!aftermath.log.contains("traces"), "what was sent is not shown:\n{}", aftermath.log);
@@ -54,10 +54,10 @@ fn an_http_client_is_told_to_the_operator_and_answered_by_redis() {
 
 #[test]
 fn an_inline_command_is_not_taken_for_http() {
-    let arena = Arena::new(&[]);
-    let reply = conversation(arena.address(), b"ECHO HTTP/1.1-compatible\r\n");
+    let setup = Setup::new(&[]);
+    let reply = conversation(setup.address(), b"ECHO HTTP/1.1-compatible\r\n");
     assert_eq!(reply, b"$19\r\nHTTP/1.1-compatible\r\n");
-    assert!(!arena.over().log.contains(" WARN "));
+    assert!(!setup.over().log.contains(" WARN "));
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn an_upstream_that_is_no_plain_redis_is_told_to_the_operator() {
         (&b"\x15\x03\x03\x00\x02\x02\x46"[..], ["the upstream speaks TLS", "rediss://"]),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ["the upstream speaks HTTP", "--upstream"]),
     ] {
-        let (arena, fake) = Arena::with_fake(&[]);
-        let mut client = arena.client();
+        let (setup, fake) = Setup::with_fake(&[]);
+        let mut client = setup.client();
         let mut server = fake.accept();
         send(&mut client, b"PING\r\n");
         expect(&mut server, b"PING\r\n");
@@ -75,7 +75,7 @@ fn an_upstream_that_is_no_plain_redis_is_told_to_the_operator() {
         drop(server);
         assert_eq!(read_to_the_end(&mut client), said, "the client is shown what came");
         drop(client);
-        let aftermath = arena.over();
+        let aftermath = setup.over();
         let warning = warning(&aftermath.log);
         assert!(texts.iter().all(|text| warning.contains(text)), "{warning}");
     }

@@ -1,4 +1,4 @@
-//! What the proxy holds: idle connections by the thousand, and values that pass through it.
+//! What the proxy can carry: thousands of idle connections, and values of hundreds of megabytes.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -10,10 +10,11 @@ use crate::support::{DEADLINE, memory};
 use crate::wire::{Reply, Wire, request};
 use crate::{proxy, stop};
 
-/// Bytes of one idle connection, at most.
+/// The most memory that one idle connection may take, in bytes.
 const CONNECTION: usize = 16 * 1024;
 
-/// Raises this process's limit on open files, which the proxy and Redis inherit, towards `wanted`; returns what it is now.
+/// Raises this process's limit on open files, which the proxy and Redis inherit, up to `wanted` if possible. Returns
+/// the limit.
 fn allow_files(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let maximum = limit.maximum.map_or(wanted, |maximum| maximum.max(wanted));
@@ -29,10 +30,10 @@ fn allow_files(wanted: u64) -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(wanted)
 }
 
-/// Opens `wanted` connections, or as many as the system lets the proxy have, and measures what each costs.
+/// Opens `wanted` connections, or as many as the system allows, and measures the memory of each.
 fn idle(wanted: usize) {
     let files = usize::try_from(allow_files(2 * wanted as u64 + 2000)).expect("a number of files");
-    // Two a connection; 4 for each of two threads and 64 for all else are set aside.
+    // Each connection takes two; 4 for each of two threads and 64 for everything else are reserved.
     let count = wanted.min((files - 72) / 2);
     if count < wanted {
         eprintln!("only {count} connections: the limit on open files is {files} and cannot be raised");
@@ -40,7 +41,7 @@ fn idle(wanted: usize) {
     let redis = RealRedis::start(&["--maxclients", "20000"]);
     let proxy = proxy(&redis, &["--max-connections", &count.to_string(), "--threads", "2"]);
     let mut first = Wire::open(proxy.addresses[0]).expect("it is accepted");
-    // Every buffer that a thread keeps is touched before the measurement.
+    // Every buffer that a thread keeps is used before the measurement.
     let value = vec![b'v'; 16 * 1024];
     for _ in 0..8 {
         assert_eq!(first.ask(&[b"SET", b"k", &value]).expect("an answer"), Reply::Simple("OK".to_owned()));
@@ -79,10 +80,10 @@ fn ten_thousand_idle_connections_cost_little_each() {
     idle(10_000);
 }
 
-/// How much of a value is sent and compared at a time.
+/// The bytes of a value that are sent and compared at a time.
 const PIECE: usize = 64 * 1024;
 
-/// The bytes of any value: those at an offset are found by its remainder, and no piece is like the one before.
+/// The content of every value. It repeats, but its period is such that neighbouring pieces differ.
 struct Pattern(Vec<u8>);
 
 impl Pattern {
@@ -120,18 +121,18 @@ fn expect_value(wire: &Wire, head: &str, size: usize) {
     assert_eq!(&got[..2], b"\r\n");
 }
 
-/// A value of `size` bytes, which is a multiple of [`PIECE`], is set, got and published.
+/// Sets, gets and publishes a value of `size` bytes, which must be a multiple of [`PIECE`].
 fn large(size: usize) {
     let redis = RealRedis::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
     let proxy = proxy(&redis, &[]);
     let mut wire = Wire::open(proxy.addresses[0]).expect("it is accepted");
     let mut subscriber = Wire::open(proxy.addresses[0]).expect("it is accepted");
     for wire in [&wire, &subscriber] {
-        // Redis copies half a gigabyte before it answers.
+        // Redis copies half a gigabyte before it replies.
         wire.stream().set_read_timeout(Some(6 * DEADLINE)).expect("a live socket");
     }
     subscriber.ask(&[b"SUBSCRIBE", b"ch"]).expect("a confirmation");
-    // Buffers that threads keep are there before the measurement.
+    // The buffers that threads keep are allocated before the measurement.
     for _ in 0..8 {
         assert_eq!(wire.ask(&[b"PUBLISH", b"ch", &vec![b'x'; 100_000]]).expect("an answer"), Reply::Number(1));
         subscriber.reply().expect("a message");

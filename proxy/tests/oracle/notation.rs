@@ -1,6 +1,6 @@
-//! How conversations and examples spell bytes.
+//! The notation for bytes in conversations and examples.
 
-/// Carries out `{COUNT x "TEXT"}`.
+/// Expands `{COUNT x "TEXT"}`.
 pub(crate) fn expand(line: &str) -> String {
     let Some((before, rest)) = line.split_once('{') else { return line.to_owned() };
     let repeated = rest.split_once('}').and_then(|(inside, after)| {
@@ -11,7 +11,8 @@ pub(crate) fn expand(line: &str) -> String {
     repeated.unwrap_or_else(|| format!("{before}{{{}", expand(rest)))
 }
 
-/// A command's words: separated by spaces, or in double quotes with `\r`, `\n`, `\"`, `\\` and `\xHH`.
+/// Splits a command into its words. They are separated by spaces, or in double quotes with `\r`, `\n`, `\"`, `\\` and
+/// `\xHH`.
 pub(crate) fn words(text: &str) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     let mut rest = text.trim();
@@ -38,7 +39,7 @@ pub(crate) fn words(text: &str) -> Vec<Vec<u8>> {
     words
 }
 
-/// The bytes of a text with `\r`, `\n`, `\xHH`, and a backslash before any other byte that stands for itself.
+/// The bytes of a text with `\r`, `\n` and `\xHH`. A backslash before any other byte stands for that byte.
 pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! A proxy with two routes: one for what is hostile, one for a bystander who must not notice.
+//! A proxy with two routes: one for hostile clients, and one for a bystander who must not notice them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,42 +10,42 @@ use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{DEADLINE, memory};
 
-/// What a test takes place in.
-pub(crate) struct Arena {
+/// The proxy, its servers, and the bystander.
+pub(crate) struct Setup {
     pub(crate) redis: RealRedis,
     proxy: Spawned,
     bystander: TcpStream,
-    /// Bytes that the process held before anything hostile came.
+    /// The memory of the process in bytes before any hostile input.
     before: usize,
 }
 
-/// What is left to be judged when it is over.
+/// What a test can check after the proxy has ended.
 pub(crate) struct Aftermath {
-    /// By how many bytes the process has grown at most.
+    /// The largest growth of the process's memory, in bytes.
     pub(crate) grown: usize,
     pub(crate) log: String,
 }
 
-impl Arena {
-    /// In front of a real Redis.
+impl Setup {
+    /// Starts a proxy in front of a real Redis.
     pub(crate) fn new(more: &[&str]) -> Self {
         let redis = RealRedis::start(&[]);
         let upstream = redis.url();
         Self::to(redis, &upstream, more)
     }
 
-    /// In front of a server that the test plays itself.
+    /// Starts a proxy in front of a server that the test plays itself.
     pub(crate) fn with_fake(more: &[&str]) -> (Self, FakeServer) {
         let fake = FakeServer::new();
-        let arena = Self::to(RealRedis::start(&[]), &format!("redis://{}", fake.address()), more);
-        (arena, fake)
+        let setup = Self::to(RealRedis::start(&[]), &format!("redis://{}", fake.address()), more);
+        (setup, fake)
     }
 
     fn to(redis: RealRedis, upstream: &str, more: &[&str]) -> Self {
         let routes = [("a", upstream), ("b", &redis.url())].map(|(name, url)| format!("{name}=127.0.0.1:0,{url}"));
         let proxy = Spawned::start(command(&[&["--route", &routes[0], "--route", &routes[1]], more].concat()), 2);
         let mut bystander = open(proxy.addresses[1]);
-        // Large enough a reply that every buffer which a thread keeps has been touched.
+        // The reply is so large that every buffer which a thread keeps is used before the measurement.
         send(&mut bystander, b"SETRANGE b 199999 x\r\n");
         expect(&mut bystander, b":200000\r\n");
         for _ in 0..8 {
@@ -57,34 +57,34 @@ impl Arena {
         Self { redis, proxy, bystander, before }
     }
 
-    /// Where hostile clients connect.
+    /// The address for hostile clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.proxy.addresses[0]
     }
 
-    /// A hostile client.
+    /// Connects a hostile client.
     pub(crate) fn client(&self) -> TcpStream {
         open(self.address())
     }
 
-    /// By how many bytes the process has grown so far, at most.
+    /// The largest growth of the process's memory so far, in bytes.
     pub(crate) fn grown(&self) -> usize {
         memory::peak(self.proxy.pid()).saturating_sub(self.before)
     }
 
-    /// The next line of the proxy's log that holds `text`.
+    /// Waits for the next line of the proxy's log that contains `text`, and returns it.
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         self.proxy.wait_for_line(text)
     }
 
-    /// The bystander is served as ever.
+    /// Checks that the bystander is served as before.
     pub(crate) fn bystander_is_served(&mut self) {
         send(&mut self.bystander, b"PING\r\n");
         expect(&mut self.bystander, b"+PONG\r\n");
     }
 
-    /// Checks what must be so after every test: the bystander is served, a new connection too, nothing has panicked,
-    /// and the process ends orderly.
+    /// Checks what must hold after every test: the bystander and a new connection are served, nothing has panicked, and
+    /// the process ends in an orderly way.
     pub(crate) fn over(mut self) -> Aftermath {
         self.bystander_is_served();
         let mut newcomer = open(self.proxy.addresses[1]);
@@ -101,8 +101,8 @@ impl Arena {
         Aftermath { grown, log: ended.stderr }
     }
 
-    /// Sends `script` on a connection of its own, first to Redis itself and then through the proxy: what comes back until
-    /// the end must be the same. Returns it.
+    /// Sends `script` on a connection of its own, first to Redis directly and then through the proxy. Checks that both
+    /// replies are the same, up to the end of the stream, and returns them.
     pub(crate) fn same_as_direct(&self, what: &str, script: &[u8]) -> Vec<u8> {
         let direct = conversation(self.redis.address(), script);
         let proxied = conversation(self.address(), script);
@@ -111,7 +111,7 @@ impl Arena {
     }
 }
 
-/// A server that says what the test says.
+/// A server that the test plays itself.
 pub(crate) struct FakeServer(TcpListener);
 
 impl FakeServer {
@@ -123,14 +123,14 @@ impl FakeServer {
         self.0.local_addr().expect("a bound address")
     }
 
-    /// The next connection of the proxy.
+    /// Accepts the next connection of the proxy.
     pub(crate) fn accept(&self) -> TcpStream {
         let (stream, _) = self.0.accept().expect("the proxy dials");
         tuned(stream)
     }
 }
 
-/// A connection on which nothing may take longer than [`DEADLINE`].
+/// A connection on which no operation may take longer than [`DEADLINE`].
 pub(crate) fn open(address: SocketAddr) -> TcpStream {
     tuned(TcpStream::connect(address).expect("somebody listens"))
 }
@@ -153,14 +153,14 @@ pub(crate) fn expect(stream: &mut TcpStream, expected: &[u8]) {
     assert_eq!(shown(&got), shown(expected));
 }
 
-/// Sends all of `bytes` from a thread of its own, half-closes, and reads to the end. A reset is an end too: Redis closes
-/// without having read all.
+/// Sends all of `bytes` from a thread of its own, half-closes, and reads to the end. A reset counts as the end, because
+/// Redis may close without having read everything.
 pub(crate) fn conversation(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = open(address);
     let mut sending = stream.try_clone().expect("a live socket");
     thread::scope(|scope| {
         scope.spawn(move || {
-            // Who is refused may be closed before all was sent.
+            // A client that is refused may be closed before everything was sent.
             let _ = sending.write_all(bytes);
             let _ = sending.shutdown(Shutdown::Write);
         });

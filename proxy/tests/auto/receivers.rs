@@ -1,4 +1,4 @@
-//! Whose presence allows contexts, and whose does not.
+//! Which receivers allow contexts, and which do not.
 
 use crate::fleet::{Fleet, expect_payloads};
 use crate::support::servers;
@@ -46,7 +46,7 @@ async fn patterns_and_channels_are_counted_together() {
         publisher.until_context("PUBLISH", "ch").await;
         publisher.until_context("PUBLISH", "other").await;
         assert_eq!(publisher.publish("PUBLISH", "ch").await.receivers, 3);
-        // The same pattern, by somebody else.
+        // The same pattern, subscribed by a client without a proxy.
         let mut direct = fleet.direct().await;
         direct.subscribe("PSUBSCRIBE c*").await;
         publisher.publish("PUBLISH", "ch").await;
@@ -54,7 +54,7 @@ async fn patterns_and_channels_are_counted_together() {
         publisher.until_context("PUBLISH", "other").await;
         drop(direct);
         publisher.until_context("PUBLISH", "ch").await;
-        // Another pattern that nobody has announced may match anything.
+        // Another pattern that no proxy announces. It could match any channel.
         let mut direct = fleet.direct().await;
         direct.subscribe("PSUBSCRIBE nothing.*").await;
         publisher.publish("PUBLISH", "other").await;
@@ -86,7 +86,7 @@ async fn one_subscriber_without_a_proxy_keeps_contexts_away_from_its_channel_onl
 }
 
 #[tokio::test]
-async fn nobody_there_gets_no_context() {
+async fn a_publish_without_subscribers_gets_no_context() {
     let fleet = Fleet::start(servers::chosen());
     let proxy = fleet.proxy(&[]).await;
     fleet.publisher(&proxy).await.never_a_context("PUBLISH", "ch").await;
@@ -105,7 +105,7 @@ async fn a_proxy_that_removes_nothing_announces_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_vouched_for_is_not_announced() {
+async fn a_connection_that_suppresses_replies_is_not_announced() {
     let fleet = Fleet::start(servers::chosen());
     let proxy = fleet.proxy(&[]).await;
     let mut subscriber = Wire::resp3(proxy.address()).await;
