@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::modules;
 use crate::page::{self, Cell};
 use crate::support::admin::Proxy;
 use crate::support::spawn::{command, run};
@@ -80,24 +81,12 @@ fn code(row: &[Cell]) -> Option<String> {
 #[test]
 fn every_line_of_the_log_that_is_quoted_is_in_the_program() {
     let page = page::page("proxy/docs/connections.md");
-    let mut sources = String::new();
-    read_sources(&page::root().join("proxy/src"), &mut sources);
+    let sources: String = modules::sources("proxy/src").into_values().collect();
     let quoted: Vec<_> = page.table("what is wrong").iter().flat_map(|row| row[2].code.clone()).collect();
     let lines: Vec<_> = quoted.iter().filter(|code| code.len() > "GET /readyz".len()).collect();
     assert!(lines.len() > 5, "the lines are not found: {quoted:?}");
     for line in lines {
         let start: Vec<_> = line.split(' ').take(4).collect();
         assert!(sources.contains(&start.join(" ")), "nothing in the program says {line:?}");
-    }
-}
-
-fn read_sources(folder: &std::path::Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            read_sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
-        }
     }
 }

@@ -12,6 +12,7 @@ mod admin;
 mod commands;
 mod limits;
 mod links;
+mod modules;
 mod page;
 mod quick_start;
 mod spans;
