@@ -1,4 +1,4 @@
-//! How metrics are written: Prometheus's text format, version 0.0.4, and OpenMetrics 1.0, which differ in little.
+//! The text formats of metrics: Prometheus's, version 0.0.4, and OpenMetrics 1.0, which differ in little.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use hyper::header::HeaderValue;
 
 use crate::telemetry::histogram::Reading;
 
-/// Every name begins with this, except for those of the process.
+/// The prefix of every metric except for those of the process.
 const PREFIX: &str = "redistributed_";
 
 /// The two text formats.
@@ -17,7 +17,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What a scraper that sends this `Accept` header is given.
+    /// The format for a scraper that sends this `Accept` header.
     pub(super) fn accepted(accept: Option<&HeaderValue>) -> Self {
         let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
@@ -31,16 +31,16 @@ impl Format {
     }
 }
 
-/// Names and values of a series' labels.
+/// The names and values of a sample's labels.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
-/// A page that is being written.
+/// A page of metrics that is being written.
 pub(super) struct Page {
     text: String,
     format: Format,
 }
 
-/// The metric whose samples come next. Its samples stand together, as both formats ask.
+/// The metric whose samples are written next. They stand together, as both formats require.
 pub(super) struct Family<'a> {
     page: &'a mut Page,
     name: String,
@@ -51,7 +51,7 @@ impl Page {
         Self { text: String::with_capacity(16 * 1024), format }
     }
 
-    /// The page, which is complete.
+    /// Completes the page and returns it.
     pub(super) fn end(mut self) -> String {
         if self.format == Format::OpenMetrics {
             self.text += "# EOF\n";
@@ -88,19 +88,19 @@ impl Page {
 }
 
 impl Family<'_> {
-    /// A counter's or gauge's value.
+    /// Writes the value of a counter or gauge.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: u64) -> &mut Self {
         self.line("", labels, None, format_args!("{value}"));
         self
     }
 
-    /// The same for one that need not be whole.
+    /// Writes a value that need not be whole.
     pub(super) fn fraction(&mut self, labels: Labels<'_>, value: f64) -> &mut Self {
         self.line("", labels, None, format_args!("{value:?}"));
         self
     }
 
-    /// A histogram's buckets, sum and count.
+    /// Writes the buckets, sum and count of a histogram.
     pub(super) fn buckets(&mut self, labels: Labels<'_>, reading: &Reading) -> &mut Self {
         for (bound, count) in &reading.buckets {
             self.line("_bucket", labels, Some(&format!("{:?}", seconds(*bound))), format_args!("{count}"));
@@ -133,7 +133,7 @@ fn counter_or_gauge(name: &str) -> &'static str {
     if name.ends_with("_total") { "counter" } else { "gauge" }
 }
 
-/// A label's value may be a service's name, which can hold anything.
+/// Escapes a label's value, which may be a service's name and hold anything.
 fn escape(value: &str, text: &mut String) {
     for character in value.chars() {
         match character {

@@ -113,7 +113,7 @@ fn proxy(page: &mut Page, admin: &Admin) {
         let name = reason.counter().label_value().unwrap_or_default().trim_start_matches("auto_");
         channels.sample(&[("verdict", name)], decisions.unknown.get(&reason).copied().unwrap_or_default());
     }
-    page.metric("taps", "Who watches messages on /tap now").sample(&[], admin.tap.listeners() as u64);
+    page.metric("taps", "Who watches messages on /tap now").sample(&[], admin.tap.watchers() as u64);
     page.metric("tap_missed_total", "Messages that a tap was too slow for").sample(&[], admin.tap.missed());
     let limits = &admin.settings.limits;
     page.metric("max_connections", "Most client connections at a time").sample(&[], limits.max_connections as u64);

@@ -40,7 +40,7 @@ use crate::service::Services;
 use crate::settings::Settings;
 use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
-use crate::telemetry::tap::{MAX_LISTENERS, Tap};
+use crate::telemetry::tap::{MAX_WATCHERS, Tap};
 use exposition::Format;
 use requests::{Access, Action, Found};
 use slots::Slots;
@@ -183,11 +183,11 @@ impl Admin {
             Ok(filter) => filter,
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
-        let Some(listener) = self.tap.listen() else {
-            let problem = format!("{MAX_LISTENERS} watch already; try again when one has left\n");
+        let Some(watcher) = self.tap.watch() else {
+            let problem = format!("{MAX_WATCHERS} watch already; try again when one has left\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
-        let lines = tap::open(listener, filter, self.draining.clone());
+        let lines = tap::open(watcher, filter, self.draining.clone());
         let mut answer = Response::new(Either::Right(lines));
         let lines_of_json = header::HeaderValue::from_static("application/x-ndjson");
         answer.headers_mut().insert(header::CONTENT_TYPE, lines_of_json);

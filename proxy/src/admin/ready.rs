@@ -1,4 +1,4 @@
-//! Whether every Redis can be reached.
+//! The readiness check: whether every Redis can be reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,10 @@ use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
 use crate::settings::credentials::Credentials;
 
-/// How long a Redis may take to answer: below the second that Kubernetes grants a probe by default.
+/// The longest wait for a Redis: less than the second that Kubernetes grants a probe by default.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// One line for each Redis that does not answer a `PING` now, or would close every service that the proxy logs in; empty if
-/// all are well.
+/// Returns a line for each Redis that does not answer a `PING` now, or that rejects the login of services; empty if there is none.
 pub(super) async fn failures(endpoints: &[Arc<RedisEndpoint>]) -> String {
     // All at once, so that several that do not answer take no longer than one.
     let attempts: Vec<_> = endpoints

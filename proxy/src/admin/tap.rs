@@ -31,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
 use crate::service::Services;
-use crate::telemetry::tap::{Listener, Passed, Seen};
+use crate::telemetry::tap::{Passed, Seen, Watcher};
 
-/// Lines are sent together up to this length, in bytes, if they come faster than they are taken.
+/// The length up to which lines are sent together, in bytes, if they come faster than they are taken.
 const CHUNK_LEN: usize = 16 * 1024;
 
-/// Which messages are shown, and how many.
+/// The messages that are shown, and their number.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     channel: Option<Glob>,
@@ -45,10 +45,10 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// From a request's query: `channel=GLOB`, `route=NAME` and `limit=N`, each once at most.
+    /// Reads a request's query: `channel=GLOB`, `route=NAME` and `limit=N`, each at most once.
     ///
     /// # Errors
-    /// What cannot be meant, as a sentence.
+    /// The problem with the query, as a sentence.
     pub(super) fn parse(query: &str, services: &Services) -> Result<Self, String> {
         let mut filter = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -88,7 +88,7 @@ impl Filter {
     }
 }
 
-/// The answer's body: chunks of whole lines.
+/// The body of the response, in chunks of whole lines.
 #[derive(Debug)]
 pub(super) struct Lines(mpsc::Receiver<Bytes>);
 
@@ -104,16 +104,16 @@ impl Body for Lines {
     }
 }
 
-/// Begins to watch, until as many messages were shown as the filter allows, the reader has gone, or `draining` says that the
-/// process is about to stop.
-pub(super) fn open(listener: Listener, filter: Filter, draining: CancellationToken) -> Lines {
+/// Begins to watch, until as many messages have been shown as the filter allows, the reader has gone, or `draining` is cancelled
+/// because the process is about to stop.
+pub(super) fn open(watcher: Watcher, filter: Filter, draining: CancellationToken) -> Lines {
     // One chunk waits while another one is being sent.
     let (chunks, body) = mpsc::channel(1);
-    tokio::spawn(watch(listener, filter, draining, chunks));
+    tokio::spawn(watch(watcher, filter, draining, chunks));
     Lines(body)
 }
 
-async fn watch(mut listener: Listener, filter: Filter, draining: CancellationToken, chunks: mpsc::Sender<Bytes>) {
+async fn watch(mut watcher: Watcher, filter: Filter, draining: CancellationToken, chunks: mpsc::Sender<Bytes>) {
     let (mut lines, mut left) = (String::new(), filter.limit.unwrap_or(u64::MAX));
     // A first line at once, so that a reader knows that what is published from now on will be seen.
     lines.push_str("{\"watching\":true}\n");
@@ -130,7 +130,7 @@ async fn watch(mut listener: Listener, filter: Filter, draining: CancellationTok
                 Err(_) => return,
             },
             () = chunks.closed() => return,
-            seen = listener.next(), if lines.len() < CHUNK_LEN => match seen {
+            seen = watcher.next(), if lines.len() < CHUNK_LEN => match seen {
                 Seen::Missed(messages) => {
                     // Writing to a string cannot fail.
                     let _ = writeln!(lines, "{{\"missed\":{messages}}}");
@@ -203,7 +203,7 @@ fn line(Passed { record, .. }: &Passed, route: &str, line: &mut String) {
     line.push_str("}\n");
 }
 
-/// As a JSON string.
+/// Returns `text` as a JSON string.
 fn quoted(text: &str) -> serde_json::Value {
     serde_json::Value::from(text)
 }

@@ -1,19 +1,18 @@
-//! Two streams and a session between them.
+//! The relay: two streams with a session between them.
 //!
-//! One task carries both directions, so the session needs no lock. A `Flow` is one direction: it reads into a buffer
-//! that the thread's connections share, has the session say what is to be sent, and sends it. Only what the other side
-//! does not take at once is copied, and then that direction reads nothing more until it has been taken: a slow reader
-//! is felt by the writer just as without us, and an idle connection owns no buffer.
+//! One task carries both directions, so the session needs no lock. A `Flow` is one direction: it reads into a buffer that the
+//! connections of a thread share, asks the session what to send, and sends it. Only bytes that the other side does not take at
+//! once are copied, and that direction reads nothing more until they have been taken: so a slow reader slows the writer down as
+//! it would without the proxy, and an idle connection owns no buffer.
 //!
-//! How a connection ends, in the order of the cases below:
-//! - A side says it will send no more (half-close): what was held back follows, then the other side is told the same.
-//!   The other direction goes on, so the replies to a client that has shut its side still arrive.
+//! A connection ends in one of these ways:
+//! - One side shuts its direction (half-close): what was held back is sent, then the other side's direction is shut too. The
+//!   other direction goes on, so the replies to a client that has shut its side still arrive.
 //! - The client is gone: what it had sent is still handed to Redis, then both connections are closed.
-//! - Redis is gone: what it had sent is still handed to the client. Until the client has closed too its bytes are read
-//!   and dropped for a moment, because closing a socket with unread bytes makes the kernel throw away what the client
-//!   has not fetched yet.
+//! - Redis is gone: what it had sent is still handed to the client. Until the client closes too, its bytes are read and dropped
+//!   for a moment, because closing a socket with unread bytes makes the kernel discard what the client has not fetched yet.
 //!
-//! What this module does not do: dial, read the settings, or look into the bytes.
+//! This module does not dial, does not read the settings and does not look into the bytes.
 
 mod flow;
 mod scratch;
@@ -42,14 +41,14 @@ use crate::telemetry::stats::{ProxyCounter, Stats};
 use flow::Flow;
 use warnings::Warnings;
 
-/// How long a client may keep its side open after Redis has closed and all replies were handed over. It is what Linux
-/// grants a socket in FIN-WAIT-2 whose owner has closed it, as Redis does.
+/// How long a client may keep its side open after Redis has closed and all replies have been handed over. Linux grants as much to a
+/// socket in FIN-WAIT-2 that its owner has closed, as Redis does.
 const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(60);
 
-/// The same after an error: there is nobody left to take what the client sends.
+/// The same after an error, when no party is left that would take what the client sends.
 const BROKEN_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a connection works with besides its two streams.
+/// What a connection has besides its two streams.
 #[derive(Debug)]
 pub struct Link {
     session: Session,

@@ -1,13 +1,13 @@
-//! What a connection needs only while it is being polled, and therefore shares with all others of its thread.
+//! The buffers that a connection needs only while it is polled, and that the connections of a thread therefore share.
 
 use std::cell::RefCell;
 
 use redistributed_core::Output;
 
-/// Bytes read at a time.
+/// The most bytes that are read at a time.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
-/// The buffer that sockets are read into, and the session's answer.
+/// The buffer that sockets are read into, and the session's output.
 pub(super) struct Scratch {
     pub(super) input: Box<[u8]>,
     pub(super) out: Output,

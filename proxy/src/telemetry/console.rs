@@ -9,20 +9,20 @@ use redistributed_core::trace::{Operation, SpanRecord};
 
 use super::describe::{Kind, span_name};
 
-/// Describes the spans of one service.
+/// Writes the spans of one service as lines.
 #[derive(Debug)]
 pub(super) struct Lines {
     service: String,
 }
 
-/// Writes lines.
+/// The standard output of the process.
 #[derive(Clone)]
 pub(super) struct Console {
     out: Arc<Mutex<dyn Write + Send>>,
 }
 
 impl Console {
-    /// To standard output.
+    /// Takes the standard output of the process.
     pub(super) fn new() -> Self {
         Self { out: Arc::new(Mutex::new(io::stdout())) }
     }
@@ -30,7 +30,7 @@ impl Console {
     /// Writes the lines of a batch. The write is done on a thread for blocking work: a terminal may be stopped.
     ///
     /// # Errors
-    /// If standard output is closed.
+    /// Standard output is closed.
     pub(super) async fn export(&self, lines: String) -> io::Result<()> {
         let out = Arc::clone(&self.out);
         let write = move || {
@@ -58,7 +58,7 @@ impl Lines {
         let _ = write!(
             line,
             "{start} {kind:<8} {verb}{} {duration:?} trace={} span={}",
-            Word(object),
+            MaybeQuoted(object),
             context.trace_id,
             context.span_id
         );
@@ -75,14 +75,14 @@ impl Lines {
         if let Some(error) = &record.error {
             let _ = write!(line, " error={error}");
         }
-        let _ = writeln!(line, " service={}", Word(&self.service));
+        let _ = writeln!(line, " service={}", MaybeQuoted(&self.service));
     }
 }
 
-/// A name as it is, or in quotes if it could be taken for something else.
-struct Word<'a>(&'a str);
+/// A name that is shown as it is, or in quotes if it could be taken for something else.
+struct MaybeQuoted<'a>(&'a str);
 
-impl fmt::Display for Word<'_> {
+impl fmt::Display for MaybeQuoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = |c: char| !c.is_whitespace() && c != '=' && c.escape_debug().len() == 1;
         if !self.0.is_empty() && self.0.chars().all(plain) { f.write_str(self.0) } else { write!(f, "{:?}", self.0) }

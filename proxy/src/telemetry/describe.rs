@@ -2,7 +2,7 @@
 
 use redistributed_core::trace::{Operation, SpanRecord};
 
-/// How many subscriptions on that Redis node got a published message (a number). The conventions have no name for it.
+/// The number of subscriptions on that Redis node that got a published message. The semantic conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
 
 /// `true` on the spans of sharded Pub/Sub (`SPUBLISH`, `smessage`), absent otherwise.
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// As OpenTelemetry writes it.
+    /// The name of the kind in OpenTelemetry.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Producer => "PRODUCER",

@@ -12,42 +12,42 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::console::Console;
 use super::encoder::{Batch, EncodedBatch};
+use super::loss_report::LossReport;
 use super::otlp::{OtlpError, OtlpExporter};
 use super::queue::SpanQueue;
-use super::report::LossReport;
 use super::totals::{ExportResult, Totals, Unsettled};
 use crate::settings::otel::{BatchSettings, OtelSettings};
 
-/// Requests on their way at one time. One at a time would cap the rate at a batch per round trip.
+/// The most requests in flight at a time. With one, the rate would be limited to a batch per round trip.
 const MAX_IN_FLIGHT: usize = 4;
 
-/// The order to end.
+/// The order to stop.
 #[derive(Debug)]
 pub(super) struct Stop {
-    /// When to give up.
+    /// The time at which the exporter gives up.
     pub(super) deadline: Instant,
-    /// Told when everything has been counted.
+    /// Notified when every span has been counted.
     pub(super) done: oneshot::Sender<()>,
 }
 
-/// Where spans go.
+/// The destinations of spans, as the settings name them.
 pub(super) struct Destination {
     otlp: Option<OtlpExporter>,
     console: Option<Console>,
     timeout: Option<Duration>,
 }
 
-/// What the collector took of a batch.
+/// The outcome of an export that the collector accepted.
 pub(super) struct Delivered {
-    /// Spans that it turned down, and why.
+    /// The number of spans that it rejected, and the reason.
     pub(super) rejected: u64,
     pub(super) message: String,
-    /// A warning that requests are repeated is to be taken back.
+    /// Whether a warning that requests are repeated is to be taken back.
     pub(super) recovered: bool,
 }
 
 impl Destination {
-    /// As the settings say. Needs a tokio runtime.
+    /// Prepares the destinations. Needs a tokio runtime.
     pub(super) fn new(settings: &OtelSettings) -> Result<Self, OtlpError> {
         let timeouts = [settings.otlp.as_ref().and_then(|otlp| otlp.timeout), settings.batch.export_timeout];
         Ok(Self {
@@ -77,7 +77,7 @@ impl Destination {
     }
 }
 
-/// What an export task hands back for the log.
+/// The outcome of an export task, for the log.
 struct Settled {
     lost: u64,
     reason: Option<String>,
@@ -86,13 +86,13 @@ struct Settled {
 
 pub(super) struct Exporter {
     settings: BatchSettings,
-    /// Where spans go, for the log.
+    /// The name of the destination in the log.
     target: String,
     destination: Arc<Destination>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     in_flight: JoinSet<Settled>,
-    /// Open batches have waited long enough for more spans, and go after so many full ones, which were there before.
+    /// The number of full batches that are exported before the open ones, which have waited long enough for more spans.
     ahead: Option<usize>,
     failures: LossReport,
     overflows: LossReport,
@@ -121,7 +121,7 @@ impl Exporter {
         }
     }
 
-    /// Runs until it is told to stop, or until nobody is left who could.
+    /// Runs until it is told to stop, or until the sender of that order is dropped.
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<Stop>) {
         let delay = self.settings.schedule_delay.max(Duration::from_millis(1));
         let mut timer = time::interval_at(time::Instant::now() + delay, delay);
@@ -200,7 +200,7 @@ impl Exporter {
         });
     }
 
-    /// Notes the end of an export. A task that panicked has counted its spans as dropped.
+    /// Logs the outcome of an export. A task that panicked has counted its spans as dropped.
     fn settle(&mut self, settled: Result<Settled, JoinError>) {
         let settled = match settled {
             Ok(settled) => settled,
@@ -241,7 +241,7 @@ impl Exporter {
         }
     }
 
-    /// Sends what is left until `deadline`; the rest is dropped.
+    /// Exports what is left until `deadline`, and counts the rest as dropped.
     async fn drain(mut self, deadline: Instant) {
         self.queue.close();
         self.queue.flush();

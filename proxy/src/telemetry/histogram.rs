@@ -1,19 +1,19 @@
-//! How often something took how long.
+//! Histograms of durations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Upper bounds of buckets, in nanoseconds, ascending. The last bucket has none.
+/// The upper bounds of a histogram's buckets, in nanoseconds, ascending. The last bucket has no bound.
 #[derive(Debug)]
 pub struct Bounds(&'static [u64]);
 
-/// Most bounds that there are.
+/// The most bounds that a histogram may have.
 const MAX_BOUNDS: usize = 17;
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// The bounds that there are.
+/// The bounds of all histograms.
 const ALL: [u64; 18] = [
     50 * US,
     100 * US,
@@ -36,37 +36,37 @@ const ALL: [u64; 18] = [
 ];
 
 impl Bounds {
-    /// For what is between a process and its Redis: from less than a round trip on one machine to 10 s, which is a
-    /// patient client's time-out.
+    /// For durations between a process and its Redis: from less than a round trip on one machine to 10 s, the time-out of a
+    /// patient client.
     pub const REDIS: Self = Self(ALL.split_at(17).0);
 
-    /// For what a collector answers: from 1 ms, on the same machine, to 30 s, `OTEL_BSP_EXPORT_TIMEOUT`'s default.
+    /// For the answers of a collector: from 1 ms, on the same machine, to 30 s, the default of `OTEL_BSP_EXPORT_TIMEOUT`.
     pub const COLLECTOR: Self = Self(ALL.split_at(4).1);
 }
 
-/// Counts by bucket. Every task adds to them without waiting; a reader sees each count whole, not all at one instant.
+/// The counts of durations by bucket. Tasks add without waiting; a reader sees each count whole, but not all at one instant.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// One more than there are bounds.
+    /// One bucket more than there are bounds.
     buckets: Box<[AtomicU64]>,
-    /// Of all values, in nanoseconds.
+    /// The sum of all values, in nanoseconds.
     sum: AtomicU64,
 }
 
-/// A histogram as it was read.
+/// The values of a histogram at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Upper bounds in nanoseconds, each with the number of values up to it. That of all values is not among them.
+    /// The upper bounds in nanoseconds, each with the number of values up to it. The bucket without a bound is left out.
     pub buckets: Vec<(u64, u64)>,
-    /// How many values there are.
+    /// The number of values.
     pub count: u64,
-    /// Their sum, in nanoseconds.
+    /// The sum of the values, in nanoseconds.
     pub sum: u64,
 }
 
 impl Histogram {
-    /// Without values.
+    /// A histogram without values.
     pub fn new(bounds: &Bounds) -> Self {
         debug_assert!(bounds.0.len() <= MAX_BOUNDS && bounds.0.is_sorted());
         Self {
@@ -81,7 +81,7 @@ impl Histogram {
         self.observe_all([nanos]);
     }
 
-    /// Adds values, in nanoseconds: one addition for each bucket that has some of them.
+    /// Adds values, in nanoseconds, with one atomic addition for each bucket that gets some.
     pub fn observe_all(&self, nanos: impl IntoIterator<Item = u64>) {
         let mut counts = [0; MAX_BOUNDS + 1];
         let mut sum = 0_u64;
@@ -106,7 +106,7 @@ impl Histogram {
         self.sum.fetch_add(other.sum.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// What has been added so far.
+    /// Reads the values that have been added so far.
     pub fn read(&self) -> Reading {
         let mut count = 0;
         let mut up_to = self.buckets.iter().map(|bucket| {

@@ -14,10 +14,10 @@ mod describe;
 mod encoder;
 mod exporter;
 pub mod histogram;
+mod loss_report;
 mod otlp;
 pub mod probe;
 mod queue;
-mod report;
 mod resource;
 mod sink;
 pub mod stats;
@@ -58,18 +58,19 @@ pub struct Peer {
     pub port: Option<u16>,
 }
 
-/// Why telemetry cannot start.
+/// The reason why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The OTLP exporter cannot be built.
     #[error(transparent)]
     Otlp(#[from] OtlpError),
-    /// The system gives no thread or no runtime for it.
+    /// The system provides no thread or no event loop for it.
     #[error("cannot start the thread that exports spans: {0}")]
     Thread(#[source] std::io::Error),
 }
 
-/// The running exporter. Dropped without [`shutdown`](Self::shutdown) it stops at once and what it holds is lost.
+/// The running exporter. If it is dropped without [`shutdown`](Self::shutdown), it stops at once, and the spans that it holds are
+/// lost.
 #[derive(Debug)]
 pub struct Telemetry {
     export: Option<(Arc<SpanQueue>, Encoders)>,
@@ -103,7 +104,7 @@ impl Telemetry {
         Ok(Self { export: Some((queue, Encoders::new(settings))), totals, tap: Arc::default(), stop: Some(stop) })
     }
 
-    /// Whether [`start`](Self::start) could build the exporter: reads the certificates, connects to nothing.
+    /// Checks whether [`start`](Self::start) could build the exporter. It reads the certificates, and connects to nothing.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -128,7 +129,7 @@ impl Telemetry {
         self.export.as_ref().map(|(queue, _)| queue)
     }
 
-    /// Where the messages of all services can be watched.
+    /// The tap, where messages of all services can be watched.
     pub fn tap(&self) -> Arc<Tap> {
         Arc::clone(&self.tap)
     }
@@ -170,18 +171,18 @@ impl SpanTotals {
         self.totals.summary(self.queue.as_deref())
     }
 
-    /// How many spans may wait; 0 if none are exported.
+    /// The number of spans that may wait; 0 if none are exported.
     pub fn queue_capacity(&self) -> usize {
         self.queue.as_deref().map_or(0, SpanQueue::capacity)
     }
 
-    /// How long exports took, repetitions included, by what became of them.
+    /// The durations of exports, repetitions included, by their outcome.
     pub fn exports(&self) -> [(ExportResult, Reading); 3] {
         ExportResult::ALL.map(|result| (result, self.totals.exports(result)))
     }
 }
 
-/// The whole life of the export thread. `started` is told once whether it could begin.
+/// Runs the export thread. `started` is told once whether the exporter could be built.
 fn run_thread(
     settings: &OtelSettings,
     queue: Arc<SpanQueue>,

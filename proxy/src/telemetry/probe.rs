@@ -1,4 +1,4 @@
-//! Asks the collector once whether it takes what the exporter will send.
+//! A request without spans, which shows whether the collector accepts what the exporter will send.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,20 @@ use super::Peer;
 use super::otlp::{OtlpExporter, SpanEncoder};
 use crate::settings::otel::OtelSettings;
 
-/// How long an answer may take.
+/// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the collector said.
+/// The collector's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// It took a request without spans.
+    /// The collector accepted a request without spans.
     Taken,
-    /// It did not, or there was no answer, and why.
+    /// The collector rejected it or did not answer, with the reason.
     Refused(String),
 }
 
-/// Sends one request without spans, as `settings` say, and does not repeat it. If they name no collector there is nothing
-/// to refuse it.
+/// Sends one request without spans to the collector that `settings` name, and does not repeat it. Without a collector the
+/// answer is [`Probe::Taken`].
 pub async fn probe(settings: &OtelSettings) -> Probe {
     let Some(otlp) = &settings.otlp else { return Probe::Taken };
     let encoder = SpanEncoder::new(&[], &Peer::default(), &settings.limits);

@@ -22,23 +22,24 @@ use tokio::sync::Notify;
 use super::encoder::{Batch, Encoder, EncoderKey};
 use crate::settings::otel::BatchSettings;
 
-/// A batch is full when it has this many bytes, however few spans: collectors take 4 MiB by default, and a channel's
+/// The length in bytes at which a batch is full, however few spans it has: collectors accept 4 MiB by default, and a channel's
 /// name, which is in each span twice, may be long.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// Bytes of a span that the queue has room for, on average. Most have 350; the bound is for names of a thousand bytes.
+/// The bytes that the queue has room for, for each span of its capacity. Most spans have 350; the bound is for channel names of
+/// a thousand bytes.
 const SPAN_BYTES: usize = 512;
 
-/// Bytes that the queue has room for, however few spans.
+/// The least number of bytes that the queue has room for, however small its capacity.
 const LEAST_BYTES: usize = MAX_BATCH_BYTES;
 
 #[derive(Debug)]
 pub(super) struct SpanQueue {
     shards: Box<[Shard]>,
     full: Mutex<VecDeque<Batch>>,
-    /// The memory of all batches, open and full ones, in bytes. Added before others can see what it is for.
+    /// The memory of all batches, open and full ones, in bytes. It is added before other threads can see the batch.
     bytes: AtomicUsize,
-    /// Spans that wait.
+    /// The number of spans that wait.
     len: AtomicUsize,
     capacity: usize,
     /// The most spans in one batch.
@@ -49,7 +50,8 @@ pub(super) struct SpanQueue {
     wake: Notify,
 }
 
-/// Apart in memory, so that threads do not slow each other down by writing side by side.
+/// The batches of one thread. Shards are apart in memory, so that threads do not slow each other down by writing to the same
+/// cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard(Mutex<OpenBatches>);
@@ -57,13 +59,13 @@ struct Shard(Mutex<OpenBatches>);
 /// The batches that are being filled.
 #[derive(Debug, Default)]
 struct OpenBatches {
-    /// By [`EncoderKey`]; as long as the greatest key that has been used here.
+    /// Indexed by [`EncoderKey`]; long enough for the greatest key that has been used in this shard.
     batches: Vec<Option<Batch>>,
     closed: bool,
 }
 
 impl SpanQueue {
-    /// For connections on so many threads.
+    /// An empty queue for connections on so many threads.
     pub(super) fn new(settings: &BatchSettings, threads: NonZeroUsize) -> Self {
         Self {
             // One for each thread and one more, for while the exporter is emptying one.
@@ -85,7 +87,7 @@ impl SpanQueue {
         if count == 0 {
             return;
         }
-        // The places are taken before the spans are added, so that the bound holds with any number of threads.
+        // The spans are counted before they are added, so that the bound holds with any number of threads.
         let before = self.len.fetch_add(count, Ordering::Relaxed);
         let fits = self.bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES).max(LEAST_BYTES);
         let room = if fits { self.capacity.saturating_sub(before) } else { 0 };
@@ -137,7 +139,7 @@ impl SpanQueue {
         self.full().extend(batches);
     }
 
-    /// This thread's shard, or the next one that is free.
+    /// Locks this thread's shard, or the next one that is free.
     fn free_shard(&self) -> MutexGuard<'_, OpenBatches> {
         let own = thread_index() % self.shards.len();
         let (before, from) = self.shards.split_at(own);
@@ -258,7 +260,7 @@ impl OpenBatches {
     }
 }
 
-/// A number that each thread has for itself.
+/// A number of this thread, which no other thread has.
 fn thread_index() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

@@ -1,4 +1,4 @@
-//! What became of the spans.
+//! The counts of spans by their fate, and of export requests by their outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::histogram::{Bounds, Histogram, Reading};
 use super::queue::SpanQueue;
 
-/// How many spans were offered, by what became of them.
+/// The spans that were offered, counted by their fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// Taken by the collector, or written to the console.
+    /// Spans that the collector accepted, or that were written to the console.
     pub sent: u64,
-    /// In an export that was refused or took too long.
+    /// Spans in an export that was rejected or took too long.
     pub failed: u64,
-    /// Never exported: the queue was full, or the time to shut down was over.
+    /// Spans that were never exported: the queue was full, or the time to shut down was over.
     pub dropped: u64,
-    /// Still waiting or on their way.
+    /// Spans that still wait or are in flight.
     pub queued: u64,
 }
 
@@ -28,23 +28,23 @@ impl fmt::Display for ExportSummary {
     }
 }
 
-/// What became of one export request.
+/// The outcome of one export request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum ExportResult {
-    /// The collector took all of it.
+    /// The collector accepted all spans.
     Ok,
-    /// It turned some of its spans down.
+    /// The collector rejected some of the spans.
     Partial,
-    /// It was refused or took too long.
+    /// The request was rejected or took too long.
     Failed,
 }
 
 impl ExportResult {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 3] = [Self::Ok, Self::Partial, Self::Failed];
 
-    /// As metrics spell it.
+    /// The name that metrics have for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -54,13 +54,13 @@ impl ExportResult {
     }
 }
 
-/// The counts of the exporter; those of the queue are added on reading.
+/// The counts of the exporter. Those of the queue are added when they are read.
 #[derive(Debug)]
 pub(super) struct Totals {
     sent: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
-    /// Taken from the queue, fate unknown.
+    /// Spans that have been taken from the queue, and whose fate is open.
     pending: AtomicU64,
     exports: [Histogram; ExportResult::ALL.len()],
 }
@@ -78,7 +78,7 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// An export is over.
+    /// Adds the duration of an export.
     pub(super) fn exported(&self, result: ExportResult, took: Duration) {
         self.exports[result as usize].observe(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -100,8 +100,8 @@ impl Totals {
     }
 }
 
-/// Spans that have left the queue. Whatever happens to the task that holds them, they are counted once: as dropped,
-/// unless it says otherwise.
+/// Spans that have left the queue, and whose fate is open. Whatever happens to the task that holds them, they are counted once:
+/// as dropped, unless the task decides otherwise.
 #[derive(Debug)]
 pub(super) struct Unsettled {
     totals: Arc<Totals>,
@@ -109,18 +109,18 @@ pub(super) struct Unsettled {
 }
 
 impl Unsettled {
-    /// So many.
+    /// Takes over so many spans.
     pub(super) fn new(totals: &Arc<Totals>, spans: u64) -> Self {
         totals.pending.fetch_add(spans, Ordering::Relaxed);
         Self { totals: Arc::clone(totals), spans }
     }
 
-    /// How many there are.
+    /// The number of spans.
     pub(super) fn spans(&self) -> u64 {
         self.spans
     }
 
-    /// The collector has taken them, except for `rejected`.
+    /// Counts them as sent, except for the number that the collector `rejected`.
     pub(super) fn sent(mut self, rejected: u64) {
         let rejected = rejected.min(self.spans);
         self.totals.sent.fetch_add(self.spans - rejected, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl Unsettled {
         self.settle();
     }
 
-    /// The export failed.
+    /// Counts them as failed.
     pub(super) fn failed(mut self) {
         self.totals.failed.fetch_add(self.spans, Ordering::Relaxed);
         self.settle();

@@ -1,4 +1,4 @@
-//! The attributes of a span within its limits, as protobuf.
+//! The attributes of a span, within its limits, as protobuf.
 
 use super::wire::{bytes_field_len, bytes_tag, put_bytes, put_varint, varint_len, varint_tag};
 use crate::settings::otel::SpanLimits;
@@ -13,16 +13,16 @@ const STRING: u8 = bytes_tag(1);
 const BOOL: u8 = varint_tag(2);
 const INT: u8 = varint_tag(3);
 
-/// Attributes that are the same in many spans, encoded once.
+/// Attributes that are the same in many spans, and therefore encoded once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Constants {
     bytes: Vec<u8>,
-    /// Where each of them ends.
+    /// The end of each attribute in `bytes`.
     ends: Vec<usize>,
 }
 
 impl Constants {
-    /// Texts, each shortened to the limit. `tag` is the field that they are in.
+    /// Text attributes, each shortened to the limit. `tag` is the field that they are in.
     pub(super) fn texts<'a>(
         tag: u8,
         texts: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -36,12 +36,12 @@ impl Constants {
         constants
     }
 
-    /// The same for the attributes of spans.
+    /// Text attributes of spans.
     pub(super) fn of_spans<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, limits: &SpanLimits) -> Self {
         Self::texts(SPAN_ATTRIBUTES, texts, limits.attribute_value_length)
     }
 
-    /// With a number behind the texts.
+    /// Appends a number.
     pub(super) fn with_number(mut self, key: &str, number: u64) -> Self {
         put_head(&mut self.bytes, SPAN_ATTRIBUTES, key, 1 + varint_len(number));
         self.bytes.push(INT);
@@ -50,7 +50,7 @@ impl Constants {
         self
     }
 
-    /// All of them.
+    /// The encoded attributes.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -62,7 +62,7 @@ impl Constants {
 pub(super) struct Key {
     before: Constants,
     name: &'static str,
-    /// All of it.
+    /// The constant attributes, the key, and the lengths of a short value.
     bytes: Vec<u8>,
 }
 
@@ -126,7 +126,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// A number over the largest that OTLP knows is written as that.
+    /// Writes a number. One that is over OTLP's largest is written as that.
     pub(super) fn number(&mut self, key: &Key, number: u64) {
         let number = number.min(i64::MAX as u64);
         if self.begin(key, 1 + varint_len(number)) {
@@ -135,14 +135,14 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// An attribute whose value is `true`.
+    /// Writes an attribute whose value is `true`.
     pub(super) fn flag(&mut self, key: &Key) {
         if self.begin(key, 2) {
             self.out.extend_from_slice(&[BOOL, 1]);
         }
     }
 
-    /// How many were left out.
+    /// The number of attributes that were left out.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }

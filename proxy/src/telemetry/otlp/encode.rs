@@ -35,10 +35,10 @@ const REDIS_PORT: u16 = 6379;
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// Bytes in front of a request that are free for the transport's own head.
+/// The bytes in front of a request that are free for the transport's own prefix.
 pub(super) const HEADROOM: usize = 5;
 
-/// Longest length prefix of the outer messages, in bytes: enough for 32 GiB.
+/// The longest length prefix of the outer messages, in bytes: enough for 32 GiB.
 const MAX_LENGTH: usize = 5;
 
 /// Writes requests with the spans of one resource that are about one peer.
@@ -62,7 +62,7 @@ struct Keys {
     published_to: Key,
     processed_from: Key,
     subscription: Key,
-    /// With the server before it.
+    /// Preceded by the constant attributes of the server.
     server_and_body_size: Key,
     body_size: Key,
     receivers: Key,
@@ -78,11 +78,11 @@ struct Keys {
 #[derive(Debug)]
 pub struct OpenRequest {
     buffer: Vec<u8>,
-    /// Where its spans begin.
+    /// The position at which the spans begin.
     gap: usize,
 }
 
-/// The bytes of a whole request.
+/// The bytes of a complete request.
 #[derive(Debug)]
 pub struct EncodedRequest {
     buffer: Vec<u8>,
@@ -159,7 +159,7 @@ impl SpanEncoder {
         put_message(&mut request.buffer, bytes_tag(2), |out| self.put_span(record, out));
     }
 
-    /// Adds what stands around the spans.
+    /// Completes a request: writes the messages around the spans.
     pub fn close(&self, request: OpenRequest) -> EncodedRequest {
         let OpenRequest { mut buffer, gap } = request;
         let of_scope = self.scope.len() + (buffer.len() - gap) + self.schema_url.len();
@@ -306,7 +306,7 @@ impl OpenRequest {
         self.buffer.len()
     }
 
-    /// Whether it has no span yet.
+    /// Whether the request has no span yet.
     pub fn is_empty(&self) -> bool {
         self.spans().is_empty()
     }
@@ -322,7 +322,7 @@ impl OpenRequest {
 }
 
 impl EncodedRequest {
-    /// The request.
+    /// The encoded request.
     pub(super) fn as_slice(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The client that both transports send by: connections, TLS, the operator's headers.
+//! The HTTP client of both transports: connections, TLS, the operator's headers.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -15,26 +15,26 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 
 use super::OtlpError;
-use super::retry::{Refused, Retry};
+use super::retry::{Failure, Retry};
 
-/// Longest answer that is read, in bytes. One has a status and a sentence or two.
+/// The longest answer that is read, in bytes. An answer has a status and a sentence or two.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Who asks.
+/// The user agent.
 const AGENT: &str = concat!("redistributed-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
-/// The version of HTTP that a transport wants.
+/// The version of HTTP that a transport uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Http1,
-    /// Without being asked for: a collector's gRPC port knows nothing else.
+    /// HTTP/2 without negotiation: a collector's gRPC port knows nothing else.
     Http2,
 }
 
-/// How long a connection may take to be made: half of what an export has unless told otherwise.
+/// The longest time for connecting: half of an export's default time.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long the collector's machine may leave unacknowledged, or the collector unread, what was sent.
+/// The longest time for which the collector's machine may leave bytes unacknowledged.
 #[cfg(target_os = "linux")]
 const UNANSWERED: Duration = Duration::from_secs(10);
 
@@ -46,17 +46,17 @@ pub(super) struct HttpClient {
     headers: HeaderMap,
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) head: http::response::Parts,
-    /// `None` if it is longer than anything that could be of use.
+    /// `None` if it is longer than [`MAX_ANSWER`].
     pub(super) body: Option<Bytes>,
     pub(super) trailers: HeaderMap,
 }
 
 impl HttpClient {
-    /// `headers` are the operator's; `own`, which are the transport's, win over them.
+    /// A client without connections. `headers` are the operator's; `own` are the transport's, and win over them.
     pub(super) fn new(
         version: Version,
         uri: Uri,
@@ -89,8 +89,8 @@ impl HttpClient {
     /// Sends `body` and reads the whole answer.
     ///
     /// # Errors
-    /// No connection, or one that ended before the answer did. The request may be sent again.
-    pub(super) async fn post(&self, body: Bytes) -> Result<Answer, Refused> {
+    /// There was no connection, or it ended before the answer was complete. The request may be repeated.
+    pub(super) async fn post(&self, body: Bytes) -> Result<Answer, Failure> {
         let mut request = Request::post(self.uri.clone()).body(Full::new(body)).map_err(|error| lost(&error))?;
         request.headers_mut().clone_from(&self.headers);
         let (head, body) = self.client.request(request).await.map_err(|error| lost(&error))?.into_parts();
@@ -107,12 +107,12 @@ impl HttpClient {
     }
 }
 
-/// There was no answer.
-fn lost(error: &(dyn Error + 'static)) -> Refused {
-    Refused { reason: with_sources(error), retry: Retry::Later }
+/// The failure of a request that got no answer.
+fn lost(error: &(dyn Error + 'static)) -> Failure {
+    Failure { reason: with_sources(error), retry: Retry::Later }
 }
 
-/// An error and all that lies under it, such as "tcp connect error: Connection refused".
+/// The text of an error with those of its sources, such as "tcp connect error: Connection refused".
 fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

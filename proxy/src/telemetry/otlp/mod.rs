@@ -1,7 +1,7 @@
 //! OTLP: from records to requests that a collector takes, over HTTP or gRPC.
 //!
-//! Both transports are one HTTP client and differ in what stands in front of a request and in how an answer says what
-//! became of it. No other folder knows how OTLP looks on the wire.
+//! Both transports share one HTTP client, and differ in the prefix of a request and in where an answer states its outcome. No
+//! other folder knows the OTLP wire format.
 
 mod answer;
 mod attributes;
@@ -9,9 +9,9 @@ mod encode;
 mod http_client;
 mod over_grpc;
 mod over_http;
+mod repeat_warning;
 mod retry;
 mod trace_state;
-mod trouble;
 mod wire;
 
 use std::io::Write;
@@ -31,26 +31,27 @@ pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
 pub use encode::{OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
+use repeat_warning::RepeatWarning;
 use retry::{Backoff, Retry};
-use trouble::Trouble;
 
-/// Why the OTLP exporter cannot be built.
+/// The reason why the OTLP exporter cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
     /// A certificate or key cannot be used.
     #[error("for the collector: {0}")]
     Tls(#[from] FileError),
-    /// The address cannot be asked for over HTTP.
+    /// The address is not valid in an HTTP request.
     #[error("cannot send to {endpoint}: {reason}")]
     Endpoint {
-        /// The address, without what may be secret.
+        /// The address, without its secret parts.
         endpoint: String,
-        /// Why not.
+        /// The problem with it.
         reason: String,
     },
 }
 
-/// How long before its deadline an export ends that need not wait for it, so that its own reason is told.
+/// The time before its deadline at which an export ends that would otherwise wait, so that its own reason is logged and not the
+/// time-out.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(50);
 
 /// Sends all requests of the process, over one pool of connections.
@@ -59,9 +60,9 @@ pub(super) struct OtlpExporter {
     client: HttpClient,
     protocol: Protocol,
     compression: Compression,
-    /// Where the requests go, for the log.
+    /// The name of the collector in the log.
     target: Box<str>,
-    trouble: Trouble,
+    repeat_warning: RepeatWarning,
 }
 
 impl OtlpExporter {
@@ -86,15 +87,15 @@ impl OtlpExporter {
             protocol: settings.protocol,
             compression: settings.compression,
             target: settings.endpoint.to_string().into(),
-            trouble: Trouble::default(),
+            repeat_warning: RepeatWarning::default(),
         })
     }
 
-    /// Sends a request, again if need be, until it is answered for good or there is no time left before `deadline`. The
-    /// caller ends an attempt that takes longer.
+    /// Sends a request, and repeats it until its answer is final or no time is left before `deadline`. The caller ends an attempt
+    /// that takes longer.
     ///
     /// # Errors
-    /// Why the last attempt did not succeed.
+    /// The reason why the last attempt failed.
     pub(super) async fn export(&self, request: EncodedRequest, deadline: Option<Instant>) -> Result<Delivered, String> {
         let body = self.body(request);
         let mut backoff = Backoff::new(deadline);
@@ -104,24 +105,24 @@ impl OtlpExporter {
                 Protocol::HttpProtobuf => over_http::judge(&answer),
                 Protocol::Grpc => over_grpc::judge(&answer),
             });
-            let refused = match judged {
+            let failure = match judged {
                 Ok(partial) => {
-                    let recovered = self.trouble.over();
+                    let recovered = self.repeat_warning.succeeded();
                     let (rejected, message) = (partial.rejected_spans, partial.error_message);
                     return Ok(Delivered { rejected, message, recovered });
                 }
-                Err(refused) => refused,
+                Err(failure) => failure,
             };
-            let Some(delay) = backoff.next(refused.retry, Instant::now(), retry::random()) else {
-                if let (Retry::After(_), Some(deadline)) = (refused.retry, deadline) {
+            let Some(delay) = backoff.next(failure.retry, Instant::now(), retry::random()) else {
+                if let (Retry::After(_), Some(deadline)) = (failure.retry, deadline) {
                     // It asks for rest, and would get the next request at once.
                     let end = deadline.checked_sub(BEFORE_DEADLINE).unwrap_or(deadline);
                     tokio::time::sleep_until(end.into()).await;
                 }
-                return Err(refused.reason);
+                return Err(failure.reason);
             };
-            if self.trouble.repeated(Instant::now()) {
-                let reason = refused.reason;
+            if self.repeat_warning.repeated(Instant::now()) {
+                let reason = failure.reason;
                 tracing::warn!(
                     collector = %self.target, reason,
                     "the collector does not take spans; they are sent again for as long as an export may take"
@@ -131,7 +132,7 @@ impl OtlpExporter {
         }
     }
 
-    /// What is sent of a request.
+    /// The body of the HTTP request.
     fn body(&self, request: EncodedRequest) -> Bytes {
         let head_len = match self.protocol {
             Protocol::HttpProtobuf => 0,
@@ -164,7 +165,7 @@ fn client_config(settings: &OtlpSettings) -> Result<rustls::ClientConfig, FileEr
     tls::client_config(&files, names)
 }
 
-/// The endpoint with `path` behind it.
+/// The endpoint's URI with `path` appended.
 fn uri(settings: &OtlpSettings, path: &str) -> Result<Uri, OtlpError> {
     let endpoint = settings.endpoint.as_str();
     let whole = if path.is_empty() { endpoint.to_owned() } else { format!("{}{path}", endpoint.trim_end_matches('/')) };

@@ -1,5 +1,4 @@
-//! OTLP/gRPC: one request message and one answer message, each behind a head of five bytes, and a status in the
-//! trailers.
+//! OTLP/gRPC: a request message and a response message, each behind a prefix of five bytes, and a status in the trailers.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -10,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::answer::{PartialSuccess, Status, shortened};
 use super::encode::HEADROOM;
 use super::http_client::Answer;
-use super::retry::{Refused, Retry};
+use super::retry::{Failure, Retry};
 
 pub(super) const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -18,13 +17,13 @@ const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 const GRPC_STATUS_DETAILS: &str = "grpc-status-details-bin";
 
-/// Base64 as gRPC has it: padded or not.
+/// Base64 as gRPC uses it, with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Status codes, as far as they are told apart here.
+/// The status codes that are told apart here.
 mod code {
     pub(super) const OK: u32 = 0;
     pub(super) const CANCELLED: u32 = 1;
@@ -41,7 +40,7 @@ mod code {
     pub(super) const UNAUTHENTICATED: u32 = 16;
 }
 
-/// Their names, by number.
+/// The names of the status codes, by number.
 const NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -70,15 +69,15 @@ pub(super) fn headers(gzip: bool) -> impl Iterator<Item = (HeaderName, HeaderVal
     fixed.into_iter().chain(gzip.then_some(encoding))
 }
 
-/// What stands in front of a message: whether it is compressed, and its length.
+/// The prefix of a message: whether it is compressed, and its length.
 pub(super) fn message_head(compressed: bool, len: usize) -> [u8; HEADROOM] {
     // A request is cut at about a megabyte, so the length of one is never near the limit.
     let [a, b, c, d] = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
     [u8::from(compressed), a, b, c, d]
 }
 
-/// What an answer means.
-pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Refused> {
+/// Tells from an answer whether the request succeeded.
+pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Failure> {
     // A refusal without a message has its status in the head.
     let headers = if answer.trailers.contains_key(GRPC_STATUS) { &answer.trailers } else { &answer.head.headers };
     let said = headers.get(GRPC_STATUS).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -115,18 +114,18 @@ pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Refused> {
         ) => Retry::After(delay),
         _ => Retry::Never,
     };
-    Err(Refused { reason: reason(code, said.is_some(), answer.head.status, headers), retry })
+    Err(Failure { reason: reason(code, said.is_some(), answer.head.status, headers), retry })
 }
 
-/// A compressed answer was not asked for and is not read.
+/// Reads the message behind its prefix. A compressed one was not asked for, and is not read.
 fn message(head: [u8; HEADROOM], body: &[u8]) -> PartialSuccess {
     let [0, len @ ..] = head else { return PartialSuccess::default() };
     let message = body.get(..u32::from_be_bytes(len) as usize);
     message.map(PartialSuccess::decode).unwrap_or_default()
 }
 
-/// From what is no gRPC at all, such as a load balancer without a collector behind it ("HTTP to gRPC Status Code
-/// Mapping" of the gRPC documentation).
+/// The status code for an answer that is not gRPC, such as that of a load balancer without a collector behind it ("HTTP to gRPC
+/// Status Code Mapping" of the gRPC documentation).
 fn instead_of_code(status: StatusCode) -> u32 {
     match status.as_u16() {
         400 => code::INTERNAL,

@@ -8,13 +8,13 @@ use redistributed_core::trace::UnixNanos;
 
 use super::answer::{PartialSuccess, Status};
 use super::http_client::Answer;
-use super::retry::{Refused, Retry};
+use super::retry::{Failure, Retry};
 use crate::clock;
 
 pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
-/// What an answer means.
-pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Refused> {
+/// Tells from an answer whether the request succeeded.
+pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Failure> {
     let (status, headers) = (answer.head.status, &answer.head.headers);
     let body = answer.body.as_deref().unwrap_or_default();
     if status.is_success() {
@@ -34,10 +34,10 @@ pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Refused> {
             reason = format!("{reason}: {message}");
         }
     }
-    Err(Refused { reason, retry })
+    Err(Failure { reason, retry })
 }
 
-/// `Retry-After`, in seconds or as a date.
+/// The delay that `Retry-After` asks for, in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: UnixNanos) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

@@ -1,6 +1,6 @@
-//! Whether and when a request is sent again, by the OTLP specification: after an answer that says so and after none at
-//! all, for as long as the export may take. Delays double up to a longest one, with a random part in each, so that a fleet
-//! of sidecars does not come back in step.
+//! Whether and when a request is repeated, by the OTLP specification: after an answer that allows it and after none at all, for
+//! as long as the export may take. Delays double up to a longest one, with a random part in each, so that a fleet of sidecars
+//! does not come back in step.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay that is not asked for, without its random part. A collector that is back is not left waiting.
 const LONGEST_DELAY: Duration = Duration::from_millis(1600);
 
-/// Why a request did not succeed.
+/// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct Failure {
     pub(super) reason: String,
     pub(super) retry: Retry,
 }
 
-/// What the refusal means for the same request.
+/// Whether the same request may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// It would be refused again.
+    /// It would fail again.
     Never,
-    /// It may be sent again.
+    /// It may be repeated.
     Later,
-    /// It may be sent again, but not before so long.
+    /// It may be repeated after this time at the earliest.
     After(Duration),
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Retry {
 pub(super) struct Backoff {
     /// The next delay, without its random part.
     base: Duration,
-    /// When there is no more point in an answer.
+    /// The time after which an answer is of no use.
     deadline: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ impl Backoff {
         Self { base: FIRST_DELAY, deadline }
     }
 
-    /// How long to wait before the next attempt, or `None` if there is to be none. `random` chooses the random part.
+    /// The delay before the next attempt; `None` if there is to be none. `random` chooses the random part.
     pub(super) fn next(&mut self, retry: Retry, now: Instant, random: u64) -> Option<Duration> {
         let least = match retry {
             Retry::Never => return None,

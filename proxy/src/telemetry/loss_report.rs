@@ -1,4 +1,4 @@
-//! What the log says about lost spans: the first loss at once, then a sum once a minute, and when it is over.
+//! The warnings about lost spans: the first loss at once, then a sum once a minute, and when it is over.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio::time::Instant;
 /// The least time between two warnings.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// One kind of loss.
+/// The warnings about one kind of loss.
 #[derive(Debug, Default)]
 pub(super) struct LossReport {
     last_warning: Option<Instant>,
     unreported: u64,
-    /// A warning stands that has not been taken back.
+    /// Whether a warning has been written that has not been taken back.
     warned: bool,
 }
 
 impl LossReport {
-    /// Counts lost spans; returns the sum if it is time for a warning.
+    /// Adds lost spans. Returns the sum since the last warning if it is time for the next one.
     pub(super) fn lost(&mut self, spans: u64, now: Instant) -> Option<u64> {
         self.unreported += spans;
         if self.last_warning.is_some_and(|last| now < last + INTERVAL) {
@@ -28,7 +28,7 @@ impl LossReport {
         Some(std::mem::take(&mut self.unreported))
     }
 
-    /// All is well again; returns what was lost since the last warning, if one stands.
+    /// Records a success. Returns the number of spans lost since the last warning if that has to be taken back.
     pub(super) fn recovered(&mut self) -> Option<u64> {
         std::mem::take(&mut self.warned).then(|| std::mem::take(&mut self.unreported))
     }
