@@ -22,7 +22,7 @@ pub trait Choice: Copy + Eq + 'static {
 
 /// Defines an enum that implements [`Choice`], `Display` and `Default`.
 ///
-/// The doc comment of a variant, without its final period, is its line of help.
+/// The line of help of a value is the doc comment of its variant without the final period.
 ///
 /// ```
 /// use redistributed_core::choice::{Choice, choice};

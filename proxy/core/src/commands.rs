@@ -1,8 +1,7 @@
-//! The commands that are not simply "one request, one reply": one table.
+//! The table of the commands that are not simply "one request, one reply".
 //!
-//! Everything that the proxy knows of a command stands in its row: how much of a request has to be read, how it is
-//! answered, and which plan may change it. A command that has no row is answered by one reply and changes nothing that
-//! matters here.
+//! A command's row has all that the proxy knows of it: how much of a request has to be read, how it is answered, and which
+//! plan may change it. A command without a row is answered by one reply and changes nothing that the proxy has to follow.
 
 use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
 
@@ -15,9 +14,9 @@ pub(crate) const MAX_WORDS: usize = 3;
 /// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// In capitals.
+    /// The command's name, in capitals.
     name: &'static str,
-    /// How many words of a request are looked at, the name included: at most [`MAX_WORDS`].
+    /// How many words of a request are looked at, the name included. They are at most [`MAX_WORDS`].
     pub(crate) words: u64,
     /// The plan by which a request of this name may be changed, if it has the plan's shape.
     plan: Option<Plan>,
@@ -25,25 +24,25 @@ pub(crate) struct Command {
     answer: fn(&Request<'_>) -> Answer,
 }
 
-/// A plan of [`rewrite`](crate::rewrite), by the request that it is for.
+/// The plans of [`rewrite`](crate::rewrite) that may change a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// The third of three words is a payload that gets a context.
+    /// The request has three words, and the third is a payload that may get a context.
     Publish { sharded: bool },
 }
 
-/// What is looked at of a request.
+/// The parts of a request that decide how it is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     /// The number of words, the command's name included.
     pub(crate) count: u64,
-    /// Empty if the word is missing, not looked at or too long.
+    /// The second word. It is empty if the word is missing, not looked at or too long.
     pub(crate) second: &'a [u8],
-    /// As `second`.
+    /// The third word. It is empty in the same cases.
     pub(crate) third: &'a [u8],
 }
 
-/// `CLIENT REPLY`
+/// What a client asks for by `CLIENT REPLY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyMode {
     On,
@@ -60,19 +59,21 @@ pub(crate) enum Protocol {
 /// How a request is answered, and what it does to the connection once it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// One reply for each of so many requests in a row.
+    /// One reply to each of this number of requests in a row.
     Replies(u64),
-    /// The same, but the replies may be long in coming, and all that follows on the connection waits.
+    /// The same, but the commands may block, and all that follows on the connection then waits.
     LateReplies(u64),
-    /// An integer or an error for each of so many publishes in a row.
+    /// An integer or an error for each of this number of publishes in a row.
     Publishes(u64),
-    /// The same, and the integers have to be this number of receivers, or the evidence for it is contradicted.
+    /// The same for `run` publishes in a row. Each integer has to be `count`, the number of receivers. Another number
+    /// contradicts the evidence.
     ExpectedReceivers {
         evidence: u64,
         count: u32,
         run: u32,
     },
-    /// So many confirmations, or one error; `None` if their number depends on the subscriptions at that time.
+    /// As many confirmations as are `left`, or one error. `None` means that their number depends on the subscriptions that
+    /// the connection has when the command runs.
     Confirmations {
         kind: SubscriptionKind,
         subscribe: bool,
@@ -82,18 +83,19 @@ pub(crate) enum Answer {
     Exec,
     Discard,
     Reset,
-    /// One reply in the protocol asked for; `None` if the request asks for none or for one that does not exist.
+    /// One reply in the protocol that the request asks for; `None` if it asks for none or for one that does not exist.
     Hello(Option<Protocol>),
     ClientReply(ReplyMode),
-    /// No reply: a `CLIENT REPLY SKIP` that took effect within a transaction silences the next command.
+    /// No reply. This entry stands for a `CLIENT REPLY SKIP` that took effect within a transaction, and the next command has
+    /// no reply either.
     Skipping,
     Monitor,
-    /// What follows the reply is not RESP.
+    /// An error, or the beginning of a replication link, which is not RESP.
     Sync,
     Select(u32),
     /// No reply, except `+QUEUED` in a transaction.
     Silent,
-    /// From here on requests are not understood.
+    /// The requests from here on are not understood.
     Unknown,
 }
 
@@ -113,10 +115,11 @@ const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answe
     Command { name, words, plan: None, answer }
 }
 
-/// Words of a publish: its name, the channel and the payload.
+/// The number of words of a publish: its name, the channel and the payload.
 const PUBLISH_WORDS: u64 = 3;
 
-/// The table, by the length of the name: nearly every command of a busy connection is in no row.
+/// The table, by the length of the name. Nearly every command of a busy connection has no row, and is then compared with few
+/// names.
 static COMMANDS: [&[Command]; 13] = [
     &[],
     &[],
@@ -165,14 +168,14 @@ static COMMANDS: [&[Command]; 13] = [
     ],
 ];
 
-/// The row of the command `name`, in any case of letters.
+/// The row of the command `name`, whose letters may be of either case.
 #[inline]
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     let of_this_length = COMMANDS.get(name.len())?;
     of_this_length.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
 }
 
-/// How a request of this name is answered.
+/// How a request with this name is answered.
 pub(crate) fn answer(name: &[u8], request: &Request<'_>) -> Answer {
     find(name).map_or(Answer::Replies(1), |command| command.answer(request))
 }
@@ -191,7 +194,7 @@ impl Command {
 }
 
 impl Request<'_> {
-    /// `answer` if the command has no arguments. With arguments it is an error.
+    /// `answer` if the command has no arguments. With arguments Redis answers an error.
     fn alone(&self, answer: Answer) -> Answer {
         if self.count == 1 { answer } else { Answer::Replies(1) }
     }
@@ -200,7 +203,7 @@ impl Request<'_> {
         self.count.saturating_sub(1)
     }
 
-    /// One confirmation for each name. Without names the answer is an error.
+    /// One confirmation for each name. Without names Redis answers an error.
     fn subscribe(&self, kind: SubscriptionKind) -> Answer {
         match self.names() {
             0 => Answer::Replies(1),
@@ -208,7 +211,7 @@ impl Request<'_> {
         }
     }
 
-    /// One confirmation for each name; without names one for each subscription of the kind, but at least one.
+    /// One confirmation for each name. Without names there is one for each subscription of the kind, but at least one.
     fn unsubscribe(&self, kind: SubscriptionKind) -> Answer {
         let names = self.names();
         Answer::Confirmations { kind, subscribe: false, left: (names > 0).then_some(names) }
@@ -238,7 +241,7 @@ impl Request<'_> {
         number.filter(|_| self.count == 2).map_or(Answer::Replies(1), Answer::Select)
     }
 
-    /// `REPLCONF ACK` and `GETACK` are not answered.
+    /// No reply for `REPLCONF ACK` and `REPLCONF GETACK`, one reply for all others.
     fn replconf(&self) -> Answer {
         let is_silent = [&b"ACK"[..], b"GETACK"].iter().any(|word| self.second.eq_ignore_ascii_case(word));
         if is_silent { Answer::Silent } else { Answer::Replies(1) }
@@ -249,7 +252,7 @@ impl Request<'_> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Word {
     bytes: [u8; MAX_WORD_LEN],
-    /// Above [`MAX_WORD_LEN`] if the word was longer; it then equals nothing.
+    /// The length. It is above [`MAX_WORD_LEN`] if the word is too long, and the word then equals no other.
     len: usize,
 }
 
@@ -268,13 +271,13 @@ impl Word {
         }
     }
 
-    /// The bytes; none if the word was too long.
+    /// The bytes of the word, or none if it is too long.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
-/// A word that is complete, as [`Word::as_bytes`] would give it.
+/// The bytes of a complete word, or none if it is too long, as [`Word::as_bytes`] returns them.
 pub(crate) fn kept(word: &[u8]) -> &[u8] {
     if word.len() <= MAX_WORD_LEN { word } else { &[] }
 }

@@ -1,6 +1,6 @@
-//! What a session counts, and how each counter is shown.
+//! The counters of a session, and the metrics that show them.
 
-/// A metric of the metrics page, and the counters that are its samples.
+/// A metric of the metrics page. Its samples are counters.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric<C: 'static> {
     /// The metric's name without the prefix that all metrics of the program have. A counter's name ends in `_total`; a
@@ -8,21 +8,22 @@ pub struct Metric<C: 'static> {
     pub name: &'static str,
     /// The text of its `HELP` line.
     pub help: &'static str,
-    /// The label that tells its samples apart, if it has several.
+    /// The label that tells the samples apart, if there are several.
     pub label: Option<&'static str>,
-    /// Its samples: each counter with its value of that label.
+    /// The counters that are the metric's samples, each with its value of that label.
     pub samples: &'static [(C, Option<&'static str>)],
 }
 
-/// Defines an enumeration of counters, each once: its variant, its name in the log, and the metric that shows it.
+/// Defines an enumeration of counters. Each counter is defined once, with its variant, its name in the log and the metric
+/// that shows it.
 ///
 /// ```text
 /// "METRIC", "HELP text" { Variant: "log_name" }
 /// "METRIC" by "LABEL", "HELP text" { Variant: "log_name" = "value", ... }
 /// ```
 ///
-/// From this follow the variants in that order, `NAMES` (of the log, by variant), `METRICS` (for the metrics page) and
-/// `name` and `label_value` of a variant.
+/// The macro makes of this the variants in the same order, `NAMES` (the names in the log, by variant), `METRICS` (for the
+/// metrics page), and the functions `name` and `label_value`.
 #[macro_export]
 macro_rules! counters {
     (
@@ -64,7 +65,7 @@ macro_rules! counters {
                 Self::NAMES[self as usize]
             }
 
-            /// The value of its metric's label; `None` if the metric has no label.
+            /// The counter's value of the label of its metric; `None` if the metric has no label.
             pub const fn label_value(self) -> Option<&'static str> {
                 match self {
                     $($(Self::$variant => $crate::counters!(@optional $($value)?)),+),+
@@ -77,7 +78,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// What a session counts.
+    /// A counter of what a session does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[repr(u8)]
     pub enum Counter {
@@ -89,15 +90,15 @@ counters! {
             SkippedInline: "skipped_inline" = "inline",
             /// The channel is excluded, or begins with `__`.
             SkippedChannel: "skipped_channel" = "channel",
-            /// The payload is over the injection limit, or the channel's name over its own.
+            /// The payload with its context is over the injection limit, or the channel's name is too long.
             SkippedSize: "skipped_size" = "size",
-            /// The payload does not fit its carrier: it is not a JSON object, say.
+            /// The payload does not fit the channel's carrier. It may not be a JSON object, for example.
             SkippedCarrier: "skipped_carrier" = "carrier",
-            /// Before authentication the added bytes would have crossed Redis's limit of 16 KiB.
+            /// With its context the payload would have been over the 16 KiB that Redis takes before authentication.
             SkippedUnauthenticated: "skipped_unauthenticated" = "unauthenticated",
-            /// The mode, `OTEL_SDK_DISABLED` or `OTEL_PROPAGATORS` says so.
+            /// The mode, `OTEL_SDK_DISABLED` or `OTEL_PROPAGATORS` does not allow a context.
             SkippedMode: "skipped_mode" = "mode",
-            /// Mode `auto`: Redis could not be asked, or not lately, or not about this channel yet.
+            /// Mode `auto`: Redis has not been asked lately, has not been asked about this channel yet, or did not answer.
             SkippedAutoUnknown: "skipped_auto_unknown" = "auto_unknown",
             /// Mode `auto`: a subscriber is not known to be behind a proxy.
             SkippedAutoUnproxied: "skipped_auto_unproxied" = "auto_unproxied",
@@ -107,13 +108,13 @@ counters! {
             SkippedAutoReplicas: "skipped_auto_replicas" = "auto_replicas",
             /// Mode `auto`: Redis is a cluster.
             SkippedAutoCluster: "skipped_auto_cluster" = "auto_cluster",
-            /// Mode `auto`: nobody subscribes.
+            /// Mode `auto`: the channel has no subscriber.
             SkippedAutoNobody: "skipped_auto_nobody" = "auto_nobody",
             /// Mode `auto`: the evidence has not stood for long enough.
             SkippedAutoProving: "skipped_auto_proving" = "auto_proving",
             /// Mode `auto`: Redis reported another number of receivers than was expected.
             SkippedAutoContradicted: "skipped_auto_contradicted" = "auto_contradicted",
-            /// Mode `auto`: the publish was queued in a transaction, behind a command that blocks, or without a reply.
+            /// Mode `auto`: the publish was queued in a transaction, waited for a command that blocks, or got no reply.
             SkippedAutoOrder: "skipped_auto_order" = "auto_order",
         }
         "receivers_total", "Receivers that Redis reported in its replies to publishes, added up" { Receivers: "receivers" }
@@ -125,8 +126,8 @@ counters! {
         "stripped_total", "Messages from which a context was removed" { Stripped: "stripped" }
         "delivered_unread_total", "Messages too big to look for a context" { DeliveredUnread: "delivered_unread" }
         "spans_unpaired_total", "Producer spans that ended before Redis's reply" {
-            /// They do not say how many received the message. The reply was suppressed, could not be told from others, or
-            /// too many were outstanding.
+            /// They do not say how many received the message. The reply was suppressed or could not be told from others, or
+            /// too many spans were open.
             SpansUnpaired: "spans_unpaired",
         }
         "opaque_total" by "reason", "Directions of connections that became plain pipes, by what began them" {
@@ -138,7 +139,7 @@ counters! {
             OpaqueServer: "opaque_server" = "server",
         }
         "pairing_lost_total", "Connections whose replies could no longer be paired with commands" {
-            /// Forwarding is not affected.
+            /// The bytes of these connections are forwarded as before.
             PairingLost: "pairing_lost",
         }
     }
@@ -157,7 +158,7 @@ pub struct Counts {
     reason = "a counter's number is below the number of counters"
 )]
 impl Counts {
-    /// Whether anything was counted: false for almost every call.
+    /// Whether anything was counted. For almost every call nothing is.
     pub fn changed(&self) -> bool {
         self.changed
     }
@@ -186,7 +187,7 @@ impl Counts {
     }
 
     pub(crate) fn count(&mut self, counter: Counter) {
-        // One call counts at most once for each byte that it is given, so this cannot overflow.
+        // A call counts at most once for each byte that it is given, so this cannot overflow.
         self.values[counter as usize] += 1;
         self.changed = true;
     }

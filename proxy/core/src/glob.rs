@@ -1,24 +1,25 @@
 //! Redis-style patterns, with the rules of `PSUBSCRIBE` (Redis's `stringmatchlen`).
 //!
-//! `*` any bytes, `?` one byte, `[a-c]`, `[^a]`, `\x` the byte itself. Matching is by bytes and case-sensitive.
+//! `*` matches any bytes and `?` one byte. `[a-c]` matches a byte of the class, and `[^a]` a byte that is not in it. `\x`
+//! matches the byte `x` itself. Patterns match bytes, and upper and lower case differ.
 
 use alloc::boxed::Box;
 use core::fmt;
 
-/// A compiled pattern.
+/// A pattern whose form has been checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Glob {
     pattern: Box<[u8]>,
 }
 
-/// Why a pattern was refused.
+/// Why a pattern is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobError {
-    /// It has no characters, so it would only match a channel without a name.
+    /// The pattern is empty, so it would only match a channel without a name.
     Empty,
     /// A `[` has no `]`. Redis accepts this and reads to the end, which is never what was meant.
     OpenClass,
-    /// It ends in `\`, which escapes nothing.
+    /// The pattern ends in `\`, which escapes nothing.
     DanglingEscape,
 }
 
@@ -35,10 +36,11 @@ impl fmt::Display for GlobError {
 impl core::error::Error for GlobError {}
 
 impl Glob {
-    /// Checks the pattern's form.
+    /// Checks the form of `pattern`.
     ///
     /// # Errors
-    /// [`GlobError`] for patterns that cannot have been meant.
+    ///
+    /// [`GlobError`] if the pattern cannot have been meant as it is.
     pub fn new(pattern: &str) -> Result<Self, GlobError> {
         let bytes = pattern.as_bytes();
         if bytes.is_empty() {
@@ -55,7 +57,8 @@ impl Glob {
         Ok(Self { pattern: bytes.into() })
     }
 
-    /// Whether all of `text` matches. Time is at most the product of both lengths: only the last `*` is retried.
+    /// Whether the pattern matches all of `text`. The time is at most proportional to the product of both lengths, because
+    /// only the last `*` is tried again.
     pub fn matches(&self, text: &[u8]) -> bool {
         let (mut pattern, mut text) = (&*self.pattern, text);
         let mut retry: Option<(&[u8], &[u8])> = None;
@@ -93,7 +96,7 @@ impl fmt::Debug for Glob {
     }
 }
 
-/// Matches one byte against the pattern's next element, and gives what follows that element.
+/// Matches one byte against the first element of `pattern`, and returns what follows that element.
 fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
         [b'?', after @ ..] => Some(after),
@@ -104,7 +107,7 @@ fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
-/// Reads a class behind its `[`: whether `byte` is in it, and what follows its `]`.
+/// Reads a class whose `[` has been taken: whether it matches `byte`, and what follows its `]`.
 fn class(mut rest: &[u8], byte: u8) -> Option<(bool, &[u8])> {
     let negated = if let [b'^', after @ ..] = rest {
         rest = after;

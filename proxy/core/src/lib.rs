@@ -1,24 +1,24 @@
-//! The part of redistributed that thinks, without sockets, clock or randomness.
+//! The decisions of redistributed, without sockets, clock or randomness.
 //!
 //! Each module uses only those above it in this table:
 //!
-//! | module | what it knows |
+//! | module | what it is about |
 //! |---|---|
 //! | [`glob`] | Redis-style patterns, as in `PSUBSCRIBE` |
 //! | [`mod@choice`] | settings whose value is one of a few names |
-//! | [`resp`] | where RESP2/RESP3 values end, and what the few that matter say |
-//! | [`counts`] | what is counted |
-//! | [`trace`] | span identity, sampling, finished spans |
-//! | [`carrier`] | how a context is added to a payload and taken away again |
-//! | [`policy`] | what the operator decided about which message is touched |
-//! | [`service`] | what lies outside a connection: what a session may ask, and the events that it reports |
-//! | `output` | what a call of the session hands back |
-//! | `commands` | the commands that are not simply "one request, one reply": one table |
-//! | `pairing` | which command a reply answers, and what comes next |
-//! | `rewrite` | what is changed of a frame: a plan for each kind of message |
+//! | [`resp`] | the ends of RESP2 and RESP3 values, and the numbers in them |
+//! | [`counts`] | the counters of a session, and the metrics that show them |
+//! | [`trace`] | the identity of spans, sampling, and finished spans |
+//! | [`carrier`] | how a context is added to a payload, found there and removed again |
+//! | [`policy`] | the operator's decisions about which messages are changed, and how |
+//! | [`service`] | what a session asks of its service, and the events that it reports |
+//! | `output` | the output of a call of the session |
+//! | `commands` | the table of the commands that are not simply "one request, one reply" |
+//! | `pairing` | which command a reply answers, and what comes next from the server |
+//! | `rewrite` | the changes to a frame: a plan for each kind of message |
 //! | [`session`] | one client connection: bytes in, bytes and events out |
 //!
-//! Start at [`Session`].
+//! [`Session`] is the place to start reading.
 #![no_std]
 #![warn(missing_docs)]
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]

@@ -1,4 +1,4 @@
-//! What a call of the session hands back.
+//! The output of a call of the session.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -6,31 +6,32 @@ use core::ops::Range;
 use crate::counts::Counts;
 use crate::service::{Environment, Event};
 
-/// The bytes to send to the other side, the events of the call, and its counts. An output is used again for the next call:
-/// [`Output::clear`] keeps its allocations.
+/// The bytes to send to the other side, the events of the call, and its counts. An output can be used for one call after
+/// another, because [`Output::clear`] keeps its allocations.
 ///
-/// The bytes are a list of pieces, of the input that was just given and of bytes that the session made or held back. What is
-/// not rewritten is not copied, except for short pieces between two that are.
+/// The bytes are a list of pieces. A piece is part of the input of the call, or of the bytes that the session made or held
+/// back. Bytes that are not rewritten are not copied, except for short pieces between two that are.
 #[derive(Debug, Default)]
 pub struct Output {
     segments: Vec<Segment>,
     own: Vec<u8>,
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<Event>,
-    /// How often what happened, for metrics.
+    /// The counts of this call, for metrics.
     pub counts: Counts,
 }
 
-/// One call of the session: what it may use, and what it may cause.
+/// One call of the session: its environment and its output.
 pub(crate) struct Call<'a> {
     pub(crate) env: Environment<'a>,
     pub(crate) out: &'a mut Output,
 }
 
-/// Bytes of own capacity that stay from call to call: enough for the trailers of a full read of short publishes.
+/// Capacity for own bytes that is kept from call to call, in bytes. It is enough for the trailers of a full read of short
+/// publishes.
 const KEPT_CAPACITY: usize = 128 * 1024;
 
-/// Longest piece of the input, in bytes, that is copied to the own bytes before it.
+/// Longest piece of the input, in bytes, that is copied to own bytes that precede it.
 const MAX_COPIED: usize = 512;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ enum Segment {
 }
 
 impl Output {
-    /// Forgets everything. Allocations are kept unless they are as large as a long payload makes them.
+    /// Removes everything. Allocations are kept, except for the large ones that long payloads cause.
     pub fn clear(&mut self) {
         self.segments.clear();
         self.own.clear();
@@ -57,13 +58,13 @@ impl Output {
         })
     }
 
-    /// How many bytes there are to send.
+    /// The number of bytes to send.
     pub fn byte_len(&self) -> usize {
         self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len()).sum()
     }
 
-    /// Sends a piece of `input` as it came. A short piece behind bytes that were made is copied to them, because the system
-    /// takes longer to send one more piece than it takes to copy it.
+    /// Sends a piece of `input` as it came. A short piece that follows own bytes is copied to them, because the system takes
+    /// longer to send one more piece than it takes to copy it.
     #[inline]
     pub(crate) fn forward(&mut self, input: &[u8], range: Range<usize>) {
         if !range.is_empty() {
@@ -90,7 +91,7 @@ impl Output {
         let start = self.own.len();
         self.own.extend_from_slice(bytes);
         match self.segments.last_mut() {
-            // Its bytes are the last of all own ones.
+            // The segment's bytes are the last of all own bytes.
             Some(Segment::Own(last)) => last.end = self.own.len(),
             _ => self.segments.push(Segment::Own(start..self.own.len())),
         }

@@ -1,4 +1,4 @@
-//! What the operator decided: the only file with product decisions about which message is touched.
+//! The operator's decisions about which messages are changed, and how.
 
 use alloc::vec::Vec;
 
@@ -7,30 +7,30 @@ use crate::choice;
 use crate::glob::Glob;
 use crate::trace::{Propagators, Sampler};
 
-/// Settings of all sessions of a route. Fixed when the session starts.
+/// The settings that the sessions of a service follow. Each call of a session gets the policy that is then in force.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Whether contexts are added, only removed, or only looked at, on channels that no glob of `modes` matches.
+    /// The mode of a channel that no glob of `modes` matches.
     pub mode: Mode,
-    /// The mode of a channel: the first glob that matches.
+    /// The modes of channels. The first glob that matches a channel decides.
     pub modes: Vec<(Glob, Mode)>,
     /// How a consumer span refers to its producer span.
     pub relation: Relation,
-    /// Which contexts that payloads carry become parents.
+    /// Which of the contexts that payloads carry become parents.
     pub trust: Trust,
-    /// The carrier of a channel: the first glob that matches, otherwise [`Carrier::Trailer`].
+    /// The carriers of channels. The first glob that matches a channel decides, otherwise it is [`Carrier::Trailer`].
     pub carriers: Vec<(Glob, Carrier)>,
-    /// Channels that are traced; empty means all. `__*` never is.
+    /// Channels that are traced. If there are none, all channels are. Channels that begin with `__` are never traced.
     pub include: Vec<Glob>,
-    /// Channels that are not traced, though included. Contexts are still removed from their messages.
+    /// Channels that are not traced even if they are included. Contexts are still removed from their messages.
     pub exclude: Vec<Glob>,
-    /// Channels on which a `traceparent` in a JSON object is taken as the parent, besides those whose carrier is
-    /// [`Carrier::Json`].
+    /// Channels on which a `traceparent` in a JSON object becomes the parent. On channels whose carrier is
+    /// [`Carrier::Json`] it always does.
     pub read_json: Vec<Glob>,
     /// Channels whose `json` or `opencensus` context is left in the delivered message, for services that read it.
     pub keep_context: Vec<Glob>,
-    /// Longest payload, in bytes and with the context in it, that is sent. Messages up to [`Policy::strip_limit`] are
-    /// searched for a context.
+    /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context. Delivered
+    /// payloads are searched for a context up to [`Policy::strip_limit`].
     pub inject_limit: usize,
     /// Whether commands other than publishes get spans.
     pub commands: Commands,
@@ -38,25 +38,25 @@ pub struct Policy {
     pub sampler: Sampler,
     /// Whether trailers say when a message was published (`--transit-time`).
     pub transit_time: bool,
-    /// `OTEL_SDK_DISABLED=false`. If not enabled no span is made; contexts that payloads carry are still passed on and
-    /// removed.
+    /// Whether spans are made (`OTEL_SDK_DISABLED=false`). Otherwise the contexts that payloads carry are still passed on,
+    /// and still removed from deliveries.
     pub enabled: bool,
-    /// Which context formats are understood (`OTEL_PROPAGATORS`).
+    /// The context formats that are read and passed on (`OTEL_PROPAGATORS`).
     pub propagators: Propagators,
 }
 
-/// Injection limit unless set, in bytes: 1 MiB, the least that Redis allows as `proto-max-bulk-len`. So a context never
-/// takes a payload over the server's limit.
+/// Default of [`Policy::inject_limit`], in bytes. It is 1 MiB, the least that Redis allows as `proto-max-bulk-len`, so that
+/// a context never takes a payload over the server's limit.
 pub const DEFAULT_INJECT_LIMIT: usize = 1 << 20;
 
-/// Longest channel name, in bytes, whose messages are traced. The name is copied, and a longer one is passed on as it
-/// comes.
+/// Longest name of a channel, in bytes, whose messages are traced. Names are copied, and the limit bounds the copy. Messages
+/// on a channel with a longer name are passed on as they come.
 pub const MAX_CHANNEL_LEN: usize = 1024;
 
-/// Channels that begin so belong to Redis and Sentinel: nothing is ever added there.
+/// The beginning of the names of channels that belong to Redis and Sentinel. Nothing is ever added to their messages.
 const RESERVED: &[u8] = b"__";
 
-/// What the policy says about one channel.
+/// The policy's decision about one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     /// Whether messages get spans and contexts.
@@ -83,27 +83,28 @@ impl Policy {
         }
     }
 
-    /// The form in which a context is added to what is published on `channel`; `None` if none is. Single payloads may be
-    /// left alone all the same, because they are too long or do not fit the form.
+    /// The form in which contexts are added to messages that are published on `channel`; `None` if none are added. A single
+    /// payload may still get no context, because it is too long or does not fit the form.
     pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
         let rule = self.rule(channel);
         let carries = self.enabled && self.propagators.carries_traces() && channel.len() <= MAX_CHANNEL_LEN;
         (carries && rule.traced && rule.mode == Mode::Inject).then_some(rule.carrier)
     }
 
-    /// Longest delivered payload, in bytes, that is searched for a context. Never below what a proxy with the default
-    /// injection limit may have made, so that lowering one's own limit leaves no context in a message.
+    /// Longest delivered payload, in bytes, that is searched for a context. It is never below the longest payload that a
+    /// proxy with the default injection limit sends, so that an operator who lowers the limit of one proxy does not make it
+    /// deliver the contexts of others.
     pub fn strip_limit(&self) -> usize {
         self.inject_limit.max(DEFAULT_INJECT_LIMIT).saturating_add(crate::carrier::trailer::MAX_LEN)
     }
 
-    /// Whether `mode` is that of any channel.
+    /// Whether any channel has this mode.
     pub fn uses(&self, mode: Mode) -> bool {
         self.mode == mode || self.modes.iter().any(|(_, other)| *other == mode)
     }
 
-    /// Whether every context in a message on `channel` is removed before it is delivered, within
-    /// [`Policy::strip_limit`], except one that is kept on purpose.
+    /// Whether contexts are removed from all messages on `channel` up to [`Policy::strip_limit`] before they are delivered.
+    /// [`Policy::keep_context`] makes exceptions.
     pub fn strips(&self, channel: &[u8]) -> bool {
         Self::may_carry(channel) && first_match(&self.modes, channel).unwrap_or(self.mode) != Mode::Observe
     }
@@ -113,7 +114,7 @@ impl Policy {
         channel.len() <= MAX_CHANNEL_LEN && !Self::is_reserved(channel)
     }
 
-    /// Whether a channel belongs to Redis and Sentinel: no message there carries a context.
+    /// Whether a channel belongs to Redis and Sentinel, so that none of its messages carries a context.
     pub(crate) fn is_reserved(channel: &[u8]) -> bool {
         channel.starts_with(RESERVED)
     }
@@ -146,7 +147,7 @@ impl Default for Policy {
 }
 
 choice! {
-    /// `--mode`
+    /// What is done to the messages of a channel (`--mode`).
     pub enum Mode, default Inject {
         /// Add a context to each publish, remove it from each delivery.
         Inject = "inject",
@@ -160,7 +161,7 @@ choice! {
 }
 
 choice! {
-    /// `--relation`
+    /// How a consumer span refers to its producer span (`--relation`).
     pub enum Relation, default Parent {
         /// The consumer span is a child of the producer span: one trace shows the whole transaction.
         Parent = "parent",
@@ -170,9 +171,9 @@ choice! {
 }
 
 choice! {
-    /// `--trust`
+    /// Which of the contexts that payloads carry become parents (`--trust`).
     ///
-    /// A context that is not believed begins no span and is passed on to nobody; it is removed as any other.
+    /// A context that is not trusted becomes no span's parent and is not passed on. It is removed like any other.
     pub enum Trust, default All {
         /// Contexts in all payloads, those that the service itself publishes among them.
         All = "all",
@@ -184,7 +185,7 @@ choice! {
 }
 
 choice! {
-    /// `--commands`
+    /// Which commands other than publishes get spans (`--commands`).
     pub enum Commands, default None {
         /// Only publishes and deliveries get spans.
         None = "none",

@@ -1,14 +1,14 @@
-//! Context as members of a JSON object, for consumers outside the fleet that can read `traceparent`.
+//! A context as members of a JSON object, for consumers without a proxy that can read `traceparent`.
 //!
-//! Added directly before the object's closing brace, without white space:
+//! These members are added directly before the object's closing brace, without white space:
 //!
 //! ```text
 //! ,"traceparent":"00-<trace id>-<span id>-<flags>","tracestate":"redistributed=<span id>[,<other entries>]"
 //! ```
 //!
 //! The leading comma is absent if the object had no members. The `redistributed` entry of `tracestate` repeats the span
-//! id of `traceparent`, as W3C Trace Context lets a tracing system do: this is how the members are known to be a proxy's
-//! and are removed again, byte for byte. A `traceparent` without that entry belongs to the application.
+//! id of `traceparent`, as W3C Trace Context lets a tracing system do. By this entry a proxy knows that a proxy added the
+//! members, and removes them again, byte for byte. A `traceparent` without the entry belongs to the application.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -29,7 +29,7 @@ const TRACESTATE: &[u8] = b"\",\"tracestate\":\"redistributed=";
 const ENTRY: &str = "redistributed=";
 const SPAN_ID_LEN: usize = 16;
 
-/// Longest addition, in bytes.
+/// Most bytes that are added to a payload.
 pub const MAX_LEN: usize =
     1 + TRACEPARENT.len() + TRACEPARENT_LEN + TRACESTATE.len() + SPAN_ID_LEN + 1 + MAX_TRACE_STATE + 1;
 
@@ -62,7 +62,7 @@ fn needs_no_escape(entry: &str) -> bool {
 /// Finds members that a proxy added.
 #[inline]
 pub fn find(payload: &[u8]) -> Option<Added> {
-    // This decides for nearly every payload that is no JSON object.
+    // Nearly every payload that is no JSON object ends here.
     match closing_brace(payload) {
         Some(end) => find_before(payload, end),
         None => None,
@@ -102,21 +102,21 @@ fn closing_brace(payload: &[u8]) -> Option<usize> {
     (object.last() == Some(&b'}')).then(|| object.len() - 1)
 }
 
-/// What matters of a JSON object.
+/// What a proxy has to know of a JSON object.
 #[derive(Debug, PartialEq)]
 pub struct Object {
     /// The context that the application put among the members.
     pub supplied: Option<Context>,
-    /// Whether a member is called `traceparent` or `tracestate`, valid or not: then none is added.
+    /// Whether a member is called `traceparent` or `tracestate`, whatever its value. No context is added then.
     pub names_context: bool,
-    /// Whether it has no members.
+    /// Whether the object has no members.
     pub is_empty: bool,
-    /// Position of its closing brace in the payload.
+    /// Position of the closing brace in the payload.
     pub end: usize,
 }
 
 impl Object {
-    /// Reads a payload that is one JSON object; `None` for all else. Values are passed over without recursion.
+    /// Reads a payload that is one JSON object; `None` for any other payload. Values are skipped without recursion.
     pub fn parse(payload: &[u8], formats: Propagators) -> Option<Self> {
         if payload.trim_ascii_start().first() != Some(&b'{') {
             return None;
@@ -219,7 +219,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     }
 }
 
-/// A string; any other value counts as an empty one.
+/// A member's value if it is a string. Any other value counts as an empty string.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {

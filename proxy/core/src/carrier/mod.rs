@@ -1,8 +1,9 @@
-//! How a context travels in a payload, and how it leaves it again without a trace.
+//! How a context is added to a payload, and how it is found there and removed again.
 //!
-//! Three forms: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and [`opencensus`] (a
-//! binary prefix). Each can be told from what an application supplies itself: only what a proxy added is removed, and
-//! only that is replaced when a message is published again. All readers are total: any bytes, no panic.
+//! There are three forms: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and
+//! [`opencensus`] (a binary prefix). Each can be told from a context that the application supplies itself. Only a context
+//! that a proxy added is removed, or replaced when a message is published again. All readers are total: no bytes make them
+//! panic.
 
 pub mod json;
 pub mod opencensus;
@@ -15,7 +16,7 @@ use crate::choice;
 use crate::trace::{Context, Propagators};
 
 choice! {
-    /// `--carrier`
+    /// The form of the contexts that are added on a channel (`--carrier`).
     pub enum Carrier, default Trailer {
         /// A binary suffix of the payload.
         Trailer = "trailer",
@@ -26,22 +27,22 @@ choice! {
     }
 }
 
-/// What a proxy added to a payload.
+/// A context that a proxy added to a payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Added {
-    /// The form it has.
+    /// The form of the context.
     pub form: Carrier,
-    /// The bytes to remove, or to replace by those of another context.
+    /// The position of its bytes in the payload, to remove them or to replace them by those of another context.
     pub range: Range<usize>,
-    /// The context; `None` if it is of a version that is removed but not understood.
+    /// The context; `None` if its version is not known or its content is not valid. Its bytes are removed all the same.
     pub context: Option<Context>,
 }
 
-/// Looks for a context that a proxy added. Trailers and JSON members are certain and are looked for in every payload,
-/// whatever carrier the publisher's proxy was told to use. A prefix is only 40 bits of certainty, so it counts only where
-/// the channel's own carrier is [`Carrier::OpenCensus`].
+/// Looks for a context that a proxy added. Trailers and JSON members cannot be mistaken for payload, so every payload is
+/// searched for them, whatever carrier the publisher's proxy uses. Only 33 bits tell a prefix from payload, so it is looked
+/// for only where the channel's own carrier is [`Carrier::OpenCensus`].
 pub fn find_added(payload: &[u8], carrier: Carrier) -> Option<Added> {
-    // Returned as they are, because to move what was found costs more than to look for it.
+    // What is found is returned as it is, because to move it costs more than to look for it.
     if let found @ Some(_) = trailer::find(payload) {
         return found;
     }
@@ -55,7 +56,7 @@ pub fn find_added(payload: &[u8], carrier: Carrier) -> Option<Added> {
     Some(Added { form: Carrier::OpenCensus, range: 0..opencensus::LEN, context: Some(prefix.context.into()) })
 }
 
-/// Reads a context that the application itself put into the payload. It is never altered.
+/// Reads a context that the application itself put into the payload. The proxy never changes such a context.
 pub fn find_supplied(payload: &[u8], carrier: Carrier, read_json: bool, formats: Propagators) -> Option<Context> {
     if carrier == Carrier::OpenCensus {
         return opencensus::find(payload).filter(|prefix| !prefix.is_added()).map(|prefix| prefix.context.into());
@@ -75,8 +76,8 @@ pub fn replace(payload: &[u8], added: &Added, context: &Context, out: &mut Vec<u
     }
 }
 
-/// Adds `context` to a payload that holds none: appends the bytes to `out` and says where in the payload they belong.
-/// `None`, with nothing written, if the payload does not fit the carrier.
+/// Adds `context` to a payload that has none: appends the bytes to `out` and returns the position in the payload where they
+/// belong. Returns `None` and writes nothing if the payload does not fit the carrier.
 pub fn add(
     payload: &[u8],
     carrier: Carrier,

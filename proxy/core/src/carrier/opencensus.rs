@@ -7,8 +7,8 @@
 //! | 18 | 1 + 8 | field `01`: span id |
 //! | 27 | 1 + 1 | field `02`: trace options, bit 0 sampled |
 //!
-//! (OpenCensus specification, `encodings/BinaryEncoding.md`.) Bit 7 of the options, which no OpenCensus library reads,
-//! marks a prefix that a proxy added: without it a prefix is the application's own and stays where it is.
+//! The format is that of the OpenCensus specification, `encodings/BinaryEncoding.md`. Bit 7 of the options, which no
+//! OpenCensus library reads, marks a prefix that a proxy added. A prefix without it belongs to the application and stays.
 
 use alloc::vec::Vec;
 
@@ -22,13 +22,13 @@ const ADDED: u8 = 0x80;
 /// A context in front of a payload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prefix {
-    /// What it says.
+    /// The context that the prefix holds.
     pub context: SpanContext,
     added: bool,
 }
 
 impl Prefix {
-    /// Whether a proxy wrote it.
+    /// Whether a proxy wrote the prefix.
     pub fn is_added(&self) -> bool {
         self.added
     }

@@ -4,24 +4,24 @@
 //!
 //! | offset | bytes | content |
 //! |---|---|---|
-//! | 0 | 1 | `00`: what reads the payload as a C string stops here |
+//! | 0 | 1 | `00`, where a program that reads the payload as a C string stops |
 //! | 1 | 16 | trace id, not all zero |
 //! | 17 | 8 | span id, not all zero |
-//! | 25 | 1 | trace flags (bit 0 sampled, bit 1 random; the others are sent as 0 and not looked at) |
-//! | 26 | `L` − 41 | fields, each: type (1 byte), length (2 bytes), value |
+//! | 25 | 1 | trace flags: bit 0 sampled, bit 1 random; the others are sent as 0 and ignored |
+//! | 26 | `L` − 41 | fields, each of a type (1 byte), a length (2 bytes) and a value |
 //! | `L` − 15 | 2 | `L`, from the `00` to the last byte of the magic: 16 to 4096 |
 //! | `L` − 13 | 1 | version, `01` |
 //! | `L` − 12 | 4 | CRC-32 (ISO-HDLC, as in zlib) of bytes 0 to `L` − 13, version included |
 //! | `L` − 8 | 8 | magic `fb 72 64 74 72 61 63 fe` |
 //!
-//! Fields of version 1: type 1 is `tracestate` (at most 512 bytes), type 2 is `baggage` (at most 1024 bytes), both
-//! printable ASCII; type 3 is the time of the publish by the writer's wall clock, 8 bytes, in nanoseconds since 1970. A
-//! field of another type, or one whose value is not so, is passed over. Without fields a trailer has 41 bytes.
+//! Version 1 has these fields. Type 1 is `tracestate`, at most 512 bytes of printable ASCII. Type 2 is `baggage`, at most
+//! 1024 bytes of printable ASCII. Type 3 is the time of the publish by the writer's wall clock, 8 bytes, in nanoseconds
+//! since 1970. A reader ignores a field of another type or with another value. A trailer without fields has 41 bytes.
 //!
-//! A reader starts at the end: magic, length, `00`, checksum. Then the trailer is certain and is removed, whatever its
-//! version; what stands between the `00` and the length is understood only if the version is 1. The bytes `fb` and `fe`
-//! occur in no UTF-8 text, so a text payload fails at its last byte. A random payload passes all four tests with
-//! probability 2^-104 for each possible length.
+//! A reader starts at the end. It checks the magic, the length, the `00` and the checksum. If all are right the trailer is
+//! removed, whatever its version. The bytes between the `00` and the length are understood only if the version is 1. The
+//! bytes `fb` and `fe` occur in no UTF-8 text, so a text payload fails at its last byte. A random payload passes all four
+//! checks with probability 2^-104 for each possible length.
 //!
 //! `proxy/core/tests/vectors/trailer.txt` has vectors for readers and writers in other languages.
 
@@ -33,7 +33,7 @@ use super::{Added, Carrier};
 use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
 use crate::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
 
-/// The last eight bytes.
+/// The last eight bytes of every trailer.
 pub const MAGIC: [u8; 8] = *b"\xfbrdtrac\xfe";
 
 /// Longest trailer of any version, in bytes.
@@ -42,7 +42,7 @@ pub const MAX_LEN: usize = 4096;
 /// Length of a trailer without fields, in bytes.
 pub const MIN_LEN: usize = CONTENT_LEN + FOOTER_LEN;
 
-/// Trailers of other versions may have less content than version 1.
+/// Length of the shortest trailer of any version, in bytes. Other versions may have less content than version 1.
 const MIN_LEN_ANY_VERSION: usize = 1 + FOOTER_LEN;
 const VERSION: u8 = 1;
 const CONTENT_LEN: usize = 26;
@@ -58,7 +58,7 @@ const PUBLISHED: u8 = 3;
 /// Appends a trailer for `context` to `out`: at most [`MAX_LEN`] bytes.
 pub fn write(context: &Context, out: &mut Vec<u8>) {
     let start = out.len();
-    // In as few pieces as possible: a piece costs more than the bytes in it.
+    // The trailer is written in few pieces, because a piece costs more than the bytes in it.
     let mut content = [0; CONTENT_LEN];
     put(&mut content, TRACE_ID, &context.span.trace_id.to_bytes());
     put(&mut content, SPAN_ID, &context.span.span_id.to_bytes());
@@ -103,7 +103,7 @@ fn write_field(kind: u8, value: &[u8], out: &mut Vec<u8>) {
 /// Finds the trailer at the end of `payload`.
 #[inline]
 pub fn find(payload: &[u8]) -> Option<Added> {
-    // This decides for nearly every payload without a trailer.
+    // Nearly every payload without a trailer ends here.
     if payload.last_chunk() == Some(&MAGIC) { find_before_magic(payload) } else { None }
 }
 
@@ -147,7 +147,7 @@ fn read_content(content: &[u8]) -> Option<Context> {
     Some(context)
 }
 
-/// Printable ASCII within `limit`, and not empty.
+/// Whether `value` is printable ASCII of 1 to `limit` bytes.
 pub(super) fn is_carried(value: &[u8], limit: usize) -> bool {
     !value.is_empty() && value.len() <= limit && value.iter().all(|byte| (b' '..=b'~').contains(byte))
 }

@@ -1,20 +1,20 @@
-//! Frames that are complete in the input, read without any state.
+//! Readers of frames that are complete in the input. They have no state.
 //!
-//! Most frames of a busy connection arrive in one read, and to find the end of one is then a few comparisons. Whatever is
-//! unusual, incomplete or invalid gives `None` and is left to the resumable readers. That the two agree is tested by
-//! cutting the same stream in different ways.
+//! Most frames of a busy connection arrive in one read, and a few comparisons then find their end. The functions here
+//! return `None` for whatever is unusual, incomplete or invalid, and the resumable readers take over. Tests cut the same
+//! stream in different ways to show that the two agree.
 
-/// Longer numbers than this, in digits, are read by the resumable reader.
+/// Most digits of a number that is read here. Longer ones are left to the resumable reader.
 const MAX_HEADER_DIGITS: usize = 8;
 
-/// The head of a multibulk request: its count and its first argument.
+/// The head of a multibulk request: the number of its arguments and the first of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head<'a> {
-    /// The first argument: the command's name.
+    /// The first argument, which is the command's name.
     pub(crate) name: &'a [u8],
     /// The number of arguments, the name included.
     pub(crate) count: u64,
-    /// Position behind the name and its terminator.
+    /// Position after the name and its CRLF.
     pub(crate) end: usize,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Head<'a> {
         Some(Self { name, count: u64::try_from(count).ok()?, end })
     }
 
-    /// Position behind the whole request.
+    /// Position after the whole request.
     #[inline]
     pub(crate) fn end_of_request(&self, input: &[u8]) -> Option<usize> {
         let mut pos = self.end;
@@ -38,7 +38,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A bulk string at `pos`: its body, and the position behind its terminator, which is not looked at.
+/// Reads a bulk string at `pos`: its body, and the position after the two bytes that follow the body. These should be
+/// CRLF and are not looked at.
 pub(crate) fn bulk(input: &[u8], pos: usize) -> Option<(&[u8], usize)> {
     let (len, start) = header(input, b'$', pos)?;
     let end = start + len;
@@ -49,8 +50,8 @@ pub(crate) fn bulk(input: &[u8], pos: usize) -> Option<(&[u8], usize)> {
     Some((input.get(start..end)?, after))
 }
 
-/// A line at `pos` of up to `max_len` bytes, its type byte and CRLF included: what is between these, and the position
-/// behind it.
+/// Reads a line at `pos` of at most `max_len` bytes, with its type byte and CRLF: the bytes between these, and the position
+/// after the line.
 pub(crate) fn line(input: &[u8], pos: usize, max_len: usize) -> Option<(&[u8], usize)> {
     let rest = input.get(pos + 1..)?;
     let near = rest.get(..max_len - 1).unwrap_or(rest);
@@ -58,8 +59,8 @@ pub(crate) fn line(input: &[u8], pos: usize, max_len: usize) -> Option<(&[u8], u
     (near.get(len + 1) == Some(&b'\n')).then_some((near.get(..len)?, pos + len + 3))
 }
 
-/// The number behind the type byte `kind` at `pos`, and the position behind its CRLF. Only numbers of up to 8 digits,
-/// without sign or leading zero.
+/// Reads a line at `pos` that is the type byte `kind` and a number: the number, and the position after the line. The number
+/// has at most 8 digits, no sign and no leading zero.
 #[inline]
 pub(crate) fn header(input: &[u8], kind: u8, pos: usize) -> Option<(usize, usize)> {
     match input.get(pos..)? {
@@ -73,7 +74,7 @@ pub(crate) fn header(input: &[u8], kind: u8, pos: usize) -> Option<(usize, usize
     }
 }
 
-/// Three digits or more: the number, and the length of the line with its CRLF.
+/// Reads a number of three digits or more: the number, and the length of the line with its CRLF.
 fn longer_header(line: &[u8]) -> Option<(usize, usize)> {
     let mut number = 0;
     for (len, byte) in line.iter().enumerate().take(MAX_HEADER_DIGITS + 1) {
@@ -87,7 +88,7 @@ fn longer_header(line: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Digits without sign, leading zero or anything else; up to 19 of them.
+/// Reads a number of 1 to 19 digits, without sign or leading zero.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     match digits {
         [] | [b'0', _, ..] => None,

@@ -1,7 +1,7 @@
 //! RESP2 and RESP3, as far as a proxy has to read them.
 //!
-//! RESP3 is a superset of RESP2 and an RESP2 server never sends a RESP3 type, so one scanner serves both. Only
-//! lengths and counts are understood here; what a value says is read by the session, and only where it matters.
+//! RESP3 is a superset of RESP2, and a server never sends a RESP3 type over RESP2, so one scanner reads both. This module
+//! understands only lengths and counts. The session reads what a value says, and only where it matters.
 //! Nothing here keeps a stack: nesting of any depth is one number, the count of values still owed.
 //!
 //! Streamed strings and aggregates (`$?`, `*?`) are refused: no server sends them (Redis 7.0 to 8.2, Valkey 9.1).
@@ -15,17 +15,17 @@ pub(crate) use number::{MAX_HEADER_LEN, write_header};
 pub use scan::Scan;
 pub(crate) use scan::end_of_line;
 
-/// How far a resumable reader came with the bytes it was given.
+/// How far a resumable reader has come with the bytes that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<T> {
-    /// All bytes were taken; more are needed.
+    /// All bytes were taken, and more are needed.
     More,
-    /// Finished, with the position behind the last byte that belongs to it.
+    /// The reader has finished, and its position is after the last byte that it needed.
     Done(T),
     /// These bytes can never become valid.
     Invalid,
 }
 
-/// Longest bulk string that is believed, in bytes. Redis's `proto-max-bulk-len` is 512 MiB unless raised; the
-/// protocol has no limit of its own, so this one only keeps the arithmetic safe.
+/// Longest bulk string that is accepted, in bytes. Redis's `proto-max-bulk-len` is 512 MiB unless an operator raises it,
+/// and the protocol itself has no limit. So this one only keeps sums of lengths from overflowing.
 pub const MAX_BULK_LEN: u64 = 1 << 60;

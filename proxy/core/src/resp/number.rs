@@ -1,11 +1,12 @@
-//! The decimal number that ends in CRLF: every length and count of RESP.
+//! Decimal numbers that end in CRLF: the lengths and counts of RESP.
 
 use super::Progress;
 
-/// Reads a number line byte by byte across any cuts.
+/// Reads a line that is a number, byte by byte, however the stream is cut.
 ///
-/// As strict as Redis's `string2ll`: an optional `-`, no `+`, no leading zero, no spaces, within `i64`. The line ends
-/// in `\r\n`. (Redis 7.0 and 8.2 do not look at the byte behind the `\r`; here a byte other than `\n` is invalid.)
+/// The number has an optional `-`, no `+`, no leading zero and no spaces, and fits an `i64`. That is as strict as Redis's
+/// `string2ll`. The line ends in `\r\n`. Redis 7.0 and 8.2 do not look at the byte after the `\r`; here any byte but `\n`
+/// is invalid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NumberLine {
     value: i64,
@@ -15,7 +16,7 @@ pub struct NumberLine {
 }
 
 impl NumberLine {
-    /// Takes bytes from `*pos` on. The line's end is behind its `\n`.
+    /// Takes bytes from `*pos` on. When the line has ended, `*pos` is after its `\n`.
     pub fn read(&mut self, input: &[u8], pos: &mut usize) -> Progress<i64> {
         while let Some(&byte) = input.get(*pos) {
             *pos += 1;
@@ -38,7 +39,7 @@ impl NumberLine {
                     return false; // "01", "00", "-0"
                 }
                 self.digits += 1;
-                // Negative numbers are built downwards, so that i64::MIN needs no case of its own.
+                // A negative number is made of negative digits, so that i64::MIN needs no case of its own.
                 let signed = if self.negative { -digit } else { digit };
                 match self.value.checked_mul(10).and_then(|value| value.checked_add(signed)) {
                     Some(value) => self.value = value,
@@ -56,7 +57,7 @@ impl NumberLine {
     }
 }
 
-/// Longest text of a `u64`, in bytes.
+/// Most digits of a `u64`.
 pub const MAX_DECIMAL_LEN: usize = 20;
 
 /// Longest line of a length or a count, in bytes: the type byte, the number and CRLF.
@@ -74,7 +75,7 @@ pub(crate) fn write_header(kind: u8, value: u64, buffer: &mut [u8; MAX_HEADER_LE
     (*carriage_return, *line_feed) = (b'\r', b'\n');
     let start = write_digits(value, digits);
     if let Some(first) = buffer.get_mut(start) {
-        *first = kind; // in front of the digits, which are one further on than in their own array
+        *first = kind; // the digits begin one byte later in `buffer` than in their own array
     }
     buffer.get(start..).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Where does a value end?
+//! A search for the end of a value.
 //!
-//! The scanner counts the values that are still owed. A scalar pays one; an aggregate of n pays one and owes n more
-//! (a map 2n). An attribute (`|`) owes its 2n and pays nothing, because the value it describes still follows; a push
+//! The scanner counts the values that are still owed. A scalar pays one. An aggregate of n values pays one and owes n more
+//! (a map 2n). An attribute (`|`) owes its 2n and pays nothing, because the value that it describes still follows. A push
 //! (`>`) inside another value, which Redis before 7.2 puts into the reply of `EXEC`, is not an element and pays
 //! nothing either. So there is no stack, no recursion and no limit on depth, and every byte is looked at once.
 
@@ -20,11 +20,11 @@ pub struct Scan {
 enum State {
     /// At the first byte of a value.
     Type,
-    /// In the number behind a type byte.
+    /// In the number after a type byte.
     Header { kind: u8, line: NumberLine },
     /// In a bulk string's body or its CRLF.
     Body { left: u64 },
-    /// In a line, to be ended by CRLF; whether the last byte was a CR.
+    /// In a line that CRLF ends. `carriage_return` says whether the last byte was a CR.
     Line { carriage_return: bool },
 }
 
@@ -34,23 +34,23 @@ impl Scan {
         Self { owed: count, state: State::Type }
     }
 
-    /// Looks for the end of a value whose type byte `kind` has been taken, and of `more` values behind it.
+    /// Looks for the end of a value whose type byte `kind` has been taken, and of `more` values after it.
     pub fn value_of_kind(kind: u8, more: u64) -> Option<Self> {
         Some(Self { owed: more.checked_add(1)?, state: State::after_type(kind)? })
     }
 
-    /// Looks for the end of a bulk string whose header gave `len`, and of `more` values behind it.
+    /// Looks for the end of a bulk string whose header gave `len`, and of `more` values after it.
     pub fn bulk_body(len: u64, more: u64) -> Option<Self> {
         let left = len.checked_add(2)?;
         Some(Self { owed: more.checked_add(1)?, state: State::Body { left } })
     }
 
-    /// Whether the end has been found: no value is owed.
+    /// Whether the end has been found, so that no value is owed.
     pub fn is_done(&self) -> bool {
         self.owed == 0
     }
 
-    /// Takes bytes from `*pos` on; at [`Progress::Done`] `*pos` is behind the last value.
+    /// Takes bytes from `*pos` on. With [`Progress::Done`], `*pos` is after the last value.
     pub fn advance(&mut self, input: &[u8], pos: &mut usize) -> Progress<()> {
         while self.owed > 0 {
             match &mut self.state {
@@ -98,7 +98,7 @@ impl Scan {
         self.state = State::Type;
     }
 
-    /// What a header's number means for the account; `None` if it cannot be.
+    /// Counts what a header's `number` pays and owes, and returns the next state; `None` if the header is not valid.
     fn header(&mut self, kind: u8, number: i64) -> Option<State> {
         let number = match u64::try_from(number) {
             Ok(number) => number,
@@ -129,7 +129,7 @@ impl State {
     }
 }
 
-/// How many values an aggregate's header announces, and whether the aggregate itself counts as a value.
+/// How many values an aggregate's header announces, and how many the aggregate itself pays: 1, or 0 if it is no value.
 fn aggregate(kind: u8, number: u64) -> Option<(u64, u64)> {
     match kind {
         b'*' | b'~' => Some((number, 1)),
@@ -140,7 +140,8 @@ fn aggregate(kind: u8, number: u64) -> Option<(u64, u64)> {
     }
 }
 
-/// Moves behind the next CRLF. A line feed alone does not end a line.
+/// Moves `*pos` after the next CRLF, or to the end of the input, and returns whether the line has ended. A line feed alone
+/// does not end it.
 pub(crate) fn end_of_line(carriage_return: &mut bool, input: &[u8], pos: &mut usize) -> bool {
     while let Some(rest) = input.get(*pos..) {
         let Some(found) = memchr(b'\n', rest) else {

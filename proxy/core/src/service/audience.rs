@@ -1,18 +1,19 @@
-//! The receivers of a publish, as far as somebody outside the connection knows them, for mode `auto`.
+//! The receivers of a publish, as far as they are known, for mode `auto`.
 //!
-//! A session has no I/O and cannot ask Redis who subscribes. The shell asks, on connections of its own, and answers
-//! through [`Audience`].
+//! A session has no I/O and cannot ask Redis who subscribes. The shell asks on connections of its own, and the session
+//! gets its answers through [`Audience`].
 
 use core::fmt::Debug;
 
 use crate::counts::Counter;
 
-/// Answers who receives what is published.
+/// Knows the receivers of what is published.
 pub trait Audience: Debug + Send + Sync {
     /// The receivers of a message that is published on `channel` now, by `SPUBLISH` if `sharded`.
     ///
     /// # Errors
-    /// It is not proven that every receiver is behind a proxy that removes contexts.
+    ///
+    /// [`NotProven`] says why it is not certain that every receiver is behind a proxy that removes contexts.
     fn expected_receivers(&self, channel: &[u8], sharded: bool) -> Result<ExpectedReceivers, NotProven>;
 }
 
@@ -22,33 +23,34 @@ pub struct ExpectedReceivers {
     /// The number of receivers that Redis will report unless somebody else subscribes meanwhile. A reply with another
     /// number contradicts the evidence.
     pub count: u32,
-    /// The longest payload with its context, in bytes, that all of these proxies search.
+    /// The longest payload, in bytes and with its context, that all of these proxies search for a context.
     pub max_payload: usize,
-    /// The evidence that the answer rests on, as [`Event::Contradicted`](super::Event::Contradicted) will name it.
+    /// The number of the evidence that the answer rests on. [`Event::Contradicted`](super::Event::Contradicted) names it
+    /// if a reply contradicts the evidence.
     pub evidence: u64,
 }
 
 /// Why a context must not be added in [`Mode::Auto`](crate::policy::Mode::Auto).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotProven {
-    /// Redis could not be asked, or not lately, or not about this channel yet.
+    /// Redis has not been asked lately, has not been asked about this channel yet, or did not answer.
     NoEvidence,
     /// A subscriber of the channel is not known to be behind a proxy.
     Unproxied,
     /// A subscriber of a matching pattern is not known to be behind a proxy.
     Pattern,
-    /// A replica is connected. Its subscribers receive messages too, and cannot be counted here.
+    /// A replica is connected to Redis. Its subscribers receive messages too, and Redis does not count them.
     Replicas,
     /// Redis is a cluster, where other nodes have subscribers too.
     Cluster,
-    /// Nobody subscribes.
+    /// The channel has no subscriber.
     Nobody,
     /// The evidence is good, but has not stood for long enough.
     Proving,
     /// Redis reported another number of receivers than the evidence led to expect.
     Contradicted,
-    /// Redis may execute this publish much later, or its reply cannot be told apart: it is queued in a transaction,
-    /// waits behind a command that blocks, or replies are off.
+    /// The publish is queued in a transaction, waits for a command that blocks, or gets no reply. So Redis may execute it
+    /// much later, or its reply cannot be told from others.
     Order,
 }
 

@@ -1,4 +1,4 @@
-//! What a call of the session needs from outside.
+//! All that a call of the session needs from outside.
 
 use alloc::sync::Arc;
 
@@ -12,11 +12,11 @@ pub struct Environment<'a> {
     pub now: UnixNanos,
     /// How far the wall clock is ahead of `now`, in nanoseconds. It is added to times that travel between proxies.
     pub wall_offset: i64,
-    /// Whether somebody watches messages. Records are then made of messages without a span too: their context is not
-    /// sampled, and they are not for export.
+    /// Whether somebody watches messages. Messages without a span then have a record too. Its context is not sampled, and
+    /// it is not exported.
     pub watched: bool,
-    /// The policy in force. A change takes effect with the next payload, and a payload that is being held back counts as
-    /// next, so that a mode that adds nothing takes effect at once.
+    /// The policy in force. A new policy also applies to a payload that is being held back, so that a mode that adds
+    /// nothing takes effect at once.
     pub policy: &'a Arc<Policy>,
     /// The source of new trace and span ids.
     pub ids: &'a mut (dyn Ids + 'static),

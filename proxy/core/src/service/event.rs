@@ -1,38 +1,38 @@
-//! What a session reports, besides bytes and counts.
+//! The events that a session reports besides bytes and counts.
 
 use alloc::vec::Vec;
 
 use crate::trace::{SpanRecord, UnixNanos};
 
-/// Something that happened on a connection and matters to others.
+/// Something that happened on a connection and that the rest of the program has to know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A span has ended.
     SpanEnded(SpanRecord),
     /// A message is among the bytes to send. Its consumer span ends when these bytes have been written, and the caller
-    /// sets that end.
+    /// has to set that time.
     Delivered(SpanRecord),
     /// The connection's subscriptions have changed.
     Subscription(SubscriptionChange),
-    /// Redis reported another number of receivers than this evidence led to expect
+    /// Redis reported another number of receivers than was expected by the evidence with this number
     /// ([`ExpectedReceivers::evidence`](super::ExpectedReceivers::evidence)).
     Contradicted(u64),
-    /// A publish without a span was answered after so many nanoseconds, counted from its first byte. Only publishes that
-    /// were sent while nothing else was unanswered are timed. Those with a span tell their times themselves.
+    /// A publish without a span was answered after this time, in nanoseconds from its first byte. Only a publish that was
+    /// sent while no other request was unanswered is timed. The span of a publish has its times.
     RoundTrip(u64),
-    /// A message was delivered that had been published at this time, by the wall clock of its publisher's proxy
-    /// ([`Policy::transit_time`](crate::Policy::transit_time)).
+    /// A message was delivered that was published at this time by the wall clock of its publisher's proxy. That proxy has
+    /// [`Policy::transit_time`](crate::Policy::transit_time) set.
     PublishedAt(UnixNanos),
 }
 
-/// A change of what the connection is subscribed to, as the server has confirmed it.
+/// A change of the connection's subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionChange {
     /// The server has confirmed a command that subscribes or unsubscribes.
     Confirmed {
-        /// What is subscribed to.
+        /// Whether the command is about a channel, a pattern or a shard channel.
         kind: SubscriptionKind,
-        /// Whether the subscription has begun or ended. It may have been so before.
+        /// Whether the connection is now subscribed. It may have been so before.
         begun: bool,
         /// The channel's name or the pattern.
         name: Vec<u8>,
@@ -41,18 +41,18 @@ pub enum SubscriptionChange {
     },
     /// `RESET` has ended all subscriptions.
     Reset,
-    /// From here on it is not known what the connection is subscribed to, or not certain that every message is searched.
-    /// No change is reported after this one.
+    /// The subscriptions are no longer known, or it is no longer certain that every message is searched for a context. No
+    /// change is reported after this one.
     Untracked,
 }
 
 /// The three kinds of subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SubscriptionKind {
-    /// `SUBSCRIBE`
+    /// A channel (`SUBSCRIBE`).
     Channel,
-    /// `PSUBSCRIBE`
+    /// A pattern of channels (`PSUBSCRIBE`).
     Pattern,
-    /// `SSUBSCRIBE`
+    /// A shard channel (`SSUBSCRIBE`).
     Shard,
 }

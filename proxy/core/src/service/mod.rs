@@ -1,6 +1,6 @@
-//! What lies outside a connection: what its session may ask, and what it reports.
+//! What a session asks of the service that its connection belongs to, and what it reports to it.
 //!
-//! A session is one connection of a service, and a service has many. Everything that a call of the session needs from
+//! A service has many connections, and a session knows only one. Everything that a call of the session needs from
 //! outside comes in one [`Environment`]. Everything that it reports besides bytes and counts is one list of [`Event`]s.
 
 mod audience;

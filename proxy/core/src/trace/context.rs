@@ -1,7 +1,7 @@
 //! The identity of a span as it travels with a message (W3C Trace Context).
 //!
-//! Ids are fixed-size arrays that come only from parsers which refuse the all-zero value, so an invalid id cannot
-//! be carried around. The text forms here are total: any bytes give `Some` or `None`, nothing panics.
+//! Ids are fixed-size arrays that are only made by functions which refuse the all-zero value, so an invalid id cannot
+//! be carried around. The parsers of text forms are total: they return `Some` or `None` for any bytes and never panic.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -16,12 +16,12 @@ impl TraceId {
     /// The smallest valid id.
     pub const MIN: Self = Self(1u128.to_be_bytes());
 
-    /// `None` if all bytes are zero.
+    /// The id with these bytes; `None` if all of them are zero.
     pub const fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         if u128::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Big-endian; `None` if zero.
+    /// The id whose bytes are `value` in network order; `None` if it is zero.
     pub const fn from_u128(value: u128) -> Option<Self> {
         Self::from_bytes(value.to_be_bytes())
     }
@@ -31,7 +31,7 @@ impl TraceId {
         self.0
     }
 
-    /// The low 8 bytes as a big-endian number: what ratio sampling reads.
+    /// The low 8 bytes as a big-endian number, which ratio sampling reads.
     pub const fn low_u64(self) -> u64 {
         let [_, _, _, _, _, _, _, _, low @ ..] = self.0;
         u64::from_be_bytes(low)
@@ -46,12 +46,12 @@ impl SpanId {
     /// The smallest valid id.
     pub const MIN: Self = Self(1u64.to_be_bytes());
 
-    /// `None` if all bytes are zero.
+    /// The id with these bytes; `None` if all of them are zero.
     pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         if u64::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
     }
 
-    /// Big-endian; `None` if zero.
+    /// The id whose bytes are `value` in network order; `None` if it is zero.
     pub const fn from_u64(value: u64) -> Option<Self> {
         Self::from_bytes(value.to_be_bytes())
     }
@@ -62,18 +62,18 @@ impl SpanId {
     }
 }
 
-/// The trace flags byte. Bit 0 is *sampled*, bit 1 *random trace id* (Level 2); both are passed on as they came.
+/// The trace flags byte. Bit 0 is *sampled* and bit 1 is *random trace id* (Level 2). Both are passed on as they came.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct TraceFlags(u8);
 
 impl TraceFlags {
-    /// Bit 0.
+    /// Bit 0: the caller may have recorded the span.
     pub const SAMPLED: Self = Self(0x01);
     /// Bit 1: the low 7 bytes of the trace id are random.
     pub const RANDOM: Self = Self(0x02);
     const KNOWN: u8 = 0x03;
 
-    /// Keeps the two known bits; the specification has the others sent as zero.
+    /// The flags in `byte`. Only the two known bits are kept, because the specification has the others sent as zero.
     pub const fn from_byte(byte: u8) -> Self {
         Self(byte & Self::KNOWN)
     }
@@ -95,14 +95,14 @@ impl TraceFlags {
     }
 }
 
-/// What names a span: trace, span and flags.
+/// The identity of a span: its trace, its id and its flags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SpanContext {
-    /// The trace it belongs to.
+    /// The trace that the span belongs to.
     pub trace_id: TraceId,
-    /// The span itself.
+    /// The id of the span within the trace.
     pub span_id: SpanId,
-    /// Sampled and random bits.
+    /// The *sampled* and *random* bits.
     pub flags: TraceFlags,
 }
 
@@ -115,11 +115,11 @@ pub struct Context {
     pub trace_state: Option<Arc<str>>,
     /// W3C `baggage`, at most [`MAX_BAGGAGE`] bytes of printable ASCII.
     pub baggage: Option<Arc<str>>,
-    /// When the message was published, by the wall clock of the publisher's proxy; trailers only.
+    /// When the message was published, by the wall clock of the publisher's proxy. Only a trailer carries this.
     pub published: Option<UnixNanos>,
 }
 
-/// Longest `tracestate` that is carried, in bytes: what W3C Trace Context section 3.3.1.5 asks to propagate at least.
+/// Longest `tracestate` that is carried, in bytes. W3C Trace Context, section 3.3.1.5, asks to propagate at least as much.
 pub const MAX_TRACE_STATE: usize = 512;
 
 /// Longest `baggage` that is carried, in bytes. The proxy never reads it; it only passes on what a payload held.
@@ -136,7 +136,7 @@ impl From<SpanContext> for Context {
 
 impl SpanContext {
     /// Reads a W3C `traceparent` (section 3.2). A future version is read by its first four fields, as the
-    /// specification asks; version `ff`, upper-case digits and all-zero ids are refused.
+    /// specification asks. Version `ff`, upper-case digits and all-zero ids are refused.
     pub fn parse_traceparent(text: &[u8]) -> Option<Self> {
         let head = text.first_chunk::<TRACEPARENT_LEN>()?;
         let [version] = hex_array::<1>(head.get(..2)?)?;
@@ -167,8 +167,8 @@ impl SpanContext {
         text
     }
 
-    /// Reads a Jaeger `uber-trace-id`, `{trace}:{span}:{parent}:{flags}`. Ids may lack leading zeros, the parent is
-    /// not used, `%3A` stands for `:`, and the flags are hexadecimal with bit 0 = sampled.
+    /// Reads a Jaeger `uber-trace-id`, `{trace}:{span}:{parent}:{flags}`. Ids may lack leading zeros, and `%3A` may stand
+    /// for `:`. The flags are hexadecimal, and their bit 0 is *sampled*. The parent is not used.
     pub fn parse_uber_trace_id(text: &[u8]) -> Option<Self> {
         let mut plain = [0u8; 64];
         let mut len = 0;
@@ -194,8 +194,8 @@ impl SpanContext {
         })
     }
 
-    /// Reads a B3 single header, `{trace}-{span}[-{0|1|d}[-{parent}]]`. A 64-bit trace id is padded on the left; an
-    /// absent sampling field counts as not sampled, because the deciding party has not said yes.
+    /// Reads a B3 single header, `{trace}-{span}[-{0|1|d}[-{parent}]]`. A 64-bit trace id is padded on the left. An
+    /// absent sampling field counts as not sampled: B3 lets it mean that the decision is still open.
     pub fn parse_b3_single(text: &[u8]) -> Option<Self> {
         let mut fields = text.split(|&b| b == b'-');
         let (trace, span) = (fields.next()?, fields.next()?);
@@ -215,7 +215,7 @@ impl SpanContext {
     }
 }
 
-/// Lower-case hex of exactly `2 * N` digits.
+/// Reads exactly `2 * N` lower-case hexadecimal digits.
 fn hex_array<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut out = [0u8; N];
     let (pairs, rest) = digits.as_chunks::<2>();
@@ -228,7 +228,7 @@ fn hex_array<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(out)
 }
 
-/// Hex of either case, 1 to `max` digits.
+/// Reads 1 to `max` hexadecimal digits of either case.
 fn hex_number(digits: &[u8], max: usize) -> Option<u128> {
     if digits.is_empty() || digits.len() > max {
         return None;

@@ -1,10 +1,10 @@
-//! Where new trace and span ids come from.
+//! The source of new trace and span ids.
 
 use super::context::{SpanId, TraceId};
 
-/// A source of identity, passed in so that the core itself has no randomness.
+/// A source of new ids. It is passed in, so that the core itself has no randomness.
 ///
-/// W3C Trace Context Level 2 asks for the low 7 bytes of a trace id to be random; ratio sampling reads the low 8.
+/// W3C Trace Context Level 2 asks for the low 7 bytes of a trace id to be random. Ratio sampling reads the low 8.
 pub trait Ids {
     /// A new trace id, never all zero.
     fn trace_id(&mut self) -> TraceId;
@@ -12,7 +12,7 @@ pub trait Ids {
     fn span_id(&mut self) -> SpanId;
 }
 
-/// Ids 1, 2, 3, …: for tests and test vectors only.
+/// A source of the ids 1, 2, 3, …, for tests and test vectors only.
 #[derive(Debug, Default, Clone)]
 pub struct CountingIds {
     last: u64,

@@ -1,7 +1,12 @@
-//! Trace identity and finished spans, free of any OpenTelemetry crate.
+//! Trace identity and finished spans, without any OpenTelemetry crate.
 //!
-//! [`context`] holds what travels with a message, [`record`] what is told about it afterwards, [`sampler`] the
-//! decision between the two, and [`ids`] the one place where new identity comes from.
+//! | module | what it holds |
+//! |---|---|
+//! | [`context`] | the context that travels with a message |
+//! | [`propagators`] | the context formats that are read and passed on |
+//! | [`ids`] | the source of new ids |
+//! | [`sampler`] | the decision whether a new span is recorded |
+//! | [`record`] | a finished span |
 
 pub mod context;
 pub mod ids;

@@ -1,20 +1,20 @@
-//! Which context formats are read and passed on.
+//! The context formats that are read and passed on.
 
-/// `OTEL_PROPAGATORS`, as far as Redis payloads can hold them.
+/// The propagators that `OTEL_PROPAGATORS` names, as far as a Redis payload can hold their formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Propagators {
-    /// `tracecontext`: `traceparent` and `tracestate`.
+    /// `tracecontext`: `traceparent` and `tracestate` are read and passed on.
     pub trace_context: bool,
-    /// `baggage`: passed on where a payload holds it.
+    /// `baggage`: baggage is passed on where a payload holds it.
     pub baggage: bool,
-    /// `b3` and `b3multi`: a `b3` member of a JSON object is read.
+    /// `b3` or `b3multi`: a `b3` member of a JSON object is read.
     pub b3: bool,
     /// `jaeger`: an `uber-trace-id` member of a JSON object is read.
     pub jaeger: bool,
 }
 
 impl Default for Propagators {
-    /// `tracecontext,baggage`, the specification's default.
+    /// `tracecontext,baggage`, the default of the OpenTelemetry specification.
     fn default() -> Self {
         Self { trace_context: true, baggage: true, b3: false, jaeger: false }
     }

@@ -1,6 +1,6 @@
-//! A finished span as plain data. What it is called and which attributes it gets is the exporter's business.
+//! A finished span as plain data. The exporter decides about its name and its attributes.
 //!
-//! Nothing here can hold a payload, a key or an argument: the only text is the channel, a subscription's pattern,
+//! No record can hold a payload, a key or an argument. Its only texts are the channel, a subscription's pattern,
 //! a command's name and the leading word of a Redis error.
 
 use alloc::sync::Arc;
@@ -13,31 +13,31 @@ use crate::counts::Counter;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct UnixNanos(pub u64);
 
-/// One span.
+/// A span of a publish, a delivery or another command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanRecord {
-    /// Its own identity.
+    /// The identity of the span.
     pub context: SpanContext,
-    /// The parent in the same trace; it always came from outside this process.
+    /// The parent in the same trace. It always comes from outside this process.
     pub parent: Option<SpanId>,
     /// The span that this one follows in another trace (`--relation link`).
     pub link: Option<SpanContext>,
-    /// W3C `tracestate` that came with the parent.
+    /// The W3C `tracestate` that came with the parent.
     pub trace_state: Option<Arc<str>>,
-    /// When the publish or the command was read, or the message came from Redis.
+    /// When the publish or the command was read, or when the message arrived from Redis.
     pub start: UnixNanos,
-    /// When Redis's reply was read, or the message had been written to the subscriber.
+    /// When Redis's reply was read, or when the message had been written to the subscriber.
     pub end: UnixNanos,
-    /// Set if it failed; the span's status is then Error, otherwise Unset.
+    /// Why the operation failed, if it did. The span's status is then Error, otherwise Unset.
     pub error: Option<ErrorType>,
-    /// What happened.
+    /// The operation that the span describes.
     pub operation: Operation,
-    /// What was done to the message.
+    /// How the proxy handled the message.
     pub handling: Handling,
 }
 
 impl SpanRecord {
-    /// One of `operation` that begins a trace, begins and ends at `start`, and has not failed.
+    /// A span of `operation` that has no parent, begins and ends at `start`, and has not failed.
     pub fn new(context: SpanContext, start: UnixNanos, operation: Operation) -> Self {
         Self {
             context,
@@ -52,97 +52,99 @@ impl SpanRecord {
         }
     }
 
-    /// Whether it is a span for an exporter. Otherwise it was made for who watches messages.
+    /// Whether the span is for an exporter. A record that is not was made for those who watch messages.
     pub fn is_exported(&self) -> bool {
         self.context.flags.is_sampled()
     }
 }
 
-/// What was done to a message, for who watches messages. No exporter tells it.
+/// How the proxy handled a message, for those who watch messages. Exporters leave it out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handling {
-    /// How its payload was changed.
+    /// How the payload was changed.
     pub payload: Change,
-    /// It has no span, sampled or not: the record's span id stands for nothing, and without a parent its trace id neither.
+    /// Whether the message has no span at all, not even one that is not sampled. The record's span id then means nothing,
+    /// and without a parent its trace id means nothing either.
     pub untraced: bool,
 }
 
 /// How a payload was changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Change {
-    /// It was delivered as it came.
+    /// The payload was delivered as it came.
     #[default]
     None,
-    /// A context was added, or took the place of the one that was there.
+    /// A context was added, or replaced the one that the payload carried.
     Injected,
-    /// Its context was removed.
+    /// The context in the payload was removed.
     Stripped,
-    /// It was published as it came, and why.
+    /// The payload was published as it came, for the reason that this counter names.
     Skipped(Counter),
 }
 
-/// What a span tells.
+/// The operation that a span describes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    /// PRODUCER: from a `PUBLISH` or `SPUBLISH` to Redis's reply.
+    /// A PRODUCER span, from a `PUBLISH` or `SPUBLISH` to Redis's reply.
     Publish {
         /// The channel; bytes that are not UTF-8 are replaced by U+FFFD.
         channel: Arc<str>,
-        /// `SPUBLISH`.
+        /// Whether the command is `SPUBLISH`.
         sharded: bool,
-        /// How many subscriptions on that Redis node got it. Absent after an error, under `CLIENT REPLY OFF|SKIP`,
-        /// and where the reply could not be told from others.
+        /// How many subscriptions on that Redis node got the message. Absent after an error, under `CLIENT REPLY
+        /// OFF|SKIP`, and where the reply could not be told from others.
         receivers: Option<u64>,
         /// The payload's length in bytes, as the service sent it.
         body_size: u64,
     },
-    /// CONSUMER: from a message's arrival to its hand-over to the subscriber.
+    /// A CONSUMER span, from the arrival of a message until it has been written to the subscriber.
     Deliver {
         /// The channel; bytes that are not UTF-8 are replaced by U+FFFD.
         channel: Arc<str>,
-        /// The pattern of a `pmessage`.
+        /// The pattern that the subscriber gets the message for, if it is a `pmessage`.
         pattern: Option<Arc<str>>,
-        /// `smessage`.
+        /// Whether the message is an `smessage`.
         sharded: bool,
         /// The payload's length in bytes, as the subscriber gets it.
         body_size: u64,
     },
-    /// CLIENT: any other command (`--commands all`), from the request to its reply.
+    /// A CLIENT span of any other command (`--commands all`), from the request to its reply.
     Command {
-        /// The command's name as it was sent, without arguments; [`UNKNOWN_COMMAND`] if there is no such command, or if
-        /// it ended without a reply that would have said so.
-        /// `MULTI` or, if all queued commands are the same one, `MULTI` and its name stand for a whole transaction.
+        /// The command's name as it was sent, without arguments.
+        ///
+        /// It is [`UNKNOWN_COMMAND`] if there is no such command, or if no reply has shown that there is one. A whole
+        /// transaction is called `MULTI`, followed by the name of its commands if they are all the same.
         name: Arc<str>,
-        /// The selected database.
+        /// The number of the selected database.
         database: u32,
-        /// Queued commands of a transaction, if two or more.
+        /// The number of queued commands of a transaction, if there are two or more.
         batch_size: Option<u64>,
     },
 }
 
-/// The name of what Redis does not know as a command: the word could be anything, a piece of a payload for example.
+/// The name of a command that Redis does not know. Its own word could be anything, such as a piece of a payload.
 pub const UNKNOWN_COMMAND: &str = "_OTHER";
 
 /// Longest `error.type`, in bytes.
 const MAX_ERROR_TYPE: usize = 32;
 
-/// A low-cardinality name for a failure (`error.type` of the semantic conventions): the leading word of a Redis
-/// error, such as `WRONGTYPE`. The rest of an error line quotes arguments and is never kept.
+/// A name of low cardinality for a failure (`error.type` of the semantic conventions): one of the constants here, or the
+/// leading word of a Redis error, such as `WRONGTYPE`. The rest of an error line may quote arguments and is never kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorType(Arc<str>);
 
 impl ErrorType {
     /// The subscriber's connection ended before the message had been written to it.
     pub const CLIENT_CLOSED: &'static str = "client_closed";
-    /// The connection ended before Redis's answer was read.
+    /// The connection ended before Redis's reply was read.
     pub const CONNECTION_CLOSED: &'static str = "connection_closed";
     /// A transaction was discarded or aborted, so that the queued publish never ran.
     pub const NOT_EXECUTED: &'static str = "not_executed";
-    /// What does not look like a Redis error prefix (semantic conventions: `_OTHER`).
+    /// The error does not begin like one of Redis (`_OTHER` of the semantic conventions).
     pub const OTHER: &'static str = "_OTHER";
 
-    /// From an error line without its leading `-`. Redis's convention is a first word in capitals; anything else,
-    /// which a script could have made of its arguments, becomes `_OTHER`.
+    /// Reads an error line, without its leading `-`. By Redis's convention its first word is in capitals. Any other
+    /// word, which a script could have made of its arguments, becomes [`ErrorType::OTHER`].
     pub fn from_redis_error(line: &[u8]) -> Self {
         let word = line.split(|&b| b == b' ' || b == b'\r').next().unwrap_or_default();
         let looks_right = !word.is_empty() && word.len() <= MAX_ERROR_TYPE && word.iter().all(u8::is_ascii_uppercase);
@@ -152,12 +154,12 @@ impl ErrorType {
         }
     }
 
-    /// One of the names above.
+    /// The error type with one of the names above.
     pub fn named(name: &'static str) -> Self {
         Self(name.into())
     }
 
-    /// The text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,24 +1,24 @@
-//! Head sampling, as the OpenTelemetry specification names it (`OTEL_TRACES_SAMPLER`).
+//! Head sampling with the samplers of the OpenTelemetry specification (`OTEL_TRACES_SAMPLER`).
 
 use super::context::{SpanContext, TraceId};
 
-/// Whether a new span is recorded. Taken before anything of the span is built.
+/// Decides whether a new span is recorded, before anything of the span is built.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
-    /// Whether a parent's decision, where there is a parent, stands (`parentbased_*`).
+    /// Whether a span with a parent follows the parent's decision (`parentbased_*`).
     pub parent_based: bool,
-    /// The decision where no parent's stands.
+    /// The decision for all other spans.
     pub root: Root,
 }
 
-/// The decision at the start of a trace.
+/// A decision that does not follow a parent's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Root {
-    /// `always_on`
+    /// Every span is recorded (`always_on`).
     AlwaysOn,
-    /// `always_off`
+    /// No span is recorded (`always_off`).
     AlwaysOff,
-    /// `traceidratio`
+    /// A share of all traces is recorded (`traceidratio`).
     Ratio(Ratio),
 }
 
@@ -28,35 +28,35 @@ pub struct Ratio(u64);
 
 #[expect(clippy::as_conversions, reason = "between f64 and u64 there is no other way")]
 impl Ratio {
-    /// `None` unless `share` is between 0 and 1.
+    /// The ratio of this share; `None` unless it is between 0 and 1.
     pub fn new(share: f64) -> Option<Self> {
         const WHOLE: f64 = (1u64 << 63) as f64;
         // A product of 2^63 still fits a u64, so 1.0 samples every trace id.
         (0.0..=1.0).contains(&share).then_some(Self((share * WHOLE) as u64))
     }
 
-    /// The share that it was made of.
+    /// The share, from 0 to 1.
     pub fn share(self) -> f64 {
         const WHOLE: f64 = (1u64 << 63) as f64;
         self.0 as f64 / WHOLE
     }
 
-    /// The rule of the OpenTelemetry SDKs: the low 8 bytes of the trace id, halved, against the share of 2^63. All
-    /// parties that apply it to one trace with one ratio agree.
+    /// Whether a trace is in the share, by the rule of the OpenTelemetry SDKs: half of the low 8 bytes of its id is below
+    /// the share of 2^63. All processes that use the same ratio decide alike about a trace.
     pub const fn includes(self, trace: TraceId) -> bool {
         trace.low_u64() >> 1 < self.0
     }
 }
 
 impl Default for Sampler {
-    /// `parentbased_always_on`, the specification's default.
+    /// `parentbased_always_on`, the default of the OpenTelemetry specification.
     fn default() -> Self {
         Self { parent_based: true, root: Root::AlwaysOn }
     }
 }
 
 impl Sampler {
-    /// Decides for a span of `trace` whose parent, if any, is `parent`.
+    /// Whether a new span of `trace` below `parent` is recorded.
     pub fn samples(&self, trace: TraceId, parent: Option<&SpanContext>) -> bool {
         match (parent, self.root) {
             (Some(parent), _) if self.parent_based => parent.flags.is_sampled(),
