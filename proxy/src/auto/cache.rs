@@ -120,15 +120,15 @@ impl DecisionCache {
         }
         let receivers = slot.decision()?;
         let max_payload = usize::try_from(slot.search_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        Ok(ExpectedReceivers { count: receivers, max_payload, evidence: token(index, slot.generation) })
+        Ok(ExpectedReceivers { count: receivers, max_payload, evidence: evidence(index, slot.generation) })
     }
 
-    /// Voids a decision, because Redis has reported another number of receivers. `token` is the one that
-    /// [`receivers`](Self::receivers) returned.
-    pub fn contradict(&self, token: u64) {
+    /// Voids a decision, because Redis has reported another number of receivers. `evidence` identifies it, as in
+    /// [`ExpectedReceivers::evidence`].
+    pub fn contradict(&self, evidence: u64) {
         let table = self.read();
-        let slot = usize::try_from(token & u64::from(u32::MAX)).ok().and_then(|index| table.slots.get(index));
-        if let Some(slot) = slot.filter(|slot| u64::from(slot.generation) == token >> 32) {
+        let slot = usize::try_from(evidence & u64::from(u32::MAX)).ok().and_then(|index| table.slots.get(index));
+        if let Some(slot) = slot.filter(|slot| u64::from(slot.generation) == evidence >> 32) {
             slot.invalidate(NotProven::Contradicted);
         }
     }
@@ -276,8 +276,8 @@ impl Slot {
     }
 }
 
-/// Identifies the channel that has a slot now. There are at most [`MAX_CHANNELS`] slots.
-fn token(index: usize, generation: u32) -> u64 {
+/// Identifies the decision about the channel that has a slot now. There are at most [`MAX_CHANNELS`] slots.
+fn evidence(index: usize, generation: u32) -> u64 {
     u64::from(generation) << 32 | index as u64
 }
 

@@ -36,7 +36,6 @@ pub mod withdrawal;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use redistributed_core::policy::Mode;
 use redistributed_core::service::{Audience, ExpectedReceivers, NotProven, SubscriptionChange, SubscriptionKind};
@@ -46,19 +45,15 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::net::upstream::Dialer;
-use crate::redis::{Connection, Error, ProtocolError};
 use crate::service::LivePolicy;
 use crate::settings::auto::AutoSettings;
 use crate::workers::Workers;
 use announcement::AnnouncerId;
 use cache::{DecisionCache, DecisionCounts};
 use registry::{Registration, SubscriptionRegistry};
-use server_identity::{Destination, ServerIdentity, ServerTracker};
+use server_identity::{Destination, ServerTracker};
 use tasks::{announce, poll, withdraw};
 use withdrawal::WithdrawalQueue;
-
-/// The longest wait for a reply from Redis. A snapshot that takes longer would be out of date.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Mode `auto` for the connections of one route.
 #[derive(Debug)]
@@ -121,15 +116,6 @@ impl AutoMode {
         self.settings.announce || self.policy.current().uses(Mode::Auto)
     }
 
-    /// Opens a connection of the proxy's own, and asks which server it leads to.
-    async fn connect(&self) -> Result<(Connection, ServerIdentity), Error> {
-        let mut connection = Connection::open(&self.dialer, self.dialer.credentials().as_ref(), REPLY_TIMEOUT).await?;
-        let info = connection.call(&[b"INFO", b"server"]).await?;
-        let run_id = info.info_field("run_id").ok_or(ProtocolError::Unexpected)?.into();
-        let peer = connection.peer();
-        Ok((connection, ServerIdentity { peer, run_id }))
-    }
-
     /// Voids what is known, because the address may lead to another server from now on.
     fn lost_connection(&self) {
         self.cache.clear();
@@ -178,7 +164,6 @@ impl TrackedConnection {
     }
 }
 
-/// Answers a session's question who receives a publish.
 impl Audience for TrackedConnection {
     fn expected_receivers(&self, channel: &[u8], sharded: bool) -> Result<ExpectedReceivers, NotProven> {
         let kind = if sharded { SubscriptionKind::Shard } else { SubscriptionKind::Channel };

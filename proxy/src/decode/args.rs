@@ -11,19 +11,19 @@ Examples:
   redistributed decode      then paste what redis-cli shows, as in \"hello\\x00K\\xf9/5...\"
   redistributed decode --input capture < packets.pcap
 
-Unless --input says how standard input is written, the way that finds most contexts is taken, and
-the answer says which.
+Without --input, standard input is read in the format in which most contexts are found. The report
+says which format that is.
 
 Exit codes:
   0    there is a context
-  1    there is none
+  1    there is no context
   2    an option is wrong, or the input cannot be read";
 
 /// The options of `decode`.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "redistributed decode",
-    about = "Says what trace context payloads carry: one, or those of messages, from standard input",
+    about = "Says which trace contexts payloads on standard input carry: one payload, or those of messages",
     after_help = AFTER_HELP,
     max_term_width = 120
 )]
@@ -32,15 +32,15 @@ pub struct DecodeArgs {
     #[arg(long, value_enum, default_value_t = CarrierFilter::Auto)]
     pub carrier: CarrierFilter,
 
-    /// How standard input is written
+    /// The format of standard input
     #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
     pub input: InputFormat,
 
-    /// Form of the answer; as json one object a line for each payload
+    /// The form of the report; with json, one object in a line for each payload
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
 
-    /// Write the payload without the context to standard output, and the answer to standard error
+    /// Write the payload without its context to standard output, and the report to standard error
     #[arg(long)]
     pub strip: bool,
 }
@@ -48,31 +48,31 @@ pub struct DecodeArgs {
 /// The choices of `--carrier`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CarrierFilter {
-    /// In all three forms
+    /// In every place
     Auto,
-    /// Behind the payload
+    /// After the payload
     Trailer,
     /// Among the members of a JSON object
     Json,
-    /// In front of the payload
+    /// Before the payload
     Opencensus,
 }
 
 /// The choices of `--input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// The one of these that finds most contexts
+    /// The format in which most contexts are found
     Auto,
-    /// One payload, byte by byte as it is
+    /// One payload, exactly as it is
     Raw,
-    /// Two hexadecimal digits a byte; white space does not count
+    /// Two hexadecimal digits for each byte; white space is ignored
     Hex,
     /// Base64, with or without padding
     Base64,
-    /// As redis-cli shows it: \x00 and such; one payload, or messages and replies with quotes around each string
+    /// As redis-cli prints it, with \x00 and such: one payload, or messages and replies with each string in quotes
     Escaped,
-    /// RESP, as it passes between client and Redis: messages and other strings, from any byte on
+    /// RESP, as clients and Redis exchange it: messages and other strings, beginning at any byte
     Resp,
-    /// Anything, as in a file of tcpdump: every trailer that is not split by something else
+    /// Any bytes, such as a file of tcpdump: every trailer that is not interrupted by other bytes
     Capture,
 }

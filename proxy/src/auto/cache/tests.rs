@@ -64,15 +64,18 @@ fn a_contradiction_counts_at_once_and_outlasts_a_snapshot_that_was_asked_for_bef
 }
 
 #[test]
-fn an_idle_channel_is_removed_and_its_token_is_void() {
+fn an_idle_channel_is_removed_and_its_evidence_is_void() {
     let cache = cache_of(&[topic(Channel, "old")]);
     cache.update(vec![(topic(Channel, "old"), proven(2))], FOREVER);
-    let token = cache.receivers(Channel, b"old", NOW).unwrap().evidence;
+    let evidence = cache.receivers(Channel, b"old", NOW).unwrap().evidence;
     assert_eq!(cache.topics_to_poll(NOW + 1), [], "nothing was published since");
     let _ = cache.receivers(Channel, b"new", NOW);
     cache.update(vec![(topic(Channel, "new"), proven(3))], FOREVER);
-    cache.contradict(token);
-    assert!(cache.receivers(Channel, b"new", NOW).is_ok(), "the token is that of the channel that had the slot before");
+    cache.contradict(evidence);
+    assert!(
+        cache.receivers(Channel, b"new", NOW).is_ok(),
+        "the evidence is that of the channel that had the slot before"
+    );
     assert_eq!(cache.receivers(Channel, b"old", NOW), Err(NotProven::NoEvidence));
 }
 

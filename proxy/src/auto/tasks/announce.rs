@@ -49,7 +49,7 @@ struct Announcer<'a> {
 
 impl<'a> Announcer<'a> {
     async fn connect(mode: &'a AutoMode) -> Result<Self, Error> {
-        let (connection, server) = mode.connect().await?;
+        let (connection, server) = super::connect(mode).await?;
         mode.server.connected(&server);
         mode.registry.review();
         mode.registry.mark_all_changed();

@@ -5,3 +5,21 @@ pub(super) mod announce;
 mod backoff;
 pub(super) mod poll;
 pub(super) mod withdraw;
+
+use std::time::Duration;
+
+use super::AutoMode;
+use super::server_identity::ServerIdentity;
+use crate::redis::{Connection, Error, ProtocolError};
+
+/// The longest wait for a reply from Redis. A snapshot that takes longer would be out of date.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens a connection of the proxy's own, and asks which server it leads to.
+async fn connect(mode: &AutoMode) -> Result<(Connection, ServerIdentity), Error> {
+    let mut connection = Connection::open(&mode.dialer, mode.dialer.credentials().as_ref(), REPLY_TIMEOUT).await?;
+    let info = connection.call(&[b"INFO", b"server"]).await?;
+    let run_id = info.info_field("run_id").ok_or(ProtocolError::Unexpected)?.into();
+    let peer = connection.peer();
+    Ok((connection, ServerIdentity { peer, run_id }))
+}

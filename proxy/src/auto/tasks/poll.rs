@@ -65,7 +65,7 @@ struct Poller<'a> {
 
 impl<'a> Poller<'a> {
     async fn connect(mode: &'a AutoMode) -> Result<Self, Error> {
-        let (connection, server) = mode.connect().await?;
+        let (connection, server) = super::connect(mode).await?;
         mode.server.connected(&server);
         Ok(Self {
             mode,

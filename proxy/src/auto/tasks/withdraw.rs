@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::backoff::{Backoff, Purpose};
+use super::connect;
 use crate::auto::AutoMode;
 use crate::auto::withdrawal::{CHANNEL, Withdrawal};
 use crate::redis::{Connection, Error};
@@ -41,6 +42,6 @@ async fn publish(mode: &AutoMode, connection: &mut Option<Connection>, payload: 
             answer => return answer.map(drop),
         }
     }
-    let connection = connection.insert(mode.connect().await?.0);
+    let connection = connection.insert(connect(mode).await?.0);
     connection.call(&words).await.map(drop)
 }
