@@ -1,9 +1,9 @@
 //! No module uses, directly or through others, a module that uses it.
 //!
 //! The compiler allows such circles within a crate, and they tie up whatever is in them: none of it can be read, tested or
-//! changed alone. So the top-level modules of the program and of the core are put into a graph, made from the paths in
-//! their sources that begin with `crate::` or `super::`. The crate's root (`lib.rs`) is a module among them. Tests may use
-//! what they like.
+//! changed alone. So the modules of each folder of the program and of the core are put into a graph, which is made from the
+//! paths in their sources that begin with `crate::` or `super::`. The crate's root (`lib.rs`) is a module of the first folder.
+//! A folder's own `mod.rs` is not one of its modules: it joins them, and they may use what it defines. Tests may use anything.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,11 +28,15 @@ fn no_module_of_the_core_is_in_a_circle() {
 }
 
 #[track_caller]
-fn assert_untangled(folder: &str) {
-    let graph = graph(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
-    assert!(graph.len() > 5, "{folder} has modules");
-    let circles: Vec<String> = graph.keys().filter_map(|module| circle(&graph, module)).collect();
-    assert!(circles.is_empty(), "modules of {folder} use each other in a circle:\n\n{}", circles.join("\n"));
+fn assert_untangled(source: &str) {
+    let graphs = graphs(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
+    assert!(graphs.len() > 3 && graphs[""].len() > 5, "{source} has folders with modules");
+    let mut circles = Vec::new();
+    for (folder, graph) in &graphs {
+        let found = graph.keys().filter_map(|module| circle(graph, module));
+        circles.extend(found.map(|circle| format!("in {source}/{folder}:\n{circle}")));
+    }
+    assert!(circles.is_empty(), "modules use each other in a circle\n\n{}", circles.join("\n"));
 }
 
 /// The shortest circle through `module`, a line for each step.
@@ -40,12 +44,11 @@ fn circle(graph: &Graph, module: &str) -> Option<String> {
     let mut paths = VecDeque::from([vec![module]]);
     let mut seen = BTreeSet::new();
     while let Some(path) = paths.pop_front() {
-        for next in graph[*path.last()?].keys() {
+        for next in graph.get(*path.last()?).into_iter().flat_map(BTreeMap::keys) {
             let path = [&path[..], &[next.as_str()]].concat();
             if next == module {
-                let steps =
-                    path.windows(2).map(|step| format!("{} -> {} ({})\n", step[0], step[1], graph[step[0]][step[1]]));
-                return Some(steps.collect());
+                let line = |step: &[&str]| format!("  {} uses {} ({})\n", step[0], step[1], graph[step[0]][step[1]]);
+                return Some(path.windows(2).map(line).collect());
             }
             if seen.insert(next) {
                 paths.push_back(path);
@@ -55,27 +58,31 @@ fn circle(graph: &Graph, module: &str) -> Option<String> {
     None
 }
 
-fn graph(source: &Path) -> Graph {
+/// A graph for each folder, which is named by its path from `source`.
+fn graphs(source: &Path) -> BTreeMap<String, Graph> {
     let files = files(source);
-    let names: BTreeSet<String> = files.iter().map(|file| module(file)[0].clone()).collect();
-    let mut graph: Graph = names.iter().map(|name| (name.clone(), BTreeMap::new())).collect();
+    let modules: BTreeSet<Vec<String>> = files.iter().map(|file| module(file)).collect();
+    let mut graphs = BTreeMap::<String, Graph>::new();
     for file in &files {
-        let path = module(file);
-        let text = without_tests(&fs::read_to_string(source.join(file)).unwrap());
-        for (line, used) in paths(&text, &path) {
-            // A path that begins with no module is one of the root's own items.
-            let used = if names.contains(&used) { used } else { ROOT.to_owned() };
-            if used != path[0] {
+        let user = module(file);
+        for (line, path) in paths(&without_tests(&fs::read_to_string(source.join(file)).unwrap()), &user) {
+            // The module that the path leads to: a path also names items, and one that names no module is the root's.
+            let depth = (1..=path.len()).rev().find(|depth| modules.contains(&path[..*depth]));
+            let used = depth.map_or_else(|| vec![ROOT.to_owned()], |depth| path[..depth].to_vec());
+            let common = user.iter().zip(&used).take_while(|(one, other)| one == other).count();
+            // One may be within the other; otherwise they part in the folder that both are in.
+            if let (Some(user), Some(used)) = (user.get(common), used.get(common)) {
+                let graph = graphs.entry(path[..common].join("/")).or_default();
                 let place = format!("{}:{line}", file.display());
-                graph.get_mut(&path[0]).unwrap().entry(used).or_insert(place);
+                graph.entry(user.clone()).or_default().entry(used.clone()).or_insert(place);
             }
         }
     }
-    graph
+    graphs
 }
 
-/// Sources of the library, relative to `source`. The program's `main.rs` is a crate of its own, and `fuzzing` is not part of
-/// what runs.
+/// The sources of the library, relative to `source`. The program's `main.rs` is a crate of its own, and `fuzzing.rs` is not
+/// part of what runs.
 fn files(source: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![source.to_owned()];
@@ -107,24 +114,16 @@ fn module(file: &Path) -> Vec<String> {
     names
 }
 
-/// `text` without comments, and without what follows `#[cfg(test)]` and is in braces or one item. Lines keep their numbers.
+/// `text` without comments, and without the item that follows `#[cfg(test)]`. Lines keep their numbers.
 fn without_tests(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line == "#[cfg(test)]" {
-            kept.push('\n');
-            // The item ends with its first line, or where a line closes it.
-            let first = lines.next().unwrap_or_default();
-            kept.push('\n');
-            if first.ends_with('{') {
-                for line in lines.by_ref() {
-                    kept.push('\n');
-                    if line == "}" {
-                        break;
-                    }
-                }
-            }
+            // The item ends with its first line, or with a brace that closes it.
+            let opens = lines.next().is_some_and(|first| first.ends_with('{'));
+            let more = if opens { lines.by_ref().take_while(|line| *line != "}").count() + 1 } else { 0 };
+            kept.extend(std::iter::repeat_n('\n', 2 + more));
             continue;
         }
         // A `//` in a text, as in a URL, has no space before it.
@@ -135,75 +134,73 @@ fn without_tests(text: &str) -> String {
     kept
 }
 
-/// The first name behind `crate::`, or behind so many `super::` that they lead to the root, with its line. For a group in
-/// braces, the first name of each member. `module` is where `text` stands.
-fn paths(text: &str, module: &[String]) -> Vec<(usize, String)> {
-    let depth = if module[0] == ROOT { 0 } else { module.len() };
+/// The paths from the root in `text`, which is that of `module`, with their lines.
+fn paths(text: &str, module: &[String]) -> Vec<(usize, Vec<String>)> {
+    let is_root = module == [ROOT];
     let mut found = Vec::new();
-    for (start, keyword) in text.match_indices("crate::").chain(text.match_indices("super::")) {
+    let prefixes = ["crate::", "super::", "use ", "pub use "];
+    for (start, prefix) in prefixes.iter().flat_map(|prefix| text.match_indices(prefix)) {
         let before = &text[..start];
-        if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') || before.ends_with("super::") {
-            continue;
-        }
-        let line = before.matches('\n').count() + 1;
-        let mut rest = &text[start..];
-        let mut above = 0;
-        while let Some(further) = rest.strip_prefix("super::") {
-            (rest, above) = (further, above + 1);
-        }
-        if keyword == "crate::" {
-            rest = &rest[keyword.len()..];
-        } else if above != depth {
-            continue;
-        }
-        found.extend(first_names(rest).into_iter().map(|name| (line, name)));
-    }
-    if depth == 0 {
-        // The root's `use` names its modules without a prefix.
-        for (start, prefix) in text.match_indices("use ").chain(text.match_indices("pub use ")) {
-            if text[..start].is_empty() || text[..start].ends_with('\n') {
-                let line = text[..start].matches('\n').count() + 1;
-                let names = first_names(&text[start + prefix.len()..]);
-                found.extend(names.into_iter().map(|name| (line, name)));
+        let mut rest = &text[start + prefix.len()..];
+        let base = match prefix {
+            // Behind a part of another word, or the second `super` of two.
+            "crate::" | "super::" if before.ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c)) => continue,
+            "crate::" => &[],
+            "super::" => {
+                let mut above = 1;
+                while let Some(further) = rest.strip_prefix("super::") {
+                    (rest, above) = (further, above + 1);
+                }
+                // A module within a file is deeper than it looks.
+                &module[..module.len().saturating_sub(above)]
             }
-        }
+            // The root names its modules without a prefix.
+            _ if is_root && (before.is_empty() || before.ends_with('\n')) => &[],
+            _ => continue,
+        };
+        let line = before.matches('\n').count() + 1;
+        found.extend(expanded(rest).into_iter().map(|path| (line, [base, &path].concat())));
     }
     found
 }
 
-fn first_names(path: &str) -> Vec<String> {
-    let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
-    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
-    let (mut names, mut open, mut begins) = (Vec::new(), 1, true);
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => open += 1,
-            '}' => open -= 1,
-            ',' if open == 1 => begins = true,
-            _ if begins && !c.is_whitespace() => {
-                names.push(name(&group[at..]));
-                begins = false;
+/// The paths that begin with `text`: one, or those of a group in braces.
+fn expanded(text: &str) -> Vec<Vec<String>> {
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut members, mut open, mut begin) = (Vec::new(), 1, 0);
+        for (at, c) in group.char_indices() {
+            open += i32::from(c == '{') - i32::from(c == '}');
+            if open == 0 || open == 1 && c == ',' {
+                members.extend(expanded(group[begin..at].trim()));
+                begin = at + 1;
             }
-            _ => {}
+            if open == 0 {
+                break;
+            }
         }
-        if open == 0 {
-            break;
-        }
+        return members;
     }
-    names
+    let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let rest = text[name.len()..].strip_prefix("::").filter(|_| !name.is_empty());
+    match rest {
+        Some(rest) => expanded(rest).into_iter().map(|path| [vec![name.clone()], path].concat()).collect(),
+        None => vec![vec![name]],
+    }
 }
 
 #[test]
 fn a_path_is_found_however_it_is_written() {
     let text = "use crate::{a::{x, y}, b};\nuse super::c;\nfn f() { crate::d::g(); super::super::e::h() }\n// crate::no\n\
-                #[cfg(test)]\nmod tests {\n    use crate::not_me;\n}\n";
-    let found = |module: &[&str]| -> Vec<String> {
+                #[cfg(test)]\nmod tests {\n    use crate::not_me;\n}\nuse crate::f;\n";
+    let found = |module: &[&str]| -> Vec<(usize, String)> {
         let module: Vec<String> = module.iter().map(|name| (*name).to_owned()).collect();
-        let found: BTreeSet<_> = paths(&without_tests(text), &module).into_iter().map(|(_, name)| name).collect();
-        found.into_iter().collect()
+        let mut found: Vec<_> =
+            paths(&without_tests(text), &module).into_iter().map(|(line, path)| (line, path.join("::"))).collect();
+        found.sort();
+        found
     };
-    assert_eq!(found(&["m"]), ["a", "b", "c", "d"]);
-    assert_eq!(found(&["m", "n"]), ["a", "b", "d", "e"]);
+    let expected = [(1, "a::x"), (1, "a::y"), (1, "b"), (2, "m::c"), (3, "d::g"), (3, "e::h"), (9, "f")];
+    assert_eq!(found(&["m", "n"]), expected.map(|(line, path)| (line, path.to_owned())));
 }
 
 #[test]
@@ -212,5 +209,5 @@ fn a_circle_is_told_step_by_step() {
         .map(|(from, to)| (from.to_owned(), BTreeMap::from([(to.to_owned(), format!("{from}.rs:1"))])))
         .into();
     assert_eq!(circle(&graph, "a"), None);
-    assert_eq!(circle(&graph, "c").unwrap(), "c -> b (c.rs:1)\nb -> c (b.rs:1)\n");
+    assert_eq!(circle(&graph, "c").unwrap(), "  c uses b (c.rs:1)\n  b uses c (b.rs:1)\n");
 }

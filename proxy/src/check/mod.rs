@@ -25,6 +25,7 @@ use std::time::Duration;
 use crate::files::FileError;
 use crate::net::key_material::KeyMaterial;
 use crate::net::upstream::Dialer;
+use crate::redis::Error;
 use crate::settings::Settings;
 
 pub use report::report;
@@ -149,4 +150,12 @@ pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
 /// The level of the most severe finding.
 pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
+}
+
+/// An error without the text of Redis's reply, which may repeat arguments of the command.
+fn redacted(error: &Error) -> String {
+    match error {
+        Error::Refused(refusal) => refusal.code().to_owned(),
+        error => error.to_string(),
+    }
 }

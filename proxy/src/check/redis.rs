@@ -7,7 +7,7 @@ use redistributed_core::policy::Mode;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::{Findings, TIMEOUT, permissions, subscribers};
+use super::{Findings, TIMEOUT, permissions, redacted, subscribers};
 use crate::clock;
 use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error, Reply};
@@ -30,7 +30,7 @@ pub(super) async fn check(dialer: &Dialer, settings: &Settings, findings: &mut F
     let info = match connection.call(&[b"INFO"]).await {
         Ok(info) => info,
         Err(error) => {
-            findings.note(format!("does not say what it is: {}", without_secrets(&error)));
+            findings.note(format!("does not say what it is: {}", redacted(&error)));
             Reply::Null
         }
     };
@@ -221,14 +221,6 @@ async fn check_clock(connection: &mut Connection, findings: &mut Findings) {
 fn unix_nanos(reply: &Reply) -> Option<u64> {
     let number = |at: usize| std::str::from_utf8(reply.elements()?.get(at)?.text()?).ok()?.parse::<u64>().ok();
     number(0)?.checked_mul(1_000_000_000)?.checked_add(number(1)?.checked_mul(1_000)?)
-}
-
-/// An error without the text of Redis's reply, which may repeat arguments of the command.
-pub(super) fn without_secrets(error: &Error) -> String {
-    match error {
-        Error::Refused(refusal) => refusal.code().to_owned(),
-        error => error.to_string(),
-    }
 }
 
 fn millis(time: Duration) -> String {

@@ -11,8 +11,7 @@ use redistributed_core::Policy;
 use redistributed_core::carrier::Carrier;
 use redistributed_core::service::SubscriptionKind;
 
-use super::Findings;
-use super::redis::without_secrets;
+use super::{Findings, redacted};
 use crate::auto::announcement::{Announcement, AnnouncerId, RESERVED_PREFIX};
 use crate::auto::topic::Topic;
 use crate::redis::{Connection, Error, Reply};
@@ -24,7 +23,7 @@ const MAX_NAMED: usize = 10;
 pub(super) async fn check(connection: &mut Connection, policy: &Policy, findings: &mut Findings) {
     match Overview::take(connection).await {
         Ok(overview) => overview.report(policy, findings),
-        Err(error) => findings.note(format!("who subscribes cannot be found out: {}", without_secrets(&error))),
+        Err(error) => findings.note(format!("who subscribes cannot be found out: {}", redacted(&error))),
     }
 }
 

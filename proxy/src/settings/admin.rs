@@ -5,9 +5,9 @@ use redistributed_core::choice::choice;
 
 use super::address::HostPort;
 use super::choices::parser;
-use super::effective::{Values, or_none};
 use super::routes::Route;
 use super::validation::Validation;
+use super::values::{Values, or_none};
 
 /// The options of the admin port.
 #[derive(Clone, Args)]

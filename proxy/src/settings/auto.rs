@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::choices::switch;
-use super::effective::Values;
 use super::units::{self, format_duration};
 use super::validation::Validation;
+use super::values::Values;
 
 /// The options of mode `auto`.
 #[derive(Clone, Args)]

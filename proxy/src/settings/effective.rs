@@ -1,30 +1,15 @@
 //! The effective settings as text: every value with the source it came from, as `--check-config` and `GET /config` show
 //! them.
 
-use std::fmt::{Display, Write};
-use std::path::PathBuf;
+use std::fmt::Write;
 
 use super::origin::Origin;
 use super::redact::redact_url;
 use super::sources::Sources;
 use super::{Settings, admin, listeners, policy, routes};
 
-/// Names of options or variables, and the values in effect.
-pub(super) type Values = Vec<(&'static str, String)>;
-
-/// Stands for a value that there is not.
-pub(super) const NONE: &str = "-";
-
 /// Options whose values are redacted part by part before they come here. As a whole they would lose more than a secret.
 const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
-
-pub(super) fn or_none(value: Option<impl Display>) -> String {
-    value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
-}
-
-pub(super) fn format_path(path: Option<&PathBuf>) -> String {
-    or_none(path.map(|path| path.display()))
-}
 
 impl Settings {
     /// The name and the effective value of every option, in the order of `--help`, and of every `OTEL_*` variable. No value

@@ -8,9 +8,9 @@ use clap::Args;
 use redistributed_core::choice::choice;
 
 use super::choices::parser;
-use super::effective::Values;
 use super::units::{self, format_duration};
 use super::validation::Validation;
+use super::values::Values;
 
 /// The largest `--max-connections`. No machine has a million sockets to spare, and tokio's semaphore counts to an eighth of what
 /// a `usize` holds.

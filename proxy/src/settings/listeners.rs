@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::address::ListenAddress;
-use super::effective::{Values, format_path};
 use super::routes::Route;
 use super::tls::{ServerFiles, named};
 use super::validation::Validation;
+use super::values::{Values, format_path};
 
 /// The permissions of a socket in place of a value that was rejected.
 const SOCKET_MODE: u32 = 0o660;

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command, FromArgMatches};
 use super::environment::{self, Environment};
 use super::error::InvalidSettings;
 use super::file::ConfigFile;
-use super::otel::variables;
+use super::otel_sources;
 use super::sources::Sources;
 use super::{Options, Settings, command_line};
 
@@ -82,7 +82,7 @@ impl Invocation {
     ) -> Result<Loaded, LoadError> {
         let (matches, mut sources) = command_line::read(&self.command, &self.words, file)?;
         let options = Options::from_arg_matches(&matches).map_err(command_line::redacted)?;
-        let (said, errors) = variables::read(variables, file);
+        let (said, errors) = otel_sources::read(variables, file);
         if !errors.is_empty() {
             return Err(InvalidSettings::of_settings(errors).into());
         }

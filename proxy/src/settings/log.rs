@@ -4,7 +4,7 @@ use clap::Args;
 use redistributed_core::choice::choice;
 
 use super::choices::parser;
-use super::effective::Values;
+use super::values::Values;
 
 /// The options of the log.
 #[derive(Clone, Args)]

@@ -5,7 +5,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, [`auto`], `limits`, `log` | one subject each: its options, their checked meaning, and how that is shown |
-//! | [`otel`] | the `OTEL_*` variables, by the specification's rules |
+//! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
 //! | [`environment`] | variables as text, and those of ours that nobody reads |
@@ -13,7 +13,7 @@
 //! | [`sources`], [`origin`] | what each of them said, and where |
 //! | [`load`] | reads all of them |
 //! | `validation`, `error`, `suggestion` | what is wrong with a value, all of it in one run, and what was probably meant |
-//! | [`effective`] | what is in effect and where it came from |
+//! | [`effective`], `values` | what is in effect and where it came from |
 //! | [`address`], [`units`], [`modes`], `choices` | the notations that values are written in |
 //! | [`tls`] | the files that TLS needs, by name |
 //! | [`credentials`], [`redact`] | what must not be shown, and text without it |
@@ -37,6 +37,7 @@ pub mod modes;
 mod options;
 pub mod origin;
 pub mod otel;
+mod otel_sources;
 mod policy;
 pub mod redact;
 mod routes;
@@ -46,6 +47,7 @@ pub mod tls;
 pub mod units;
 mod upstreams;
 mod validation;
+mod values;
 
 use std::sync::Arc;
 

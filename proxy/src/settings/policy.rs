@@ -9,11 +9,11 @@ use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Mode, Policy, Relation, Trust};
 
 use super::choices::{self, parser, switch};
-use super::effective::Values;
 use super::otel::OtelSettings;
 use super::redact::redact;
 use super::units;
 use super::validation::Validation;
+use super::values::Values;
 
 /// The smallest `--inject-limit`, in bytes. It is the length of the shortest context, so below it no message would get one.
 pub const MIN_INJECT_LIMIT: usize = opencensus::LEN;

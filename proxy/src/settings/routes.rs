@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl};
 use super::credentials::Secret;
-use super::effective::{NONE, Values};
 use super::origin::Origin;
 use super::redact::{printable, redact, redact_url};
 use super::validation::Validation;
+use super::values::{NONE, Values};
 
 /// The options that say where services connect and where their Redis is.
 #[derive(Clone, Args)]

@@ -7,10 +7,10 @@ use redistributed_core::choice::choice;
 
 use super::address::Upstream;
 use super::choices::parser;
-use super::effective::{Values, format_path, or_none};
 use super::routes::Route;
 use super::tls::{ClientFileNames, ClientFiles, named};
 use super::validation::Validation;
+use super::values::{Values, format_path, or_none};
 
 /// The options of upstreams that are reached by TLS.
 #[derive(Clone, Args)]

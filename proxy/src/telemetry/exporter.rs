@@ -13,7 +13,7 @@ use tokio::time::{self, MissedTickBehavior};
 use super::console::Console;
 use super::encoder::{Batch, EncodedBatch};
 use super::loss_report::LossReport;
-use super::otlp::{OtlpError, OtlpExporter};
+use super::otlp::{Delivered, OtlpError, OtlpExporter};
 use super::queue::SpanQueue;
 use super::totals::{ExportResult, Totals, Unsettled};
 use crate::settings::otel::{BatchSettings, OtelSettings};
@@ -35,15 +35,6 @@ pub(super) struct Destination {
     otlp: Option<OtlpExporter>,
     console: Option<Console>,
     timeout: Option<Duration>,
-}
-
-/// The outcome of an export that the collector accepted.
-pub(super) struct Delivered {
-    /// The number of spans that it rejected, and the reason.
-    pub(super) rejected: u64,
-    pub(super) message: String,
-    /// Whether a warning that requests are repeated is to be taken back.
-    pub(super) recovered: bool,
 }
 
 impl Destination {

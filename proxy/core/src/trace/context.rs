@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use super::record::UnixNanos;
+use super::time::UnixNanos;
 
 /// A trace id: 16 bytes, never all zero (W3C Trace Context, section 3.2.2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

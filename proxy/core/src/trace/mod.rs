@@ -13,9 +13,11 @@ pub mod ids;
 pub mod propagators;
 pub mod record;
 pub mod sampler;
+pub mod time;
 
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use ids::Ids;
 pub use propagators::Propagators;
-pub use record::{Change, ErrorType, Handling, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
+pub use record::{Change, ErrorType, Handling, Operation, SpanRecord, UNKNOWN_COMMAND};
 pub use sampler::Sampler;
+pub use time::UnixNanos;

@@ -7,11 +7,8 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::context::{SpanContext, SpanId};
+use super::time::UnixNanos;
 use crate::counts::Counter;
-
-/// Nanoseconds since the Unix epoch, as OTLP counts them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
-pub struct UnixNanos(pub u64);
 
 /// A span of a publish, a delivery or another command.
 #[derive(Clone, Debug, PartialEq)]

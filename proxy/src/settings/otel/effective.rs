@@ -6,9 +6,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redistributed_core::trace::sampler::Root;
 
 use super::{OtelSettings, UNKNOWN_SERVICE, sampling};
-use crate::settings::effective::{NONE, format_path};
 use crate::settings::redact::redact_url;
 use crate::settings::units::format_duration;
+use crate::settings::values::{NONE, format_path};
 
 /// Stands for a limit that is not set.
 pub(super) const NO_LIMIT: &str = "no limit";

@@ -13,7 +13,6 @@ mod reader;
 mod sampling;
 #[cfg(test)]
 mod tests;
-pub(super) mod variables;
 
 use std::time::Duration;
 

@@ -22,7 +22,6 @@ use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
 
-use super::exporter::Delivered;
 use crate::files::FileError;
 use crate::net::tls;
 use crate::settings::otel::{Compression, OtlpSettings, Protocol};
@@ -63,6 +62,16 @@ pub(super) struct OtlpExporter {
     /// The name of the collector in the log.
     target: Box<str>,
     repeat_warning: RepeatWarning,
+}
+
+/// The outcome of an export that the collector accepted.
+pub(super) struct Delivered {
+    /// The number of spans that it rejected.
+    pub(super) rejected: u64,
+    /// Why it rejected them.
+    pub(super) message: String,
+    /// Whether a warning that requests are repeated has to be taken back.
+    pub(super) recovered: bool,
 }
 
 impl OtlpExporter {

@@ -6,13 +6,13 @@
 use std::fs;
 use std::io::{self, Read};
 
-use super::{OtelSettings, OtelWarning, SECRETS, VARIABLES};
-use crate::settings::error::SettingError;
-use crate::settings::file::{ConfigFile, FileSetting};
-use crate::settings::origin::Origin;
-use crate::settings::redact::redact_path;
-use crate::settings::sources::{RawSetting, Sources};
-use crate::settings::validation::Validation;
+use super::error::SettingError;
+use super::file::{ConfigFile, FileSetting};
+use super::origin::Origin;
+use super::otel::{OtelSettings, OtelWarning, SECRETS, VARIABLES};
+use super::redact::redact_path;
+use super::sources::{RawSetting, Sources};
+use super::validation::Validation;
 
 /// The largest file with a secret, in bytes: more than any HTTP server takes as headers.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -22,7 +22,7 @@ type Layer<'a> = &'a dyn Fn(&str) -> Option<RawSetting>;
 
 /// Reads every variable that is set. The errors are files with a secret that cannot be used, and variables that are set
 /// together with their `_FILE` form.
-pub(in crate::settings) fn read(
+pub(super) fn read(
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&ConfigFile>,
 ) -> (Vec<RawSetting>, Vec<SettingError>) {
@@ -89,10 +89,7 @@ fn secret(by_file: &RawSetting) -> io::Result<String> {
 
 impl Validation<'_> {
     /// The meaning of the `OTEL_*` variables, with a warning for each value that was set aside.
-    pub(in crate::settings) fn otel(
-        &mut self,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Option<(OtelSettings, Vec<String>)> {
+    pub(super) fn otel(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<(OtelSettings, Vec<String>)> {
         match OtelSettings::from_lookup(lookup) {
             Ok((otel, warnings)) => {
                 Some((otel, warnings.iter().map(|warning| located(self.sources, warning)).collect()))
