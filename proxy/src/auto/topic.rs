@@ -1,4 +1,4 @@
-//! What clients subscribe to.
+//! The topics that clients subscribe to: channels, patterns and shard channels.
 
 use redistributed_core::service::SubscriptionKind;
 
@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// Copies `name`.
+    /// Makes a topic with a copy of `name`.
     pub fn new(kind: SubscriptionKind, name: &[u8]) -> Self {
         Self { kind, name: name.into() }
     }

@@ -20,13 +20,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What listens on an address already.
 enum Occupant {
-    /// A Redis, or a proxy that leads to one.
+    /// It is a Redis, or a proxy that leads to one.
     Redis { run_id: String },
-    /// The same, but it asks for a password.
+    /// It is the same, but asks for a password.
     RedisWithPassword,
-    /// Something that may speak TLS. It was not asked, because that needs a certificate that the check does not have.
+    /// It may speak TLS, and was not asked, because that may need a certificate that the check does not have.
     NotAsked,
-    /// Something else.
+    /// It is something else.
     Other,
 }
 
@@ -99,7 +99,7 @@ async fn occupant(address: &ListenAddress, settings: &Settings) -> Occupant {
 
 /// Fetches the first page of an admin port, or at least the beginning of it.
 async fn admin_index(address: &HostPort) -> io::Result<String> {
-    /// In bytes.
+    /// The length of the page that is read at most, in bytes.
     const MAX_LEN: u64 = 64 * 1024;
     let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: redistributed\r\nConnection: close\r\n\r\n").await?;

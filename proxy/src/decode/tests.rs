@@ -123,7 +123,7 @@ fn every_encoding_of_a_payload_is_understood_and_recognised() {
             text(&[], input.as_bytes()).split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         assert!(header.starts_with("input  ") && page == expected, "{header}\n{page}");
     }
-    // As `echo` leaves it.
+    // With the line break that `echo` adds.
     let page = text(&[], &[&carrying[..], b"\n"].concat());
     assert_eq!(page, format!("{expected}note         one line break at the end of the input was left out\n"));
 }

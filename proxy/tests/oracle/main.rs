@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     }
     let names: Vec<&str> = servers::all().iter().map(|server| server.name.as_str()).collect();
     eprintln!("servers: {}", names.join(", "));
-    let complaints = oracle.judge(partly || conclusion.has_failed());
+    let complaints = oracle.problems(partly || conclusion.has_failed());
     for complaint in &complaints {
         eprintln!("error: {complaint}");
     }
@@ -187,7 +187,7 @@ impl Oracle {
     }
 
     /// The problems of the run as a whole.
-    fn judge(&self, partly: bool) -> Vec<String> {
+    fn problems(&self, partly: bool) -> Vec<String> {
         let mut complaints = Vec::new();
         let warnings: Vec<String> = conversation::all().into_iter().flat_map(|one| one.warnings).collect();
         let (mut sent, mut lost) = (0, 0);
@@ -218,11 +218,11 @@ impl Oracle {
         if !partly && spans.len() as u64 != sent {
             complaints.push(format!("{} spans arrived of {sent} that the proxies say they sent", spans.len()));
         }
-        let verdict = self.probes.judge(&spans);
-        complaints.extend(verdict.wrong);
-        eprintln!("{} spans, and {} requests paired at the end of what was sent before", spans.len(), verdict.paired);
+        let outcome = self.probes.evaluate(&spans);
+        complaints.extend(outcome.wrong);
+        eprintln!("{} spans, and {} requests paired at the end of what was sent before", spans.len(), outcome.paired);
         eprintln!("pairing lost on {lost} connections: those on which a client sent what is not RESP, and in");
-        for name in &verdict.lost {
+        for name in &outcome.lost {
             eprintln!("  {name}");
         }
         if !partly {

@@ -39,7 +39,7 @@ pub(crate) struct Probes {
 
 /// The outcome of the probes.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
+pub(crate) struct Outcome {
     pub(crate) paired: usize,
     /// Conversations that have lost the pairing, as their scripts allow.
     pub(crate) lost: BTreeSet<String>,
@@ -67,7 +67,7 @@ impl Probes {
 
     /// Evaluates the probes by the spans that have arrived at the collector. A probe without a span counts as lost,
     /// because its conversation was closed or is no longer parsed.
-    pub(crate) fn judge(&self, spans: &[ReceivedSpan]) -> Verdict {
+    pub(crate) fn evaluate(&self, spans: &[ReceivedSpan]) -> Outcome {
         let mut known: HashMap<usize, bool> = HashMap::new();
         for span in spans {
             let channel = span.text("messaging.destination.name").unwrap_or_default();
@@ -76,21 +76,21 @@ impl Probes {
                 known.insert(index, paired);
             }
         }
-        let mut verdict = Verdict::default();
+        let mut outcome = Outcome::default();
         let sent = self.sent();
         let is_paired = |index: &usize| known.get(index) == Some(&true) || sent[*index].expected == Expected::Nothing;
         for (index, probe) in sent.iter().enumerate() {
             let was_lost_before = probe.before.is_some_and(|before| !is_paired(&before));
             match (known.get(&index), probe.expected) {
-                (Some(true), _) => verdict.paired += 1,
+                (Some(true), _) => outcome.paired += 1,
                 (_, Expected::Nothing) => {}
                 _ if was_lost_before => {}
-                (_, Expected::MayBeLost) => drop(verdict.lost.insert(probe.of.clone())),
-                (Some(false), _) => drop(verdict.wrong.insert(format!("{}: pairing lost", probe.of))),
-                (None, _) => drop(verdict.wrong.insert(format!("{}: no span of its last publish", probe.of))),
+                (_, Expected::MayBeLost) => drop(outcome.lost.insert(probe.of.clone())),
+                (Some(false), _) => drop(outcome.wrong.insert(format!("{}: pairing lost", probe.of))),
+                (None, _) => drop(outcome.wrong.insert(format!("{}: no span of its last publish", probe.of))),
             }
         }
-        verdict
+        outcome
     }
 
     fn sent(&self) -> MutexGuard<'_, Vec<Probe>> {

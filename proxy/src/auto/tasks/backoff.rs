@@ -10,8 +10,8 @@ use crate::redis::Error;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest pause after the first failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The pause after the first failure is twice this, or twice the interval if that is shorter.
+const BASE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a task uses its connection for, as the log says it.
 #[derive(Clone, Copy)]
@@ -21,7 +21,8 @@ pub(super) struct Purpose {
     pub(super) without: &'static str,
 }
 
-/// Counts the failures of one task. Every failure is logged, but a row of them only now and then.
+/// Counts the failures of one task in a row. The log has the first of them, and after that at most one line in each
+/// [`Throttle::INTERVAL`].
 pub(super) struct Backoff {
     purpose: Purpose,
     mode: Arc<AutoMode>,
@@ -73,7 +74,7 @@ impl Backoff {
     }
 }
 
-/// Doubles with each failure.
+/// The pause before the next attempt. It doubles with each failure in a row.
 fn pause(failures: u32, interval: Duration) -> Duration {
-    (interval.min(FIRST_PAUSE) * 2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
+    (interval.min(BASE_PAUSE) * 2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
 }
