@@ -11,13 +11,13 @@ export PATH="$PATH:$HOME/.cargo/bin"
 # shellcheck disable=SC2034
 PROGRAMS=(--package redistributed --package demo --package demo-api --package demo-worker)
 
-# in_one_line WHAT COMMAND...: runs a cargo command that compiles, and shows how far it is in one line: rewritten on a
+# in_one_line WHAT COMMAND...: runs a cargo command that compiles or fetches, and shows how far it is in one line: rewritten on a
 # terminal, now and then elsewhere. Warnings and errors are shown in full as they come. Standard output and status are the
 # command's.
 in_one_line() {
   local what=$1 color=never
   shift
-  ensure_compiler
+  [[ " $* " == *" fetch "* ]] || ensure_compiler
   [ ! -t 2 ] || color=always
   {
     CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=100 CARGO_TERM_COLOR=$color CARGO_TERM_QUIET=false \
