@@ -34,7 +34,7 @@ bench-core: ## count the core's instructions and allocations and compare with th
 	@proxy/bench/core.sh $(if $(UPDATE),--update)
 
 fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)
-	@.ci/run fuzz
+	@FUZZ=all .ci/run fuzz
 
 ci: ## everything that continuous integration runs
 	@.ci/run
