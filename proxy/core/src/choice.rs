@@ -1,6 +1,6 @@
 //! Settings whose value is one of a few names, each defined once.
 //!
-//! [`choice!`](crate::choice) defines the enum. The name of each value and its line in `--help` stand beside the variant,
+//! The macro [`choice!`] defines the enum. The name of each value and its line in `--help` stand beside the variant,
 //! and everything else follows from them: parsing, display, the possible values that help lists, and the texts of errors.
 
 /// A setting whose value is one of a few names.

@@ -1,6 +1,6 @@
 //! The admin port: what runs, how it does, and the switch.
 //!
-//! [`requests`] lists what it answers.
+//! `requests` lists what it answers.
 //!
 //! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
 //! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change

@@ -2,7 +2,7 @@
 //!
 //! To find announcements, Redis has to look at all of its channels, which takes about a millisecond for each 10,000 of
 //! them. A snapshot can do without that search if it asks for the announcements that are known by name (see
-//! [`super::discovery`]).
+//! `discovery`).
 
 use std::collections::{HashMap, VecDeque};
 

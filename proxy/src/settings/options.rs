@@ -2,7 +2,7 @@
 //!
 //! An option is defined in the file of its subject, in a group beside what it means; here the groups become one command.
 //! The variable of an option follows from its name, and so does its key in the configuration file: a new option needs no
-//! second list. Nothing is judged here beyond the names of a [choice](redistributed_core::choice). In particular no address
+//! second list. Nothing is judged here beyond the names of a [choice](mod@redistributed_core::choice). In particular no address
 //! is parsed.
 
 use std::fmt;

@@ -70,7 +70,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
-/// `duration` as [`duration`](self::duration) reads it.
+/// `duration` in the notation that [`duration`] reads.
 pub fn format_duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
