@@ -86,8 +86,8 @@ pub(crate) enum Answer {
     /// One reply in the protocol that the request asks for; `None` if it asks for none or for one that does not exist.
     Hello(Option<Protocol>),
     ClientReply(ReplyMode),
-    /// No reply. This entry stands for a `CLIENT REPLY SKIP` that took effect within a transaction, and the next command has
-    /// no reply either.
+    /// No reply. This entry stands for a `CLIENT REPLY SKIP` that took effect within a transaction, and the next command
+    /// has no reply either.
     Skipping,
     Monitor,
     /// An error, or the beginning of a replication link, which is not RESP.
@@ -118,8 +118,8 @@ const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answe
 /// The number of words of a publish: its name, the channel and the payload.
 const PUBLISH_WORDS: u64 = 3;
 
-/// The table, by the length of the name. Nearly every command of a busy connection has no row, and is then compared with few
-/// names.
+/// The table, by the length of the name. Nearly every command of a busy connection has no row, and is then
+/// compared with few names.
 static COMMANDS: [&[Command]; 13] = [
     &[],
     &[],

@@ -1,7 +1,7 @@
-//! What must hold for any bytes: one function a property, each panics if it does not hold.
+//! The properties that hold for any bytes. Each is a function that panics if the property does not hold.
 //!
-//! The fuzz targets in `proxy/fuzz` call these with inputs of their own making, and the tests below with the seeds that
-//! are kept there, so that `cargo test` runs every property too.
+//! The fuzz targets in `proxy/fuzz` call these functions with inputs that they generate. The tests below call them with the
+//! seeds in `proxy/fuzz/seeds`, so that `cargo test` checks every property too.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -16,7 +16,7 @@ use crate::trace::ids::CountingIds;
 use crate::trace::{Context, Ids, Propagators, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
 use crate::{Counter, Output, Policy, Session, Side};
 
-/// The scanner finds the same end however the bytes are cut. The first byte is the length of the pieces.
+/// The scanner finds the same ends however the bytes are cut. The first byte is the length of the pieces.
 pub fn scan(data: &[u8]) {
     let Some((&size, stream)) = data.split_first() else { return };
     let whole = ends(stream, stream.len().max(1));
@@ -30,13 +30,13 @@ pub fn scan(data: &[u8]) {
     assert_eq!(in_bytes.unwrap_or(Progress::More), in_one);
 }
 
-/// The ends of all values at the start of `stream`, and whether what follows them is invalid.
+/// The ends of all complete values at the start of `stream`, and whether invalid bytes follow them.
 fn ends(stream: &[u8], size: usize) -> (Vec<usize>, bool) {
     let (mut found, mut fed) = (Vec::new(), 0);
     let mut scan = Scan::values(1);
     for piece in stream.chunks(size) {
         let mut pos = 0;
-        // Bounded, though a value may be of no length once the stream is at its end.
+        // The loop ends with the piece, because a scan for one value is never done without a byte.
         while pos < piece.len() {
             match scan.advance(piece, &mut pos) {
                 Progress::More => assert_eq!(pos, piece.len(), "all bytes are taken while more are needed"),
@@ -52,8 +52,8 @@ fn ends(stream: &[u8], size: usize) -> (Vec<usize>, bool) {
     (found, false)
 }
 
-/// Readers of every carrier are total, and what is added to a payload is found and removed again exactly. The first
-/// byte chooses the context; if its high bit is set the rest becomes the content of a valid trailer.
+/// The readers of all carriers are total, and a context that is added to a payload is found and removed again exactly. The
+/// first byte chooses the context. If its high bit is set, the rest becomes the content of a valid trailer.
 pub fn carrier(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
     let framed = (choice & 0x80 != 0).then(|| framed(rest, choice & 3));
@@ -92,7 +92,7 @@ pub fn carrier(data: &[u8]) {
     }
 }
 
-/// OpenCensus knows no flag but *sampled*.
+/// The span context as `form` carries it. OpenCensus has no flag but *sampled*.
 fn carried_span(context: &Context, form: Carrier) -> SpanContext {
     let span = context.span;
     let only_sampled = crate::trace::TraceFlags::default().with_sampled(span.flags.is_sampled());
@@ -118,14 +118,15 @@ fn a_context(choice: u8) -> Context {
 fn framed(content: &[u8], version: u8) -> Vec<u8> {
     let mut out = vec![0];
     out.extend_from_slice(content);
-    out.extend_from_slice(&((out.len() + 15) as u16).to_be_bytes()); // too long a content is refused by its length
+    out.extend_from_slice(&((out.len() + 15) as u16).to_be_bytes()); // the reader refuses content whose length does not fit
     out.push(version);
     out.extend_from_slice(&crc32fast::hash(&out).to_be_bytes());
     out.extend_from_slice(&trailer::MAGIC);
     out
 }
 
-/// The parsers of text forms are total, and what one reads can be written as a `traceparent` and read again.
+/// The parsers of text forms are total, and a context that one of them reads can be written as a
+/// `traceparent` and read again.
 pub fn traceparent(data: &[u8]) {
     let parsers = [SpanContext::parse_traceparent, SpanContext::parse_uber_trace_id, SpanContext::parse_b3_single];
     for context in parsers.into_iter().filter_map(|parse| parse(data)) {
@@ -138,9 +139,9 @@ pub fn traceparent(data: &[u8]) {
     }
 }
 
-/// A conversation gives the same bytes, records and counts however it is cut, and the bytes that came if nothing was
-/// rewritten. The first byte chooses the policy; then each byte says who speaks (bit 7) and either how many bytes of what
-/// follows (bits 0 to 5), or, with bit 6, which of [`CLIENT`] or [`SERVER`].
+/// A conversation gives the same bytes, records and counts however it is cut. If nothing is rewritten, these are the bytes
+/// that came. The first byte chooses the policy. Each further byte says by bit 7 which side sends. With bit 6, its other
+/// bits choose from [`CLIENT`] or [`SERVER`]. Without it, they say how many of the bytes that follow the side sends.
 pub fn session(data: &[u8]) {
     let Some((&choice, script)) = data.split_first() else { return };
     let policy = Arc::new(a_policy(choice));
@@ -160,7 +161,7 @@ pub fn session(data: &[u8]) {
     }
 }
 
-/// Requests for [`session`] to choose from.
+/// The requests that [`session`] chooses from.
 pub const CLIENT: [&[u8]; 24] = [
     b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$2\r\nhi\r\n",
     b"*3\r\n$8\r\nSPUBLISH\r\n$2\r\nch\r\n$8\r\n{\"id\":7}\r\n",
@@ -188,7 +189,8 @@ pub const CLIENT: [&[u8]; 24] = [
     b"publish ch \"hi\"\r\n",
 ];
 
-/// Replies, pushes and messages for [`session`] to choose from; `T` at the end stands for a payload of `hi` and a trailer.
+/// The replies, pushes and messages that [`session`] chooses from. A `T` at the end stands for a payload of
+/// `hi` and a trailer.
 pub const SERVER: [&[u8]; 24] = [
     b"+OK\r\n",
     b"+QUEUED\r\n",
@@ -272,7 +274,7 @@ fn a_policy(choice: u8) -> Policy {
     policy
 }
 
-/// All that left a session.
+/// Everything that left a session.
 #[derive(Debug, PartialEq)]
 struct Transcript {
     bytes: [Vec<u8>; 2],
@@ -284,7 +286,7 @@ struct Transcript {
     round_trips: usize,
 }
 
-/// One receiver of each publish is expected, none of an `SPUBLISH`.
+/// An audience that expects one receiver of each `PUBLISH` and none of an `SPUBLISH`.
 #[derive(Debug)]
 struct OneReceiver;
 
@@ -295,7 +297,7 @@ impl Audience for OneReceiver {
     }
 }
 
-/// The world of every call, with somebody who watches messages or not.
+/// The environment of every call. Somebody watches messages if `watched`.
 fn environment<'a>(policy: &'a Arc<Policy>, watched: bool, ids: &'a mut CountingIds) -> Environment<'a> {
     Environment { now: UnixNanos(1), wall_offset: 0, watched, policy, ids, audience: Some(&OneReceiver) }
 }
@@ -343,7 +345,8 @@ impl Transcript {
         out.clear();
     }
 
-    /// Without the records that are made for watchers only, which also tell of publishes that `unwatched` has times of.
+    /// The transcript without the records that are made only for those who watch. Publishes that have such a record are not
+    /// timed, so the number of times is taken from `unwatched`.
     fn without_the_watchers(mut self, unwatched: &Self) -> Self {
         for records in [&mut self.spans, &mut self.deliveries] {
             records.retain(SpanRecord::is_exported);

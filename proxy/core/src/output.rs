@@ -27,8 +27,8 @@ pub(crate) struct Call<'a> {
     pub(crate) out: &'a mut Output,
 }
 
-/// Capacity for own bytes that is kept from call to call, in bytes. It is enough for the trailers of a full read of short
-/// publishes.
+/// Capacity for own bytes that is kept from call to call, in bytes. It is enough for the trailers of a full
+/// read of short publishes.
 const KEPT_CAPACITY: usize = 128 * 1024;
 
 /// Longest piece of the input, in bytes, that is copied to own bytes that precede it.
@@ -63,8 +63,8 @@ impl Output {
         self.segments.iter().map(|(Segment::Input(range) | Segment::Own(range))| range.len()).sum()
     }
 
-    /// Sends a piece of `input` as it came. A short piece that follows own bytes is copied to them, because the system takes
-    /// longer to send one more piece than it takes to copy it.
+    /// Sends a piece of `input` as it came. A short piece that follows own bytes is copied to them, because the system
+    /// takes longer to send one more piece than it takes to copy it.
     #[inline]
     pub(crate) fn forward(&mut self, input: &[u8], range: Range<usize>) {
         if !range.is_empty() {

@@ -29,8 +29,8 @@ pub struct Policy {
     pub read_json: Vec<Glob>,
     /// Channels whose `json` or `opencensus` context is left in the delivered message, for services that read it.
     pub keep_context: Vec<Glob>,
-    /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context. Delivered
-    /// payloads are searched for a context up to [`Policy::strip_limit`].
+    /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context.
+    /// Delivered payloads are searched for a context up to [`Policy::strip_limit`].
     pub inject_limit: usize,
     /// Whether commands other than publishes get spans.
     pub commands: Commands,
@@ -49,8 +49,8 @@ pub struct Policy {
 /// a context never takes a payload over the server's limit.
 pub const DEFAULT_INJECT_LIMIT: usize = 1 << 20;
 
-/// Longest name of a channel, in bytes, whose messages are traced. Names are copied, and the limit bounds the copy. Messages
-/// on a channel with a longer name are passed on as they come.
+/// Longest name of a channel, in bytes, whose messages are traced. Names are copied, and the limit bounds the copy.
+/// Messages on a channel with a longer name are passed on as they come.
 pub const MAX_CHANNEL_LEN: usize = 1024;
 
 /// The beginning of the names of channels that belong to Redis and Sentinel. Nothing is ever added to their messages.

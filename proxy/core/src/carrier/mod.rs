@@ -1,9 +1,9 @@
 //! How a context is added to a payload, and how it is found there and removed again.
 //!
 //! There are three forms: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and
-//! [`opencensus`] (a binary prefix). Each can be told from a context that the application supplies itself. Only a context
-//! that a proxy added is removed, or replaced when a message is published again. All readers are total: no bytes make them
-//! panic.
+//! [`opencensus`] (a binary prefix). Each can be told from a context that the application supplies itself. Only a
+//! context that a proxy added is removed, or replaced when a message is published again. All readers are total: no
+//! bytes make them panic.
 
 pub mod json;
 pub mod opencensus;

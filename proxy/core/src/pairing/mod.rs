@@ -1,20 +1,21 @@
-//! Replies and the commands they answer.
+//! The pairing of replies with the commands that they answer.
 //!
-//! Redis answers in order, so a queue of what was asked tells what the next reply means. Three things bend this, and
-//! each is settled when a reply arrives, because only then is it known what the server did:
+//! Redis answers in order, so a queue of the unanswered requests tells what the next reply means. There are three
+//! exceptions. Each is resolved when a reply arrives, because only then is it known what the server did:
 //!
-//! - `CLIENT REPLY OFF` and `SKIP` answer nothing if they succeed, and then others answer nothing either. If the next
-//!   reply is an error for them they were refused; otherwise they took effect, and entries are passed over.
-//!   What an entry that is passed over did is still followed: it changed the protocol, opened a transaction, or was
+//! - `CLIENT REPLY OFF` and `SKIP` have no reply if they take effect, and then other commands have none either. An error
+//!   that fits them shows that they were refused. Otherwise they took effect, and the entries without a reply are passed
+//!   over. The effect of such an entry is still followed: it may have changed the protocol, opened a transaction, or been
 //!   refused because of RESP2's subscriber mode.
-//! - Between `MULTI` and `EXEC` every command is answered by `+QUEUED` and moves to the transaction. The header of
-//!   `EXEC`'s array is then a frame of its own, and its elements are paired with the transaction's entries exactly as
+//! - Between `MULTI` and `EXEC` every command is answered by `+QUEUED`, and its entry moves to the transaction. The header
+//!   of `EXEC`'s array is then a frame of its own, and its elements are paired with the transaction's entries exactly as
 //!   pipelined replies are. So a subscription, a protocol change or a missing element inside a transaction needs no
 //!   rule of its own.
-//! - Subscriptions are confirmed by several frames or by one error; in RESP3 the confirmations are pushes.
+//! - Subscriptions are confirmed by several frames or by one error. In RESP3 the confirmations are pushes.
 //!
-//! Entries that are not described are counted in runs, so that a long pipeline of ordinary commands takes no memory.
-//! Where the stream cannot be explained the pairing is lost: nothing is described any more, nothing is held up.
+//! Like requests without spans are one entry with a count, so that a long pipeline of ordinary commands takes no memory.
+//! If the stream cannot be explained the pairing is lost. Open spans then end, later ones end with their requests, and all
+//! bytes still go on.
 
 mod next;
 mod open_spans;
@@ -37,13 +38,14 @@ use crate::output::Call;
 use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
 use crate::trace::{SpanRecord, UnixNanos};
 
-/// Most spans of one connection that wait for a reply; further ones end with the request.
+/// Most spans of one connection that wait for a reply. Further ones end with their request.
 const MAX_OPEN_SPANS: usize = 16_384;
 
-/// Most entries of one connection, and most of its transaction; beyond it the pairing is lost. An entry has 32 bytes.
+/// Most entries in the queue of one connection, and most in its transaction. With more the pairing is lost. An
+/// entry has 32 bytes.
 const MAX_ENTRIES: usize = 65_536;
 
-/// One complete reply, as far as it is read. Lines are without type byte and CRLF, and possibly cut.
+/// A complete reply, as far as it is read. Lines are without type byte and CRLF, and only their beginning may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
     Status(&'a [u8]),
@@ -66,33 +68,34 @@ struct Transaction {
 pub(crate) struct Pairing {
     subscriptions: Subscriptions,
     queue: VecDeque<Entry>,
-    /// Commands of a running `EXEC` whose elements are still to come.
+    /// The commands of a running `EXEC` whose elements are still to come.
     executing: VecDeque<Entry>,
     executing_span: Option<OpenSpan>,
-    /// Open between the replies of `MULTI` and of `EXEC`.
+    /// The transaction that is open, from the reply of `MULTI` to that of `EXEC`.
     transaction: Option<Transaction>,
-    /// How many of its own messages the connection may get right behind a transaction, although that has ended
-    /// subscriber mode.
+    /// How many of its own messages the connection may get right after a transaction, although the transaction
+    /// has ended subscriber mode.
     own_messages: u64,
-    /// The server is a Redis older than 7.2: own messages come before the reply to their publish.
+    /// Whether the server is a Redis older than 7.2, which sends a connection its own messages before the
+    /// reply to the publish.
     own_messages_come_first: bool,
-    /// `CLIENT REPLY OFF` is in force.
+    /// Whether `CLIENT REPLY OFF` is in force.
     muted: bool,
     monitoring: bool,
     authenticated: bool,
     database: u32,
     lost: bool,
     spans: OpenSpans,
-    /// When a publish began, if nothing else was unanswered then: the next reply is for it.
+    /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
     timed: Option<UnixNanos>,
     pending_subscriptions: usize,
     /// How many entries of the queue are [`Answer::LateReplies`].
     pending_late: usize,
-    /// Whether the client has sent `MULTI` and not yet what ends it.
+    /// Whether the client has sent `MULTI` and not yet the command that ends the transaction.
     queueing: bool,
-    /// Whether the subscriptions are still known for certain, so that their changes are reported.
+    /// Whether the subscriptions are known for certain, so that their changes are reported.
     tracked: bool,
-    /// What the last `CLIENT REPLY` that was sent will have done, unless it is refused.
+    /// The reply mode after the last request that the client has sent, unless the server refuses a `CLIENT REPLY`.
     requested: ReplyMode,
 }
 
@@ -121,26 +124,26 @@ impl Pairing {
         }
     }
 
-    /// As if the server had accepted `AUTH` and `SELECT`.
+    /// Sets the state of a connection on which the server has accepted `AUTH` and `SELECT`.
     pub(crate) fn logged_in(&mut self, database: u32) {
         self.authenticated = true;
         self.database = database;
     }
 
-    /// Whether the server has answered something that it only does after authentication.
+    /// Whether the server has answered a command as it only does after authentication.
     pub(crate) fn is_authenticated(&self) -> bool {
         self.authenticated
     }
 
-    /// The selected database, on the server's word.
+    /// The number of the selected database, as the server has confirmed it.
     pub(crate) fn database(&self) -> u32 {
         self.database
     }
 }
 
-/// Requests.
+/// What the requests of the client add to the queue.
 impl Pairing {
-    /// A request has been read; `span` is open and ends with the reply.
+    /// A request has been read. `span` is its open span, which ends with the reply.
     pub(crate) fn request(&mut self, answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
         match answer {
             Answer::Multi => self.queueing = true,
@@ -151,8 +154,8 @@ impl Pairing {
         self.expect(answer, span, call);
     }
 
-    /// A publish has been read; `span` is open and ends with the reply, which has to confirm the number of receivers if one
-    /// is `expected`.
+    /// A publish has been read. `span` is its open span, which ends with the reply. The reply has to confirm the number of
+    /// receivers if one is `expected`.
     pub(crate) fn publish(
         &mut self,
         span: Option<SpanRecord>,
@@ -166,7 +169,8 @@ impl Pairing {
         self.expect(answer, span, call);
     }
 
-    /// Whether a publish that is sent now will be executed as soon as it comes, and its reply told apart.
+    /// Whether the server will execute a publish that is sent now as soon as it arrives, and its reply will
+    /// be told from others.
     pub(crate) fn answers_promptly(&self) -> bool {
         let certain = !self.lost && self.requested == ReplyMode::On && !self.muted && !self.monitoring;
         certain && !self.queueing && self.pending_late == 0 && self.queue.len() < MAX_ENTRIES / 2
@@ -194,16 +198,16 @@ impl Pairing {
         self.push(Entry { answer, span }, call);
     }
 
-    /// The next request is a publish, whose first byte came at `start`.
+    /// The next request is a publish whose first byte arrived at `start`.
     pub(crate) fn time(&mut self, start: UnixNanos) {
-        // The queue first: within a pipeline that settles it.
+        // The queue is asked first, because within a pipeline it is not empty.
         let alone = self.queue.is_empty() && self.awaits_nothing() && self.transaction.is_none();
         if alone && self.requested == ReplyMode::On && !self.muted {
             self.timed = Some(start);
         }
     }
 
-    /// A request has been read that has one reply and no effect that matters here.
+    /// A request has been read that has one reply and no effect that has to be followed.
     pub(crate) fn ordinary_request(&mut self, call: &mut Call<'_>) {
         if self.requested == ReplyMode::On
             && let Some(Entry { answer: Answer::Replies(run), span: None }) = self.queue.back_mut()
@@ -214,15 +218,15 @@ impl Pairing {
         }
     }
 
-    /// A request without a command has been read (`*0`, a blank line). It is not answered, but some servers let it use up a
-    /// `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1) and others do not (Redis 8.2).
+    /// A request without a command has been read (`*0`, a blank line). It has no reply. In some servers it ends the
+    /// effect of a `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1), and in others it does not (Redis 8.2).
     pub(crate) fn empty_request(&mut self, call: &mut Call<'_>) {
         if self.requested == ReplyMode::Skip && !self.lost {
             self.unknown_from_here(call);
         }
     }
 
-    /// What follows on the client's side is not understood: replies can be paired up to here.
+    /// The requests from here on are not understood, so replies can be paired only up to here.
     pub(crate) fn unknown_from_here(&mut self, call: &mut Call<'_>) {
         self.untracked(call);
         if !self.lost {
@@ -231,12 +235,12 @@ impl Pairing {
     }
 }
 
-/// Subscriptions and messages.
+/// What messages and confirmations from the server change.
 impl Pairing {
-    /// A RESP2 message has come.
+    /// A RESP2 message has arrived.
     pub(crate) fn message(&mut self) {
         self.own_messages = self.own_messages.saturating_sub(1);
-        // Nobody else's message comes inside a transaction.
+        // Inside a transaction only the connection's own messages come.
         self.own_messages_come_first |= !self.executing.is_empty();
     }
 
@@ -259,7 +263,7 @@ impl Pairing {
         }
     }
 
-    /// It is no longer known for certain what the connection is subscribed to, or gets.
+    /// The connection's subscriptions, or the messages that it gets, are no longer known for certain.
     pub(crate) fn untracked(&mut self, call: &mut Call<'_>) {
         if core::mem::take(&mut self.tracked) {
             call.out.events.push(Event::Subscription(SubscriptionChange::Untracked));

@@ -1,37 +1,37 @@
-//! What comes next from the server.
+//! The meaning of the next frame from the server.
 
 use super::Pairing;
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
 
-/// What the next frame from the server is, by all that is known before its first byte is read.
+/// What the next frame from the server is, as far as its type byte and the unanswered requests tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The end of RESP: the reply to `SYNC` or `PSYNC`.
+    /// The reply to `SYNC` or `PSYNC`. It and what follows are not RESP.
     Replication,
     /// The header of the array that answers `EXEC`. It is a frame of its own, and each element answers a queued command.
     Transaction,
-    /// An array or push that is a message or a confirmation if it looks like one. If `messages` is false an array that looks
-    /// like a message is none. `otherwise` says what it is if it looks like neither.
+    /// An array or push that is a message or a confirmation if it looks like one. If `messages` is false, an array that
+    /// looks like a message is none. `otherwise` says what the frame is if it looks like neither.
     PubSub { messages: bool, otherwise: Frame },
-    /// Something else.
+    /// A frame that is none of these.
     Other(Frame),
 }
 
-/// What the end of a frame means that is no message.
+/// What a frame is that is neither a message nor a confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// The frame is a reply.
     Reply,
     /// The frame answers nothing: a push, or an attribute of the reply that follows.
     Unasked,
-    /// Replies can no longer be told apart. The header is passed over, so that each element is looked at as a frame of its
-    /// own: it may be a push or a confirmation.
+    /// The pairing is lost, so the frame may be anything. Only its header is passed over. Each element is then looked at as
+    /// a frame of its own, because it may be a push or a confirmation.
     Elements,
 }
 
 impl Pairing {
-    /// What the frame is that begins with the type byte `kind`. To be asked once for each frame.
+    /// What the frame is that begins with the type byte `kind`. The reader asks once for each frame.
     pub(crate) fn next(&mut self, kind: u8, call: &mut Call<'_>) -> Next {
         if kind != b'-' && self.awaits_sync() {
             return Next::Replication;
@@ -66,7 +66,7 @@ impl Pairing {
         self.front_is(Answer::Sync) && self.transaction.is_none() && self.executing.is_empty()
     }
 
-    /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` it has none.
+    /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` that has no reply.
     fn awaits_exec(&self) -> bool {
         self.transaction.is_some() && self.front_is(Answer::Exec) && !self.muted
     }
@@ -76,9 +76,11 @@ impl Pairing {
         self.pending_subscriptions > 0 || self.awaits_nothing() || self.lost
     }
 
-    /// Whether a RESP2 array that looks like a message is one. No command that is allowed in subscriber mode answers so,
-    /// but a command of a running transaction may, unless an integer is due or replies are off. From Redis 7.2 on a
-    /// transaction that subscribes, publishes and unsubscribes gets its messages when subscriber mode is over.
+    /// Whether a RESP2 array that looks like a message is one.
+    ///
+    /// The reply to a command that is allowed in subscriber mode never looks like a message. That of a command in a
+    /// running transaction may, unless its reply is an integer or replies are off. From Redis 7.2 on, a transaction that
+    /// subscribes, publishes and unsubscribes gets its messages when subscriber mode is over.
     fn expects_messages(&self) -> bool {
         if self.subscriptions.protocol != Protocol::Resp2 {
             return false;
@@ -92,18 +94,18 @@ impl Pairing {
         self.subscriptions.any() && no_array_is_due() || self.awaits_nothing() || self.may_get_own_messages()
     }
 
-    /// Whether an array cannot be a reply, because no command is unanswered.
+    /// Whether no command is unanswered, so that an array cannot be a reply.
     pub(super) fn awaits_nothing(&self) -> bool {
         !self.lost && self.queue.is_empty() && self.executing.is_empty()
     }
 
-    /// Whether the transaction that has just ended published, while it was subscribed, more than has come so far.
+    /// Whether messages may still come that the transaction that has just ended published to its own connection.
     pub(super) fn may_get_own_messages(&self) -> bool {
         !self.lost && self.own_messages > 0 && self.executing.is_empty()
     }
 
-    /// An array comes next. Outside subscriber mode it is behind what was sent before it, so that a `HELLO` or `MULTI`
-    /// without an answer has taken effect.
+    /// An array comes next. Outside subscriber mode no message comes out of order, so the commands at the front that have
+    /// no reply are done, and a `HELLO` or `MULTI` among them has taken effect.
     fn array_begins(&mut self, call: &mut Call<'_>) {
         if !self.lost && !self.in_subscriber_mode() && !self.may_get_own_messages() {
             self.pass_over_silent(super::Reply::Other, call);

@@ -1,20 +1,20 @@
-//! Spans that wait for a reply.
+//! The spans that wait for a reply.
 //!
-//! They lie apart from the entries that they belong to, which wander from queue to queue, and each leaves its place to
-//! the next one: a publish costs no allocation of its own.
+//! They are kept apart from the entries that they belong to, because entries move from queue to queue. A span that ends
+//! leaves its place to the next one, so that a publish costs no allocation of its own.
 
 use alloc::vec::Vec;
 
 use crate::trace::SpanRecord;
 
-/// Above this capacity, in spans of about 180 bytes, the places are given back when all are free.
+/// Capacity, in spans of about 180 bytes, above which the memory is released when no span waits.
 const KEPT_CAPACITY: usize = 16;
 
-/// Where a span waits. Good for one [`OpenSpans::take`], so it cannot be copied.
+/// The place of a waiting span. It cannot be copied, because it is valid for one [`OpenSpans::take`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OpenSpan(u32);
 
-/// Places for open spans.
+/// The places of the open spans of a connection.
 #[derive(Debug, Default)]
 pub(super) struct OpenSpans {
     places: Vec<Option<SpanRecord>>,
@@ -22,12 +22,12 @@ pub(super) struct OpenSpans {
 }
 
 impl OpenSpans {
-    /// How many wait.
+    /// The number of spans that wait.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
-    /// Puts a span somewhere. The caller sees to it that there are never 2^32.
+    /// Stores a span. The caller makes sure that fewer than 2^32 wait.
     #[inline]
     pub(super) fn put(&mut self, span: SpanRecord) -> OpenSpan {
         let free = self.free.pop().and_then(|index| Some((index, self.places.get_mut(to_usize(index))?)));
@@ -40,13 +40,13 @@ impl OpenSpans {
         }
     }
 
-    /// The span, to be changed while it waits.
+    /// The waiting span, so that it can be changed.
     #[inline]
     pub(super) fn get(&mut self, span: &OpenSpan) -> Option<&mut SpanRecord> {
         self.places.get_mut(to_usize(span.0))?.as_mut()
     }
 
-    /// The span, which waits no more.
+    /// Removes the span.
     #[inline]
     pub(super) fn take(&mut self, OpenSpan(index): OpenSpan) -> Option<SpanRecord> {
         self.free.push(index);
@@ -56,7 +56,7 @@ impl OpenSpans {
         self.places.get_mut(to_usize(index))?.take()
     }
 
-    /// The span, behind which no other waits: the places are given back.
+    /// Removes the last span that waits, and releases the memory.
     #[cold]
     fn take_last(&mut self, index: u32) -> Option<SpanRecord> {
         let span = self.places.get_mut(to_usize(index))?.take();

@@ -1,4 +1,4 @@
-//! The queue of requests that are not answered yet.
+//! The queue of unanswered requests.
 
 use alloc::collections::VecDeque;
 
@@ -7,10 +7,10 @@ use super::{MAX_ENTRIES, Pairing};
 use crate::commands::Answer;
 use crate::output::Call;
 
-/// Above this capacity, in entries, an empty queue is given back.
+/// Capacity, in entries, above which the memory of an empty queue is released.
 const KEPT_CAPACITY: usize = 64;
 
-/// A request that is not answered yet, or a run of like requests without spans.
+/// An unanswered request, or several like ones in a row without spans.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) answer: Answer,
@@ -23,7 +23,7 @@ impl Entry {
         Self { answer, span: None }
     }
 
-    /// Takes `next` into this entry's run, if it belongs there.
+    /// Counts `next` into this entry's run if it is a like request, and returns whether it is.
     pub(super) fn takes_in(&mut self, next: &Self) -> bool {
         if self.span.is_some() || next.span.is_some() {
             return false;
@@ -41,7 +41,7 @@ impl Entry {
         true
     }
 
-    /// Takes one request off the run, unless it is the last.
+    /// Splits one request off the run, unless it is the last.
     fn split_off(&mut self) -> Option<Self> {
         let one = match &mut self.answer {
             Answer::Replies(run @ 2..) => {
@@ -101,7 +101,7 @@ impl Pairing {
         self.executing.front_mut().or(self.queue.front_mut())
     }
 
-    /// Takes the next entry, or one request of a run.
+    /// Removes the entry at the front, or one request of its run.
     pub(super) fn pop_front(&mut self) -> Option<Entry> {
         if let Some(one) = self.front_mut()?.split_off() {
             return Some(one);
@@ -115,7 +115,7 @@ impl Pairing {
     }
 }
 
-/// An idle connection keeps no memory of a long pipeline.
+/// Releases the memory of an empty queue, so that an idle connection keeps none that a long pipeline needed.
 pub(super) fn give_back(queue: &mut VecDeque<Entry>) {
     if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
         *queue = VecDeque::new();

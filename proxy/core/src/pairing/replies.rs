@@ -1,4 +1,4 @@
-//! What a reply does: it answers the entry at the front of the queue.
+//! The effect of a reply, which answers the entry at the front of the queue.
 
 use super::queue::{Entry, give_back};
 use super::spans::name_batch;
@@ -9,7 +9,7 @@ use crate::service::{Event, SubscriptionKind};
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 
 impl Pairing {
-    /// The header of the array that answers `EXEC`: its `count` elements come next, each as a reply.
+    /// The header of the array that answers `EXEC` has been read. Its `count` elements come next, each as a reply.
     pub(crate) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
         self.pop_front();
         let Some(transaction) = self.transaction.take_if(|transaction| transaction.count == count) else {
@@ -20,7 +20,7 @@ impl Pairing {
         self.after_element(call);
     }
 
-    /// One reply that is neither a message nor a confirmation.
+    /// A reply has been read. It is neither a message nor a confirmation.
     pub(crate) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         if self.is_ordinary_reply(reply, call) {
             return;
@@ -40,7 +40,7 @@ impl Pairing {
         let error = matches!(reply, Reply::Error(_));
         self.settle(reply, call);
         let Some(entry) = self.pop_front() else {
-            // Redis speaks unasked only to say goodbye: too many clients, protected mode, a protocol error.
+            // Without a request Redis only sends an error, and closes: too many clients, protected mode, a protocol error.
             if !error {
                 self.lose(call);
             }
@@ -60,7 +60,8 @@ impl Pairing {
         self.after_element(call);
     }
 
-    /// Takes the reply to a command without effect here or to a publish, outside of all that bends the order: nearly all.
+    /// Takes the reply to a publish, or to a command whose effect need not be followed, if no transaction and no
+    /// `CLIENT REPLY` changes the order. Nearly all replies are taken here.
     fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
         if !in_order || self.muted || self.monitoring || self.own_messages > 0 {
@@ -86,8 +87,8 @@ impl Pairing {
         true
     }
 
-    /// A frame `subscribe`, `unsubscribe` or their kin, with the count it reports. False if it must be the reply of an
-    /// ordinary command that looks so.
+    /// A frame that looks like a confirmation has been read, with the `count` that it reports. Returns false if it is the
+    /// reply of an ordinary command that looks like one.
     pub(crate) fn confirmation(
         &mut self,
         kind: SubscriptionKind,
@@ -97,17 +98,17 @@ impl Pairing {
         call: &mut Call<'_>,
     ) -> bool {
         if push {
-            self.subscriptions.protocol = Protocol::Resp3; // not known otherwise if the pairing was lost before HELLO
+            self.subscriptions.protocol = Protocol::Resp3; // if the pairing was lost before HELLO, only a push shows it
         }
         if self.lost {
-            // A script may answer so too, but then the worst is that messages are looked for where there are none.
+            // It may be the reply of a script. Then the worst is that messages are looked for where there are none.
             self.subscriptions.confirm(kind, count);
             return true;
         }
-        // In subscriber mode nothing else is answered so; a transaction's commands and RESP3's may be.
+        // In subscriber mode no other reply looks like this. In a transaction or in RESP3 one may.
         let certain = push || self.refuses_most() || self.awaits_nothing();
         if !self.settle_for_confirmation(kind, subscribe, call) {
-            // A slot that moved away unsubscribes by itself; pushes of any kind disturb nothing.
+            // The server itself ends subscriptions to shard channels whose slot moves away. Any other push does no harm.
             if certain {
                 self.subscriptions.confirm(kind, count);
             }
@@ -129,7 +130,7 @@ impl Pairing {
         true
     }
 
-    /// The answer to a command between `MULTI` and `EXEC`.
+    /// A reply to a command after `MULTI`, up to that of `EXEC` or `DISCARD`.
     fn transaction_reply(&mut self, mut entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         match (entry.answer, reply) {
             (Answer::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
@@ -138,7 +139,7 @@ impl Pairing {
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.count += 1;
-                    // The transaction's span stands for its commands.
+                    // The transaction has one span for all its commands, except for publishes.
                     let command = entry.span.take_if(|span| self.spans.get(span).is_some_and(|span| is_command(span)));
                     let command = command.and_then(|span| self.spans.take(span));
                     let batch = transaction.span.as_ref().and_then(|span| self.spans.get(span));
@@ -208,12 +209,13 @@ impl Pairing {
         }
     }
 
-    /// Passes over what is no element of `EXEC`, and ends it when its last element has come.
+    /// Passes over the queued commands that have no element in the reply of `EXEC`, and ends the transaction's span when
+    /// its last element has come.
     fn after_element(&mut self, call: &mut Call<'_>) {
         while let Some(entry) = self.executing.front() {
             match entry.answer {
                 Answer::Silent => drop(self.pop_front()),
-                // It silences not the next element but the command that follows the transaction.
+                // It suppresses the reply to the command that follows the transaction, not the next element.
                 Answer::ClientReply(ReplyMode::Skip) => {
                     self.pop_front();
                     self.queue.push_front(Entry::plain(Answer::Skipping));
@@ -229,7 +231,7 @@ impl Pairing {
     }
 }
 
-/// How errors begin that do not confirm that there is such a command.
+/// The beginnings of the errors that do not show that a command exists.
 const UNCONFIRMING: [&[u8]; 4] =
     [b"ERR unknown command", b"ERR max number of clients", b"ERR Protocol error", b"DENIED Redis is running"];
 
@@ -237,7 +239,7 @@ fn is_command(span: &SpanRecord) -> bool {
     matches!(span.operation, Operation::Command { .. })
 }
 
-/// A line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
+/// Whether the reply is a line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
 fn is_monitor_feed(reply: Reply<'_>) -> bool {
     let Reply::Status(line) = reply else { return false };
     let stamp = line.split(|&byte| byte == b' ').next().unwrap_or_default();

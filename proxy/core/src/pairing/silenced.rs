@@ -1,6 +1,7 @@
-//! Commands that are not answered, so that the front of the queue is what the next reply answers.
+//! The commands without a reply. They are passed over, so that the next reply answers the front of the queue.
 //!
-//! `CLIENT REPLY OFF` and `SKIP` silence others and themselves. Whether they took effect shows only in what comes next.
+//! `CLIENT REPLY OFF` and `SKIP` suppress the replies to other commands and their own. Only the next reply shows whether
+//! they took effect.
 
 use core::mem;
 
@@ -10,20 +11,21 @@ use crate::output::Call;
 use crate::service::SubscriptionKind;
 
 impl Pairing {
-    /// Passes over what is not answered, so that the front of the queue is what `reply` answers.
+    /// Passes over the commands without a reply, so that `reply` answers the front of the queue.
     pub(super) fn settle(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         self.pass_over_silent(reply, call);
-        // Only CLIENT REPLY ON and RESET answer under OFF, so that subscriptions before them were refused.
+        // Under OFF only CLIENT REPLY ON and RESET have a reply. Subscriptions before them were not confirmed,
+        // so they were refused.
         while self.muted && matches!(self.front(), Some(Answer::Confirmations { .. })) {
             self.pass_over_front(call);
             self.pass_over_silent(reply, call);
         }
         if mem::take(&mut self.muted) && self.transaction.is_some() && self.front() != Some(Answer::Reset) {
-            self.lose(call); // CLIENT REPLY ON was queued: what answers it comes with EXEC
+            self.lose(call); // CLIENT REPLY ON was queued, and its reply comes with that of EXEC
         }
     }
 
-    /// Passes over what is not answered and not confirmed either. `reply` is what comes next.
+    /// Passes over the commands at the front that have neither a reply nor a confirmation. `reply` is the next reply.
     pub(super) fn pass_over_silent(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         while let Some(front) = self.front() {
             match front {
@@ -32,7 +34,7 @@ impl Pairing {
                     self.skip_one(call);
                 }
                 Answer::ClientReply(ReplyMode::On) if self.muted && self.refuses_most() => self.pass_over_front(call),
-                // It was refused for want of permission, which OFF silenced too. Only RESET is answered so.
+                // `+RESET` is not its reply. So it was refused for lack of permission, and OFF suppressed that error.
                 Answer::ClientReply(ReplyMode::On) if self.muted && reply == Reply::Status(b"RESET") => {
                     self.pass_over_front(call);
                 }
@@ -53,18 +55,19 @@ impl Pairing {
         }
     }
 
-    /// `CLIENT REPLY SKIP` took effect: the next command is not answered, if it is one that can be silenced.
+    /// `CLIENT REPLY SKIP` took effect. The next command has no reply, unless its reply cannot be suppressed.
     fn skip_one(&mut self, call: &mut Call<'_>) {
         match self.front() {
             Some(Answer::Confirmations { .. } | Answer::Skipping) => {}
-            // It replaces the SKIP, unless it is refused.
+            // Another CLIENT REPLY replaces the SKIP, unless it is refused.
             Some(Answer::ClientReply(_)) if !self.refuses_most() => {}
             Some(_) => self.pass_over_front(call),
             None => self.lose(call),
         }
     }
 
-    /// Passes over what is not answered if that leads to a subscription which this confirmation answers.
+    /// Passes over the commands without a reply, if a command that this confirmation answers comes right after them.
+    /// Returns whether it does.
     pub(super) fn settle_for_confirmation(
         &mut self,
         kind: SubscriptionKind,
@@ -114,13 +117,13 @@ impl Pairing {
         reachable
     }
 
-    /// The command at the front had no answer; it took effect unless it was refused.
+    /// Passes over the command at the front, which has no reply. It took effect unless it was refused.
     fn pass_over_front(&mut self, call: &mut Call<'_>) {
         let refused = self.refuses_most();
         let Some(entry) = self.pop_front() else { return };
         match entry.answer {
             Answer::Multi | Answer::Hello(_) | Answer::Select(_) | Answer::Sync | Answer::Monitor if refused => {}
-            Answer::Multi if self.transaction.is_some() => {} // nested: refused
+            Answer::Multi if self.transaction.is_some() => {} // MULTI inside MULTI is refused
             Answer::Multi => self.transaction = Some(Transaction::default()),
             Answer::Exec => {
                 for span in self.drop_transaction() {
@@ -131,7 +134,7 @@ impl Pairing {
             Answer::Reset => self.reset(call),
             Answer::Hello(protocol) => self.subscriptions.protocol = protocol.unwrap_or(self.subscriptions.protocol),
             Answer::Select(database) => self.database = database,
-            // Its feed begins with the replies that `CLIENT REPLY ON` brings back.
+            // Its feed is suppressed too, until `CLIENT REPLY ON`.
             Answer::Monitor => self.monitoring = true,
             Answer::Sync | Answer::Unknown => self.lose(call),
             _ => {}
@@ -141,22 +144,22 @@ impl Pairing {
         }
     }
 
-    /// Whether the command at the front is refused unless it subscribes, unsubscribes, pings or resets. A transaction's
-    /// commands are not: the rule is checked when they are queued.
+    /// Whether the command at the front is refused unless it subscribes, unsubscribes, pings or resets. The commands of a
+    /// running transaction are not refused, because Redis checks this when they are queued.
     pub(super) fn refuses_most(&self) -> bool {
         self.executing.is_empty() && self.in_subscriber_mode()
     }
 
-    /// Whether `reply` is an error of the command at the front, which answers nothing else, and not of a later command
-    /// whose reply is the first to be seen. `NOPERM` names the command, as `'client|reply'` or, before Redis 7, as
-    /// `'client'`.
+    /// Whether `reply` is the error by which the command at the front was refused, and not the reply to a later command.
+    /// The command at the front has no other reply. `quoted` is the beginning of its name in a `NOPERM` error, which is
+    /// `'client|reply'` or, before Redis 7, `'client'`.
     fn is_refused(&self, reply: Reply<'_>, quoted: &[u8]) -> bool {
         let Reply::Error(line) = reply else { return false };
         let is_named = || line.windows(quoted.len()).any(|window| window.eq_ignore_ascii_case(quoted));
         self.refuses_most() || line.starts_with(b"NOAUTH") || line.starts_with(b"NOPERM") && is_named()
     }
 
-    /// RESP2's subscriber mode.
+    /// Whether the connection is in RESP2's subscriber mode.
     pub(super) fn in_subscriber_mode(&self) -> bool {
         self.subscriptions.protocol == Protocol::Resp2 && self.subscriptions.any()
     }

@@ -1,4 +1,4 @@
-//! How the spans of unanswered commands end.
+//! The ends of the spans that wait for a reply.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -12,7 +12,7 @@ use crate::service::{Event, SubscriptionChange};
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
 impl Pairing {
-    /// No further reply will be paired: open spans end now, with `error` if there is one.
+    /// Ends all open spans, with `error` if there is one. No further reply is paired.
     pub(crate) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
         for mut span in self.take_spans() {
             if error.is_none() && span.is_exported() && matches!(span.operation, Operation::Publish { .. }) {
@@ -25,7 +25,7 @@ impl Pairing {
         self.lost = true;
     }
 
-    /// Replies can no longer be told apart.
+    /// Gives the pairing up, because replies can no longer be told apart.
     pub(crate) fn lose(&mut self, call: &mut Call<'_>) {
         self.untracked(call);
         if !self.lost {
@@ -39,14 +39,14 @@ impl Pairing {
         self.lose(call);
     }
 
-    /// The transaction will never run, though the service asked for it.
+    /// Ends the spans of a transaction that the service wanted to run and that will not run.
     pub(super) fn abort(&mut self, error: ErrorType, call: &mut Call<'_>) {
         for span in self.drop_transaction() {
             self.end_span(span, Some(error.clone()), call);
         }
     }
 
-    /// The transaction will never run, because the service says so: nothing was sent, and no span tells of it.
+    /// Drops the spans of a transaction that the service gives up. Nothing was published, so no span is reported.
     pub(super) fn discard(&mut self) {
         for span in self.drop_transaction() {
             self.spans.take(span);
@@ -87,7 +87,7 @@ impl Pairing {
     }
 
     pub(super) fn end_span(&mut self, span: OpenSpan, error: Option<ErrorType>, call: &mut Call<'_>) {
-        // Changed in its place, because to move a span costs more than to change it.
+        // The span is changed where it is, because to move it costs more.
         if let Some(record) = self.spans.get(&span) {
             record.end = call.env.now;
             record.error = error;
@@ -104,13 +104,13 @@ impl Pairing {
         let open = &mut self.spans;
         let unanswered = entries.filter_map(|entry| open.take(entry.span?)).map(unanswered);
         let mut spans: Vec<_> = unanswered.collect();
-        // Named after commands that Redis has queued.
+        // These spans are named after commands that Redis has queued, so they keep their names.
         spans.extend(transaction.span.into_iter().chain(self.executing_span.take()).filter_map(|span| open.take(span)));
         spans
     }
 }
 
-/// Ends a span whose reply will not be seen.
+/// Ends a span that no reply will end.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     if let Some(mut span) = span.map(unanswered) {
         call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
@@ -119,7 +119,8 @@ pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     }
 }
 
-/// Without the name of a command that Redis has not said to know: the word could be anything.
+/// Removes the name of a command without a row, because no reply has shown that the command exists. The
+/// word could be anything.
 fn unanswered(mut span: SpanRecord) -> SpanRecord {
     if let Operation::Command { name, .. } = &mut span.operation
         && commands::find(name.as_bytes()).is_none()
@@ -129,8 +130,8 @@ fn unanswered(mut span: SpanRecord) -> SpanRecord {
     span
 }
 
-/// Names a transaction after its commands: `MULTI SET` if all are `SET`, else `MULTI`. A publish, which has a span of
-/// its own, and a command without one are `None`.
+/// Names a transaction after its commands: `MULTI SET` if all are `SET`, otherwise `MULTI`. `command` is the span of the
+/// command that was queued last. It is `None` for a publish, which keeps its own span, and for a command without a span.
 pub(super) fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: Option<&SpanRecord>) {
     let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
     *batch_size = (count > 1).then_some(count);

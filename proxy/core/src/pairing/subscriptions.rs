@@ -1,9 +1,9 @@
-//! The protocol of the connection and its subscriptions, on the server's word.
+//! The protocol and the subscriptions of the connection, as the server has confirmed them.
 
 use crate::commands::Protocol;
 use crate::service::SubscriptionKind;
 
-/// The protocol and the number of subscriptions. Only confirmations, `HELLO` replies and `+RESET` move them.
+/// The protocol and the number of subscriptions. Confirmations, the replies to `HELLO` and `+RESET` change them.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     pub(super) protocol: Protocol,
@@ -17,12 +17,12 @@ impl Subscriptions {
         Self { protocol: Protocol::Resp2, channels: 0, patterns: 0, shards: 0 }
     }
 
-    /// Whether a RESP2 connection is in subscriber mode now: it lasts until no subscription of any kind is left.
+    /// Whether there is a subscription of any kind. As long as there is, a RESP2 connection is in subscriber mode.
     pub(super) fn any(&self) -> bool {
         self.channels > 0 || self.patterns > 0 || self.shards > 0
     }
 
-    /// Subscriptions of one kind.
+    /// The number of subscriptions of one kind.
     pub(super) fn count(&self, kind: SubscriptionKind) -> u64 {
         match kind {
             SubscriptionKind::Channel => self.channels,
@@ -31,7 +31,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes the count of a confirmation. Channels and patterns are reported as one sum, shard channels apart.
+    /// Takes the count of a confirmation. The server reports channels and patterns as one sum, and shard channels apart.
     pub(super) fn confirm(&mut self, kind: SubscriptionKind, count: u64) {
         match kind {
             SubscriptionKind::Channel => self.channels = count.saturating_sub(self.patterns),
@@ -40,7 +40,7 @@ impl Subscriptions {
         }
     }
 
-    /// `+RESET`: no subscription is left, and there is no confirmation of that.
+    /// Takes `+RESET`, which ends all subscriptions without a confirmation and returns to RESP2.
     pub(super) fn reset(&mut self) {
         *self = Self::new();
     }

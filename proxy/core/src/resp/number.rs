@@ -4,9 +4,9 @@ use super::Progress;
 
 /// Reads a line that is a number, byte by byte, however the stream is cut.
 ///
-/// The number has an optional `-`, no `+`, no leading zero and no spaces, and fits an `i64`. That is as strict as Redis's
-/// `string2ll`. The line ends in `\r\n`. Redis 7.0 and 8.2 do not look at the byte after the `\r`; here any byte but `\n`
-/// is invalid.
+/// The number has an optional `-`, no `+`, no leading zero and no spaces, and fits an `i64`. That is as strict as
+/// Redis's `string2ll`. The line ends in `\r\n`. Redis 7.0 and 8.2 do not look at the byte after the `\r`; here any byte
+/// but `\n` is invalid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NumberLine {
     value: i64,

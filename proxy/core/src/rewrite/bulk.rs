@@ -2,10 +2,10 @@
 
 use core::ops::Range;
 
-/// Bytes of the CRLF behind a bulk string.
+/// Length of the CRLF after a bulk string, in bytes.
 const TERMINATOR_LEN: usize = 2;
 
-/// The bytes of a bulk string from its `$` to the last byte of its body. The CRLF behind the body is not among them.
+/// The bytes of a bulk string from its `$` to the last byte of its body, without the CRLF after it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bulk<'a> {
     frame: &'a [u8],
@@ -13,17 +13,18 @@ pub(crate) struct Bulk<'a> {
 }
 
 impl<'a> Bulk<'a> {
-    /// `frame` ends with a body of `body_len` bytes; all before that is the header.
+    /// The bulk string in `frame`, which ends with a body of `body_len` bytes. All before that is the header.
     pub(crate) fn new(frame: &'a [u8], body_len: usize) -> Self {
         Self { frame, header_len: frame.len().saturating_sub(body_len) }
     }
 
-    /// The string whose header is at `header` of an input and whose terminator ends at `end`, if its body has `body_len` bytes.
+    /// The bulk string in `input` whose header begins at `header`, whose body has `body_len` bytes, and whose
+    /// CRLF ends at `end`.
     pub(crate) fn within(input: &'a [u8], header: usize, body_len: usize, end: usize) -> Self {
         Self::new(input.get(header..end.saturating_sub(TERMINATOR_LEN)).unwrap_or_default(), body_len)
     }
 
-    /// What the string says.
+    /// The content of the string.
     pub(crate) fn body(self) -> &'a [u8] {
         self.frame.get(self.header_len..).unwrap_or_default()
     }
@@ -33,7 +34,7 @@ impl<'a> Bulk<'a> {
         0..self.header_len
     }
 
-    /// Position within the bytes of a range of the body.
+    /// Position within the bytes of the range `of` of the body.
     pub(crate) fn position(self, of: Range<usize>) -> Range<usize> {
         self.header_len + of.start..self.header_len + of.end
     }

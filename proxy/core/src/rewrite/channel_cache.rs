@@ -1,4 +1,4 @@
-//! The last channel's name and rule, so that they are looked up once.
+//! A cache of the last channel's name and rule.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use crate::policy::{Policy, Rule};
 
-/// The last channel seen in one direction. A service mostly uses the same channel again, and then its name is not decoded,
-/// allocated or matched against globs a second time.
+/// The last channel of one direction, with its name and its rule. A service often uses the same channel again, and the name
+/// is then not decoded, allocated or matched against globs again.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelCache {
     bytes: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct ChannelCache {
 }
 
 impl ChannelCache {
-    /// Forgets the channel's rule, because another policy is in force.
+    /// Drops the channel's rule, because another policy is in force.
     pub(crate) fn invalidate(&mut self) {
         self.cached = None;
     }
@@ -38,7 +38,7 @@ impl ChannelCache {
     }
 }
 
-/// Bytes as text. What is not UTF-8 is replaced by U+FFFD.
+/// The bytes as text. Bytes that are not UTF-8 are replaced by U+FFFD.
 pub(crate) fn text(bytes: &[u8]) -> Arc<str> {
     Arc::from(String::from_utf8_lossy(bytes))
 }

@@ -1,4 +1,4 @@
-//! The identity of new spans, and the records that tell of them.
+//! The identity of new spans, and their records.
 
 use super::channel_cache::text;
 use crate::carrier;
@@ -9,8 +9,7 @@ use crate::trace::{
     UnixNanos,
 };
 
-/// The identity of a new span below `parent`, and whether the span is recorded. The decision travels in the flags either
-/// way.
+/// The identity of a new span below `parent`, and whether the span is recorded. The flags carry that decision.
 pub(super) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
     let parent = parent.map(|parent| &parent.span);
     let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
@@ -19,8 +18,8 @@ pub(super) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn 
     (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
 }
 
-/// The context that a payload carries, whoever put it there. It is taken out of what was found. No context is understood
-/// with `OTEL_PROPAGATORS=none`.
+/// The context that a payload carries, whoever put it there. It is moved out of `added`, if a proxy put it there. With
+/// `OTEL_PROPAGATORS=none` there is none.
 #[inline]
 pub(super) fn carried_by(
     payload: &[u8],
@@ -37,7 +36,7 @@ pub(super) fn carried_by(
     }
 }
 
-/// The record of a span that has begun. Its end is its start until it ends.
+/// The record of a span that has begun. Its end equals its start until the span ends.
 pub(super) fn record(
     context: SpanContext,
     parent: Option<&Context>,
@@ -64,20 +63,20 @@ pub(super) fn untraced(
     operation: Operation,
 ) -> SpanRecord {
     let trace_id = parent.map_or(TraceId::MIN, |parent| parent.span.trace_id);
-    // No id is drawn, so that watching changes none of those that are.
+    // No id is taken from the source, so that the ids of spans do not depend on whether somebody watches.
     let context = SpanContext { trace_id, span_id: SpanId::MIN, flags: TraceFlags::default() };
     let handling = Handling { payload, untraced: true };
     SpanRecord { handling, ..record(context, parent, None, start, payload, operation) }
 }
 
-/// The CLIENT span of a command (`--commands all`): a root, if it is wanted and sampled.
+/// The CLIENT span of a command (`--commands all`), which has no parent. There is none if it is not wanted or not sampled.
 pub(crate) fn command_span(name: &[u8], database: u32, start: UnixNanos, call: &mut Call<'_>) -> Option<SpanRecord> {
     let policy = &**call.env.policy;
     if policy.commands != Commands::All || !policy.enabled {
         return None;
     }
     let (context, sampled) = child_of(None, policy, call.env.ids);
-    // A name that is too long to be a command's has not been kept.
+    // The name is empty if it is too long to be a command's.
     let name = || if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
     let operation = || Operation::Command { name: name(), database, batch_size: None };
     sampled.then(|| record(context, None, None, start, Change::None, operation()))

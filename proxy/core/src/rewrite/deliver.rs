@@ -1,4 +1,4 @@
-//! The plan for delivered messages: a context is removed from the payload.
+//! The plan for delivered messages, which removes a context from the payload.
 
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -14,42 +14,43 @@ use crate::policy::{Mode, Policy, Relation, Trust};
 use crate::service::{Environment, Event};
 use crate::trace::{Change, Operation};
 
-/// The rules for messages. Its state only saves work.
+/// The rules for messages. The state of the plan only saves work.
 #[derive(Debug, Default)]
 pub(crate) struct DeliverPlan {
     channels: ChannelCache,
     edits: Edits,
 }
 
-/// The head of a `message`, `smessage` or `pmessage`: all that is known before its payload.
+/// The head of a `message`, `smessage` or `pmessage`, which is all that is known before its payload.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
     /// The channel's name; `None` if it is too long to be kept.
     pub(crate) channel: Option<&'a [u8]>,
-    /// The pattern that the message came for, if it is not too long to be kept.
+    /// The pattern of a `pmessage`, if it is not too long to be kept.
     pub(crate) pattern: Option<&'a [u8]>,
     pub(crate) sharded: bool,
 }
 
 impl DeliverPlan {
-    /// Another policy is in force.
+    /// Drops what depends on the policy, because another one is in force.
     pub(crate) fn policy_changed(&mut self) {
         self.channels.invalidate();
     }
 
-    /// The changes that the last decision made.
+    /// The edits of the last decision.
     pub(crate) fn edits(&self) -> &Edits {
         &self.edits
     }
 
-    /// Decides by the head of a message and the length of its payload, in bytes, whether the payload has to be seen.
+    /// Decides whether the payload of a message has to be seen, by the message's head and the length of
+    /// the payload in bytes.
     pub(crate) fn admit(&mut self, message: &Message<'_>, len: u64, call: &mut Call<'_>) -> bool {
         let Some(channel) = message.channel else {
             call.out.counts.count(Counter::DeliveredUnread);
             return false;
         };
         if Policy::is_reserved(channel) {
-            // Such a channel's name may hold a key's, so that watchers are not told of it either.
+            // The channel's name may contain the name of a key, so watchers do not get a record of the message either.
             call.out.counts.count(Counter::DeliveredReserved);
             return false;
         }
@@ -65,8 +66,8 @@ impl DeliverPlan {
         fits
     }
 
-    /// Decides about a message that was admitted and whose payload is complete. Returns whether its payload changes, by
-    /// [`DeliverPlan::edits`]. Its consumer span is reported as an event, to be ended when the message has been written.
+    /// Decides about a message that was admitted and whose payload is complete. Returns whether [`DeliverPlan::edits`]
+    /// change the payload. An event reports the consumer span, whose end is set when the message has been written.
     pub(crate) fn decide(&mut self, message: &Message<'_>, payload: Bulk<'_>, call: &mut Call<'_>) -> bool {
         let Self { channels, edits } = self;
         let Environment { now, policy, watched, .. } = call.env;
@@ -93,14 +94,14 @@ impl DeliverPlan {
             Change::None
         };
         let edited = removed.is_some();
-        let is_untold = !policy.enabled || !rule.traced;
-        if is_untold && !watched {
+        let is_untraced = !policy.enabled || !rule.traced;
+        if is_untraced && !watched {
             return edited;
         }
         let size = body.len() - removed.as_ref().map_or(0, Range::len);
         let operation = || operation(name, message, u64::try_from(size).unwrap_or(u64::MAX));
         let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| is_trusted);
-        if is_untold || parent.is_none() && rule.mode != Mode::Inject {
+        if is_untraced || parent.is_none() && rule.mode != Mode::Inject {
             if watched {
                 call.out.events.push(Event::Delivered(untraced(parent.as_ref(), now, change, operation())));
             }

@@ -6,9 +6,9 @@ use core::ops::Range;
 use super::Bulk;
 use crate::resp::{MAX_HEADER_LEN, write_header};
 
-/// Replacements of ranges of one run of bytes, in the order of their positions and without overlap.
+/// Replacements of ranges of a byte string, in the order of their positions and without overlap.
 ///
-/// Used again from frame to frame, so that a change costs no allocation.
+/// The same value is used for one frame after another, so that a change costs no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     edits: Vec<Edit>,
@@ -16,7 +16,7 @@ pub(crate) struct Edits {
     bytes: Vec<u8>,
 }
 
-/// Positions of the replaced bytes, and of the new ones among all new bytes.
+/// The position of the replaced bytes in the frame, and that of the new bytes in [`Edits::bytes`].
 #[derive(Debug)]
 struct Edit {
     range: Range<usize>,
@@ -24,22 +24,22 @@ struct Edit {
 }
 
 impl Edits {
-    /// Forgets the last frame's edits. Its new bytes can then be written to the buffer that is returned, to be named by
-    /// their positions there.
+    /// Removes the edits of the last frame. Returns the buffer for the new bytes of this frame. The replacements are
+    /// ranges of this buffer.
     pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
         self.edits.clear();
         self.bytes.clear();
         &mut self.bytes
     }
 
-    /// Replaces `range` of a bulk string's body by bytes that have been written, and its length accordingly.
+    /// Replaces `range` of a bulk string's body by bytes that have been written, and the length in its header accordingly.
     pub(crate) fn replace_in_bulk(&mut self, bulk: Bulk<'_>, range: Range<usize>, replacement: Range<usize>) {
         let len = bulk.body().len().saturating_sub(range.len()).saturating_add(replacement.len());
         self.replace_number(bulk.header(), b'$', len);
         self.replace(bulk.position(range), replacement);
     }
 
-    /// Replaces the line of a length or a count: `*`, `$` or another type byte and a number.
+    /// Replaces the line of a length or a count, which is the type byte `kind` and a number.
     pub(crate) fn replace_number(&mut self, line: Range<usize>, kind: u8, number: usize) {
         let start = self.bytes.len();
         let mut buffer = [0; MAX_HEADER_LEN];

@@ -1,17 +1,18 @@
-//! Bytes that wait because they may still be changed.
+//! The bytes that are held back because they may still be changed.
 
 use alloc::vec::Vec;
 
 use super::{Edits, Input};
 use crate::output::Output;
 
-/// Above this capacity, in bytes, the buffer is given back after use.
+/// Capacity, in bytes, above which the buffer is released after use.
 const KEPT_CAPACITY: usize = 4096;
 
-/// Whether bytes are held back, and those of earlier inputs that are.
+/// Whether bytes are held back, and the held bytes of earlier inputs.
 ///
-/// While nothing is held, what lies before the reader's position goes on as it came. [`Hold::begin`] stops that at the
-/// first byte that a plan may change. [`Hold::release`] lets go what waited unchanged, [`Hold::apply`] with edits.
+/// While nothing is held, the bytes before the reader's position go on as they came. [`Hold::begin`] holds back all
+/// bytes from the first one that a plan may change. [`Hold::release`] sends them unchanged, and [`Hold::apply`]
+/// sends them with edits.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     active: bool,
@@ -19,22 +20,22 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Sends everything up to `at`; what follows waits.
+    /// Sends everything up to `at`, and holds back what follows.
     pub(crate) fn begin(&mut self, input: &mut Input<'_>, at: usize, out: &mut Output) {
         out.forward(input.bytes, input.sent..at);
         input.sent = at;
         self.active = true;
     }
 
-    /// Makes room if `more` bytes are to come and are not all in the input, so that a long payload is not copied over and
-    /// over while it grows.
+    /// Reserves memory for `more` bytes, if they are not all in the input, so that a long payload is not copied each time
+    /// the buffer grows.
     pub(crate) fn expect(&mut self, input: &Input<'_>, more: usize) {
         if input.rest().len() < more {
             self.kept.reserve_exact(input.unsent().len().saturating_add(more));
         }
     }
 
-    /// The bytes that wait, up to the reader's position.
+    /// The held bytes, up to the reader's position.
     pub(crate) fn held<'a>(&'a mut self, input: &'a mut Input<'_>) -> &'a [u8] {
         if self.kept.is_empty() {
             return input.unsent();
@@ -43,7 +44,7 @@ impl Hold {
         &self.kept
     }
 
-    /// Sends what waited as it came.
+    /// Sends the held bytes, up to the reader's position, as they came.
     pub(crate) fn release(&mut self, input: &mut Input<'_>, out: &mut Output) {
         out.insert(&self.kept);
         out.forward(input.bytes, input.sent..input.pos);
@@ -51,7 +52,7 @@ impl Hold {
         self.reset();
     }
 
-    /// Sends what waited with `edits` applied to it.
+    /// Sends the held bytes with `edits` applied to them.
     pub(crate) fn apply(&mut self, edits: &Edits, input: &mut Input<'_>, out: &mut Output) {
         if self.kept.is_empty() {
             input.edit(input.sent, edits, out);
@@ -68,7 +69,7 @@ impl Hold {
         self.reset();
     }
 
-    /// The input is used up: what waits is kept, the rest goes on.
+    /// Keeps the rest of the input if bytes are held back, and sends it otherwise.
     pub(crate) fn end_of_input(&mut self, input: &Input<'_>, out: &mut Output) {
         if self.active {
             self.kept.extend_from_slice(input.bytes.get(input.sent..).unwrap_or_default());
@@ -77,7 +78,7 @@ impl Hold {
         }
     }
 
-    /// Sends what was kept as it came, and holds nothing any more.
+    /// Sends the kept bytes as they came, and holds nothing back any more.
     pub(crate) fn stop(&mut self, out: &mut Output) {
         out.insert(&self.kept);
         self.reset();
@@ -101,7 +102,7 @@ impl Hold {
 mod tests {
     use super::*;
 
-    /// A frame of an array's count, two bulk strings and a line, and edits of all four.
+    /// A frame of an array's count, two bulk strings and a line.
     const FRAME: &[u8] = b"*2\r\n$3\r\nkey\r\n$5\r\nvalue\r\n-MOVED 1 a:1\r\n";
     const EDITED: &[u8] = b"*4\r\n$3\r\nkey\r\n$8\r\nvaXXX\r\n\r\n-MOVED 1 b:22\r\n";
 

@@ -9,7 +9,7 @@ pub(crate) struct Input<'a> {
     pub(crate) bytes: &'a [u8],
     /// Position of the next byte to read.
     pub(crate) pos: usize,
-    /// Position behind the last byte that was passed on or kept; at most `pos`.
+    /// Position after the last byte that was passed on or kept. It is at most `pos`.
     pub(crate) sent: usize,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Input<'a> {
         Self { bytes, pos: 0, sent: 0 }
     }
 
-    /// The next byte, which is not taken.
+    /// The next byte to read, without reading it.
     pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.pos).copied()
     }
@@ -38,8 +38,8 @@ impl<'a> Input<'a> {
         self.since(self.sent)
     }
 
-    /// Sends the bytes up to the last edit, with `edits` applied to those from `start` on. What is behind the last edit goes on
-    /// with what follows.
+    /// Sends the bytes up to the end of the last edit. Positions in `edits` count from `start`. The bytes after the last
+    /// edit are sent with those that follow them.
     pub(crate) fn edit(&mut self, start: usize, edits: &Edits, out: &mut Output) {
         for (range, replacement) in edits.iter() {
             out.forward(self.bytes, self.sent..start + range.start);
@@ -48,7 +48,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Takes bytes until none of `left` is left.
+    /// Reads up to `left` bytes, and subtracts them from `left`.
     pub(crate) fn take(&mut self, left: &mut u64) -> &'a [u8] {
         let rest = self.rest();
         let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());

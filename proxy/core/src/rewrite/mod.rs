@@ -1,12 +1,12 @@
-//! The plans: what is changed of a frame, and what has to be seen before that can be decided.
+//! The plans, which decide how a frame is changed.
 //!
-//! Each kind of message that may be changed has a plan, in a file of its own, which alone holds the rules for it. A plan
-//! is asked twice. `admit` decides by the frame's head, before the payload is read: pass it on as it is, or hold it back.
-//! `decide` sees the payload and states what is changed as [`Edits`], an ordered list of replacements within the bytes that
-//! were held. The readers of the session ask the same two questions, whether a frame came in one read or byte by byte.
+//! Each kind of message that may be changed has a plan with all the rules for it, in a file of its own. A plan is asked
+//! twice. `admit` sees the frame's head, before the payload is read, and decides whether the payload is passed on as it is
+//! or held back. `decide` sees the payload, and returns the changes as [`Edits`], an ordered list of replacements within
+//! the held bytes. The readers of the session ask the same two questions, whether a frame came in one read or byte by byte.
 //!
-//! [`Hold`] keeps what waits and applies the edits. What waits is bounded by what `admit` lets in, and nothing else waits.
-//! Plans hold no state of a message between the two questions; [`ChannelCache`] only saves work.
+//! [`Hold`] keeps the held bytes and applies the edits. `admit` bounds their number, and no other bytes are held. Plans
+//! keep no state of a message between the two questions. The cache of the last channel only saves work.
 
 mod bulk;
 mod channel_cache;

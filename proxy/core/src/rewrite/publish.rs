@@ -1,4 +1,4 @@
-//! The plan for `PUBLISH` and `SPUBLISH`: a context is added to the payload.
+//! The plan for `PUBLISH` and `SPUBLISH`, which adds a context to the payload.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -18,63 +18,64 @@ use crate::trace::{Change, Context, Operation, SpanContext, SpanRecord, UnixNano
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
 const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
 
-/// The rules for publishes. Its state only saves work.
+/// The rules for publishes. The state of the plan only saves work.
 #[derive(Debug, Default)]
 pub(crate) struct PublishPlan {
     channels: ChannelCache,
     edits: Edits,
 }
 
-/// The head of a publish: all that is known before its payload.
+/// The head of a publish, which is all that is known before its payload.
 #[derive(Clone, Copy)]
 pub(crate) struct Publish<'a> {
     /// The channel's name; `None` if it is too long to be kept.
     pub(crate) channel: Option<&'a [u8]>,
     pub(crate) sharded: bool,
-    /// When its first byte was read.
+    /// When the first byte of the publish was read.
     pub(crate) start: UnixNanos,
 }
 
-/// What the connection's other commands mean for a publish.
+/// The state of the connection that matters to a publish.
 #[derive(Clone, Copy)]
 pub(crate) struct Standing {
-    /// Whether Redis has answered a command as it only does after authentication.
+    /// Whether Redis has answered a command as it does only after authentication.
     pub(crate) authenticated: bool,
-    /// Whether Redis will execute the publish as soon as it comes, and its reply will be told apart.
+    /// Whether Redis will execute the publish as soon as it arrives, and its reply will be told from others.
     pub(crate) prompt: bool,
 }
 
-/// Whether a payload has to be seen.
+/// The decision whether a payload has to be seen.
 pub(crate) enum Admission {
-    /// The payload must be complete before it can be decided how it goes on.
+    /// The payload is held back until it is complete, and is decided about then.
     Hold,
-    /// The publish goes on as it is.
+    /// The publish goes on as it came.
     Pass(Decision),
 }
 
-/// What a publish becomes.
+/// The decision about a publish.
 #[derive(Debug, Default)]
 pub(crate) struct Decision {
-    /// Whether its payload changes, by [`PublishPlan::edits`].
+    /// Whether [`PublishPlan::edits`] change the payload.
     pub(crate) edited: bool,
-    /// Its open producer span.
+    /// The open producer span of the publish, or its record for those who watch messages.
     pub(crate) span: Option<SpanRecord>,
-    /// The number of receivers that its reply has to confirm.
+    /// The receivers whose number the reply has to confirm.
     pub(crate) expected: Option<ExpectedReceivers>,
 }
 
 impl PublishPlan {
-    /// Another policy is in force.
+    /// Drops what depends on the policy, because another one is in force.
     pub(crate) fn policy_changed(&mut self) {
         self.channels.invalidate();
     }
 
-    /// The changes that the last decision made.
+    /// The edits of the last decision.
     pub(crate) fn edits(&self) -> &Edits {
         &self.edits
     }
 
-    /// Decides by the head of a publish and the length of its payload, in bytes.
+    /// Decides whether the payload of a publish has to be seen, by the publish's head and the length of
+    /// the payload in bytes.
     pub(crate) fn admit(&mut self, publish: &Publish<'_>, len: u64, call: &mut Call<'_>) -> Admission {
         let policy = &**call.env.policy;
         let Some(channel) = publish.channel else {
@@ -96,14 +97,14 @@ impl PublishPlan {
         Admission::Pass(Decision { span, ..Decision::default() })
     }
 
-    /// The record of a publish that goes on unread. One that is only too long has a producer span all the same.
+    /// The record of a publish whose payload is not read. A publish that is only too long has a producer span all the same.
     fn pass(&mut self, publish: &Publish<'_>, len: u64, skipped: Counter, call: &mut Call<'_>) -> Option<SpanRecord> {
         let Environment { policy, watched, .. } = call.env;
         let (name, rule) = self.channels.last(policy);
         let operation = || operation(name, publish.sharded, len);
         let change = Change::Skipped(skipped);
         if skipped != Counter::SkippedSize || rule.mode != Mode::Inject {
-            // The name of a channel of Redis's own may hold a key's.
+            // The name of a channel that belongs to Redis may contain the name of a key.
             let is_reserved = publish.channel.is_none_or(Policy::is_reserved);
             return (watched && !is_reserved).then(|| untraced(None, publish.start, change, operation()));
         }
@@ -160,7 +161,7 @@ fn operation(name: &Arc<str>, sharded: bool, body_size: u64) -> Operation {
     Operation::Publish { channel: Arc::clone(name), sharded, receivers: None, body_size }
 }
 
-/// Whether a context may be added on this channel, and the receivers that this rests on in mode `auto`.
+/// Whether a context may be added to a publish, and, in mode `auto`, the receivers that this decision rests on.
 fn permission(
     publish: &Publish<'_>,
     standing: Standing,
@@ -184,7 +185,7 @@ fn expected_receivers(
     audience: Option<&dyn Audience>,
 ) -> Result<ExpectedReceivers, NotProven> {
     if rule.carrier == Carrier::OpenCensus {
-        // It is removed only where a proxy is told that this channel has it, and that is not known of other proxies.
+        // A proxy removes this form only if its own settings name it for the channel. Those of other proxies are not known.
         return Err(NotProven::NoEvidence);
     }
     let channel = publish.channel.ok_or(NotProven::NoEvidence)?;
@@ -208,8 +209,8 @@ fn outgoing(
     }
 }
 
-/// Writes `context` to `bytes` in the channel's carrier, or in the place of what was added before. Returns the range of
-/// the payload that it replaces.
+/// Writes `context` to `bytes`, in the channel's carrier or in the form of the context that it replaces. Returns the
+/// range of the payload that these bytes replace.
 fn write_context(
     payload: &[u8],
     added: Option<&Added>,

@@ -20,8 +20,8 @@ pub enum Event {
     /// A publish without a span was answered after this time, in nanoseconds from its first byte. Only a publish that was
     /// sent while no other request was unanswered is timed. The span of a publish has its times.
     RoundTrip(u64),
-    /// A message was delivered that was published at this time by the wall clock of its publisher's proxy. That proxy has
-    /// [`Policy::transit_time`](crate::Policy::transit_time) set.
+    /// A message was delivered that was published at this time by the wall clock of its publisher's proxy. That
+    /// proxy has [`Policy::transit_time`](crate::Policy::transit_time) set.
     PublishedAt(UnixNanos),
 }
 

@@ -1,24 +1,24 @@
-//! Inline commands: a line instead of a multibulk.
+//! Inline commands, which are a line of words instead of a multibulk.
 
 use crate::commands::{self, Answer, MAX_WORDS, Request, Word};
 
 /// Longest line, in bytes without its line feed, that Redis accepts (`PROTO_INLINE_MAX_SIZE`).
 pub(super) const MAX_LINE_LEN: usize = 64 * 1024;
 
-/// What a line says.
+/// The meaning of a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Line {
-    /// No word: Redis does not answer it.
+    /// The line has no word, and Redis does not answer it.
     Blank,
     Command(Answer),
-    /// Redis refuses the line and closes, or, where it holds a NUL byte, never answers.
+    /// Redis refuses the line and closes the connection or, if the line contains a NUL byte, never answers.
     Refused,
 }
 
 /// Reads a line without its line feed, by the rules of Redis's `sdssplitargs`.
 pub(super) fn read(line: &[u8]) -> Line {
     if line.contains(&0) {
-        return Line::Refused; // Redis looks for the line's end with strchr, which stops here
+        return Line::Refused; // Redis looks for the end of the line with strchr, which stops at a NUL byte
     }
     let mut words = [Word::default(); MAX_WORDS];
     let mut count = 0;
@@ -57,12 +57,12 @@ impl TrimStartWith for [u8] {
     }
 }
 
-/// C's `isspace`.
+/// Whether the byte is white space by C's `isspace`.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Takes one word off; `None` if a quote is not closed, or closed within a word.
+/// Reads a word, and returns what follows it; `None` if a quote is not closed, or is closed within a word.
 fn split_word<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
     while let Some((&byte, after)) = rest.split_first() {
         rest = match byte {
@@ -78,7 +78,7 @@ fn split_word<'a>(mut rest: &'a [u8], word: &mut Word) -> Option<&'a [u8]> {
     Some(rest)
 }
 
-/// Behind a closing quote there is white space or nothing.
+/// What follows a closing quote; `None` if it is neither white space nor the end of the line.
 fn closed(rest: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(|&byte| is_space(byte)).then_some(rest)
 }

@@ -3,14 +3,14 @@
 //! ```text
 //! client bytes -> requests -> publish plan (context in)  -> server
 //!                    |                                        |
-//!                 pairing  <- what was asked, what came ->    |
+//!                 pairing  <- requests, replies ->            |
 //!                    |                                        v
 //! client      <- deliver plan (context out) <- replies <- server bytes
 //! ```
 //!
-//! `requests` and `replies` read one direction each and hold back only what a plan may change. The pairing knows which
-//! command a reply answers, and with it the protocol version and the subscriptions. The plans decide about single messages,
-//! by the policy. Forwarding never depends on pairing.
+//! `requests` and `replies` read one direction each, and hold back only bytes that a plan may change. The pairing knows which
+//! command a reply answers, and so knows the protocol version and the subscriptions. The plans decide about single
+//! messages by the policy. Forwarding never depends on the pairing.
 
 mod inline;
 mod pubsub_frame;
@@ -28,19 +28,20 @@ use crate::rewrite::{DeliverPlan, PublishPlan};
 use crate::service::Environment;
 use crate::trace::ErrorType;
 
-/// Where bytes came from.
+/// The side of a connection that sent bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The service.
+    /// The service, which is the client of Redis.
     Client,
-    /// Redis.
+    /// Redis, or another server that speaks RESP.
     Server,
 }
 
 /// The state of one client connection and its upstream connection.
 ///
-/// Memory: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536 entries each
-/// of unanswered commands and of an open transaction, and 64 KiB of an inline command. An idle session has about 1 KiB.
+/// Its memory is bounded: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536
+/// entries each of unanswered commands and of an open transaction, and 64 KiB of an inline command. An idle session takes
+/// about 1 KiB.
 #[derive(Debug)]
 pub struct Session {
     requests: RequestReader,
@@ -48,11 +49,11 @@ pub struct Session {
     pairing: Pairing,
     publish: PublishPlan,
     deliver: DeliverPlan,
-    /// The policy that the plans have looked up channels in.
+    /// The policy by which the plans have looked up channels.
     policy: Option<Arc<Policy>>,
 }
 
-/// What one direction works with besides its own state, for one call.
+/// What the reader of one direction uses besides its own state, for one call.
 struct Parts<'a> {
     pairing: &'a mut Pairing,
     publish: &'a mut PublishPlan,
@@ -67,7 +68,7 @@ impl Default for Session {
 }
 
 impl Session {
-    /// A connection of which nothing has been read.
+    /// A session for a new connection.
     pub fn new() -> Self {
         Self {
             requests: RequestReader::new(),
@@ -79,16 +80,16 @@ impl Session {
         }
     }
 
-    /// A connection that was authenticated and put into `database` before its first byte came here: what a service's own
-    /// `AUTH` and `SELECT` would have told.
+    /// A session for a connection that has already been authenticated and switched to `database`. The session then knows
+    /// what the service's own `AUTH` and `SELECT` would have told it.
     pub fn logged_in(database: u32) -> Self {
         let mut session = Self::new();
         session.pairing.logged_in(database);
         session
     }
 
-    /// Takes all of `input`, which came from `from`, and adds to `out` what is to be sent to the other side and what is to
-    /// be reported. The bytes that leave do not depend on how the stream was cut into calls.
+    /// Takes all of `input`, which came from `from`. Adds the bytes to send to the other side, the events and the counts to
+    /// `out`. The bytes that leave do not depend on how the stream is cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
         let Self { requests, replies, pairing, publish, deliver, .. } = self;
@@ -104,7 +105,7 @@ impl Session {
         }
     }
 
-    /// `from` has sent its last byte: adds what was held back of an incomplete frame, unchanged.
+    /// Takes the end of the stream from `from`. Adds the held bytes of an incomplete frame to `out`, unchanged.
     pub fn end_of_stream(&mut self, from: Side, out: &mut Output) {
         match from {
             Side::Client => self.requests.end_of_stream(out),
@@ -112,7 +113,7 @@ impl Session {
         }
     }
 
-    /// The connection is over: ends the spans that still wait for a reply, with an error.
+    /// Takes the end of the connection. Ends the spans that still wait for a reply, with an error.
     pub fn close(&mut self, env: Environment<'_>, out: &mut Output) {
         self.pairing.close(Some(ErrorType::CONNECTION_CLOSED), &mut Call { env, out });
     }

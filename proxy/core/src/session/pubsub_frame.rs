@@ -1,4 +1,4 @@
-//! The array or push that may be a message or a confirmation: what its elements are for.
+//! The arrays and pushes that may be a message or a confirmation, and the roles of their elements.
 
 use alloc::vec::Vec;
 
@@ -15,9 +15,9 @@ pub(super) const MAX_PATTERN_LEN: usize = MAX_CHANNEL_LEN;
 #[derive(Debug)]
 pub(super) struct PubSubFrame {
     pub(super) push: bool,
-    /// Whether it is a message, if it looks like one.
+    /// Whether the frame is a message if it looks like one.
     messages: bool,
-    /// What it is if it looks like neither.
+    /// What the frame is if it looks like neither.
     otherwise: Frame,
     /// The number of elements, the first included.
     pub(super) count: u64,
@@ -28,10 +28,10 @@ pub(super) struct PubSubFrame {
     channel: Name,
 }
 
-/// What the first element says of the others.
+/// The kind of a frame by its first element.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// Nothing, so that the frame is not what it might have been.
+    /// The frame is neither a message nor a confirmation, or its first element has not been read.
     #[default]
     Unknown,
     Message {
@@ -44,10 +44,10 @@ pub(super) enum Shape {
     },
 }
 
-/// What an element is for.
+/// The role of an element.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The first element, which tells the shape.
+    /// The first element, which decides the shape.
     Word,
     Pattern,
     Channel,
@@ -65,7 +65,8 @@ struct Name {
 }
 
 impl Shape {
-    /// The shape of a frame of `count` elements that begins with `word`. If `messages` is false it is no message.
+    /// The shape of a frame of `count` elements that begins with `word`. If `messages` is false, it is not
+    /// that of a message.
     #[inline]
     pub(super) fn new(word: &[u8], count: u64, messages: bool) -> Self {
         let confirmation = |kind, subscribe| Self::Confirmation { kind, subscribe };
@@ -117,7 +118,7 @@ impl PubSubFrame {
         self.channel.begin(0, 0);
     }
 
-    /// What the element is for that is being read.
+    /// The role of the element that is being read.
     pub(super) fn role(&self) -> Role {
         match (self.index, self.shape) {
             (0, _) => Role::Word,
@@ -138,7 +139,7 @@ impl PubSubFrame {
         }
     }
 
-    /// Keeps what is needed of the element that is being read.
+    /// Keeps the next bytes of the element that is being read, if they are needed.
     pub(super) fn copy(&mut self, piece: &[u8]) {
         match self.role() {
             Role::Word => self.word.push(piece),
@@ -148,7 +149,7 @@ impl PubSubFrame {
         }
     }
 
-    /// The first element is complete: it says what the others are.
+    /// The first element is complete and decides the shape.
     pub(super) fn word_ends(&mut self) {
         self.shape = Shape::new(self.word.as_bytes(), self.count, self.messages);
     }
@@ -158,13 +159,13 @@ impl PubSubFrame {
         self.channel.get()
     }
 
-    /// The head of the message that it is.
+    /// The head of the message, if the frame is one.
     pub(super) fn message(&self) -> Message<'_> {
         let pattern = self.pattern.get().filter(|_| self.shape == Shape::PatternMessage);
         Message { channel: self.channel.get(), pattern, sharded: self.shape == Shape::Message { sharded: true } }
     }
 
-    /// What its end means, from where it turned out not to be what it might have been.
+    /// What the frame is, once it has turned out to be neither a message nor a confirmation.
     pub(super) fn otherwise(&self) -> Frame {
         if self.shape.is_message() && self.otherwise == Frame::Reply { Frame::Unasked } else { self.otherwise }
     }

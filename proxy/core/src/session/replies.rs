@@ -1,8 +1,9 @@
-//! The server's direction: replies, pushes and messages.
+//! The reader of the server's direction: replies, pushes and messages.
 //!
-//! A byte waits only from a message's payload header to the payload's last byte, and only if a context may be in it.
-//! The pairing is asked once for each frame what it is. Most frames are complete in the input and are taken in one step;
-//! whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same decisions.
+//! Bytes are held back only from the header of a message's payload to the last byte of the payload, and only if it
+//! may contain a context. The reader asks the pairing once for each frame what it is. Most frames are complete in the
+//! input and are taken in one step. Whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead
+//! to the same decisions.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -17,13 +18,14 @@ use crate::resp::complete::{self, decimal};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
 use crate::rewrite::{Bulk, Hold, Input, Message};
 
-/// The longest part of a status, error or integer line that is kept, in bytes: enough for a refusal of `CLIENT REPLY`.
+/// Longest part of a status, error or integer line that is kept, in bytes. It is enough for the error
+/// that refuses `CLIENT REPLY`.
 const MAX_LINE_LEN: usize = 128;
 
-/// Lines up to this length, in bytes, are taken in one step. `+QUEUED` and the receivers of a publish are shorter.
+/// Longest line, in bytes, that is taken in one step. `+QUEUED` and the number of receivers of a publish are shorter.
 const MAX_SHORT_LINE_LEN: usize = 24;
 
-/// Reads replies, resumably.
+/// A resumable reader of replies.
 #[derive(Debug)]
 pub(super) struct ReplyReader {
     state: State,
@@ -42,21 +44,21 @@ enum State {
     Start,
     /// In a frame that is one line.
     Line { kind: u8, carriage_return: bool },
-    /// In the number behind the type byte of a frame that has one.
+    /// In the number after the type byte of a frame that has one.
     Header { kind: u8, next: Next, number: NumberLine },
-    /// In the rest of a frame whose content does not matter.
+    /// In the rest of a frame whose content is not needed.
     Rest { scan: Scan, frame: Frame },
     /// At the type byte of an element of an array that may be a message or a confirmation.
     ElementType,
-    /// In the number behind an element's `$`.
+    /// In the number after an element's `$`.
     ElementLength(NumberLine),
-    /// In an element's bytes.
+    /// In the body of an element.
     ElementBody { left: u64, len: u64 },
-    /// In the CRLF behind an element's bytes.
+    /// In the CRLF after the body of an element.
     ElementEnd { left: u64 },
     /// In the count of a confirmation.
     ConfirmationCount(NumberLine),
-    /// Not RESP any more: bytes go on as they come.
+    /// In bytes that are not RESP and go on as they come.
     Opaque,
 }
 
@@ -72,7 +74,7 @@ impl ReplyReader {
         }
     }
 
-    /// Whether the connection has become a replica's link.
+    /// Whether the connection has become a replication link.
     pub(super) fn is_replication(&self) -> bool {
         self.replication
     }
@@ -122,7 +124,7 @@ impl ReplyReader {
                         }
                     }
                     Progress::Done(-1) => {
-                        // A null where a name or a payload may stand: `unsubscribe` without subscriptions, tracking.
+                        // A null may stand for a name (`unsubscribe` without subscriptions) or for a payload (tracking).
                         if self.frame.role() == Role::Payload {
                             self.hold.release(input, parts.call.out);
                         }
@@ -158,13 +160,13 @@ impl ReplyReader {
         self.hold.end_of_input(input, parts.call.out);
     }
 
-    /// The server has sent its last byte: what was held goes on as it came.
+    /// Takes the end of the stream. Held bytes go on as they came.
     pub(super) fn end_of_stream(&mut self, out: &mut Output) {
         self.state = State::Opaque;
         self.hold.stop(out);
     }
 
-    /// These bytes are not RESP: from here on they go on as they come.
+    /// Stops reading, because these bytes are not RESP. All bytes go on as they come.
     fn give_up(&mut self, parts: &mut Parts<'_>) {
         self.hold.stop(parts.call.out);
         self.state = State::Opaque;
@@ -172,7 +174,7 @@ impl ReplyReader {
         parts.pairing.lose(&mut parts.call);
     }
 
-    /// At the first byte of a frame, which is not taken yet.
+    /// Begins a frame, whose type byte `kind` has not been taken yet.
     fn start(&mut self, kind: u8, input: &mut Input<'_>, parts: &mut Parts<'_>) {
         let next = parts.pairing.next(kind, &mut parts.call);
         match next {
@@ -219,7 +221,7 @@ impl ReplyReader {
                 return;
             }
             Next::PubSub { otherwise, .. } | Next::Other(otherwise) => otherwise,
-            // It ends with the first byte of its frame.
+            // This does not happen, because a replication link ends the reading at its first byte.
             Next::Replication => Frame::Reply,
         };
         let scan = match kind {
@@ -228,7 +230,7 @@ impl ReplyReader {
             _ => Some(Scan::values(count)),
         };
         match scan {
-            // Nobody waits for the frame's end any more.
+            // The pairing is lost, so the end of the frame does not matter.
             Some(_) if frame == Frame::Elements => self.state = State::Start,
             Some(scan) if scan.is_done() => self.frame_ends(frame, parts),
             Some(scan) => self.state = State::Rest { scan, frame },
@@ -236,7 +238,7 @@ impl ReplyReader {
         }
     }
 
-    /// The end of a frame that was neither a message nor a confirmation.
+    /// Ends a frame that is neither a message nor a confirmation.
     fn frame_ends(&mut self, frame: Frame, parts: &mut Parts<'_>) {
         self.state = State::Start;
         if frame == Frame::Reply {
@@ -245,7 +247,7 @@ impl ReplyReader {
     }
 }
 
-/// Messages and confirmations, element by element.
+/// The reading of messages and confirmations, element by element.
 impl ReplyReader {
     fn element_type(&mut self, kind: u8, input: &mut Input<'_>, parts: &mut Parts<'_>) {
         let frame = &self.frame;
@@ -268,7 +270,7 @@ impl ReplyReader {
                 input.pos += 1;
                 State::ElementLength(NumberLine::default())
             }
-            // Not what it looked like: somebody's reply, or an invalidation.
+            // The frame is not what it looked like. It may be another reply, or an invalidation.
             _ => return self.pass_over_elements(parts),
         };
     }
@@ -313,7 +315,7 @@ impl ReplyReader {
         }
     }
 
-    /// The elements that are left do not matter.
+    /// Passes over the elements that are left, because they are not needed.
     fn pass_over_elements(&mut self, parts: &mut Parts<'_>) {
         let frame = self.frame.otherwise();
         match self.frame.count - self.frame.index {
@@ -381,7 +383,7 @@ struct CompleteMessage<'a> {
     len: usize,
     /// Position of the payload's header.
     header: usize,
-    /// Position behind the message.
+    /// Position after the message.
     end: usize,
 }
 
@@ -407,7 +409,7 @@ impl<'a> CompleteMessage<'a> {
     }
 }
 
-/// The shape of a message whose type byte `bytes` follow, and the length of its count and its first element. All servers
+/// Reads what follows the type byte of a message: its shape, and the length of its count and its first element. All servers
 /// write these in the same bytes.
 #[inline]
 fn complete_head(bytes: &[u8]) -> Option<(Shape, usize)> {
@@ -425,7 +427,7 @@ fn complete_head(bytes: &[u8]) -> Option<(Shape, usize)> {
     }
 }
 
-/// The line without its CRLF, of which only a part may have been kept.
+/// The line without its CRLF. Only a part of the CRLF may have been kept, or none.
 fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\r")).unwrap_or(line)
 }

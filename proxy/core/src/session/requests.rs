@@ -1,9 +1,8 @@
-//! The client's direction: requests.
+//! The reader of the client's direction: requests.
 //!
-//! A byte waits only from a publish's payload header to the payload's last byte, and only if the payload may get a
-//! context. Everything else goes on at once, while it is being read. Most requests are complete in the input and are
-//! taken in one step; whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same
-//! decisions.
+//! Bytes are held back only from the header of a publish's payload to the last byte of the payload, and only if it may get
+//! a context. All others go on at once, while they are being read. Most requests are complete in the input and are taken in
+//! one step. Whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same decisions.
 
 use alloc::vec::Vec;
 
@@ -18,7 +17,7 @@ use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
 use crate::trace::{SpanRecord, UnixNanos};
 
-/// Reads requests, resumably.
+/// A resumable reader of requests.
 #[derive(Debug)]
 pub(super) struct RequestReader {
     state: State,
@@ -31,19 +30,19 @@ pub(super) struct RequestReader {
 enum State {
     /// At the first byte of a request.
     Start,
-    /// In the number behind `*`.
+    /// In the number after `*`.
     Count(NumberLine),
     /// At the `$` of the next argument.
     LengthType,
-    /// In the number behind `$`.
+    /// In the number after `$`.
     Length(NumberLine),
-    /// In an argument.
+    /// In the body of an argument.
     Argument { left: u64, len: u64 },
-    /// In the two bytes that Redis skips behind an argument.
+    /// In the two bytes after an argument, which should be CRLF.
     Terminator { left: u64 },
-    /// Before the line feed of an inline command.
+    /// In an inline command, before its line feed.
     Inline,
-    /// Not RESP any more, or never: bytes go on as they come.
+    /// In bytes that are not RESP and go on as they come.
     Opaque,
 }
 
@@ -62,12 +61,12 @@ struct Partial {
     start: UnixNanos,
 }
 
-/// A request by which a publish's plan has to decide.
+/// What is known so far of a request that is a publish.
 #[derive(Debug, Default)]
 struct PartialPublish {
     sharded: bool,
     channel_too_long: bool,
-    /// Whether the payload waits for the decision.
+    /// Whether the payload is held back for the decision.
     admitted: bool,
     decision: Decision,
 }
@@ -90,7 +89,7 @@ impl RequestReader {
         }
     }
 
-    /// What follows is not RESP: nothing is held and nothing is read any more.
+    /// Stops reading, because what follows is not RESP.
     pub(super) fn become_opaque(&mut self) {
         self.state = State::Opaque;
     }
@@ -157,7 +156,7 @@ impl RequestReader {
                     }
                 }
                 State::Terminator { left } => {
-                    // Redis before Valkey 9 does not look at these two bytes; neither does the proxy.
+                    // Redis does not look at these two bytes, nor does Valkey before 9, so the proxy does not either.
                     input.take(left);
                     if *left == 0 {
                         self.next_argument(parts);
@@ -173,7 +172,7 @@ impl RequestReader {
         self.hold.end_of_input(input, parts.call.out);
     }
 
-    /// The client has sent its last byte: what was held goes on as it came.
+    /// Takes the end of the stream. Held bytes go on as they came.
     pub(super) fn end_of_stream(&mut self, out: &mut Output) {
         self.state = State::Opaque;
         self.hold.stop(out);
@@ -263,7 +262,7 @@ impl RequestReader {
             Line::Refused => self.give_up(parts),
             Line::Command(answer) => {
                 parts.call.out.counts.count(Counter::Commands);
-                // Without a span: the first word of a line can be anything, an HTTP header or a line typed by mistake.
+                // It gets no span, because its first word may be anything: an HTTP header, or a line typed by mistake.
                 if let Answer::Publishes(_) = answer {
                     parts.call.out.counts.count(Counter::Published);
                     parts.call.out.counts.count(Counter::SkippedInline);
@@ -274,7 +273,7 @@ impl RequestReader {
         }
     }
 
-    /// These bytes are no request that Redis would take: from here on they go on as they come.
+    /// Stops reading, because Redis will not accept these bytes as a request. All bytes go on as they come.
     fn give_up(&mut self, parts: &mut Parts<'_>) {
         self.state = State::Opaque;
         self.inline = Vec::new();
@@ -284,7 +283,7 @@ impl RequestReader {
     }
 }
 
-/// Takes a request that is complete in the input, unless more than its name has to be looked at.
+/// Takes a request that is complete in the input, if it is a publish or only its name has to be looked at.
 fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     let Some(head) = complete::Head::read(input.bytes, input.pos) else { return false };
     let command = commands::find(head.name);
@@ -325,12 +324,12 @@ fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mu
     true
 }
 
-/// What the connection's other commands mean for a publish that is decided now.
+/// The state of the connection that matters to a publish that is decided about now.
 fn standing(pairing: &Pairing) -> Standing {
     Standing { authenticated: pairing.is_authenticated(), prompt: pairing.answers_promptly() }
 }
 
-/// A publish is complete, and its first byte was read at `start`.
+/// Takes a complete publish, whose first byte was read at `start`.
 fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
     parts.call.out.counts.count(Counter::Published);
@@ -338,7 +337,7 @@ fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
     parts.pairing.publish(decision.span, decision.expected, &mut parts.call);
 }
 
-/// Another request is complete, and its first byte was read at `start`.
+/// Takes another complete request, whose first byte was read at `start`.
 #[inline(always)]
 fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
@@ -374,7 +373,7 @@ impl Partial {
         self.index == 2 && self.publish.is_some()
     }
 
-    /// Keeps what is needed of the argument that is being read.
+    /// Keeps the next bytes of the argument that is being read, if they are needed.
     fn copy(&mut self, piece: &[u8]) {
         if self.index < self.words_wanted {
             if let Some(word) = usize::try_from(self.index).ok().and_then(|index| self.words.get_mut(index)) {
