@@ -72,7 +72,7 @@ impl Conversation {
         self.feed(Side::Server, bytes.as_bytes());
     }
 
-    /// Publishes, and says whether a trailer was added.
+    /// Publishes a message, and returns whether a trailer was added.
     fn injects(&mut self, words: &[&str]) -> bool {
         let sent = self.client(words);
         let untouched = multibulk(words);

@@ -1,4 +1,4 @@
-//! Payloads as large as Redis takes: they stream through, and nothing of them is kept.
+//! Payloads as large as Redis accepts stream through, and nothing of them is kept.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use redistributed_core::trace::UnixNanos;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Output, Policy, Session, Side};
 
-/// Redis's `proto-max-bulk-len` unless raised, in bytes.
+/// The default of Redis's `proto-max-bulk-len`, in bytes.
 const LARGEST: usize = 512 << 20;
 
 fn environment<'a>(policy: &'a Arc<Policy>, ids: &'a mut CountingIds) -> Environment<'a> {

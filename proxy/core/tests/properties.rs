@@ -1,4 +1,4 @@
-//! What holds for any input, over generated ones.
+//! The properties that hold for any input, checked with generated inputs.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -194,7 +194,7 @@ fn end_of_first(stream: &[u8]) -> Progress<usize> {
     }
 }
 
-/// What a subscriber behind a session gets of a message, from its subscription on.
+/// What a subscriber behind a session gets, from the confirmation of its subscription on.
 fn subscriber_gets(
     policy: &Arc<Policy>,
     payload: &[u8],
@@ -269,8 +269,8 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(byte, 0..most)
 }
 
-/// Bytes, text and JSON objects that an application may publish. None ends in a trailer: such a payload is a republished
-/// message, whose trailer is replaced, and not payload in the sense of the promise.
+/// Bytes, text and JSON objects that an application may publish. None ends in a trailer, because such a payload is a message
+/// that is published again, and its trailer is replaced.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     let name = "[a-z]{1,6}";
     prop_oneof![
@@ -344,12 +344,12 @@ fn span_context() -> redistributed_core::trace::SpanContext {
     }
 }
 
-/// Any value a server sends, other than a message.
+/// Any value that a server sends, other than a message.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![resp2(), resp3(), Just(b"|1\r\n+a\r\n:1\r\n+described\r\n".to_vec())]
 }
 
-/// What both the oracle and Redis know: the oracle takes numbers with a sign or leading zeros, and no lone `\r` or `\n`.
+/// Values that the oracle reads as Redis does. They have no number with a sign or leading zeros, and no lone `\r` or `\n`.
 fn resp2() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         "[a-zA-Z ]{0,20}".prop_map(|text| format!("+{text}\r\n").into_bytes()),
@@ -366,8 +366,8 @@ fn resp2() -> impl Strategy<Value = Vec<u8>> {
     leaf.prop_recursive(5, 40, 5, |inner| vec(inner, 0..5).prop_map(|items| aggregate('*', 1, &items)))
 }
 
-/// Without what the oracle gets wrong: RESP2's nulls, verbatim formats other than `txt`, keys that are aggregates, and equal
-/// members of a set.
+/// Values that the oracle reads as the scanner does. They have no RESP2 nulls, no verbatim strings but `txt`, no aggregates
+/// as keys, and no equal members of a set.
 fn resp3() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         "[a-zA-Z ]{0,20}".prop_map(|text| format!("+{text}\r\n").into_bytes()),

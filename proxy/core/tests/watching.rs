@@ -1,4 +1,4 @@
-//! What a session tells beside bytes and spans: how long publishes took, when messages were published, and of every
+//! The events of a session besides spans: how long publishes took, when messages were published, and a record of every
 //! message while somebody watches.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -42,7 +42,7 @@ impl Told {
         Self { watched: true, ..Self::new(policy) }
     }
 
-    /// What is sent on of `bytes`.
+    /// Feeds `bytes` to the session and returns what it sends on.
     fn receive(&mut self, from: Side, bytes: &[u8], now: u64) -> Vec<u8> {
         self.out.clear();
         let Self { session, policy, watched, wall_offset, ids, out } = self;
@@ -81,7 +81,7 @@ impl Told {
         self.events(|event| if let Event::PublishedAt(time) = event { Some(*time) } else { None })
     }
 
-    /// What `pick` finds in the events of the last call.
+    /// The events of the last call that `pick` finds.
     fn events<T>(&self, pick: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
         self.out.events.iter().filter_map(pick).collect()
     }

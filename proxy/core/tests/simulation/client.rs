@@ -79,7 +79,7 @@ impl Client {
         self.sent.push_back(words);
     }
 
-    /// The next command.
+    /// Chooses the next command, which is one that the client may send now.
     fn command(&self, rng: &mut Rng) -> Words {
         let Self { in_transaction, skipping, skips_in_transaction, off, .. } = *self;
         loop {

@@ -43,7 +43,7 @@ fn every_client_sees_what_it_would_see_without_sessions() {
     }
 }
 
-/// A command.
+/// The words of a command.
 type Words = Vec<Vec<u8>>;
 
 /// The span of a publish, as its message's trailer names it.

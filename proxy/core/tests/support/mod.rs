@@ -14,11 +14,11 @@ pub(crate) struct Driver {
     policy: Arc<Policy>,
     audience: Option<Arc<dyn Audience>>,
     output: Output,
-    /// Each call gets the next nanosecond.
+    /// The time of the last call. Each call gets the next nanosecond.
     clock: u64,
     pub(crate) to_server: Vec<u8>,
     pub(crate) to_client: Vec<u8>,
-    /// Publishes and commands.
+    /// The spans of publishes and other commands.
     pub(crate) spans: Vec<SpanRecord>,
     pub(crate) deliveries: Vec<SpanRecord>,
     pub(crate) counts: [u64; Counter::NAMES.len()],
@@ -44,7 +44,7 @@ impl Driver {
         }
     }
 
-    /// Answers who receives what is published.
+    /// Sets the audience that knows the receivers of what is published.
     pub(crate) fn set_audience(&mut self, audience: Arc<dyn Audience>) {
         self.audience = Some(audience);
     }
@@ -101,7 +101,7 @@ impl Driver {
     }
 }
 
-/// The world of a call at `now`.
+/// The environment of a call at `now`.
 pub(crate) fn environment<'a>(
     now: u64,
     policy: &'a Arc<Policy>,
@@ -118,14 +118,14 @@ pub(crate) fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A request as clients send it.
+/// A request of these words, as clients send it.
 pub(crate) fn multibulk<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", words.len()).into_bytes();
     words.iter().for_each(|word| bulk(word.as_ref(), &mut out));
     out
 }
 
-/// Pseudo-random numbers that a seed repeats (SplitMix64).
+/// A source of pseudo-random numbers that the seed determines (SplitMix64).
 pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
@@ -136,7 +136,7 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// 0 to `bound` − 1.
+    /// A number from 0 to `bound` − 1.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
