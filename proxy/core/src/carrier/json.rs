@@ -92,7 +92,17 @@ fn find_before(payload: &[u8], end: usize) -> Option<Added> {
         Some(_) if before.trim_ascii() == b"{" => start,
         _ => return None,
     };
+    if !is_object(payload) {
+        return None; // text that only ends as a proxy's members do
+    }
     Some(Added { form: Carrier::Json, range: start..end, context: Some(Context { trace_state, ..span.into() }) })
+}
+
+/// Whether the payload is one JSON object, of which nothing is kept.
+#[cold]
+fn is_object(payload: &[u8]) -> bool {
+    let is_begun = payload.trim_ascii_start().first() == Some(&b'{');
+    is_begun && serde_json::from_slice::<IgnoredAny>(payload).is_ok()
 }
 
 /// Position of the `}` that only white space follows.
@@ -337,6 +347,16 @@ mod tests {
         for payload in ["", "{", "[]", "\"{}\"", "{} {}", "{\"a\":1,}", "null", "x{}"] {
             assert_eq!(Object::parse(payload.as_bytes(), Propagators::default()), None, "{payload}");
         }
+    }
+
+    #[test]
+    fn text_that_ends_as_ours_does_is_no_object_and_is_left_alone() {
+        let ours = add(r#"{"id":7}"#, &context(None));
+        let members = ours.strip_prefix(r#"{"id":7"#).unwrap();
+        for text in ["hello world", "{hello world", r#"["id",7"#, r#""id":7"#, r#"{"id":7} {"id":8"#] {
+            assert_eq!(find(alloc::format!("{text}{members}").as_bytes()), None, "{text}");
+        }
+        assert!(find(ours.as_bytes()).is_some());
     }
 
     #[test]
