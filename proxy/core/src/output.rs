@@ -31,6 +31,9 @@ pub(crate) struct Call<'a> {
 /// read of short publishes.
 const KEPT_CAPACITY: usize = 128 * 1024;
 
+/// Events whose place stays from call to call: as many as a full read of short publishes or messages causes.
+const KEPT_EVENTS: usize = 1024;
+
 /// Longest piece of the input, in bytes, that is copied to own bytes that precede it.
 const MAX_COPIED: usize = 512;
 
@@ -47,6 +50,7 @@ impl Output {
         self.own.clear();
         self.own.shrink_to(KEPT_CAPACITY);
         self.events.clear();
+        self.events.shrink_to(KEPT_EVENTS);
         self.counts.clear();
     }
 

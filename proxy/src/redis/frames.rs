@@ -1,7 +1,6 @@
 //! Where a reply ends, and whether it may be decoded.
 //!
-//! The decoder of `redis-protocol` recurses over nested arrays and starts over for each piece that arrives, so it gets a
-//! reply only when the scanner has found its end and its nesting has been counted.
+//! A reply is decoded by `redis-protocol` when the scanner has found its end and its nesting is within the limit.
 
 use redis_protocol::resp2::decode::decode;
 use redistributed_core::resp::{Progress, Scan};

@@ -58,7 +58,8 @@ pub struct Link {
     stats: Arc<Stats>,
     warnings: Warnings,
     tracked: Option<TrackedConnection>,
-    /// Whether somebody watched messages at the last call of the session.
+    /// Whether messages were watched at the last call of the session. Somebody who has come since sees what comes from then
+    /// on.
     watched: bool,
 }
 
@@ -141,18 +142,24 @@ impl Link {
         self.account(out);
     }
 
-    fn account(&mut self, out: &Output) {
+    fn account(&mut self, out: &mut Output) {
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
             self.warnings.report(&out.counts);
         }
-        if let Some(tracked) = self.tracked.as_ref().filter(|_| !out.events.is_empty()) {
-            for event in &out.events {
-                match event {
-                    Event::Subscription(change) => tracked.subscription_changed(change.clone()),
-                    Event::Contradicted(evidence) => tracked.contradicted(*evidence),
-                    Event::SpanEnded(_) | Event::Delivered(_) | Event::RoundTrip(_) | Event::PublishedAt(_) => {}
-                }
+        let is_for_auto = |event: &Event| matches!(event, Event::Subscription(_) | Event::Contradicted(_));
+        if out.events.iter().any(is_for_auto) {
+            self.tell_auto(out.events.extract_if(.., |event| is_for_auto(event)));
+        }
+    }
+
+    #[cold]
+    fn tell_auto(&self, events: impl Iterator<Item = Event>) {
+        for event in events {
+            match (event, &self.tracked) {
+                (Event::Subscription(change), Some(tracked)) => tracked.subscription_changed(change),
+                (Event::Contradicted(evidence), Some(tracked)) => tracked.contradicted(evidence),
+                _ => {}
             }
         }
     }
@@ -181,9 +188,9 @@ impl Link {
             match event {
                 Event::Delivered(record) => {
                     record.end = *now.get_or_insert_with(clock::now);
-                    self.finish(record);
+                    self.finish(record, self.watched);
                 }
-                Event::SpanEnded(record) => self.finish(record),
+                Event::SpanEnded(record) => self.finish(record, self.watched),
                 Event::Subscription(_) | Event::Contradicted(_) | Event::RoundTrip(_) | Event::PublishedAt(_) => {}
             }
         }
@@ -211,17 +218,17 @@ impl Link {
         for record in deliveries.iter_mut() {
             record.end = end;
             record.error.clone_from(&error);
-            self.finish(record);
+            self.finish(record, self.sink.is_watched());
         }
         // Some were made only for those who watch.
         self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()));
         deliveries.clear();
     }
 
-    /// Dates a finished record, and shows it to those who have watched since before it was made.
-    fn finish(&self, record: &mut SpanRecord) {
+    /// Dates a finished record, and shows it to those who watch.
+    fn finish(&self, record: &mut SpanRecord, watched: bool) {
         clock::date(record);
-        if self.watched {
+        if watched {
             self.sink.show(record.clone());
         }
     }

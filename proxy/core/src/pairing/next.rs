@@ -31,7 +31,8 @@ pub(crate) enum Frame {
 }
 
 impl Pairing {
-    /// What the frame is that begins with the type byte `kind`. The reader asks once for each frame.
+    /// What the frame is that begins with the type byte `kind`. The question is asked once for each frame, because the
+    /// answer takes note that the frame has begun: an array is behind commands that are not answered.
     pub(crate) fn next(&mut self, kind: u8, call: &mut Call<'_>) -> Next {
         if kind != b'-' && self.awaits_sync() {
             return Next::Replication;

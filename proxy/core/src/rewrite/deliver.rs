@@ -5,8 +5,7 @@ use core::ops::Range;
 
 use super::channel_cache::{ChannelCache, text};
 use super::context::{carried_by, child_of, record, untraced};
-use super::publish::exceeds;
-use super::{Bulk, Edits};
+use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Carrier};
 use crate::counts::Counter;
 use crate::output::Call;

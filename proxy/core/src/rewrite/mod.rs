@@ -24,3 +24,8 @@ pub(crate) use edits::Edits;
 pub(crate) use hold::Hold;
 pub(crate) use input::Input;
 pub(crate) use publish::{Admission, Decision, Publish, PublishPlan, Standing};
+
+/// Whether `len` bytes are more than `limit`.
+fn exceeds(len: u64, limit: usize) -> bool {
+    usize::try_from(len).map_or(true, |len| len > limit)
+}

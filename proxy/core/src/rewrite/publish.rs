@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use super::channel_cache::ChannelCache;
 use super::context::{carried_by, child_of, record, untraced};
-use super::{Bulk, Edits};
+use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
 use crate::output::Call;
@@ -243,9 +243,4 @@ fn check_len(before: usize, after: usize, limit: usize, standing: Standing) -> R
     } else {
         Ok(())
     }
-}
-
-/// Whether `len` bytes are more than `limit`.
-pub(super) fn exceeds(len: u64, limit: usize) -> bool {
-    usize::try_from(len).map_or(true, |len| len > limit)
 }

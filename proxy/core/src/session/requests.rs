@@ -12,7 +12,7 @@ use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
 use crate::pairing::Pairing;
-use crate::policy::{Commands, MAX_CHANNEL_LEN};
+use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
 use crate::trace::{SpanRecord, UnixNanos};
@@ -339,8 +339,13 @@ fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
 
 /// Takes another complete request, whose first byte was read at `start`.
 #[inline(always)]
-fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
+fn requested(mut answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
+    if let Answer::LateReplies(count) = answer
+        && !parts.call.env.policy.uses(Mode::Auto)
+    {
+        answer = Answer::Replies(count); // only mode `auto` tells them apart, and one run takes less memory
+    }
     if parts.call.env.policy.commands == Commands::All {
         let span = span_of(answer, name, start, parts);
         parts.pairing.request(answer, span, &mut parts.call);
