@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use crate::error::is_exhaustion;
 use crate::logging::Throttle;
 use crate::net::listener::{Client, Listener};
 use crate::telemetry::stats::{ProxyCounter, Stats};
-use crate::workers::Workers;
+use crate::workers::{Assignment, Workers};
 
 /// What serves the clients of one listener.
 pub trait Endpoint: Send + Sync + 'static {
@@ -24,8 +24,15 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Closes the connection of a client that is over the limit.
     fn refuse(&self, client: Client);
 
-    /// Serves one client until its connection ends.
-    fn serve(self: Arc<Self>, client: Client, ids: Entropy) -> impl Future<Output = ()> + Send;
+    /// Serves one client until its connection ends, and keeps its admission as long.
+    fn serve(self: Arc<Self>, client: Client, ids: Entropy, admission: Admission) -> impl Future<Output = ()> + Send;
+}
+
+/// What a client that was admitted takes until this is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    _permit: OwnedSemaphorePermit,
+    _thread: Assignment,
 }
 
 /// What all endpoints of the process accept with.
@@ -71,12 +78,9 @@ impl Acceptor {
                 Ok(permit) => {
                     let thread = self.workers.assign();
                     let runtime = thread.runtime.clone();
-                    let serving = Arc::clone(&endpoint).serve(client, entropy.split());
-                    let admitted = async move {
-                        serving.await;
-                        drop((permit, thread));
-                    };
-                    connections.spawn_on(admitted, &runtime);
+                    let admission = Admission { _permit: permit, _thread: thread };
+                    let connection = Arc::clone(&endpoint).serve(client, entropy.split(), admission);
+                    connections.spawn_on(connection, &runtime);
                 }
                 Err(_) => {
                     endpoint.stats().add(ProxyCounter::ConnectionsRefused, 1);

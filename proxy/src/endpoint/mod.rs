@@ -10,4 +10,4 @@
 mod accept;
 pub mod redis;
 
-pub use accept::{Acceptor, Endpoint, report_defect};
+pub use accept::{Acceptor, Admission, Endpoint, report_defect};

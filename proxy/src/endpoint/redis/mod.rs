@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Endpoint;
+use super::{Admission, Endpoint};
 use crate::auto::AutoMode;
 use crate::entropy::Entropy;
 use crate::error::RelayError;
@@ -134,7 +134,7 @@ impl Endpoint for RedisEndpoint {
         client.refuse(if self.handshakes.is_some() { b"" } else { TOO_MANY });
     }
 
-    async fn serve(self: Arc<Self>, client: Client, ids: Entropy) {
+    async fn serve(self: Arc<Self>, client: Client, ids: Entropy, _admission: Admission) {
         let _open = self.stats().connection();
         let peer = client.peer.clone();
         tracing::debug!(%peer, "client connected");
