@@ -1,4 +1,4 @@
-//! The only wall-clock read, and the time that spans are measured with.
+//! The only reading of the wall clock, and the steady time by which spans are measured.
 //!
 //! A wall clock may be set back or forth while a span is open, by NTP or by hand, and the span would last an hour or end
 //! before it began. So sessions are given [`now`], which only goes forward, and a finished span is [`date`]d: both its
@@ -10,14 +10,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 
-/// The wall clock. Before 1970 it reads as 1970, after 2554 as 2554.
+/// Reads the wall clock. A time before 1970 reads as 1970, one after 2554 as 2554.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn wall() -> UnixNanos {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixNanos(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The time for sessions: what the wall clock read when it was first asked for, and the time that has passed since.
+/// Reads the time for sessions: the wall clock at the first call, plus the time that has passed since.
 pub fn now() -> UnixNanos {
     static FIRST: OnceLock<(Instant, UnixNanos)> = OnceLock::new();
     let (instant, wall) = FIRST.get_or_init(|| (Instant::now(), wall()));
@@ -30,16 +30,16 @@ pub fn date(span: &mut SpanRecord) {
     OFFSET.date(span, read_offset);
 }
 
-/// By how many nanoseconds the wall clock is ahead of [`now`], which has just read `now`.
+/// The number of nanoseconds by which the wall clock is ahead of [`now`], which has just returned `now`.
 pub fn wall_offset(now: UnixNanos) -> i64 {
     OFFSET.at(now, read_offset)
 }
 
 static OFFSET: Offset = Offset::new();
 
-/// By how many nanoseconds the wall clock is ahead of [`now`].
+/// Measures by how many nanoseconds the wall clock is ahead of [`now`].
 fn read_offset() -> i64 {
-    /// A reading that took no longer than this, in nanoseconds, is as good as any.
+    /// The time, in nanoseconds, within which a measurement is accurate enough.
     const AT_ONCE: u64 = 1_000;
     let read = || {
         let (before, wall, after) = (now(), wall(), now());
@@ -57,14 +57,14 @@ fn read_offset() -> i64 {
     best.1
 }
 
-/// What was read last, and when.
+/// The last measurement, and its time.
 struct Offset {
     nanos: AtomicI64,
     read_at: AtomicU64,
 }
 
 impl Offset {
-    /// How long a reading holds, in nanoseconds. The wall clock is slewed by 500 ppm at most, which makes 5 µs in it.
+    /// The time for which a measurement is used, in nanoseconds. The wall clock is slewed by 500 ppm at most, which is 5 µs in it.
     const HOLDS: u64 = 10_000_000;
 
     const fn new() -> Self {

@@ -1,4 +1,4 @@
-//! The only random source: trace and span ids.
+//! The only source of randomness: trace and span ids.
 //!
 //! Ids have to be unique over all sidecars of an installation, not secret, so a fast generator (xoshiro256++ by
 //! Blackman and Vigna, public domain) is seeded with 256 bits of the operating system's randomness once for each
@@ -7,14 +7,14 @@
 
 use redistributed_core::trace::{Ids, SpanId, TraceId};
 
-/// A generator of ids.
+/// A generator of random ids.
 #[derive(Clone, Debug)]
 pub struct Entropy {
     state: [u64; 4],
 }
 
 impl Entropy {
-    /// Seeded by the operating system.
+    /// A generator with a seed from the operating system.
     ///
     /// # Errors
     /// The system has no randomness to give.
@@ -29,14 +29,14 @@ impl Entropy {
         for (word, bytes) in state.iter_mut().zip(seed.as_chunks::<8>().0) {
             *word = u64::from_le_bytes(*bytes);
         }
-        // The one state that would only ever give zeros.
+        // The only state from which the generator yields nothing but zeros.
         if state == [0; 4] {
             state = [1, 2, 3, 4];
         }
         Self { state }
     }
 
-    /// A generator whose next 2^128 numbers neither this one nor any other split off it will give.
+    /// Splits off a generator whose next 2^128 numbers come neither from this one nor from any other that is split off it.
     #[must_use]
     pub fn split(&mut self) -> Self {
         let split = self.clone();
@@ -57,7 +57,7 @@ impl Entropy {
         result
     }
 
-    /// Moves on by 2^128 numbers.
+    /// Skips 2^128 numbers.
     fn jump(&mut self) {
         const JUMP: [u64; 4] =
             [0x180e_c6d3_3cfd_0aba, 0xd5a6_1266_f0c9_392c, 0xa958_2618_e03f_c9aa, 0x39ab_dc45_29b1_661c];

@@ -45,30 +45,30 @@ use exposition::Format;
 use requests::{Access, Action, Found};
 use slots::Slots;
 
-/// Longest body of a request, in bytes.
+/// The longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
 /// How long a request's head may take to arrive, and a connection may be idle.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the pages tell of, and the switch works on.
+/// What the admin port shows and controls.
 #[derive(Debug)]
 pub struct Admin {
-    /// As they were checked at the start.
+    /// The settings as they were checked at the start.
     pub settings: Settings,
     /// All services, and the switch for their modes.
     pub services: Arc<Services>,
-    /// All endpoints.
+    /// The endpoints of all services.
     pub endpoints: Vec<Arc<RedisEndpoint>>,
-    /// What reads the settings again, if something does.
+    /// Reads the settings again, if the process can do that.
     pub reloader: Option<Arc<Reloader>>,
-    /// What became of the spans.
+    /// The counts of spans.
     pub spans: SpanTotals,
-    /// Where messages can be watched.
+    /// The tap, where messages can be watched.
     pub tap: Arc<Tap>,
     /// Cancelled when the process begins to stop.
     pub draining: CancellationToken,
-    /// When it began, by the wall clock.
+    /// The time at which the process began, by the wall clock.
     pub began: UnixNanos,
 }
 

@@ -9,7 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::exposition::Page;
 
-/// Writes them. What the system does not tell is left out; `began` is when the process did.
+/// Writes the metrics of the process. Values that the system does not provide are left out. `began` is the time at which the
+/// process began.
 pub(super) fn write(page: &mut Page, began: UnixNanos) {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     page.process("cpu_seconds_total", "User and system CPU time spent, in seconds")

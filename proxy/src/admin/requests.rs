@@ -20,12 +20,12 @@ pub(super) enum Action {
     Reload,
 }
 
-/// Who may ask.
+/// The clients that a request is answered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Whoever reaches the port.
+    /// All that reach the port.
     Everybody,
-    /// Whoever `--admin-control` allows to change something or to watch messages.
+    /// Those that `--admin-control` allows to change something or to watch messages.
     Control,
 }
 
@@ -53,7 +53,7 @@ pub(super) enum Found {
 
 const INDEX: Request = request(Method::GET, "/", Action::Index, Access::Everybody, "");
 
-/// In the order of the index page, which is not on it itself.
+/// The requests in the order of the index page, which does not list itself.
 static REQUESTS: [Request; 10] = [
     INDEX,
     request(Method::GET, "/healthz", Action::Health, Access::Everybody, "200: the process runs"),

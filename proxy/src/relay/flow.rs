@@ -12,36 +12,36 @@ use super::write::write_pieces;
 use super::{Link, take_deliveries};
 use crate::error::{IoOperation, Party, RelayError};
 
-/// Reads in one poll, so that a connection that always has more does not keep its thread from the others.
+/// The most reads in one poll, so that a connection that always has more does not keep its thread from the others.
 const READS_PER_POLL: usize = 8;
 
-/// Bytes that come from one side, on their way to the other.
+/// One direction: the bytes that come from one side, on their way to the other.
 pub(super) struct Flow {
     from: Side,
     phase: Phase,
-    /// Bytes the destination has not taken yet; while there are any, nothing is read. At most one read, what the
-    /// session had held back before it, and what it added.
+    /// Bytes that the destination has not taken yet. While there are any, nothing is read. They are at most the result of one read,
+    /// what the session had held back before it, and what it added.
     unsent: Vec<u8>,
     sent: usize,
-    /// Spans of the messages among the unsent bytes.
+    /// The spans of the messages among the unsent bytes.
     deliveries: Vec<SpanRecord>,
-    /// Whether something was sent after the last flush.
+    /// Whether bytes have been sent since the last flush.
     unflushed: bool,
     /// Whether the destination has been waited for since it last took everything. A TLS stream takes bytes before its socket
     /// does, and is waited for when it is flushed.
     stalled: bool,
 }
 
-/// Moves only downwards.
+/// The phase of a direction, which only moves downwards in this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Reading and sending.
+    /// Bytes are read and sent.
     Open,
-    /// The source has sent its last byte: send what is left, then say so to the destination.
+    /// The source has sent its last byte. What is left is sent, and then the destination's direction is shut.
     Ending,
-    /// The destination is gone: read and drop, until the source ends.
+    /// The destination is gone. Bytes are read and dropped until the source ends.
     Discarding,
-    /// Nothing more will be read or sent.
+    /// Nothing more is read or sent.
     Over,
 }
 
@@ -59,10 +59,10 @@ impl Flow {
         }
     }
 
-    /// Moves as much as can be moved now. Ready when the direction is over.
+    /// Moves as many bytes as can be moved now. Ready when the direction is over.
     ///
     /// # Errors
-    /// What one of the streams said. The caller decides how the direction goes on: [`Flow::source_ended`] if the source
+    /// The error of one of the streams. The caller decides how the direction goes on: [`Flow::source_ended`] if the source
     /// failed, [`Flow::discard`] or [`Flow::abandon`] if the destination did.
     pub(super) fn poll<R, W>(
         &mut self,
@@ -104,7 +104,7 @@ impl Flow {
         }
     }
 
-    /// The destination is gone, and the source is to be read to its end all the same.
+    /// Takes note that the destination is gone. The source is read to its end all the same.
     pub(super) fn discard(&mut self, link: &Link) {
         self.forget_unsent(link);
         self.phase = match self.phase {
@@ -113,7 +113,7 @@ impl Flow {
         };
     }
 
-    /// The destination is gone, and so is any reason to read.
+    /// Takes note that the destination is gone, and with it any reason to read.
     pub(super) fn abandon(&mut self, link: &Link) {
         self.forget_unsent(link);
         self.phase = Phase::Over;
@@ -126,7 +126,7 @@ impl Flow {
         link.undelivered(&mut self.deliveries);
     }
 
-    /// Ready when nothing is left to be sent. Until then the source is not read, which is told of Redis.
+    /// Ready when nothing is left to be sent. Until then the source is not read; if that is Redis, mode `auto` is told.
     fn poll_send<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
     where
         W: AsyncWrite + Unpin,

@@ -58,13 +58,13 @@ pub struct Link {
     stats: Arc<Stats>,
     warnings: Warnings,
     tracked: Option<TrackedConnection>,
-    /// Whether messages were watched at the last call of the session. Somebody who has come since sees what comes from then
-    /// on.
+    /// Whether there were watchers of messages at the last call of the session. A watcher who has come since is shown what comes
+    /// from then on.
     watched: bool,
 }
 
 impl Link {
-    /// For one connection.
+    /// The link of a new connection.
     pub fn new(policy: &Arc<LivePolicy>, ids: Entropy, sink: SpanSink, stats: Arc<Stats>) -> Self {
         Self {
             session: Session::new(),
@@ -78,14 +78,14 @@ impl Link {
         }
     }
 
-    /// The same, for a connection that mode `auto` tracks.
+    /// Adds that mode `auto` tracks the connection.
     #[must_use]
     pub fn tracked(mut self, connection: TrackedConnection) -> Self {
         self.tracked = Some(connection);
         self
     }
 
-    /// The proxy has logged the connection in, and selected this database.
+    /// Adds that the proxy has logged the connection in, and has selected this database.
     pub fn logged_in(&mut self, database: u32) {
         self.session = Session::logged_in(database);
     }
@@ -117,7 +117,7 @@ impl Link {
         self.account(out);
     }
 
-    /// `side` will send no more.
+    /// Takes note that `side` will send no more.
     fn end_of_stream(&mut self, side: Side, out: &mut Output) {
         // Redis closes a subscriber that has closed its own side.
         self.ended();
@@ -128,7 +128,7 @@ impl Link {
         self.account(out);
     }
 
-    /// Closes the session: its open spans end.
+    /// Closes the session, which ends its open spans.
     fn close(&mut self, out: &mut Output) {
         let env = Environment {
             now: clock::now(),
@@ -164,14 +164,14 @@ impl Link {
         }
     }
 
-    /// The connection is over, or about to be: what it is subscribed to counts no more.
+    /// Takes note that the connection is over or about to be, so that its subscriptions count no more.
     fn ended(&self) {
         if let Some(tracked) = &self.tracked {
             tracked.close();
         }
     }
 
-    /// Whether the client does not take what Redis has sent, so that nothing more is read from Redis.
+    /// Takes note whether the client leaves what Redis has sent, so that nothing more is read from Redis.
     fn stalled(&self, stalled: bool) {
         if let Some(tracked) = &self.tracked {
             tracked.set_stalled(stalled);
@@ -200,12 +200,12 @@ impl Link {
         }));
     }
 
-    /// The messages of these spans have been handed to the client.
+    /// Ends the spans of messages that have been handed to the client.
     fn delivered(&self, deliveries: &mut Vec<SpanRecord>) {
         self.end_deliveries(deliveries, None);
     }
 
-    /// The client has gone before the messages of these spans were handed to it.
+    /// Ends, as failed, the spans of messages that could not be handed to the client, because it has gone.
     fn undelivered(&self, deliveries: &mut Vec<SpanRecord>) {
         self.end_deliveries(deliveries, Some(ErrorType::CLIENT_CLOSED));
     }
@@ -246,7 +246,7 @@ fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = SpanRecord> 
 /// once, and its open spans with it.
 ///
 /// # Errors
-/// The first error of either stream. Everything that could still be handed over has been by then.
+/// The first error of either stream. By then, everything that could still be handed over has been.
 pub fn relay<C, S>(client: C, server: S, link: Link) -> impl Future<Output = Result<(), RelayError>>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -269,9 +269,9 @@ struct Relay<C, S> {
     client: C,
     server: S,
     link: Link,
-    /// From the client to Redis.
+    /// The direction from the client to Redis.
     up: Flow,
-    /// From Redis to the client.
+    /// The direction from Redis to the client.
     down: Flow,
     /// Set once nothing more can reach the client.
     limit: Option<Pin<Box<Sleep>>>,
@@ -323,7 +323,7 @@ where
         self.error.get_or_insert(error);
     }
 
-    /// The client has got all it will get, and has not finished itself.
+    /// Waits for a client that has been sent everything, and has not shut its own direction.
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         let duration = if self.error.is_some() { BROKEN_LIMIT } else { HALF_CLOSED_LIMIT };
         let limit = self.limit.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + duration)));

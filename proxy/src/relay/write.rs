@@ -1,4 +1,4 @@
-//! Sending a list of pieces without joining them first.
+//! Vectored writes: a list of pieces is sent without being joined first.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-/// Most pieces in one system call. A read that became more pieces than this is joined instead, because copying 64 KiB
-/// costs less than the system calls would.
+/// The most pieces in one system call. More pieces than this are joined instead, because copying 64 KiB costs less than the
+/// additional system calls.
 const MAX_PIECES: usize = 64;
 
-/// Sends what `pieces` gives, in order, and appends to `rest` what `to` does not take now.
+/// Sends the pieces in order, and appends to `rest` what `to` does not take now.
 ///
 /// # Errors
-/// What `to` says. Which bytes had been sent by then is not known.
+/// The error of `to`. It is not known which bytes had been sent by then.
 pub(super) fn write_pieces<'a, W, I>(
     to: &mut W,
     cx: &mut Context<'_>,

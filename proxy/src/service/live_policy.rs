@@ -12,7 +12,7 @@ use redistributed_core::policy::Policy;
 #[derive(Debug)]
 pub struct LivePolicy {
     current: RwLock<Arc<Policy>>,
-    /// Changes with `current`.
+    /// The version of `current`, which grows with each change.
     version: AtomicU64,
 }
 
@@ -25,7 +25,7 @@ pub struct PolicyView {
 }
 
 impl LivePolicy {
-    /// Begins with `policy`.
+    /// A live policy that begins with `policy`.
     pub fn new(policy: Arc<Policy>) -> Arc<Self> {
         Arc::new(Self { current: RwLock::new(policy), version: AtomicU64::new(0) })
     }

@@ -17,14 +17,14 @@ use crate::settings::otel::OtelSettings;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Host, Resource, service_name};
 
-/// One service.
+/// One service, and what its connections share.
 #[derive(Debug)]
 pub struct Service {
-    /// What its spans say of it.
+    /// The service as its spans name it.
     pub resource: Arc<Resource>,
-    /// What is done to its messages.
+    /// The policy that its connections follow.
     pub policy: Arc<LivePolicy>,
-    /// What its connections count and time.
+    /// The counters and times of its connections.
     pub stats: Arc<Stats>,
 }
 

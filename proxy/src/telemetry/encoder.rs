@@ -63,9 +63,9 @@ pub(super) struct Batch {
 /// A batch that is ready to be sent.
 #[derive(Debug)]
 pub(super) struct EncodedBatch {
-    /// For the collector, if there is one.
+    /// The request for the collector, if there is one.
     pub(super) request: Option<EncodedRequest>,
-    /// For the console.
+    /// The lines for the console.
     pub(super) lines: String,
 }
 

@@ -1,4 +1,4 @@
-//! Where connections leave their spans.
+//! The sink in which connections leave their spans.
 
 use std::sync::Arc;
 #[cfg(test)]
@@ -10,23 +10,23 @@ use super::encoder::Encoder;
 use super::queue::SpanQueue;
 use super::tap::Tap;
 
-/// Where the connections of one endpoint leave their spans. Cheap to clone.
+/// The sink for the spans of one endpoint's connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SpanSink {
-    /// The name of the service, for those who watch.
+    /// The name of the service, for watchers of the tap.
     service: Arc<str>,
     outlet: Outlet,
     tap: Arc<Tap>,
 }
 
-/// Where offered spans go.
+/// The destination of offered spans.
 #[derive(Clone, Debug)]
 pub(super) enum Outlet {
     /// Nowhere: there is no exporter.
     Nowhere,
-    /// To the exporter.
+    /// The queue of the exporter, and the encoder of the endpoint.
     Queue(Arc<SpanQueue>, Arc<Encoder>),
-    /// To a test that looks at them.
+    /// A list that a test reads.
     #[cfg(test)]
     Kept(Arc<Mutex<VecDeque<SpanRecord>>>),
 }
@@ -52,17 +52,17 @@ impl SpanSink {
         }
     }
 
-    /// Whether somebody watches the messages.
+    /// Whether there are watchers of messages.
     pub fn is_watched(&self) -> bool {
         self.tap.is_open()
     }
 
-    /// Shows a finished record to those who watch.
+    /// Shows a finished record to the watchers.
     pub fn show(&self, record: SpanRecord) {
         self.tap.show(&self.service, record);
     }
 
-    /// Whether a span that is offered goes anywhere.
+    /// Whether offered spans are exported.
     pub fn is_recording(&self) -> bool {
         !matches!(self.outlet, Outlet::Nowhere)
     }
