@@ -190,7 +190,7 @@ fn input(data: &[u8]) -> (Vec<OsString>, Vec<(String, String)>) {
     (words.map(|word| OsString::from_vec(with_secret(word))).collect(), pairs(variables))
 }
 
-/// The variables in the lines of `data`. Lines that are not text cannot reach the readers (see `settings::Environment`) and are
+/// The variables in the lines of `data`. Lines that are not text cannot reach the readers (see `settings::EnvironmentVariables`) and are
 /// left out, and so are those without a `=`.
 fn pairs(data: &[u8]) -> Vec<(String, String)> {
     let lines = data.split(|byte| *byte == b'\n').filter_map(|line| String::from_utf8(with_secret(line)).ok());

@@ -72,7 +72,7 @@ pub struct Admin {
     pub began: UnixNanos,
 }
 
-type Answer = Response<Either<Full<Bytes>, tap::Lines>>;
+type PageResponse = Response<Either<Full<Bytes>, tap::Lines>>;
 
 impl Admin {
     /// Answers requests until `stop`.
@@ -125,7 +125,7 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> PageResponse {
         let found = requests::find(request.method(), request.uri().path());
         let needs_control = match &found {
             Found::Request(known) => known.access == Access::Control,
@@ -161,19 +161,19 @@ impl Admin {
         }
     }
 
-    async fn ready(&self) -> Answer {
+    async fn ready(&self) -> PageResponse {
         let failures = ready::failures(&self.endpoints).await;
         if failures.is_empty() { text(StatusCode::OK, "ok\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, failures) }
     }
 
-    fn metrics(&self, request: &Request<Incoming>) -> Answer {
+    fn metrics(&self, request: &Request<Incoming>) -> PageResponse {
         let format = Format::accepted(request.headers().get(header::ACCEPT));
         let mut answer = text(StatusCode::OK, metrics::page(self, format));
         answer.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
         answer
     }
 
-    fn watch(&self, request: &Request<Incoming>) -> Answer {
+    fn watch(&self, request: &Request<Incoming>) -> PageResponse {
         let site = request.headers().get("sec-fetch-site");
         if site.is_some_and(|site| site != "none" && site != "same-origin") {
             return text(StatusCode::FORBIDDEN, "a web page may not watch\n");
@@ -194,7 +194,7 @@ impl Admin {
         answer
     }
 
-    fn config(&self) -> Answer {
+    fn config(&self) -> PageResponse {
         let modes = self.services.modes();
         text(
             StatusCode::OK,
@@ -205,7 +205,7 @@ impl Admin {
         )
     }
 
-    async fn reload(&self, peer: SocketAddr) -> Answer {
+    async fn reload(&self, peer: SocketAddr) -> PageResponse {
         let Some(reloader) = self.reloader.clone() else {
             return text(StatusCode::CONFLICT, "nothing here reads settings again\n");
         };
@@ -221,11 +221,11 @@ impl Admin {
         }
     }
 
-    fn mode(&self) -> Answer {
+    fn mode(&self) -> PageResponse {
         text(StatusCode::OK, format!("{}\n", self.services.modes()))
     }
 
-    async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> PageResponse {
         let body = Limited::new(request.into_body(), MAX_BODY).collect();
         let body = match tokio::time::timeout(PATIENCE, body).await {
             Ok(Ok(body)) => body.to_bytes(),
@@ -263,7 +263,7 @@ impl Admin {
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+fn text(status: StatusCode, body: impl Into<Bytes>) -> PageResponse {
     let mut answer = Response::new(Either::Left(Full::new(body.into())));
     *answer.status_mut() = status;
     let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
@@ -271,7 +271,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-fn not_allowed(methods: &str) -> Answer {
+fn not_allowed(methods: &str) -> PageResponse {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("this page takes {methods}\n"));
     // The names of methods are valid in a header.
     if let Ok(methods) = header::HeaderValue::from_str(methods) {

@@ -44,7 +44,7 @@ pub(super) struct Query<'a> {
 
 /// The answer to a [`Query`].
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct QueryResult {
     pub(super) snapshot: Snapshot,
     /// The number of channels that anybody is subscribed to, if the snapshot searched them.
     pub(super) searched_channels: Option<u64>,
@@ -91,7 +91,7 @@ impl Query<'_> {
     }
 
     /// Reads the replies to [`requests`](Self::requests), which were sent at the time `at`.
-    pub(super) fn read(&self, at: u64, mut replies: VecDeque<Reply>) -> Result<Answer, Unanswered> {
+    pub(super) fn read(&self, at: u64, mut replies: VecDeque<Reply>) -> Result<QueryResult, Unanswered> {
         let result = replies.pop_back().ok_or(ProtocolError::Unexpected)?;
         self.check_queued(replies)?;
         let Reply::Array(results) = result.accepted()? else { return Err(ProtocolError::Unexpected.into()) };
@@ -119,7 +119,7 @@ impl Query<'_> {
         }
         let pattern_subscriptions = if self.with_clients { sum_of_psub(&next()?) } else { None };
         let snapshot = Snapshot { at, announcements, subscribers, patterns, pattern_subscriptions, other_servers };
-        Ok(Answer { snapshot, searched_channels })
+        Ok(QueryResult { snapshot, searched_channels })
     }
 
     /// Checks the replies to the commands before `EXEC`: Redis has queued each of them, or refused it by itself.

@@ -13,11 +13,11 @@ pub(super) const PREFIX: &str = "REDISTRIBUTED_";
 
 /// The process's variables. It remembers which of those that were asked for are not text.
 #[derive(Debug, Default)]
-pub struct Environment {
+pub struct EnvironmentVariables {
     not_text: RefCell<Vec<String>>,
 }
 
-impl Environment {
+impl EnvironmentVariables {
     /// The value of `name`. One that is not UTF-8 counts as unset.
     pub fn get(&self, name: &str) -> Option<String> {
         match std::env::var(name) {

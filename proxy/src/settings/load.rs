@@ -5,7 +5,7 @@ use std::fmt;
 
 use clap::{ArgMatches, Command, FromArgMatches};
 
-use super::environment::{self, Environment};
+use super::environment::{self, EnvironmentVariables};
 use super::error::InvalidSettings;
 use super::file::ConfigFile;
 use super::otel_sources;
@@ -63,7 +63,7 @@ impl Invocation {
     pub fn load(&self) -> Result<Loaded, LoadError> {
         let matches = self.matches()?;
         let file = command_line::path(&matches).map(|path| ConfigFile::read(path, &self.command)).transpose()?;
-        let environment = Environment::default();
+        let environment = EnvironmentVariables::default();
         let mut loaded = self.with_file(file.as_ref(), &|name| environment.get(name))?;
         let unknown = environment::unknown(std::env::vars_os(), &self.command);
         loaded.settings.warnings.extend(environment.into_warnings().chain(unknown));

@@ -55,7 +55,7 @@ use redistributed_core::policy::Policy;
 
 pub use address::{HostPort, ListenAddress, Upstream};
 pub use admin::Control;
-pub use environment::Environment;
+pub use environment::EnvironmentVariables;
 pub use error::{InvalidSettings, SettingError};
 pub use limits::Limits;
 pub use load::{Invocation, LoadError, Loaded};

@@ -35,7 +35,7 @@ fn executed(query: &Query<'_>, results: Vec<Reply>) -> VecDeque<Reply> {
     replies.chain([Reply::Array(results)]).collect()
 }
 
-fn read(query: &Query<'_>, results: Vec<Reply>) -> Result<Answer, Unanswered> {
+fn read(query: &Query<'_>, results: Vec<Reply>) -> Result<QueryResult, Unanswered> {
     query.read(7, executed(query, results))
 }
 
@@ -53,7 +53,7 @@ fn a_snapshot_that_searches_reports_all_announcements_and_how_many_channels_ther
         counts(&[("a", 5)]),
         bulk("id=1 psub=2 ssub=0\nid=2 psub=4 ssub=0\n"),
     ];
-    let Answer { snapshot, searched_channels } = read(&query, results).unwrap();
+    let QueryResult { snapshot, searched_channels } = read(&query, results).unwrap();
     assert_eq!(searched_channels, Some(12));
     assert_eq!(snapshot.at, 7);
     assert_eq!(snapshot.announcements, [b"announcement 1", b"announcement 2"]);
@@ -67,7 +67,7 @@ fn a_snapshot_that_does_not_search_reports_the_known_announcements_that_are_stil
     let known = Some(vec![b"here".to_vec(), b"gone".to_vec()]);
     let query = Query { known, ..query(&[], &[]) };
     let results = vec![bulk(ALONE), bulk(NO_CLUSTER), counts(&[("here", 1), ("gone", 0)]), Reply::Integer(0)];
-    let Answer { snapshot, searched_channels } = read(&query, results).unwrap();
+    let QueryResult { snapshot, searched_channels } = read(&query, results).unwrap();
     assert_eq!((snapshot.announcements, searched_channels), (vec![b"here".to_vec()], None));
 }
 

@@ -13,7 +13,7 @@ use crate::auto::AutoMode;
 use crate::auto::decision::Evaluator;
 use crate::auto::discovery::{DiscoveredAnnouncements, SearchSchedule};
 use crate::auto::server_identity::ServerIdentity;
-use crate::auto::snapshot::{Answer, Query, Snapshot, Unanswered};
+use crate::auto::snapshot::{Query, QueryResult, Snapshot, Unanswered};
 use crate::auto::topic::Topic;
 use crate::clock;
 use crate::redis::{Connection, Error, ProtocolError};
@@ -129,7 +129,7 @@ impl<'a> Poller<'a> {
         let query = Query { channels, shard_channels, known, with_clients, ignore_replicas };
         let replies = self.connection.pipeline(&query.requests()).await?;
         match query.read(at, replies) {
-            Ok(Answer { snapshot, searched_channels }) => {
+            Ok(QueryResult { snapshot, searched_channels }) => {
                 if let Some(channels) = searched_channels {
                     self.search.searched(started, channels);
                 }

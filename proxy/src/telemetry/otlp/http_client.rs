@@ -48,7 +48,7 @@ pub(super) struct HttpClient {
 
 /// A complete answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) head: http::response::Parts,
     /// `None` if it is longer than [`MAX_ANSWER`].
     pub(super) body: Option<Bytes>,
@@ -90,17 +90,17 @@ impl HttpClient {
     ///
     /// # Errors
     /// There was no connection, or it ended before the answer was complete. The request may be repeated.
-    pub(super) async fn post(&self, body: Bytes) -> Result<Answer, Failure> {
+    pub(super) async fn post(&self, body: Bytes) -> Result<HttpResponse, Failure> {
         let mut request = Request::post(self.uri.clone()).body(Full::new(body)).map_err(|error| lost(&error))?;
         request.headers_mut().clone_from(&self.headers);
         let (head, body) = self.client.request(request).await.map_err(|error| lost(&error))?.into_parts();
         match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(collected) => {
                 let trailers = collected.trailers().cloned().unwrap_or_default();
-                Ok(Answer { head, body: Some(collected.to_bytes()), trailers })
+                Ok(HttpResponse { head, body: Some(collected.to_bytes()), trailers })
             }
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Ok(Answer { head, body: None, trailers: HeaderMap::new() })
+                Ok(HttpResponse { head, body: None, trailers: HeaderMap::new() })
             }
             Err(error) => Err(lost(error.as_ref())),
         }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::answer::{PartialSuccess, Status, shortened};
 use super::encode::HEADROOM;
-use super::http_client::Answer;
+use super::http_client::HttpResponse;
 use super::retry::{Failure, Retry};
 
 pub(super) const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -77,7 +77,7 @@ pub(super) fn message_head(compressed: bool, len: usize) -> [u8; HEADROOM] {
 }
 
 /// Tells from an answer whether the request succeeded.
-pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Failure> {
+pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
     // A refusal without a message has its status in the head.
     let headers = if answer.trailers.contains_key(GRPC_STATUS) { &answer.trailers } else { &answer.head.headers };
     let said = headers.get(GRPC_STATUS).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -161,10 +161,10 @@ mod tests {
 
     use super::*;
 
-    fn answer(http_status: u16, trailers: HeaderMap, body: &[u8]) -> Answer {
+    fn answer(http_status: u16, trailers: HeaderMap, body: &[u8]) -> HttpResponse {
         let response = Response::builder().status(http_status).body(Bytes::copy_from_slice(body)).unwrap();
         let (head, body) = response.into_parts();
-        Answer { head, body: Some(body), trailers }
+        HttpResponse { head, body: Some(body), trailers }
     }
 
     /// What a server built with tonic puts into the trailers.

@@ -7,14 +7,14 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use redistributed_core::trace::UnixNanos;
 
 use super::answer::{PartialSuccess, Status};
-use super::http_client::Answer;
+use super::http_client::HttpResponse;
 use super::retry::{Failure, Retry};
 use crate::clock;
 
 pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
 /// Tells from an answer whether the request succeeded.
-pub(super) fn judge(answer: &Answer) -> Result<PartialSuccess, Failure> {
+pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
     let (status, headers) = (answer.head.status, &answer.head.headers);
     let body = answer.body.as_deref().unwrap_or_default();
     if status.is_success() {
@@ -54,13 +54,13 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, header: Option<(&'static str, &'static str)>, body: &[u8]) -> Answer {
+    fn answer(status: u16, header: Option<(&'static str, &'static str)>, body: &[u8]) -> HttpResponse {
         let mut response = Response::builder().status(status);
         if let Some((name, value)) = header {
             response = response.header(name, value);
         }
         let (head, body) = response.body(Bytes::copy_from_slice(body)).unwrap().into_parts();
-        Answer { head, body: Some(body), trailers: HeaderMap::new() }
+        HttpResponse { head, body: Some(body), trailers: HeaderMap::new() }
     }
 
     #[test]
