@@ -2,7 +2,9 @@
 //!
 //! What proxies announce to one server says nothing about the subscribers of another. A connection of a service therefore
 //! counts only if it is certain to lead to the server that the proxy's own connections lead to: it has the same peer
-//! address, and it was opened after the last time at which another server took over that address.
+//! address, and it was opened after the last time at which the address may have led to another server. That was when a
+//! connection of the proxy's own was lost, or when an attempt to open one began that failed. What happens after an attempt
+//! began does not count, because a service may reach the new server before the proxy learns that its attempt has failed.
 
 use std::net::SocketAddr;
 use std::sync::{PoisonError, RwLock};
@@ -16,8 +18,10 @@ pub struct ServerTracker {
 #[derive(Debug, Default)]
 struct State {
     server: Option<ServerIdentity>,
-    /// Grows by one whenever a connection of the proxy's own is lost.
+    /// Grows by one whenever an attempt to connect begins, and whenever a connection of the proxy's own is lost.
     epoch: u64,
+    /// The epoch that began with the latest loss or failed attempt.
+    unreachable_until: u64,
     /// Connections that were opened in an earlier epoch may lead to a previous server.
     valid_from: u64,
 }
@@ -38,18 +42,39 @@ pub struct Destination {
     epoch: u64,
 }
 
+/// An attempt to open a connection of the proxy's own.
+#[derive(Debug)]
+pub struct Attempt {
+    epoch: u64,
+}
+
 impl ServerTracker {
+    /// Records that the proxy begins to open a connection.
+    pub fn begin_attempt(&self) -> Attempt {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.epoch += 1;
+        Attempt { epoch: state.epoch }
+    }
+
+    /// Records that an attempt has failed. When it began, the address may not have led to the current server.
+    pub fn attempt_failed(&self, attempt: &Attempt) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.unreachable_until = state.unreachable_until.max(attempt.epoch);
+    }
+
     /// Records that a connection of the proxy's own was opened and leads to `server`.
     pub fn connected(&self, server: &ServerIdentity) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.server.as_ref() != Some(server) && state.server.replace(server.clone()).is_some() {
-            state.valid_from = state.epoch;
+            state.valid_from = state.unreachable_until;
         }
     }
 
     /// Records that a connection of the proxy's own was lost. From now on the address may lead to another server.
     pub fn disconnected(&self) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).epoch += 1;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.epoch += 1;
+        state.unreachable_until = state.epoch;
     }
 
     /// Whether `server` is the one that was connected last.
@@ -102,5 +127,31 @@ mod tests {
         let third = tracker.destination(server(1, "").peer);
         tracker.connected(&server(1, "b"));
         assert!(!tracker.is_reached_by(first) && !tracker.is_reached_by(second) && tracker.is_reached_by(third));
+    }
+
+    #[test]
+    fn a_failed_attempt_excludes_the_connections_from_before_it_began_and_no_others() {
+        let tracker = ServerTracker::default();
+        tracker.connected(&server(1, "a"));
+        tracker.disconnected();
+        let before = tracker.destination(server(1, "").peer);
+        let attempt = tracker.begin_attempt();
+        let during = tracker.destination(server(1, "").peer);
+        tracker.attempt_failed(&attempt);
+        tracker.begin_attempt();
+        let after = tracker.destination(server(1, "").peer);
+        tracker.connected(&server(1, "b"));
+        assert!(!tracker.is_reached_by(before) && tracker.is_reached_by(during) && tracker.is_reached_by(after));
+    }
+
+    #[test]
+    fn an_attempt_that_succeeds_excludes_no_connections() {
+        let tracker = ServerTracker::default();
+        tracker.connected(&server(1, "a"));
+        tracker.disconnected();
+        let before = tracker.destination(server(1, "").peer);
+        tracker.begin_attempt();
+        tracker.connected(&server(1, "b"));
+        assert!(tracker.is_reached_by(before));
     }
 }

@@ -28,11 +28,10 @@ pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
             continue;
         }
         let result = match Announcer::connect(&mode).await {
-            Ok(mut announcer) => announcer.run(&mut backoff).await,
+            Ok(mut announcer) => announcer.run(&mut backoff).await.inspect_err(|_| mode.lost_connection()),
             Err(error) => Err(error),
         };
         let Err(error) = result else { continue };
-        mode.lost_connection();
         sleep(backoff.failed(&error)).await;
     }
 }
@@ -49,8 +48,7 @@ struct Announcer<'a> {
 
 impl<'a> Announcer<'a> {
     async fn connect(mode: &'a AutoMode) -> Result<Self, Error> {
-        let (connection, server) = super::connect(mode).await?;
-        mode.server.connected(&server);
+        let (connection, server) = super::connect_and_track(mode).await?;
         mode.registry.review();
         mode.registry.mark_all_changed();
         let state = AnnouncementState::new(mode.new_announcer_id());

@@ -23,3 +23,17 @@ async fn connect(mode: &AutoMode) -> Result<(Connection, ServerIdentity), Error>
     let peer = connection.peer();
     Ok((connection, ServerIdentity { peer, run_id }))
 }
+
+/// The same for a task on whose connection the decisions depend: records which server it leads to, or that there is none.
+async fn connect_and_track(mode: &AutoMode) -> Result<(Connection, ServerIdentity), Error> {
+    let attempt = mode.server.begin_attempt();
+    let result = connect(mode).await;
+    match &result {
+        Ok((_, server)) => mode.server.connected(server),
+        Err(_) => {
+            mode.cache.clear();
+            mode.server.attempt_failed(&attempt);
+        }
+    }
+    result
+}

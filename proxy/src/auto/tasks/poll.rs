@@ -31,11 +31,10 @@ pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
         mode.cache.added.notified().await;
         while !mode.cache.topics_to_poll(idle_since(&mode)).is_empty() {
             let result = match Poller::connect(&mode).await {
-                Ok(mut poller) => poller.run(&mut backoff).await,
+                Ok(mut poller) => poller.run(&mut backoff).await.inspect_err(|_| mode.lost_connection()),
                 Err(error) => Err(error),
             };
             let Err(error) = result else { break };
-            mode.lost_connection();
             sleep(backoff.failed(&error)).await;
         }
     }
@@ -65,8 +64,7 @@ struct Poller<'a> {
 
 impl<'a> Poller<'a> {
     async fn connect(mode: &'a AutoMode) -> Result<Self, Error> {
-        let (connection, server) = super::connect(mode).await?;
-        mode.server.connected(&server);
+        let (connection, server) = super::connect_and_track(mode).await?;
         Ok(Self {
             mode,
             connection,
