@@ -29,7 +29,11 @@ pub(crate) struct Aftermath {
 impl Setup {
     /// Starts a proxy in front of a real Redis.
     pub(crate) fn new(more: &[&str]) -> Self {
-        let redis = RealRedis::start(&[]);
+        Self::in_front_of(RealRedis::start(&[]), more)
+    }
+
+    /// Starts a proxy in front of this Redis.
+    pub(crate) fn in_front_of(redis: RealRedis, more: &[&str]) -> Self {
         let upstream = redis.url();
         Self::to(redis, &upstream, more)
     }
