@@ -104,11 +104,11 @@ mod tests {
 
     /// A frame of an array's count, two bulk strings and a line.
     const FRAME: &[u8] = b"*2\r\n$3\r\nkey\r\n$5\r\nvalue\r\n-MOVED 1 a:1\r\n";
-    const EDITED: &[u8] = b"*4\r\n$3\r\nkey\r\n$8\r\nvaXXX\r\n\r\n-MOVED 1 b:22\r\n";
+    const EDITED: &[u8] = b"*4\r\n$3\r\nkey\r\n$8\r\nvanew\r\n\r\n-MOVED 1 b:22\r\n";
 
     fn edits() -> Edits {
         let mut edits = Edits::default();
-        edits.begin().extend_from_slice(b"XXX\r\nb:22");
+        edits.begin().extend_from_slice(b"new\r\nb:22");
         edits.replace_number(0..4, b'*', 4);
         let bulk_start = 13;
         edits.replace_number(bulk_start..bulk_start + 4, b'$', 8);
