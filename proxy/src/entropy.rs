@@ -57,7 +57,7 @@ impl Entropy {
         result
     }
 
-    /// Skips 2^128 numbers.
+    /// Moves the generator on by 2^128 numbers, so that another can use those in between.
     fn jump(&mut self) {
         const JUMP: [u64; 4] =
             [0x180e_c6d3_3cfd_0aba, 0xd5a6_1266_f0c9_392c, 0xa958_2618_e03f_c9aa, 0x39ab_dc45_29b1_661c];

@@ -17,13 +17,13 @@ pub enum Party {
 /// The operation on a socket that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoOperation {
-    /// Connecting to Redis.
+    /// The proxy was connecting to Redis.
     Connect,
     /// Registering a client's socket with an event loop.
     Watch,
-    /// Reading.
+    /// The proxy was reading from the party.
     Read,
-    /// Writing.
+    /// The proxy was writing to the party.
     Write,
 }
 

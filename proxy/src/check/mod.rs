@@ -38,11 +38,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub enum Level {
     /// It is as it should be.
     Ok,
-    /// It is worth knowing.
+    /// The operator should know it; nothing is wrong.
     Note,
     /// It works, but not as well as it could.
     Warning,
-    /// It does not work.
+    /// Something does not work as the settings ask.
     Problem,
 }
 
@@ -70,7 +70,7 @@ impl Level {
 /// What the check has found out about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How severe it is.
+    /// The severity of the finding.
     pub level: Level,
     /// The thing that it is about: `redis://cache:6379`.
     pub about: String,

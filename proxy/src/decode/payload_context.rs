@@ -8,7 +8,7 @@ use super::args::CarrierFilter;
 /// The context that a payload carries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PayloadContext {
-    /// There is none.
+    /// The payload carries no context.
     None,
     /// A proxy added the context, and a proxy removes it.
     Added {

@@ -59,7 +59,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// No commands.
+    /// Begins a pipeline without commands.
     pub fn new() -> Self {
         Self::default()
     }
@@ -83,7 +83,7 @@ impl Requests {
         self.push(words)
     }
 
-    /// The number of commands.
+    /// The number of commands in the pipeline.
     pub fn len(&self) -> usize {
         self.count
     }

@@ -18,9 +18,9 @@ pub enum Reply {
     Error(Refusal),
     /// An integer, as in `:1`.
     Integer(i64),
-    /// A bulk string, `$…`.
+    /// A bulk string (`$`), without its header and terminator.
     Bulk(Vec<u8>),
-    /// An array, `*…`.
+    /// An array (`*`), with its elements in order.
     Array(Vec<Reply>),
     /// A null, `$-1` or `*-1`.
     Null,
@@ -84,7 +84,7 @@ impl From<OwnedFrame> for Reply {
     }
 }
 
-/// An error reply.
+/// An error that Redis replied with.
 ///
 /// It displays the server's text, which may repeat arguments of the command. Of commands with secrets, only
 /// [`code`](Self::code) may be shown.

@@ -107,7 +107,7 @@ impl Encoder {
         self.key
     }
 
-    /// An empty batch.
+    /// Begins a batch of this encoder, with no span in it.
     pub(super) fn batch(self: &Arc<Self>) -> Batch {
         // A little more, so that a request which is a little longer need not be copied to a larger buffer.
         let last_len = self.last_len.load(Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl Batch {
         self.encoder.key
     }
 
-    /// Adds a span.
+    /// Encodes a span and adds it to the batch.
     pub(super) fn add(&mut self, record: &SpanRecord) {
         self.spans += 1;
         if let (Some(otlp), Some(request)) = (&self.encoder.otlp, &mut self.request) {
@@ -150,7 +150,7 @@ impl Batch {
         EncodedBatch { request, lines: self.lines }
     }
 
-    /// The number of spans.
+    /// The number of spans in the batch.
     pub(super) fn spans(&self) -> usize {
         self.spans
     }

@@ -21,7 +21,7 @@ use crate::settings::otel::{BatchSettings, OtelSettings};
 /// The most requests in flight at a time. With one, the rate would be limited to a batch per round trip.
 const MAX_IN_FLIGHT: usize = 4;
 
-/// The order to stop.
+/// The order to export what is left and stop.
 #[derive(Debug)]
 pub(super) struct Stop {
     /// The time at which the exporter gives up.

@@ -36,7 +36,7 @@ pub struct Tap {
 /// What a watcher receives.
 #[derive(Debug)]
 pub enum Seen {
-    /// A message.
+    /// A message has passed.
     Message(Arc<Passed>),
     /// The number of messages for which the watcher was too slow.
     Missed(u64),

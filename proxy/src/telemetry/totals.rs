@@ -41,7 +41,7 @@ pub enum ExportResult {
 }
 
 impl ExportResult {
-    /// All outcomes.
+    /// Every outcome that an export can have.
     pub const ALL: [Self; 3] = [Self::Ok, Self::Partial, Self::Failed];
 
     /// The name that metrics have for it.

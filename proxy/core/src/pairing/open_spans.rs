@@ -46,7 +46,7 @@ impl OpenSpans {
         self.places.get_mut(to_usize(span.0))?.as_mut()
     }
 
-    /// Removes the span.
+    /// Removes the span, which waits no more.
     #[inline]
     pub(super) fn take(&mut self, OpenSpan(index): OpenSpan) -> Option<SpanRecord> {
         self.free.push(index);

@@ -49,10 +49,10 @@ pub enum SubscriptionChange {
 /// The three kinds of subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SubscriptionKind {
-    /// A channel (`SUBSCRIBE`).
+    /// A subscription to a channel (`SUBSCRIBE`).
     Channel,
     /// A pattern of channels (`PSUBSCRIBE`).
     Pattern,
-    /// A shard channel (`SSUBSCRIBE`).
+    /// A subscription to a shard channel (`SSUBSCRIBE`).
     Shard,
 }

@@ -32,7 +32,7 @@ pub enum HandshakeError {
     /// The client sent RESP, HTTP or something else that is not TLS.
     #[error("the client does not speak TLS{}", if *.http { " but HTTP" } else { "" })]
     NotTls {
-        /// Whether it sent HTTP.
+        /// Whether the client sent HTTP instead of TLS.
         http: bool,
     },
     /// The client did not finish the handshake within the limit.

@@ -36,12 +36,12 @@ impl Constants {
         constants
     }
 
-    /// Text attributes of spans.
+    /// Encodes attributes of spans that are text.
     pub(super) fn of_spans<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, limits: &SpanLimits) -> Self {
         Self::texts(SPAN_ATTRIBUTES, texts, limits.attribute_value_length)
     }
 
-    /// Appends a number.
+    /// Appends an attribute with an integer value.
     pub(super) fn with_number(mut self, key: &str, number: u64) -> Self {
         put_head(&mut self.bytes, SPAN_ATTRIBUTES, key, 1 + varint_len(number));
         self.bytes.push(INT);

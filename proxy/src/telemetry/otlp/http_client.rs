@@ -46,7 +46,7 @@ pub(super) struct HttpClient {
     headers: HeaderMap,
 }
 
-/// A complete answer.
+/// A response whose body has been read to its end.
 #[derive(Debug)]
 pub(super) struct HttpResponse {
     pub(super) head: http::response::Parts,

@@ -20,9 +20,9 @@ pub(super) struct Failure {
 /// Whether the same request may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// It would fail again.
+    /// The same request would fail again, so it is not repeated.
     Never,
-    /// It may be repeated.
+    /// The request may be repeated after a pause.
     Later,
     /// It may be repeated after this time at the earliest.
     After(Duration),
