@@ -118,14 +118,7 @@ fn run(workload: &Workload, rounds: usize) {
         // As they come from a socket: in pieces of at most 64 KiB.
         for piece in bytes.chunks(64 * 1024) {
             out.clear();
-            let env = Environment {
-                now: UnixNanos(1),
-                wall_offset: 0,
-                watched: false,
-                policy: &policy,
-                ids: &mut ids,
-                audience: None,
-            };
+            let env = Environment::new(UnixNanos(1), &policy, &mut ids);
             session.receive(side, piece, env, &mut out);
             black_box(out.chunks(piece).map(<[u8]>::len).sum::<usize>());
         }

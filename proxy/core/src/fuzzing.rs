@@ -299,7 +299,7 @@ impl Audience for OneReceiver {
 
 /// The environment of every call. Somebody watches messages if `watched`.
 fn environment<'a>(policy: &'a Arc<Policy>, watched: bool, ids: &'a mut CountingIds) -> Environment<'a> {
-    Environment { now: UnixNanos(1), wall_offset: 0, watched, policy, ids, audience: Some(&OneReceiver) }
+    Environment { watched, audience: Some(&OneReceiver), ..Environment::new(UnixNanos(1), policy, ids) }
 }
 
 impl Transcript {

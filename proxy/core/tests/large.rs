@@ -11,7 +11,7 @@ use redistributed_core::{Output, Policy, Session, Side};
 const LARGEST: usize = 512 << 20;
 
 fn environment<'a>(policy: &'a Arc<Policy>, ids: &'a mut CountingIds) -> Environment<'a> {
-    Environment { now: UnixNanos(1), wall_offset: 0, watched: false, policy, ids, audience: None }
+    Environment::new(UnixNanos(1), policy, ids)
 }
 
 /// Sends `head`, `LARGEST` bytes of payload and the end of a frame, and checks after each piece that all of it has left.

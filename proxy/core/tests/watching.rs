@@ -47,7 +47,7 @@ impl Told {
         self.out.clear();
         let Self { session, policy, watched, wall_offset, ids, out } = self;
         let (watched, wall_offset) = (*watched, *wall_offset);
-        let env = Environment { now: UnixNanos(now), wall_offset, watched, policy, ids, audience: None };
+        let env = Environment { wall_offset, watched, ..Environment::new(UnixNanos(now), policy, ids) };
         session.receive(from, bytes, env, out);
         self.out.chunks(bytes).flatten().copied().collect()
     }

@@ -130,14 +130,7 @@ impl Link {
 
     /// Closes the session, which ends its open spans.
     fn close(&mut self, out: &mut Output) {
-        let env = Environment {
-            now: clock::now(),
-            wall_offset: 0,
-            watched: self.watched,
-            policy: self.policy.current(),
-            ids: &mut self.ids,
-            audience: None,
-        };
+        let env = Environment::new(clock::now(), self.policy.current(), &mut self.ids);
         self.session.close(env, out);
         self.account(out);
     }

@@ -137,14 +137,7 @@ mod tests {
     #[test]
     fn an_emptied_queue_gives_its_memory_back() {
         let (mut out, mut ids, policy) = (Output::default(), CountingIds::default(), Arc::new(Policy::default()));
-        let env = Environment {
-            now: UnixNanos(1),
-            wall_offset: 0,
-            watched: false,
-            policy: &policy,
-            ids: &mut ids,
-            audience: None,
-        };
+        let env = Environment::new(UnixNanos(1), &policy, &mut ids);
         let call = &mut Call { env, out: &mut out };
         let mut pairing = Pairing::new();
         for _ in 0..1000 {

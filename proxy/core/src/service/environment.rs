@@ -23,3 +23,11 @@ pub struct Environment<'a> {
     /// The receivers of publishes, for [`Mode::Auto`](crate::policy::Mode::Auto). Without an audience nothing is proven.
     pub audience: Option<&'a (dyn Audience + 'static)>,
 }
+
+impl<'a> Environment<'a> {
+    /// An environment in which nobody watches messages, nothing is proven about receivers, and `now` is the time of the wall
+    /// clock.
+    pub fn new(now: UnixNanos, policy: &'a Arc<Policy>, ids: &'a mut (dyn Ids + 'static)) -> Self {
+        Self { now, wall_offset: 0, watched: false, policy, ids, audience: None }
+    }
+}

@@ -108,7 +108,7 @@ pub(crate) fn environment<'a>(
     audience: Option<&'a (dyn Audience + 'static)>,
     ids: &'a mut CountingIds,
 ) -> Environment<'a> {
-    Environment { now: UnixNanos(now), wall_offset: 0, watched: false, policy, ids, audience }
+    Environment { audience, ..Environment::new(UnixNanos(now), policy, ids) }
 }
 
 /// Appends `$<len>␍<bytes>␍`.
