@@ -99,7 +99,6 @@ fn find_before(payload: &[u8], end: usize) -> Option<Added> {
 }
 
 /// Whether the payload is one JSON object, of which nothing is kept.
-#[cold]
 fn is_object(payload: &[u8]) -> bool {
     let is_begun = payload.trim_ascii_start().first() == Some(&b'{');
     is_begun && serde_json::from_slice::<IgnoredAny>(payload).is_ok()

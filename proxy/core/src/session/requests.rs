@@ -12,7 +12,7 @@ use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
 use crate::pairing::Pairing;
-use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode};
+use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode, Policy};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
 use crate::trace::{SpanRecord, UnixNanos};
@@ -268,6 +268,7 @@ impl RequestReader {
                     parts.call.out.counts.count(Counter::SkippedInline);
                     parts.pairing.time(self.request.start);
                 }
+                let answer = told_apart(answer, parts.call.env.policy);
                 parts.pairing.request(answer, None, &mut parts.call);
             }
         }
@@ -339,13 +340,9 @@ fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
 
 /// Takes another complete request, whose first byte was read at `start`.
 #[inline(always)]
-fn requested(mut answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
+fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
-    if let Answer::LateReplies(count) = answer
-        && !parts.call.env.policy.uses(Mode::Auto)
-    {
-        answer = Answer::Replies(count); // only mode `auto` tells them apart, and one run takes less memory
-    }
+    let answer = told_apart(answer, parts.call.env.policy);
     if parts.call.env.policy.commands == Commands::All {
         let span = span_of(answer, name, start, parts);
         parts.pairing.request(answer, span, &mut parts.call);
@@ -353,6 +350,16 @@ fn requested(mut answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Part
         parts.pairing.ordinary_request(&mut parts.call);
     } else {
         parts.pairing.request(answer, None, &mut parts.call);
+    }
+}
+
+/// Counts late replies among the others unless mode `auto` is in use, which alone tells them apart. A pipeline of mixed
+/// commands is then one run, which takes less memory.
+#[inline]
+fn told_apart(answer: Answer, policy: &Policy) -> Answer {
+    match answer {
+        Answer::LateReplies(count) if !policy.uses(Mode::Auto) => Answer::Replies(count),
+        answer => answer,
     }
 }
 
