@@ -91,10 +91,13 @@ apt_knows() {
 }
 
 # ensure_venv FOLDER REQUIREMENTS MODULE: a private Python environment in FOLDER that holds exactly what REQUIREMENTS
-# pins. MODULE is imported as proof that a folder left by an earlier run still works.
+# pins. MODULE is imported as proof that a folder left by an earlier run still works. An environment that was moved does
+# not: its programs name the path that they were installed in.
 ensure_venv() {
-  local venv=$1 requirements=$2 module=$3
-  if cmp -s "$requirements" "$venv/requirements.txt" && "$venv/bin/python" -c "import $module" 2>/dev/null; then
+  local venv=$1 requirements=$2 module=$3 contents
+  contents=$(printf '# in %s\n' "$(realpath -m "$venv")" && cat "$requirements")
+  if [ "$contents" = "$(cat "$venv/requirements.txt" 2>/dev/null)" ] &&
+    "$venv/bin/python" -c "import $module" 2>/dev/null; then
     return
   fi
   # Debian splits the parts that `python3 -m venv` needs into packages of their own.
@@ -111,6 +114,6 @@ ensure_venv() {
   python3 -m venv "$venv" || die "python3 -m venv $venv failed"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-virtualenv \
     -r "$requirements" >&2 || die "pip could not install what $requirements pins"
-  # Copied last: it marks the folder as complete.
-  cp "$requirements" "$venv/requirements.txt"
+  # Written last: it marks the folder as complete.
+  printf '%s\n' "$contents" >"$venv/requirements.txt"
 }
