@@ -1,13 +1,11 @@
 //! A side that does not read stops the other from sending: the proxy takes no more than it can hand on.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::fake_redis::FakeRedis;
+use crate::support::in_process::InProcess;
+use crate::support::{connect, within};
 use socket2::SockRef;
-use support::fake_redis::FakeRedis;
-use support::in_process::InProcess;
-use support::{connect, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -83,7 +81,7 @@ async fn a_redis_that_does_not_read_stops_the_client() {
 async fn one_blocked_direction_does_not_block_the_other() {
     let (_proxy, mut client, mut server) = connected().await;
     let taken = fill(&mut server).await;
-    support::send(&mut client, b"PING\r\n").await;
-    support::expect(&mut server, b"PING\r\n").await;
+    crate::support::send(&mut client, b"PING\r\n").await;
+    crate::support::expect(&mut server, b"PING\r\n").await;
     drain(&mut client, taken).await;
 }

@@ -1,18 +1,14 @@
 //! `redistributed check`, tested on the binary: with every server, with a real collector, and with problems of every
 //! kind.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use crate::support::redis::{RealRedis, free_address};
+use crate::support::spawn::{Ended, Spawned, command, run};
+use crate::support::wire::{Value, Wire};
+use crate::support::{connect, expect, send, servers};
 use otlp_receiver::{Behaviour, Receiver, Refusal};
-use support::redis::{RealRedis, free_address};
-use support::spawn::{Ended, Spawned, command, run};
-use support::wire::{Value, Wire};
-use support::{connect, expect, send, servers};
 
 /// Runs `check` with these arguments, on a free port and without spans.
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
@@ -81,7 +77,7 @@ async fn subscribers_that_no_proxy_announces_are_a_warning() {
     let started = std::time::Instant::now();
     let ended = loop {
         let ended = check(&["--upstream", &url], &[]).await;
-        if ended.stdout.contains("proxies announce every subscriber") || started.elapsed() > support::DEADLINE {
+        if ended.stdout.contains("proxies announce every subscriber") || started.elapsed() > crate::support::DEADLINE {
             break ended;
         }
     };

@@ -1,18 +1,14 @@
 //! The configuration file, tested on the binary: what wins, what is rejected, and what a reload changes.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Ended, Spawned, command, run};
 use otlp_receiver::Receiver;
 use rustix::process::Signal;
-use support::redis::RealRedis;
-use support::spawn::{Ended, Spawned, command, run};
 
 /// An upstream for tests in which nobody connects.
 const UNUSED: &str = "redis://127.0.0.1:1";
@@ -136,7 +132,7 @@ fn the_file_may_be_named_by_a_variable_and_serves() {
 /// Sends `request` on a connection of its own and expects exactly `reply`.
 fn exchange(address: SocketAddr, request: &[u8], reply: &[u8]) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    stream.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
     stream.write_all(request).unwrap();
     let mut got = vec![0; reply.len()];
     stream.read_exact(&mut got).unwrap();
@@ -255,7 +251,7 @@ async fn a_collectors_headers_may_stand_in_a_file_of_their_own() {
     exporting.env("OTEL_TRACES_EXPORTER", "otlp");
     let proxy = Spawned::start(exporting, 1);
     exchange(proxy.addresses[0], b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$1\r\nx\r\n", b":0\r\n");
-    receiver.wait_for_spans(1, support::DEADLINE).await.unwrap();
+    receiver.wait_for_spans(1, crate::support::DEADLINE).await.unwrap();
     assert_eq!(receiver.requests()[0].header("x-key"), Some("hunter2"));
     proxy.signal(Signal::TERM);
     assert!(!proxy.ended().stderr.contains("hunter2"));
@@ -283,7 +279,7 @@ impl Conversation {
     fn start(redis: SocketAddr, proxy: SocketAddr) -> Self {
         let open = |address| {
             let stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
+            stream.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
             stream
         };
         let (mut subscriber, publisher) = (open(redis), open(proxy));

@@ -1,17 +1,13 @@
 //! `redistributed decode`, tested on the binary with messages from a real Redis.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-use support::in_process::InProcess;
-use support::redis::RealRedis;
-use support::spawn::command;
-use support::wire::Wire;
-use support::{connect, expect, send, within};
+use crate::support::in_process::InProcess;
+use crate::support::redis::RealRedis;
+use crate::support::spawn::command;
+use crate::support::wire::Wire;
+use crate::support::{connect, expect, send, within};
 use tokio::io::AsyncReadExt;
 
 fn decode(arguments: &[&str], input: &[u8]) -> Output {
@@ -86,7 +82,7 @@ fn settings_of_the_proxy_do_not_matter() {
     command.env("REDISTRIBUTED_MODE", "nonsense").env("REDISTRIBUTED_CONFIG", "/no/such");
     assert_eq!(command.output().unwrap().status.code(), Some(1));
     for arguments in [&["help", "decode"][..], &["decode", "--help"]] {
-        let mut help = support::spawn::command(arguments);
+        let mut help = crate::support::spawn::command(arguments);
         let help = String::from_utf8(help.output().unwrap().stdout).unwrap();
         assert!(help.contains("Exit codes:") && help.contains("redistributed decode"), "{help}");
     }

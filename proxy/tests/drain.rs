@@ -1,13 +1,11 @@
 //! How the process stops: what is under way may finish, but not for ever.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::fake_redis::FakeRedis;
+use crate::support::in_process::InProcess;
+use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
 use redistributed::telemetry::stats::ProxyCounter;
-use support::fake_redis::FakeRedis;
-use support::in_process::InProcess;
-use support::{connect, expect, expect_closed, read_to_end, send, within};
 use tokio::net::TcpStream;
 
 #[tokio::test]

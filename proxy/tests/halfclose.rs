@@ -1,11 +1,9 @@
 //! How connections end: what one side had to say still reaches the other.
 
-mod support;
-
+use crate::support::fake_redis::FakeRedis;
+use crate::support::in_process::InProcess;
+use crate::support::{connect, expect, expect_closed, read_to_end, send};
 use socket2::SockRef;
-use support::fake_redis::FakeRedis;
-use support::in_process::InProcess;
-use support::{connect, expect, expect_closed, read_to_end, send};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -106,7 +104,7 @@ async fn what_redis_said_before_it_went_arrives_though_the_client_goes_on_sendin
     }
     client.shutdown().await.unwrap();
     let mut got = vec![0; farewell.len()];
-    let read = support::within("the farewell", tokio::io::AsyncReadExt::read_exact(&mut client, &mut got)).await;
+    let read = crate::support::within("the farewell", tokio::io::AsyncReadExt::read_exact(&mut client, &mut got)).await;
     read.expect("all of the farewell");
     assert!(got == farewell);
 }

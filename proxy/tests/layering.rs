@@ -5,8 +5,6 @@
 //! paths in their sources that begin with `crate::` or `super::`. The crate's root (`lib.rs`) is a module of the first folder.
 //! A folder's own `mod.rs` is not one of its modules: it joins them, and they may use what it defines. Tests may use anything.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};

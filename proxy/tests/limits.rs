@@ -1,14 +1,12 @@
 //! What clients see when they cannot be served.
 
-mod support;
-
 use std::time::Instant;
 
+use crate::support::fake_redis::{FakeRedis, unused_address};
+use crate::support::in_process::InProcess;
+use crate::support::{connect, expect, expect_closed, read_to_end, send};
 use redistributed::telemetry::stats::ProxyCounter;
 use socket2::{Domain, Socket, Type};
-use support::fake_redis::{FakeRedis, unused_address};
-use support::in_process::InProcess;
-use support::{connect, expect, expect_closed, read_to_end, send};
 
 #[tokio::test]
 async fn a_client_is_closed_at_once_when_redis_refuses_and_nothing_is_tried_again() {
@@ -56,7 +54,7 @@ async fn one_client_too_many_hears_what_redis_would_say_and_the_next_is_served()
     drop(server);
     assert_eq!(read_to_end(&mut first).await, b"");
     drop(first);
-    support::within("a free place", async {
+    crate::support::within("a free place", async {
         loop {
             let mut next = connect(proxy.address()).await;
             let mut byte = [0; 1];

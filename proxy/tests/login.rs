@@ -1,18 +1,14 @@
 //! Credentials: the proxy's own, those it uses for services if asked, and those that services send themselves.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::net::SocketAddr;
 
+use crate::support::fake_redis::FakeRedis;
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Spawned, command};
+use crate::support::wire::{Value, Wire, request};
+use crate::support::{connect, expect, read_to_end, send, servers, within};
 use redistributed_core::carrier::trailer;
 use rustix::process::Signal;
-use support::fake_redis::FakeRedis;
-use support::redis::RealRedis;
-use support::spawn::{Spawned, command};
-use support::wire::{Value, Wire, request};
-use support::{connect, expect, read_to_end, send, servers, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

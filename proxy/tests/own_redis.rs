@@ -1,17 +1,15 @@
 //! The proxy's own conversation with Redis, on every server.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::fake_redis::FakeRedis;
+use crate::support::redis::RealRedis;
+use crate::support::servers;
+use crate::support::{DEADLINE, expect, send, within};
 use redistributed::net::key_material::KeyMaterial;
 use redistributed::net::upstream::Dialer;
 use redistributed::redis::{Connection, Credentials, Error, ProtocolError, Refusal, Reply, Requests};
 use redistributed::settings::{Options, Settings};
-use support::fake_redis::FakeRedis;
-use support::redis::RealRedis;
-use support::servers;
-use support::{DEADLINE, expect, send, within};
 
 fn dialer(url: &str) -> Dialer {
     let limit = format!("{}s", DEADLINE.as_secs());
@@ -136,7 +134,7 @@ async fn silence_garbage_and_a_close_are_told_apart() {
     let error = within("the end", closed).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Closed), "{error}");
 
-    let nobody = support::fake_redis::unused_address().await;
+    let nobody = crate::support::fake_redis::unused_address().await;
     let error = Connection::open(&self::dialer(&nobody.to_string()), None, DEADLINE).await.unwrap_err();
     assert!(matches!(error, Error::Connect(_)), "{error}");
 }

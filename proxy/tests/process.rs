@@ -1,7 +1,5 @@
 //! The binary as operators meet it: its messages, signals and exit codes.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Ended, Spawned, command, run, without_environment};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::redis::RealRedis;
-use support::spawn::{Ended, Spawned, command, run, without_environment};
 
 /// An upstream for tests in which nobody connects.
 const UNUSED: &str = "redis://127.0.0.1:1";
@@ -287,7 +285,7 @@ fn a_client_that_breaks_the_protocol_is_one_warning() {
 
 /// Sends `request` and expects exactly `reply`.
 fn exchange(stream: &mut TcpStream, request: &[u8], reply: &[u8]) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(support::DEADLINE))?;
+    stream.set_read_timeout(Some(crate::support::DEADLINE))?;
     stream.write_all(request)?;
     let mut got = vec![0; reply.len()];
     stream.read_exact(&mut got)?;
@@ -403,7 +401,7 @@ fn running_out_of_file_descriptors_is_one_line_and_passes() {
     // The sockets of those clients are closed one after the other, so the first ones that come now may still find none.
     let started = Instant::now();
     while ping(proxy.addresses[0]).is_err() {
-        assert!(started.elapsed() < support::DEADLINE, "nobody was served again");
+        assert!(started.elapsed() < crate::support::DEADLINE, "nobody was served again");
     }
     proxy.signal(Signal::TERM);
     let ended = proxy.ended();

@@ -1,19 +1,13 @@
 //! A Redis that is away for a moment: its services wait, and do not notice.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/authority.rs"]
-mod authority;
-mod support;
-
 use std::time::{Duration, Instant};
 
-use authority::Authority;
+use crate::support::authority::Authority;
+use crate::support::fake_redis::{FakeRedis, unused_address};
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Spawned, command};
+use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
 use rustix::process::Signal;
-use support::fake_redis::{FakeRedis, unused_address};
-use support::redis::RealRedis;
-use support::spawn::{Spawned, command};
-use support::{connect, expect, expect_closed, read_to_end, send, within};
 use tokio::net::{TcpListener, UnixListener};
 
 /// More than any test waits for: what ends earlier has not ended because the time was over.

@@ -1,21 +1,17 @@
 //! `proxy/docs/settings.md` and the example file against the definition of the options.
 //!
-//! The table of options is made from that definition. `UPDATE_DOCS=1 cargo test -p redistributed --test settings_doc`
+//! The table of options is made from that definition. `UPDATE_DOCS=1 cargo test --workspace --test suite settings_doc::`
 //! writes it anew after a change.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::support::spawn::{command, run};
 use clap::Arg;
 use redistributed::reload::RELOADABLE;
 use redistributed::settings::Options;
 use redistributed::settings::file::{keys, repeats};
 use redistributed::settings::otel::{OtelSettings, SECRETS, VARIABLES};
-use support::spawn::{command, run};
 
 const BEGIN: &str = "<!-- made from the definition of the options: begin -->\n";
 const END: &str = "<!-- made from the definition of the options: end -->\n";

@@ -1,18 +1,12 @@
 //! Errors that keep the program from starting: one line names the setting, the value and the remedy, and the exit code tells
 //! the kind of error.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/authority.rs"]
-mod authority;
-mod support;
-
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::process::Command;
 
-use authority::Authority;
-use support::spawn::{Ended, command, run, without_environment};
+use crate::support::authority::Authority;
+use crate::support::spawn::{Ended, command, run, without_environment};
 
 const WRONG_SETTINGS: i32 = 2;
 const CANNOT_BIND: i32 = 3;

@@ -1,15 +1,9 @@
 //! Redis over TLS: a real server with certificates of the test's own.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/authority.rs"]
-mod authority;
-mod support;
-
-use authority::Authority;
-use support::redis::RealRedis;
-use support::spawn::{Spawned, command, run};
-use support::{connect, expect, expect_closed, expect_traced_messages, send};
+use crate::support::authority::Authority;
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Spawned, command, run};
+use crate::support::{connect, expect, expect_closed, expect_traced_messages, send};
 
 /// A Redis that has a certificate for `name`, and asks for one if `mutual`.
 struct TlsRedis {

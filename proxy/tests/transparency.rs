@@ -1,10 +1,8 @@
 //! What passes through the proxy is what was sent, whoever speaks first and however it is cut up.
 
-mod support;
-
-use support::fake_redis::FakeRedis;
-use support::in_process::InProcess;
-use support::{Rng, connect, expect, read_to_end, receive_in_pieces, send, send_in_pieces};
+use crate::support::fake_redis::FakeRedis;
+use crate::support::in_process::InProcess;
+use crate::support::{Rng, connect, expect, read_to_end, receive_in_pieces, send, send_in_pieces};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
@@ -67,7 +65,7 @@ async fn redis_behind_a_unix_socket_is_reached() {
     let listener = UnixListener::bind(&path).unwrap();
     let proxy = InProcess::start(&format!("unix:{}", path.display()), &[]).await;
     let mut client = connect(proxy.address()).await;
-    let (mut server, _) = support::within("the proxy to dial", listener.accept()).await.unwrap();
+    let (mut server, _) = crate::support::within("the proxy to dial", listener.accept()).await.unwrap();
     send(&mut client, b"PING\r\n").await;
     expect(&mut server, b"PING\r\n").await;
     send(&mut server, b"+PONG\r\n").await;

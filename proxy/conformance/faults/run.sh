@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 main() {
-  local servers pair command=(cargo test --manifest-path "$KIT_ROOT/Cargo.toml" --locked --workspace --test faults)
+  local servers pair command=(cargo test --manifest-path "$KIT_ROOT/Cargo.toml" --locked --workspace --test suite)
   in_one_line "the fault tests" "${command[@]}" --no-run
   servers=$("$KIT_ROOT/.ci/ensure-servers")
   eval "$servers"
@@ -16,7 +16,7 @@ main() {
     echo "== faults: ${pair%%=*}"
     # One after the other: memory and time are measured.
     REDISTRIBUTED_TEST_SERVERS=$pair REDISTRIBUTED_TEST_SERVER=${pair%%=*} "${command[@]}" -- \
-      --ignored --nocapture --test-threads=1
+      faults:: --ignored --nocapture --test-threads=1
   done
 }
 

@@ -1,6 +1,6 @@
 //! In a cluster, other nodes have subscribers that cannot be counted on this one, so nothing is ever added.
 
-use crate::fleet::{FAST, Fleet, expect_payloads};
+use crate::auto::fleet::{FAST, Fleet, expect_payloads};
 use crate::support::admin::Proxy;
 use crate::support::servers;
 use crate::support::wire::{Value, Wire};

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::fleet::{Fleet, expect_payloads};
+use crate::auto::fleet::{Fleet, expect_payloads};
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
 use crate::support::servers;

@@ -8,7 +8,7 @@ use redistributed_core::carrier::trailer;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::fleet::{Fleet, INTERVAL};
+use crate::auto::fleet::{Fleet, INTERVAL};
 use crate::support::in_process::InProcess;
 use crate::support::servers;
 use crate::support::wire::{Value, Wire};

@@ -1,6 +1,6 @@
 //! Which receivers allow contexts, and which do not.
 
-use crate::fleet::{Fleet, expect_payloads};
+use crate::auto::fleet::{Fleet, expect_payloads};
 use crate::support::servers;
 use crate::support::wire::Wire;
 

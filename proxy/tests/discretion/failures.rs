@@ -6,7 +6,7 @@ use redistributed::logging;
 use redistributed::settings::{Log, LogFormat, LogLevel};
 use rustix::process::Signal;
 
-use crate::canary::Canaries;
+use crate::discretion::canary::Canaries;
 use crate::support::admin::Proxy;
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{command, run};
@@ -120,7 +120,7 @@ fn in_the_message_of_a_panic() {
         panic!("{message}");
     }
     let mut canaries = Canaries::new();
-    let this = ["--exact", "failures::in_the_message_of_a_panic", "--nocapture"];
+    let this = ["--exact", "discretion::failures::in_the_message_of_a_panic", "--nocapture"];
     let output =
         Command::new(std::env::current_exe().unwrap()).args(this).env(PANICS, canaries.put("panic")).output().unwrap();
     let text = [output.stdout, output.stderr].concat();

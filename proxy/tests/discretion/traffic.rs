@@ -3,10 +3,10 @@
 use otlp_receiver::Receiver;
 use rustix::process::Signal;
 
-use crate::canary::{Canaries, position};
-use crate::listener::{TestListener, Transport, handshake, words as borrowed};
-use crate::recorder::Recorder;
+use crate::discretion::canary::{Canaries, position};
+use crate::discretion::recorder::Recorder;
 use crate::support::admin::{Proxy, Watch};
+use crate::support::listener::{TestListener, Transport, handshake, words as borrowed};
 use crate::support::redis::RealRedis;
 use crate::support::wire::{Value, Wire, request};
 

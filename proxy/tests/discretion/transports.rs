@@ -2,14 +2,14 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::authority::Authority;
-use crate::canary::Canaries;
-use crate::listener::{TestListener, Transport, handshake, handshake_with};
+use crate::discretion::canary::Canaries;
+use crate::discretion::traffic::{CHANNEL, Observed, bytes_that_are_no_commands, commands_in_every_form};
+use crate::support::authority::Authority;
 use crate::support::fake_redis::FakeRedis;
+use crate::support::listener::{TestListener, Transport, handshake, handshake_with};
 use crate::support::redis::RealRedis;
 use crate::support::wire::request;
 use crate::support::{connect, send, within};
-use crate::traffic::{CHANNEL, Observed, bytes_that_are_no_commands, commands_in_every_form};
 
 const SERVER: [&str; 4] = ["--notify-keyspace-events", "KEA", "--enable-debug-command", "yes"];
 

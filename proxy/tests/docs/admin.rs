@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::modules;
-use crate::page::{self, Cell};
+use crate::docs::modules;
+use crate::docs::page::{self, Cell};
 use crate::support::admin::Proxy;
 use crate::support::spawn::{command, run};
 

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use redistributed::settings::otel::{SECRETS, VARIABLES};
 
-use crate::authority::Authority;
-use crate::page::{self, root};
+use crate::docs::page::{self, root};
+use crate::support::authority::Authority;
 use crate::support::spawn::{command, run};
 
 /// A call of the program in a document.

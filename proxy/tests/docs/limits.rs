@@ -4,7 +4,7 @@ use redistributed_core::carrier::trailer;
 use redistributed_core::policy::MAX_CHANNEL_LEN;
 use redistributed_core::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
 
-use crate::page::{self, root};
+use crate::docs::page::{self, root};
 use crate::support::spawn::{command, run};
 
 /// The value of a setting that nobody has set.

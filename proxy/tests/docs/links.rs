@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::page::{self, Page, root};
+use crate::docs::page::{self, Page, root};
 
 /// The README is what somebody reads before trying the proxy: at most 7 KiB of it.
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::page::{self, Cell, root};
+use crate::docs::page::{self, Cell, root};
 
 const PACKAGES: [&str; 2] = ["proxy/core/src", "proxy/src"];
 

@@ -1,7 +1,7 @@
 //! The README's first commands, typed as they stand, do what the README says of them. Only the ports are others, because
 //! they may be taken here.
 
-use crate::page;
+use crate::docs::page;
 use crate::support::admin::Proxy;
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};

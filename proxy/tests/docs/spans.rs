@@ -7,7 +7,7 @@ use otlp_receiver::{ReceivedSpan, Receiver};
 use redistributed_core::trace::{ErrorType, UNKNOWN_COMMAND};
 use rustix::process::Signal;
 
-use crate::page::{self, Page};
+use crate::docs::page::{self, Page};
 use crate::support::DEADLINE;
 use crate::support::admin::Proxy;
 use crate::support::redis::RealRedis;

@@ -4,8 +4,8 @@ use redistributed_core::carrier::opencensus;
 use redistributed_core::trace::SpanContext;
 use serde_json::Value as Json;
 
-use crate::deployment::Deployment;
-use crate::spans::Spans;
+use crate::e2e::deployment::Deployment;
+use crate::e2e::spans::Spans;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";

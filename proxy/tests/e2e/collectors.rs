@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use otlp_receiver::{Behaviour, Refusal};
 
-use crate::deployment::{BOTH_TRANSPORTS, Deployment, End, Transport};
+use crate::e2e::deployment::{BOTH_TRANSPORTS, Deployment, End, Transport};
 
 const MESSAGES: usize = 300;
 

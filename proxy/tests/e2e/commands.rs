@@ -3,7 +3,7 @@
 
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
-use crate::deployment::{BOTH_TRANSPORTS, Deployment};
+use crate::e2e::deployment::{BOTH_TRANSPORTS, Deployment};
 
 #[tokio::test]
 async fn commands_are_described_by_the_database_conventions() {

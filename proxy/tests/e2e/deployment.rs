@@ -8,7 +8,7 @@ use redistributed::clock;
 use redistributed_core::trace::UnixNanos;
 use rustix::process::Signal;
 
-use crate::spans::{Span, Spans};
+use crate::e2e::spans::{Span, Spans};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{self, Spawned};
 use crate::support::wire::Wire;

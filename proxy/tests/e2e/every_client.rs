@@ -10,9 +10,9 @@ use otlp_receiver::proto::trace::v1::span::SpanKind;
 use redistributed_core::carrier::trailer;
 use redistributed_core::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 
-use crate::clients::{Client, Kind, POLL};
-use crate::deployment::{Deployment, Sidecar, Transport};
-use crate::spans::{Span, Spans};
+use crate::e2e::clients::{Client, Kind, POLL};
+use crate::e2e::deployment::{Deployment, Sidecar, Transport};
+use crate::e2e::spans::{Span, Spans};
 use crate::support::wire::{Value, Wire};
 
 /// All clients of a test.

@@ -1,7 +1,7 @@
 //! Messages that the proxy leaves alone: because of the mode or the channel, because they belong to Redis, or because a
 //! change could do harm.
 
-use crate::deployment::Deployment;
+use crate::e2e::deployment::Deployment;
 use crate::support::wire::Value;
 
 #[tokio::test]

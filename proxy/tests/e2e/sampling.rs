@@ -1,6 +1,6 @@
 //! Which spans are made. The context travels in any case.
 
-use crate::deployment::{BOTH_TRANSPORTS, Deployment, Sidecar};
+use crate::e2e::deployment::{BOTH_TRANSPORTS, Deployment, Sidecar};
 use crate::support::wire::Message;
 
 /// A publish to a service behind a sidecar and to one without. Both must receive `payload`.

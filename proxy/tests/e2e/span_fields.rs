@@ -3,8 +3,8 @@
 
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
-use crate::deployment::{BOTH_TRANSPORTS, Deployment};
-use crate::spans::Attribute;
+use crate::e2e::deployment::{BOTH_TRANSPORTS, Deployment};
+use crate::e2e::spans::Attribute;
 use crate::support::wire::{Value, Wire};
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn a_publish_without_an_answer_ends_with_its_connection() {
         let list = format!("CLIENT LIST ID {id}");
         while !matches!(operator.call(&list).await, Value::Bulk(line) if String::from_utf8_lossy(&line).contains("cmd=publish"))
         {
-            tokio::time::sleep(crate::clients::POLL).await;
+            tokio::time::sleep(crate::e2e::clients::POLL).await;
         }
     };
     crate::support::within("the publish to reach Redis", blocked).await;

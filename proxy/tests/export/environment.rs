@@ -6,7 +6,7 @@ use otlp_receiver::proto::common::v1::any_value::Value;
 use otlp_receiver::{Behaviour, ReceivedRequest, ReceivedSpan, Receiver, Transport};
 use redistributed::telemetry::ExportSummary;
 
-use crate::support::{Exporter, LONG, context, publish, redis, settings, start, variables};
+use crate::export::setup::{Exporter, LONG, context, publish, redis, settings, start, variables};
 
 /// The one request and span that arrive with these variables.
 async fn sent(transport: Transport, more: &[(&str, &str)]) -> (ReceivedRequest, ReceivedSpan) {

@@ -7,7 +7,7 @@ use otlp_receiver::{Behaviour, Receiver, Refusal, Transport};
 use redistributed::telemetry::ExportSummary;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{Exporter, LONG, publish, redis, settings, start, variables};
+use crate::export::setup::{Exporter, LONG, publish, redis, settings, start, variables};
 
 const TRANSPORTS: [Transport; 2] = [Transport::Http, Transport::Grpc];
 

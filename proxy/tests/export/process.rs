@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use otlp_receiver::{Receiver, Transport};
 use redistributed::settings::otel::OtelSettings;
 
-use crate::support::{Exporter, LONG, publish, variables};
+use crate::export::setup::{Exporter, LONG, publish, variables};
 
 /// Marks the second process.
 const CHILD: &str = "REDISTRIBUTED_TEST_CHILD";
@@ -43,7 +43,7 @@ async fn headers_of_the_real_environment_are_sent_once() {
         let receiver = Receiver::start().await.unwrap();
         let mut variables = variables(&receiver, transport);
         variables.push(("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%2520b".to_owned()));
-        again("process::headers_of_the_real_environment_are_sent_once", variables).await;
+        again("export::process::headers_of_the_real_environment_are_sent_once", variables).await;
         let request = receiver.requests().remove(0);
         let values: Vec<_> = request.headers.get_all("x-tenant").iter().collect();
         assert_eq!(values, ["a%20b"], "{transport:?}");
@@ -56,7 +56,7 @@ async fn traces_exporter_console_writes_to_standard_output() {
         return send_one().await;
     }
     let variables = vec![("OTEL_TRACES_EXPORTER", "console".to_owned())];
-    let output = again("process::traces_exporter_console_writes_to_standard_output", variables).await;
+    let output = again("export::process::traces_exporter_console_writes_to_standard_output", variables).await;
     let output = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = output.lines().filter(|line| line.contains("PRODUCER publish reports ")).collect();
     assert_eq!(lines.len(), 1, "{output}");
@@ -70,7 +70,7 @@ async fn two_exporters_both_get_the_span() {
     let receiver = Receiver::start().await.unwrap();
     let mut variables = variables(&receiver, Transport::Http);
     variables.push(("OTEL_TRACES_EXPORTER", "otlp,console".to_owned()));
-    let output = again("process::two_exporters_both_get_the_span", variables).await;
+    let output = again("export::process::two_exporters_both_get_the_span", variables).await;
     assert!(String::from_utf8(output.stdout).unwrap().contains("PRODUCER publish reports "));
     assert_eq!(receiver.spans().len(), 1);
 }

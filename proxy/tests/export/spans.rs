@@ -11,7 +11,7 @@ use otlp_receiver::{ReceivedSpan, Receiver, Transport};
 use redistributed::telemetry::Peer;
 use redistributed_core::trace::{ErrorType, Operation, SpanRecord, TraceFlags, UnixNanos};
 
-use crate::support::{LONG, context, publish, redis, start};
+use crate::export::setup::{LONG, context, publish, redis, start};
 
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
 

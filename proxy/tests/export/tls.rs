@@ -14,9 +14,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
-use crate::authority::Authority;
-use crate::process;
-use crate::support::{Exporter, LONG, publish, settings};
+use crate::export::process;
+use crate::export::setup::{Exporter, LONG, publish, settings};
+use crate::support::authority::Authority;
 
 /// Ends TLS for `localhost` and passes everything on to `to`.
 struct TlsEnd {
@@ -119,7 +119,7 @@ async fn without_certificate_the_authorities_of_the_system_count() {
         let collector = TlsEnd::start(&authority, false, transport, &receiver).await;
         let mut variables = collector.variables(transport).to_vec();
         variables.push(("SSL_CERT_FILE", authority.file()));
-        process::again("tls::without_certificate_the_authorities_of_the_system_count", variables).await;
+        process::again("export::tls::without_certificate_the_authorities_of_the_system_count", variables).await;
         assert_eq!(receiver.spans().len(), 1, "{transport:?}");
     }
 }

@@ -5,10 +5,10 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::faults::wire::{Reply, Wire, request};
+use crate::faults::{proxy, stop};
 use crate::support::redis::RealRedis;
 use crate::support::{DEADLINE, memory};
-use crate::wire::{Reply, Wire, request};
-use crate::{proxy, stop};
 
 /// The most memory that one idle connection may take, in bytes.
 const CONNECTION: usize = 16 * 1024;

@@ -3,11 +3,11 @@
 use std::net::Shutdown;
 use std::thread;
 
+use crate::faults::traffic::{Outcome, Traffic};
+use crate::faults::wire::{Reply, Wire, request};
+use crate::faults::{BOTH_WAYS, counted, proxy, seed, stop};
 use crate::support::Rng;
 use crate::support::redis::RealRedis;
-use crate::traffic::{Outcome, Traffic};
-use crate::wire::{Reply, Wire, request};
-use crate::{BOTH_WAYS, counted, proxy, seed, stop};
 
 /// Opens a connection, leaves something unfinished on it, and ends it in a random way.
 fn vanish(address: std::net::SocketAddr, rng: &mut Rng) {
@@ -128,6 +128,6 @@ fn what_was_sent_before_a_half_close_is_done_and_answered() {
         }
         assert!(wire.reply().is_err(), "{way:?}: nothing more");
         let log = stop(proxy);
-        assert_eq!(counted(&log, "connections_accepted") > 0, way == crate::Way::Proxied);
+        assert_eq!(counted(&log, "connections_accepted") > 0, way == crate::faults::Way::Proxied);
     }
 }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use crate::faults::traffic::Traffic;
+use crate::faults::{counted, seed, stop};
 use crate::support::DEADLINE;
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
-use crate::traffic::Traffic;
-use crate::{counted, seed, stop};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
+use crate::faults::traffic::Traffic;
+use crate::faults::wire::{Reply, Wire};
+use crate::faults::{proxy, seed, stop};
 use crate::support::DEADLINE;
 use crate::support::redis::RealRedis;
-use crate::traffic::Traffic;
-use crate::wire::{Reply, Wire};
-use crate::{proxy, seed, stop};
 
 fn allow(pid: Pid, files: u64) {
     let limit = Rlimit { current: Some(files), maximum: Some(20_000) };

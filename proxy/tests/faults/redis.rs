@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
+use crate::faults::traffic::{BATCH, Traffic};
+use crate::faults::{BOTH_WAYS, Way, counted, proxy, seed, stop};
 use crate::support::Rng;
 use crate::support::redis::RealRedis;
-use crate::traffic::{BATCH, Traffic};
-use crate::{BOTH_WAYS, Way, counted, proxy, seed, stop};
 
 const PUBLISHERS: usize = 3;
 const SUBSCRIBERS: usize = 3;

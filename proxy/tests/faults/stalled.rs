@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
+use crate::faults::wire::{Reply, Wire};
+use crate::faults::{BOTH_WAYS, proxy, stop};
 use crate::support::redis::RealRedis;
 use crate::support::{DEADLINE, memory};
-use crate::wire::{Reply, Wire};
-use crate::{BOTH_WAYS, proxy, stop};
 
 /// The length of a payload in bytes.
 const PAYLOAD: usize = 50_000;

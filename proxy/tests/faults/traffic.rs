@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::faults::wire::{Reply, Wire, request};
 use crate::support::{DEADLINE, Rng};
-use crate::wire::{Reply, Wire, request};
 
 /// The pause before a client reconnects.
 const AGAIN: Duration = Duration::from_millis(5);

@@ -3,7 +3,7 @@
 
 use std::net::TcpStream;
 
-use crate::setup::{Setup, expect, open, send};
+use crate::hostile::setup::{Setup, expect, open, send};
 
 fn bulk(bytes: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()

@@ -1,6 +1,6 @@
 //! Random bytes. A failure shows its seed.
 
-use crate::setup::{Setup, expect, read_to_the_end, send, shown};
+use crate::hostile::setup::{Setup, expect, read_to_the_end, send, shown};
 use crate::support::Rng;
 
 #[test]

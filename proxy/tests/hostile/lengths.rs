@@ -1,6 +1,6 @@
 //! Counts and lengths beyond every limit, and lengths that promise what never comes.
 
-use crate::setup::{Setup, expect, read_to_the_end, send, shown};
+use crate::hostile::setup::{Setup, expect, read_to_the_end, send, shown};
 
 /// Numbers that a parser may get wrong.
 const NUMBERS: [&str; 18] = [

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::setup::{Setup, conversation, expect, read_to_the_end, send, shown};
+use crate::hostile::setup::{Setup, conversation, expect, read_to_the_end, send, shown};
 
 const DEPTH: usize = 1_000_000;
 

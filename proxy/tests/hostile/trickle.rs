@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::setup::{Setup, expect, open, send};
+use crate::hostile::setup::{Setup, expect, open, send};
 use crate::support::DEADLINE;
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
 
-use crate::setup::{Setup, expect, send, shown};
+use crate::hostile::setup::{Setup, expect, send, shown};
 use crate::support::redis::RealRedis;
 
 /// Sends all of `request` while it reads as many bytes as `reply` has, and compares them.
@@ -99,7 +99,7 @@ fn a_million_arguments_are_one_command() {
 
 /// Sends `request`, which ends with a PING, and reads up to the reply to that.
 fn through(address: std::net::SocketAddr, request: &[u8]) -> Vec<u8> {
-    let mut client = crate::setup::open(address);
+    let mut client = crate::hostile::setup::open(address);
     let mut sending = client.try_clone().expect("a live socket");
     thread::scope(|scope| {
         scope.spawn(move || send(&mut sending, request));

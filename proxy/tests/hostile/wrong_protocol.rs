@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::setup::{Setup, conversation, expect, read_to_the_end, send};
+use crate::hostile::setup::{Setup, conversation, expect, read_to_the_end, send};
 
 /// The first message of a TLS client.
 fn client_hello() -> Vec<u8> {

@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::listener::{ALL, TestListener, Transport, words};
 use crate::support::fake_redis::{FakeRedis, unused_address};
 use crate::support::in_process::InProcess;
+use crate::support::listener::{ALL, TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::{Duplex, connect, expect, expect_closed, expect_traced_messages, read_to_end, send, within};
 

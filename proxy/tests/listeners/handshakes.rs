@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 
-use crate::authority::Authority;
-use crate::listener::{TestListener, Transport, handshake, words};
+use crate::support::authority::Authority;
+use crate::support::listener::{TestListener, Transport, handshake, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command, run};
 use crate::support::{connect, expect, expect_closed, send, within};

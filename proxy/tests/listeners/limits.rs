@@ -3,7 +3,7 @@
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::listener::{ALL, TestListener, Transport, words};
+use crate::support::listener::{ALL, TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{Duplex, connect, expect, send, within};

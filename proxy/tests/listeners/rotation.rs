@@ -6,8 +6,8 @@ use rustls::pki_types::pem::PemObject;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::authority::Authority;
-use crate::listener::{TestListener, Transport, words};
+use crate::support::authority::Authority;
+use crate::support::listener::{TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{connect, expect, expect_closed, send};

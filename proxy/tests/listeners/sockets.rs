@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
 
-use crate::listener::{TestListener, Transport, words};
 use crate::support::DEADLINE;
+use crate::support::listener::{TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command, run};
 

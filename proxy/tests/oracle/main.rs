@@ -15,8 +15,9 @@
 //!
 //! All tests run on each server of [`support::servers`]. By default some of the cuts and contexts are left out, so that
 //! the run takes less than a minute; `REDISTRIBUTED_ORACLE=full` includes all of them. The arguments are the usual ones
-//! of a test: `cargo test -p redistributed --test oracle -- redis-8.2/transactions`.
+//! of a test: `cargo test --workspace --test oracle -- redis-8.2/transactions`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a test without libtest's own harness reports by itself")]
 
 #[path = "../support/mod.rs"]

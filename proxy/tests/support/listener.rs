@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::authority::Authority;
+use crate::support::authority::Authority;
 use crate::support::redis::{RealRedis, free_address};
 use crate::support::{Duplex, connect, within};
 

@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod admin;
+pub(crate) mod authority;
 pub(crate) mod fake_redis;
 pub(crate) mod in_process;
+pub(crate) mod listener;
 pub(crate) mod memory;
 pub(crate) mod redis;
 pub(crate) mod servers;

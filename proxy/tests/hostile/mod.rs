@@ -13,9 +13,6 @@
 //!
 //! Hostile command lines and environments are tested in `tests/process.rs` and by a fuzz target.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod setup;
 
 mod contexts;

@@ -11,15 +11,6 @@
 //! | [`transports`] | the same by TLS and by Unix sockets, and where no connection comes about: handshakes, certificates |
 //! | [`failures`] | in settings, in a panic's message, where Redis cannot be reached |
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "../support/authority.rs"]
-mod authority;
-#[path = "../support/listener.rs"]
-mod listener;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod canary;
 mod failures;
 mod recorder;

@@ -1,20 +1,15 @@
 //! The admin port, on a running process with a real Redis behind it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod documented;
 mod metrics;
 mod tap;
 
 use std::net::SocketAddr;
 
+use crate::support::admin::Proxy;
+use crate::support::redis::RealRedis;
+use crate::support::{connect, expect, send, within};
 use rustix::process::Signal;
-use support::admin::Proxy;
-use support::redis::RealRedis;
-use support::{connect, expect, send, within};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 

@@ -13,9 +13,6 @@
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
 //! arrived, in a form that tests can compare) and [`clients`]. The oracle shows that the proxy changes nothing else.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod clients;
 mod deployment;
 mod spans;

@@ -1,8 +1,5 @@
 //! Mode `auto` with real servers: contexts are added where every subscriber is behind a proxy, and nowhere else.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod cluster;
 mod failures;
 mod fleet;

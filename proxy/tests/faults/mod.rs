@@ -17,9 +17,6 @@
 
 #![expect(clippy::print_stderr, reason = "seeds and measurements are shown")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod traffic;
 mod wire;
 
@@ -32,8 +29,8 @@ mod stalled;
 
 use std::net::SocketAddr;
 
-use support::redis::RealRedis;
-use support::spawn::{Spawned, command};
+use crate::support::redis::RealRedis;
+use crate::support::spawn::{Spawned, command};
 
 /// Starts a proxy in front of `redis`, with `more` arguments.
 fn proxy(redis: &RealRedis, more: &[&str]) -> Spawned {

@@ -1,0 +1,31 @@
+//! All tests of the program but the oracle, in one executable, so that a change of the library is linked once and not once a
+//! subject. `cargo test --workspace --test suite admin::` runs one subject.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod admin;
+mod auto;
+mod backpressure;
+mod check;
+mod configuration;
+mod decode;
+mod discretion;
+mod docs;
+mod drain;
+mod e2e;
+mod export;
+mod faults;
+mod halfclose;
+mod hostile;
+mod layering;
+mod limits;
+mod listeners;
+mod login;
+mod own_redis;
+mod process;
+mod retry;
+mod settings_doc;
+mod startup;
+mod support;
+mod tls;
+mod transparency;
