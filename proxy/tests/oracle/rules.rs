@@ -3,7 +3,7 @@
 //! If a rule matches no reply of its commands, the table is wrong, and the run fails.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use regex_lite::Regex;
 
@@ -229,17 +229,19 @@ impl Rules {
                 .enumerate()
                 .filter(|(_, (rule, _))| rule.of.iter().any(|name| matches(name, of)))
         };
-        // If there is no difference, the rules are tried on some of the replies only, to see whether each rule is
-        // needed.
-        let is_tried = |rule: &Rule| !rule.of.contains(&"*") && direct.len() < LONGEST_TRIED;
-        if direct == proxied && !rules().any(|(_, (rule, _))| is_tried(rule)) {
+        // If there is no difference, the rules are tried only to see whether each is needed: until it has matched, and on
+        // some of the replies.
+        let is_tried = |index: usize, rule: &Rule| {
+            !rule.of.contains(&"*") && direct.len() < LONGEST_TRIED && !self.matched().contains(&index)
+        };
+        if direct == proxied && !rules().any(|(index, (rule, _))| is_tried(index, rule)) {
             return Ok(());
         }
         let (mut direct, mut proxied) = (text(direct), text(proxied));
         for (index, (rule, pattern)) in rules() {
             let (left, right) = (rule.apply(pattern, &direct), rule.apply(pattern, &proxied));
             if left != direct || right != proxied {
-                self.matched.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+                self.matched().insert(index);
                 (direct, proxied) = (left, right);
             }
         }
@@ -249,9 +251,13 @@ impl Rules {
         Err(difference(&direct, &proxied))
     }
 
+    fn matched(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.matched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The reasons of the rules that matched nothing.
     pub(crate) fn unused(&self) -> Vec<&'static str> {
-        let matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
+        let matched = self.matched();
         RULES.iter().enumerate().filter(|(index, _)| !matched.contains(index)).map(|(_, rule)| rule.reason).collect()
     }
 }

@@ -33,10 +33,11 @@ const NEVER_CARRIED_OUT: Reasons = &[
 ];
 
 /// Commands that are called only as in the examples. Other calls would end or block the server, make it connect to
-/// others, or change it permanently.
+/// others, change it permanently, or take too long.
 const ONLY_EXAMPLES: Reasons = &[
     ("shutdown", "ends the server"),
     ("debug", "has calls that end or stop the server"),
+    ("pfselftest", "takes most of a second"),
     ("client|pause", "stops the operator's connection too"),
     ("client|kill", "has calls that kill the operator's connection"),
     ("config|set", "changes the server for the calls after it"),
