@@ -13,9 +13,9 @@
 //! | [`cut`] | how the bytes are cut into writes |
 //! | [`notation`] | how bytes are spelt in the text files |
 //!
-//! All tests run on each server of [`support::servers`]. By default some of the cuts and contexts are left out, so that
-//! the run takes less than a minute; `REDISTRIBUTED_ORACLE=full` includes all of them. The arguments are the usual ones
-//! of a test: `cargo test --workspace --test oracle -- redis-8.2/transactions`.
+//! All tests run on each server of [`support::servers`]. By default some of the cuts and contexts are left out, and
+//! servers share the protocols, so that the run takes about a minute; `REDISTRIBUTED_ORACLE=full` includes all of them. The
+//! arguments are the usual ones of a test: `cargo test --workspace --test oracle -- redis-8.2/transactions`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a test without libtest's own harness reports by itself")]
