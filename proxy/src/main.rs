@@ -6,6 +6,7 @@ use std::sync::Arc;
 use redistributed::cli::Call;
 use redistributed::decode::DecodeArgs;
 use redistributed::logging::{self, LIFECYCLE};
+use redistributed::net::listener::shortened_backlog;
 use redistributed::net::open_files;
 use redistributed::reload::Reloader;
 use redistributed::report_format::ReportFormat;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
         // A client over the limit is told so as Redis tells it; one that finds no file descriptor hangs.
         tracing::info!(room, wanted, "--max-connections lowered to what the limit on open files leaves room for");
         limits.max_connections = room;
+    }
+    if let Some(allowed) = shortened_backlog() {
+        tracing::info!(allowed, "fewer clients may connect at once than Redis lets: raise net.core.somaxconn to 1024");
     }
     // Accepts and waits; connections have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::authority::Authority;
 use crate::support::fake_redis::{FakeRedis, unused_address};
+use crate::support::listener::{ALL, TestListener, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
@@ -110,14 +111,56 @@ async fn what_a_service_had_sent_arrives_once_however_often_redis_was_dialled() 
     let mut proxy = start(&address.to_string(), &LONG);
     let mut client = connect(proxy.addresses[0]).await;
     send(&mut client, b"INCR x\r\n").await;
-    tokio::io::AsyncWriteExt::shutdown(&mut client).await.unwrap();
     wait_for_failure(&mut proxy);
     let redis = TcpListener::bind(address).await.unwrap();
     let (mut server, _) = within("the proxy to dial", redis.accept()).await.unwrap();
-    assert_eq!(read_to_end(&mut server).await, b"INCR x\r\n");
+    expect(&mut server, b"INCR x\r\n").await;
+    tokio::io::AsyncWriteExt::shutdown(&mut client).await.unwrap();
+    assert_eq!(read_to_end(&mut server).await, b"");
     send(&mut server, b":1\r\n").await;
     drop(server);
     assert_eq!(read_to_end(&mut client).await, b":1\r\n");
+}
+
+/// Redis is away for a while. A client without a handshake sends a command, gives up, closes and tries again.
+#[tokio::test]
+async fn nothing_is_sent_for_clients_that_gave_up_before_redis_was_reached() {
+    const PUSH: &[u8] = b"*3\r\n$5\r\nRPUSH\r\n$4\r\njobs\r\n$3\r\njob\r\n";
+    for transport in ALL {
+        let mut redis = RealRedis::start(&[]);
+        let listener = TestListener::new(transport);
+        let arguments = listener.arguments(&redis.url(), &[&LONG[..], &["--log-level", "debug"]].concat());
+        let mut proxy = Spawned::start(command(&words(&arguments)), 1);
+        redis.kill();
+        for _ in 0..3 {
+            let mut client = listener.connect(&proxy.addresses).await;
+            send(&mut client, PUSH).await;
+            wait_for_failure(&mut proxy);
+            drop(client);
+            proxy.wait_for_line("the client has hung up before Redis was reached");
+        }
+        let mut client = listener.connect(&proxy.addresses).await;
+        send(&mut client, PUSH).await;
+        wait_for_failure(&mut proxy);
+        redis.restart();
+        expect(&mut client, b":1\r\n").await;
+    }
+}
+
+/// `printf 'PING\r\n' | nc -N`: all is sent and shut before the proxy can have reached Redis.
+#[tokio::test]
+async fn a_client_that_asks_and_shuts_its_side_at_once_is_answered() {
+    let redis = RealRedis::start(&[]);
+    for transport in ALL {
+        let listener = TestListener::new(transport);
+        let proxy = Spawned::start(command(&words(&listener.arguments(&redis.url(), &[]))), 1);
+        for _ in 0..20 {
+            let mut client = listener.connect(&proxy.addresses).await;
+            send(&mut client, b"PING\r\n").await;
+            tokio::io::AsyncWriteExt::shutdown(&mut client).await.unwrap();
+            assert_eq!(read_to_end(&mut client).await, b"+PONG\r\n", "{transport:?}");
+        }
+    }
 }
 
 #[tokio::test]

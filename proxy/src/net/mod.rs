@@ -5,6 +5,8 @@
 //! | [`listener`] | sockets that clients connect to, and the TLS handshake of a client |
 //! | [`upstream`] | connecting to Redis: name resolution, attempts after failed ones, `AUTH` and `SELECT` for services |
 //! | [`stream`] | a connection by TCP, TLS or a Unix socket, as one type |
+//! | [`peer`] | the one at its other end: whether he is still there, and what has reached him |
+//! | `sock_diag` | what the kernel knows of a TCP socket on this machine |
 //! | [`key_material`] | the certificates, keys and passwords in force, which are followed when their files change |
 //! | [`tls`] | the TLS configuration of both sides, made of files |
 //! | [`protocol_hint`] | TLS and HTTP, told by the first bytes of a connection |
@@ -15,7 +17,9 @@
 pub mod key_material;
 pub mod listener;
 pub mod open_files;
+pub mod peer;
 pub mod protocol_hint;
+mod sock_diag;
 pub mod stream;
 pub mod tls;
 pub mod upstream;

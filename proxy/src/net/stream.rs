@@ -3,14 +3,18 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
 use tokio_rustls::TlsStream;
+
+use crate::settings::TcpTimeouts;
 
 /// A connection to a client or to Redis.
 #[derive(Debug)]
@@ -26,65 +30,107 @@ pub enum Stream {
 impl Stream {
     /// The address of the other side; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
-            Self::Unix(_) => None,
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// Completes when the other side has left: it has reset the connection, or it has closed it, or shut its side of it, and no
+    /// byte of it is unread. If there are unread bytes, its end counts from the moment at which `patience` completes: a client
+    /// that asks something and shuts its side at once may still wait for the answer. Nothing is read.
+    pub async fn hung_up(&mut self, patience: impl Future<Output = ()>) {
+        let ended = match self {
+            Self::Tcp(socket) => has_ended(socket.peek(&mut [0; 1]).await),
+            Self::Tls(stream) => has_ended(stream.fill_buf().await.map(<[u8]>::len)),
+            Self::Unix(socket) => {
+                let peek = || SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit(); 1]);
+                has_ended(socket.async_io(Interest::READABLE, peek).await)
+            }
+        };
+        if ended {
+            return;
+        }
+        let shut = async {
+            patience.await;
+            while !self.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) {
+                // With bytes to read, the socket is ready at once, whether more will follow or not.
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = shut => {}
+            // Ready or not to be watched, the connection is over.
+            _ = self.ready(Interest::ERROR) => {}
         }
     }
 
-    /// Completes when the other side has closed the connection, or shut its side of it, and no byte of it is unread. Nothing is
-    /// read: while bytes wait to be read, only a reset is noticed.
-    pub async fn hung_up(&mut self) {
-        let socket = match self {
-            Self::Tcp(socket) => {
-                if has_ended(socket.peek(&mut [0; 1]).await) {
-                    return;
-                }
-                socket
-            }
-            Self::Tls(stream) => {
-                if has_ended(stream.fill_buf().await.map(<[u8]>::len)) {
-                    return;
-                }
-                stream.get_ref().0
-            }
-            Self::Unix(socket) => {
-                let peek = || SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit(); 1]);
-                if has_ended(socket.async_io(Interest::READABLE, peek).await) {
-                    return;
-                }
-                return std::future::pending().await;
-            }
-        };
-        // Ready or not to be watched, the connection is over.
-        let _ = socket.ready(Interest::ERROR).await;
+    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(socket) => socket.ready(interest).await,
+            Self::Tls(stream) => stream.get_ref().0.ready(interest).await,
+            // A reset is reported as an end, too.
+            Self::Unix(_) if interest == Interest::ERROR => std::future::pending().await,
+            Self::Unix(socket) => socket.ready(interest).await,
+        }
     }
 }
+
+/// The time between two looks at a client that has sent something and waits for Redis to be reached.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 fn has_ended(read: io::Result<usize>) -> bool {
     !matches!(read, Ok(1..))
 }
 
-/// Sets the options that the sockets of both sides have: no delay for small writes, as Redis and its clients set it, and
-/// keep-alive probes that notice within two minutes that a silent peer's machine is gone.
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// Sets the options that the sockets of both sides have: no delay for small writes, as Redis and its clients set it, and how soon
+/// a path without answers is given up.
 ///
 /// # Errors
 /// The connection has already ended.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    const IDLE: Duration = Duration::from_secs(60);
-    const BETWEEN_PROBES: Duration = Duration::from_secs(15);
-    const PROBES: u32 = 4;
+pub fn tune(stream: &TcpStream, timeouts: TcpTimeouts) -> io::Result<()> {
+    const PROBES: u32 = 3;
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(BETWEEN_PROBES).with_retries(PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    if let Some(idle) = timeouts.keepalive {
+        let between = Duration::from_secs((idle.as_secs() / 2).max(1));
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(between).with_retries(PROBES);
+        SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+    }
+    match timeouts.user_timeout {
+        Some(limit) => set_user_timeout(stream, limit),
+        None => Ok(()),
+    }
+}
+
+/// Sets how long sent bytes may wait for their acknowledgement, where the system can do that.
+#[cfg(target_os = "linux")]
+pub(super) fn set_user_timeout(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, millis)?)
+}
+
+/// Leaves the limit to the system, which has no such option.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn set_user_timeout(_stream: &TcpStream, _limit: Duration) -> io::Result<()> {
+    Ok(())
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => match ready!(Pin::new(stream).poll_read(cx, buf)) {
+                // RESP tells where a command ends, so that Redis, too, takes an end without `close_notify` for an end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+                read => Poll::Ready(read),
+            },
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -138,6 +184,8 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{self, pending};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::time::timeout;
@@ -154,7 +202,7 @@ mod tests {
     }
 
     async fn notices(stream: &mut Stream, limit: Duration) -> bool {
-        timeout(limit, stream.hung_up()).await.is_ok()
+        timeout(limit, stream.hung_up(pending())).await.is_ok()
     }
 
     #[tokio::test]
@@ -177,6 +225,8 @@ mod tests {
         far.write_all(b"PING\r\n").await.unwrap();
         far.shutdown().await.unwrap();
         assert!(!notices(&mut stream, A_WHILE).await);
+        // Until the one who asks for this has lost patience.
+        timeout(60 * A_WHILE, stream.hung_up(future::ready(()))).await.unwrap();
         let mut got = [0; 6];
         stream.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"PING\r\n", "what was sent is still there");

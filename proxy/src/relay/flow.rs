@@ -30,6 +30,10 @@ pub(super) struct Flow {
     /// Whether the destination has been waited for since it last took everything. A TLS stream takes bytes before its socket
     /// does, and is waited for when it is flushed.
     stalled: bool,
+    /// Whether the source has sent bytes or the destination has taken any, since this was last asked.
+    moved: bool,
+    /// Whether the source has sent bytes, which have been passed on, since this was last asked.
+    received: bool,
 }
 
 /// The phase of a direction, which only moves downwards in this list.
@@ -56,7 +60,39 @@ impl Flow {
             deliveries: Vec::new(),
             unflushed: false,
             stalled: false,
+            moved: false,
+            received: false,
         }
+    }
+
+    /// Whether bytes have moved since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Whether the source has sent bytes since the last [`take_received`](Self::take_received).
+    pub(super) fn has_received(&self) -> bool {
+        self.received
+    }
+
+    /// Whether the source has sent bytes since this was last asked.
+    pub(super) fn take_received(&mut self) -> bool {
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether the source has sent its last byte.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ending | Phase::Over)
+    }
+
+    /// Whether the source is not read for now, or not any more.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.stalled || self.has_ended()
+    }
+
+    /// Whether the destination has not taken all that came.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.stalled
     }
 
     /// Moves as many bytes as can be moved now. Ready when the direction is over.
@@ -150,7 +186,10 @@ impl Flow {
                 Ok(0) => {
                     return Poll::Ready(Err(self.failed(IoOperation::Write, std::io::ErrorKind::WriteZero.into())));
                 }
-                Ok(n) => self.sent += n,
+                Ok(n) => {
+                    self.sent += n;
+                    self.moved = true;
+                }
                 Err(error) => return Poll::Ready(Err(self.failed(IoOperation::Write, error))),
             }
         }
@@ -186,6 +225,8 @@ impl Flow {
                 self.source_ended(link);
                 return Poll::Ready(Ok(()));
             }
+            self.moved = true;
+            self.received = true;
             link.receive(self.from, input, out);
             self.unflushed = true;
             // Before the error, so that the spans are closed as undelivered.

@@ -8,45 +8,43 @@
 //! A connection ends in one of these ways:
 //! - One side shuts its direction (half-close): what was held back is sent, then the other side's direction is shut too. The
 //!   other direction goes on, so the replies to a client that has shut its side still arrive.
-//! - The client is gone: what it had sent is still handed to Redis, then both connections are closed.
-//! - Redis is gone: what it had sent is still handed to the client. Until the client closes too, its bytes are read and dropped
-//!   for a moment, because closing a socket with unread bytes makes the kernel discard what the client has not fetched yet.
+//! - The client is gone: what it had sent is still handed to Redis, then both connections are closed. A Redis that is silent
+//!   is not waited for.
+//! - Redis is gone: what it had sent is still handed to the client. When the client's system has taken it, the client's
+//!   connection is reset, as the system of a Redis that is gone would do it. Until then what the client sends is read and
+//!   dropped, because the reset that unread bytes cause would make the kernel discard what is still on its way.
 //!
 //! This module does not dial, does not read the settings and does not look into the bytes.
 
+mod ending;
 mod flow;
+mod pace;
 mod scratch;
 mod warnings;
 mod write;
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use redistributed_core::service::{Environment, Event};
 use redistributed_core::trace::{ErrorType, SpanRecord};
 use redistributed_core::{Output, Session, Side};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::auto::TrackedConnection;
 use crate::clock;
 use crate::entropy::Entropy;
-use crate::error::{IoOperation, Party, RelayError};
+use crate::error::RelayError;
+use crate::net::peer::Peer;
 use crate::service::{LivePolicy, PolicyView};
 use crate::telemetry::SpanSink;
 use crate::telemetry::stats::{ProxyCounter, Stats};
+use ending::{Look, Looks};
 use flow::Flow;
+use pace::{Pace, Traffic};
 use warnings::Warnings;
-
-/// How long a client may keep its side open after Redis has closed and all replies have been handed over. Linux grants as much to a
-/// socket in FIN-WAIT-2 that its owner has closed, as Redis does.
-const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(60);
-
-/// The same after an error, when no party is left that would take what the client sends.
-const BROKEN_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a connection has besides its two streams.
 #[derive(Debug)]
@@ -126,6 +124,11 @@ impl Link {
         let left = if side == Side::Client { ProxyCounter::BytesToServers } else { ProxyCounter::BytesToClients };
         self.stats.add(left, out.byte_len() as u64);
         self.account(out);
+    }
+
+    /// Whether Redis may still have to answer something.
+    fn owes_reply(&self) -> bool {
+        self.session.owes_reply()
     }
 
     /// Closes the session, which ends its open spans.
@@ -236,15 +239,16 @@ fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = SpanRecord> 
 }
 
 /// Carries bytes between `client` and `server` until both sides are done. Dropping the future ends the connection at
-/// once, and its open spans with it.
+/// once, and its open spans with it. `user_timeout` is that of both sockets.
 ///
 /// # Errors
 /// The first error of either stream. By then, everything that could still be handed over has been.
-pub fn relay<C, S>(client: C, server: S, link: Link) -> impl Future<Output = Result<(), RelayError>>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub fn relay<C: Peer, S: Peer>(
+    client: C,
+    server: S,
+    link: Link,
+    user_timeout: Option<Duration>,
+) -> impl Future<Output = Result<(), RelayError>> {
     let mut relay = Relay {
         client,
         server,
@@ -252,6 +256,9 @@ where
         up: Flow::new(Side::Client),
         down: Flow::new(Side::Server),
         limit: None,
+        looks: Looks::default(),
+        is_probed: false,
+        pace: Pace::new(user_timeout),
         error: None,
     };
     // Not an async function: it would keep its arguments beside what was made of them.
@@ -267,67 +274,58 @@ struct Relay<C, S> {
     /// The direction from Redis to the client.
     down: Flow,
     /// Set once nothing more can reach the client.
-    limit: Option<Pin<Box<Sleep>>>,
+    limit: Option<Instant>,
+    looks: Looks,
+    /// Whether the system probes the client's connection, which has sent its last byte.
+    is_probed: bool,
+    pace: Pace,
     error: Option<RelayError>,
 }
 
-impl<C, S> Relay<C, S>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+impl<C: Peer, S: Peer> Relay<C, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         // An error in one direction can give the other one work to do, so both are looked at until neither fails.
         // Each flow fails at most once for reading and once for writing.
         loop {
             let up = self.up.poll(cx, &mut self.client, &mut self.server, &mut self.link);
             let down = self.down.poll(cx, &mut self.server, &mut self.client, &mut self.link);
-            match (up, down) {
+            self.poll_pace(cx);
+            let look = match (up, down) {
                 (Poll::Ready(Err(error)), down) => {
                     self.break_off(error);
                     if let Poll::Ready(Err(error)) = down {
                         self.break_off(error);
                     }
+                    Look::GoOn
                 }
-                (_, Poll::Ready(Err(error))) => self.break_off(error),
-                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(self.result()),
-                (_, Poll::Ready(Ok(()))) => return self.poll_limit(cx),
-                (_, Poll::Pending) => return Poll::Pending,
+                (_, Poll::Ready(Err(error))) => {
+                    self.break_off(error);
+                    Look::GoOn
+                }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Look::Over,
+                (_, Poll::Ready(Ok(()))) => ready!(self.poll_last_words(cx)),
+                (_, Poll::Pending) => ready!(self.poll_wait(cx)),
+            };
+            if matches!(look, Look::Over) {
+                return Poll::Ready(self.error.take().map_or(Ok(()), Err));
             }
         }
     }
+}
 
-    fn break_off(&mut self, error: RelayError) {
-        self.link.ended();
-        match (error.party, error.operation) {
-            (Party::Client, IoOperation::Read) => {
-                self.up.source_ended(&mut self.link);
-                self.down.abandon(&self.link);
-            }
-            (Party::Client, _) => self.down.abandon(&self.link),
-            (_, IoOperation::Read) => {
-                self.down.source_ended(&mut self.link);
-                self.up.discard(&self.link);
-            }
-            (_, _) => self.up.discard(&self.link),
+impl<C: Peer, S: Peer> Relay<C, S> {
+    /// Extends the time of a side that takes nothing, as long as it is there.
+    fn poll_pace(&mut self, cx: &mut Context<'_>) {
+        let is_wanted = self.up.has_received() || self.down.has_received() || self.pace.is_owed();
+        let Some(limit) = self.pace.poll_due(cx, is_wanted) else { return };
+        let (from_client, from_server) = (self.up.take_received(), self.down.take_received());
+        let client = Traffic { sent: from_server, heard: from_client, stalled: self.down.has_unsent() };
+        let server = Traffic { sent: from_client, heard: from_server, stalled: self.up.has_unsent() };
+        self.pace.look(limit, (&self.client, client), (&self.server, server));
+        if self.pace.is_owed() {
+            // Begins to wait for the next look.
+            self.pace.poll_due(cx, true);
         }
-        // Whatever limit ran was for a connection that was still whole.
-        self.limit = None;
-        self.error.get_or_insert(error);
-    }
-
-    /// Waits for a client that has been sent everything, and has not shut its own direction.
-    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
-        let duration = if self.error.is_some() { BROKEN_LIMIT } else { HALF_CLOSED_LIMIT };
-        let limit = self.limit.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + duration)));
-        match limit.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(self.result()),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn result(&mut self) -> Result<(), RelayError> {
-        self.error.take().map_or(Ok(()), Err)
     }
 }
 
@@ -346,10 +344,14 @@ impl<C, S> Drop for Relay<C, S> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::pin::Pin;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
+    use super::ending::{BROKEN_LIMIT, HALF_CLOSED_LIMIT};
     use super::*;
+    use crate::error::Party;
+    use crate::net::peer::Backlog;
     use crate::telemetry::test_sink;
 
     fn link() -> Link {
@@ -385,11 +387,37 @@ mod tests {
         }
     }
 
+    /// A stream of which nothing is known but its bytes.
+    trait Plain: AsyncRead + AsyncWrite + Unpin {}
+
+    impl Plain for DuplexStream {}
+    impl Plain for Failing {}
+
+    impl<T: Plain> Peer for T {
+        fn is_broken(&self) -> bool {
+            false
+        }
+
+        fn has_left(&self) -> Option<bool> {
+            None
+        }
+
+        fn backlog(&self) -> Option<Backlog> {
+            None
+        }
+
+        fn set_user_timeout(&self, _: Duration) {}
+
+        fn probe(&self) {}
+
+        fn close_by_reset(&self) {}
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_closes_is_closed_a_while_after_redis_has() {
         let ((client, mut far_client), (server, far_server)) = (duplex(64), duplex(64));
         let started = Instant::now();
-        let relaying = tokio::spawn(relay(client, server, link()));
+        let relaying = tokio::spawn(relay(client, server, link(), None));
         drop(far_server);
         assert_eq!(far_client.read(&mut [0; 1]).await.unwrap(), 0);
         relaying.await.unwrap().unwrap();
@@ -400,7 +428,7 @@ mod tests {
     async fn the_last_words_of_a_redis_that_fails_are_handed_over_and_the_client_has_a_moment() {
         let (client, mut far_client) = duplex(64);
         let started = Instant::now();
-        let relaying = tokio::spawn(relay(client, Failing(b"-ERR last words\r\n"), link()));
+        let relaying = tokio::spawn(relay(client, Failing(b"-ERR last words\r\n"), link(), None));
         let mut got = Vec::new();
         far_client.write_all(b"PING\r\n").await.unwrap();
         far_client.read_to_end(&mut got).await.unwrap();
@@ -413,7 +441,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_stays_open() {
         let ((client, far_client), (server, _far_server)) = (duplex(64), duplex(64));
-        let relaying = relay(client, server, link());
+        let relaying = relay(client, server, link(), None);
         assert!(tokio::time::timeout(Duration::from_secs(100_000), relaying).await.is_err());
         drop(far_client);
     }

@@ -24,6 +24,7 @@ impl Settings {
         values.extend(policy::effective_carriers(&self.policy));
         values.extend(self.auto.effective());
         values.extend(self.limits.effective());
+        values.extend(self.tcp.effective());
         values.extend(self.log.effective());
         values.extend(self.otel.effective());
         for (name, value) in &mut values {

@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, [`auto`], `limits`, `log` | one subject each: its options, their checked meaning, and how that is shown |
+//! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
@@ -43,6 +43,7 @@ pub mod redact;
 mod routes;
 pub mod sources;
 mod suggestion;
+mod tcp;
 pub mod tls;
 pub mod units;
 mod upstreams;
@@ -63,6 +64,7 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use options::Options;
 pub use policy::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
 pub use routes::{Login, Route};
+pub use tcp::TcpTimeouts;
 pub use upstreams::{UpstreamLogin, UpstreamTls};
 
 use auto::AutoSettings;
@@ -94,6 +96,8 @@ pub struct Settings {
     pub auto: AutoSettings,
     /// Limits and timeouts.
     pub limits: Limits,
+    /// How soon a path without answers is given up.
+    pub tcp: TcpTimeouts,
     /// The proxy's own log.
     pub log: Log,
     /// The `OTEL_*` variables.
@@ -128,6 +132,7 @@ impl Settings {
         let upstream_login = validation.upstream_login(&options.login, &mut routes);
         let (admin, admin_control) = validation.admin(&options.admin, &routes);
         let limits = validation.limits(&options.limits);
+        let tcp = validation.tcp(&options.tcp);
         let otel = validation.otel(lookup);
         let auto = validation.auto(&options.auto);
         let policy = validation.policy(&options.tracing, &options.carriers, otel.as_ref().map(|(otel, _)| otel));
@@ -143,6 +148,7 @@ impl Settings {
                 policy: Arc::new(policy),
                 auto,
                 limits,
+                tcp,
                 log: Log::from(&options.log),
                 otel,
                 warnings,

@@ -19,6 +19,7 @@ use super::listeners::ListenerOptions;
 use super::log::LogOptions;
 use super::policy::{CarrierOptions, TracingOptions};
 use super::routes::RouteOptions;
+use super::tcp::TcpOptions;
 use super::upstreams::{LoginOptions, UpstreamTlsOptions};
 
 /// The options that have no variable and no key in the file, because they say what this one call is for.
@@ -65,6 +66,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
+
+    #[command(flatten)]
+    pub(crate) tcp: TcpOptions,
 
     #[command(flatten)]
     pub(crate) log: LogOptions,

@@ -8,6 +8,9 @@
 //! | [`redis`] | Redis is killed at random moments and started again |
 //! | [`clients`] | clients vanish, reset, half-close, are killed by Redis |
 //! | [`stalled`] | a subscriber stops reading: Redis's own limits must act |
+//! | [`paths`] | packets to Redis or to a client are lost without a word |
+//! | [`silent`] | Redis says nothing, and clients leave meanwhile |
+//! | [`writers`] | Redis goes, and a client that reads nothing has to learn of it |
 //! | [`collector`] | the collector hangs, resets, talks nonsense, is slow, comes back |
 //! | [`descriptors`] | the proxy has no file descriptors left |
 //! | [`capacity`] | idle connections by the thousand, and values of hundreds of megabytes |
@@ -24,8 +27,11 @@ mod capacity;
 mod clients;
 mod collector;
 mod descriptors;
+mod paths;
 mod redis;
+mod silent;
 mod stalled;
+mod writers;
 
 use std::net::SocketAddr;
 

@@ -83,6 +83,23 @@ async fn a_client_that_goes_without_a_word_closes_the_connection_to_redis() {
     }
 }
 
+/// A client that ends its stream with a FIN and no `close_notify` after 30 commands, with TLS in front of Redis and behind it.
+#[tokio::test]
+async fn a_client_that_ends_tls_without_saying_so_gets_all_its_replies() {
+    let listener = TestListener::new(Transport::Tls);
+    let (redis, port) = listener.redis_with_tls(&[]);
+    for upstream in [redis.url(), format!("rediss://localhost:{port}")] {
+        let ca = listener.authority.file();
+        let more: &[&str] = if upstream.starts_with("rediss") { &["--upstream-ca", &ca] } else { &[] };
+        let proxy = start(&listener, &upstream, more).await;
+        let mut client = listener.tls(proxy.addresses[0]).await;
+        send(&mut client, "PING\r\n".repeat(30).as_bytes()).await;
+        client.get_mut().0.shutdown().await.unwrap();
+        expect(&mut client, "+PONG\r\n".repeat(30).as_bytes()).await;
+        assert_eq!(read_to_end(&mut client).await, b"", "{upstream}");
+    }
+}
+
 #[tokio::test]
 async fn a_tls_client_that_hangs_up_while_redis_is_dialled_ends_the_attempt() {
     let listener = TestListener::new(Transport::Tls);

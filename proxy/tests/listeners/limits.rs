@@ -1,5 +1,6 @@
 //! One client too many: what it sees is what Redis shows it on a socket of that kind.
 
+use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -49,5 +50,34 @@ async fn one_client_too_many_sees_what_redis_shows_it() {
         proxy.wait_for_line("--max-connections reached");
         send(&mut first, b"PING\r\n").await;
         expect(&mut first, b"+PONG\r\n").await;
+    }
+}
+
+/// Clients that connect in the same moment, such as a fleet after a restart, while the proxy has not had time to accept one.
+#[tokio::test]
+async fn as_many_clients_as_redis_takes_may_wait_to_be_accepted() {
+    const REDIS_LETS_WAIT: usize = 511;
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let wanted = REDIS_LETS_WAIT.min(allowed.trim().parse().unwrap());
+    let behind = RealRedis::start(&[]);
+    for transport in ALL {
+        let listener = TestListener::new(transport);
+        let proxy = Spawned::start(command(&words(&listener.arguments(&behind.url(), &[]))), 1);
+        proxy.signal(Signal::STOP);
+        let mut waiting: Vec<Box<dyn Duplex>> = Vec::new();
+        for _ in 0..wanted {
+            waiting.push(match transport {
+                Transport::Tcp | Transport::Tls => Box::new(connect(proxy.addresses[0]).await),
+                Transport::Unix => {
+                    Box::new(within("connecting", UnixStream::connect(listener.socket())).await.unwrap())
+                }
+            });
+        }
+        proxy.signal(Signal::CONT);
+        if transport != Transport::Tls {
+            let last = waiting.last_mut().unwrap();
+            send(last, b"PING\r\n").await;
+            expect(last, b"+PONG\r\n").await;
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::DEADLINE;
 use super::servers::{self, Server};
 
@@ -45,6 +47,20 @@ impl RealRedis {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
+    }
+
+    /// Stops the server, which then answers nothing and takes what its system has room for, until [`resume`](Self::resume).
+    pub(crate) fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the server go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child of ours");
     }
 
     /// Starts the server again after [`kill`](Self::kill), at the same address.

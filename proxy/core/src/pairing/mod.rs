@@ -135,6 +135,11 @@ impl Pairing {
         self.authenticated
     }
 
+    /// Whether every request that has been read is answered, as far as can be told.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.lost && self.queue.is_empty() && self.executing.is_empty()
+    }
+
     /// The number of the selected database, as the server has confirmed it.
     pub(crate) fn database(&self) -> u32 {
         self.database

@@ -118,6 +118,11 @@ impl Session {
         self.pairing.close(Some(ErrorType::CONNECTION_CLOSED), &mut Call { env, out });
     }
 
+    /// Whether the server may still have to answer something. If replies can no longer be told apart, it always may.
+    pub fn owes_reply(&self) -> bool {
+        !self.pairing.is_settled() || self.replies.is_within_frame()
+    }
+
     fn notice_policy(&mut self, policy: &Arc<Policy>) {
         if !self.policy.as_ref().is_some_and(|known| Arc::ptr_eq(known, policy)) {
             self.policy = Some(Arc::clone(policy));

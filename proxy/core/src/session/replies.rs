@@ -79,6 +79,11 @@ impl ReplyReader {
         self.replication
     }
 
+    /// Whether a frame has begun and not ended.
+    pub(super) fn is_within_frame(&self) -> bool {
+        !matches!(self.state, State::Start)
+    }
+
     pub(super) fn receive(&mut self, bytes: &[u8], parts: &mut Parts<'_>) {
         let mut input = Input::new(bytes);
         let input = &mut input;

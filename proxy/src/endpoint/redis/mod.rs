@@ -1,7 +1,7 @@
 //! A Redis endpoint: from a client that was accepted to its relay.
 //!
 //! Redis is dialled as soon as a client connects, or has done its TLS handshake: some protocols on its port let the
-//! server speak first. A client that hangs up meanwhile ends the attempt.
+//! server speak first. A client that hangs up meanwhile ends the attempt, and nothing that it has sent reaches Redis.
 
 mod failures;
 
@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::{Admission, Endpoint};
 use crate::auto::AutoMode;
@@ -29,6 +31,11 @@ use failures::Failures;
 /// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no
 /// handshake has been done; so does the proxy.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// The time from a client's connection on in which it may ask something and shut its side before Redis is reached, as scripts do.
+/// It ends early if an attempt to reach Redis fails. Who shuts his side later has given up waiting: without the proxy, nothing
+/// of what he sent would have left his machine, and he may send it again.
+const PROMPT: Duration = Duration::from_millis(250);
 
 /// How long a client that cannot be served may take to fetch why.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
@@ -71,7 +78,7 @@ impl RedisEndpoint {
     }
 
     async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Relayed {
-        let client = client.move_here().map_err(RelayError::watch)?;
+        let client = client.move_here(self.dialer.timeouts()).map_err(RelayError::watch)?;
         let peer = client.peer.clone();
         // Each step is boxed: a connection that runs should not keep the room that its beginning took.
         let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
@@ -81,15 +88,21 @@ impl RedisEndpoint {
                 return Ok(());
             }
         };
+        let failed = Notify::new();
         let tried_again = |failure: &io::Error| {
+            failed.notify_one();
             self.stats().add(ProxyCounter::UpstreamRetries, 1);
             tracing::debug!(%peer, error = %failure, "cannot reach Redis; trying again");
+        };
+        let patience = async {
+            // Whichever comes first.
+            let _ = timeout(PROMPT, failed.notified()).await;
         };
         let began = Instant::now();
         let dialled = tokio::select! {
             biased;
             dialled = Box::pin(self.dialer.dial(tried_again)) => dialled,
-            () = client.hung_up() => {
+            () = client.hung_up(patience) => {
                 tracing::debug!(%peer, "the client has hung up before Redis was reached");
                 return Ok(());
             }
@@ -120,7 +133,7 @@ impl RedisEndpoint {
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);
         }
-        Box::pin(relay(client, server, link))
+        Box::pin(relay(client, server, link, self.dialer.timeouts().user_timeout))
     }
 }
 
@@ -159,5 +172,5 @@ async fn farewell(mut client: Stream, last_words: &[u8]) {
         io::Result::Ok(())
     };
     // A client that has gone or does not close in time is not waited for.
-    let _ = tokio::time::timeout(FAREWELL_LIMIT, said).await;
+    let _ = timeout(FAREWELL_LIMIT, said).await;
 }

@@ -16,11 +16,11 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host, unix};
 
 use crate::net::stream::{Stream, tune};
 use crate::settings::Route;
-use crate::settings::{HostPort, ListenAddress, Settings};
+use crate::settings::{HostPort, ListenAddress, Settings, TcpTimeouts};
 pub use bind_error::BindError;
 pub use handshake::{HandshakeError, Handshakes};
 use socket_file::SocketFile;
@@ -66,13 +66,41 @@ pub enum ClientName {
     Process(Option<i32>),
 }
 
+/// The most connections that wait to be accepted: twice as many as Redis's `tcp-backlog`, which a pool that fills or a fleet after
+/// a restart may need in one moment. The system may allow fewer.
+const BACKLOG: u32 = 1024;
+
+/// The number of connections that may wait to be accepted, if this system allows fewer than [`BACKLOG`].
+pub fn shortened_backlog() -> Option<u32> {
+    shorter_than_wanted(&std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?)
+}
+
+fn shorter_than_wanted(allowed: &str) -> Option<u32> {
+    allowed.trim().parse().ok().filter(|&allowed| allowed < BACKLOG)
+}
+
 /// Binds a TCP address. If a host name has several addresses, the first that can be bound is used.
 ///
 /// # Errors
 /// [`BindError`] if none can be bound. `setting` is the option that names the address.
 pub async fn bind(setting: &'static str, address: &HostPort) -> Result<TcpListener, BindError> {
     let failed = |source| BindError::tcp(setting, address, source);
-    TcpListener::bind((address.host.as_str(), address.port)).await.map_err(failed)
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host((address.host.as_str(), address.port)).await.map_err(failed)? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of a process that has ended must not keep the port from the next.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Listener {
@@ -136,15 +164,15 @@ impl Listener {
 }
 
 impl Client {
-    /// Registers the socket with this thread's event loop, instead of that of the thread that accepted it.
+    /// Registers the socket with this thread's event loop, instead of that of the thread that accepted it, and sets its options.
     ///
     /// # Errors
     /// The event loop cannot watch another socket.
-    pub fn move_here(self) -> io::Result<Self> {
+    pub fn move_here(self, timeouts: TcpTimeouts) -> io::Result<Self> {
         let socket = match self.socket {
             ClientSocket::Tcp(socket) => {
                 // Fails only on a connection that is over already, and then reading from it says so.
-                let _ = tune(&socket);
+                let _ = tune(&socket, timeouts);
                 ClientSocket::Tcp(TcpStream::from_std(socket.into_std()?)?)
             }
             ClientSocket::Unix(socket) => ClientSocket::Unix(UnixStream::from_std(socket.into_std()?)?),
@@ -180,6 +208,20 @@ impl fmt::Display for ClientName {
             Self::Address(address) => address.fmt(f),
             Self::Process(Some(pid)) => write!(f, "process {pid}"),
             Self::Process(None) => f.write_str("a process"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_shortened_where_the_system_allows_less() {
+        for (allowed, told) in
+            [("128\n", Some(128)), ("1023\n", Some(1023)), ("1024\n", None), ("4096\n", None), ("", None)]
+        {
+            assert_eq!(shorter_than_wanted(allowed), told, "{allowed:?}");
         }
     }
 }

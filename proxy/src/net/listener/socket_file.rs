@@ -14,11 +14,8 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-use super::BindError;
 use super::start_lock::StartLock;
-
-/// The most connections that wait to be accepted; the system may allow fewer.
-const BACKLOG: i32 = 1024;
+use super::{BACKLOG, BindError};
 
 /// A socket's file; dropping this removes it. It must be dropped before its socket: a file whose socket is closed counts as
 /// left behind, and only while the socket is open can no other file have the same identity.
@@ -53,7 +50,7 @@ fn listen(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
     // What the process's umask has taken away.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.cast_signed())?;
     Ok((socket, file))
 }
 

@@ -6,7 +6,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `resolve` | the addresses of a host name |
+//! | `resolve` | the addresses of a host name, looked up once at a time |
 //! | `login` | `AUTH` and `SELECT` on a service's connection, if the proxy is to send them |
 
 mod login;
@@ -31,10 +31,10 @@ use crate::net::key_material::KeyMaterial;
 use crate::net::stream::{Stream, tune};
 use crate::settings::Upstream;
 use crate::settings::credentials::{Credentials, Secret};
-use crate::settings::{Login, Route, Settings};
+use crate::settings::{Login, Route, Settings, TcpTimeouts};
 pub use login::error_code;
 use login::{LoginError, login};
-pub use resolve::{Resolve, Resolving, System};
+pub use resolve::{Resolve, Resolving};
 
 /// The pause after the first failed attempt. Each later pause is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -54,6 +54,7 @@ pub struct Dialer {
     /// The configuration and the server's name, for `rediss://`.
     tls: Option<(Arc<Rotating<ClientConfig>>, ServerName<'static>)>,
     resolver: Arc<dyn Resolve>,
+    tcp: TcpTimeouts,
     limit: Duration,
     retries: bool,
 }
@@ -101,7 +102,8 @@ impl Dialer {
             password: material.password.clone(),
             logs_clients_in: settings.upstream_login.clients,
             tls,
-            resolver: Arc::new(System),
+            resolver: resolve::system(),
+            tcp: settings.tcp,
             limit: settings.limits.connect_timeout,
             retries: settings.limits.connect_retry,
         })
@@ -110,6 +112,11 @@ impl Dialer {
     /// The Redis that it connects to.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// How soon a path without answers is given up.
+    pub fn timeouts(&self) -> TcpTimeouts {
+        self.tcp
     }
 
     /// The credentials of the proxy at that Redis, if it has any.
@@ -194,7 +201,7 @@ impl Dialer {
         };
         let addresses = self.resolver.resolve(&address.host, address.port).await?;
         let stream = first_that_accepts(&addresses, deadline).await?;
-        tune(&stream)?;
+        tune(&stream, self.tcp)?;
         match &self.tls {
             None => Ok(Stream::Tcp(stream)),
             Some((config, name)) => {
