@@ -11,6 +11,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use redistributed_core::carrier::ContextKeys;
+
 use crate::settings::credentials::Secret;
 use crate::settings::redact::redact_path;
 
@@ -76,6 +78,39 @@ pub(crate) fn secret(setting: &'static str, path: &Path) -> Result<Secret, FileE
         return refused("it has several lines");
     }
     Ok(Secret::from(line.to_owned()))
+}
+
+/// The shortest key of contexts, in characters. As hexadecimal digits they are 128 bits.
+const MIN_KEY: usize = 32;
+
+/// The longest file with keys of contexts, in bytes.
+const MAX_KEYS: usize = 16 * 1024;
+
+/// Reads the keys of contexts in a file, one a line. Empty lines, and lines that begin with `#`, are no keys.
+///
+/// # Errors
+/// The file cannot be read, holds no key or too many, or one that could be guessed.
+pub(crate) fn context_keys(setting: &'static str, path: &Path) -> Result<ContextKeys, FileError> {
+    let refused = |problem: &str| {
+        let remedy = "write a key in each line, as from `openssl rand -hex 32`; the first signs, all are believed";
+        Err(FileError::new(setting, path, problem, remedy))
+    };
+    let bytes = read(setting, path)?;
+    if bytes.len() > MAX_KEYS {
+        return refused("it is longer than a few keys");
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let keys: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).collect();
+    if keys.is_empty() {
+        return refused("it holds no key");
+    }
+    if keys.len() > ContextKeys::MAX {
+        return refused(&format!("it holds {} keys, and more than {} are not looked at", keys.len(), ContextKeys::MAX));
+    }
+    if keys.iter().any(|key| key.len() < MIN_KEY) {
+        return refused(&format!("it holds a key of less than {MIN_KEY} characters"));
+    }
+    Ok(ContextKeys::new(keys))
 }
 
 /// A value that is made from files, and made again when their contents have changed.
@@ -202,6 +237,27 @@ mod tests {
         assert!(password.refresh().unwrap().unwrap_err().problem.contains("cannot be read"));
         write("two");
         assert_eq!((password.refresh(), current()), (Some(Ok(())), "two".into()));
+    }
+
+    #[test]
+    fn a_file_of_keys_that_could_be_guessed_or_are_too_many_is_refused_without_showing_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let (one, other) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+        for (text, says) in [
+            ("", "holds no key"),
+            ("# to come\n\n", "holds no key"),
+            ("hunter2\n", "less than 32 characters"),
+            (&format!("{one}\nhunter2"), "less than 32 characters"),
+            (&format!("{one}\n").repeat(5), "holds 5 keys"),
+            (&"x".repeat(20_000), "longer"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = context_keys("--context-key-file", &path).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("hunter2") && !error.contains(one), "{error}");
+        }
+        fs::write(&path, format!("# new\r\n{one}\r\n\n  {other}")).unwrap();
+        assert_eq!(format!("{:?}", context_keys("--context-key-file", &path).unwrap()), "ContextKeys(2)");
     }
 
     #[test]

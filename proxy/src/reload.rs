@@ -17,7 +17,7 @@ use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 11] = [
+pub const RELOADABLE: [&str; 13] = [
     "mode",
     "mode-for",
     "include",
@@ -25,6 +25,8 @@ pub const RELOADABLE: [&str; 11] = [
     "carrier",
     "read-json",
     "keep-context",
+    "strip-supplied",
+    "forged",
     "relation",
     "trust",
     "commands",
@@ -100,6 +102,9 @@ impl Reloader {
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let material = self.material.get().filter(|material| !material.is_empty());
         let files = material.map(|material| material.refresh(true));
+        if let Some(material) = material {
+            self.services.set_context_keys(material.context_keys());
+        }
         if files.as_ref().is_some_and(Vec::is_empty) {
             tracing::info!(target: LIFECYCLE, "certificates and passwords were looked at again: none has changed");
         }
@@ -156,8 +161,21 @@ impl Reloader {
 
 /// The policy after a reload: `new` in what changes while the process runs, and `old` in everything else.
 fn merged(old: &Policy, new: &Policy) -> Policy {
-    let Policy { mode, modes, include, exclude, carriers, read_json, keep_context, relation, trust, commands, .. } =
-        new.clone();
+    let Policy {
+        mode,
+        modes,
+        include,
+        exclude,
+        carriers,
+        read_json,
+        keep_context,
+        strip_supplied,
+        forged,
+        relation,
+        trust,
+        commands,
+        ..
+    } = new.clone();
     Policy {
         mode,
         modes,
@@ -166,6 +184,8 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         carriers,
         read_json,
         keep_context,
+        strip_supplied,
+        forged,
         relation,
         trust,
         commands,
@@ -243,6 +263,8 @@ mod tests {
             ["--carrier", "d=json"],
             ["--read-json", "e"],
             ["--keep-context", "f"],
+            ["--strip-supplied", "g"],
+            ["--forged", "keep"],
             ["--relation", "link"],
             ["--trust", "none"],
             ["--commands", "all"],

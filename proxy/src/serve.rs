@@ -127,6 +127,7 @@ struct Server {
 impl Server {
     fn build(settings: Settings, services: Arc<Services>, reloader: Option<Arc<Reloader>>) -> Result<Self, RunError> {
         let keys = KeyMaterial::read(&settings)?;
+        services.set_context_keys(keys.context_keys());
         if let Some(reloader) = &reloader {
             reloader.follow(keys.clone());
         }
@@ -171,7 +172,9 @@ impl Server {
             accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), listener, Entropy::from_os()?));
             served.push(endpoint);
         }
-        background.spawn(self.keys.clone().follow(stopping.clone()));
+        let services = Arc::clone(&self.services);
+        let changed = move |keys: &KeyMaterial| services.set_context_keys(keys.context_keys());
+        background.spawn(self.keys.clone().follow(stopping.clone(), changed));
         let admin = admin.map(|listener| self.serve_admin(listener, served, stopping.clone()));
         let Self { settings, services, telemetry, .. } = self;
         Ok(Serving { settings, services, telemetry, accepting, _background: background, stopping, _admin: admin })

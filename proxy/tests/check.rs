@@ -47,7 +47,7 @@ async fn the_version_the_clock_and_the_subscribers_of_every_server_are_reported(
         let kind = if kind == "redis" { "Redis " } else { "valkey " };
         let said = format!("{kind}{version}.");
         assert_says(&ended, "ok", &[&redis.url(), &said, "role master", "replicas 0", "RESP3"]);
-        assert_says(&ended, "ok", &["proto-max-bulk-len is 536870912 bytes", "--inject-limit 1048576"]);
+        assert_says(&ended, "ok", &["proto-max-bulk-len is 536870912 bytes", "--inject-limit 1048574"]);
         assert_says(&ended, "ok", &["its clock is", "give or take"]);
         assert_says(&ended, "note", &["channels 2, patterns 1", "127.0.0.1 (reports)"]);
         assert_says(&ended, "note", &["a context is added on orders.new (subscribers: 1; trailer)"]);

@@ -124,6 +124,10 @@ counters! {
             DeliveredReserved: "delivered_reserved",
         }
         "stripped_total", "Messages from which a context was removed" { Stripped: "stripped" }
+        "forged_total", "Messages and publishes whose context has no right MAC, though there are keys" {
+            /// The context is no parent. `--forged` says whether it is removed.
+            Forged: "forged",
+        }
         "delivered_unread_total", "Messages too big to look for a context" { DeliveredUnread: "delivered_unread" }
         "spans_unpaired_total", "Producer spans that ended before Redis's reply" {
             /// They do not say how many received the message. The reply was suppressed or could not be told from others, or

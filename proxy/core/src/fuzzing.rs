@@ -4,10 +4,10 @@
 //! seeds in `proxy/fuzz/seeds`, so that `cargo test` checks every property too.
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::carrier::{self, Carrier, json, opencensus, trailer};
+use crate::carrier::json::JsonPath;
+use crate::carrier::{self, Carrier, ContextKeys, Place, json, opencensus, trailer};
 use crate::glob::Glob;
 use crate::policy::{Commands, Mode};
 use crate::resp::{NumberLine, Progress, Scan};
@@ -52,43 +52,71 @@ fn ends(stream: &[u8], size: usize) -> (Vec<usize>, bool) {
     (found, false)
 }
 
-/// The readers of all carriers are total, and a context that is added to a payload is found and removed again exactly. The
-/// first byte chooses the context. If its high bit is set, the rest becomes the content of a valid trailer.
+/// The readers of all carriers are total, and a context that is added to a payload is found and removed again exactly, with
+/// keys and without. The first byte chooses the context. If its high bit is set, the rest becomes the fields of a trailer.
 pub fn carrier(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
-    let framed = (choice & 0x80 != 0).then(|| framed(rest, choice & 3));
+    let framed = (choice & 0x80 != 0).then(|| framed(rest));
     let payload = framed.as_deref().unwrap_or(rest);
     let context = a_context(choice);
     let formats = Propagators { trace_context: true, baggage: true, b3: true, jaeger: true };
     if let Some(found) = trailer::find(payload) {
         assert_eq!(found.range.end, payload.len());
-        assert!((16..=trailer::MAX_LEN).contains(&found.range.len()));
+        assert!((trailer::MIN_LEN..=trailer::MAX_LEN).contains(&found.range.len()));
+        let bytes = &payload[found.range.clone()];
+        assert!(bytes.starts_with(&trailer::BEGIN), "it begins with its mark");
+        let mut written = Vec::new();
+        trailer::write(&found.context.expect("it is understood"), &mut written);
+        assert!(found.has_mac || written == bytes, "there is one way to write it");
     }
-    json::Object::parse(payload, formats);
+    json::Object::parse(payload, formats, &JsonPath::default());
     opencensus::find(payload);
-    for form in [Carrier::Trailer, Carrier::Json, Carrier::OpenCensus] {
-        carrier::find_supplied(payload, form, choice & 4 != 0, formats);
-        let mut bytes = Vec::new();
-        if let Some(added) = carrier::find_added(payload, form) {
-            assert!(added.range.end <= payload.len());
-            carrier::replace(payload, &added, &context, &mut bytes);
-            let replaced = spliced(payload, added.range, &bytes);
-            let found = carrier::find_added(&replaced, form).expect("a replaced context is found");
-            assert_eq!((found.form, found.range.len()), (added.form, bytes.len()));
-            assert_eq!(found.context.expect("ours is understood").span, carried_span(&context, found.form));
-        } else if let Some(at) = carrier::add(payload, form, &context, formats, &mut bytes) {
-            let longer = spliced(payload, at..at, &bytes);
-            let found = carrier::find_added(&longer, form).expect("an added context is found");
-            assert_eq!(found.form, form);
-            assert_eq!(spliced(&longer, found.range, &[]), payload, "and removed exactly");
-            let read = found.context.expect("ours is understood");
-            assert_eq!(read.span, carried_span(&context, form));
-            if form == Carrier::Trailer {
-                assert_eq!(read, context);
+    if let Some((_, ranges)) = carrier::find_removable(payload, formats) {
+        ranges.iter().fold(0, |end, range| {
+            assert!(end <= range.start && range.start < range.end && range.end <= payload.len());
+            range.end
+        });
+    }
+    for keys in [ContextKeys::default(), ContextKeys::new(["a key", "an old key"])] {
+        for form in [Carrier::Trailer, Carrier::Json, Carrier::OpenCensus] {
+            carrier::find_supplied(payload, form, (choice & 4 != 0).then(JsonPath::default).as_ref(), formats);
+            // A prefix has no room for a MAC.
+            if keys.is_empty() || form != Carrier::OpenCensus {
+                added_and_removed(payload, &Place { channel: b"ch", carrier: form, keys: &keys }, &context, formats);
             }
-        } else {
-            assert!(bytes.is_empty(), "nothing is written if the payload does not fit");
         }
+    }
+}
+
+/// A context is added to `payload`, or replaces the one in it, and is found and removed again.
+fn added_and_removed(payload: &[u8], place: &Place<'_>, context: &Context, formats: Propagators) {
+    let mut bytes = Vec::new();
+    let added = carrier::find_added(payload, place).filter(|added| !added.is_forged);
+    let form = added.as_ref().map_or(place.carrier, |added| added.form);
+    let context =
+        &Context { span: carrier::carried_span(context.span, form, payload, added.as_ref()), ..context.clone() };
+    if let Some(added) = added {
+        assert!(added.range.end <= payload.len());
+        let mut handed_on = Vec::new();
+        carrier::hand_on(payload, &added, context.span, &mut handed_on);
+        assert_eq!(handed_on.len(), added.range.len());
+        carrier::replace(payload, &added, place, context, &mut bytes);
+        let replaced = spliced(payload, added.range, &bytes);
+        let found = carrier::find_added(&replaced, place).expect("a replaced context is found");
+        assert_eq!((found.form, found.range.len()), (added.form, bytes.len()));
+        assert_eq!(found.context.expect("ours is believed").span, carried_span(context, found.form));
+    } else if let Some(at) = carrier::add(payload, place, context, formats, &mut bytes) {
+        let longer = spliced(payload, at..at, &bytes);
+        let found = carrier::find_added(&longer, place).expect("an added context is found");
+        assert_eq!(found.form, form);
+        assert_eq!(spliced(&longer, found.range, &[]), payload, "and removed exactly");
+        let read = found.context.expect("ours is believed");
+        assert_eq!(read.span, carried_span(context, form));
+        if form == Carrier::Trailer {
+            assert_eq!(read, *context);
+        }
+    } else {
+        assert!(bytes.is_empty(), "nothing is written if the payload does not fit");
     }
 }
 
@@ -114,14 +142,14 @@ fn a_context(choice: u8) -> Context {
     }
 }
 
-/// A trailer with a valid length and checksum around any content.
-fn framed(content: &[u8], version: u8) -> Vec<u8> {
-    let mut out = vec![0];
-    out.extend_from_slice(content);
-    out.extend_from_slice(&((out.len() + 15) as u16).to_be_bytes()); // the reader refuses content whose length does not fit
-    out.push(version);
-    out.extend_from_slice(&crc32fast::hash(&out).to_be_bytes());
-    out.extend_from_slice(&trailer::MAGIC);
+/// A trailer with valid ids and a valid length around any fields.
+fn framed(fields: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    trailer::write(&a_context(1).span.into(), &mut out);
+    out.truncate(out.len() - trailer::MARK_LEN);
+    out.extend_from_slice(fields);
+    out.extend_from_slice(&((out.len() + 10) as u16).to_be_bytes()); // the reader refuses what does not fit
+    out.extend_from_slice(&trailer::END_WITH_FIELDS);
     out
 }
 

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::carrier::Carrier;
+use crate::carrier::json::JsonPath;
+use crate::carrier::{Carrier, ContextKeys, Place};
 use crate::choice;
 use crate::glob::Glob;
 use crate::trace::{Propagators, Sampler};
@@ -24,11 +25,19 @@ pub struct Policy {
     pub include: Vec<Glob>,
     /// Channels that are not traced even if they are included. Contexts are still removed from their messages.
     pub exclude: Vec<Glob>,
-    /// Channels on which a `traceparent` in a JSON object becomes the parent. On channels whose carrier is
-    /// [`Carrier::Json`] it always does.
-    pub read_json: Vec<Glob>,
-    /// Channels whose `json` or `opencensus` context is left in the delivered message, for services that read it.
+    /// Channels on which a `traceparent` in a JSON object becomes the parent, and where in the object it is. The first glob that
+    /// matches a channel decides. On channels whose carrier is [`Carrier::Json`], a member of the outermost object always does.
+    pub read_json: Vec<(Glob, JsonPath)>,
+    /// Channels on which a `json` or `opencensus` context stays in the delivered message, for services that read it. It becomes
+    /// that of the delivery.
     pub keep_context: Vec<Glob>,
+    /// Channels on which a context that the publishing application itself put into the message is removed at delivery: an
+    /// OpenCensus prefix, or members of a JSON object.
+    pub strip_supplied: Vec<Glob>,
+    /// The keys that contexts are signed and checked with; none if contexts need no proof.
+    pub keys: ContextKeys,
+    /// What is done at delivery to a context that has no right MAC, where there are keys.
+    pub forged: Forged,
     /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context.
     /// Delivered payloads are searched for a context up to [`Policy::strip_limit`].
     pub inject_limit: usize,
@@ -45,9 +54,10 @@ pub struct Policy {
     pub propagators: Propagators,
 }
 
-/// Default of [`Policy::inject_limit`], in bytes. It is 1 MiB, the least that Redis allows as `proto-max-bulk-len`, so that
-/// a context never takes a payload over the server's limit.
-pub const DEFAULT_INJECT_LIMIT: usize = 1 << 20;
+/// Default of [`Policy::inject_limit`], in bytes. 1 MiB is the least that Redis allows as `proto-max-bulk-len` and as
+/// `client-query-buffer-limit`, and the latter counts the CRLF behind the payload too. So a context never takes a payload over
+/// a limit of the server.
+pub const DEFAULT_INJECT_LIMIT: usize = (1 << 20) - 2;
 
 /// Longest name of a channel, in bytes, whose messages are traced. Names are copied, and the limit bounds the copy.
 /// Messages on a channel with a longer name are passed on as they come.
@@ -63,8 +73,10 @@ pub(crate) struct Rule {
     pub(crate) traced: bool,
     pub(crate) mode: Mode,
     pub(crate) carrier: Carrier,
-    pub(crate) read_json: bool,
+    /// Which of [`Policy::read_json`] matches.
+    pub(crate) read_json: Option<usize>,
     pub(crate) keep_context: bool,
+    pub(crate) strip_supplied: bool,
 }
 
 impl Policy {
@@ -78,9 +90,15 @@ impl Policy {
                 && (self.include.is_empty() || any(&self.include))
                 && !any(&self.exclude),
             carrier,
-            read_json: carrier == Carrier::Json || any(&self.read_json),
+            read_json: self.read_json.iter().position(|(glob, _)| glob.matches(channel)),
             keep_context: any(&self.keep_context),
+            strip_supplied: any(&self.strip_supplied),
         }
+    }
+
+    /// What matters to the contexts of messages on `channel`, for which `rule` is the decision.
+    pub(crate) fn place<'a>(&'a self, channel: &'a [u8], rule: Rule) -> Place<'a> {
+        Place { channel, carrier: rule.carrier, keys: &self.keys }
     }
 
     /// The form in which contexts are added to messages that are published on `channel`; `None` if none are added. A single
@@ -136,6 +154,9 @@ impl Default for Policy {
             exclude: Vec::new(),
             read_json: Vec::new(),
             keep_context: Vec::new(),
+            strip_supplied: Vec::new(),
+            keys: ContextKeys::default(),
+            forged: Forged::default(),
             inject_limit: DEFAULT_INJECT_LIMIT,
             commands: Commands::None,
             sampler: Sampler::default(),
@@ -181,6 +202,16 @@ choice! {
         Redis = "redis",
         /// No context: each publish and each delivery begins a trace of its own.
         None = "none",
+    }
+}
+
+choice! {
+    /// What is done to a context that is not proven by a MAC (`--forged`), where there are keys.
+    pub enum Forged, default Drop {
+        /// It is removed and not believed. A proxy without the key then costs spans, and no message.
+        Drop = "drop",
+        /// It is delivered as part of the payload, so that no byte vanishes that somebody without a key has written.
+        Keep = "keep",
     }
 }
 

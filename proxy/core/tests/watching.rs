@@ -131,8 +131,8 @@ fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
     let mut publisher = Told::new(Policy { transit_time: true, ..Policy::default() });
     publisher.wall_offset = -50;
     let sent = publisher.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1_000);
-    assert_eq!(sent.len(), multibulk(&["PUBLISH", "ch", "hi"]).len() + 1 + trailer::MIN_LEN + 11);
-    let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 11)..sent.len() - 2];
+    assert_eq!(sent.len(), multibulk(&["PUBLISH", "ch", "hi"]).len() + 1 + trailer::MIN_LEN + 13);
+    let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 13)..sent.len() - 2];
     // The subscriber's proxy need not be told.
     for policy in [Policy::default(), Policy { enabled: false, ..Policy::default() }] {
         let mut subscriber = Told::new(policy);

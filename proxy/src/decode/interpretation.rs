@@ -213,9 +213,10 @@ fn noteworthy(mut payloads: Vec<Payload>) -> Vec<Payload> {
 /// Every trailer in `input`. Where the payload in front of a trailer begins cannot be told.
 fn capture(input: &[u8], carrier: CarrierFilter) -> Interpretation {
     let format = InputFormat::Capture;
-    let magics = input.windows(trailer::MAGIC.len()).enumerate().filter(|(_, window)| *window == trailer::MAGIC);
-    let trailers = magics.filter_map(|(at, _)| {
-        let up_to_end = &input[..at + trailer::MAGIC.len()];
+    let ends = input.windows(trailer::MARK_LEN).enumerate();
+    let ends = ends.filter(|(_, window)| [trailer::END, trailer::END_WITH_FIELDS].iter().any(|end| window == end));
+    let trailers = ends.filter_map(|(at, _)| {
+        let up_to_end = &input[..at + trailer::MARK_LEN];
         let start = up_to_end.len().saturating_sub(trailer::MAX_LEN);
         let len = trailer::find(&up_to_end[start..])?.range.len();
         let offset = up_to_end.len() - len;

@@ -1,6 +1,7 @@
 //! The context in one payload.
 
-use redistributed_core::carrier::{self, Added, Carrier, json, opencensus, trailer};
+use redistributed_core::carrier::json::JsonPath;
+use redistributed_core::carrier::{self, Added, Carrier, ContextKeys, Place, json, opencensus, trailer};
 use redistributed_core::trace::{Context, Propagators};
 
 use super::args::CarrierFilter;
@@ -11,12 +12,7 @@ pub enum PayloadContext {
     /// The payload carries no context.
     None,
     /// A proxy added the context, and a proxy removes it.
-    Added {
-        /// Its bytes, and the context in them if this version understands it.
-        added: Added,
-        /// The version of a trailer; 0 for the other carriers, which have none.
-        version: u8,
-    },
+    Added(Added),
     /// The application put the context there. Proxies never remove it.
     Supplied {
         /// The carrier that it has the form of.
@@ -35,21 +31,19 @@ impl PayloadContext {
         let wanted = |form| filter == CarrierFilter::Auto || filter == form;
         let trailer = || trailer::find(payload).filter(|_| wanted(CarrierFilter::Trailer));
         let members = || json::find(payload).filter(|_| wanted(CarrierFilter::Json));
-        let prefix = || opencensus::find(payload).filter(|_| wanted(CarrierFilter::Opencensus));
         if let Some(added) = trailer().or_else(members) {
-            let version = if added.form == Carrier::Trailer { trailer_version(payload) } else { 0 };
-            return Self::Added { added, version };
+            return Self::Added(added);
         }
-        if let Some(prefix) = prefix() {
-            let context = Context::from(prefix.context);
-            return if prefix.is_added() {
-                let added = Added { form: Carrier::OpenCensus, range: 0..opencensus::LEN, context: Some(context) };
-                Self::Added { added, version: 0 }
-            } else {
-                Self::Supplied { form: Carrier::OpenCensus, context }
-            };
+        if wanted(CarrierFilter::Opencensus) {
+            let place = Place { channel: b"", carrier: Carrier::OpenCensus, keys: &ContextKeys::default() };
+            if let Some(added) = carrier::find_added(payload, &place) {
+                return Self::Added(added);
+            }
+            if let Some(prefix) = opencensus::find(payload) {
+                return Self::Supplied { form: Carrier::OpenCensus, context: prefix.context.into() };
+            }
         }
-        let supplied = || carrier::find_supplied(payload, Carrier::Json, true, ALL_FORMATS);
+        let supplied = || carrier::find_supplied(payload, Carrier::Json, Some(&JsonPath::default()), ALL_FORMATS);
         match wanted(CarrierFilter::Json).then(supplied).flatten() {
             Some(context) => Self::Supplied { form: Carrier::Json, context },
             None => Self::None,
@@ -64,13 +58,8 @@ impl PayloadContext {
     /// Returns `payload` without what a proxy added to it. The context must have been found in the same payload.
     pub fn strip_from(&self, payload: &[u8]) -> Vec<u8> {
         match self {
-            Self::Added { added, .. } => [&payload[..added.range.start], &payload[added.range.end..]].concat(),
+            Self::Added(added) => [&payload[..added.range.start], &payload[added.range.end..]].concat(),
             Self::Supplied { .. } | Self::None => payload.to_vec(),
         }
     }
-}
-
-/// The version byte of a trailer: the one in front of the checksum (4 bytes) and the magic (8 bytes).
-fn trailer_version(payload: &[u8]) -> u8 {
-    payload.len().checked_sub(13).and_then(|at| payload.get(at)).copied().unwrap_or_default()
 }

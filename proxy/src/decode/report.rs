@@ -73,17 +73,19 @@ fn text(payload: &Payload, content: Content) -> String {
         line("at", format!("byte {offset} of the input"));
     }
     match found {
-        PayloadContext::None => line("carries", "no trace context that this version understands".to_owned()),
-        PayloadContext::Added { added, version } => {
+        PayloadContext::None => line("carries", "no trace context".to_owned()),
+        PayloadContext::Added(added) => {
             let description = match added.form {
-                Carrier::Trailer => format!("a trailer, version {version}, which a proxy added behind the payload"),
-                Carrier::Json => "traceparent and tracestate, which a proxy added to the JSON object".to_owned(),
-                Carrier::OpenCensus => "a context in OpenCensus's binary form, which a proxy added in front".to_owned(),
+                Carrier::Trailer => "a trailer, version 1, which a proxy added behind the payload",
+                Carrier::Json => "traceparent and tracestate, which a proxy added to the JSON object",
+                Carrier::OpenCensus => "a context in OpenCensus's binary form, which a proxy added in front",
             };
-            line("carries", description);
-            match &added.context {
-                Some(context) => describe(context, &mut line),
-                None => line("context", "not understood: a newer proxy wrote it; every proxy removes it".to_owned()),
+            line("carries", description.to_owned());
+            if let Some(context) = &added.context {
+                describe(context, &mut line);
+            }
+            if added.has_mac {
+                line("MAC", "there is one, which only proxies with the key can check (--context-key-file)".to_owned());
             }
             let (start, end) = (added.range.start, added.range.end);
             if content == Content::Capture {
@@ -92,8 +94,8 @@ fn text(payload: &Payload, content: Content) -> String {
                 line("added", format!("{} bytes, from byte {start} up to byte {end}", end - start));
                 line("payload", format!("{} bytes without it", len - (end - start)));
             }
-            if added.form == Carrier::OpenCensus {
-                line("note", "proxies remove it only on channels whose --carrier says opencensus".to_owned());
+            if added.form != Carrier::Trailer {
+                line("note", format!("proxies remove it only on channels whose --carrier says {}", added.form));
             }
         }
         PayloadContext::Supplied { form, context } => {
@@ -107,7 +109,8 @@ fn text(payload: &Payload, content: Content) -> String {
                 Carrier::Json => "--read-json, or --carrier json,",
                 _ => "--carrier opencensus",
             };
-            line("note", format!("proxies never remove it; they take it as the parent where {read} says so"));
+            let note = format!("proxies take it as the parent where {read} says so; only --strip-supplied removes it");
+            line("note", note);
         }
     }
     if found.is_none() {
@@ -149,7 +152,7 @@ fn object(payload: &Payload, interpretation: &Interpretation) -> Value {
     object.insert("channel".into(), json!(channel));
     let (by, form, context) = match found {
         PayloadContext::None => (Value::Null, None, None),
-        PayloadContext::Added { added, .. } => (json!("proxy"), Some(added.form), added.context.as_ref()),
+        PayloadContext::Added(added) => (json!("proxy"), Some(added.form), added.context.as_ref()),
         PayloadContext::Supplied { form, context } => (json!("application"), Some(*form), Some(context)),
     };
     object.insert("carries".into(), json!(!found.is_none()));
@@ -157,16 +160,16 @@ fn object(payload: &Payload, interpretation: &Interpretation) -> Value {
     object.insert("carrier".into(), json!(form.map(Carrier::name)));
     object.insert("length".into(), json!(bytes.len()));
     object.insert("line_break_left_out".into(), json!(payload.trimmed));
-    if let PayloadContext::Added { added, version } = found {
+    if let PayloadContext::Added(added) = found {
         // In a capture it cannot be told which payload the trailer was added to.
         if interpretation.content != Content::Capture {
             object.insert("start".into(), json!(added.range.start));
             object.insert("end".into(), json!(added.range.end));
             object.insert("payload_length".into(), json!(bytes.len() - added.range.len()));
         }
-        object.insert("understood".into(), json!(added.context.is_some()));
+        object.insert("mac".into(), json!(added.has_mac));
         if added.form == Carrier::Trailer {
-            object.insert("version".into(), json!(version));
+            object.insert("version".into(), json!(1));
         }
     }
     if let Some(context) = context {

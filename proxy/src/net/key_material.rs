@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redistributed_core::carrier::ContextKeys;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,13 @@ use crate::logging::LIFECYCLE;
 use crate::net::tls;
 use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
-use crate::settings::{Settings, UpstreamLogin, UpstreamTls};
+use crate::settings::{CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls};
 
 /// The time between two looks at the files. It is short compared with the minute that a Kubernetes secret takes to arrive.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the file of `--context-key-file` holds, in the words of the log.
+const CONTEXT_KEYS: &str = "keys of contexts";
 
 /// The contents of the files, ready to be used.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,8 @@ pub struct KeyMaterial {
     pub upstream: Option<Arc<Rotating<ClientConfig>>>,
     /// The password in the file of `--upstream-password-file`.
     pub password: Option<Arc<Rotating<Secret>>>,
+    /// The keys of contexts in the file of `--context-key-file`.
+    context_keys: Option<Arc<Rotating<ContextKeys>>>,
 }
 
 impl KeyMaterial {
@@ -53,12 +59,25 @@ impl KeyMaterial {
         let password = settings.upstream_login.password_file.clone().map(|path| {
             Rotating::new(vec![path.clone()], move || files::secret(UpstreamLogin::PASSWORD_FILE, &path)).map(Arc::new)
         });
-        Ok(Self { listen: listen.transpose()?, upstream: upstream.transpose()?, password: password.transpose()? })
+        let context_keys = settings.context_key_file.clone().map(|path| {
+            Rotating::new(vec![path.clone()], move || files::context_keys(CONTEXT_KEY_FILE, &path)).map(Arc::new)
+        });
+        Ok(Self {
+            listen: listen.transpose()?,
+            upstream: upstream.transpose()?,
+            password: password.transpose()?,
+            context_keys: context_keys.transpose()?,
+        })
     }
 
-    /// Follows changes of the files until `stop` is cancelled. Open connections stay as they are; new ones use the new
-    /// contents.
-    pub async fn follow(self, stop: CancellationToken) {
+    /// The keys of contexts in force; none if no file is named.
+    pub fn context_keys(&self) -> ContextKeys {
+        self.context_keys.as_deref().map(|keys| ContextKeys::clone(&keys.current())).unwrap_or_default()
+    }
+
+    /// Follows changes of the files until `stop` is cancelled, and calls `changed` after each. Open connections stay as they are;
+    /// new ones use the new contents.
+    pub async fn follow(self, stop: CancellationToken, changed: impl Fn(&Self)) {
         if self.is_empty() {
             return;
         }
@@ -72,8 +91,12 @@ impl KeyMaterial {
             }
             let material = self.clone();
             // A file may be on a network.
-            if tokio::task::spawn_blocking(move || material.refresh(false)).await.is_err() {
-                tracing::error!("the certificates and passwords could not be read again, because of a defect");
+            match tokio::task::spawn_blocking(move || material.refresh(false)).await {
+                Ok(refreshed) if refreshed.is_empty() => {}
+                Ok(_) => changed(&self),
+                Err(_) => {
+                    tracing::error!("the certificates, keys and passwords could not be read again, because of a defect")
+                }
             }
         }
     }
@@ -82,7 +105,8 @@ impl KeyMaterial {
     pub fn is_empty(&self) -> bool {
         let listen = self.listen.as_ref().map_or(0, |one| one.paths().len());
         let upstream = self.upstream.as_ref().map_or(0, |one| one.paths().len());
-        listen + upstream + self.password.as_ref().map_or(0, |one| one.paths().len()) == 0
+        let context_keys = self.context_keys.as_ref().map_or(0, |one| one.paths().len());
+        listen + upstream + context_keys + self.password.as_ref().map_or(0, |one| one.paths().len()) == 0
     }
 
     /// Reads the files that have changed, and logs and returns the outcomes. An error that was logged before is left out,
@@ -96,6 +120,7 @@ impl KeyMaterial {
             ("certificate for clients", of(&self.listen, asked)),
             ("certificates for Redis", of(&self.upstream, asked)),
             ("password for Redis", of(&self.password, asked)),
+            (CONTEXT_KEYS, of(&self.context_keys, asked)),
         ];
         let refreshed = all.into_iter().filter_map(|(what, outcome)| Some(Refreshed { what, outcome: outcome? }));
         refreshed.inspect(Refreshed::log).collect()
@@ -112,10 +137,15 @@ pub struct Refreshed {
 }
 
 impl Refreshed {
+    /// What the new contents are used for first.
+    fn used_for(&self) -> &'static str {
+        if self.what == CONTEXT_KEYS { "the next message" } else { "the next connections" }
+    }
+
     fn log(&self) {
         let what = self.what;
         match &self.outcome {
-            Ok(()) => tracing::info!(target: LIFECYCLE, "{what}: read again, for the next connections"),
+            Ok(()) => tracing::info!(target: LIFECYCLE, "{what}: read again, for {}", self.used_for()),
             Err(error) => tracing::warn!(%error, "{what}: changed and cannot be used; the old ones stay in force"),
         }
     }
@@ -124,7 +154,7 @@ impl Refreshed {
 impl fmt::Display for Refreshed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.outcome {
-            Ok(()) => write!(f, "{}: read again, for the next connections", self.what),
+            Ok(()) => write!(f, "{}: read again, for {}", self.what, self.used_for()),
             Err(error) => write!(f, "{}: the old ones stay in force, because of {error}", self.what),
         }
     }

@@ -7,6 +7,7 @@ mod live_policy;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use redistributed_core::carrier::ContextKeys;
 use redistributed_core::policy::Policy;
 
 pub use live_policy::{LivePolicy, PolicyView};
@@ -45,6 +46,8 @@ struct State {
     configured: Arc<Policy>,
     /// Modes in place of those of `configured`, until they are restored.
     switched: Option<Modes>,
+    /// The keys of contexts, which are in a file of their own.
+    keys: ContextKeys,
 }
 
 impl Service {
@@ -62,7 +65,12 @@ impl Service {
 impl Services {
     /// No services yet. Those to come follow the policy and have the resource attributes that `settings` describe.
     pub fn new(settings: &Settings) -> Arc<Self> {
-        let state = State { services: Vec::new(), configured: Arc::clone(&settings.policy), switched: None };
+        let state = State {
+            services: Vec::new(),
+            configured: Arc::clone(&settings.policy),
+            switched: None,
+            keys: ContextKeys::default(),
+        };
         Arc::new(Self { otel: settings.otel.clone(), host: Host::detect(), state: Mutex::new(state) })
     }
 
@@ -123,6 +131,11 @@ impl Services {
         self.change(|state| state.configured = configured);
     }
 
+    /// Puts other keys of contexts in force, for every connection.
+    pub fn set_context_keys(&self, keys: ContextKeys) {
+        self.change(|state| state.keys = keys);
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
@@ -138,13 +151,14 @@ impl Services {
 
 impl State {
     fn in_force(&self) -> Arc<Policy> {
-        match &self.switched {
-            None => Arc::clone(&self.configured),
-            Some(Modes { general, channels }) => {
-                let configured = Policy::clone(&self.configured);
-                Arc::new(Policy { mode: *general, modes: channels.clone(), ..configured })
-            }
+        if self.switched.is_none() && self.keys.is_empty() {
+            return Arc::clone(&self.configured);
         }
+        let mut policy = Policy { keys: self.keys.clone(), ..Policy::clone(&self.configured) };
+        if let Some(Modes { general, channels }) = &self.switched {
+            (policy.mode, policy.modes) = (*general, channels.clone());
+        }
+        Arc::new(policy)
     }
 }
 
@@ -158,7 +172,12 @@ mod tests {
     use crate::telemetry::stats::ProxyCounter;
 
     fn services(configured: Policy) -> Services {
-        let state = State { services: Vec::new(), configured: Arc::new(configured), switched: None };
+        let state = State {
+            services: Vec::new(),
+            configured: Arc::new(configured),
+            switched: None,
+            keys: ContextKeys::default(),
+        };
         Services { otel: OtelSettings::default(), host: Host::default(), state: Mutex::new(state) }
     }
 
@@ -198,6 +217,19 @@ mod tests {
         for service in [&before, &after] {
             assert_eq!(service.policy.current().mode, Mode::Inject);
         }
+    }
+
+    #[test]
+    fn keys_of_contexts_stay_whatever_else_changes() {
+        let services = services(Policy::default());
+        services.set_context_keys(ContextKeys::new(["key"]));
+        let service = services.get(None);
+        services.switch(off());
+        services.configure(Arc::default());
+        services.restore();
+        assert!(!service.policy.current().keys.is_empty());
+        services.set_context_keys(ContextKeys::default());
+        assert!(service.policy.current().keys.is_empty());
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Settings {
         values.extend(self.upstream_tls.effective());
         values.extend(self.upstream_login.effective());
         values.extend(policy::effective_tracing(&self.policy));
-        values.extend(policy::effective_carriers(&self.policy));
+        values.extend(policy::effective_carriers(&self.policy, self.context_key_file.as_ref()));
         values.extend(self.auto.effective());
         values.extend(self.limits.effective());
         values.extend(self.tcp.effective());

@@ -50,6 +50,7 @@ mod upstreams;
 mod validation;
 mod values;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use redistributed_core::policy::Policy;
@@ -62,7 +63,7 @@ pub use limits::Limits;
 pub use load::{Invocation, LoadError, Loaded};
 pub use log::{Log, LogFormat, LogLevel};
 pub use options::Options;
-pub use policy::{MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
+pub use policy::{CONTEXT_KEY_FILE, MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
 pub use routes::{Login, Route};
 pub use tcp::TcpTimeouts;
 pub use upstreams::{UpstreamLogin, UpstreamTls};
@@ -90,8 +91,10 @@ pub struct Settings {
     pub admin: Option<HostPort>,
     /// Who may do more there than look.
     pub admin_control: Control,
-    /// What is done to messages, on every route.
+    /// What is done to messages, on every route. It has no keys, which are in `context_key_file`.
     pub policy: Arc<Policy>,
+    /// A file with the keys that contexts are signed and checked with.
+    pub context_key_file: Option<PathBuf>,
     /// How evidence for mode `auto` is collected.
     pub auto: AutoSettings,
     /// Limits and timeouts.
@@ -146,6 +149,7 @@ impl Settings {
                 admin,
                 admin_control,
                 policy: Arc::new(policy),
+                context_key_file: tls::named(&options.carriers.context_key_file),
                 auto,
                 limits,
                 tcp,

@@ -1,25 +1,30 @@
 //! The policy: which messages are traced, and how context is carried in them.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use clap::Args;
-use redistributed_core::carrier::opencensus;
+use redistributed_core::carrier::json::JsonPath;
+use redistributed_core::carrier::{Carrier, opencensus};
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Commands, Mode, Policy, Relation, Trust};
+use redistributed_core::policy::{Commands, Forged, Mode, Policy, Relation, Trust};
 
 use super::choices::{self, parser, switch};
 use super::otel::OtelSettings;
 use super::redact::redact;
 use super::units;
 use super::validation::Validation;
-use super::values::Values;
+use super::values::{Values, format_path};
 
 /// The smallest `--inject-limit`, in bytes. It is the length of the shortest context, so below it no message would get one.
 pub const MIN_INJECT_LIMIT: usize = opencensus::LEN;
 
 /// The largest `--inject-limit`, in bytes. It is below 512 MiB, the longest bulk string that Redis takes unless told otherwise.
 pub const MAX_INJECT_LIMIT: usize = 511 << 20;
+
+/// The option that names the file with the keys of contexts.
+pub const CONTEXT_KEY_FILE: &str = "--context-key-file";
 
 /// The options that say which messages and commands get spans.
 #[derive(Clone, Args)]
@@ -67,27 +72,52 @@ pub(crate) struct CarrierOptions {
     #[arg(long = "carrier", value_name = "GLOB=CARRIER")]
     pub(crate) carriers: Vec<String>,
 
-    /// Take `traceparent` in a JSON payload as the parent on channels that match; repeatable
-    #[arg(long, value_name = "GLOB")]
+    /// Take `traceparent` in a JSON payload as the parent on channels that match; repeatable, the first match wins
+    ///
+    /// PATH is where it stands in the object: names with dots between them, as in headers.traceparent. Without a path it is a
+    /// member of the object itself.
+    #[arg(long, value_name = "GLOB[=PATH]")]
     pub(crate) read_json: Vec<String>,
 
     /// Leave a json or opencensus context in messages delivered on channels that match; repeatable
+    ///
+    /// The service gets the context of the delivery, so that its own spans stand below that.
     #[arg(long, value_name = "GLOB")]
     pub(crate) keep_context: Vec<String>,
 
-    /// Say in each trailer when the message was published, for the metric transit_seconds; 11 bytes more per message
+    /// Remove what publishers put into messages themselves, on channels that match: OpenCensus's prefix, or the members of a
+    /// context in JSON; repeatable
+    ///
+    /// For subscribers that cannot read them. It is done at delivery, and the context is the parent all the same.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) strip_supplied: Vec<String>,
+
+    /// A file with keys, one a line: only contexts with a right MAC are believed; read again when it changes
+    ///
+    /// The first key signs, and contexts by all of them are believed, so that a key can be replaced. Use the same keys on every
+    /// sidecar of a Redis. See proxy/docs/security.md.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) context_key_file: Option<PathBuf>,
+
+    /// What becomes of contexts that are not proven by a key, in delivered messages
+    #[arg(long, value_parser = parser::<Forged>(), default_value_t)]
+    forged: Forged,
+
+    /// Say in each trailer when the message was published, for the metric transit_seconds; 13 bytes more per message
     ///
     /// The time is that of the publisher's wall clock, and is subtracted from that of the subscriber's, so the metric is as
-    /// accurate as the two clocks agree. Every proxy reads the time, whether or not it is told to write it.
+    /// accurate as the two clocks agree. Every proxy reads the time of contexts that it believes, whether or not it is told to
+    /// write it.
     #[arg(long, value_parser = switch)]
     transit_time: bool,
 
     /// Longest payload to send with a context in it; use the same value on every sidecar of a Redis
     ///
-    /// A longer payload is sent as it is. The limit must not be above Redis's proto-max-bulk-len, which is 1MiB at least. It
-    /// also bounds what a connection may hold back while it looks for a context. From 29, the shortest context, to 511MiB;
-    /// to add no contexts see --mode strip.
-    #[arg(long, value_name = "BYTES", default_value = "1MiB")]
+    /// A longer payload is sent as it is. The default is 1MiB, the least that Redis allows as proto-max-bulk-len and as
+    /// client-query-buffer-limit, without the 2 bytes behind the payload; set no more than these two allow. The limit also bounds
+    /// what a connection may hold back while it looks for a context. From 29, the shortest context, to 511MiB; to add no
+    /// contexts see --mode strip.
+    #[arg(long, value_name = "BYTES", default_value = "1048574")]
     inject_limit: String,
 }
 
@@ -106,13 +136,22 @@ impl Validation<'_> {
             carriers: carriers.carriers.iter().filter_map(|text| self.choice_for("--carrier", text)).collect(),
             include: self.globs("--include", &tracing.include),
             exclude: self.globs("--exclude", &tracing.exclude),
-            read_json: self.globs("--read-json", &carriers.read_json),
+            read_json: carriers.read_json.iter().filter_map(|text| self.glob_and_path(text)).collect(),
             keep_context: self.globs("--keep-context", &carriers.keep_context),
+            strip_supplied: self.globs("--strip-supplied", &carriers.strip_supplied),
+            forged: carriers.forged,
             inject_limit: self.inject_limit(&carriers.inject_limit),
             transit_time: carriers.transit_time,
             commands: tracing.commands,
             ..Policy::default()
         };
+        if carriers.context_key_file.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+            && let Some((glob, _)) = policy.carriers.iter().find(|(_, carrier)| *carrier == Carrier::OpenCensus)
+        {
+            let value = format!("{}=opencensus", glob.as_str());
+            let problem = format!("its 29 bytes have no room for a MAC, which {CONTEXT_KEY_FILE} demands");
+            self.reject("--carrier", Some(&value), problem, "choose another carrier, or leave the keys out");
+        }
         if let Some(otel) = otel {
             policy.sampler = otel.sampler;
             policy.enabled = otel.enabled;
@@ -134,6 +173,22 @@ impl Validation<'_> {
             }
             limit => self.or_reject(limit, ("--inject-limit", text, SIZE)),
         }
+    }
+
+    /// Reads `GLOB` or `GLOB=PATH` of `--read-json`.
+    fn glob_and_path(&mut self, text: &str) -> Option<(Glob, JsonPath)> {
+        const SETTING: &str = "--read-json";
+        // From the right: a channel may hold a `=`, a path does not.
+        let (pattern, path) = match text.rsplit_once('=') {
+            Some((pattern, path)) => (pattern, JsonPath::parse(path)),
+            None => (text, Some(JsonPath::default())),
+        };
+        if path.is_none() {
+            let problem = format!("no path of at most {} names follows the `=`", JsonPath::MAX_NAMES);
+            let remedy = "write names with dots between them, as in --read-json 'orders.*=headers.traceparent'";
+            self.reject(SETTING, Some(text), problem, remedy);
+        }
+        Some((self.glob(SETTING, text, pattern)?, path?))
     }
 
     fn globs(&mut self, setting: &'static str, patterns: &[String]) -> Vec<Glob> {
@@ -180,11 +235,14 @@ pub(super) fn effective_tracing(policy: &Policy) -> Values {
 }
 
 /// The effective values of [`CarrierOptions`], in their order.
-pub(super) fn effective_carriers(policy: &Policy) -> Values {
+pub(super) fn effective_carriers(policy: &Policy, context_key_file: Option<&PathBuf>) -> Values {
     vec![
         ("carrier", list(&policy.carriers)),
-        ("read-json", globs(&policy.read_json)),
+        ("read-json", list(&policy.read_json)),
         ("keep-context", globs(&policy.keep_context)),
+        ("strip-supplied", globs(&policy.strip_supplied)),
+        ("context-key-file", format_path(context_key_file)),
+        ("forged", policy.forged.to_string()),
         ("transit-time", policy.transit_time.to_string()),
         ("inject-limit", policy.inject_limit.to_string()),
     ]

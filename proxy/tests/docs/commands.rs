@@ -61,6 +61,7 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
     authority.write("tls.crt", &certificate);
     authority.write("tls.key", &key);
     let password = authority.write("redis-password", "secret\n");
+    authority.write("context-keys", "0123456789abcdef0123456789abcdef\n");
     let example = std::fs::read_to_string(root().join("compose/redistributed.toml")).unwrap();
     authority.write("redistributed.toml", &example);
     let mut tried = 0;

@@ -39,8 +39,8 @@ fn every_bound_that_can_be_set_is_told_with_its_default() {
     for name in ["connect-timeout", "handshake-timeout", "drain-timeout"] {
         says(&format!("--{name}"), &default(name).replace('s', " s"));
     }
-    assert_eq!(default("inject-limit").parse(), Ok(1 << 20));
-    says("--inject-limit", "1 MiB");
+    assert_eq!(default("inject-limit").parse(), Ok((1 << 20) - 2));
+    says("--inject-limit", "1 MiB less 2 bytes");
     assert!(page.text.contains(&format!("`--flush-timeout`, {}", default("flush-timeout").replace('s', " s"))));
 }
 

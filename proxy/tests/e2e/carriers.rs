@@ -74,11 +74,56 @@ async fn what_is_no_json_object_goes_without_a_context() {
 async fn json_may_be_left_in_for_services_that_read_it() {
     let arguments = ["--carrier", "orders.*=json", "--keep-context", "orders.*"];
     let seen = journey(&arguments, br#"{"id":7}"#).await;
-    assert_eq!(seen.delivered, seen.on_the_wire);
-    let json: Json = serde_json::from_slice(&seen.delivered).unwrap();
-    let context = SpanContext::parse_traceparent(json["traceparent"].as_str().unwrap().as_bytes()).unwrap();
-    assert!(seen.spans.only("api").has_context(&context));
+    let context = |payload: &[u8]| {
+        let json: Json = serde_json::from_slice(payload).unwrap();
+        SpanContext::parse_traceparent(json["traceparent"].as_str().unwrap().as_bytes()).unwrap()
+    };
+    assert!(seen.spans.only("api").has_context(&context(&seen.on_the_wire)));
+    assert!(
+        seen.spans.only("worker").has_context(&context(&seen.delivered)),
+        "what the worker does is below its delivery"
+    );
+    assert_eq!(seen.delivered.len(), seen.on_the_wire.len());
+    assert!(!String::from_utf8_lossy(&seen.delivered).contains("redistributed"), "it is the service's own now");
     seen.assert_trace(None);
+}
+
+/// What an OpenCensus library publishes that has read a proxy's prefix: a prefix of its own with the options of the one it read.
+#[tokio::test]
+async fn a_prefix_with_the_options_of_a_proxys_arrives() {
+    let mut payload = vec![0, 0];
+    payload.extend(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736u128.to_be_bytes());
+    payload.push(1);
+    payload.extend(0x00f0_67aa_0ba9_02b7u64.to_be_bytes());
+    payload.extend(*b"\x02\x81result");
+    let seen = journey(&["--carrier", "*=opencensus"], &payload).await;
+    assert_eq!(
+        (seen.on_the_wire.escape_ascii().to_string(), &seen.delivered),
+        (payload.escape_ascii().to_string(), &payload)
+    );
+    assert_eq!(seen.spans.only("worker").trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+}
+
+/// Members that a service has copied from a message that it received, as it stood in Redis.
+#[tokio::test]
+async fn members_with_the_entry_of_a_proxy_arrive() {
+    for entry in [format!("redistributed={SPAN}"), format!("redistributed={SPAN}-01234567")] {
+        let payload = format!(r#"{{"result":1,"traceparent":"00-{TRACE}-{SPAN}-01","tracestate":"{entry}"}}"#);
+        let seen = journey(&["--carrier", "*=json"], payload.as_bytes()).await;
+        assert_eq!(seen.delivered.escape_ascii().to_string(), payload.as_bytes().escape_ascii().to_string());
+    }
+}
+
+#[tokio::test]
+async fn with_keys_a_context_is_proven_and_one_without_is_removed_and_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "0123456789abcdef0123456789abcdef\n").unwrap();
+    for carrier in ["*=trailer", "*=json"] {
+        let seen = journey(&["--context-key-file", keys.to_str().unwrap(), "--carrier", carrier], b"{}").await;
+        assert_eq!(seen.delivered, b"{}");
+        seen.assert_trace(None);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 use std::net::TcpStream;
 
+use redistributed_core::carrier::trailer::MARK_LEN;
+
 use crate::hostile::setup::{Setup, expect, open, send};
 
 fn bulk(bytes: &[u8]) -> Vec<u8> {
@@ -40,7 +42,7 @@ fn a_trailer(setup: &Setup) -> Vec<u8> {
 }
 
 #[test]
-fn a_trailer_that_was_cut_or_altered_at_any_byte_is_payload() {
+fn a_trailer_that_was_cut_anywhere_or_altered_in_its_marks_is_payload() {
     let setup = Setup::new(&[]);
     let trailer = a_trailer(&setup);
     let mut payloads = vec![b"".to_vec(), [BODY, &trailer, b"x"].concat(), trailer[1..].to_vec()];
@@ -48,6 +50,10 @@ fn a_trailer_that_was_cut_or_altered_at_any_byte_is_payload() {
         payloads.push([BODY, &trailer[..at]].concat());
         payloads.push([BODY, &trailer[at + 1..]].concat());
         for bit in [0x01, 0x80] {
+            // Between the marks are ids, and others are valid too.
+            if (MARK_LEN..trailer.len() - MARK_LEN).contains(&at) {
+                continue;
+            }
             let mut forged = trailer.clone();
             forged[at] ^= bit;
             payloads.push([BODY, &forged].concat());
@@ -70,6 +76,56 @@ fn a_trailer_that_was_cut_or_altered_at_any_byte_is_payload() {
     drop(subscriber);
     let aftermath = setup.over();
     assert!(aftermath.grown < 2 << 20, "{} bytes", aftermath.grown);
+}
+
+/// A service puts a frame around bytes of somebody else, who knows how long the frame is and what stands in it.
+#[test]
+fn who_writes_only_the_end_of_a_payload_makes_none_of_the_services_bytes_vanish() {
+    let frame = |foreign: &[u8]| {
+        let len = u32::try_from(foreign.len()).expect("a short payload");
+        [&len.to_be_bytes()[..], b"acct=42;role=user;", foreign].concat()
+    };
+    let fill = [b'A'; 185];
+    let whole_len = |footer: usize| u16::try_from(4 + 18 + fill.len() + footer).expect("a short payload").to_be_bytes();
+    let ids = [7; 25];
+    let payloads = [
+        // A length that reaches back to the first byte of the frame, and the checksum that was right once.
+        frame(&[&fill[..], &whole_len(15), &[2], &[1, 2, 3, 4], b"\xfbrdtrac\xfe"].concat()),
+        frame(&[&fill[..], &whole_len(10), b"\xfbrdtrac\xff"].concat()),
+        frame(&[&ids[..], b"\xfbrdtrac\xfe"].concat()),
+    ];
+    for options in [&[][..], &["--trust", "redis"], &["--trust", "none"], &["--mode", "strip"], &["--exclude", "*"]] {
+        let setup = Setup::new(options);
+        let mut subscriber = subscribe(setup.client());
+        for mut publisher in [open(setup.redis.address()), setup.client()] {
+            for payload in &payloads {
+                send(&mut publisher, &publish(payload));
+                expect(&mut publisher, b":1\r\n");
+                expect(&mut subscriber, &message(payload));
+            }
+        }
+        drop(subscriber);
+        setup.over();
+    }
+}
+
+/// With a trust in less than all, a publish's own tail is neither believed nor replaced.
+#[test]
+fn a_context_that_is_not_trusted_stays_and_another_is_put_behind_it() {
+    let setup = Setup::new(&["--trust", "redis"]);
+    let trailer = a_trailer(&setup);
+    let mut outside = subscribe(open(setup.redis.address()));
+    let mut subscriber = subscribe(setup.client());
+    let mut publisher = setup.client();
+    let payload = [BODY, &trailer].concat();
+    send(&mut publisher, &publish(&payload));
+    expect(&mut publisher, b":2\r\n");
+    expect(&mut subscriber, &message(&payload));
+    let mut seen = vec![0; message(&[payload.clone(), vec![0; 41]].concat()).len()];
+    std::io::Read::read_exact(&mut outside, &mut seen).expect("the message");
+    assert!(String::from_utf8_lossy(&seen).matches("rdtrac").count() == 4, "{}", seen.escape_ascii());
+    drop((subscriber, outside));
+    setup.over();
 }
 
 #[test]

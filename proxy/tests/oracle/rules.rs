@@ -55,7 +55,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: &[CONVERSATIONS],
         reason: "MONITOR shows the payload as the server got it, with its context",
-        pattern: r#"\\x00[^\r]*?rdtrac\\xfe""#,
+        pattern: r#"\\x00\\xfbrdtrac[^\r]*?rdtrac\\xfe""#,
         becomes: "\"",
     },
     Rule {

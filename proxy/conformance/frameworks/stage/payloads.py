@@ -26,7 +26,7 @@ def write(folder: Path) -> None:
         "12-every-byte.bin": bytes(range(256)),
         "13-no-utf8.bin": b"\xff\xfe\x80\x00\xc3\x28",
         "14-magic.bin": b"ends like a trailer" + magic,
-        "15-half-trailer.bin": bytes(26) + b"\x00\x29\x01" + bytes(4) + magic,
+        "15-half-trailer.bin": b"\x01\xfbrdtrac" + bytes(range(1, 25)) + b"\x01" + magic,
         "16-large.bin": noise(LARGE),
         "17-over.bin": noise(OVER),
     }

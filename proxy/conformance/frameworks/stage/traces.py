@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from wire import TRAILER_LEN, Publish
 
-LIMIT = 1 << 20
+LIMIT = (1 << 20) - 2
 """Longest payload with its trailer, in bytes: the default of `--inject-limit`."""
 
 

@@ -11,7 +11,6 @@ are possible, not certain (`traces.py`).
 
 import ast
 import re
-import zlib
 from dataclasses import dataclass, field
 
 LINE = re.compile(rb"^\+[0-9.]+ \[\d+ (\S+)\] (.*)$", re.DOTALL)
@@ -19,7 +18,8 @@ ARGUMENT = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.DOTALL)
 PUBLISH = re.compile(rb'"s?publish" (' + ARGUMENT.pattern + rb") ", re.DOTALL | re.IGNORECASE)
 
 # The trailer as written down in proxy/core/src/carrier/trailer.rs, without its optional fields, which nobody sends here.
-MAGIC = b"\xfbrdtrac\xfe"
+BEGIN = b"\x00\xfbrdtrac"
+END = b"\xfbrdtrac\xfe"
 TRAILER_LEN = 41
 
 
@@ -129,8 +129,6 @@ def glob(pattern: bytes) -> re.Pattern[bytes]:
 def split_trailer(payload: bytes) -> tuple[bytes, Context | None]:
     """The payload without its trailer, and the context in the trailer."""
     trailer = payload[-TRAILER_LEN:]
-    if len(trailer) < TRAILER_LEN or trailer[-8:] != MAGIC or trailer[0] != 0 or trailer[26:29] != b"\x00\x29\x01":
+    if len(trailer) < TRAILER_LEN or not trailer.startswith(BEGIN) or not trailer.endswith(END) or trailer[32] > 3:
         return payload, None
-    if zlib.crc32(trailer[:29]).to_bytes(4, "big") != trailer[29:33]:
-        return payload, None
-    return payload[:-TRAILER_LEN], Context(trailer[1:17].hex(), trailer[17:25].hex())
+    return payload[:-TRAILER_LEN], Context(trailer[8:24].hex(), trailer[24:32].hex())

@@ -2,18 +2,24 @@
 //!
 //! There are three forms: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and
 //! [`opencensus`] (a binary prefix). Each can be told from a context that the application supplies itself. Only a
-//! context that a proxy added is removed, or replaced when a message is published again. All readers are total: no
-//! bytes make them panic.
+//! context that a proxy added is removed, or replaced when a message is published again. With [`keys`], only a context whose
+//! MAC is right counts as added by a proxy. All readers are total: no bytes make them panic.
 
 pub mod json;
+pub mod keys;
 pub mod opencensus;
 pub mod trailer;
 
 use alloc::vec::Vec;
+use core::iter;
 use core::ops::Range;
 
+use json::JsonPath;
+pub use keys::ContextKeys;
+use keys::Covered;
+
 use crate::choice;
-use crate::trace::{Context, Propagators};
+use crate::trace::{Context, Propagators, SpanContext};
 
 choice! {
     /// The form of the contexts that are added on a channel (`--carrier`).
@@ -27,50 +33,132 @@ choice! {
     }
 }
 
-/// A context that a proxy added to a payload.
+/// What matters to a context of where its message is published or delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// The channel's carrier.
+    pub carrier: Carrier,
+    /// The keys of the fleet.
+    pub keys: &'a ContextKeys,
+}
+
+/// A context that a proxy added to a payload, or that somebody made look so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Added {
     /// The form of the context.
     pub form: Carrier,
     /// The position of its bytes in the payload, to remove them or to replace them by those of another context.
     pub range: Range<usize>,
-    /// The context; `None` if its version is not known or its content is not valid. Its bytes are removed all the same.
+    /// The context; `None` if it is forged.
     pub context: Option<Context>,
+    /// Whether the context has a MAC, right or not.
+    pub has_mac: bool,
+    /// Whether there are keys, and by none of them the context has a right MAC.
+    pub is_forged: bool,
 }
 
-/// Looks for a context that a proxy added. Trailers and JSON members cannot be mistaken for payload, so every payload is
-/// searched for them, whatever carrier the publisher's proxy uses. Only 33 bits tell a prefix from payload, so it is looked
-/// for only where the channel's own carrier is [`Carrier::OpenCensus`].
-pub fn find_added(payload: &[u8], carrier: Carrier) -> Option<Added> {
+impl Added {
+    fn new(form: Carrier, range: Range<usize>, context: Context) -> Self {
+        Self { form, range, context: Some(context), has_mac: false, is_forged: false }
+    }
+}
+
+/// Looks for a context that a proxy added. A trailer cannot be mistaken for payload, so it is looked for everywhere. The other
+/// forms are looked for on the channels whose carrier they are, because only there a service can expect that they vanish. Where
+/// a MAC is right, JSON members are found on every channel.
+pub fn find_added(payload: &[u8], place: &Place<'_>) -> Option<Added> {
     // What is found is returned as it is, because to move it costs more than to look for it.
-    if let found @ Some(_) = trailer::find(payload) {
-        return found;
+    let mut found = trailer::find(payload);
+    if found.is_none() {
+        found = match place.carrier {
+            Carrier::Trailer if place.keys.is_empty() => return None,
+            Carrier::Json | Carrier::Trailer => json::find(payload),
+            Carrier::OpenCensus => opencensus::find_added(payload),
+        };
     }
-    if let found @ Some(_) = json::find(payload) {
-        return found;
+    if !place.keys.is_empty() {
+        found = proven(payload, place, found?);
     }
-    if carrier != Carrier::OpenCensus {
-        return None;
-    }
-    let prefix = opencensus::find(payload).filter(opencensus::Prefix::is_added)?;
-    Some(Added { form: Carrier::OpenCensus, range: 0..opencensus::LEN, context: Some(prefix.context.into()) })
+    found
 }
 
-/// Reads a context that the application itself put into the payload. The proxy never changes such a context.
-pub fn find_supplied(payload: &[u8], carrier: Carrier, read_json: bool, formats: Propagators) -> Option<Context> {
+/// The context with what its MAC says of it.
+#[cold]
+fn proven(payload: &[u8], place: &Place<'_>, added: Added) -> Option<Added> {
+    if has_right_mac(payload, place, &added) {
+        return Some(added);
+    }
+    let is_expected = added.form == Carrier::Trailer || added.form == place.carrier;
+    is_expected.then_some(Added { context: None, is_forged: true, ..added })
+}
+
+fn has_right_mac(payload: &[u8], place: &Place<'_>, added: &Added) -> bool {
+    let bytes = payload.get(added.range.clone()).unwrap_or_default();
+    let (context, mac) = match added.form {
+        _ if !added.has_mac => return false,
+        Carrier::Trailer => match trailer::mac(bytes) {
+            Some((covered, mac)) => ([covered, &[][..]], *mac),
+            None => return false,
+        },
+        Carrier::Json => match json::mac(bytes) {
+            Some(found) => found,
+            None => return false,
+        },
+        Carrier::OpenCensus => return false, // it has no room for one
+    };
+    let covered = Covered { channel: place.channel, payload: without(payload, &added.range), context };
+    place.keys.verify(&covered, &mac)
+}
+
+/// The payload before and behind `range`.
+fn without<'a>(payload: &'a [u8], range: &Range<usize>) -> [&'a [u8]; 2] {
+    [payload.get(..range.start).unwrap_or_default(), payload.get(range.end..).unwrap_or_default()]
+}
+
+/// Reads a context that the application itself put into the payload: a prefix where OpenCensus is the channel's carrier, JSON
+/// members elsewhere if `path` says where. The proxy never changes such a context unless it is told to remove it.
+pub fn find_supplied(
+    payload: &[u8],
+    carrier: Carrier,
+    path: Option<&JsonPath>,
+    formats: Propagators,
+) -> Option<Context> {
     if carrier == Carrier::OpenCensus {
         return opencensus::find(payload).filter(|prefix| !prefix.is_added()).map(|prefix| prefix.context.into());
     }
-    if read_json { json::Object::parse(payload, formats)?.supplied } else { None }
+    json::Object::parse(payload, formats, path?)?.supplied
+}
+
+/// Finds a context of the application in any form, to remove it: the context, and the ranges of the payload that hold it, in
+/// order.
+pub fn find_removable(payload: &[u8], formats: Propagators) -> Option<(Context, Vec<Range<usize>>)> {
+    match opencensus::find(payload) {
+        Some(prefix) => Some((prefix.context.into(), iter::once(0..opencensus::LEN).collect())),
+        None => json::supplied_members(payload, formats),
+    }
+}
+
+/// The identity of a span as its context will carry it in the form `form`, in a payload that may have `added` one already.
+/// OpenCensus's form has the payload in the span id.
+pub fn carried_span(span: SpanContext, form: Carrier, payload: &[u8], added: Option<&Added>) -> SpanContext {
+    let is_occupied = || added.is_none() && opencensus::find(payload).is_some();
+    if form != Carrier::OpenCensus || is_occupied() {
+        return span;
+    }
+    let range = added.map_or(0..0, |added| added.range.clone());
+    opencensus::sealed(span, without(payload, &range))
 }
 
 /// Replaces `added` by `context` in the same form: appends the new bytes for `added.range` to `out`.
-pub fn replace(payload: &[u8], added: &Added, context: &Context, out: &mut Vec<u8>) {
+pub fn replace(payload: &[u8], added: &Added, place: &Place<'_>, context: &Context, out: &mut Vec<u8>) {
+    let without = without(payload, &added.range);
     match added.form {
-        Carrier::Trailer => trailer::write(context, out),
+        Carrier::Trailer => write_trailer(without, place, context, out),
         Carrier::Json => {
             let follows_a_member = payload.get(added.range.start) == Some(&b',');
-            json::write(context, follows_a_member, out);
+            json::write(context, follows_a_member, without, place, out);
         }
         Carrier::OpenCensus => opencensus::write(context.span, out),
     }
@@ -80,22 +168,23 @@ pub fn replace(payload: &[u8], added: &Added, context: &Context, out: &mut Vec<u
 /// belong. Returns `None` and writes nothing if the payload does not fit the carrier.
 pub fn add(
     payload: &[u8],
-    carrier: Carrier,
+    place: &Place<'_>,
     context: &Context,
     formats: Propagators,
     out: &mut Vec<u8>,
 ) -> Option<usize> {
-    match carrier {
+    match place.carrier {
         Carrier::Trailer => {
-            trailer::write(context, out);
+            write_trailer([payload, &[]], place, context, out);
             Some(payload.len())
         }
         Carrier::Json => {
-            let object = json::Object::parse(payload, formats)?;
+            let object = json::Object::parse(payload, formats, &JsonPath::default())?;
             if object.names_context {
                 return None;
             }
-            json::write(context, !object.is_empty, out);
+            let (before, behind) = payload.split_at_checked(object.end)?;
+            json::write(context, !object.is_empty, [before, behind], place, out);
             Some(object.end)
         }
         Carrier::OpenCensus => {
@@ -105,5 +194,25 @@ pub fn add(
             opencensus::write(context.span, out);
             Some(0)
         }
+    }
+}
+
+#[inline]
+fn write_trailer(payload: [&[u8]; 2], place: &Place<'_>, context: &Context, out: &mut Vec<u8>) {
+    if place.keys.is_empty() {
+        return trailer::write(context, out);
+    }
+    let mac = |covered: &[u8]| place.keys.sign(&Covered { channel: place.channel, payload, context: [covered, &[]] });
+    trailer::write_with_mac(context, mac, out);
+}
+
+/// Writes the context of `span` in the place of `added`, in the same length and without what marks it as added by a proxy, so
+/// that the service takes it for one that a peer supplied. A trailer is not handed on, because no service reads it.
+pub fn hand_on(payload: &[u8], added: &Added, span: SpanContext, out: &mut Vec<u8>) {
+    let bytes = payload.get(added.range.clone()).unwrap_or_default();
+    match added.form {
+        Carrier::Trailer => out.extend_from_slice(bytes),
+        Carrier::Json => json::hand_on(bytes, span, out),
+        Carrier::OpenCensus => opencensus::write_supplied(span, out),
     }
 }

@@ -1,7 +1,8 @@
 //! The identity of new spans, and their records.
 
 use super::channel_cache::text;
-use crate::carrier;
+use crate::carrier::json::JsonPath;
+use crate::carrier::{self, Carrier};
 use crate::output::Call;
 use crate::policy::{Commands, Policy, Rule};
 use crate::trace::{
@@ -32,8 +33,22 @@ pub(super) fn carried_by(
     }
     match added {
         Some(added) => added.context.take(),
-        None => carrier::find_supplied(payload, rule.carrier, rule.read_json, policy.propagators),
+        None => supplied_in(payload, rule, policy),
     }
+}
+
+/// The context that the application put into a payload, if the policy says that it is read.
+fn supplied_in(payload: &[u8], rule: Rule, policy: &Policy) -> Option<Context> {
+    let outermost;
+    let path = match rule.read_json.and_then(|index| policy.read_json.get(index)) {
+        Some((_, path)) => Some(path),
+        None if rule.carrier == Carrier::Json => {
+            outermost = JsonPath::default();
+            Some(&outermost)
+        }
+        None => None,
+    };
+    carrier::find_supplied(payload, rule.carrier, path, policy.propagators)
 }
 
 /// The record of a span that has begun. Its end equals its start until the span ends.

@@ -1,17 +1,18 @@
 //! The plan for delivered messages, which removes a context from the payload.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::channel_cache::{ChannelCache, text};
 use super::context::{carried_by, child_of, record, untraced};
 use super::{Bulk, Edits, exceeds};
-use crate::carrier::{self, Carrier};
+use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
-use crate::output::Call;
-use crate::policy::{Mode, Policy, Relation, Trust};
+use crate::output::{Call, Output};
+use crate::policy::{Forged, Mode, Policy, Relation, Rule, Trust};
 use crate::service::{Environment, Event};
-use crate::trace::{Change, Operation};
+use crate::trace::{Change, Context, Operation, SpanContext};
 
 /// The rules for messages. The state of the plan only saves work.
 #[derive(Debug, Default)]
@@ -73,50 +74,94 @@ impl DeliverPlan {
         let channel = message.channel.unwrap_or_default();
         let (name, rule) = channels.look_up(channel, policy);
         let body = payload.body();
-        let mut added = carrier::find_added(body, rule.carrier);
+        let mut added = carrier::find_added(body, &policy.place(channel, rule));
         let is_trusted = policy.trust != Trust::None;
-        let published = added.as_ref().and_then(|added| added.context.as_ref()?.published);
-        if let Some(published) = published.filter(|_| is_trusted) {
+        if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published)
+            && is_trusted
+        {
             call.out.events.push(Event::PublishedAt(published));
         }
-        let stays = |form| rule.keep_context && form != Carrier::Trailer;
-        let removed = match &added {
-            Some(added) if rule.mode != Mode::Observe && !stays(added.form) => Some(added.range.clone()),
-            _ => None,
-        };
-        let change = if let Some(range) = &removed {
+        let fate = added.as_ref().map_or(Fate::Stays, |added| fate(added, rule, policy, call.out));
+        let mut parent = carried_by(body, added.as_mut(), rule, policy);
+        let mut removed = if let (Fate::Removed, Some(added)) = (&fate, &added) { added.range.len() } else { 0 };
+        if rule.strip_supplied && rule.mode != Mode::Observe && !matches!(fate, Fate::HandedOn(_)) {
+            let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
+            let (supplied, ranges) = removable(body, range, policy);
+            parent = parent.or(supplied);
+            removed = ranges.iter().map(Range::len).sum();
             edits.begin();
-            edits.replace_in_bulk(payload, range.clone(), 0..0);
+            edits.remove_from_bulk(payload, &ranges);
+        } else if let (Fate::Removed, Some(added)) = (&fate, &added) {
+            edits.begin();
+            edits.replace_in_bulk(payload, added.range.clone(), 0..0);
+        }
+        let parent = parent.filter(|_| is_trusted);
+        let change = if removed > 0 {
             call.out.counts.count(Counter::Stripped);
             Change::Stripped
         } else {
             Change::None
         };
-        let edited = removed.is_some();
-        let is_untraced = !policy.enabled || !rule.traced;
-        if is_untraced && !watched {
-            return edited;
-        }
-        let size = body.len() - removed.as_ref().map_or(0, Range::len);
-        let operation = || operation(name, message, u64::try_from(size).unwrap_or(u64::MAX));
-        let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| is_trusted);
-        if is_untraced || parent.is_none() && rule.mode != Mode::Inject {
-            if watched {
-                call.out.events.push(Event::Delivered(untraced(parent.as_ref(), now, change, operation())));
+        let size = u64::try_from(body.len().saturating_sub(removed)).unwrap_or(u64::MAX);
+        let operation = || operation(name, message, size);
+        let is_untraced = !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject;
+        let mut own = None;
+        if !is_untraced {
+            let (parent, link) = match policy.relation {
+                Relation::Parent => (parent, None),
+                Relation::Link => (None, parent.map(|parent| parent.span)),
+            };
+            let (context, sampled) = child_of(parent.as_ref(), policy, call.env.ids);
+            own = Some(context);
+            if sampled || watched {
+                let record = record(context, parent.as_ref(), link, now, change, operation());
+                call.out.events.push(Event::Delivered(record));
             }
-            return edited;
+        } else if watched {
+            call.out.events.push(Event::Delivered(untraced(parent.as_ref(), now, change, operation())));
         }
-        let (parent, link) = match policy.relation {
-            Relation::Parent => (parent, None),
-            Relation::Link => (None, parent.map(|parent| parent.span)),
-        };
-        let (context, sampled) = child_of(parent.as_ref(), policy, call.env.ids);
-        if sampled || watched {
-            let record = record(context, parent.as_ref(), link, now, change, operation());
-            call.out.events.push(Event::Delivered(record));
+        if let (Fate::HandedOn(as_it_came), Some(added)) = (fate, &added) {
+            let bytes = edits.begin();
+            carrier::hand_on(body, added, own.unwrap_or(as_it_came), bytes);
+            let written = bytes.len();
+            edits.replace(payload.position(added.range.clone()), 0..written);
+            return true;
         }
-        edited
+        removed > 0
     }
+}
+
+/// What becomes of a context that a proxy added, or that somebody made look so.
+enum Fate {
+    /// It is delivered as it came.
+    Stays,
+    Removed,
+    /// The service gets it with the identity of the delivery. Without a span of the delivery it is the one that came.
+    HandedOn(SpanContext),
+}
+
+fn fate(added: &Added, rule: Rule, policy: &Policy, out: &mut Output) -> Fate {
+    if added.is_forged {
+        out.counts.count(Counter::Forged);
+    }
+    match &added.context {
+        _ if rule.mode == Mode::Observe => Fate::Stays,
+        Some(context) if rule.keep_context && added.form != Carrier::Trailer => Fate::HandedOn(context.span),
+        None if policy.forged == Forged::Keep => Fate::Stays,
+        _ => Fate::Removed,
+    }
+}
+
+/// The ranges of a payload to remove where the application's own context goes too, and that context. `added` is removed in any
+/// case.
+#[cold]
+fn removable(payload: &[u8], added: Option<Range<usize>>, policy: &Policy) -> (Option<Context>, Vec<Range<usize>>) {
+    // In front of a trailer. A proxy adds a context in another form only where the application has none.
+    let end = added.as_ref().map_or(payload.len(), |added| added.start);
+    let supplied = carrier::find_removable(payload.get(..end).unwrap_or_default(), policy.propagators);
+    let (context, mut ranges) = supplied.map_or((None, Vec::new()), |(context, ranges)| (Some(context), ranges));
+    ranges.extend(added);
+    (context, ranges)
 }
 
 fn operation(name: &Arc<str>, message: &Message<'_>, body_size: u64) -> Operation {

@@ -39,6 +39,13 @@ impl Edits {
         self.replace(bulk.position(range), replacement);
     }
 
+    /// Removes these ranges of a bulk string's body, which are in order and do not overlap.
+    pub(crate) fn remove_from_bulk(&mut self, bulk: Bulk<'_>, ranges: &[Range<usize>]) {
+        let removed: usize = ranges.iter().map(Range::len).sum();
+        self.replace_number(bulk.header(), b'$', bulk.body().len().saturating_sub(removed));
+        ranges.iter().for_each(|range| self.replace(bulk.position(range.clone()), 0..0));
+    }
+
     /// Replaces the line of a length or a count, which is the type byte `kind` and a number.
     pub(crate) fn replace_number(&mut self, line: Range<usize>, kind: u8, number: usize) {
         let start = self.bytes.len();

@@ -7,9 +7,9 @@ use core::ops::Range;
 use super::channel_cache::ChannelCache;
 use super::context::{carried_by, child_of, record, untraced};
 use super::{Bulk, Edits, exceeds};
-use crate::carrier::{self, Added, Carrier};
+use crate::carrier::{self, Added, Carrier, Place};
 use crate::counts::Counter;
-use crate::output::Call;
+use crate::output::{Call, Output};
 use crate::policy::{Mode, Policy, Rule, Trust};
 use crate::service::{Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::{Change, Context, Operation, SpanContext, SpanRecord, UnixNanos};
@@ -124,7 +124,8 @@ impl PublishPlan {
         let Environment { policy, watched, wall_offset, .. } = call.env;
         let (name, rule) = channels.last(policy);
         let body = payload.body();
-        let mut added = carrier::find_added(body, rule.carrier);
+        let place = policy.place(publish.channel.unwrap_or_default(), rule);
+        let mut added = believed(body, &place, policy, call.out);
         let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| policy.trust == Trust::All);
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
         let operation = || operation(name, publish.sharded, u64::try_from(size).unwrap_or(u64::MAX));
@@ -136,10 +137,12 @@ impl PublishPlan {
             return Decision { span, ..Decision::default() };
         }
         let (context, sampled) = child_of(parent.as_ref(), policy, call.env.ids);
+        let form = added.as_ref().map_or(rule.carrier, |added| added.form);
+        let context = carrier::carried_span(context, form, body, added.as_ref());
         let injected = permission.and_then(|expected| {
             let outgoing = outgoing(context, parent.as_ref(), publish.start, wall_offset, policy);
             let bytes = edits.begin();
-            let range = write_context(body, added.as_ref(), &outgoing, rule, policy, bytes)?;
+            let range = write_context(body, added.as_ref(), &outgoing, &place, policy, bytes)?;
             let written = bytes.len();
             let limit = expected.map_or(policy.inject_limit, |expected| policy.inject_limit.min(expected.max_payload));
             check_len(body.len(), body.len() - range.len() + written, limit, standing)?;
@@ -155,6 +158,20 @@ impl PublishPlan {
             (sampled || watched).then(|| record(context, parent.as_ref(), None, publish.start, change, operation()));
         Decision { edited: injected.is_ok(), span, expected: injected.ok().flatten() }
     }
+}
+
+/// The context in a payload of the service that another proxy added, if such a context is believed. One that is not is part of
+/// the payload: it stays, and the new context is added to it.
+fn believed(payload: &[u8], place: &Place<'_>, policy: &Policy, out: &mut Output) -> Option<Added> {
+    if policy.trust != Trust::All {
+        return None;
+    }
+    let added = carrier::find_added(payload, place)?;
+    if added.is_forged {
+        out.counts.count(Counter::Forged);
+        return None;
+    }
+    Some(added)
 }
 
 fn operation(name: &Arc<str>, sharded: bool, body_size: u64) -> Operation {
@@ -184,8 +201,8 @@ fn expected_receivers(
     rule: Rule,
     audience: Option<&dyn Audience>,
 ) -> Result<ExpectedReceivers, NotProven> {
-    if rule.carrier == Carrier::OpenCensus {
-        // A proxy removes this form only if its own settings name it for the channel. Those of other proxies are not known.
+    if rule.carrier != Carrier::Trailer {
+        // A proxy removes the other forms only if its own settings name them for the channel. Those of others are not known.
         return Err(NotProven::NoEvidence);
     }
     let channel = publish.channel.ok_or(NotProven::NoEvidence)?;
@@ -215,7 +232,7 @@ fn write_context(
     payload: &[u8],
     added: Option<&Added>,
     context: &Context,
-    rule: Rule,
+    place: &Place<'_>,
     policy: &Policy,
     bytes: &mut Vec<u8>,
 ) -> Result<Range<usize>, Counter> {
@@ -224,10 +241,10 @@ fn write_context(
     }
     match added {
         Some(added) => {
-            carrier::replace(payload, added, context, bytes);
+            carrier::replace(payload, added, place, context, bytes);
             Ok(added.range.clone())
         }
-        None => match carrier::add(payload, rule.carrier, context, policy.propagators, bytes) {
+        None => match carrier::add(payload, place, context, policy.propagators, bytes) {
             Some(at) => Ok(at..at),
             None => Err(Counter::SkippedCarrier),
         },

@@ -168,9 +168,10 @@ impl SpanContext {
     }
 
     /// Reads a Jaeger `uber-trace-id`, `{trace}:{span}:{parent}:{flags}`. Ids may lack leading zeros, and `%3A` may stand
-    /// for `:`. The flags are hexadecimal, and their bit 0 is *sampled*. The parent is not used.
+    /// for `:`. The flags are hexadecimal, and their bit 0 is *sampled*. The parent is not used. The longest legal text has
+    /// 69 characters: 32, 16, 16 and 2 digits, and the colons.
     pub fn parse_uber_trace_id(text: &[u8]) -> Option<Self> {
-        let mut plain = [0u8; 64];
+        let mut plain = [0u8; 69];
         let mut len = 0;
         let mut rest = text;
         while let Some((&first, after)) = rest.split_first() {
@@ -199,12 +200,24 @@ impl SpanContext {
     pub fn parse_b3_single(text: &[u8]) -> Option<Self> {
         let mut fields = text.split(|&b| b == b'-');
         let (trace, span) = (fields.next()?, fields.next()?);
+        let sampled = match fields.next() {
+            Some(b"d") => Some("1"),
+            Some(state @ (b"0" | b"1")) => core::str::from_utf8(state).ok(),
+            Some(_) => return None,
+            None => None,
+        };
+        Self::parse_b3(trace, span, sampled)
+    }
+
+    /// Reads the ids of B3, and the decision as `X-B3-Sampled` says it: `1` or `0`, `true` or `false`. Without one the context
+    /// counts as not sampled.
+    pub fn parse_b3(trace: &[u8], span: &[u8], sampled: Option<&str>) -> Option<Self> {
         if !matches!(trace.len(), 16 | 32) || span.len() != 16 {
             return None;
         }
-        let sampled = match fields.next() {
-            Some(b"1" | b"d") => true,
-            Some(b"0") | None => false,
+        let sampled = match sampled {
+            Some("1" | "true") => true,
+            Some("0" | "false") | None => false,
             Some(_) => return None,
         };
         Some(Self {
@@ -216,7 +229,7 @@ impl SpanContext {
 }
 
 /// Reads exactly `2 * N` lower-case hexadecimal digits.
-fn hex_array<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub(crate) fn hex_array<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut out = [0u8; N];
     let (pairs, rest) = digits.as_chunks::<2>();
     if pairs.len() != N || !rest.is_empty() {
@@ -337,6 +350,17 @@ mod tests {
             assert_eq!(SpanContext::parse_uber_trace_id(text), None, "{}", text.escape_ascii());
         }
         assert_eq!(SpanContext::parse_uber_trace_id(&[b'a'; 500]), None);
+    }
+
+    #[test]
+    fn the_longest_uber_trace_id_is_read_and_a_longer_one_is_not() {
+        for separator in [":", "%3A"] {
+            let fields = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "0000000000000000"];
+            let text = [fields[0], fields[1], fields[2], "01"].join(separator);
+            assert_eq!(SpanContext::parse_uber_trace_id(text.as_bytes()), SpanContext::parse_traceparent(TEXT));
+            let longer = [fields[0], fields[1], "00000000000000000", "01"].join(separator);
+            assert_eq!(SpanContext::parse_uber_trace_id(longer.as_bytes()), None);
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ pub struct Propagators {
     pub trace_context: bool,
     /// `baggage`: baggage is passed on where a payload holds it.
     pub baggage: bool,
-    /// `b3` or `b3multi`: a `b3` member of a JSON object is read.
+    /// `b3` or `b3multi`: members of a JSON object in either format of B3 are read, as the OpenTelemetry specification has
+    /// both propagators do.
     pub b3: bool,
     /// `jaeger`: an `uber-trace-id` member of a JSON object is read.
     pub jaeger: bool,

@@ -1,7 +1,7 @@
 //! The macros of the notation, which stand for bytes that are tedious to write.
 
-use redistributed_core::carrier::trailer;
-use redistributed_core::trace::{Context, SpanContext, SpanId, TraceFlags, TraceId};
+use redistributed_core::carrier::{self, Carrier, ContextKeys, Place, trailer};
+use redistributed_core::trace::{Context, Propagators, SpanContext, SpanId, TraceFlags, TraceId};
 
 use crate::notation::bytes;
 
@@ -10,12 +10,10 @@ pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {
     if let Some((piece, times)) = text.rsplit_once('*') {
         return out.extend(bytes(piece).repeat(times.parse().unwrap()));
     }
-    if text == "future" {
-        return out.extend(future_trailer());
-    }
     let mut words = text.split(' ');
     let mut next = || words.next().expect("a macro's argument");
     let form = next();
+    let keyed = (form == "keyed").then(|| [next(), next(), next()]);
     let trace: u128 = next().parse().unwrap();
     let span: u64 = next().parse().unwrap();
     let flags = u8::from_str_radix(next(), 16).unwrap();
@@ -24,8 +22,11 @@ pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {
         span_id: SpanId::from_u64(span).unwrap(),
         flags: TraceFlags::from_byte(flags),
     });
+    let (mut sum, mut mac) = (String::new(), String::new());
     for word in words {
         match word.split_once('=').unwrap() {
+            ("sum", value) => sum = format!("-{value}"),
+            ("mac", value) => mac = format!("-{value}"),
             ("state", value) => context.trace_state = Some(value.into()),
             ("baggage", value) => context.baggage = Some(value.into()),
             _ => panic!("{word} in a macro"),
@@ -34,10 +35,16 @@ pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {
     let state = context.trace_state.as_deref().map(|state| format!(",{state}")).unwrap_or_default();
     match form {
         "trailer" => trailer::write(&context, out),
+        "keyed" => {
+            let [key, channel, payload] = keyed.unwrap();
+            let keys = ContextKeys::new([key]);
+            let place = Place { channel: channel.as_bytes(), carrier: Carrier::Trailer, keys: &keys };
+            carrier::add(payload.as_bytes(), &place, &context, Propagators::default(), out);
+        }
         "traceparent" => out.extend(format!("00-{trace:032x}-{span:016x}-{flags:02x}").bytes()),
         "json" => out.extend(
             format!(
-                r#""traceparent":"00-{trace:032x}-{span:016x}-{flags:02x}","tracestate":"redistributed={span:016x}{state}""#
+                r#""traceparent":"00-{trace:032x}-{span:016x}-{flags:02x}","tracestate":"redistributed={span:016x}{sum}{mac}{state}""#
             )
             .bytes(),
         ),
@@ -50,15 +57,4 @@ pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {
         }
         _ => panic!("{form} is no macro"),
     }
-}
-
-/// A trailer of version 2: a zero byte, content of an unknown form, and a valid footer.
-fn future_trailer() -> Vec<u8> {
-    let mut out = b"\0what the future holds".to_vec();
-    out.extend_from_slice(&37u16.to_be_bytes());
-    out.push(2);
-    let checksum = crc32fast::hash(&out);
-    out.extend_from_slice(&checksum.to_be_bytes());
-    out.extend_from_slice(&trailer::MAGIC);
-    out
 }

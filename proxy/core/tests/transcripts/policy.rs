@@ -1,9 +1,10 @@
 //! The settings in a `policy` or `switch` line.
 
 use redistributed_core::Policy;
-use redistributed_core::carrier::Carrier;
+use redistributed_core::carrier::json::JsonPath;
+use redistributed_core::carrier::{Carrier, ContextKeys};
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Commands, Mode, Relation, Trust};
+use redistributed_core::policy::{Commands, Forged, Mode, Relation, Trust};
 use redistributed_core::trace::sampler::{Ratio, Root};
 use redistributed_core::trace::{Propagators, Sampler};
 
@@ -24,7 +25,13 @@ pub(crate) fn policy(settings: &str) -> Policy {
             ("disabled", "") => policy.enabled = false,
             ("include", value) => policy.include.push(glob(value)),
             ("exclude", value) => policy.exclude.push(glob(value)),
-            ("read_json", value) => policy.read_json.push(glob(value)),
+            ("read_json", value) => {
+                let (pattern, path) = value.rsplit_once('=').unwrap_or((value, "traceparent"));
+                policy.read_json.push((glob(pattern), JsonPath::parse(path).unwrap()));
+            }
+            ("strip_supplied", value) => policy.strip_supplied.push(glob(value)),
+            ("keys", value) => policy.keys = ContextKeys::new(value.split(',')),
+            ("forged", "keep") => policy.forged = Forged::Keep,
             ("keep_context", value) => policy.keep_context.push(glob(value)),
             ("inject_limit", value) => policy.inject_limit = value.parse().unwrap(),
             ("carrier", value) => {
