@@ -24,7 +24,7 @@ pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
     for route in &settings.routes {
         Dialer::new(route, settings, &material)?;
     }
-    Ok(Telemetry::check(&settings.otel)?)
+    Ok(Telemetry::check(&settings.otel, &material.collector)?)
 }
 
 /// The text of `error`, with the origin of the setting if it is about a file that a setting names.

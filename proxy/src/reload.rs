@@ -13,6 +13,7 @@ use redistributed_core::policy::Policy;
 use crate::logging::{LIFECYCLE, LevelHandle};
 use crate::net::key_material::{KeyMaterial, Refreshed};
 use crate::service::Services;
+use crate::settings::otel::SECRETS;
 use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
@@ -198,8 +199,13 @@ fn different(old: &Sources, new: &Sources) -> Vec<String> {
     let values =
         |sources: &Sources, name: &str| sources.get(name).map(|setting| setting.values.clone()).unwrap_or_default();
     let gone = old.0.iter().filter(|setting| new.get(&setting.name).is_none());
+    // What stands in a file of its own is followed, and only another path of the file is a change of the settings.
+    let is_followed = |name: &str| {
+        let file = SECRETS.iter().find(|(secret, _)| *secret == name).map(|(_, file)| *file);
+        file.is_some_and(|file| old.get(file).is_some() && new.get(file).is_some())
+    };
     let names = new.0.iter().chain(gone).map(|RawSetting { name, .. }| name);
-    names.filter(|name| values(old, name) != values(new, name)).cloned().collect()
+    names.filter(|name| !is_followed(name)).filter(|name| values(old, name) != values(new, name)).cloned().collect()
 }
 
 impl Reloaded {

@@ -131,7 +131,7 @@ impl Server {
         if let Some(reloader) = &reloader {
             reloader.follow(keys.clone());
         }
-        let telemetry = Telemetry::start(&settings.otel, settings.limits.threads)?;
+        let telemetry = Telemetry::start_with(&settings.otel, keys.collector.clone(), settings.limits.threads)?;
         let workers = Arc::new(Workers::start(settings.limits.threads)?);
         Ok(Self { settings, services, reloader, keys, telemetry, workers, began: clock::wall() })
     }

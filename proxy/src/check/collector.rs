@@ -28,7 +28,12 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
     let protocol = otlp.protocol;
     findings.about(format!("collector {}", otlp.endpoint));
     match probe(otel).await {
-        Probe::Taken => findings.ok(format!("takes spans by {protocol}: an empty export was accepted")),
+        Probe::Taken(remark) => {
+            findings.ok(format!("takes spans by {protocol}: an empty export was accepted"));
+            if !remark.is_empty() {
+                findings.note(format!("says of the empty export: {remark}"));
+            }
+        }
         Probe::Refused(reason) => findings.problem(
             format!("did not take an empty export by {protocol}: {reason}"),
             "check OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL (http/protobuf: port 4318, grpc: 4317) and _HEADERS",

@@ -1,6 +1,7 @@
 //! All certificates, keys and passwords in files that the settings name. They are read at the start, and again when they change.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::logging::LIFECYCLE;
 use crate::net::tls;
 use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
+use crate::settings::otel::{Headers, HeadersFile, OtlpSettings};
+use crate::settings::tls::{ClientFileNames, ClientFiles};
 use crate::settings::{CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls};
 
 /// The time between two looks at the files. It is short compared with the minute that a Kubernetes secret takes to arrive.
@@ -21,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the file of `--context-key-file` holds, in the words of the log.
 const CONTEXT_KEYS: &str = "keys of contexts";
+
+const CONNECTIONS: &str = "the next connections";
+const EXPORTS: &str = "the next exports";
 
 /// The contents of the files, ready to be used.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +39,62 @@ pub struct KeyMaterial {
     pub password: Option<Arc<Rotating<Secret>>>,
     /// The keys of contexts in the file of `--context-key-file`.
     context_keys: Option<Arc<Rotating<ContextKeys>>>,
+    /// What the collector's settings name.
+    pub collector: CollectorMaterial,
+}
+
+/// The contents of the files that the settings of the collector name.
+#[derive(Clone, Debug, Default)]
+pub struct CollectorMaterial {
+    /// The TLS configuration, if spans go to an address with `https://`.
+    pub tls: Option<Arc<Rotating<ClientConfig>>>,
+    /// The headers, if they are in a file.
+    pub headers: Option<Arc<Rotating<Headers>>>,
+}
+
+impl CollectorMaterial {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The error about the first file that cannot be used.
+    pub fn read(settings: &OtlpSettings) -> Result<Self, FileError> {
+        const NAMES: ClientFileNames = ClientFileNames {
+            authorities: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            certificate: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        };
+        let identity = settings.client_identity.clone();
+        let files = ClientFiles {
+            authorities: settings.certificate.clone(),
+            identity: identity.map(|identity| (identity.certificate, identity.key)),
+        };
+        let tls = settings.endpoint.is_https().then(|| client(files, NAMES)).transpose()?;
+        let headers = settings.headers_file.clone().map(|HeadersFile { variable, path }| {
+            Rotating::new(vec![path.clone()], move || headers(variable, &path)).map(Arc::new)
+        });
+        Ok(Self { tls, headers: headers.transpose()? })
+    }
+}
+
+/// The TLS configuration of a client, which follows its files.
+fn client(files: ClientFiles, names: ClientFileNames) -> Result<Arc<Rotating<ClientConfig>>, FileError> {
+    let paths = files.paths();
+    let make = move || {
+        if let Some((certificate, _)) = &files.identity {
+            tls::valid_now(names.certificate, certificate)?;
+        }
+        tls::client_config(&files, names)
+    };
+    Rotating::new(paths, make).map(Arc::new)
+}
+
+/// The headers in a file.
+fn headers(setting: &'static str, path: &Path) -> Result<Headers, FileError> {
+    let remedy = "let it hold what the variable without _FILE would: name=value, separated by commas";
+    let refused = |problem: &str| FileError::new(setting, path, problem, remedy);
+    let text = String::from_utf8(files::read(setting, path)?).map_err(|_| refused("it is not UTF-8"))?;
+    let (headers, _) = Headers::from_text(text.trim());
+    if headers.is_empty() { Err(refused("it holds no header that can be used")) } else { Ok(headers) }
 }
 
 impl KeyMaterial {
@@ -46,16 +108,7 @@ impl KeyMaterial {
             .listen_tls
             .clone()
             .map(|files| Rotating::new(files.paths(), move || tls::server_config(&files)).map(Arc::new));
-        let upstream = connects.then(|| settings.upstream_tls.files.clone()).map(|files| {
-            let paths = files.paths();
-            let make = move || {
-                if let Some((certificate, _)) = &files.identity {
-                    tls::valid_now(UpstreamTls::NAMES.certificate, certificate)?;
-                }
-                tls::client_config(&files, UpstreamTls::NAMES)
-            };
-            Rotating::new(paths, make).map(Arc::new)
-        });
+        let upstream = connects.then(|| client(settings.upstream_tls.files.clone(), UpstreamTls::NAMES));
         let password = settings.upstream_login.password_file.clone().map(|path| {
             Rotating::new(vec![path.clone()], move || files::secret(UpstreamLogin::PASSWORD_FILE, &path)).map(Arc::new)
         });
@@ -67,6 +120,7 @@ impl KeyMaterial {
             upstream: upstream.transpose()?,
             password: password.transpose()?,
             context_keys: context_keys.transpose()?,
+            collector: settings.otel.otlp.as_ref().map(CollectorMaterial::read).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -103,10 +157,11 @@ impl KeyMaterial {
 
     /// Whether there is no file to follow.
     pub fn is_empty(&self) -> bool {
-        let listen = self.listen.as_ref().map_or(0, |one| one.paths().len());
-        let upstream = self.upstream.as_ref().map_or(0, |one| one.paths().len());
-        let context_keys = self.context_keys.as_ref().map_or(0, |one| one.paths().len());
-        listen + upstream + context_keys + self.password.as_ref().map_or(0, |one| one.paths().len()) == 0
+        fn of<T>(one: &Option<Arc<Rotating<T>>>) -> bool {
+            one.as_ref().is_none_or(|one| one.paths().is_empty())
+        }
+        let CollectorMaterial { tls, headers } = &self.collector;
+        of(&self.listen) && of(&self.upstream) && of(&self.password) && of(&self.context_keys) && of(tls) && of(headers)
     }
 
     /// Reads the files that have changed, and logs and returns the outcomes. An error that was logged before is left out,
@@ -117,12 +172,15 @@ impl KeyMaterial {
             if asked { one.refresh_on_request() } else { one.refresh() }
         }
         let all = [
-            ("certificate for clients", of(&self.listen, asked)),
-            ("certificates for Redis", of(&self.upstream, asked)),
-            ("password for Redis", of(&self.password, asked)),
-            (CONTEXT_KEYS, of(&self.context_keys, asked)),
+            ("certificate for clients", CONNECTIONS, of(&self.listen, asked)),
+            ("certificates for Redis", CONNECTIONS, of(&self.upstream, asked)),
+            ("password for Redis", CONNECTIONS, of(&self.password, asked)),
+            (CONTEXT_KEYS, "the next message", of(&self.context_keys, asked)),
+            ("certificates for the collector", EXPORTS, of(&self.collector.tls, asked)),
+            ("headers for the collector", EXPORTS, of(&self.collector.headers, asked)),
         ];
-        let refreshed = all.into_iter().filter_map(|(what, outcome)| Some(Refreshed { what, outcome: outcome? }));
+        let refreshed =
+            all.into_iter().filter_map(|(what, used_by, outcome)| Some(Refreshed { what, used_by, outcome: outcome? }));
         refreshed.inspect(Refreshed::log).collect()
     }
 }
@@ -132,20 +190,17 @@ impl KeyMaterial {
 pub struct Refreshed {
     /// What the files hold, in the words of the log.
     pub what: &'static str,
+    /// What uses the new contents, in the words of the log.
+    pub used_by: &'static str,
     /// An error if the new contents cannot be used; then the old ones stay in force.
     pub outcome: Result<(), FileError>,
 }
 
 impl Refreshed {
-    /// What the new contents are used for first.
-    fn used_for(&self) -> &'static str {
-        if self.what == CONTEXT_KEYS { "the next message" } else { "the next connections" }
-    }
-
     fn log(&self) {
-        let what = self.what;
+        let Self { what, used_by, .. } = self;
         match &self.outcome {
-            Ok(()) => tracing::info!(target: LIFECYCLE, "{what}: read again, for {}", self.used_for()),
+            Ok(()) => tracing::info!(target: LIFECYCLE, "{what}: read again, for {used_by}"),
             Err(error) => tracing::warn!(%error, "{what}: changed and cannot be used; the old ones stay in force"),
         }
     }
@@ -154,7 +209,7 @@ impl Refreshed {
 impl fmt::Display for Refreshed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.outcome {
-            Ok(()) => write!(f, "{}: read again, for {}", self.what, self.used_for()),
+            Ok(()) => write!(f, "{}: read again, for {}", self.what, self.used_by),
             Err(error) => write!(f, "{}: the old ones stay in force, because of {error}", self.what),
         }
     }

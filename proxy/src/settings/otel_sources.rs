@@ -51,7 +51,11 @@ pub(super) fn read(
                 }),
                 (Some(value), None) => settings.push(value),
                 (None, Some((variable, by_file))) => match secret(&by_file) {
-                    Ok(value) => settings.push(raw(name, value, by_file.origin, None)),
+                    Ok(value) => {
+                        settings.push(raw(name, value, by_file.origin.clone(), None));
+                        // The path too, because the file is followed.
+                        settings.push(RawSetting { name: variable.to_owned(), ..by_file });
+                    }
                     Err(problem) => errors.push(SettingError {
                         setting: Some(variable.into()),
                         origin: by_file.origin,

@@ -16,6 +16,8 @@ use super::loss_report::LossReport;
 use super::otlp::{Delivered, OtlpError, OtlpExporter};
 use super::queue::SpanQueue;
 use super::totals::{ExportResult, Totals, Unsettled};
+use crate::logging::Throttle;
+use crate::net::key_material::CollectorMaterial;
 use crate::settings::otel::{BatchSettings, OtelSettings};
 
 /// The most requests in flight at a time. With one, the rate would be limited to a batch per round trip.
@@ -39,10 +41,10 @@ pub(super) struct Destination {
 
 impl Destination {
     /// Prepares the destinations. Needs a tokio runtime.
-    pub(super) fn new(settings: &OtelSettings) -> Result<Self, OtlpError> {
+    pub(super) fn new(settings: &OtelSettings, material: &CollectorMaterial) -> Result<Self, OtlpError> {
         let timeouts = [settings.otlp.as_ref().and_then(|otlp| otlp.timeout), settings.batch.export_timeout];
         Ok(Self {
-            otlp: settings.otlp.as_ref().map(OtlpExporter::new).transpose()?,
+            otlp: settings.otlp.as_ref().map(|otlp| OtlpExporter::new(otlp, material)).transpose()?,
             console: settings.console.then(Console::new),
             timeout: timeouts.into_iter().flatten().min(),
         })
@@ -72,6 +74,8 @@ impl Destination {
 struct Settled {
     lost: u64,
     reason: Option<String>,
+    /// What the collector said though it has taken all spans.
+    remark: Option<String>,
     recovered: bool,
 }
 
@@ -88,6 +92,7 @@ pub(super) struct Exporter {
     failures: LossReport,
     overflows: LossReport,
     overflows_seen: u64,
+    remarks: Throttle,
 }
 
 impl Exporter {
@@ -109,6 +114,7 @@ impl Exporter {
             failures: LossReport::default(),
             overflows: LossReport::default(),
             overflows_seen: 0,
+            remarks: Throttle::new(),
         }
     }
 
@@ -180,12 +186,14 @@ impl Exporter {
                     let result = if lost > 0 { ExportResult::Partial } else { ExportResult::Ok };
                     totals.exported(result, began.elapsed());
                     unsettled.sent(lost);
-                    Settled { lost, reason: (lost > 0).then_some(delivered.message), recovered: delivered.recovered }
+                    let said = Some(delivered.message).filter(|message| lost > 0 || !message.is_empty());
+                    let (reason, remark) = if lost > 0 { (said, None) } else { (None, said) };
+                    Settled { lost, reason, remark, recovered: delivered.recovered }
                 }
                 Err(reason) => {
                     totals.exported(ExportResult::Failed, began.elapsed());
                     unsettled.failed();
-                    Settled { lost: spans, reason: Some(reason), recovered: false }
+                    Settled { lost: spans, reason: Some(reason), remark: None, recovered: false }
                 }
             }
         });
@@ -197,6 +205,12 @@ impl Exporter {
             Ok(settled) => settled,
             Err(error) => return tracing::error!(%error, "an export ended in a bug; its spans are dropped"),
         };
+        if let Some(remark) = settled.remark
+            && let Some(left_out) = self.remarks.admit(Instant::now())
+        {
+            let collector = &self.target;
+            tracing::warn!(collector, remark, left_out, "the collector has taken the spans, and warns");
+        }
         match settled.reason {
             Some(reason) => {
                 if let Some(spans) = self.failures.lost(settled.lost, time::Instant::now()) {

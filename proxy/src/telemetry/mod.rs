@@ -40,6 +40,7 @@ pub use sink::SpanSink;
 pub(crate) use sink::test_sink;
 pub use totals::{ExportResult, ExportSummary};
 
+use crate::net::key_material::CollectorMaterial;
 use crate::settings::otel::OtelSettings;
 use encoder::Encoders;
 use exporter::{Destination, Exporter, Stop};
@@ -80,12 +81,25 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts the exporter, for connections on so many threads. It runs on a thread and a runtime of its own, so that sending
-    /// thousands of spans cannot delay a relayed byte. No connection is made before there is a span to send.
+    /// Starts the exporter, for connections on so many threads, with the files that the settings name as they are now.
     ///
     /// # Errors
-    /// If a certificate file cannot be used or no thread can be had. A collector that does not answer is no error.
+    /// If a file cannot be used, and as [`start_with`](Self::start_with).
     pub fn start(settings: &OtelSettings, threads: NonZeroUsize) -> Result<Self, TelemetryError> {
+        let material = settings.otlp.as_ref().map(CollectorMaterial::read).transpose();
+        Self::start_with(settings, material.map_err(OtlpError::from)?.unwrap_or_default(), threads)
+    }
+
+    /// Starts the exporter. It runs on a thread and a runtime of its own, so that sending thousands of spans cannot delay a relayed
+    /// byte. No connection is made before there is a span to send. What `material` holds may change while it runs.
+    ///
+    /// # Errors
+    /// If no thread can be had. A collector that does not answer is no error.
+    pub fn start_with(
+        settings: &OtelSettings,
+        material: CollectorMaterial,
+        threads: NonZeroUsize,
+    ) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
         if settings.otlp.is_none() && !settings.console {
             return Ok(Self { export: None, totals, tap: Arc::default(), stop: None });
@@ -96,7 +110,7 @@ impl Telemetry {
         let thread = {
             let settings = settings.clone();
             let (queue, totals) = (Arc::clone(&queue), Arc::clone(&totals));
-            move || run_thread(&settings, queue, totals, stopped, &started)
+            move || run_thread(&settings, &material, queue, totals, stopped, &started)
         };
         thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
@@ -104,15 +118,15 @@ impl Telemetry {
         Ok(Self { export: Some((queue, Encoders::new(settings))), totals, tap: Arc::default(), stop: Some(stop) })
     }
 
-    /// Checks whether [`start`](Self::start) could build the exporter. It reads the certificates, and connects to nothing.
+    /// Checks whether [`start_with`](Self::start_with) could build the exporter. It connects to nothing.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
-    pub fn check(settings: &OtelSettings) -> Result<(), TelemetryError> {
+    /// As [`start_with`](Self::start_with).
+    pub fn check(settings: &OtelSettings, material: &CollectorMaterial) -> Result<(), TelemetryError> {
         // Nothing runs in it.
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TelemetryError::Thread)?;
         let _inside = runtime.enter();
-        Destination::new(settings).map(drop).map_err(TelemetryError::from)
+        Destination::new(settings, material).map(drop).map_err(TelemetryError::from)
     }
 
     /// Where the connections of an endpoint leave their spans: those of the service that `resource` describes, which are about
@@ -185,6 +199,7 @@ impl SpanTotals {
 /// Runs the export thread. `started` is told once whether the exporter could be built.
 fn run_thread(
     settings: &OtelSettings,
+    material: &CollectorMaterial,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     stopped: oneshot::Receiver<Stop>,
@@ -195,7 +210,7 @@ fn run_thread(
         Err(error) => return drop(started.send(Err(TelemetryError::Thread(error)))),
     };
     runtime.block_on(async {
-        let destination = match Destination::new(settings) {
+        let destination = match Destination::new(settings, material) {
             Ok(destination) => destination,
             Err(error) => return drop(started.send(Err(error.into()))),
         };

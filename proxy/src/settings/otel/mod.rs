@@ -19,7 +19,7 @@ use std::time::Duration;
 use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 
-pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, OtlpSettings, Protocol};
+pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol};
 
 use crate::settings::redact::redact;
 pub use reader::OtelWarning;

@@ -8,8 +8,8 @@ use http::header::{self, HeaderName, HeaderValue};
 use redistributed_core::choice::choice;
 use url::Url;
 
-use super::OtelEnvError;
 use super::reader::{VariableReader, decode_pair};
+use super::{OtelEnvError, SECRETS};
 use crate::settings::redact::redact;
 
 /// The two forms of a variable. The first one wins.
@@ -36,6 +36,8 @@ pub struct OtlpSettings {
     pub endpoint: Endpoint,
     /// The headers that go with every request, on both transports. `OTEL_EXPORTER_OTLP_HEADERS`.
     pub headers: Headers,
+    /// The file that the headers came from, if they did: `OTEL_EXPORTER_OTLP_HEADERS_FILE`.
+    pub headers_file: Option<HeadersFile>,
     /// The time that one export may take, retries included; `None` is no limit. Default 10 s. `OTEL_EXPORTER_OTLP_TIMEOUT`.
     pub timeout: Option<Duration>,
     /// The compression of a request's body. `OTEL_EXPORTER_OTLP_COMPRESSION`.
@@ -45,6 +47,15 @@ pub struct OtlpSettings {
     pub certificate: Option<PathBuf>,
     /// The certificate that the proxy presents, with its key. `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`.
     pub client_identity: Option<ClientIdentity>,
+}
+
+/// A file with headers, and the variable that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadersFile {
+    /// The variable.
+    pub variable: &'static str,
+    /// The path of the file.
+    pub path: PathBuf,
 }
 
 /// The certificate that the proxy presents to a collector, with its key.
@@ -111,6 +122,27 @@ impl fmt::Debug for Endpoint {
 pub struct Headers(Vec<(HeaderName, HeaderValue)>);
 
 impl Headers {
+    /// Reads pairs like those of the W3C baggage header: `name=value`, percent-encoded, separated by commas. Returns what is wrong
+    /// with those that cannot be used, without their values.
+    pub(crate) fn from_text(text: &str) -> (Self, Vec<String>) {
+        let (mut headers, mut problems) = (Vec::new(), Vec::new());
+        for (index, member) in text.split(',').map(str::trim).enumerate().filter(|(_, member)| !member.is_empty()) {
+            match decode_header(member) {
+                Some((name, _)) if RESERVED.contains(&name) => {
+                    problems.push(format!("{name} is ignored, because the transport sets it"));
+                }
+                Some(header) => headers.push(header),
+                None => problems.push(format!("entry {} is ignored, because it is not name=value", index + 1)),
+            }
+        }
+        (Self(headers), problems)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Names and values; the values are marked as sensitive, so that no `Debug` shows them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name, value))
@@ -139,10 +171,12 @@ pub(super) fn read(reader: &mut VariableReader<'_>) -> Result<OtlpSettings, Otel
     if !uses_tls {
         warn_of_certificates(reader, &endpoint);
     }
+    let (headers, headers_file) = read_headers(reader);
     Ok(OtlpSettings {
         protocol,
         endpoint,
-        headers: read_headers(reader),
+        headers,
+        headers_file,
         timeout: reader.timeout(&forms!("TIMEOUT"), DEFAULT_TIMEOUT),
         compression: reader.choice(&forms!("COMPRESSION")),
         certificate: reader.first_text(&forms!("CERTIFICATE")).filter(|_| uses_tls).map(|(_, path)| path.into()),
@@ -246,22 +280,20 @@ const RESERVED: [HeaderName; 6] = [
     header::TE,
 ];
 
-/// Reads headers, written as pairs like those of the W3C baggage header. A pair that cannot be used is left out, with a warning
-/// that does not show its value.
-fn read_headers(reader: &mut VariableReader<'_>) -> Headers {
-    let Some((variable, text)) = reader.first_text(&forms!("HEADERS")) else { return Headers::default() };
-    let mut headers = Vec::new();
-    for (index, member) in text.split(',').map(str::trim).enumerate().filter(|(_, member)| !member.is_empty()) {
-        match decode_header(member) {
-            Some((name, _)) if RESERVED.contains(&name) => {
-                reader.warn(variable, format!("{variable}: {name} is ignored, because the transport sets it"));
-            }
-            Some(header) => headers.push(header),
-            None => reader
-                .warn(variable, format!("{variable}: entry {} is ignored, because it is not name=value", index + 1)),
-        }
+/// Reads headers, and the file that they came from. A pair that cannot be used is left out, with a warning that does not show its
+/// value.
+fn read_headers(reader: &mut VariableReader<'_>) -> (Headers, Option<HeadersFile>) {
+    let Some((variable, text)) = reader.first_text(&forms!("HEADERS")) else { return (Headers::default(), None) };
+    let (headers, problems) = Headers::from_text(&text);
+    for problem in problems {
+        reader.warn(variable, format!("{variable}: {problem}"));
     }
-    Headers(headers)
+    // The variable itself holds the contents of the file.
+    let file = SECRETS.iter().find(|(secret, _)| *secret == variable).and_then(|(_, variable)| {
+        let path = reader.text(variable)?.into();
+        Some(HeadersFile { variable, path })
+    });
+    (headers, file)
 }
 
 fn decode_header(member: &str) -> Option<(HeaderName, HeaderValue)> {

@@ -1,11 +1,15 @@
 //! What a collector says in an answer's body: spans that it turned down, the reason of a refusal, when to come back.
 //!
-//! A body that is no protobuf says nothing, and the status has said the rest. Nothing of what a collector sends is trusted:
-//! texts are shortened, numbers may be anything.
+//! Nothing of what a collector sends is trusted: texts are shortened and put on one line, numbers may be anything.
 
+use std::io::Read;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use prost::Message;
+use serde_json::Value;
+
+use super::http_client::MAX_ANSWER;
 
 /// The longest text of a collector that goes into the log, in characters.
 const MAX_MESSAGE: usize = 300;
@@ -18,14 +22,30 @@ pub(super) struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    /// Reads an `ExportTraceServiceResponse`. Without a partial success, all spans were taken.
-    pub(super) fn decode(response: &[u8]) -> Self {
-        let response = wire::ExportTraceServiceResponse::decode(response).unwrap_or_default();
+    /// Reads an `ExportTraceServiceResponse`; `None` if the bytes are none. Without a partial success, all spans were taken.
+    pub(super) fn decode(response: &[u8]) -> Option<Self> {
+        let response = wire::ExportTraceServiceResponse::decode(response).ok()?;
         let partial = response.partial_success.unwrap_or_default();
-        Self {
+        Some(Self {
             rejected_spans: u64::try_from(partial.rejected_spans).unwrap_or(0),
             error_message: shortened(&partial.error_message),
-        }
+        })
+    }
+
+    /// Reads an `ExportTraceServiceResponse` in its JSON form; `None` if the text is no JSON object. 64-bit numbers are texts
+    /// there, and names may be in snake case ("ProtoJSON Format" of the Protocol Buffers documentation).
+    pub(super) fn from_json(response: &[u8]) -> Option<Self> {
+        let response: Value = serde_json::from_slice(response).ok()?;
+        let field = |object: &Value, names: [&str; 2]| names.iter().find_map(|name| object.get(name).cloned());
+        let response = response.is_object().then_some(response)?;
+        let partial = field(&response, ["partialSuccess", "partial_success"]).unwrap_or_default();
+        let rejected = field(&partial, ["rejectedSpans", "rejected_spans"]).unwrap_or_default();
+        let rejected = rejected.as_str().map_or_else(|| rejected.as_i64(), |text| text.parse().ok());
+        let message = field(&partial, ["errorMessage", "error_message"]).unwrap_or_default();
+        Some(Self {
+            rejected_spans: rejected.and_then(|spans| u64::try_from(spans).ok()).unwrap_or(0),
+            error_message: shortened(message.as_str().unwrap_or_default().as_bytes()),
+        })
     }
 }
 
@@ -52,9 +72,35 @@ impl Status {
     }
 }
 
-/// A text of a collector, short enough for the log.
+/// A text of a collector, short enough for the log and on one line. What could speak to a terminal is replaced.
 pub(super) fn shortened(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().take(MAX_MESSAGE).collect()
+    let text = String::from_utf8_lossy(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_bidi = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| if c.is_control() || is_bidi(c) { char::REPLACEMENT_CHARACTER } else { c };
+    words.join(" ").chars().map(shown).take(MAX_MESSAGE).collect()
+}
+
+/// What a body says that gives the reason of a refusal to people: the message of a `google.rpc.Status` in JSON, or the text itself.
+/// It is empty if the body is not text.
+pub(super) fn plain_text(body: &[u8]) -> String {
+    let said = |text: &str| {
+        let status: Value = serde_json::from_str(text).ok()?;
+        status.get("message")?.as_str().map(str::to_owned)
+    };
+    match std::str::from_utf8(body) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && !c.is_whitespace()) => {
+            shortened(said(text).as_deref().unwrap_or(text).as_bytes())
+        }
+        _ => String::new(),
+    }
+}
+
+/// What gzip has compressed; `None` if the bytes are no such thing, or more comes out of them than an answer has.
+pub(super) fn inflated(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes).take(MAX_ANSWER as u64 + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() <= MAX_ANSWER).then_some(plain)
 }
 
 /// The messages, with the fields that are of use here. Texts are read as bytes: one that is not UTF-8 must not void the
@@ -130,18 +176,61 @@ mod tests {
                 rejected_spans: u64::try_from(rejected_spans).unwrap(),
                 error_message: error_message.to_owned(),
             };
-            assert_eq!(PartialSuccess::decode(&response), expected);
+            assert_eq!(PartialSuccess::decode(&response), Some(expected));
         }
-        assert_eq!(PartialSuccess::decode(b""), PartialSuccess::default());
+        assert_eq!(PartialSuccess::decode(b""), Some(PartialSuccess::default()));
     }
 
     #[test]
     fn a_collector_cannot_reject_less_than_nothing_or_flood_the_log() {
         let partial = ExportTracePartialSuccess { rejected_spans: -1, error_message: "x".repeat(10_000) };
         let response = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-        let decoded = PartialSuccess::decode(&response);
+        let decoded = PartialSuccess::decode(&response).unwrap();
         assert_eq!((decoded.rejected_spans, decoded.error_message.len()), (0, MAX_MESSAGE));
-        assert_eq!(PartialSuccess::decode(b"<html>not protobuf</html>"), PartialSuccess::default());
+        assert_eq!(shortened(b" a\r\n\x1b[2Jb \xe2\x80\xaec\xff"), "a \u{fffd}[2Jb \u{fffd}c\u{fffd}");
+    }
+
+    #[test]
+    fn what_is_no_answer_of_the_protocol_is_none() {
+        for body in [&b"<html>not protobuf</html>"[..], b"ok", b"\x0a\xff", b"{}"] {
+            assert_eq!(PartialSuccess::decode(body), None, "{}", body.escape_ascii());
+        }
+        for body in [&b"<html></html>"[..], b"ok", b"[]", b"\"ok\"", b"1", b"null", b""] {
+            assert_eq!(PartialSuccess::from_json(body), None, "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_partial_success_is_read_in_json_too() {
+        let json = |text: &str| {
+            let PartialSuccess { rejected_spans, error_message } = PartialSuccess::from_json(text.as_bytes()).unwrap();
+            (rejected_spans, error_message)
+        };
+        assert_eq!(json("{}"), (0, String::new()));
+        assert_eq!(json(r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"why"}}"#), (2, "why".to_owned()));
+        assert_eq!(json(r#"{"partial_success":{"rejected_spans":3,"error_message":"why"}}"#), (3, "why".to_owned()));
+        assert_eq!(json(r#"{"partialSuccess":{"rejectedSpans":-1,"errorMessage":7},"other":[]}"#), (0, String::new()));
+    }
+
+    #[test]
+    fn a_short_text_is_told_and_bytes_are_not() {
+        assert_eq!(plain_text(b"404 page not found\n"), "404 page not found");
+        assert_eq!(plain_text(br#"{"code":16,"message":"no such token"}"#), "no such token");
+        assert_eq!(plain_text(br#"{"error": "no such token"}"#), r#"{"error": "no such token"}"#);
+        assert_eq!((plain_text(b"\x08\x03"), plain_text(b"\xff")), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn what_gzip_makes_of_little_is_not_read_without_end() {
+        use std::io::Write;
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(inflated(&gzip(b"text")).as_deref(), Some(&b"text"[..]));
+        assert_eq!(inflated(&gzip(&vec![0; MAX_ANSWER + 1])), None);
+        assert_eq!((inflated(b"text"), inflated(&gzip(b"text")[..9])), (None, None));
     }
 
     #[test]

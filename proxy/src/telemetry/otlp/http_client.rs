@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderName, USER_AGENT};
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -16,9 +17,13 @@ use rustls::ClientConfig;
 
 use super::OtlpError;
 use super::retry::{Failure, Retry};
+use crate::files::{FileError, Rotating};
+use crate::net::key_material::CollectorMaterial;
+use crate::net::tls;
+use crate::settings::otel::Headers;
 
 /// The longest answer that is read, in bytes. An answer has a status and a sentence or two.
-const MAX_ANSWER: usize = 64 * 1024;
+pub(super) const MAX_ANSWER: usize = 64 * 1024;
 
 /// The user agent.
 const AGENT: &str = concat!("redistributed-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
@@ -41,10 +46,26 @@ const UNANSWERED: Duration = Duration::from_secs(10);
 /// Sends all requests of the process to the collector, over as many connections as are needed.
 #[derive(Debug)]
 pub(super) struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    version: Version,
     uri: Uri,
+    /// The transport's headers, which win over the operator's.
+    own: HeaderMap,
+    /// The operator's headers, where they are in no file.
+    given: Headers,
+    material: CollectorMaterial,
+    current: Mutex<Current>,
+}
+
+/// The connections and the headers that are made of the files as they are now.
+#[derive(Debug)]
+struct Current {
+    tls: Option<Arc<ClientConfig>>,
+    given: Option<Arc<Headers>>,
+    connections: Connections,
     headers: HeaderMap,
 }
+
+type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A response whose body has been read to its end.
 #[derive(Debug)]
@@ -56,34 +77,19 @@ pub(super) struct HttpResponse {
 }
 
 impl HttpClient {
-    /// A client without connections. `headers` are the operator's; `own` are the transport's, and win over them.
+    /// A client without connections. `given` are the operator's headers; `own` are the transport's, and win over them.
     pub(super) fn new(
         version: Version,
         uri: Uri,
-        headers: HeaderMap,
-        own: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-        tls: ClientConfig,
+        own: HeaderMap,
+        given: Headers,
+        material: CollectorMaterial,
     ) -> Result<Self, OtlpError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT));
-        // A collector's machine that is gone says nothing, and an HTTP/2 connection outlives its requests.
-        #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(UNANSWERED));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new());
-        let client = match version {
-            Version::Http1 => builder.build(connector.enable_http1().wrap_connector(tcp)),
-            Version::Http2 => builder.http2_only(true).build(connector.enable_http2().wrap_connector(tcp)),
-        };
-        let mut all = HeaderMap::new();
-        all.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        for (name, value) in headers.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own) {
-            all.insert(name, value);
-        }
-        Ok(Self { client, uri, headers: all })
+        let (tls, from_file) = in_force(&material);
+        let connections = connections(version, tls.as_deref())?;
+        let headers = headers(from_file.as_deref().unwrap_or(&given), &own);
+        let current = Mutex::new(Current { tls, given: from_file, connections, headers });
+        Ok(Self { version, uri, own, given, material, current })
     }
 
     /// Sends `body` and reads the whole answer.
@@ -91,9 +97,10 @@ impl HttpClient {
     /// # Errors
     /// There was no connection, or it ended before the answer was complete. The request may be repeated.
     pub(super) async fn post(&self, body: Bytes) -> Result<HttpResponse, Failure> {
+        let (connections, headers) = self.current();
         let mut request = Request::post(self.uri.clone()).body(Full::new(body)).map_err(|error| lost(&error))?;
-        request.headers_mut().clone_from(&self.headers);
-        let (head, body) = self.client.request(request).await.map_err(|error| lost(&error))?.into_parts();
+        *request.headers_mut() = headers;
+        let (head, body) = connections.request(request).await.map_err(|error| lost(&error))?.into_parts();
         match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(collected) => {
                 let trailers = collected.trailers().cloned().unwrap_or_default();
@@ -105,6 +112,64 @@ impl HttpClient {
             Err(error) => Err(lost(error.as_ref())),
         }
     }
+
+    /// The connections and the headers of a request that is sent now. If a file has changed since the last one, they are new.
+    fn current(&self) -> (Connections, HeaderMap) {
+        // A panic elsewhere does not make a pool or headers wrong.
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tls, given) = in_force(&self.material);
+        if !is_same(tls.as_ref(), current.tls.as_ref())
+            && let Ok(connections) = connections(self.version, tls.as_deref())
+        {
+            // Requests that are on their way keep the old connections until they are answered.
+            current.connections = connections;
+            current.tls = tls;
+        }
+        if !is_same(given.as_ref(), current.given.as_ref()) {
+            current.headers = headers(given.as_deref().unwrap_or(&self.given), &self.own);
+            current.given = given;
+        }
+        (current.connections.clone(), current.headers.clone())
+    }
+}
+
+/// What `material` holds now.
+fn in_force(material: &CollectorMaterial) -> (Option<Arc<ClientConfig>>, Option<Arc<Headers>>) {
+    (material.tls.as_deref().map(Rotating::current), material.headers.as_deref().map(Rotating::current))
+}
+
+/// Whether both are one value. A file's new contents are another one.
+fn is_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+}
+
+/// An empty pool of connections, with TLS if there is a configuration for it.
+fn connections(version: Version, tls: Option<&ClientConfig>) -> Result<Connections, FileError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    // A collector's machine that is gone says nothing, and an HTTP/2 connection outlives its requests.
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNANSWERED));
+    let tls = tls.map_or_else(tls::empty, |tls| Ok(tls.clone()))?;
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new());
+    Ok(match version {
+        Version::Http1 => builder.build(connector.enable_http1().wrap_connector(tcp)),
+        Version::Http2 => builder.http2_only(true).build(connector.enable_http2().wrap_connector(tcp)),
+    })
+}
+
+/// The headers of every request.
+fn headers(given: &Headers, own: &HeaderMap) -> HeaderMap {
+    let mut all = HeaderMap::new();
+    all.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    for (name, value) in given.iter().chain(own) {
+        all.insert(name.clone(), value.clone());
+    }
+    all
 }
 
 /// The failure of a request that got no answer.

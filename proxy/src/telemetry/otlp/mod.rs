@@ -23,9 +23,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::files::FileError;
-use crate::net::tls;
+use crate::net::key_material::CollectorMaterial;
 use crate::settings::otel::{Compression, OtlpSettings, Protocol};
-use crate::settings::tls::{ClientFileNames, ClientFiles};
 pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
 pub use encode::{OpenRequest, SpanEncoder};
@@ -75,22 +74,17 @@ pub(super) struct Delivered {
 }
 
 impl OtlpExporter {
-    /// Reads certificates and prepares the client, without connecting.
-    pub(super) fn new(settings: &OtlpSettings) -> Result<Self, OtlpError> {
-        let tls = if settings.endpoint.is_https() { client_config(settings)? } else { tls::empty()? };
+    /// Prepares the client, without connecting.
+    pub(super) fn new(settings: &OtlpSettings, material: &CollectorMaterial) -> Result<Self, OtlpError> {
         let gzip = settings.compression == Compression::Gzip;
-        let headers: HeaderMap = settings.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let client = match settings.protocol {
+        let (version, path, own): (_, _, HeaderMap) = match settings.protocol {
             Protocol::HttpProtobuf => {
                 let encoding = gzip.then_some((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-                let own = [(CONTENT_TYPE, over_http::PROTOBUF)].into_iter().chain(encoding);
-                HttpClient::new(Version::Http1, uri(settings, "")?, headers, own, tls)?
+                (Version::Http1, "", [(CONTENT_TYPE, over_http::PROTOBUF)].into_iter().chain(encoding).collect())
             }
-            Protocol::Grpc => {
-                let uri = uri(settings, over_grpc::PATH)?;
-                HttpClient::new(Version::Http2, uri, headers, over_grpc::headers(gzip), tls)?
-            }
+            Protocol::Grpc => (Version::Http2, over_grpc::PATH, over_grpc::headers(gzip).collect()),
         };
+        let client = HttpClient::new(version, uri(settings, path)?, own, settings.headers.clone(), material.clone())?;
         Ok(Self {
             client,
             protocol: settings.protocol,
@@ -158,20 +152,6 @@ impl OtlpExporter {
         }
         Bytes::from(buffer).slice(start..)
     }
-}
-
-fn client_config(settings: &OtlpSettings) -> Result<rustls::ClientConfig, FileError> {
-    let identity = settings.client_identity.as_ref();
-    let files = ClientFiles {
-        authorities: settings.certificate.clone(),
-        identity: identity.map(|identity| (identity.certificate.clone(), identity.key.clone())),
-    };
-    let names = ClientFileNames {
-        authorities: "OTEL_EXPORTER_OTLP_CERTIFICATE",
-        certificate: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-        key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-    };
-    tls::client_config(&files, names)
 }
 
 /// The endpoint's URI with `path` appended.

@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{CONTENT_TYPE, HeaderName, TE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::answer::{PartialSuccess, Status, shortened};
+use super::answer::{PartialSuccess, Status, inflated, shortened};
 use super::encode::HEADROOM;
 use super::http_client::HttpResponse;
 use super::retry::{Failure, Retry};
@@ -16,6 +16,9 @@ pub(super) const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceServ
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 const GRPC_STATUS_DETAILS: &str = "grpc-status-details-bin";
+
+const UNREADABLE: &str =
+    "what answered is no OTLP collector: gRPC status OK with a message that is no answer to an export";
 
 /// Base64 as gRPC uses it, with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -87,8 +90,8 @@ pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
         None => instead_of_code(answer.head.status),
     };
     if code == code::OK {
-        let body = answer.body.as_deref().unwrap_or_default();
-        return Ok(body.split_first_chunk().map(|(head, body)| message(*head, body)).unwrap_or_default());
+        let unreadable = || Failure { reason: UNREADABLE.to_owned(), retry: Retry::Never };
+        return answer.body.as_deref().and_then(message).ok_or_else(unreadable);
     }
     let details = headers.get(GRPC_STATUS_DETAILS).and_then(|value| BASE64.decode(value.as_bytes()).ok());
     let retry_delay = details.and_then(|details| Status::decode(&details).retry_delay);
@@ -117,11 +120,19 @@ pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
     Err(Failure { reason: reason(code, said.is_some(), answer.head.status, headers), retry })
 }
 
-/// Reads the message behind its prefix. A compressed one was not asked for, and is not read.
-fn message(head: [u8; HEADROOM], body: &[u8]) -> PartialSuccess {
-    let [0, len @ ..] = head else { return PartialSuccess::default() };
-    let message = body.get(..u32::from_be_bytes(len) as usize);
-    message.map(PartialSuccess::decode).unwrap_or_default()
+/// Reads the message behind its prefix; `None` if it is no answer to an export. No message at all says that all spans were taken.
+/// Compression was not asked for, and gzip is the only kind that is read all the same.
+fn message(body: &[u8]) -> Option<PartialSuccess> {
+    if body.is_empty() {
+        return Some(PartialSuccess::default());
+    }
+    let (&[compressed, len @ ..], body) = body.split_first_chunk::<HEADROOM>()?;
+    let message = body.get(..usize::try_from(u32::from_be_bytes(len)).ok()?)?;
+    match compressed {
+        0 => PartialSuccess::decode(message),
+        1 => PartialSuccess::decode(&inflated(message)?),
+        _ => None,
+    }
 }
 
 /// The status code for an answer that is not gRPC, such as that of a load balancer without a collector behind it ("HTTP to gRPC
@@ -223,11 +234,19 @@ mod tests {
         let ok = trailers(&tonic::Status::ok(""));
         let body = b"\x0a\x07\x08\x02\x12\x03why";
         let framed = |compressed, len| [&message_head(compressed, len), &body[..]].concat();
-        let judged = |body: &[u8]| judge(&answer(200, ok.clone(), body)).unwrap();
+        let judged = |body: &[u8]| judge(&answer(200, ok.clone(), body));
         let expected = PartialSuccess { rejected_spans: 2, error_message: "why".to_owned() };
-        assert_eq!(judged(&framed(false, body.len())), expected);
-        for unreadable in [framed(true, body.len()), framed(false, body.len() + 1), b"\0\0".to_vec(), Vec::new()] {
-            assert_eq!(judged(&unreadable), PartialSuccess::default());
+        assert_eq!(judged(&framed(false, body.len())).as_ref(), Ok(&expected));
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, body).unwrap();
+        let gzip = encoder.finish().unwrap();
+        assert_eq!(judged(&[&message_head(true, gzip.len()), &gzip[..]].concat()).as_ref(), Ok(&expected));
+        assert_eq!(judged(b""), Ok(PartialSuccess::default()));
+        for unreadable in
+            [framed(true, body.len()), framed(false, body.len() + 1), b"\0\0".to_vec(), b"<html></html>".to_vec()]
+        {
+            let refused = judged(&unreadable).unwrap_err();
+            assert_eq!((refused.reason.as_str(), refused.retry), (UNREADABLE, Retry::Never));
         }
     }
 }

@@ -1,24 +1,26 @@
 //! OTLP/HTTP with protobuf bodies.
 
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use redistributed_core::trace::UnixNanos;
 
-use super::answer::{PartialSuccess, Status};
+use super::answer::{PartialSuccess, Status, inflated, plain_text, shortened};
 use super::http_client::HttpResponse;
 use super::retry::{Failure, Retry};
 use crate::clock;
 
 pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
+const HTML: &str = "text/html";
+
 /// Tells from an answer whether the request succeeded.
 pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
     let (status, headers) = (answer.head.status, &answer.head.headers);
-    let body = answer.body.as_deref().unwrap_or_default();
     if status.is_success() {
-        return Ok(PartialSuccess::decode(body));
+        return taken(answer).ok_or_else(|| Failure { reason: other_protocol(answer), retry: Retry::Never });
     }
     let retry = match status {
         StatusCode::TOO_MANY_REQUESTS
@@ -27,14 +29,58 @@ pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
         | StatusCode::GATEWAY_TIMEOUT => retry_after(headers, clock::wall()).map_or(Retry::Later, Retry::After),
         _ => Retry::Never,
     };
-    let mut reason = format!("the collector answered {status}");
-    if headers.get(CONTENT_TYPE) == Some(&PROTOBUF) {
-        let message = Status::decode(body).message;
-        if !message.is_empty() {
-            reason = format!("{reason}: {message}");
-        }
+    let message = match (body(answer), media_type(headers)) {
+        (None, _) | (_, Some(HTML)) => String::new(),
+        (Some(body), Some(kind)) if is_protobuf(kind) => Status::decode(&body).message,
+        (Some(body), _) => plain_text(&body),
+    };
+    let separator = if message.is_empty() { "" } else { ": " };
+    Err(Failure { reason: format!("the collector answered {status}{separator}{message}"), retry })
+}
+
+/// What the body of a success says; `None` if it is not an answer to an export. An empty body says that all spans were taken.
+fn taken(answer: &HttpResponse) -> Option<PartialSuccess> {
+    let body = body(answer)?;
+    if body.is_empty() {
+        return Some(PartialSuccess::default());
     }
-    Err(Failure { reason, retry })
+    match media_type(&answer.head.headers) {
+        None => PartialSuccess::decode(&body).or_else(|| PartialSuccess::from_json(&body)),
+        Some(kind) if is_protobuf(kind) => PartialSuccess::decode(&body),
+        // Servers that guess the type of `{}` call it plain text.
+        Some("application/json" | "text/plain") => PartialSuccess::from_json(&body),
+        Some(_) => None,
+    }
+}
+
+/// The reason for which a success is none: whatever answered does not speak OTLP. It may be a login page, or a proxy's.
+fn other_protocol(answer: &HttpResponse) -> String {
+    let kind =
+        media_type(&answer.head.headers).map_or_else(|| "without a type".to_owned(), |kind| shortened(kind.as_bytes()));
+    let said = body(answer).filter(|_| kind != HTML).map(|body| plain_text(&body)).filter(|text| !text.is_empty());
+    let said = said.map_or_else(String::new, |text| format!(": {text}"));
+    format!(
+        "what answered is no OTLP collector: HTTP status {} with a body {kind} that is no answer to an export{said}",
+        answer.head.status
+    )
+}
+
+/// The body without its compression; `None` if it is too long or cannot be read.
+fn body(answer: &HttpResponse) -> Option<Cow<'_, [u8]>> {
+    let body = answer.body.as_deref()?;
+    match answer.head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        Some(encoding) if encoding.eq_ignore_ascii_case(b"gzip") => inflated(body).map(Cow::Owned),
+        _ => Some(Cow::Borrowed(body)),
+    }
+}
+
+/// The media type without its parameters, such as a character set.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
+}
+
+fn is_protobuf(kind: &str) -> bool {
+    matches!(kind, "application/x-protobuf" | "application/protobuf" | "application/octet-stream")
 }
 
 /// The delay that `Retry-After` asks for, in seconds or as a date.
@@ -54,9 +100,9 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, header: Option<(&'static str, &'static str)>, body: &[u8]) -> HttpResponse {
+    fn answer<'a>(status: u16, headers: impl IntoIterator<Item = (&'a str, &'a str)>, body: &[u8]) -> HttpResponse {
         let mut response = Response::builder().status(status);
-        if let Some((name, value)) = header {
+        for (name, value) in headers {
             response = response.header(name, value);
         }
         let (head, body) = response.body(Bytes::copy_from_slice(body)).unwrap().into_parts();
@@ -103,5 +149,64 @@ mod tests {
         assert_eq!(told, "the collector answered 400 Bad Request: no tenant");
         let html = judge(&answer(400, Some(("content-type", "text/html")), status)).unwrap_err().reason;
         assert_eq!(html, "the collector answered 400 Bad Request");
+    }
+
+    #[test]
+    fn short_texts_are_told_whatever_their_type_is_called() {
+        let told = |kind, body: &[u8]| judge(&answer(401, Some(("content-type", kind)), body)).unwrap_err().reason;
+        let beginning = "the collector answered 401 Unauthorized";
+        assert_eq!(told("text/plain; charset=utf-8", b"no token\r\n"), format!("{beginning}: no token"));
+        assert_eq!(told("application/json", br#"{"message":"no token"}"#), format!("{beginning}: no token"));
+        assert_eq!(told("text/html; charset=utf-8", b"<html>no token</html>"), beginning);
+    }
+
+    /// The first of them is what a proxy or a login page in front of a collector answers.
+    #[test]
+    fn a_success_that_is_no_answer_to_an_export_is_a_failure_for_good() {
+        let html: &[u8] = b"<!doctype html><title>Sign in</title>";
+        let protobuf = b"\x0a\x07\x08\x02\x12\x03why";
+        for (kind, body, shown) in [
+            (Some("text/html"), html, "text/html"),
+            (Some("text/html; charset=utf-8"), html, "text/html"),
+            (Some("application/x-protobuf"), html, "application/x-protobuf"),
+            (Some("application/json"), html, "application/json"),
+            (Some("application/json"), protobuf, "application/json"),
+            (Some("text/plain"), b"ok", "text/plain that is no answer to an export: ok"),
+            (Some("application/x-protobuf"), b"{}", "application/x-protobuf"),
+            (None, b"ok", "without a type"),
+        ] {
+            let refused = judge(&answer(200, kind.map(|kind| ("content-type", kind)), body)).unwrap_err();
+            assert_eq!(refused.retry, Retry::Never);
+            assert!(refused.reason.starts_with("what answered is no OTLP collector"), "{}", refused.reason);
+            assert!(refused.reason.contains(shown) && !refused.reason.contains("<title>"), "{}", refused.reason);
+        }
+        let too_long = HttpResponse { body: None, ..answer(200, None, b"") };
+        assert!(judge(&too_long).is_err());
+    }
+
+    #[test]
+    fn a_success_is_read_as_protobuf_or_json_and_with_gzip() {
+        let protobuf: &[u8] = b"\x0a\x07\x08\x02\x12\x03why";
+        let json: &[u8] = br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"why"}}"#;
+        let expected = PartialSuccess { rejected_spans: 2, error_message: "why".to_owned() };
+        for (kind, body) in [
+            ("application/x-protobuf", protobuf),
+            ("application/protobuf", protobuf),
+            ("application/json", json),
+            ("application/json; charset=utf-8", json),
+            ("text/plain; charset=utf-8", json),
+        ] {
+            let kind = ("content-type", kind);
+            assert_eq!(judge(&answer(200, [kind], body)).as_ref(), Ok(&expected));
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, body).unwrap();
+            let gzip = encoder.finish().unwrap();
+            assert_eq!(judge(&answer(200, [kind, ("content-encoding", "gzip")], &gzip)).as_ref(), Ok(&expected));
+            assert!(judge(&answer(200, [kind, ("content-encoding", "gzip")], body)).is_err());
+        }
+        assert_eq!(judge(&answer(200, None, protobuf)).as_ref(), Ok(&expected));
+        for kind in ["text/html", "application/x-protobuf", "application/json"] {
+            assert_eq!(judge(&answer(200, [("content-type", kind)], b"")), Ok(PartialSuccess::default()));
+        }
     }
 }
