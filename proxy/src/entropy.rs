@@ -75,6 +75,10 @@ impl Entropy {
 }
 
 impl Ids for Entropy {
+    fn are_random(&self) -> bool {
+        true
+    }
+
     fn trace_id(&mut self) -> TraceId {
         loop {
             let value = u128::from(self.next()) << 64 | u128::from(self.next());

@@ -47,6 +47,7 @@ pub fn arguments(data: &[u8]) {
         &mut options.tracing.modes,
         &mut options.carriers.read_json,
         &mut options.carriers.keep_context,
+        &mut options.naming.templates,
     ];
     for list in lists {
         *list = split_list(&list.join(";")).map(Into::into).collect();

@@ -18,7 +18,7 @@ use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 13] = [
+pub const RELOADABLE: [&str; 15] = [
     "mode",
     "mode-for",
     "include",
@@ -28,6 +28,8 @@ pub const RELOADABLE: [&str; 13] = [
     "keep-context",
     "strip-supplied",
     "forged",
+    "template",
+    "hide-channel-names",
     "relation",
     "trust",
     "commands",
@@ -172,6 +174,8 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         keep_context,
         strip_supplied,
         forged,
+        templates,
+        hide_channel_names,
         relation,
         trust,
         commands,
@@ -187,6 +191,8 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         keep_context,
         strip_supplied,
         forged,
+        templates,
+        hide_channel_names,
         relation,
         trust,
         commands,
@@ -261,21 +267,23 @@ mod tests {
 
     #[test]
     fn of_a_policy_what_is_said_to_change_does_and_the_rest_does_not() {
-        let changes = [
-            ["--mode", "strip"],
-            ["--mode-for", "a=observe"],
-            ["--include", "b"],
-            ["--exclude", "c"],
-            ["--carrier", "d=json"],
-            ["--read-json", "e"],
-            ["--keep-context", "f"],
-            ["--strip-supplied", "g"],
-            ["--forged", "keep"],
-            ["--relation", "link"],
-            ["--trust", "none"],
-            ["--commands", "all"],
+        let changes: [&[&str]; 14] = [
+            &["--mode", "strip"],
+            &["--mode-for", "a=observe"],
+            &["--include", "b"],
+            &["--exclude", "c"],
+            &["--carrier", "d=json"],
+            &["--read-json", "e"],
+            &["--keep-context", "f"],
+            &["--strip-supplied", "g"],
+            &["--forged", "keep"],
+            &["--template", "g=h"],
+            &["--hide-channel-names"],
+            &["--relation", "link"],
+            &["--trust", "none"],
+            &["--commands", "all"],
         ];
-        let names: Vec<&str> = changes.iter().map(|[name, _]| name.trim_start_matches("--")).collect();
+        let names: Vec<&str> = changes.iter().map(|words| words[0].trim_start_matches("--")).collect();
         // The log's level is not in a policy.
         assert_eq!([&names[..], &["log-level"]].concat(), RELOADABLE);
         let old = policy(&[]);

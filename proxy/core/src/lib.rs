@@ -5,6 +5,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`glob`] | Redis-style patterns, as in `PSUBSCRIBE` |
+//! | [`naming`] | ids in names |
 //! | [`mod@choice`] | settings whose value is one of a few names |
 //! | [`resp`] | the ends of RESP2 and RESP3 values, and the numbers in them |
 //! | [`counts`] | the counters of a session, and the metrics that show them |
@@ -35,6 +36,7 @@ pub mod counts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod glob;
+pub mod naming;
 mod output;
 mod pairing;
 pub mod policy;

@@ -1,12 +1,14 @@
 //! The operator's decisions about which messages are changed, and how.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::carrier::json::JsonPath;
 use crate::carrier::{Carrier, ContextKeys, Place};
 use crate::choice;
 use crate::glob::Glob;
-use crate::trace::{Propagators, Sampler};
+use crate::naming;
+use crate::trace::{Destination, Propagators, Sampler};
 
 /// The settings that the sessions of a service follow. Each call of a session gets the policy that is then in force.
 #[derive(Clone, Debug)]
@@ -38,6 +40,11 @@ pub struct Policy {
     pub keys: ContextKeys,
     /// What is done at delivery to a context that has no right MAC, where there are keys.
     pub forged: Forged,
+    /// The templates of channels' names. The first glob that matches a channel decides, and `None` says that the name stands for
+    /// itself. For other channels see [`Policy::destination`].
+    pub templates: Vec<(Glob, Option<Arc<str>>)>,
+    /// Whether spans leave out channels' names, so that only templates are shown (`--hide-channel-names`).
+    pub hide_channel_names: bool,
     /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context.
     /// Delivered payloads are searched for a context up to [`Policy::strip_limit`].
     pub inject_limit: usize,
@@ -101,6 +108,25 @@ impl Policy {
         Place { channel, carrier: rule.carrier, keys: &self.keys }
     }
 
+    /// The channel with this name as spans name it, which messages are published on, or are delivered from by a subscription to
+    /// `pattern`.
+    ///
+    /// Its template is the operator's, otherwise the pattern, otherwise the name with a placeholder for each id in it. Ids in a
+    /// pattern have placeholders too. A pattern of wildcards only, which stands for all channels, is none.
+    pub fn destination(&self, channel: &str, pattern: Option<&str>) -> Destination {
+        let template = match self.templates.iter().find(|(glob, _)| glob.matches(channel.as_bytes())) {
+            Some((_, template)) => template.clone(),
+            None => match pattern.filter(|pattern| pattern.bytes().any(|byte| !matches!(byte, b'*' | b'?'))) {
+                Some(pattern) => {
+                    let template = naming::without_ids(pattern).map_or_else(|| Arc::from(pattern), Arc::from);
+                    Some(template).filter(|template| **template != *channel)
+                }
+                None => naming::without_ids(channel).map(Arc::from),
+            },
+        };
+        Destination::new(channel, template, self.hide_channel_names)
+    }
+
     /// The form in which contexts are added to messages that are published on `channel`; `None` if none are added. A single
     /// payload may still get no context, because it is too long or does not fit the form.
     pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
@@ -157,6 +183,8 @@ impl Default for Policy {
             strip_supplied: Vec::new(),
             keys: ContextKeys::default(),
             forged: Forged::default(),
+            templates: Vec::new(),
+            hide_channel_names: false,
             inject_limit: DEFAULT_INJECT_LIMIT,
             commands: Commands::None,
             sampler: Sampler::default(),
@@ -222,5 +250,58 @@ choice! {
         None = "none",
         /// Each command gets a CLIENT span, without its arguments.
         All = "all",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn shown(
+        policy: &Policy,
+        channel: &str,
+        pattern: Option<&str>,
+    ) -> (Option<alloc::string::String>, alloc::string::String) {
+        let destination = policy.destination(channel, pattern);
+        (destination.template().map(Into::into), destination.group().into())
+    }
+
+    #[test]
+    fn the_template_is_the_operators_then_the_pattern_then_the_name_without_ids() {
+        let rule = |glob: &str, template: Option<&str>| (Glob::new(glob).unwrap(), template.map(Arc::from));
+        let templates = vec![rule("user:*", Some("user:{id}")), rule("build-*", None), rule("orders", Some("orders"))];
+        let policy = Policy { templates, ..Policy::default() };
+        let template = |text: &str| (Some(text.into()), text.into());
+        for (channel, pattern, expected) in [
+            ("user:alice", None, template("user:{id}")),
+            ("user:alice", Some("user:*"), template("user:{id}")),
+            ("build-12345678", None, (None, "build-12345678".into())),
+            ("build-12345678", Some("build-*"), (None, "build-12345678".into())),
+            ("orders", None, template("orders")),
+            ("room:alice", None, (None, "room:alice".into())),
+            ("room:alice", Some("room:*"), template("room:*")),
+            ("room:12345678", Some("room:*"), template("room:*")),
+            ("room:12345678:a", Some("room:12345678:*"), template("room:{id}:*")),
+            ("room:alice", Some("room:alice"), (None, "room:alice".into())),
+            ("room:alice", Some("*"), (None, "room:alice".into())),
+            ("room:12345678", Some("?*"), template("room:{id}")),
+            ("", None, (None, "".into())),
+            ("", Some("*"), (None, "".into())),
+        ] {
+            assert_eq!(shown(&policy, channel, pattern), expected, "{channel} {pattern:?}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_name_is_shown_by_its_template_only() {
+        let orders = (Glob::new("orders").unwrap(), Some(Arc::from("orders")));
+        let policy = Policy { templates: vec![orders], hide_channel_names: true, ..Policy::default() };
+        for (channel, group) in [("alice", ""), ("orders", "orders"), ("user:12345678", "user:{id}")] {
+            let destination = policy.destination(channel, None);
+            assert_eq!((destination.shown_channel(), destination.group()), (None, group));
+            assert_eq!(destination.channel(), channel, "who watches is told");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::origin::Origin;
 use super::redact::redact_url;
 use super::sources::Sources;
-use super::{Settings, admin, listeners, policy, routes};
+use super::{Settings, admin, listeners, naming, policy, routes};
 
 /// Options whose values are redacted part by part before they come here. As a whole they would lose more than a secret.
 const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
@@ -22,6 +22,7 @@ impl Settings {
         values.extend(self.upstream_login.effective());
         values.extend(policy::effective_tracing(&self.policy));
         values.extend(policy::effective_carriers(&self.policy, self.context_key_file.as_ref()));
+        values.extend(naming::effective(&self.policy));
         values.extend(self.auto.effective());
         values.extend(self.limits.effective());
         values.extend(self.tcp.effective());

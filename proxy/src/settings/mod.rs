@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
+//! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
@@ -34,6 +34,7 @@ mod listeners;
 pub mod load;
 mod log;
 pub mod modes;
+mod naming;
 mod options;
 pub mod origin;
 pub mod otel;
@@ -138,7 +139,8 @@ impl Settings {
         let tcp = validation.tcp(&options.tcp);
         let otel = validation.otel(lookup);
         let auto = validation.auto(&options.auto);
-        let policy = validation.policy(&options.tracing, &options.carriers, otel.as_ref().map(|(otel, _)| otel));
+        let mut policy = validation.policy(&options.tracing, &options.carriers, otel.as_ref().map(|(otel, _)| otel));
+        validation.naming(&options.naming, &mut policy);
         match otel {
             Some((otel, warnings)) if validation.errors.is_empty() => Ok(Self {
                 routes,

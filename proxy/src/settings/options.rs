@@ -17,6 +17,7 @@ use super::help::{ABOUT, AFTER_HELP, AFTER_LONG_HELP, LONG_ABOUT};
 use super::limits::LimitOptions;
 use super::listeners::ListenerOptions;
 use super::log::LogOptions;
+use super::naming::NamingOptions;
 use super::policy::{CarrierOptions, TracingOptions};
 use super::routes::RouteOptions;
 use super::tcp::TcpOptions;
@@ -60,6 +61,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub(crate) carriers: CarrierOptions,
+
+    #[command(flatten)]
+    pub(crate) naming: NamingOptions,
 
     #[command(flatten)]
     pub(crate) auto: AutoOptions,

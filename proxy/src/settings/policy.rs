@@ -195,7 +195,7 @@ impl Validation<'_> {
         patterns.iter().filter_map(|pattern| self.glob(setting, pattern, pattern)).collect()
     }
 
-    fn glob(&mut self, setting: &'static str, value: &str, pattern: &str) -> Option<Glob> {
+    pub(super) fn glob(&mut self, setting: &'static str, value: &str, pattern: &str) -> Option<Glob> {
         Glob::new(pattern)
             .map_err(|problem| self.reject(setting, Some(value), problem, "write a pattern as PSUBSCRIBE takes it"))
             .ok()

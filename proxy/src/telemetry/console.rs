@@ -58,7 +58,7 @@ impl Lines {
         let _ = write!(
             line,
             "{start} {kind:<8} {verb}{} {duration:?} trace={} span={}",
-            MaybeQuoted(object),
+            Object(object),
             context.trace_id,
             context.span_id
         );
@@ -76,6 +76,15 @@ impl Lines {
             let _ = write!(line, " error={error}");
         }
         let _ = writeln!(line, " service={}", MaybeQuoted(&self.service));
+    }
+}
+
+/// The second part of a span's name, which may be empty.
+struct Object<'a>(&'a str);
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { MaybeQuoted(self.0).fmt(f) }
     }
 }
 
@@ -147,11 +156,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_channel_without_a_name_leaves_no_space() {
+        assert!(written(record("")).await.contains(" PRODUCER publish 1.234ms "));
+    }
+
+    #[tokio::test]
     async fn names_that_are_not_plain_words_are_quoted() {
         for (name, shown) in [
             ("orders.eu:{1}/caf\u{e9}", "orders.eu:{1}/caf\u{e9}"),
             ("my api", r#""my api""#),
-            ("", r#""""#),
             ("trace=1", r#""trace=1""#),
             (r#"say "hi""#, r#""say \"hi\"""#),
             (r"back\slash", r#""back\\slash""#),

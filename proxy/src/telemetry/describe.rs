@@ -1,6 +1,6 @@
 //! What a span is called. Both exporters use this, so that the console and the collector show the same names.
 
-use redistributed_core::trace::{Operation, SpanRecord};
+use redistributed_core::trace::{Destination, Operation, SpanRecord};
 
 /// The number of subscriptions on that Redis node that got a published message. The semantic conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -38,19 +38,21 @@ impl Kind {
 /// `messaging.operation.name` of a publish, and the first word of its span's name.
 pub(super) const PUBLISH: &str = "publish";
 
-const PUBLISH_NAME: &str = "publish ";
-
 /// `messaging.operation.name` of a delivery, and the first word of its span's name.
 pub(super) const PROCESS: &str = "process";
 
-const PROCESS_NAME: &str = "process ";
-
-/// The two parts of a span's name: `{messaging.operation.name} ` with `{destination}`, or nothing with
-/// `{db.operation.name}`.
+/// The two parts of a span's name: `{messaging.operation.name}`, with a space at its end if a `{destination}` follows, or nothing
+/// and `{db.operation.name}`. The destination is a channel's template, otherwise its name.
 pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
+    fn of_channel<'a>(alone: &'static str, verb: &'static str, channel: &'a Destination) -> (&'static str, &'a str) {
+        match channel.group() {
+            "" => (alone, ""),
+            group => (verb, group),
+        }
+    }
     match &record.operation {
-        Operation::Publish { channel, .. } => (PUBLISH_NAME, channel),
-        Operation::Deliver { channel, .. } => (PROCESS_NAME, channel),
+        Operation::Publish { channel, .. } => of_channel(PUBLISH, "publish ", channel),
+        Operation::Deliver { channel, .. } => of_channel(PROCESS, "process ", channel),
         Operation::Command { name, .. } => ("", name),
     }
 }

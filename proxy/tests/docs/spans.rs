@@ -31,7 +31,7 @@ async fn told() -> Told {
     ];
     let parents = Proxy::start(&redis.url(), &["--commands", "all", "--mode-for", "plain=strip"], &variables);
     let links = Proxy::start(&redis.url(), &["--relation", "link"], &variables);
-    let (watched_parents, watched_links) = (parents.watch("?limit=6").await, links.watch("?limit=1").await);
+    let (watched_parents, watched_links) = (parents.watch("?limit=7").await, links.watch("?limit=1").await);
 
     let mut subscriber = Wire::to(parents.address()).await;
     subscriber.subscribe("PSUBSCRIBE c*").await;
@@ -41,6 +41,7 @@ async fn told() -> Told {
     let mut service = Wire::to(parents.address()).await;
     assert_eq!(service.publish("ch", b"hi").await, 2);
     assert_eq!(service.publish("plain", b"hi").await, 0);
+    assert_eq!(service.publish("reply-12345678", b"hi").await, 0);
     assert_eq!(service.call("SPUBLISH shard hi").await, Value::Integer(1));
     assert_eq!(service.call("SELECT 1").await, Value::Status("OK".to_owned()));
     assert_eq!(service.call("SET key value").await, Value::Status("OK".to_owned()));

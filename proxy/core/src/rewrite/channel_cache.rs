@@ -1,40 +1,62 @@
-//! A cache of the last channel's name and rule.
+//! A cache of the last channel's rule, and of its names in spans.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::policy::{Policy, Rule};
+use crate::trace::Destination;
 
-/// The last channel of one direction, with its name and its rule. A service often uses the same channel again, and the name
-/// is then not decoded, allocated or matched against globs again.
+/// The last channel of one direction, with its rule and with its names. A service often uses the same channel again, and it is
+/// then not decoded or matched against globs again. The names are made when the first record of a span needs them.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelCache {
     bytes: Vec<u8>,
-    cached: Option<(Arc<str>, Rule)>,
+    rule: Option<Rule>,
+    named: Option<Named>,
+}
+
+/// The names of a channel.
+#[derive(Debug)]
+struct Named {
+    /// The pattern that its messages are delivered for, as Redis sent it.
+    pattern: Option<Box<[u8]>>,
+    destination: Destination,
+    pattern_text: Option<Arc<str>>,
 }
 
 impl ChannelCache {
-    /// Drops the channel's rule, because another policy is in force.
+    /// Drops what depends on the policy, because another one is in force.
     pub(crate) fn invalidate(&mut self) {
-        self.cached = None;
+        self.rule = None;
+        self.named = None;
     }
 
-    /// The name and the rule of `channel`.
-    pub(crate) fn look_up(&mut self, channel: &[u8], policy: &Policy) -> (&Arc<str>, Rule) {
+    /// The rule of `channel`.
+    pub(crate) fn look_up(&mut self, channel: &[u8], policy: &Policy) -> Rule {
         if self.bytes != channel {
-            self.cached = None;
+            self.invalidate();
             self.bytes.clear();
             self.bytes.extend_from_slice(channel);
         }
         self.last(policy)
     }
 
-    /// The name and the rule of the channel that was looked up last.
-    pub(crate) fn last(&mut self, policy: &Policy) -> (&Arc<str>, Rule) {
-        let Self { bytes, cached } = self;
-        let (name, rule) = cached.get_or_insert_with(|| (text(bytes), policy.rule(bytes)));
-        (name, *rule)
+    /// The rule of the channel that was looked up last.
+    pub(crate) fn last(&mut self, policy: &Policy) -> Rule {
+        *self.rule.get_or_insert_with(|| policy.rule(&self.bytes))
+    }
+
+    /// The channel that was looked up last, for the span of a message that was delivered for `pattern`, and the pattern.
+    pub(crate) fn destination(&mut self, pattern: Option<&[u8]>, policy: &Policy) -> (Destination, Option<Arc<str>>) {
+        self.named.take_if(|named| named.pattern.as_deref() != pattern);
+        let named = self.named.get_or_insert_with(|| {
+            let (channel, pattern_text) = (String::from_utf8_lossy(&self.bytes), pattern.map(text));
+            let destination = policy.destination(&channel, pattern_text.as_deref());
+            Named { pattern: pattern.map(Box::from), destination, pattern_text }
+        });
+        (named.destination.clone(), named.pattern_text.clone())
     }
 }
 

@@ -12,10 +12,22 @@ use crate::trace::{
 
 /// The identity of a new span below `parent`, and whether the span is recorded. The flags carry that decision.
 pub(super) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
-    let parent = parent.map(|parent| &parent.span);
-    let trace_id = parent.map_or_else(|| ids.trace_id(), |parent| parent.trace_id);
-    let sampled = policy.sampler.samples(trace_id, parent);
-    let flags = parent.map_or(TraceFlags::default(), |parent| parent.flags).with_sampled(sampled);
+    let Some(SpanContext { trace_id, flags, .. }) = parent.map(|parent| parent.span) else {
+        return linked_to(None, policy, ids);
+    };
+    let sampled = policy.sampler.samples(trace_id, parent.map(|parent| &parent.span));
+    (SpanContext { trace_id, span_id: ids.span_id(), flags: flags.with_sampled(sampled) }, sampled)
+}
+
+/// The identity of a new span that begins a trace, and whether the span is recorded. The decision about the span that it is
+/// linked to counts for it too, because otherwise most links would lead to spans that nobody has recorded.
+pub(super) fn linked_to(link: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
+    let trace_id = ids.trace_id();
+    let sampled = match link {
+        Some(Context { span, .. }) => policy.sampler.samples(span.trace_id, Some(span)),
+        None => policy.sampler.samples(trace_id, None),
+    };
+    let flags = if ids.are_random() { TraceFlags::RANDOM } else { TraceFlags::default() }.with_sampled(sampled);
     (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
 }
 
@@ -55,15 +67,15 @@ fn supplied_in(payload: &[u8], rule: Rule, policy: &Policy) -> Option<Context> {
 pub(super) fn record(
     context: SpanContext,
     parent: Option<&Context>,
-    link: Option<SpanContext>,
+    link: Option<&Context>,
     start: UnixNanos,
     payload: Change,
     operation: Operation,
 ) -> SpanRecord {
     SpanRecord {
         parent: parent.map(|parent| parent.span.span_id),
-        link,
-        trace_state: parent.and_then(|parent| parent.trace_state.clone()),
+        link: link.map(|link| link.span),
+        trace_state: parent.or(link).and_then(|context| context.trace_state.clone()),
         handling: Handling { payload, untraced: false },
         ..SpanRecord::new(context, start, operation)
     }

@@ -1,11 +1,10 @@
 //! The plan for delivered messages, which removes a context from the payload.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::channel_cache::{ChannelCache, text};
-use super::context::{carried_by, child_of, record, untraced};
+use super::channel_cache::ChannelCache;
+use super::context::{carried_by, child_of, linked_to, record, untraced};
 use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
@@ -58,7 +57,8 @@ impl DeliverPlan {
         if !fits {
             call.out.counts.count(Counter::DeliveredUnread);
             if call.env.watched {
-                let operation = operation(&text(channel), message, len);
+                self.channels.look_up(channel, call.env.policy);
+                let operation = operation(&mut self.channels, message, len, call.env.policy);
                 let record = untraced(None, call.env.now, Change::None, operation);
                 call.out.events.push(Event::Delivered(record));
             }
@@ -72,7 +72,7 @@ impl DeliverPlan {
         let Self { channels, edits } = self;
         let Environment { now, policy, watched, .. } = call.env;
         let channel = message.channel.unwrap_or_default();
-        let (name, rule) = channels.look_up(channel, policy);
+        let rule = channels.look_up(channel, policy);
         let body = payload.body();
         let mut added = carrier::find_added(body, &policy.place(channel, rule));
         let is_trusted = policy.trust != Trust::None;
@@ -103,18 +103,19 @@ impl DeliverPlan {
             Change::None
         };
         let size = u64::try_from(body.len().saturating_sub(removed)).unwrap_or(u64::MAX);
-        let operation = || operation(name, message, size);
+        let mut operation = || operation(channels, message, size, policy);
         let is_untraced = !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject;
         let mut own = None;
         if !is_untraced {
-            let (parent, link) = match policy.relation {
-                Relation::Parent => (parent, None),
-                Relation::Link => (None, parent.map(|parent| parent.span)),
+            let publish = parent.as_ref();
+            let ids = &mut *call.env.ids;
+            let ((context, sampled), parent, link) = match policy.relation {
+                Relation::Parent => (child_of(publish, policy, ids), publish, None),
+                Relation::Link => (linked_to(publish, policy, ids), None, publish),
             };
-            let (context, sampled) = child_of(parent.as_ref(), policy, call.env.ids);
             own = Some(context);
             if sampled || watched {
-                let record = record(context, parent.as_ref(), link, now, change, operation());
+                let record = record(context, parent, link, now, change, operation());
                 call.out.events.push(Event::Delivered(record));
             }
         } else if watched {
@@ -164,11 +165,8 @@ fn removable(payload: &[u8], added: Option<Range<usize>>, policy: &Policy) -> (O
     (context, ranges)
 }
 
-fn operation(name: &Arc<str>, message: &Message<'_>, body_size: u64) -> Operation {
-    Operation::Deliver {
-        channel: Arc::clone(name),
-        pattern: message.pattern.map(text),
-        sharded: message.sharded,
-        body_size,
-    }
+/// What a span tells of a message from the channel that was looked up last.
+fn operation(channels: &mut ChannelCache, message: &Message<'_>, body_size: u64, policy: &Policy) -> Operation {
+    let (channel, pattern) = channels.destination(message.pattern, policy);
+    Operation::Deliver { channel, pattern, sharded: message.sharded, body_size }
 }

@@ -1,6 +1,5 @@
 //! The plan for `PUBLISH` and `SPUBLISH`, which adds a context to the payload.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -12,6 +11,7 @@ use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Mode, Policy, Rule, Trust};
 use crate::service::{Audience, Environment, ExpectedReceivers, NotProven};
+use crate::trace::context::limited_trace_state;
 use crate::trace::{Change, Context, Operation, SpanContext, SpanRecord, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
@@ -82,7 +82,7 @@ impl PublishPlan {
             call.out.counts.count(if policy.enabled { Counter::SkippedSize } else { Counter::SkippedMode });
             return Admission::Pass(Decision::default());
         };
-        let rule = self.channels.look_up(channel, policy).1;
+        let rule = self.channels.look_up(channel, policy);
         let skipped = if !policy.enabled {
             Counter::SkippedMode
         } else if !rule.traced {
@@ -100,8 +100,8 @@ impl PublishPlan {
     /// The record of a publish whose payload is not read. A publish that is only too long has a producer span all the same.
     fn pass(&mut self, publish: &Publish<'_>, len: u64, skipped: Counter, call: &mut Call<'_>) -> Option<SpanRecord> {
         let Environment { policy, watched, .. } = call.env;
-        let (name, rule) = self.channels.last(policy);
-        let operation = || operation(name, publish.sharded, len);
+        let rule = self.channels.last(policy);
+        let mut operation = || operation(&mut self.channels, publish.sharded, len, policy);
         let change = Change::Skipped(skipped);
         if skipped != Counter::SkippedSize || rule.mode != Mode::Inject {
             // The name of a channel that belongs to Redis may contain the name of a key.
@@ -122,13 +122,14 @@ impl PublishPlan {
     ) -> Decision {
         let Self { channels, edits } = self;
         let Environment { policy, watched, wall_offset, .. } = call.env;
-        let (name, rule) = channels.last(policy);
+        let rule = channels.last(policy);
         let body = payload.body();
         let place = policy.place(publish.channel.unwrap_or_default(), rule);
         let mut added = believed(body, &place, policy, call.out);
         let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| policy.trust == Trust::All);
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
-        let operation = || operation(name, publish.sharded, u64::try_from(size).unwrap_or(u64::MAX));
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        let mut operation = || operation(channels, publish.sharded, size, policy);
         let permission = permission(publish, standing, rule, call);
         if let (Err(skipped), None) = (&permission, &parent) {
             call.out.counts.count(*skipped);
@@ -174,8 +175,10 @@ fn believed(payload: &[u8], place: &Place<'_>, policy: &Policy, out: &mut Output
     Some(added)
 }
 
-fn operation(name: &Arc<str>, sharded: bool, body_size: u64) -> Operation {
-    Operation::Publish { channel: Arc::clone(name), sharded, receivers: None, body_size }
+/// What a span tells of a publish on the channel that was looked up last.
+fn operation(channels: &mut ChannelCache, sharded: bool, body_size: u64, policy: &Policy) -> Operation {
+    let (channel, _) = channels.destination(None, policy);
+    Operation::Publish { channel, sharded, receivers: None, body_size }
 }
 
 /// Whether a context may be added to a publish, and, in mode `auto`, the receivers that this decision rests on.
@@ -220,7 +223,7 @@ fn outgoing(
 ) -> Context {
     Context {
         span,
-        trace_state: parent.and_then(|parent| parent.trace_state.clone()),
+        trace_state: parent.and_then(|parent| parent.trace_state.as_ref()).map(limited_trace_state),
         baggage: parent.and_then(|parent| parent.baggage.clone()).filter(|_| policy.propagators.baggage),
         published: policy.transit_time.then(|| UnixNanos(start.0.saturating_add_signed(wall_offset))),
     }

@@ -122,6 +122,9 @@ pub struct Context {
 /// Longest `tracestate` that is carried, in bytes. W3C Trace Context, section 3.3.1.5, asks to propagate at least as much.
 pub const MAX_TRACE_STATE: usize = 512;
 
+/// Most members of a `tracestate` that are passed on (W3C Trace Context, section 3.3.1.1).
+pub const MAX_TRACE_STATE_MEMBERS: usize = 32;
+
 /// Longest `baggage` that is carried, in bytes. The proxy never reads it; it only passes on what a payload held.
 pub const MAX_BAGGAGE: usize = 1024;
 
@@ -226,6 +229,13 @@ impl SpanContext {
             flags: TraceFlags::default().with_sampled(sampled),
         })
     }
+}
+
+/// The first [`MAX_TRACE_STATE_MEMBERS`] members of a `tracestate`. Members are left out as wholes and from the end, as the
+/// specification asks (section 3.3.1.5).
+pub(crate) fn limited_trace_state(text: &Arc<str>) -> Arc<str> {
+    let end = text.match_indices(',').nth(MAX_TRACE_STATE_MEMBERS - 1).map(|(end, _)| end);
+    end.and_then(|end| text.get(..end)).map_or_else(|| Arc::clone(text), Arc::from)
 }
 
 /// Reads exactly `2 * N` lower-case hexadecimal digits.
@@ -361,6 +371,18 @@ mod tests {
             let longer = [fields[0], fields[1], "00000000000000000", "01"].join(separator);
             assert_eq!(SpanContext::parse_uber_trace_id(longer.as_bytes()), None);
         }
+    }
+
+    #[test]
+    fn of_a_long_trace_state_the_first_members_are_kept() {
+        let members = |count: usize| {
+            Arc::<str>::from((0..count).map(|n| alloc::format!("k{n}=1")).collect::<alloc::vec::Vec<_>>().join(","))
+        };
+        for count in [0, 1, 31, 32] {
+            assert_eq!(limited_trace_state(&members(count)), members(count));
+        }
+        assert_eq!(limited_trace_state(&members(33)), members(32));
+        assert_eq!(limited_trace_state(&members(100)), members(32));
     }
 
     #[test]

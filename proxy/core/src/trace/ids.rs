@@ -10,6 +10,11 @@ pub trait Ids {
     fn trace_id(&mut self) -> TraceId;
     /// A new span id, never all zero.
     fn span_id(&mut self) -> SpanId;
+    /// Whether the low 7 bytes of every trace id are random. The traces that begin here then have the flag that says so (W3C Trace
+    /// Context Level 2, "Random Trace ID Flag").
+    fn are_random(&self) -> bool {
+        false
+    }
 }
 
 /// A source of the ids 1, 2, 3, …, for tests and test vectors only.

@@ -5,10 +5,12 @@
 //! | [`context`] | the context that travels with a message |
 //! | [`propagators`] | the context formats that are read and passed on |
 //! | [`ids`] | the source of new ids |
+//! | [`destination`] | a channel as spans name it |
 //! | [`sampler`] | the decision whether a new span is recorded |
 //! | [`record`] | a finished span |
 
 pub mod context;
+pub mod destination;
 pub mod ids;
 pub mod propagators;
 pub mod record;
@@ -16,6 +18,7 @@ pub mod sampler;
 pub mod time;
 
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
+pub use destination::Destination;
 pub use ids::Ids;
 pub use propagators::Propagators;
 pub use record::{Change, ErrorType, Handling, Operation, SpanRecord, UNKNOWN_COMMAND};

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::context::{SpanContext, SpanId};
+use super::destination::Destination;
 use super::time::UnixNanos;
 use crate::counts::Counter;
 
@@ -19,7 +20,7 @@ pub struct SpanRecord {
     pub parent: Option<SpanId>,
     /// The span that this one follows in another trace (`--relation link`).
     pub link: Option<SpanContext>,
-    /// The W3C `tracestate` that came with the parent.
+    /// The W3C `tracestate` that came with the parent, or with the span that is linked to.
     pub trace_state: Option<Arc<str>>,
     /// When the publish or the command was read, or when the message arrived from Redis.
     pub start: UnixNanos,
@@ -84,8 +85,8 @@ pub enum Change {
 pub enum Operation {
     /// A PRODUCER span, from a `PUBLISH` or `SPUBLISH` to Redis's reply.
     Publish {
-        /// The channel; bytes that are not UTF-8 are replaced by U+FFFD.
-        channel: Arc<str>,
+        /// The channel.
+        channel: Destination,
         /// Whether the command is `SPUBLISH`.
         sharded: bool,
         /// How many subscriptions on that Redis node got the message. Absent after an error, under `CLIENT REPLY
@@ -96,8 +97,8 @@ pub enum Operation {
     },
     /// A CONSUMER span, from the arrival of a message until it has been written to the subscriber.
     Deliver {
-        /// The channel; bytes that are not UTF-8 are replaced by U+FFFD.
-        channel: Arc<str>,
+        /// The channel.
+        channel: Destination,
         /// The pattern that the subscriber gets the message for, if it is a `pmessage`.
         pattern: Option<Arc<str>>,
         /// Whether the message is an `smessage`.

@@ -43,6 +43,7 @@ fn samples(arg: &Arg) -> [String; 2] {
         "[HOST:]PORT" => ["9127", "127.0.0.1:9128"],
         "GLOB" => ["a b*", "c"],
         "GLOB=MODE" => ["a.*=strip", "b=observe"],
+        "GLOB=TEMPLATE" => ["a.*=a", "b=c.{id}"],
         "GLOB=CARRIER" => ["a.*=json", "b=opencensus"],
         _ => ["7", "8"],
     }

@@ -16,7 +16,7 @@ use std::io::Write as _;
 
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as key;
-use redistributed_core::trace::{ErrorType, Operation, SpanContext, SpanRecord};
+use redistributed_core::trace::{Destination, ErrorType, Operation, SpanContext, SpanRecord};
 
 use super::attributes::{Attributes, Constants, Key};
 use super::trace_state::put_trace_state;
@@ -59,8 +59,9 @@ pub struct SpanEncoder {
 /// The keys of attributes that have another value in each span.
 #[derive(Clone, Debug)]
 struct Keys {
-    published_to: Key,
-    processed_from: Key,
+    published_to: DestinationKeys,
+    processed_from: DestinationKeys,
+    template: Key,
     subscription: Key,
     /// Preceded by the constant attributes of the server.
     server_and_body_size: Key,
@@ -122,8 +123,9 @@ impl SpanEncoder {
         let command = Constants::of_spans([(key::DB_SYSTEM_NAME, REDIS)], limits);
         let server_of_messages = server(peer.port);
         let keys = Keys {
-            published_to: Key::after(&messaging(PUBLISH, "send"), key::MESSAGING_DESTINATION_NAME),
-            processed_from: Key::after(&messaging(PROCESS, "process"), key::MESSAGING_DESTINATION_NAME),
+            published_to: DestinationKeys::new(messaging(PUBLISH, "send")),
+            processed_from: DestinationKeys::new(messaging(PROCESS, "process")),
+            template: Key::new(key::MESSAGING_DESTINATION_TEMPLATE),
             subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
             server_and_body_size: Key::after(&server_of_messages, key::MESSAGING_MESSAGE_BODY_SIZE),
             body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
@@ -181,7 +183,8 @@ impl SpanEncoder {
     /// The fields of `Span`, in the order of their numbers.
     fn put_span(&self, record: &SpanRecord, out: &mut Vec<u8>) {
         out.extend_from_slice(&ids(&record.context));
-        if let Some(text) = &record.trace_state {
+        // A span with a link begins a trace, and the state is that of the other trace.
+        if let (Some(text), None) = (&record.trace_state, &record.link) {
             put_trace_state(out, bytes_tag(3), text);
         }
         if let Some(parent) = &record.parent {
@@ -216,7 +219,7 @@ impl SpanEncoder {
         }
         if let Some(link) = &record.link {
             if self.limits.link_count > 0 {
-                put_link(link, out);
+                put_link(link, record.trace_state.as_deref(), out);
             } else {
                 out.extend_from_slice(&[varint_tag(14), 1]);
             }
@@ -234,7 +237,7 @@ impl SpanEncoder {
     fn describe(&self, record: &SpanRecord, attributes: &mut Attributes<'_>) {
         match &record.operation {
             Operation::Publish { channel, sharded, receivers, body_size } => {
-                attributes.text(&self.keys.published_to, channel);
+                self.destination(attributes, &self.keys.published_to, channel);
                 self.server_and_body_size(attributes, record.error.as_ref(), *body_size);
                 if let Some(receivers) = receivers {
                     attributes.number(&self.keys.receivers, *receivers);
@@ -244,7 +247,7 @@ impl SpanEncoder {
                 }
             }
             Operation::Deliver { channel, pattern, sharded, body_size } => {
-                attributes.text(&self.keys.processed_from, channel);
+                self.destination(attributes, &self.keys.processed_from, channel);
                 if let Some(pattern) = pattern {
                     attributes.text(&self.keys.subscription, pattern);
                 }
@@ -265,6 +268,16 @@ impl SpanEncoder {
                     attributes.number(&self.keys.batch_size, size);
                 }
             }
+        }
+    }
+
+    fn destination(&self, attributes: &mut Attributes<'_>, keys: &DestinationKeys, channel: &Destination) {
+        match channel.shown_channel() {
+            Some(name) => attributes.text(&keys.name, name),
+            None => attributes.constants(&keys.operation),
+        }
+        if let Some(template) = channel.template() {
+            attributes.text(&self.keys.template, template);
         }
     }
 
@@ -343,9 +356,12 @@ fn ids(context: &SpanContext) -> [u8; 28] {
     fields
 }
 
-fn put_link(link: &SpanContext, out: &mut Vec<u8>) {
+fn put_link(link: &SpanContext, trace_state: Option<&str>, out: &mut Vec<u8>) {
     put_message(out, bytes_tag(13), |out| {
         out.extend_from_slice(&ids(link));
+        if let Some(text) = trace_state {
+            put_trace_state(out, bytes_tag(3), text);
+        }
         out.push(fixed32_tag(6));
         out.extend_from_slice(&(HAS_IS_REMOTE | IS_REMOTE | u32::from(link.flags.to_byte())).to_le_bytes());
     });

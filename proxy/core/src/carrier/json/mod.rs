@@ -27,7 +27,7 @@ pub use object::{JsonPath, Object};
 use super::keys::{Covered, MAC_LEN, Mac};
 use super::trailer::{carried_text, is_carried};
 use super::{Added, Carrier, Place};
-use crate::trace::context::{MAX_TRACE_STATE, TRACEPARENT_LEN, hex_array, write_hex};
+use crate::trace::context::{MAX_TRACE_STATE, MAX_TRACE_STATE_MEMBERS, TRACEPARENT_LEN, hex_array, write_hex};
 use crate::trace::{Context, SpanContext};
 
 const TRACEPARENT: &[u8] = b"\"traceparent\":\"";
@@ -90,7 +90,9 @@ pub(super) fn write(
 fn push_entries(trace_state: &str, out: &mut Vec<u8>) {
     let entries = trace_state.split(',').map(str::trim);
     let mut budget = MAX_TRACE_STATE;
-    for entry in entries.filter(|entry| !entry.as_bytes().starts_with(ENTRY) && needs_no_escape(entry)) {
+    // One member is the proxy's own.
+    let others = entries.filter(|entry| !entry.as_bytes().starts_with(ENTRY) && needs_no_escape(entry));
+    for entry in others.take(MAX_TRACE_STATE_MEMBERS - 1) {
         let Some(left) = budget.checked_sub(entry.len() + 1) else { break };
         budget = left;
         out.push(b',');

@@ -75,8 +75,13 @@ impl Rng {
         }
     }
 
+    fn destination(&mut self) -> Destination {
+        let template = (self.below(3) == 0).then(|| self.text().into());
+        Destination::new(&self.text(), template, self.below(4) == 0)
+    }
+
     fn operation(&mut self) -> Operation {
-        let channel = self.text().into();
+        let channel = self.destination();
         let (sharded, body_size) = (self.yes(), self.number());
         match self.below(3) {
             0 => Operation::Publish { channel, sharded, receivers: self.yes().then(|| self.number()), body_size },
@@ -126,7 +131,7 @@ impl Rng {
 
     fn limits(&mut self) -> SpanLimits {
         SpanLimits {
-            attribute_count: self.one_of(&[128, 128, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            attribute_count: self.one_of(&[128, 128, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
             attribute_value_length: self.one_of(&[None, None, Some(0), Some(1), Some(3), Some(6), Some(200)]),
             link_count: self.one_of(&[128, 1, 0]),
         }
@@ -154,7 +159,9 @@ fn attributes_of(record: &SpanRecord, peer: &Peer) -> Vec<KeyValue> {
     match &record.operation {
         Operation::Publish { channel, sharded, receivers, body_size } => {
             all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "publish")]);
-            all.extend([text("messaging.operation.type", "send"), text("messaging.destination.name", &**channel)]);
+            all.extend([text("messaging.operation.type", "send")]);
+            all.extend(channel.shown_channel().map(|name| text("messaging.destination.name", name)));
+            all.extend(channel.template().map(|template| text("messaging.destination.template", template)));
             all.push(address);
             all.extend(port);
             all.extend(error.map(|error| text("error.type", error)));
@@ -164,7 +171,9 @@ fn attributes_of(record: &SpanRecord, peer: &Peer) -> Vec<KeyValue> {
         }
         Operation::Deliver { channel, pattern, sharded, body_size } => {
             all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "process")]);
-            all.extend([text("messaging.operation.type", "process"), text("messaging.destination.name", &**channel)]);
+            all.extend([text("messaging.operation.type", "process")]);
+            all.extend(channel.shown_channel().map(|name| text("messaging.destination.name", name)));
+            all.extend(channel.template().map(|template| text("messaging.destination.template", template)));
             all.extend(pattern.as_deref().map(|text_| text("messaging.destination.subscription.name", text_)));
             all.push(address);
             all.extend(port);
@@ -196,21 +205,22 @@ fn span_of(case: &Case, peer: &Peer, limits: &SpanLimits) -> Span {
     let mut links: Vec<Link> = Vec::from_iter(record.link.map(|link| Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
         span_id: link.span_id.to_bytes().to_vec(),
+        trace_state: case.trace_state.to_owned(),
         flags: 0x300 | u32::from(link.flags.to_byte()),
         ..Link::default()
     }));
     let dropped_links_count = links.len().saturating_sub(limits.link_count) as u32;
     links.truncate(limits.link_count);
     let (kind, name) = match &record.operation {
-        Operation::Publish { channel, .. } => (SpanKind::Producer, format!("publish {channel}")),
-        Operation::Deliver { channel, .. } => (SpanKind::Consumer, format!("process {channel}")),
+        Operation::Publish { channel, .. } => (SpanKind::Producer, named("publish", channel)),
+        Operation::Deliver { channel, .. } => (SpanKind::Consumer, named("process", channel)),
         Operation::Command { name, .. } => (SpanKind::Client, name.to_string()),
     };
     let code = if record.error.is_some() { StatusCode::Error } else { StatusCode::Unset };
     Span {
         trace_id: record.context.trace_id.to_bytes().to_vec(),
         span_id: record.context.span_id.to_bytes().to_vec(),
-        trace_state: case.trace_state.to_owned(),
+        trace_state: if record.link.is_some() { "" } else { case.trace_state }.to_owned(),
         parent_span_id: record.parent.map(|parent| parent.to_bytes().to_vec()).unwrap_or_default(),
         flags: u32::from(record.context.flags.to_byte()) | if record.parent.is_some() { 0x300 } else { 0x100 },
         name,
