@@ -23,7 +23,7 @@
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -31,8 +31,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redistributed::settings::otel::{OtelSettings, SpanLimits};
-use redistributed::telemetry::{Host, Peer, Resource, SpanEncoder, SpanSink, Telemetry};
-use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
+use redistributed::telemetry::{Connection, Host, NetworkPeer, Peer, Resource, SpanEncoder, SpanSink, Telemetry};
+use redistributed_core::trace::{
+    Destination, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Makes this program the collector.
@@ -50,7 +52,7 @@ fn main() -> Result<(), Failure> {
     // `cargo bench` adds options of its own.
     let chosen: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|name| name == part);
-    let channel: Arc<str> = "orders.created".into();
+    let channel = Destination::from("orders.created");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let collector = Collector::start()?;
     println!("{:<52} {:>9}", "", "CPU");
@@ -68,7 +70,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// A record by itself, the encoder by itself, and the socket by itself: what a plain write of the same bytes takes.
-fn parts(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
+fn parts(collector: &Collector, channel: &Destination) -> Result<(), Failure> {
     const BATCH: u64 = 2_048;
     const BATCHES: u64 = 200;
     const COUNT: u64 = 1_000_000;
@@ -76,12 +78,13 @@ fn parts(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
     println!("{:<52} {build:>6.0} ns", format!("a record of {} bytes made and dropped", size_of::<SpanRecord>()));
 
     let encoder = SpanEncoder::new(&[], &peer(), &SpanLimits::default());
+    let connection = encoder.connection(&connection());
     let records: Vec<_> = (0..BATCH).map(|span| record(channel, span)).collect();
     let mut len = 0;
     let encode = per_span(BATCH * BATCHES, thread_cpu, || {
         for _ in 0..BATCHES {
             let mut request = encoder.open(len);
-            records.iter().for_each(|record| encoder.add(record, &mut request));
+            records.iter().for_each(|record| encoder.add(record, &connection, &mut request));
             len = black_box(request).len();
         }
     });
@@ -103,11 +106,11 @@ fn parts(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
 }
 
 /// 100,000 spans a second for some seconds, in bursts; the best of several runs.
-async fn paced(collector: &Collector, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
+async fn paced(collector: &Collector, compression: &str, channel: &Destination) -> Result<(), Failure> {
     const RATE: u64 = 100_000;
     const SECONDS: u64 = 2;
     const TICK: Duration = Duration::from_millis(2);
-    let run = |sink: &SpanSink| {
+    let run = |sink: &Sink| {
         let (started, before) = (Instant::now(), thread_cpu());
         let mut sent = 0;
         while sent < RATE * SECONDS {
@@ -141,7 +144,7 @@ async fn paced(collector: &Collector, compression: &str, channel: &Arc<str>) -> 
 }
 
 /// As many as go through without one being dropped.
-async fn saturated(collector: &Collector, compression: &str, channel: &Arc<str>) -> Result<(), Failure> {
+async fn saturated(collector: &Collector, compression: &str, channel: &Destination) -> Result<(), Failure> {
     const COUNT: u64 = 1_000_000;
     let (mut cpu, mut rate) = (f64::INFINITY, 0_f64);
     for _ in 0..5 {
@@ -169,14 +172,14 @@ async fn saturated(collector: &Collector, compression: &str, channel: &Arc<str>)
 }
 
 /// How often the exporter's thread wakes when there is little to do.
-async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> {
+async fn idle(collector: &Collector, channel: &Destination) -> Result<(), Failure> {
     const SECONDS: u32 = 5;
     for rate in [0, 10, 1_000] {
         let telemetry = telemetry(collector, &exporter_variables("none"))?;
         let sink = sink(&telemetry);
         let (before, started) = (exporter_wakes()?, Instant::now());
         for span in 0..rate * SECONDS {
-            sink.offer(&record(channel, span.into()));
+            sink.sink.offer(&record(channel, span.into()));
             thread::sleep((Duration::from_secs(1) / rate * (span + 1)).saturating_sub(started.elapsed()));
         }
         thread::sleep(Duration::from_secs(SECONDS.into()).saturating_sub(started.elapsed()));
@@ -187,20 +190,25 @@ async fn idle(collector: &Collector, channel: &Arc<str>) -> Result<(), Failure> 
     Ok(())
 }
 
-fn burst(sink: &SpanSink, channel: &Arc<str>, from: u64) {
+/// Where a connection leaves its spans, and what they tell of it.
+struct Sink {
+    sink: SpanSink,
+    connection: Connection,
+}
+
+fn burst(Sink { sink, connection }: &Sink, channel: &Destination, from: u64) {
     let records: [_; BURST as usize] = std::array::from_fn(|span| record(channel, from + span as u64));
-    sink.offer_all(records.iter());
+    sink.offer_all(records.iter(), connection);
 }
 
 /// What a publish at full sampling leaves.
-fn record(channel: &Arc<str>, span: u64) -> SpanRecord {
+fn record(channel: &Destination, span: u64) -> SpanRecord {
     let context = SpanContext {
         trace_id: TraceId::from_u128(0x4bf9_2f35_77b3_4da6 << 64 | u128::from(span)).unwrap_or(TraceId::MIN),
         span_id: SpanId::from_u64(span).unwrap_or(SpanId::MIN),
         flags: TraceFlags::SAMPLED,
     };
-    let operation =
-        Operation::Publish { channel: Arc::clone(channel), sharded: false, receivers: Some(4), body_size: 64 };
+    let operation = Operation::Publish { channel: channel.clone(), sharded: false, receivers: Some(4), body_size: 64 };
     SpanRecord {
         parent: SpanId::from_u64(!span),
         end: UnixNanos(1_700_000_000_000_100_000 + span),
@@ -221,9 +229,14 @@ fn telemetry(collector: &Collector, variables: &[(&str, &str)]) -> Result<Teleme
     Ok(Telemetry::start(&settings, NonZeroUsize::MIN)?)
 }
 
-fn sink(telemetry: &Telemetry) -> SpanSink {
+fn sink(telemetry: &Telemetry) -> Sink {
     let resource = Resource::of_service(Some("orders"), &OtelSettings::default(), &Host::detect());
-    telemetry.sink(&Arc::new(resource), &peer())
+    Sink { sink: telemetry.sink(&Arc::new(resource), &peer()), connection: connection() }
+}
+
+fn connection() -> Connection {
+    let redis = SocketAddr::from(([10, 0, 0, 17], 6379));
+    Connection::new(Some("127.0.0.1:54321".to_owned()), Some(NetworkPeer::Socket(redis)))
 }
 
 fn peer() -> Peer {

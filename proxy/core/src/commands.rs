@@ -56,6 +56,10 @@ pub(crate) enum Protocol {
     Resp3,
 }
 
+/// Stands for the name of a connection that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameTicket(pub(crate) u32);
+
 /// How a request is answered, and what it does to the connection once it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -84,7 +88,10 @@ pub(crate) enum Answer {
     Discard,
     Reset,
     /// One reply in the protocol that the request asks for; `None` if it asks for none or for one that does not exist.
-    Hello(Option<Protocol>),
+    /// The ticket is that of the name which it asks for.
+    Hello(Option<Protocol>, Option<NameTicket>),
+    /// One reply, which gives the connection a name if it is no error.
+    SetName(NameTicket),
     ClientReply(ReplyMode),
     /// No reply. This entry stands for a `CLIENT REPLY SKIP` that took effect within a transaction, and the next command
     /// has no reply either.
@@ -218,11 +225,12 @@ impl Request<'_> {
     }
 
     fn hello(&self) -> Answer {
-        Answer::Hello(match self.second {
+        let protocol = match self.second {
             b"2" => Some(Protocol::Resp2),
             b"3" => Some(Protocol::Resp3),
             _ => None,
-        })
+        };
+        Answer::Hello(protocol, None)
     }
 
     fn client(&self) -> Answer {
@@ -305,9 +313,9 @@ mod tests {
         assert_eq!(of(&["unsubscribe"]), Answer::Confirmations { kind: Channel, subscribe: false, left: None });
         assert_eq!(of(&["client", "reply", "Skip"]), Answer::ClientReply(ReplyMode::Skip));
         assert_eq!(of(&["client", "reply", "maybe"]), Answer::Replies(1));
-        assert_eq!(of(&["hello", "3"]), Answer::Hello(Some(Protocol::Resp3)));
-        assert_eq!(of(&["hello", "4"]), Answer::Hello(None));
-        assert_eq!(of(&["hello"]), Answer::Hello(None));
+        assert_eq!(of(&["hello", "3"]), Answer::Hello(Some(Protocol::Resp3), None));
+        assert_eq!(of(&["hello", "4"]), Answer::Hello(None, None));
+        assert_eq!(of(&["hello"]), Answer::Hello(None, None));
         assert_eq!(of(&["select", "7"]), Answer::Select(7));
         assert_eq!(of(&["select", "x"]), Answer::Replies(1));
         assert_eq!(of(&["replconf", "ack", "0"]), Answer::Silent);

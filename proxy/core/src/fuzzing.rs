@@ -311,6 +311,7 @@ struct Transcript {
     counts: [u64; Counter::NAMES.len()],
     subscriptions: Vec<SubscriptionChange>,
     contradicted: Vec<u64>,
+    names: Vec<Option<Arc<str>>>,
     round_trips: usize,
 }
 
@@ -340,6 +341,7 @@ impl Transcript {
             counts: [0; Counter::NAMES.len()],
             subscriptions: Vec::new(),
             contradicted: Vec::new(),
+            names: Vec::new(),
             round_trips: 0,
         };
         for (side, bytes) in pieces {
@@ -366,6 +368,7 @@ impl Transcript {
                 Event::Subscription(change) => self.subscriptions.push(change),
                 Event::Contradicted(evidence) => self.contradicted.push(evidence),
                 Event::RoundTrip(_) => self.round_trips += 1,
+                Event::ClientNamed(name) => self.names.push(name),
                 Event::PublishedAt(_) => {}
             }
         }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Mode, Trust};
+use redistributed_core::policy::{Mode, Relation, Trust};
 use redistributed_core::service::{Environment, Event};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::Root;
-use redistributed_core::trace::{Change, Handling, Operation, Sampler, SpanContext, SpanRecord, UnixNanos};
+use redistributed_core::trace::{
+    Change, Context, Handling, Ids, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos,
+};
 use redistributed_core::{Counter, Output, Policy, Session, Side};
 use support::{bulk, multibulk};
 
@@ -75,6 +77,10 @@ impl Told {
 
     fn round_trips(&self) -> Vec<u64> {
         self.events(|event| if let Event::RoundTrip(nanos) = event { Some(*nanos) } else { None })
+    }
+
+    fn names(&self) -> Vec<Event> {
+        self.events(|event| if let Event::ClientNamed(_) = event { Some(event.clone()) } else { None })
     }
 
     fn published_at(&self) -> Vec<UnixNanos> {
@@ -198,4 +204,76 @@ fn who_watches_is_told_of_deliveries_that_have_no_span() {
     let mut unwatched = Told::new(strip());
     unwatched.receive(Side::Server, &message("ch", b"hello"), 3);
     assert_eq!(unwatched.deliveries(), []);
+}
+
+#[test]
+fn the_decision_about_a_publish_counts_for_the_delivery_that_links_to_it() {
+    let policy =
+        |root| Policy { relation: Relation::Link, sampler: Sampler { parent_based: true, root }, ..Policy::default() };
+    for (root, flags, recorded) in [(Root::AlwaysOff, 1, true), (Root::AlwaysOn, 0, false)] {
+        let mut service = Told::new(policy(root));
+        let mut payload = b"hi".to_vec();
+        let mut context = Context::from(
+            SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap(),
+        );
+        context.span.flags = TraceFlags::from_byte(flags);
+        context.trace_state = Some("vendor=a".into());
+        trailer::write(&context, &mut payload);
+        service.receive(Side::Server, &message("ch", &payload), 3);
+        let records = service.deliveries();
+        assert_eq!(records.len(), usize::from(recorded), "{root:?}");
+        for record in records {
+            assert_eq!((record.parent, record.link), (None, Some(context.span)));
+            assert_eq!(record.trace_state.as_deref(), Some("vendor=a"), "it goes with the link");
+            assert!(record.context.trace_id != context.span.trace_id && record.is_exported());
+        }
+    }
+}
+
+#[test]
+fn a_new_trace_says_that_its_id_is_random_if_it_is() {
+    struct Random(CountingIds);
+    impl Ids for Random {
+        fn trace_id(&mut self) -> TraceId {
+            self.0.trace_id()
+        }
+        fn span_id(&mut self) -> SpanId {
+            self.0.span_id()
+        }
+        fn are_random(&self) -> bool {
+            true
+        }
+    }
+    let (policy, mut ids, mut out) = (Arc::new(Policy::default()), Random(CountingIds::default()), Output::default());
+    let input = multibulk(&["PUBLISH", "ch", "hi"]);
+    Session::new().receive(Side::Client, &input, Environment::new(UnixNanos(1), &policy, &mut ids), &mut out);
+    let sent: Vec<u8> = out.chunks(&input).flatten().copied().collect();
+    let payload = sent.strip_suffix(b"\r\n").unwrap();
+    let flags = trailer::find(payload).unwrap().context.unwrap().span.flags;
+    assert_eq!(flags, TraceFlags::from_byte(3));
+}
+
+#[test]
+fn a_name_of_the_connection_is_reported_when_redis_has_confirmed_it() {
+    let mut service = Told::new(Policy::default());
+    let named = |name: &str| Event::ClientNamed(Some(name.into()));
+    for (request, reply, expected) in [
+        (multibulk(&["CLIENT", "SETNAME", "worker-1"]), &b"+OK\r\n"[..], vec![named("worker-1")]),
+        (multibulk(&["CLIENT", "SETNAME", "no"]), b"-NOPERM no\r\n", vec![]),
+        (
+            multibulk(&["HELLO", "2", "AUTH", "SETNAME", "pw", "SETNAME", "worker-2"]),
+            b"*0\r\n",
+            vec![named("worker-2")],
+        ),
+        (multibulk(&["HELLO", "4", "SETNAME", "no"]), b"-NOPROTO no\r\n", vec![]),
+        (multibulk(&["MULTI"]), b"+OK\r\n", vec![]),
+        (multibulk(&["CLIENT", "SETNAME", "worker-3"]), b"+QUEUED\r\n", vec![]),
+        (multibulk(&["EXEC"]), b"*1\r\n+OK\r\n", vec![named("worker-3")]),
+        (multibulk(&["RESET"]), b"+RESET\r\n", vec![Event::ClientNamed(None)]),
+    ] {
+        service.receive(Side::Client, &request, 1);
+        assert_eq!(service.names(), [], "it has not been answered");
+        service.receive(Side::Server, reply, 2);
+        assert_eq!(service.names(), expected, "{}", request.escape_ascii());
+    }
 }

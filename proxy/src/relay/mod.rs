@@ -39,8 +39,8 @@ use crate::entropy::Entropy;
 use crate::error::RelayError;
 use crate::net::peer::Peer;
 use crate::service::{LivePolicy, PolicyView};
-use crate::telemetry::SpanSink;
 use crate::telemetry::stats::{ProxyCounter, Stats};
+use crate::telemetry::{Connection, SpanSink};
 use ending::{Look, Looks};
 use flow::Flow;
 use pace::{Pace, Traffic};
@@ -53,6 +53,8 @@ pub struct Link {
     policy: PolicyView,
     ids: Entropy,
     sink: SpanSink,
+    /// Its two ends, as spans tell of them.
+    connection: Connection,
     stats: Arc<Stats>,
     warnings: Warnings,
     tracked: Option<TrackedConnection>,
@@ -69,11 +71,19 @@ impl Link {
             policy: PolicyView::open(policy),
             ids,
             sink,
+            connection: Connection::default(),
             stats,
             warnings: Warnings::default(),
             tracked: None,
             watched: false,
         }
+    }
+
+    /// Adds the ends of the connection, of which its spans tell.
+    #[must_use]
+    pub fn between(mut self, connection: Connection) -> Self {
+        self.connection = connection;
+        self
     }
 
     /// Adds that mode `auto` tracks the connection.
@@ -143,18 +153,20 @@ impl Link {
             self.stats.add_counts(&out.counts);
             self.warnings.report(&out.counts);
         }
-        let is_for_auto = |event: &Event| matches!(event, Event::Subscription(_) | Event::Contradicted(_));
-        if out.events.iter().any(is_for_auto) {
-            self.tell_auto(out.events.extract_if(.., |event| is_for_auto(event)));
+        let is_rare =
+            |event: &Event| matches!(event, Event::Subscription(_) | Event::Contradicted(_) | Event::ClientNamed(_));
+        if out.events.iter().any(is_rare) {
+            self.take_note(out.events.extract_if(.., |event| is_rare(event)));
         }
     }
 
     #[cold]
-    fn tell_auto(&self, events: impl Iterator<Item = Event>) {
+    fn take_note(&mut self, events: impl Iterator<Item = Event>) {
         for event in events {
             match (event, &self.tracked) {
                 (Event::Subscription(change), Some(tracked)) => tracked.subscription_changed(change),
                 (Event::Contradicted(evidence), Some(tracked)) => tracked.contradicted(evidence),
+                (Event::ClientNamed(name), _) => self.connection.named(name),
                 _ => {}
             }
         }
@@ -187,13 +199,14 @@ impl Link {
                     self.finish(record, self.watched);
                 }
                 Event::SpanEnded(record) => self.finish(record, self.watched),
-                Event::Subscription(_) | Event::Contradicted(_) | Event::RoundTrip(_) | Event::PublishedAt(_) => {}
+                _ => {}
             }
         }
-        self.sink.offer_all(events.iter().filter_map(|event| match event {
+        let spans = events.iter().filter_map(|event| match event {
             Event::SpanEnded(record) | Event::Delivered(record) if record.is_exported() => Some(record),
             _ => None,
-        }));
+        });
+        self.sink.offer_all(spans, &self.connection);
     }
 
     /// Ends the spans of messages that have been handed to the client.
@@ -217,7 +230,7 @@ impl Link {
             self.finish(record, self.sink.is_watched());
         }
         // Some were made only for those who watch.
-        self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()));
+        self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()), &self.connection);
         deliveries.clear();
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redistributed_core::trace::SpanRecord;
 
+use super::connection::Connection;
 use super::console::Lines;
 use super::otlp::{EncodedRequest, OpenRequest, SpanEncoder};
 use super::{Peer, Resource};
@@ -122,11 +123,11 @@ impl Batch {
         self.encoder.key
     }
 
-    /// Encodes a span and adds it to the batch.
-    pub(super) fn add(&mut self, record: &SpanRecord) {
+    /// Encodes a span of `connection` and adds it to the batch.
+    pub(super) fn add(&mut self, record: &SpanRecord, connection: &Connection) {
         self.spans += 1;
         if let (Some(otlp), Some(request)) = (&self.encoder.otlp, &mut self.request) {
-            otlp.add(record, request);
+            otlp.add(record, connection.attributes(otlp), request);
         }
         if let Some(lines) = &self.encoder.lines {
             lines.add(record, &mut self.lines);

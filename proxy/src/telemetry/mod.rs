@@ -9,6 +9,7 @@
 //! was refused or took too long) or *dropped* (it found the queue full, or was still waiting when the time to shut
 //! down was over). `otlp/` is the only folder that knows how OTLP looks on the wire.
 
+mod connection;
 mod console;
 mod describe;
 mod encoder;
@@ -32,8 +33,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub use connection::{Connection, NetworkPeer};
 pub use describe::{RECEIVERS, SHARDED};
-pub use otlp::{OpenRequest, OtlpError, SpanEncoder};
+pub use otlp::{ConnectionAttributes, OpenRequest, OtlpError, SpanEncoder};
 pub use resource::{Host, Resource, service_name};
 pub use sink::SpanSink;
 #[cfg(test)]

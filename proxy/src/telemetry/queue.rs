@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
 
+use super::connection::Connection;
 use super::encoder::{Batch, Encoder, EncoderKey};
 use crate::settings::otel::BatchSettings;
 
@@ -82,7 +83,12 @@ impl SpanQueue {
     }
 
     /// Takes as many of `records` as there is room for, and counts the others as dropped.
-    pub(super) fn push<'a>(&self, encoder: &Arc<Encoder>, records: impl Iterator<Item = &'a SpanRecord> + Clone) {
+    pub(super) fn push<'a>(
+        &self,
+        encoder: &Arc<Encoder>,
+        connection: &Connection,
+        records: impl Iterator<Item = &'a SpanRecord> + Clone,
+    ) {
         let count = records.clone().count();
         if count == 0 {
             return;
@@ -91,7 +97,7 @@ impl SpanQueue {
         let before = self.len.fetch_add(count, Ordering::Relaxed);
         let fits = self.bytes.load(Ordering::Relaxed) < self.capacity.saturating_mul(SPAN_BYTES).max(LEAST_BYTES);
         let room = if fits { self.capacity.saturating_sub(before) } else { 0 };
-        let (added, is_full) = self.encode(encoder, records.take(room));
+        let (added, is_full) = self.encode(encoder, connection, records.take(room));
         let dropped = count - added;
         if dropped > 0 {
             self.len.fetch_sub(dropped, Ordering::Relaxed);
@@ -106,7 +112,12 @@ impl SpanQueue {
     }
 
     /// Adds spans to the open batch of a shard. Returns how many were added, and whether a batch became full.
-    fn encode<'a>(&self, encoder: &Arc<Encoder>, records: impl Iterator<Item = &'a SpanRecord>) -> (usize, bool) {
+    fn encode<'a>(
+        &self,
+        encoder: &Arc<Encoder>,
+        connection: &Connection,
+        records: impl Iterator<Item = &'a SpanRecord>,
+    ) -> (usize, bool) {
         let mut shard = self.free_shard();
         if shard.closed {
             return (0, false);
@@ -119,7 +130,7 @@ impl SpanQueue {
         for record in records {
             added += 1;
             let mut batch = open.take().unwrap_or_else(|| encoder.batch());
-            batch.add(record);
+            batch.add(record, connection);
             if batch.spans() >= self.batch_len || batch.len() >= MAX_BATCH_BYTES {
                 self.bytes.fetch_add(batch.memory() - mem::take(&mut known), Ordering::Relaxed);
                 self.hand_over([batch]);
@@ -295,7 +306,7 @@ mod tests {
     }
 
     fn push(queue: &SpanQueue, encoder: &Arc<Encoder>, count: usize) {
-        queue.push(encoder, vec![record(); count].iter());
+        queue.push(encoder, &Connection::default(), vec![record(); count].iter());
     }
 
     /// The encoder's key and the number of spans of each batch that is full.
@@ -365,10 +376,10 @@ mod tests {
     fn long_names_fill_a_batch_and_the_queue_by_their_bytes() {
         let mut long = record();
         long.operation =
-            Operation::Publish { channel: "x".repeat(3_000).into(), sharded: false, receivers: None, body_size: 0 };
+            Operation::Publish { channel: (*"x".repeat(3_000)).into(), sharded: false, receivers: None, body_size: 0 };
         let (queue, encoders) = queue(1, 10_000, 10_000);
         let records = vec![long; 1_000];
-        (0..100).for_each(|_| queue.push(&encoders[0], records.iter()));
+        (0..100).for_each(|_| queue.push(&encoders[0], &Connection::default(), records.iter()));
         let full = queue.bytes.load(Ordering::Relaxed);
         let allowed = 10_000 * SPAN_BYTES;
         assert!((allowed..allowed + 7 * 1_000 * 1_000).contains(&full), "{full} bytes");

@@ -6,6 +6,7 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use redistributed_core::trace::SpanRecord;
 
+use super::connection::Connection;
 use super::encoder::Encoder;
 use super::queue::SpanQueue;
 use super::tap::Tap;
@@ -37,16 +38,16 @@ impl SpanSink {
     }
 
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
-    /// exporter it is discarded and not counted.
+    /// exporter it is discarded and not counted. The span tells nothing of its connection.
     pub fn offer(&self, record: &SpanRecord) {
-        self.offer_all(std::iter::once(record));
+        self.offer_all(std::iter::once(record), &Connection::default());
     }
 
-    /// Leaves several spans for export, at the price of little more than one. Nothing of the records is kept.
-    pub fn offer_all<'a>(&self, records: impl Iterator<Item = &'a SpanRecord> + Clone) {
+    /// Leaves several spans of one connection for export, at the price of little more than one. Nothing of the records is kept.
+    pub fn offer_all<'a>(&self, records: impl Iterator<Item = &'a SpanRecord> + Clone, connection: &Connection) {
         match &self.outlet {
             Outlet::Nowhere => {}
-            Outlet::Queue(queue, encoder) => queue.push(encoder, records),
+            Outlet::Queue(queue, encoder) => queue.push(encoder, connection, records),
             #[cfg(test)]
             Outlet::Kept(kept) => kept.lock().unwrap().extend(records.cloned()),
         }

@@ -27,7 +27,8 @@ async fn a_publish_and_its_delivery() {
         assert_eq!((producer.name.as_str(), producer.kind), ("publish orders.eu", SpanKind::Producer));
         assert!(producer.is_root());
         assert!(!producer.is_error);
-        assert_eq!((producer.flags, producer.trace_state.as_str(), &producer.links[..]), (1, "", &[][..]));
+        // Sampled, and a trace id that is random.
+        assert_eq!((producer.flags, producer.trace_state.as_str(), &producer.links[..]), (3, "", &[][..]));
         producer.assert_attributes([
             ("messaging.system", "redis".into()),
             ("messaging.operation.name", "publish".into()),
@@ -38,17 +39,18 @@ async fn a_publish_and_its_delivery() {
         ]);
 
         let consumer = spans.only("worker");
-        assert_eq!((consumer.name.as_str(), consumer.kind), ("process orders.eu", SpanKind::Consumer));
+        assert_eq!((consumer.name.as_str(), consumer.kind), ("process orders.*", SpanKind::Consumer));
         assert_eq!((&consumer.trace_id, &consumer.parent), (&producer.trace_id, &producer.span_id));
         assert_ne!(consumer.span_id, producer.span_id);
         assert!(!consumer.is_error);
-        assert_eq!((consumer.flags, consumer.trace_state.as_str(), &consumer.links[..]), (1, "", &[][..]));
+        assert_eq!((consumer.flags, consumer.trace_state.as_str(), &consumer.links[..]), (3, "", &[][..]));
         assert!(producer.start <= consumer.start, "one clock, and the publish comes first");
         consumer.assert_attributes([
             ("messaging.system", "redis".into()),
             ("messaging.operation.name", "process".into()),
             ("messaging.operation.type", "process".into()),
             ("messaging.destination.name", "orders.eu".into()),
+            ("messaging.destination.template", "orders.*".into()),
             ("messaging.destination.subscription.name", "orders.*".into()),
             ("messaging.message.body.size", 5.into()),
         ]);
@@ -64,6 +66,86 @@ async fn a_publish_and_its_delivery() {
         assert_eq!(consumer.resource.get("service.name"), Some(&"worker".into()));
         assert_ne!(consumer.resource.get("service.instance.id"), resource("service.instance.id").as_ref());
     }
+}
+
+#[tokio::test]
+async fn channels_that_differ_by_an_id_are_one_operation() {
+    let deployment = Deployment::start().await;
+    let api = deployment.sidecar("api", &["--template", "user:*=user:{id}", "--template", "build-*="]);
+    let hidden = deployment.sidecar("hidden", &["--hide-channel-names", "--template", "orders=orders"]);
+    let mut publisher = api.connect().await;
+    let channels = [
+        ("celery-task-meta-550e8400-e29b-41d4-a716-446655440000", "celery-task-meta-{id}"),
+        ("celery-task-meta-6ba7b810-9dad-11d1-80b4-00c04fd430c8", "celery-task-meta-{id}"),
+        ("user:alice", "user:{id}"),
+        ("build-12345678", "build-12345678"),
+        ("feedback", "feedback"),
+    ];
+    for (channel, _) in channels {
+        assert_eq!(publisher.publish(channel, b"x").await, 0);
+    }
+    // A channel may have no name.
+    assert_eq!(publisher.publish("", b"x").await, 0);
+    let mut secretive = hidden.connect().await;
+    for channel in ["alice", "orders", "user:12345678"] {
+        assert_eq!(secretive.publish(channel, b"x").await, 0);
+    }
+    drop((publisher, secretive));
+    let spans = deployment.spans([api, hidden]).await;
+    let shown = |service: &str| {
+        let of = spans.of(service).map(|span| {
+            let text = |key: &str| span.text(key).unwrap_or("-").to_owned();
+            (span.name.clone(), text("messaging.destination.name"), text("messaging.destination.template"))
+        });
+        let mut all: Vec<_> = of.collect();
+        all.sort();
+        all
+    };
+    let mut expected: Vec<_> = channels
+        .map(|(channel, group)| {
+            let template = if channel == group { "-" } else { group };
+            (format!("publish {group}"), channel.to_owned(), template.to_owned())
+        })
+        .into_iter()
+        .chain([("publish".to_owned(), String::new(), "-".to_owned())])
+        .collect();
+    expected.sort();
+    assert_eq!(shown("api"), expected);
+    let expected = [("publish", "-", "-"), ("publish orders", "-", "orders"), ("publish user:{id}", "-", "user:{id}")];
+    assert_eq!(
+        shown("hidden"),
+        expected.map(|(name, channel, template)| (name.into(), channel.into(), template.into()))
+    );
+}
+
+#[tokio::test]
+async fn deliveries_of_one_message_are_told_apart_by_their_clients() {
+    let deployment = Deployment::start().await;
+    let worker = deployment.sidecar("worker", &[]);
+    let (mut by_client, mut by_hello) = (worker.connect().await, worker.connect().await);
+    let stream = tokio::net::TcpStream::connect(worker.address).await.unwrap();
+    let address = stream.local_addr().unwrap().to_string();
+    let mut renamed = Wire::over(stream);
+    assert_eq!(by_client.call("CLIENT SETNAME worker-1").await, Value::Status("OK".into()));
+    assert!(!matches!(by_hello.call("HELLO 2 SETNAME worker-2").await, Value::Error(_)));
+    // What Redis refuses is no name, and RESET takes a name away.
+    assert_eq!(renamed.call("CLIENT SETNAME worker-3").await, Value::Status("OK".into()));
+    assert_eq!(renamed.call("RESET").await, Value::Status("RESET".into()));
+    assert!(matches!(renamed.call_words(&[b"CLIENT", b"SETNAME", b"two words"]).await, Value::Error(_)));
+    for subscriber in [&mut by_client, &mut by_hello, &mut renamed] {
+        subscriber.subscribe("SUBSCRIBE ch").await;
+    }
+    let mut publisher = worker.connect().await;
+    assert_eq!(publisher.publish("ch", b"x").await, 3);
+    for subscriber in [&mut by_client, &mut by_hello, &mut renamed] {
+        subscriber.message().await;
+    }
+    drop((by_client, by_hello, renamed, publisher));
+    let spans = deployment.spans([worker]).await;
+    let mut clients: Vec<_> =
+        spans.of_kind(SpanKind::Consumer).map(|span| span.text("messaging.client.id").unwrap_or_default()).collect();
+    clients.sort_unstable();
+    assert_eq!(clients, [address.as_str(), "worker-1", "worker-2"]);
 }
 
 #[tokio::test]
@@ -162,6 +244,29 @@ async fn the_relation_may_be_a_link() {
         assert_ne!(consumer.trace_id, producer.trace_id);
         assert_eq!(consumer.links, [(producer.trace_id.clone(), producer.span_id.clone())]);
     }
+}
+
+#[tokio::test]
+async fn nearly_every_link_leads_to_a_span_that_was_exported() {
+    let deployment = Deployment::start().await;
+    let tenth = [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.3")];
+    let api = deployment.sidecar_with("api", &[], BOTH_TRANSPORTS[0], &tenth);
+    let worker = deployment.sidecar_with("worker", &["--relation", "link"], BOTH_TRANSPORTS[0], &tenth);
+    let mut subscriber = worker.connect().await;
+    subscriber.subscribe("SUBSCRIBE orders").await;
+    let mut publisher = api.connect().await;
+    for _ in 0..100 {
+        assert_eq!(publisher.publish("orders", b"x").await, 1);
+        subscriber.message().await;
+    }
+    drop((publisher, subscriber));
+    let spans = deployment.spans([api, worker]).await;
+    let mut published: Vec<_> = spans.of("api").map(|span| (span.trace_id.clone(), span.span_id.clone())).collect();
+    let mut linked: Vec<_> = spans.of("worker").flat_map(|span| span.links.clone()).collect();
+    published.sort();
+    linked.sort();
+    assert_eq!(linked, published);
+    assert!((5..70).contains(&linked.len()), "{} of 100", linked.len());
 }
 
 #[tokio::test]

@@ -112,6 +112,9 @@ impl Span {
         let attributes = attributes(&span.attributes);
         assert_eq!(attributes.get("server.address"), Some(&server.ip().to_string().as_str().into()));
         assert_eq!(attributes.get("server.port"), Some(&i64::from(server.port()).into()));
+        assert_eq!(attributes.get("network.peer.address"), attributes.get("server.address"));
+        assert_eq!(attributes.get("network.peer.port"), attributes.get("server.port"));
+        assert_eq!(attributes.contains_key("messaging.client.id"), span.kind() != SpanKind::Client);
         Self {
             service: received.service_name().to_owned(),
             name: span.name.clone(),
@@ -166,12 +169,14 @@ impl Span {
         self.parent.is_empty()
     }
 
-    /// Checks that the span has exactly these attributes, apart from the address of Redis, which is checked for every
+    /// Checks that the span has exactly these attributes, apart from those of the connection, which are checked for every
     /// span.
     #[track_caller]
     pub(crate) fn assert_attributes<const N: usize>(&self, expected: [(&str, Attribute); N]) {
         let mut rest = self.attributes.clone();
-        rest.retain(|key, _| key != "server.address" && key != "server.port");
+        let of_connection =
+            ["server.address", "server.port", "network.peer.address", "network.peer.port", "messaging.client.id"];
+        rest.retain(|key, _| !of_connection.contains(&key.as_str()));
         let expected = expected.into_iter().map(|(key, value)| (key.to_owned(), value));
         assert_eq!(rest, expected.collect::<BTreeMap<_, _>>());
     }

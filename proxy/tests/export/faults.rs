@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use otlp_receiver::{Behaviour, Receiver, Refusal, Transport};
-use redistributed::telemetry::ExportSummary;
+use redistributed::telemetry::{Connection, ExportSummary};
 use tokio::io::AsyncReadExt;
 
 use crate::export::setup::{Exporter, LONG, publish, redis, settings, start, variables};
@@ -140,7 +140,7 @@ async fn a_quiet_route_is_not_starved_by_a_busy_one_that_the_collector_cannot_ke
     // Full requests wait from now on without end, and one that is not full.
     let keep_busy = || {
         while telemetry.summary().queued < 40 {
-            busy.offer_all([publish(1), publish(2)].iter());
+            busy.offer_all([publish(1), publish(2)].iter(), &Connection::default());
         }
     };
     keep_busy();
@@ -316,14 +316,14 @@ async fn a_connection_that_ends_without_an_answer_costs_no_span() {
 #[tokio::test]
 async fn a_long_channel_name_does_not_make_a_request_too_large() {
     // Twice 20 kB a span: 500 of them in one request would be 20 MB, and the receiver takes 4 MiB by gRPC.
-    let channel: std::sync::Arc<str> = "c".repeat(20_000).into();
+    let channel = redistributed_core::trace::Destination::from(&*"c".repeat(20_000));
     let receiver = Receiver::start().await.unwrap();
     let telemetry = start(&receiver, Transport::Grpc, &[]);
     let sink = telemetry.sink();
     for span in 1..=500 {
         let mut record = publish(span);
         record.operation = redistributed_core::trace::Operation::Publish {
-            channel: std::sync::Arc::clone(&channel),
+            channel: channel.clone(),
             sharded: false,
             receivers: None,
             body_size: 0,

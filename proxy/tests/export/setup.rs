@@ -89,8 +89,7 @@ pub(crate) fn context(trace: u128, span: u64) -> SpanContext {
 
 /// A publish to `reports` with four receivers.
 pub(crate) fn publish(span: u64) -> SpanRecord {
-    let operation =
-        Operation::Publish { channel: Arc::from("reports"), sharded: false, receivers: Some(4), body_size: 9 };
+    let operation = Operation::Publish { channel: "reports".into(), sharded: false, receivers: Some(4), body_size: 9 };
     SpanRecord {
         end: UnixNanos(1_700_000_000_000_500_002),
         ..SpanRecord::new(context(0xabc, span), UnixNanos(1_700_000_000_000_000_001), operation)

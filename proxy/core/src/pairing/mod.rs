@@ -17,6 +17,7 @@
 //! If the stream cannot be explained the pairing is lost. Open spans then end, later ones end with their requests, and all
 //! bytes still go on.
 
+mod client_names;
 mod next;
 mod open_spans;
 mod queue;
@@ -26,14 +27,16 @@ mod spans;
 mod subscriptions;
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
+use client_names::ClientNames;
 pub(crate) use next::{Frame, Next};
 use open_spans::{OpenSpan, OpenSpans};
 use queue::Entry;
 use spans::end_unpaired;
 use subscriptions::Subscriptions;
 
-use crate::commands::{Answer, ReplyMode};
+use crate::commands::{Answer, NameTicket, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
 use crate::trace::{SpanRecord, UnixNanos};
@@ -86,6 +89,7 @@ pub(crate) struct Pairing {
     database: u32,
     lost: bool,
     spans: OpenSpans,
+    names: ClientNames,
     /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
     timed: Option<UnixNanos>,
     pending_subscriptions: usize,
@@ -115,6 +119,7 @@ impl Pairing {
             database: 0,
             lost: false,
             spans: OpenSpans::default(),
+            names: ClientNames::default(),
             timed: None,
             pending_subscriptions: 0,
             pending_late: 0,
@@ -157,6 +162,16 @@ impl Pairing {
             _ => {}
         }
         self.expect(answer, span, call);
+    }
+
+    /// The request that is read next, which is answered by `answer`, asks for a name of the connection; `None` takes it away.
+    /// Returns its answer with that.
+    pub(crate) fn asks_for_name(&mut self, answer: Answer, name: Option<Arc<str>>) -> Answer {
+        match answer {
+            Answer::Hello(protocol, _) => Answer::Hello(protocol, Some(self.names.ask(name))),
+            Answer::Replies(1) => Answer::SetName(self.names.ask(name)),
+            other => other,
+        }
     }
 
     /// A publish has been read. `span` is its open span, which ends with the reply. The reply has to confirm the number of
@@ -237,6 +252,23 @@ impl Pairing {
         if !self.lost {
             self.push(Entry::plain(Answer::Unknown), call);
         }
+    }
+}
+
+/// What a greeting and a name change.
+impl Pairing {
+    /// `HELLO` has taken effect.
+    fn greeted(&mut self, protocol: Option<Protocol>, name: Option<NameTicket>, call: &mut Call<'_>) {
+        self.subscriptions.protocol = protocol.unwrap_or(self.subscriptions.protocol);
+        if let Some(name) = name {
+            self.name_answered(name, true, call);
+        }
+    }
+
+    /// A request for a name has been executed, or refused.
+    fn name_answered(&mut self, name: NameTicket, is_executed: bool, call: &mut Call<'_>) {
+        let name = self.names.answered(name, is_executed);
+        call.out.events.extend(name.map(Event::ClientNamed));
     }
 }
 

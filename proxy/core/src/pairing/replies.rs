@@ -173,8 +173,10 @@ impl Pairing {
                 }
                 self.end_span(span, Some(ErrorType::from_redis_error(line)), call);
             }
-            if let Answer::ClientReply(_) = entry.answer {
-                self.requested = ReplyMode::On;
+            match entry.answer {
+                Answer::ClientReply(_) => self.requested = ReplyMode::On,
+                Answer::Hello(_, Some(name)) | Answer::SetName(name) => self.name_answered(name, false, call),
+                _ => {}
             }
             return;
         }
@@ -196,9 +198,8 @@ impl Pairing {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
             }
             (Answer::Reset, Reply::Status(b"RESET")) => self.reset(call),
-            (Answer::Hello(protocol), _) => {
-                self.subscriptions.protocol = protocol.unwrap_or(self.subscriptions.protocol);
-            }
+            (Answer::Hello(protocol, name), _) => self.greeted(protocol, name, call),
+            (Answer::SetName(name), Reply::Status(_)) => self.name_answered(name, true, call),
             (Answer::ClientReply(ReplyMode::On) | Answer::Discard, Reply::Status(_)) => {}
             (Answer::Monitor, Reply::Status(_)) => self.monitoring = true,
             (Answer::Select(database), Reply::Status(_)) => self.database = database,

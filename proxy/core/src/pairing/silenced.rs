@@ -93,8 +93,10 @@ impl Pairing {
                 Answer::Silent => {}
                 Answer::ClientReply(ReplyMode::Off) => muted = true,
                 Answer::ClientReply(ReplyMode::Skip) | Answer::Skipping => skip = true,
-                Answer::Replies(1) | Answer::Publishes(1) | Answer::LateReplies(1) if skip => skip = false,
-                Answer::Multi | Answer::Exec | Answer::Discard | Answer::Hello(_) | Answer::Select(_) if skip => {
+                Answer::Replies(1) | Answer::Publishes(1) | Answer::LateReplies(1) | Answer::SetName(_) if skip => {
+                    skip = false;
+                }
+                Answer::Multi | Answer::Exec | Answer::Discard | Answer::Hello(..) | Answer::Select(_) if skip => {
                     skip = false;
                 }
                 _ => break,
@@ -122,7 +124,9 @@ impl Pairing {
         let refused = self.refuses_most();
         let Some(entry) = self.pop_front() else { return };
         match entry.answer {
-            Answer::Multi | Answer::Hello(_) | Answer::Select(_) | Answer::Sync | Answer::Monitor if refused => {}
+            Answer::Multi | Answer::Select(_) | Answer::Sync | Answer::Monitor if refused => {}
+            Answer::Hello(_, Some(name)) | Answer::SetName(name) if refused => self.name_answered(name, false, call),
+            Answer::Hello(..) if refused => {}
             Answer::Multi if self.transaction.is_some() => {} // MULTI inside MULTI is refused
             Answer::Multi => self.transaction = Some(Transaction::default()),
             Answer::Exec => {
@@ -132,7 +136,8 @@ impl Pairing {
             }
             Answer::Discard => self.discard(),
             Answer::Reset => self.reset(call),
-            Answer::Hello(protocol) => self.subscriptions.protocol = protocol.unwrap_or(self.subscriptions.protocol),
+            Answer::Hello(protocol, name) => self.greeted(protocol, name, call),
+            Answer::SetName(name) => self.name_answered(name, true, call),
             Answer::Select(database) => self.database = database,
             // Its feed is suppressed too, until `CLIENT REPLY ON`.
             Answer::Monitor => self.monitoring = true,

@@ -64,6 +64,9 @@ impl Pairing {
             call.out.events.push(Event::Subscription(SubscriptionChange::Reset));
         }
         self.discard();
+        if self.names.take() {
+            call.out.events.push(Event::ClientNamed(None));
+        }
         self.subscriptions.reset();
         self.muted = false;
         self.monitoring = false;

@@ -1,5 +1,6 @@
 //! The events that a session reports besides bytes and counts.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::trace::{SpanRecord, UnixNanos};
@@ -14,6 +15,9 @@ pub enum Event {
     Delivered(SpanRecord),
     /// The connection's subscriptions have changed.
     Subscription(SubscriptionChange),
+    /// The client has given its connection this name, and Redis has confirmed it (`CLIENT SETNAME`, or `SETNAME` of `HELLO`). It has
+    /// at most 128 characters, which are `!` to `~`. `None` if the connection has no name any more.
+    ClientNamed(Option<Arc<str>>),
     /// Redis reported another number of receivers than was expected by the evidence with this number
     /// ([`ExpectedReceivers::evidence`](super::ExpectedReceivers::evidence)).
     Contradicted(u64),

@@ -12,6 +12,7 @@
 //! command a reply answers, and so knows the protocol version and the subscriptions. The plans decide about single
 //! messages by the policy. Forwarding never depends on the pairing.
 
+mod client_name;
 mod inline;
 mod pubsub_frame;
 mod replies;

@@ -4,9 +4,11 @@
 //! a context. All others go on at once, while they are being read. Most requests are complete in the input and are taken in
 //! one step. Whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same decisions.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Parts;
+use super::client_name::ClientNameReader;
 use super::inline::{self, Line};
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
@@ -58,6 +60,8 @@ struct Partial {
     words_wanted: u64,
     publish: Option<PartialPublish>,
     channel: Vec<u8>,
+    /// Reads the arguments of a command that can name the connection.
+    client_name: Option<Box<ClientNameReader>>,
     start: UnixNanos,
 }
 
@@ -82,6 +86,7 @@ impl RequestReader {
                 words_wanted: 1,
                 publish: None,
                 channel: Vec::new(),
+                client_name: None,
                 start: UnixNanos(0),
             },
             hold: Hold::default(),
@@ -217,6 +222,7 @@ impl RequestReader {
                     self.hold.release(input, parts.call.out);
                 }
             }
+            Partial { client_name: Some(client_name), .. } => client_name.argument_ends(),
             _ => {}
         }
     }
@@ -232,9 +238,13 @@ impl RequestReader {
         if let Some(PartialPublish { decision, .. }) = self.request.publish.take() {
             return published(decision, start, parts);
         }
+        let client_name = self.request.client_name.take().and_then(|reader| reader.asked());
         let [name, second, third] = self.request.words.each_ref().map(Word::as_bytes);
-        let request = Request { count: self.request.count, second, third };
-        requested(commands::answer(name, &request), name, start, parts);
+        let mut answer = commands::answer(name, &Request { count: self.request.count, second, third });
+        if let Some(client_name) = client_name {
+            answer = parts.pairing.asks_for_name(answer, client_name);
+        }
+        requested(answer, name, start, parts);
     }
 
     fn inline(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
@@ -376,6 +386,7 @@ impl Partial {
         self.index = 0;
         self.words_wanted = 1;
         self.publish = None;
+        self.client_name = None;
         self.channel.clear();
         self.words.iter_mut().for_each(Word::clear);
     }
@@ -387,6 +398,9 @@ impl Partial {
 
     /// Keeps the next bytes of the argument that is being read, if they are needed.
     fn copy(&mut self, piece: &[u8]) {
+        if let Some(client_name) = &mut self.client_name {
+            client_name.copy(piece);
+        }
         if self.index < self.words_wanted {
             if let Some(word) = usize::try_from(self.index).ok().and_then(|index| self.words.get_mut(index)) {
                 word.push(piece);
@@ -402,6 +416,7 @@ impl Partial {
         let [name, ..] = &self.words;
         let command = commands::find(name.as_bytes());
         self.words_wanted = command.map_or(1, |command| command.words);
+        self.client_name = ClientNameReader::of(name.as_bytes()).map(Box::new);
         if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(self.count)) {
             self.publish = Some(PartialPublish { sharded, ..PartialPublish::default() });
         }

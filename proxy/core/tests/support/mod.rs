@@ -94,7 +94,7 @@ impl Driver {
                 Event::Delivered(span) => self.deliveries.push(span),
                 Event::Subscription(change) => self.subscriptions.push(change),
                 Event::Contradicted(evidence) => self.contradicted.push(evidence),
-                Event::RoundTrip(_) | Event::PublishedAt(_) => {}
+                Event::RoundTrip(_) | Event::PublishedAt(_) | Event::ClientNamed(_) => {}
             }
         }
         self.output.counts.nonzero().for_each(|(index, value)| self.counts[index] += value);

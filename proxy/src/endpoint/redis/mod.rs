@@ -19,13 +19,14 @@ use super::{Admission, Endpoint};
 use crate::auto::AutoMode;
 use crate::entropy::Entropy;
 use crate::error::RelayError;
-use crate::net::listener::{Client, Handshakes};
+use crate::net::listener::{Client, ClientName, Handshakes};
 use crate::net::stream::Stream;
 use crate::net::upstream::{DialError, Dialer};
 use crate::relay::{Link, relay};
 use crate::service::Service;
-use crate::telemetry::SpanSink;
+use crate::settings::Upstream;
 use crate::telemetry::stats::{ProxyCounter, Stats};
+use crate::telemetry::{Connection, NetworkPeer, SpanSink};
 use failures::Failures;
 
 /// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no
@@ -123,12 +124,24 @@ impl RedisEndpoint {
             }
         };
         self.report_reachable();
-        self.carry(client, server, ids).await
+        self.carry(client, &peer, server, ids).await
     }
 
     /// The relay, which is nearly all that a running connection has.
-    fn carry(&self, client: Stream, server: Stream, ids: Entropy) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
+    fn carry(
+        &self,
+        client: Stream,
+        name: &ClientName,
+        server: Stream,
+        ids: Entropy,
+    ) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
+        let redis = match (server.peer(), self.dialer.upstream()) {
+            (Some(address), _) => Some(NetworkPeer::Socket(address)),
+            (None, Upstream::Unix(_)) => Some(NetworkPeer::Unix(self.dialer.upstream().server_address().into())),
+            (None, _) => None,
+        };
         let mut link = Link::new(&self.service.policy, ids, self.sink.clone(), Arc::clone(&self.service.stats))
+            .between(Connection::new(Some(name.to_string()), redis))
             .tracked(self.auto.track(server.peer()));
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);

@@ -12,6 +12,7 @@
 //! The lengths of the outer messages are known last and stand first. So a buffer begins with a gap, and the head is
 //! written into the end of it when all spans are there.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use opentelemetry_semantic_conventions::SCHEMA_URL;
@@ -23,6 +24,7 @@ use super::trace_state::put_trace_state;
 use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, put_varint, varint_tag};
 use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
+use crate::telemetry::connection::{Connection, NetworkPeer};
 use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, span_name};
 
 /// `messaging.system` and `db.system.name`.
@@ -73,6 +75,27 @@ struct Keys {
     status_code: Key,
     batch_size: Key,
     error_type: Key,
+}
+
+/// How the attributes of a message begin: with the operation, and the channel's name unless it is hidden.
+#[derive(Clone, Debug)]
+struct DestinationKeys {
+    operation: Constants,
+    name: Key,
+}
+
+impl DestinationKeys {
+    fn new(operation: Constants) -> Self {
+        let name = Key::after(&operation, key::MESSAGING_DESTINATION_NAME);
+        Self { operation, name }
+    }
+}
+
+/// The attributes of a span that tell of its connection, encoded once for all of its spans.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionAttributes {
+    client_id: Constants,
+    peer: Constants,
 }
 
 /// A request without its head, to which spans are added.
@@ -156,9 +179,28 @@ impl SpanEncoder {
         OpenRequest { buffer, gap }
     }
 
-    /// Adds a span. If its end lies before its start, after the clock was set back, it gets the length zero.
-    pub fn add(&self, record: &SpanRecord, request: &mut OpenRequest) {
-        put_message(&mut request.buffer, bytes_tag(2), |out| self.put_span(record, out));
+    /// What the spans of `connection` tell of it.
+    pub fn connection(&self, connection: &Connection) -> ConnectionAttributes {
+        let client_id = connection.client_id().map(|id| (key::MESSAGING_CLIENT_ID, id));
+        let (address, port) = match connection.redis() {
+            Some(NetworkPeer::Socket(socket)) => (Some(Cow::from(socket.ip().to_string())), Some(socket.port())),
+            Some(NetworkPeer::Unix(path)) => (Some(Cow::from(&**path)), None),
+            None => (None, None),
+        };
+        let address = address.as_deref().map(|address| (key::NETWORK_PEER_ADDRESS, address));
+        let peer = Constants::of_spans(address, &self.limits);
+        ConnectionAttributes {
+            client_id: Constants::of_spans(client_id, &self.limits),
+            peer: match port {
+                Some(port) => peer.with_number(key::NETWORK_PEER_PORT, port.into()),
+                None => peer,
+            },
+        }
+    }
+
+    /// Adds a span of a connection. If its end lies before its start, after the clock was set back, it gets the length zero.
+    pub fn add(&self, record: &SpanRecord, connection: &ConnectionAttributes, request: &mut OpenRequest) {
+        put_message(&mut request.buffer, bytes_tag(2), |out| self.put_span(record, connection, out));
     }
 
     /// Completes a request: writes the messages around the spans.
@@ -181,7 +223,7 @@ impl SpanEncoder {
     }
 
     /// The fields of `Span`, in the order of their numbers.
-    fn put_span(&self, record: &SpanRecord, out: &mut Vec<u8>) {
+    fn put_span(&self, record: &SpanRecord, connection: &ConnectionAttributes, out: &mut Vec<u8>) {
         out.extend_from_slice(&ids(&record.context));
         // A span with a link begins a trace, and the state is that of the other trace.
         if let (Some(text), None) = (&record.trace_state, &record.link) {
@@ -212,6 +254,10 @@ impl SpanEncoder {
 
         let mut attributes = Attributes::new(out, &self.limits);
         self.describe(record, &mut attributes);
+        if !matches!(record.operation, Operation::Command { .. }) {
+            attributes.constants(&connection.client_id);
+        }
+        attributes.constants(&connection.peer);
         let dropped = attributes.dropped();
         if dropped > 0 {
             out.push(varint_tag(10));

@@ -27,7 +27,7 @@ use crate::net::key_material::CollectorMaterial;
 use crate::settings::otel::{Compression, OtlpSettings, Protocol};
 pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
-pub use encode::{OpenRequest, SpanEncoder};
+pub use encode::{ConnectionAttributes, OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
 use repeat_warning::RepeatWarning;
 use retry::{Backoff, Retry};

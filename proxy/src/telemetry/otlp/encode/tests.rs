@@ -129,6 +129,21 @@ impl Rng {
         Peer { address: self.text(), port }
     }
 
+    fn connection(&mut self) -> Connection {
+        let redis = [
+            None,
+            Some(NetworkPeer::Socket("127.0.0.1:6379".parse().unwrap())),
+            Some(NetworkPeer::Socket("[2001:db8::1]:1".parse().unwrap())),
+            Some(NetworkPeer::Unix(self.text().into())),
+        ];
+        let redis = redis[self.below(4) as usize].clone();
+        let mut connection = Connection::new(self.yes().then(|| self.text()), redis);
+        if self.yes() {
+            connection.named(Some(self.text().into()));
+        }
+        connection
+    }
+
     fn limits(&mut self) -> SpanLimits {
         SpanLimits {
             attribute_count: self.one_of(&[128, 128, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
@@ -151,7 +166,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 }
 
 /// What a collector is to see, without any limit.
-fn attributes_of(record: &SpanRecord, peer: &Peer) -> Vec<KeyValue> {
+fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> Vec<KeyValue> {
     let address = text("server.address", &peer.address);
     let port = peer.port.map(|port| number("server.port", port.into()));
     let error = record.error.as_ref().map(|error| error.as_str());
@@ -190,12 +205,27 @@ fn attributes_of(record: &SpanRecord, peer: &Peer) -> Vec<KeyValue> {
             all.extend(batch_size.filter(|&size| size > 1).map(|size| number("db.operation.batch.size", size)));
         }
     }
+    if !matches!(record.operation, Operation::Command { .. }) {
+        all.extend(connection.client_id().map(|id| text("messaging.client.id", id)));
+    }
+    match connection.redis() {
+        Some(NetworkPeer::Socket(socket)) => {
+            all.push(text("network.peer.address", socket.ip().to_string()));
+            all.push(number("network.peer.port", socket.port().into()));
+        }
+        Some(NetworkPeer::Unix(path)) => all.push(text("network.peer.address", &**path)),
+        None => {}
+    }
     all
 }
 
-fn span_of(case: &Case, peer: &Peer, limits: &SpanLimits) -> Span {
+fn named(verb: &str, channel: &Destination) -> String {
+    if channel.group().is_empty() { verb.to_owned() } else { format!("{verb} {}", channel.group()) }
+}
+
+fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimits) -> Span {
     let record = &case.record;
-    let mut attributes = attributes_of(record, peer);
+    let mut attributes = attributes_of(record, peer, connection);
     let dropped_attributes_count = attributes.len().saturating_sub(limits.attribute_count) as u32;
     attributes.truncate(limits.attribute_count);
     for attribute in &mut attributes {
@@ -253,10 +283,10 @@ fn request_of(spans: Vec<Span>, resource: &[(String, String)]) -> ExportTraceSer
     }
 }
 
-fn encoded(encoder: &SpanEncoder, records: &[&SpanRecord]) -> EncodedRequest {
-    let mut request = encoder.open(0);
+fn encoded(encoder: &SpanEncoder, connection: &Connection, records: &[&SpanRecord]) -> EncodedRequest {
+    let (mut request, connection) = (encoder.open(0), encoder.connection(connection));
     for record in records {
-        encoder.add(record, &mut request);
+        encoder.add(record, &connection, &mut request);
     }
     encoder.close(request)
 }
@@ -266,13 +296,14 @@ fn every_record_is_encoded_as_prost_would() {
     let mut seen = HashSet::new();
     for seed in 0..1_500 {
         let mut rng = Rng(seed);
-        let (peer, limits) = (rng.peer(), rng.limits());
+        let (peer, connection, limits) = (rng.peer(), rng.connection(), rng.limits());
         let resource: Vec<_> = (0..rng.below(4)).map(|index| (format!("key{index}"), rng.text())).collect();
         let cases: Vec<_> = (0..rng.below(4)).map(|_| rng.case()).collect();
 
         let encoder = SpanEncoder::new(&resource, &peer, &limits);
-        let bytes = encoded(&encoder, &Vec::from_iter(cases.iter().map(|case| &case.record)));
-        let expected = request_of(cases.iter().map(|case| span_of(case, &peer, &limits)).collect(), &resource);
+        let bytes = encoded(&encoder, &connection, &Vec::from_iter(cases.iter().map(|case| &case.record)));
+        let expected =
+            request_of(cases.iter().map(|case| span_of(case, &peer, &connection, &limits)).collect(), &resource);
         assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), expected, "seed {seed}");
         let at = bytes.as_slice().iter().zip(expected.encode_to_vec()).position(|(ours, theirs)| *ours != theirs);
         assert_eq!((at, bytes.as_slice().len()), (None, expected.encoded_len()), "seed {seed}: not the shortest form");
@@ -302,7 +333,7 @@ fn requests_that_are_joined_are_one_request() {
     let (one, other) = records.split_at(3);
     let request = |records: &[SpanRecord]| {
         let mut request = encoder.open(0);
-        records.iter().for_each(|record| encoder.add(record, &mut request));
+        records.iter().for_each(|record| encoder.add(record, &ConnectionAttributes::default(), &mut request));
         request
     };
     let mut joined = request(one);
@@ -316,15 +347,15 @@ fn a_clock_that_stands_at_zero_is_no_mistake() {
     let mut case = Rng(1).case();
     (case.record.start, case.record.end) = (UnixNanos(0), UnixNanos(0));
     let (peer, limits) = (Rng(1).peer(), SpanLimits::default());
-    let bytes = encoded(&SpanEncoder::new(&[], &peer, &limits), &[&case.record]);
-    let expected = request_of(vec![span_of(&case, &peer, &limits)], &[]);
+    let bytes = encoded(&SpanEncoder::new(&[], &peer, &limits), &Connection::default(), &[&case.record]);
+    let expected = request_of(vec![span_of(&case, &peer, &Connection::default(), &limits)], &[]);
     assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), expected);
 }
 
 #[test]
 fn there_is_room_for_the_transport_in_front_of_a_request() {
     let encoder = SpanEncoder::new(&[], &Rng(3).peer(), &SpanLimits::default());
-    let (_, start) = encoded(&encoder, &[&Rng(3).case().record]).into_parts();
+    let (_, start) = encoded(&encoder, &Rng(3).connection(), &[&Rng(3).case().record]).into_parts();
     assert!(start >= HEADROOM);
 }
 
@@ -333,6 +364,7 @@ fn a_span_adds_nothing_to_the_heap_once_the_request_has_room() {
     let encoder = SpanEncoder::new(&[], &Rng(3).peer(), &SpanLimits::default());
     let mut request = encoder.open(1 << 20);
     let room = request.buffer.capacity();
-    (0..100).for_each(|_| encoder.add(&Rng(3).case().record, &mut request));
+    let connection = encoder.connection(&Rng(3).connection());
+    (0..100).for_each(|_| encoder.add(&Rng(3).case().record, &connection, &mut request));
     assert_eq!(request.buffer.capacity(), room);
 }

@@ -1,0 +1,55 @@
+//! The two ends of a client's connection, as its spans tell of them.
+
+use std::cell::OnceCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{ConnectionAttributes, SpanEncoder};
+
+/// The two ends of a client's connection. What its spans tell of them is encoded once, with the first span.
+#[derive(Debug, Default)]
+pub struct Connection {
+    /// The address of the client, or what else is known of it.
+    client: Option<Box<str>>,
+    /// The name that the client has given the connection.
+    name: Option<Arc<str>>,
+    redis: Option<NetworkPeer>,
+    encoded: OnceCell<Box<ConnectionAttributes>>,
+}
+
+/// The Redis that a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkPeer {
+    /// A node's address.
+    Socket(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(Box<str>),
+}
+
+impl Connection {
+    /// A connection without a name. Without a client or a Redis, spans tell nothing of that end.
+    pub fn new(client: Option<String>, redis: Option<NetworkPeer>) -> Self {
+        Self { client: client.map(Into::into), name: None, redis, encoded: OnceCell::new() }
+    }
+
+    /// Takes note of the connection's name; `None` if it has none any more.
+    pub fn named(&mut self, name: Option<Arc<str>>) {
+        self.name = name;
+        self.encoded.take();
+    }
+
+    /// `messaging.client.id`: the name, otherwise the address of the client.
+    pub fn client_id(&self) -> Option<&str> {
+        self.name.as_deref().or(self.client.as_deref())
+    }
+
+    /// The Redis that the connection leads to.
+    pub fn redis(&self) -> Option<&NetworkPeer> {
+        self.redis.as_ref()
+    }
+
+    /// The attributes of its spans. All spans of a connection have one encoder.
+    pub(super) fn attributes(&self, encoder: &SpanEncoder) -> &ConnectionAttributes {
+        self.encoded.get_or_init(|| Box::new(encoder.connection(self)))
+    }
+}
