@@ -92,7 +92,7 @@ impl Policy {
         let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(channel));
         let carrier = first_match(&self.carriers, channel).unwrap_or_default();
         Rule {
-            mode: first_match(&self.modes, channel).unwrap_or(self.mode),
+            mode: self.mode_of(channel),
             traced: !Self::is_reserved(channel)
                 && (self.include.is_empty() || any(&self.include))
                 && !any(&self.exclude),
@@ -142,6 +142,11 @@ impl Policy {
         self.inject_limit.max(DEFAULT_INJECT_LIMIT).saturating_add(crate::carrier::trailer::MAX_LEN)
     }
 
+    /// The mode of `channel`.
+    pub fn mode_of(&self, channel: &[u8]) -> Mode {
+        first_match(&self.modes, channel).unwrap_or(self.mode)
+    }
+
     /// Whether any channel has this mode.
     pub fn uses(&self, mode: Mode) -> bool {
         self.mode == mode || self.modes.iter().any(|(_, other)| *other == mode)
@@ -150,7 +155,7 @@ impl Policy {
     /// Whether contexts are removed from all messages on `channel` up to [`Policy::strip_limit`] before they are delivered.
     /// [`Policy::keep_context`] makes exceptions.
     pub fn strips(&self, channel: &[u8]) -> bool {
-        Self::may_carry(channel) && first_match(&self.modes, channel).unwrap_or(self.mode) != Mode::Observe
+        Self::may_carry(channel) && self.mode_of(channel) != Mode::Observe
     }
 
     /// Whether a message on `channel` may carry a context at all.
@@ -171,7 +176,7 @@ fn first_match<T: Copy>(choices: &[(Glob, T)], channel: &[u8]) -> Option<T> {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            mode: Mode::Inject,
+            mode: Mode::default(),
             modes: Vec::new(),
             relation: Relation::Parent,
             trust: Trust::All,
@@ -197,7 +202,7 @@ impl Default for Policy {
 
 choice! {
     /// What is done to the messages of a channel (`--mode`).
-    pub enum Mode, default Inject {
+    pub enum Mode, default Auto {
         /// Add a context to each publish, remove it from each delivery.
         Inject = "inject",
         /// Add nothing, remove contexts from deliveries.

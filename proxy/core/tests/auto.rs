@@ -12,9 +12,10 @@ use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::Mode;
 use redistributed_core::service::{Audience, ExpectedReceivers, NotProven, SubscriptionChange, SubscriptionKind};
+use redistributed_core::trace::Change;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Policy, Side};
-use support::{Driver, bulk, multibulk};
+use support::{Driver, bulk, injecting, multibulk};
 
 /// The channels whose receivers a test knows.
 #[derive(Debug, Default)]
@@ -107,7 +108,15 @@ fn a_context_is_added_where_the_audience_is_known_and_otherwise_counted_by_the_r
         ] {
             assert_eq!(talk.count(counter), n, "{counter:?}");
         }
-        assert_eq!(talk.driver.spans.len(), 1, "what carries no context is not described");
+        let reasons: Vec<_> = talk.driver.spans.iter().map(|span| span.handling.payload).collect();
+        let skipped = [
+            Counter::SkippedAutoUnproxied,
+            Counter::SkippedAutoNobody,
+            Counter::SkippedAutoProving,
+            Counter::SkippedAutoUnknown,
+        ];
+        let skipped = skipped.map(Change::Skipped);
+        assert_eq!(reasons, [&[Change::Injected], &skipped[..]].concat(), "each span says why it has no context");
         assert!(talk.driver.contradicted.is_empty());
     }
 }
@@ -125,7 +134,7 @@ fn without_anybody_to_ask_nothing_is_added() {
 fn other_modes_do_not_ask() {
     for by_byte in CUTS {
         let modes = vec![(Glob::new("s*").unwrap(), Mode::Strip)];
-        let mut talk = Conversation::new(Policy { modes, ..Policy::default() }, by_byte);
+        let mut talk = Conversation::new(Policy { modes, ..injecting() }, by_byte);
         assert!(talk.injects(&["PUBLISH", "other", "x"]));
         assert!(!talk.injects(&["PUBLISH", "some", "x"]));
         talk.server(":9\r\n:9\r\n");
@@ -163,6 +172,39 @@ fn replies_count_without_spans_too() {
         talk.server(":2\r\n:2\r\n:5\r\n:2\r\n");
         assert_eq!((talk.driver.spans.len(), &talk.driver.contradicted[..]), (0, &[7][..]));
     }
+}
+
+#[test]
+fn a_publish_in_a_transaction_gets_a_context_if_the_transaction_is_complete() {
+    let publish = ["PUBLISH", "ch", "x"];
+    let complete = [&["MULTI"][..], &["SET", "k", "v"], &publish, &publish, &["EXPIRE", "k", "9"], &["EXEC"]];
+    let sent = |commands: &[&[&str]], cut: usize, sees_ahead: bool| {
+        let mut talk = Conversation::new(auto(), false);
+        talk.driver.sees_ahead = sees_ahead;
+        let bytes: Vec<u8> = commands.iter().flat_map(|words| multibulk(words)).collect();
+        let cut = bytes.len() - cut;
+        talk.feed(Side::Client, &bytes[..cut]);
+        talk.feed(Side::Client, &bytes[cut..]);
+        talk
+    };
+    let mut talk = sent(&complete, 0, true);
+    assert_eq!((talk.count(Counter::Injected), talk.count(Counter::SkippedAutoOrder)), (2, 0));
+    talk.server("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n+OK\r\n:2\r\n:3\r\n:1\r\n");
+    assert_eq!(talk.driver.contradicted, [7], "the second had another number of receivers");
+
+    for (commands, cut, sees_ahead, why) in [
+        (&complete[..], 1, true, "the last byte of EXEC has not come"),
+        (&complete, 0, false, "nobody looks ahead"),
+        (&[&["MULTI"], &publish, &publish, &["DISCARD"], &["EXEC"]], 0, true, "it is discarded"),
+        (&[&["MULTI"], &publish, &publish, &["HELLO", "3"], &["EXEC"]], 0, true, "something else changes"),
+        (&[&["BLPOP", "q", "0"], &["MULTI"], &publish, &publish, &["EXEC"]], 0, true, "Redis may wait before it"),
+    ] {
+        let talk = sent(commands, cut, sees_ahead);
+        assert_eq!((talk.count(Counter::Injected), talk.count(Counter::SkippedAutoOrder)), (0, 2), "{why}");
+    }
+    // The second publish came in two pieces, and the rest with the last byte of its payload.
+    let talk = sent(&complete, multibulk(&["EXEC"]).len() + multibulk(&["EXPIRE", "k", "9"]).len() + 3, true);
+    assert_eq!((talk.count(Counter::Injected), talk.count(Counter::SkippedAutoOrder)), (1, 1));
 }
 
 #[test]
@@ -231,7 +273,7 @@ fn a_prefix_that_only_some_proxies_remove_is_never_added() {
 #[test]
 fn deliveries_lose_their_context_in_any_case() {
     for by_byte in CUTS {
-        let mut publisher = Conversation::new(Policy::default(), by_byte);
+        let mut publisher = Conversation::new(injecting(), by_byte);
         let sent = publisher.client(&["PUBLISH", "other", "x"]);
         let payload = &sent[sent.len() - 2 - 42..sent.len() - 2];
         assert!(trailer::find(payload).is_some());

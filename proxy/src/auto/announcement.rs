@@ -5,11 +5,15 @@
 //! __redistributed:1:<announcer>:c:<serial>:<count>:<channel>             <count> connections are subscribed to a channel,
 //! __redistributed:1:<announcer>:p:<serial>:<count>:<pattern>             to a pattern (PSUBSCRIBE),
 //! __redistributed:1:<announcer>:s:<serial>:<count>:<channel>             or to a shard channel (SSUBSCRIBE)
+//! __redistributed:1:<announcer>:k:<token>                                all of the above has been checked
 //! ```
 //!
 //! `<announcer>` is 16 hexadecimal digits, drawn at random for each connection that announces. Numbers are decimal. The
 //! interval between two heartbeats is in milliseconds; the search limit is in bytes. The name of the channel or pattern is
 //! the last field and may contain any byte, colons included.
+//!
+//! Another proxy asks for a check by a message on the announcer's own channel ([`check_channel`]), which contains a token of
+//! its choice.
 //!
 //! An announcer never uses a serial number twice. An announcement that is seen in two snapshots has therefore been in
 //! place for all of the time between them.
@@ -47,6 +51,12 @@ pub enum Announcement {
         /// The number of connections.
         count: u32,
     },
+    /// After a message with this token asked for it, the announcer has made sure that every connection which it announces
+    /// is read to the end of what has come, and has withdrawn every subscription that had ended.
+    Checked {
+        /// The token that the message contained.
+        token: u64,
+    },
 }
 
 /// The content of a heartbeat. Heartbeats are ordered by their sequence number.
@@ -80,6 +90,7 @@ impl Announcement {
                 channel.extend_from_slice(format!("{announcer}:{kind}:{serial}:{count}:").as_bytes());
                 channel.extend_from_slice(&topic.name);
             }
+            Self::Checked { token } => channel.extend_from_slice(format!("{announcer}:k:{token}").as_bytes()),
         }
         channel
     }
@@ -90,7 +101,11 @@ impl Announcement {
         let announcer = fields.next().filter(|id| id.len() == 16 && id.iter().all(u8::is_ascii_hexdigit))?;
         let announcer = AnnouncerId(u64::from_str_radix(std::str::from_utf8(announcer).ok()?, 16).ok()?);
         let [letter] = fields.next()? else { return None };
-        let (first, second, last) = (parse_decimal(fields.next()?)?, parse_decimal(fields.next()?)?, fields.next()?);
+        let first = parse_decimal(fields.next()?)?;
+        if *letter == b'k' {
+            return fields.next().is_none().then_some((announcer, Self::Checked { token: first }));
+        }
+        let (second, last) = (parse_decimal(fields.next()?)?, fields.next()?);
         if *letter == b'b' {
             let (interval, search_limit) = (Duration::from_millis(second), parse_decimal(last)?);
             return Some((announcer, Self::Heartbeat(Heartbeat { sequence: first, interval, search_limit })));
@@ -98,6 +113,16 @@ impl Announcement {
         let topic = Topic::new(kind_from_letter(*letter)?, last);
         Some((announcer, Self::Subscribers { topic, serial: first, count: u32::try_from(second).ok()? }))
     }
+}
+
+/// The channel on which `announcer` is asked for a check. The message is the token that the answer contains, in decimal.
+pub fn check_channel(announcer: AnnouncerId) -> Vec<u8> {
+    format!("__redistributed:check:{announcer}").into_bytes()
+}
+
+/// The token in a message that asks for a check.
+pub fn parse_token(message: &[u8]) -> Option<u64> {
+    parse_decimal(message)
 }
 
 impl From<Heartbeat> for Announcement {
@@ -124,6 +149,9 @@ mod tests {
         let heartbeat = Announcement::from(heartbeat);
         assert_eq!(heartbeat.to_channel(announcer), b"__redistributed:1:0000000000000abc:b:7:1000:1052672");
         assert_eq!(Announcement::parse(&heartbeat.to_channel(announcer)), Some((announcer, heartbeat)));
+        let checked = Announcement::Checked { token: 77 };
+        assert_eq!(checked.to_channel(announcer), b"__redistributed:1:0000000000000abc:k:77");
+        assert_eq!(Announcement::parse(&checked.to_channel(announcer)), Some((announcer, checked)));
         for (kind, letter, name) in [
             (SubscriptionKind::Channel, "c", &b"orders"[..]),
             (SubscriptionKind::Channel, "c", b""),
@@ -155,6 +183,9 @@ mod tests {
             b"__redistributed:1:0000000000000abc:c:1:4294967296:ch",
             b"__redistributed:1:0000000000000abc:b:1:1000:",
             b"__redistributed:1:0000000000000abc:b:1:1000:x",
+            b"__redistributed:1:0000000000000abc:k:",
+            b"__redistributed:1:0000000000000abc:k:1:",
+            b"__redistributed:1:0000000000000abc:k:1:2:3",
         ] {
             assert_eq!(Announcement::parse(channel), None, "{}", channel.escape_ascii());
         }

@@ -1,22 +1,24 @@
 //! What this proxy has announced over one connection, and which subscriptions bring that up to date.
 //!
 //! An announcement lives as long as the connection that subscribes to it: nothing is written to Redis, nothing has to
-//! expire, and no clock is shared. A count that has decreased is withdrawn at once. A count that has increased is announced
-//! with the next heartbeat, so that subscriptions which come and go in a moment cost nothing. The old announcement of a
-//! topic always ends before the new one begins.
+//! expire, and no clock is shared. A count that has decreased is withdrawn at once, and one that has increased is announced
+//! soon after. The old announcement of a topic always ends before the new one begins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::announcement::{Announcement, AnnouncerId, Heartbeat};
+use super::announcement::{Announcement, AnnouncerId, Heartbeat, check_channel};
+use super::news;
 use super::topic::Topic;
-use super::withdrawal;
 use crate::redis::Requests;
 
-/// The largest number of topics that are announced with one heartbeat; the others wait for the next. The confirmations of so
+/// The largest number of topics that are announced at once; the others wait for the next heartbeat. The confirmations of so
 /// many stay far below what Redis lets a subscriber leave unread (8 MiB).
-const MAX_TOPICS_PER_HEARTBEAT: usize = 4096;
+const MAX_TOPICS_AT_ONCE: usize = 4096;
+
+/// The largest number of answers to those who asked for a check that stay in place.
+const MAX_ANSWERS: usize = 256;
 
 /// The announcements of one announcer.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ pub(super) struct AnnouncementState {
     announced: HashMap<Arc<Topic>, (u32, Vec<u8>)>,
     /// The topics that are to be announced with another count, and that count.
     pending: HashMap<Arc<Topic>, u32>,
+    /// The channels of the latest answers to those who asked for a check, each with the sequence number of the heartbeat
+    /// before it.
+    answers: VecDeque<(u64, Vec<u8>)>,
 }
 
 /// The channels to unsubscribe from and to subscribe to, in the order of the fields.
@@ -44,7 +49,25 @@ pub(super) struct Changes {
 
 impl AnnouncementState {
     pub(super) fn new(announcer: AnnouncerId) -> Self {
-        Self { announcer, sequence: 0, serial: 0, heartbeat: None, announced: HashMap::new(), pending: HashMap::new() }
+        Self {
+            announcer,
+            sequence: 0,
+            serial: 0,
+            heartbeat: None,
+            announced: HashMap::new(),
+            pending: HashMap::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// The announcer, as its announcements name it.
+    pub(super) fn announcer(&self) -> AnnouncerId {
+        self.announcer
+    }
+
+    /// The channel of the latest heartbeat.
+    pub(super) fn latest_heartbeat(&self) -> Option<&[u8]> {
+        self.heartbeat.as_deref()
     }
 
     /// Records how many subscribers are to be announced for each of these topics from now on.
@@ -64,11 +87,10 @@ impl AnnouncementState {
         (topics, Changes { unsubscribe_first: channels, ..Changes::default() })
     }
 
-    /// Announces the counts that have increased, and a new heartbeat. What has decreased must have been withdrawn before:
-    /// that is what a heartbeat promises.
-    pub(super) fn heartbeat(&mut self, interval: Duration, search_limit: u64) -> Changes {
+    /// Announces the counts that have increased.
+    pub(super) fn announce(&mut self) -> Changes {
         let mut changes = Changes::default();
-        let topics: Vec<_> = self.pending.keys().take(MAX_TOPICS_PER_HEARTBEAT).cloned().collect();
+        let topics: Vec<_> = self.pending.keys().take(MAX_TOPICS_AT_ONCE).cloned().collect();
         for topic in topics {
             let count = self.pending.remove(&topic).unwrap_or_default();
             let announced = self.announced.get(&topic).map_or(0, |(announced, _)| *announced);
@@ -82,14 +104,37 @@ impl AnnouncementState {
             let previous = self.announced.insert(topic, (count, channel));
             changes.unsubscribe_first.extend(previous.map(|(_, channel)| channel));
         }
+        changes
+    }
+
+    /// Announces the counts that have increased, and a new heartbeat. What has decreased must have been withdrawn before:
+    /// that is what a heartbeat promises.
+    pub(super) fn heartbeat(&mut self, interval: Duration, search_limit: u64) -> Changes {
+        let mut changes = self.announce();
         if self.sequence == 0 {
-            changes.subscribe.push(withdrawal::CHANNEL.to_vec());
+            changes.subscribe.extend([news::CHANNEL.to_vec(), check_channel(self.announcer)]);
         }
+        // Who asked has had an interval to see the answer.
+        let over = self.answers.iter().take_while(|(sequence, _)| *sequence < self.sequence).count();
+        changes.unsubscribe_last.extend(self.answers.drain(..over).map(|(_, answer)| answer));
         self.sequence += 1;
         let heartbeat = Heartbeat { sequence: self.sequence, interval, search_limit };
         let heartbeat = Announcement::from(heartbeat).to_channel(self.announcer);
         changes.subscribe.push(heartbeat.clone());
         changes.unsubscribe_last.extend(self.heartbeat.replace(heartbeat));
+        changes
+    }
+
+    /// Answers those who asked for a check with these tokens. What has decreased must have been withdrawn before.
+    pub(super) fn answer(&mut self, tokens: impl IntoIterator<Item = u64>) -> Changes {
+        let mut changes = Changes::default();
+        for token in tokens {
+            let answer = Announcement::Checked { token }.to_channel(self.announcer);
+            changes.subscribe.push(answer.clone());
+            self.answers.push_back((self.sequence, answer));
+        }
+        let surplus = self.answers.len().saturating_sub(MAX_ANSWERS);
+        changes.unsubscribe_last.extend(self.answers.drain(..surplus).map(|(_, answer)| answer));
         changes
     }
 }
@@ -136,17 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn the_first_heartbeat_also_subscribes_to_withdrawals() {
+    fn the_first_heartbeat_also_subscribes_to_news_and_to_requests_for_checks() {
         let mut state = AnnouncementState::new(AnnouncerId(1));
         let mut subscribe = channels(["b:1:1000:9"]);
-        subscribe.push(withdrawal::CHANNEL.to_vec());
+        subscribe.extend([b"__redistributed:check:0000000000000001".to_vec(), news::CHANNEL.to_vec()]);
         assert_eq!(heartbeat(&mut state), Changes { subscribe, ..Changes::default() });
         let (subscribe, unsubscribe_last) = (channels(["b:2:1000:9"]), channels(["b:1:1000:9"]));
         assert_eq!(heartbeat(&mut state), Changes { subscribe, unsubscribe_last, ..Changes::default() });
     }
 
     #[test]
-    fn an_increase_waits_for_the_heartbeat_and_the_old_announcement_ends_first() {
+    fn an_increase_is_announced_and_the_old_announcement_ends_first() {
         let mut state = AnnouncementState::new(AnnouncerId(1));
         heartbeat(&mut state);
         state.set_counts([(topic("a"), 1)]);
@@ -154,9 +199,23 @@ mod tests {
         assert_eq!(heartbeat(&mut state).subscribe, channels(["b:2:1000:9", "c:1:1:a"]));
         state.set_counts([(topic("a"), 2)]);
         assert_eq!(state.withdraw_decreased(), (vec![], Changes::default()));
-        let changes = heartbeat(&mut state);
-        assert_eq!(changes.unsubscribe_first, channels(["c:1:1:a"]));
-        assert_eq!(changes.subscribe, channels(["b:3:1000:9", "c:2:2:a"]));
+        let unsubscribe_first = channels(["c:1:1:a"]);
+        let changes = Changes { unsubscribe_first, subscribe: channels(["c:2:2:a"]), ..Changes::default() };
+        assert_eq!(state.announce(), changes, "without a heartbeat too");
+        assert_eq!(heartbeat(&mut state).subscribe, channels(["b:3:1000:9"]), "it has been announced");
+    }
+
+    #[test]
+    fn an_answer_stays_in_place_for_an_interval() {
+        let mut state = AnnouncementState::new(AnnouncerId(1));
+        heartbeat(&mut state);
+        let answers = Changes { subscribe: channels(["k:7", "k:8"]), ..Changes::default() };
+        assert_eq!(state.answer([7, 8]), answers);
+        assert_eq!(heartbeat(&mut state).unsubscribe_last, channels(["b:1:1000:9"]));
+        state.answer([9]);
+        assert_eq!(heartbeat(&mut state).unsubscribe_last, channels(["k:7", "k:8", "b:2:1000:9"]));
+        let surplus = state.answer(10..10 + MAX_ANSWERS as u64).unsubscribe_last;
+        assert_eq!(surplus, channels(["k:9"]), "no more than so many answers");
     }
 
     #[test]
@@ -189,8 +248,8 @@ mod tests {
     fn many_topics_are_announced_over_several_heartbeats() {
         let mut state = AnnouncementState::new(AnnouncerId(1));
         heartbeat(&mut state);
-        state.set_counts((0..=MAX_TOPICS_PER_HEARTBEAT).map(|index| (topic(&index.to_string()), 1)));
-        for expected in [MAX_TOPICS_PER_HEARTBEAT, 1, 0] {
+        state.set_counts((0..=MAX_TOPICS_AT_ONCE).map(|index| (topic(&index.to_string()), 1)));
+        for expected in [MAX_TOPICS_AT_ONCE, 1, 0] {
             assert_eq!(heartbeat(&mut state).subscribe.len(), expected + 1);
         }
     }

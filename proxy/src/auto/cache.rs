@@ -1,14 +1,15 @@
 //! The latest decision about each channel on which services publish in mode `auto`.
 //!
 //! Sessions look decisions up at every publish, so a look-up waits for nobody. A channel is added by the first publish on it,
-//! and removed when there has been none for a while.
+//! or before that when a proxy announces a subscriber of it, so that the first publish finds a decision. It is removed when
+//! nobody is announced and there has been no publish for a while.
 //!
 //! What a snapshot has shown holds for two intervals. In between, the reply to each publish with a context reports the
 //! number of receivers. If that is not the number that was expected, the decision is void until the receivers have been
 //! proven anew.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -16,11 +17,21 @@ use redistributed_core::service::{ExpectedReceivers, NotProven, SubscriptionKind
 use tokio::sync::Notify;
 
 use super::decision::{Decision, ProvenReceivers};
+use super::news::Withdrawal;
 use super::topic::Topic;
-use super::withdrawal::Withdrawal;
 
 /// The largest number of channels in the cache of one route. On further channels the receivers stay unknown.
 pub const MAX_CHANNELS: usize = 4096;
+
+/// The number of channels that are added for their announced subscribers alone. Further ones are added only if their names are
+/// like those of channels on which a service has published (see [`shape`]), as those of replies to single requests are.
+pub const MAX_ADOPTED: usize = 256;
+
+/// The number of channels without a publish in the cache, whatever their names.
+const MAX_ADOPTED_BY_SHAPE: usize = MAX_CHANNELS / 2;
+
+/// The largest number of shapes that are remembered.
+const MAX_SHAPES: usize = 1024;
 
 /// This bit is set in the state of a slot whose receivers are proven.
 const PROVEN: u64 = 1 << 63;
@@ -44,8 +55,9 @@ pub struct DecisionCache {
     table: RwLock<Table>,
     /// Until when the decisions hold.
     fresh_until: AtomicU64,
-    /// Notified when a channel was added.
-    pub added: Notify,
+    /// Notified when Redis should be asked sooner than in the next interval: a channel was added by a publish, or a
+    /// decision was voided.
+    pub outdated: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +67,8 @@ struct Table {
     slots: Vec<Slot>,
     /// The indices of slots without a topic.
     free: Vec<usize>,
+    /// The shapes of the names of channels on which services have published.
+    shapes: HashSet<Box<[u8]>>,
 }
 
 /// The decision about one channel. A slot is used again for another channel when its channel was removed.
@@ -93,7 +107,7 @@ impl std::iter::Sum for DecisionCounts {
 
 impl Default for DecisionCache {
     fn default() -> Self {
-        Self { table: RwLock::default(), fresh_until: AtomicU64::new(0), added: Notify::new() }
+        Self { table: RwLock::default(), fresh_until: AtomicU64::new(0), outdated: Notify::new() }
     }
 }
 
@@ -130,6 +144,7 @@ impl DecisionCache {
         let slot = usize::try_from(evidence & u64::from(u32::MAX)).ok().and_then(|index| table.slots.get(index));
         if let Some(slot) = slot.filter(|slot| u64::from(slot.generation) == evidence >> 32) {
             slot.invalidate(NotProven::Contradicted);
+            self.outdated.notify_one();
         }
     }
 
@@ -143,18 +158,38 @@ impl DecisionCache {
             }
             _ => table.slots.iter().for_each(|slot| slot.invalidate(NotProven::Proving)),
         }
+        self.outdated.notify_one();
+    }
+
+    /// Adds channels that proxies announce subscribers of, as far as there is room for channels without a publish.
+    pub fn adopt<'a>(&self, announced: impl Iterator<Item = &'a Topic>) {
+        let mut table = self.write();
+        let is_adopted = |slot: &&Slot| slot.topic.is_some() && slot.last_publish.load(Ordering::Relaxed) == 0;
+        let mut adopted = table.slots.iter().filter(is_adopted).count();
+        for topic in announced {
+            if adopted >= MAX_ADOPTED_BY_SHAPE || table.is_full() {
+                return;
+            }
+            if table.slot(topic).is_none() && (adopted < MAX_ADOPTED || table.shapes.contains(&shape(&topic.name))) {
+                table.insert(topic.clone(), 0);
+                adopted += 1;
+            }
+        }
     }
 
     /// The channels to poll Redis about, each with whether it was invalidated since the previous call. Removes the channels
-    /// on which nothing was published since `since`. An invalidation after this call is kept by the
-    /// [`update`](Self::update) that follows.
-    pub fn topics_to_poll(&self, since: u64) -> Vec<(Topic, bool)> {
+    /// that are not announced, and on which nothing was published since `idle`, or since `gone` if nobody subscribes. An
+    /// invalidation after this call is kept by the [`update`](Self::update) that follows.
+    pub fn topics_to_poll(&self, idle: u64, gone: u64, is_announced: impl Fn(&Topic) -> bool) -> Vec<(Topic, bool)> {
         let mut table = self.write();
-        let Table { channels, shard_channels, slots, free } = &mut *table;
+        let Table { channels, shard_channels, slots, free, .. } = &mut *table;
         let mut topics = Vec::with_capacity(slots.len());
         for (index, slot) in slots.iter_mut().enumerate() {
             let invalidated = slot.invalidated.swap(false, Ordering::AcqRel);
-            if slot.last_publish.load(Ordering::Relaxed) >= since {
+            let since = if slot.decision() == Err(NotProven::Nobody) { gone } else { idle };
+            if slot.last_publish.load(Ordering::Relaxed) >= since
+                || slot.topic.as_ref().is_some_and(|topic| is_announced(topic))
+            {
                 topics.extend(slot.topic.clone().map(|topic| (topic, invalidated)));
             } else if let Some(topic) = slot.topic.take() {
                 slot.generation = slot.generation.wrapping_add(1);
@@ -214,24 +249,14 @@ impl DecisionCache {
 
     fn add(&self, topic: Topic, now: u64) {
         let mut table = self.write();
-        let Table { channels, shard_channels, slots, free } = &mut *table;
-        if channels.len() + shard_channels.len() >= MAX_CHANNELS {
-            return;
+        if table.shapes.len() < MAX_SHAPES {
+            table.shapes.insert(shape(&topic.name));
         }
-        let indices = if topic.kind == SubscriptionKind::Shard { shard_channels } else { channels };
-        let Entry::Vacant(entry) = indices.entry(topic.name.clone()) else { return };
-        let index = free.pop().unwrap_or_else(|| {
-            slots.push(Slot::default());
-            slots.len() - 1
-        });
-        entry.insert(index);
-        if let Some(slot) = slots.get_mut(index) {
-            slot.topic = Some(topic);
-            slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);
-            slot.last_publish.store(now, Ordering::Relaxed);
+        if !table.is_full() {
+            table.insert(topic, now);
+            drop(table);
+            self.outdated.notify_one();
         }
-        drop(table);
-        self.added.notify_one();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {
@@ -256,6 +281,39 @@ impl Table {
     fn slot(&self, topic: &Topic) -> Option<&Slot> {
         self.slots.get(*self.indices(topic.kind).get(&topic.name)?)
     }
+
+    /// Adds a topic that there is room for, unless it is there.
+    fn insert(&mut self, topic: Topic, last_publish: u64) {
+        let Self { channels, shard_channels, slots, free, .. } = self;
+        let indices = if topic.kind == SubscriptionKind::Shard { shard_channels } else { channels };
+        let Entry::Vacant(entry) = indices.entry(topic.name.clone()) else { return };
+        let index = free.pop().unwrap_or_else(|| {
+            slots.push(Slot::default());
+            slots.len() - 1
+        });
+        entry.insert(index);
+        if let Some(slot) = slots.get_mut(index) {
+            slot.topic = Some(topic);
+            slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);
+            slot.last_publish.store(last_publish, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The name of a channel in which each word with a digit in it is replaced, so that channels which differ in an id have the
+/// same shape. A word ends at any byte that is neither a letter nor a digit nor beyond ASCII. Groups of four, eight or twelve
+/// hexadecimal digits count as well, because some groups of a UUID have no digit.
+fn shape(name: &[u8]) -> Box<[u8]> {
+    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+    let is_id = |word: &[u8]| {
+        word.iter().any(u8::is_ascii_digit)
+            || [4, 8, 12].contains(&word.len()) && word.iter().all(u8::is_ascii_hexdigit)
+    };
+    let mut shape = Vec::with_capacity(name.len());
+    for part in name.chunk_by(|one, next| is_of_word(one) == is_of_word(next)) {
+        shape.extend_from_slice(if is_id(part) { b"#" } else { part });
+    }
+    shape.into()
 }
 
 impl Slot {

@@ -5,11 +5,18 @@
 //! moment a proxy does announce more than it has: when a client has left Redis and the proxy has not withdrawn it yet. If
 //! a client without a proxy subscribes in that moment, the numbers are equal and the conclusion is wrong.
 //!
-//! So one matching snapshot proves nothing. A later snapshot completes the proof, once every announcer concerned has sent
-//! [`HEARTBEATS_TO_PROVE`] more heartbeats and every announcement concerned has stayed in place, which its serial number
-//! shows. A client that had left before the first snapshot would have been withdrawn by then: before each heartbeat, a proxy
-//! makes sure that all of its connections are being read, and withdraws those that have ended. The numbers at the first
-//! snapshot were therefore equal because every subscriber was behind a proxy.
+//! So one matching snapshot proves nothing. A later snapshot completes the proof, once every announcer concerned has made
+//! sure that it has noticed what happened before the first snapshot, and every announcement concerned has stayed in place,
+//! which its serial number shows. A client that had left before the first snapshot would have been withdrawn by then. The
+//! numbers at the first snapshot were therefore equal because every subscriber was behind a proxy.
+//!
+//! An announcer shows in either of two ways that it has noticed:
+//!
+//! - It has sent [`HEARTBEATS_TO_PROVE`] more heartbeats. Before each, a proxy makes sure that all of its connections are
+//!   being read, and withdraws those that have ended.
+//! - It has answered a request for a check ([`Evaluator::ask`]), which was sent after the first snapshot had arrived. Before it
+//!   answers, a proxy makes sure that all of its connections have been read to the end of what has come, and withdraws those
+//!   that have ended. That takes a round trip instead of three intervals. A proxy that cannot make sure does not answer.
 //!
 //! A client that subscribes after a snapshot is seen by the next one. Until then, the reply to each publish shows it (see
 //! [`super::cache`]).
@@ -17,7 +24,7 @@
 //! Times are in nanoseconds of a clock that never goes back. The caller passes them in.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use redistributed_core::glob::Glob;
@@ -31,6 +38,15 @@ use super::topic::Topic;
 /// snapshot may have been prepared before it. Before the second, the proxy notices a connection that it does not read.
 /// Before the third, it withdraws that connection.
 pub const HEARTBEATS_TO_PROVE: u64 = 3;
+
+/// How long an announcer that was asked for a check is expected to answer, in nanoseconds.
+const ANSWER_TIME: u64 = 100_000_000;
+
+/// How long an announcer that has not answered is not asked again, in nanoseconds.
+const ASKING_PAUSE: u64 = 1_000_000_000;
+
+/// The largest number of requests for a check that are remembered of one announcer.
+const MAX_ASKED: usize = 8;
 
 /// An announcer that has sent no heartbeat for this many of its intervals is no longer trusted.
 pub const MISSED_HEARTBEATS: u32 = 3;
@@ -58,6 +74,10 @@ pub struct Evaluator {
     matches: HashMap<Topic, MatchingRun>,
     hasher: RandomState,
     needs_client_list: bool,
+    /// The announcers that a proof waits for, and that have not been asked for a check that could complete it.
+    to_ask: BTreeSet<AnnouncerId>,
+    /// Whether a proof waits for an announcer at all.
+    is_proving: bool,
 }
 
 /// The heartbeats of one announcer.
@@ -70,6 +90,17 @@ struct HeartbeatHistory {
     /// The last snapshot that has been followed by [`HEARTBEATS_TO_PROVE`] heartbeats; 0 if there is none.
     proven_up_to: u64,
     search_limit: u64,
+    /// The latest requests for a check.
+    asked: VecDeque<Asked>,
+}
+
+/// A request for a check.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    token: u64,
+    /// The snapshot that had arrived before the request was sent.
+    snapshot: u64,
+    at: u64,
 }
 
 /// Consecutive snapshots in which all subscribers of a topic were announced, by the same announcements.
@@ -112,12 +143,42 @@ impl Evaluator {
         self.needs_client_list
     }
 
+    /// The announcers to ask for a check now, so that what the latest snapshot has shown is proven soon.
+    pub fn to_ask(&self) -> impl Iterator<Item = AnnouncerId> {
+        self.to_ask.iter().copied()
+    }
+
+    /// Whether an announcer has been asked for a check that would complete a proof, and may still answer.
+    pub fn awaits_answer(&self) -> bool {
+        self.is_proving
+    }
+
+    /// Records that a request for a check with this token, which is not used again, is sent to `announcer` at the time `at`,
+    /// after the latest snapshot.
+    pub fn ask(&mut self, announcer: AnnouncerId, token: u64, at: u64) {
+        let Some(history) = self.heartbeats.get_mut(&announcer) else { return };
+        if history.asked.len() >= MAX_ASKED {
+            history.asked.pop_front();
+        }
+        history.asked.push_back(Asked { token, snapshot: self.snapshots, at });
+        self.is_proving = true;
+    }
+
+    /// The channels of the answers that may come.
+    pub fn expected_answers(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.heartbeats.iter().flat_map(|(announcer, history)| {
+            history.asked.iter().map(|asked| Announcement::Checked { token: asked.token }.to_channel(*announcer))
+        })
+    }
+
     /// Decides about every topic whose subscribers the snapshot reports.
     pub fn evaluate(&mut self, snapshot: &Snapshot) -> Vec<(Topic, Decision)> {
         self.snapshots += 1;
         let announced = self.announced_subscribers(snapshot);
         let patterns = Patterns::new(&announced, snapshot);
         self.needs_client_list = false;
+        self.to_ask.clear();
+        self.is_proving = false;
         let previous = std::mem::take(&mut self.matches);
         let mut decisions = Vec::with_capacity(snapshot.subscribers.len());
         for (topic, &subscribers) in &snapshot.subscribers {
@@ -129,7 +190,7 @@ impl Evaluator {
                     let concerned = || exact.iter().chain(by_pattern.iter().map(|(_, announced)| announced));
                     let run = self.extend_run(previous.get(topic), concerned());
                     self.matches.insert(topic.clone(), run);
-                    self.prove(run, receivers, concerned())
+                    self.prove(run, receivers, concerned(), snapshot.at)
                 }
             };
             decisions.push((topic.clone(), decision));
@@ -181,9 +242,17 @@ impl Evaluator {
         for (announcer, heartbeat) in latest {
             let history = self.heartbeats.entry(announcer).or_insert_with(|| HeartbeatHistory::new(at));
             history.record(self.snapshots, heartbeat, at);
+            history.asked.retain(|asked| at.saturating_sub(asked.at) <= ASKING_PAUSE);
             let limit = u64::try_from((heartbeat.interval * MISSED_HEARTBEATS).as_nanos()).unwrap_or(u64::MAX);
             if at.saturating_sub(history.latest_seen) <= limit {
                 trusted.insert(announcer);
+            }
+        }
+        for (announcer, announcement) in announcements {
+            if let Announcement::Checked { token } = announcement
+                && let Some(history) = self.heartbeats.get_mut(announcer)
+            {
+                history.answered(*token);
             }
         }
         trusted
@@ -241,11 +310,25 @@ impl Evaluator {
         }
     }
 
-    fn prove<'a>(&self, run: MatchingRun, count: u32, concerned: impl Iterator<Item = &'a Announced>) -> Decision {
+    fn prove<'a>(
+        &mut self,
+        run: MatchingRun,
+        count: u32,
+        concerned: impl Iterator<Item = &'a Announced>,
+        at: u64,
+    ) -> Decision {
         let (mut proven_at, mut search_limit) = (u64::MAX, u64::MAX);
-        for history in concerned.filter_map(|announced| self.heartbeats.get(&announced.announcer)) {
+        for announcer in concerned.map(|announced| announced.announcer) {
+            let Some(history) = self.heartbeats.get(&announcer) else { continue };
             proven_at = proven_at.min(history.proven_up_to);
             search_limit = search_limit.min(history.search_limit);
+            if history.proven_up_to < run.first {
+                if history.may_answer(run.first, at) {
+                    self.is_proving = true;
+                } else if !history.has_not_answered(at) {
+                    self.to_ask.insert(announcer);
+                }
+            }
         }
         if proven_at < run.first {
             return Err(NotProven::Proving);
@@ -256,7 +339,24 @@ impl Evaluator {
 
 impl HeartbeatHistory {
     fn new(at: u64) -> Self {
-        Self { recent: VecDeque::new(), latest_seen: at, proven_up_to: 0, search_limit: 0 }
+        Self { recent: VecDeque::new(), latest_seen: at, proven_up_to: 0, search_limit: 0, asked: VecDeque::new() }
+    }
+
+    /// Takes over that the announcer has answered the request with this token.
+    fn answered(&mut self, token: u64) {
+        let Some(index) = self.asked.iter().position(|asked| asked.token == token) else { return };
+        let requests = self.asked.drain(..=index);
+        self.proven_up_to = requests.map(|asked| asked.snapshot).fold(self.proven_up_to, u64::max);
+    }
+
+    /// Whether the announcer has lately left a request unanswered. The heartbeats have to complete the proof then.
+    fn has_not_answered(&self, at: u64) -> bool {
+        self.asked.iter().any(|asked| at.saturating_sub(asked.at) > ANSWER_TIME)
+    }
+
+    /// Whether the announcer was asked for a check after the snapshot `first`, and may still answer at the time `at`.
+    fn may_answer(&self, first: u64, at: u64) -> bool {
+        self.asked.iter().any(|asked| asked.snapshot >= first && at.saturating_sub(asked.at) <= ANSWER_TIME)
     }
 
     fn record(&mut self, snapshot: u64, heartbeat: Heartbeat, at: u64) {
@@ -272,7 +372,7 @@ impl HeartbeatHistory {
         while let Some(&(sequence, last_shown)) = self.recent.front()
             && heartbeat.sequence.saturating_sub(sequence) >= HEARTBEATS_TO_PROVE
         {
-            self.proven_up_to = last_shown;
+            self.proven_up_to = self.proven_up_to.max(last_shown);
             self.recent.pop_front();
         }
     }

@@ -1,5 +1,5 @@
-//! Which announcements exist: those that the last search has found, so that not every snapshot has to search all of Redis's
-//! channels.
+//! Which announcements exist: those that the last search has found and those that proxies have told of since, so that not
+//! every snapshot has to search all of Redis's channels.
 //!
 //! Whether an announcement is still in place can be asked by its name, and the name of an announcer's next heartbeat
 //! follows from its last one. An announcement that has not been found yet is missing from a snapshot, which makes the
@@ -24,13 +24,16 @@ const SEARCH_TIME_SHARE: u32 = 200;
 /// The longest time between two searches.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// The time after which a search is due that nothing gives reason for.
+const UNASKED_PAUSE: Duration = Duration::from_secs(10);
+
 /// The largest number of announcements of subscribers that are asked for by name. Further ones are found only by searches.
 const MAX_EXPECTED: usize = 65_536;
 
 /// The largest number of heartbeats that are asked for by name, for each announcer.
 const MAX_EXPECTED_HEARTBEATS: u64 = 64;
 
-/// The announcements that the last search has found, kept up to date by the snapshots since.
+/// The announcements that have been found, kept up to date by the snapshots since.
 #[derive(Debug, Default)]
 pub(super) struct DiscoveredAnnouncements {
     /// The latest heartbeat of each announcer, and when it was first seen, in nanoseconds.
@@ -63,10 +66,57 @@ impl DiscoveredAnnouncements {
         expected
     }
 
-    /// Takes over what a snapshot at the time `at` has found, by a search or by name.
-    pub(super) fn update(&mut self, searched: bool, announcements: &[Vec<u8>], at: u64) {
+    /// Takes over an announcement that a proxy has told of at the time `at`. Whether it is in place is for the next snapshot
+    /// to show.
+    pub(super) fn hear(&mut self, channel: Vec<u8>, at: u64) {
+        match Announcement::parse(&channel) {
+            Some((announcer, Announcement::Heartbeat(heartbeat))) => {
+                if self.heartbeats.get(&announcer).is_none_or(|(latest, _)| latest.sequence < heartbeat.sequence) {
+                    self.heartbeats.insert(announcer, (heartbeat, at));
+                }
+            }
+            Some((announcer, Announcement::Subscribers { topic, .. })) if self.subscribers.len() < MAX_EXPECTED => {
+                let announcements = self.subscribers.entry(topic).or_default();
+                // Of one announcer, the latest counts: the old announcement ends before the new one begins.
+                announcements.retain(|(other, _)| *other != announcer);
+                announcements.push((announcer, channel));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a proxy announces subscribers of `topic`, as far as is known.
+    pub(super) fn is_announced(&self, topic: &Topic) -> bool {
+        self.subscribers.contains_key(topic)
+    }
+
+    /// The channels and shard channels that proxies announce subscribers of.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &Topic> {
+        self.subscribers.keys().filter(|topic| topic.kind != SubscriptionKind::Pattern)
+    }
+
+    /// The number of announcers that are known.
+    pub(super) fn announcers(&self) -> usize {
+        self.heartbeats.len()
+    }
+
+    /// Takes over what a snapshot at the time `at` has found: by name, of those that were `asked` for, or by a search.
+    pub(super) fn update(&mut self, asked: Option<&[Vec<u8>]>, announcements: &[Vec<u8>], at: u64) {
+        let searched = asked.is_none();
         if searched {
             self.subscribers.clear();
+        }
+        let present: HashSet<&Vec<u8>> = announcements.iter().collect();
+        // An announcement that has ended does not come back.
+        for channel in asked.unwrap_or_default().iter().filter(|channel| !present.contains(channel)) {
+            if let Some((_, Announcement::Subscribers { topic, .. })) = Announcement::parse(channel)
+                && let Some(announcements) = self.subscribers.get_mut(&topic)
+            {
+                announcements.retain(|(_, other)| other != channel);
+                if announcements.is_empty() {
+                    self.subscribers.remove(&topic);
+                }
+            }
         }
         let mut found = HashMap::new();
         for channel in announcements {
@@ -98,20 +148,34 @@ impl DiscoveredAnnouncements {
 /// When the next search is due. The more channels Redis has, the longer the pause.
 #[derive(Debug, Default)]
 pub(super) struct SearchSchedule {
-    not_before: Option<Instant>,
+    /// When the last search began, and for how long there must be no other.
+    last: Option<(Instant, Duration)>,
+    /// Whether there may be an announcement that nobody has told of.
+    wanted: bool,
 }
 
 impl SearchSchedule {
+    /// Asks for a search as soon as there may be one. Otherwise the next one is due after [`UNASKED_PAUSE`].
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Whether a search may find an announcement that nobody has told of.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted || self.last.is_none()
+    }
+
     /// Whether the next snapshot may search.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|not_before| now >= not_before)
+        let Some((began, pause)) = self.last else { return true };
+        now >= began + if self.wanted { pause } else { pause.max(UNASKED_PAUSE) }
     }
 
     /// Records that a search of `channels` channels began at `started`.
     pub(super) fn searched(&mut self, started: Instant, channels: u64) {
         let channels = u32::try_from(channels).unwrap_or(u32::MAX);
         let pause = SEARCH_TIME_PER_CHANNEL.saturating_mul(SEARCH_TIME_SHARE).saturating_mul(channels);
-        self.not_before = Some(started + pause.min(LONGEST_PAUSE));
+        *self = Self { last: Some((started, pause.min(LONGEST_PAUSE))), wanted: false };
     }
 }
 
@@ -148,13 +212,16 @@ mod tests {
         let (a, b, pattern) =
             (subscribers(1, Channel, "a"), subscribers(2, Channel, "b"), subscribers(3, Pattern, "p*"));
         let found = [heartbeat(1, 7), heartbeat(2, 3), heartbeat(3, 5), a.clone(), b, pattern.clone()];
-        discovered.update(true, &found, 10 * SECOND);
+        discovered.update(None, &found, 10 * SECOND);
         let heartbeats = (7..=10).map(|sequence| heartbeat(1, sequence)).chain((5..=8).map(|next| heartbeat(3, next)));
         let mut expected: Vec<_> = [a.clone(), pattern.clone()].into_iter().chain(heartbeats).collect();
         expected.sort();
         assert_eq!(expected_for_a(&discovered, 11 * SECOND), expected);
 
-        discovered.update(false, &[a, pattern, heartbeat(1, 8), heartbeat(3, 5)], 11 * SECOND);
+        discovered.update(Some(&expected), &[a.clone(), heartbeat(1, 8), heartbeat(3, 5)], 11 * SECOND);
+        let expected = expected_for_a(&discovered, 12 * SECOND);
+        assert!(expected.contains(&a) && !expected.contains(&pattern), "the pattern's announcement has ended");
+        discovered.hear(pattern, 11 * SECOND);
         let expected = expected_for_a(&discovered, 12 * SECOND);
         let is_expected = |announcer, sequence| expected.contains(&heartbeat(announcer, sequence));
         assert!(is_expected(1, 11) && !is_expected(1, 7), "a new heartbeat of announcer 1 was seen");
@@ -164,19 +231,47 @@ mod tests {
     #[test]
     fn announcements_that_a_search_does_not_find_are_forgotten() {
         let mut discovered = DiscoveredAnnouncements::default();
-        discovered.update(true, &[heartbeat(1, 1), subscribers(1, Channel, "a")], 0);
-        discovered.update(true, &[heartbeat(1, 2)], SECOND);
+        discovered.update(None, &[heartbeat(1, 1), subscribers(1, Channel, "a")], 0);
+        discovered.update(None, &[heartbeat(1, 2)], SECOND);
         assert!(expected_for_a(&discovered, SECOND).is_empty());
+    }
+
+    #[test]
+    fn announcements_that_proxies_tell_of_are_expected_from_then_on() {
+        let mut discovered = DiscoveredAnnouncements::default();
+        let topic = Topic::new(Channel, b"a");
+        assert!(!discovered.is_announced(&topic));
+        let announced = |serial| Announcement::Subscribers { topic: topic.clone(), serial, count: 1 };
+        for (told, latest) in [(1, 1), (2, 2)] {
+            discovered.hear(announced(told).to_channel(AnnouncerId(1)), 0);
+            discovered.hear(heartbeat(1, told), 0);
+            let expected = expected_for_a(&discovered, 0);
+            let channels: Vec<_> =
+                (1..=2).filter(|serial| expected.contains(&announced(*serial).to_channel(AnnouncerId(1)))).collect();
+            assert_eq!(channels, [latest]);
+            assert!(expected.contains(&heartbeat(1, told + 1)));
+        }
+        discovered.hear(heartbeat(1, 1), 0);
+        assert!(expected_for_a(&discovered, 0).contains(&heartbeat(1, 4)), "what comes late is no step back");
+        discovered.hear(b"no announcement".to_vec(), 0);
+        assert!(discovered.is_announced(&topic) && discovered.channels().eq([&topic]));
     }
 
     #[test]
     fn the_pause_after_a_search_grows_with_the_number_of_channels() {
         let start = Instant::now();
-        for (channels, pause) in [(0, Duration::ZERO), (10_000, Duration::from_millis(1400)), (u64::MAX, LONGEST_PAUSE)]
-        {
+        for (channels, wanted, pause) in [
+            (0, true, Duration::ZERO),
+            (10_000, true, Duration::from_millis(1400)),
+            (10_000, false, UNASKED_PAUSE),
+            (u64::MAX, true, LONGEST_PAUSE),
+        ] {
             let mut schedule = SearchSchedule::default();
             assert!(schedule.is_due(start), "the first search is due at once");
             schedule.searched(start, channels);
+            if wanted {
+                schedule.want();
+            }
             assert!(schedule.is_due(start + pause), "{channels} channels");
             let just_before = pause.checked_sub(Duration::from_millis(1));
             assert!(just_before.is_none_or(|early| !schedule.is_due(start + early)), "{channels} channels");

@@ -29,6 +29,8 @@ pub struct SubscriptionRegistry {
     state: Mutex<State>,
     /// Notified when the count of a topic may have decreased.
     pub decreased: Notify,
+    /// Notified when the count of a topic may have increased, and none has decreased.
+    pub increased: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,7 @@ struct Connection {
     /// How many of the topics are shard channels, which the server counts separately.
     shard_channels: usize,
     destination: Destination,
-    stalled: Arc<AtomicBool>,
+    reading: Arc<Reading>,
     /// Whether the connection was stalled at the previous review.
     was_stalled: bool,
     /// Whether the connection contributes to the counts.
@@ -59,23 +61,30 @@ struct Connection {
     is_announcing_proxy: bool,
 }
 
+/// Whether a connection is being read.
+#[derive(Debug, Default)]
+struct Reading {
+    stalled: AtomicBool,
+    behind: AtomicBool,
+}
+
 /// The entry of one connection in the registry. Dropping it ends all of the connection's subscriptions.
 #[derive(Debug)]
 pub struct Registration {
     registry: Arc<SubscriptionRegistry>,
     id: u64,
-    stalled: Arc<AtomicBool>,
+    reading: Arc<Reading>,
 }
 
 impl SubscriptionRegistry {
     /// Creates a registry without connections.
     pub fn new(server: Arc<ServerTracker>) -> Arc<Self> {
-        Arc::new(Self { server, state: Mutex::default(), decreased: Notify::new() })
+        Arc::new(Self { server, state: Mutex::default(), decreased: Notify::new(), increased: Notify::new() })
     }
 
     /// Adds a connection that has no subscriptions yet.
     pub fn register(self: &Arc<Self>, destination: Destination) -> Registration {
-        let stalled = Arc::<AtomicBool>::default();
+        let reading = Arc::<Reading>::default();
         let mut state = self.state();
         state.last_id += 1;
         let id = state.last_id;
@@ -83,13 +92,13 @@ impl SubscriptionRegistry {
             topics: HashSet::new(),
             shard_channels: 0,
             destination,
-            stalled: Arc::clone(&stalled),
+            reading: Arc::clone(&reading),
             was_stalled: false,
             counted: self.server.is_reached_by(destination),
             is_announcing_proxy: false,
         };
         state.connections.insert(id, connection);
-        Registration { registry: Arc::clone(self), id, stalled }
+        Registration { registry: Arc::clone(self), id, reading }
     }
 
     /// Decides anew which connections are counted. Called before each heartbeat, it excludes the connections that have not
@@ -98,7 +107,7 @@ impl SubscriptionRegistry {
         let mut state = self.state();
         let State { connections, counts, changed, .. } = &mut *state;
         for connection in connections.values_mut() {
-            let stalled = connection.stalled.load(Ordering::Acquire);
+            let stalled = connection.reading.stalled.load(Ordering::Acquire);
             let unread = stalled && connection.was_stalled;
             connection.was_stalled = stalled;
             let counted = !unread && self.server.is_reached_by(connection.destination);
@@ -107,6 +116,16 @@ impl SubscriptionRegistry {
                 connection.topics.iter().for_each(|topic| adjust(counts, changed, topic, counted));
             }
         }
+    }
+
+    /// Whether a connection that is counted and subscribed has more to be read than has been read yet, as far as the proxy
+    /// knows. What Redis has done to that connection may be among it.
+    pub fn is_behind(&self) -> bool {
+        let is_behind = |Connection { counted, topics, reading, .. }: &Connection| {
+            let unread = || reading.stalled.load(Ordering::Acquire) || reading.behind.load(Ordering::Acquire);
+            *counted && !topics.is_empty() && unread()
+        };
+        self.state().connections.values().any(is_behind)
     }
 
     /// Returns the topics whose count has changed since the previous call, each with its count now.
@@ -164,14 +183,18 @@ impl Registration {
             }
         };
         drop(state);
-        if may_decrease {
-            self.registry.decreased.notify_one();
-        }
+        let changed = if may_decrease { &self.registry.decreased } else { &self.registry.increased };
+        changed.notify_one();
     }
 
     /// Records whether the proxy has stopped reading the connection, because the client does not take what has come.
     pub fn set_stalled(&self, stalled: bool) {
-        self.stalled.store(stalled, Ordering::Release);
+        self.reading.stalled.store(stalled, Ordering::Release);
+    }
+
+    /// Records whether Redis may have sent more than the proxy has read, because other connections have their turn.
+    pub fn set_behind(&self, behind: bool) {
+        self.reading.behind.store(behind, Ordering::Release);
     }
 
     /// Ends all of the connection's subscriptions.

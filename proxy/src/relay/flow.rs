@@ -34,6 +34,8 @@ pub(super) struct Flow {
     moved: bool,
     /// Whether the source has sent bytes, which have been passed on, since this was last asked.
     received: bool,
+    /// Whether other connections have their turn although more may have come from the source.
+    behind: bool,
 }
 
 /// The phase of a direction, which only moves downwards in this list.
@@ -62,6 +64,7 @@ impl Flow {
             stalled: false,
             moved: false,
             received: false,
+            behind: false,
         }
     }
 
@@ -114,7 +117,13 @@ impl Flow {
         for _ in 0..READS_PER_POLL {
             ready!(self.poll_send(cx, to, link))?;
             match self.phase {
-                Phase::Open => ready!(self.poll_receive(cx, from, to, link))?,
+                Phase::Open => match self.poll_receive(cx, from, to, link) {
+                    Poll::Ready(received) => received?,
+                    Poll::Pending => {
+                        self.set_behind(false, link);
+                        return Poll::Pending;
+                    }
+                },
                 Phase::Discarding => ready!(self.poll_discard(cx, from))?,
                 Phase::Ending => {
                     // A destination that cannot be told any more has gone, and the other direction will notice.
@@ -124,6 +133,7 @@ impl Flow {
                 Phase::Over => return Poll::Ready(Ok(())),
             }
         }
+        self.set_behind(true, link);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -175,6 +185,15 @@ impl Flow {
             }
         }
         sent
+    }
+
+    fn set_behind(&mut self, behind: bool, link: &Link) {
+        if behind != self.behind {
+            self.behind = behind;
+            if self.from == Side::Server {
+                link.behind(behind);
+            }
+        }
     }
 
     fn poll_hand_over<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
@@ -361,6 +380,10 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         // The source always has more and the destination always takes it; only the budget ends the poll.
         assert!(flow.poll(&mut cx, &mut repeat(b'x'), &mut sink(), &mut link).is_pending());
+        assert!(flow.behind);
+        let (mut silent, _source) = duplex(1);
+        assert!(flow.poll(&mut cx, &mut silent, &mut sink(), &mut link).is_pending());
+        assert!(!flow.behind, "everything that came has been read");
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Link {
             now,
             wall_offset,
             watched: self.watched,
+            sees_ahead: true,
             policy: self.policy.current(),
             ids: &mut self.ids,
             audience: self.tracked.as_ref().map(|tracked| tracked as _),
@@ -183,6 +184,13 @@ impl Link {
     fn stalled(&self, stalled: bool) {
         if let Some(tracked) = &self.tracked {
             tracked.set_stalled(stalled);
+        }
+    }
+
+    /// Takes note whether other connections have their turn although Redis may have sent more.
+    fn behind(&self, behind: bool) {
+        if let Some(tracked) = &self.tracked {
+            tracked.set_behind(behind);
         }
     }
 

@@ -1,11 +1,12 @@
-//! Warnings about connections that cannot be read or paired, or on which another protocol is spoken. Their bytes pass all the
-//! same.
+//! What the log says of connections: warnings if they cannot be read or paired, or if another protocol is spoken on them, and
+//! why messages are not traced in mode `auto`. Their bytes pass all the same.
 
+use std::sync::Once;
 use std::time::Instant;
 
 use redistributed_core::{Counter, Counts, Side};
 
-use crate::logging::Throttle;
+use crate::logging::{LIFECYCLE, Throttle};
 use crate::net::protocol_hint::ProtocolHint;
 
 /// The reasons why the rest of a connection is passed on unread, each with its warning. The throttles are static, because a
@@ -47,6 +48,23 @@ static HINTS: [(Side, ProtocolHint, &str, Throttle); 4] = [
 
 static UNPAIRED: Throttle = Throttle::new();
 
+/// The reasons for which a message gets no context in mode `auto`, and what the log says of the first message that gets none.
+/// Most are over soon or lie with other services, so this is said once. Metrics and spans tell of every message.
+static UNTRACED: [(Counter, &str, Once); 8] = [
+    (Counter::SkippedAutoUnknown, "who subscribes to its channel is not known yet", Once::new()),
+    (Counter::SkippedAutoProving, "its subscribers are still being proven to be behind proxies", Once::new()),
+    (Counter::SkippedAutoUnproxied, "a subscriber is not known to be behind a redistributed", Once::new()),
+    (Counter::SkippedAutoPattern, "a subscriber of a pattern is not known to be behind a redistributed", Once::new()),
+    (Counter::SkippedAutoContradicted, "Redis reported another number of receivers than was expected", Once::new()),
+    (Counter::SkippedAutoReplicas, "subscribers on replicas cannot be counted", Once::new()),
+    (Counter::SkippedAutoCluster, "subscribers on other nodes of the cluster cannot be counted", Once::new()),
+    (
+        Counter::SkippedAutoOrder,
+        "Redis may publish it much later: in a transaction, or behind a command that blocks",
+        Once::new(),
+    ),
+];
+
 /// The warnings that one connection has caused.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
@@ -86,6 +104,17 @@ impl Warnings {
                 if let Some(more) = throttle.admit(Instant::now()) {
                     tracing::warn!(more, "{text}");
                 }
+            }
+        }
+        for (counter, reason, once) in &UNTRACED {
+            if counts.get(*counter) > 0 {
+                once.call_once(|| {
+                    tracing::info!(
+                        target: LIFECYCLE,
+                        "a message got no context, because {reason}; this is said once, and redistributed_skipped_total counts \
+                         such messages (proxy/docs/auto.md)"
+                    );
+                });
             }
         }
         // What is not read cannot be paired either, and the warning about that has been written.

@@ -15,8 +15,8 @@ use super::values::Values;
 pub(crate) struct AutoOptions {
     /// In mode auto: how often Redis is asked who is subscribed, and told of this proxy's own subscriptions
     ///
-    /// From 50ms to 60s. A channel gets contexts three to four intervals after its last subscriber's proxy has
-    /// announced it.
+    /// From 50ms to 60s. More is asked and told as soon as something changes. Where a proxy is too busy to answer at once, a
+    /// channel gets contexts three to four intervals after its last subscriber's proxy has announced it.
     #[arg(long, value_name = "TIME", default_value_t = format_duration(AutoSettings::DEFAULT_INTERVAL))]
     auto_interval: String,
 

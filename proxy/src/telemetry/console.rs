@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use redistributed_core::trace::{Operation, SpanRecord};
 
-use super::describe::{Kind, span_name};
+use super::describe::{Kind, skipped, span_name};
 
 /// Writes the spans of one service as lines.
 #[derive(Debug)]
@@ -72,6 +72,9 @@ impl Lines {
         if let Operation::Publish { receivers: Some(receivers), .. } = record.operation {
             let _ = write!(line, " receivers={receivers}");
         }
+        if let Some(reason) = skipped(record) {
+            let _ = write!(line, " skipped={reason}");
+        }
         if let Some(error) = &record.error {
             let _ = write!(line, " error={error}");
         }
@@ -100,7 +103,8 @@ impl fmt::Display for MaybeQuoted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use redistributed_core::trace::{ErrorType, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
+    use redistributed_core::Counter;
+    use redistributed_core::trace::{Change, ErrorType, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos};
 
     use super::*;
 
@@ -134,6 +138,14 @@ mod tests {
             "2023-11-14T22:13:20.123456Z PRODUCER publish reports 1.234ms trace=00000000000000000000000000000001 \
              span=0000000000000001 parent=0000000000000abc receivers=4 service=api\n"
         );
+    }
+
+    #[tokio::test]
+    async fn a_publish_without_a_context_says_why() {
+        let mut record = record("reports");
+        record.handling.payload = Change::Skipped(Counter::SkippedAutoProving);
+        let line = written(record).await;
+        assert!(line.contains(" receivers=4 skipped=auto_proving service=api"), "{line}");
     }
 
     #[tokio::test]

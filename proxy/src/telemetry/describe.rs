@@ -1,12 +1,24 @@
 //! What a span is called. Both exporters use this, so that the console and the collector show the same names.
 
-use redistributed_core::trace::{Destination, Operation, SpanRecord};
+use redistributed_core::trace::{Change, Destination, Operation, SpanRecord};
 
 /// The number of subscriptions on that Redis node that got a published message. The semantic conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
 
 /// `true` on the spans of sharded Pub/Sub (`SPUBLISH`, `smessage`), absent otherwise.
 pub const SHARDED: &str = "redis.pubsub.sharded";
+
+/// Why no context was added to the message of a publish: the label `reason` of `redistributed_skipped_total`. Absent if one was
+/// added. Deliveries of a message without a context are not in the trace.
+pub const SKIPPED: &str = "redistributed.context.skipped";
+
+/// The value of [`SKIPPED`] on the span of `record`.
+pub(super) fn skipped(record: &SpanRecord) -> Option<&'static str> {
+    match record.handling.payload {
+        Change::Skipped(reason) => reason.label_value(),
+        Change::None | Change::Injected | Change::Stripped => None,
+    }
+}
 
 /// The role of a span, in the words of the semantic conventions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

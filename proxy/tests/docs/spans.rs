@@ -29,7 +29,11 @@ async fn told() -> Told {
         ("OTEL_TRACES_EXPORTER", "otlp"),
         ("OTEL_SERVICE_NAME", "a"),
     ];
-    let parents = Proxy::start(&redis.url(), &["--commands", "all", "--mode-for", "plain=strip"], &variables);
+    let parents = Proxy::start(
+        &redis.url(),
+        &["--commands", "all", "--mode-for", "plain=strip", "--mode-for", "alone=auto"],
+        &variables,
+    );
     let links = Proxy::start(&redis.url(), &["--relation", "link"], &variables);
     let (watched_parents, watched_links) = (parents.watch("?limit=7").await, links.watch("?limit=1").await);
 
@@ -42,6 +46,7 @@ async fn told() -> Told {
     assert_eq!(service.publish("ch", b"hi").await, 2);
     assert_eq!(service.publish("plain", b"hi").await, 0);
     assert_eq!(service.publish("reply-12345678", b"hi").await, 0);
+    assert_eq!(service.publish("alone", b"hi").await, 0);
     assert_eq!(service.call("SPUBLISH shard hi").await, Value::Integer(1));
     assert_eq!(service.call("SELECT 1").await, Value::Status("OK".to_owned()));
     assert_eq!(service.call("SET key value").await, Value::Status("OK".to_owned()));

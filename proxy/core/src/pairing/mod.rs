@@ -192,8 +192,14 @@ impl Pairing {
     /// Whether the server will execute a publish that is sent now as soon as it arrives, and its reply will
     /// be told from others.
     pub(crate) fn answers_promptly(&self) -> bool {
+        !self.queueing && self.answers_promptly_or_at_exec()
+    }
+
+    /// Whether the server will execute a publish that is sent now as soon as it and, in a transaction, the `EXEC` arrive, and
+    /// its reply will be told from others.
+    pub(crate) fn answers_promptly_or_at_exec(&self) -> bool {
         let certain = !self.lost && self.requested == ReplyMode::On && !self.muted && !self.monitoring;
-        certain && !self.queueing && self.pending_late == 0 && self.queue.len() < MAX_ENTRIES / 2
+        certain && self.pending_late == 0 && self.queue.len() < MAX_ENTRIES / 2
     }
 
     fn expect(&mut self, answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {

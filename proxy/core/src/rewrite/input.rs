@@ -1,7 +1,9 @@
 //! The input of one call of the session.
 
 use super::Edits;
+use crate::commands::{self, Answer, Request};
 use crate::output::Output;
+use crate::resp::complete;
 
 /// The bytes of one call, how far they have been read, and how far they have been passed on or kept.
 #[derive(Debug)]
@@ -11,11 +13,13 @@ pub(crate) struct Input<'a> {
     pub(crate) pos: usize,
     /// Position after the last byte that was passed on or kept. It is at most `pos`.
     pub(crate) sent: usize,
+    /// Up to where the requests have been looked at ahead, and whether an `EXEC` is there.
+    ahead: Option<(usize, bool)>,
 }
 
 impl<'a> Input<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, pos: 0, sent: 0 }
+        Self { bytes, pos: 0, sent: 0, ahead: None }
     }
 
     /// The next byte to read, without reading it.
@@ -46,6 +50,34 @@ impl<'a> Input<'a> {
             out.insert(replacement);
             self.sent = start + range.end;
         }
+    }
+
+    /// Whether the requests from `pos` on are complete up to an `EXEC`, and none among them changes more than data. Each
+    /// byte is looked at once, however often this is asked.
+    pub(crate) fn has_exec_ahead(&mut self, pos: usize) -> bool {
+        if let Some((end, is_exec)) = self.ahead
+            && pos <= end
+        {
+            return is_exec;
+        }
+        let mut end = pos;
+        let is_exec = loop {
+            let Some(head) = complete::Head::read(self.bytes, end) else { break false };
+            if let Some(command) = commands::find(head.name) {
+                // What such a command does depends on more than its name.
+                let is_plain = command.words == 1;
+                match command.answer(&Request { count: head.count, second: &[], third: &[] }) {
+                    Answer::Exec => break true,
+                    Answer::Multi | Answer::Discard | Answer::Reset => break false,
+                    _ if !is_plain => break false,
+                    _ => {}
+                }
+            }
+            let Some(next) = head.end_of_request(self.bytes) else { break false };
+            end = next;
+        };
+        self.ahead = Some((end, is_exec));
+        is_exec
     }
 
     /// Reads up to `left` bytes, and subtracts them from `left`.

@@ -103,7 +103,7 @@ impl PublishPlan {
         let rule = self.channels.last(policy);
         let mut operation = || operation(&mut self.channels, publish.sharded, len, policy);
         let change = Change::Skipped(skipped);
-        if skipped != Counter::SkippedSize || rule.mode != Mode::Inject {
+        if skipped != Counter::SkippedSize || !matches!(rule.mode, Mode::Inject | Mode::Auto) {
             // The name of a channel that belongs to Redis may contain the name of a key.
             let is_reserved = publish.channel.is_none_or(Policy::is_reserved);
             return (watched && !is_reserved).then(|| untraced(None, publish.start, change, operation()));
@@ -131,7 +131,10 @@ impl PublishPlan {
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let mut operation = || operation(channels, publish.sharded, size, policy);
         let permission = permission(publish, standing, rule, call);
-        if let (Err(skipped), None) = (&permission, &parent) {
+        // In mode `auto` the publish has a producer span all the same, which says why no context was added.
+        if let (Err(skipped), None) = (&permission, &parent)
+            && rule.mode != Mode::Auto
+        {
             call.out.counts.count(*skipped);
             let change = Change::Skipped(*skipped);
             let span = watched.then(|| untraced(None, publish.start, change, operation()));

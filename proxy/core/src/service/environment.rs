@@ -15,6 +15,9 @@ pub struct Environment<'a> {
     /// Whether somebody watches messages. Messages without a span then have a record too. Its context is not sampled, and
     /// it is not exported.
     pub watched: bool,
+    /// Whether a publish in a transaction may get a context in [`Mode::Auto`](crate::policy::Mode::Auto) because the `EXEC` has
+    /// come in the same call. This is the only way in which the output depends on how the input was cut.
+    pub sees_ahead: bool,
     /// The policy in force. A new policy also applies to a payload that is being held back, so that a mode that adds
     /// nothing takes effect at once.
     pub policy: &'a Arc<Policy>,
@@ -25,9 +28,9 @@ pub struct Environment<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// An environment in which nobody watches messages, nothing is proven about receivers, and `now` is the time of the wall
-    /// clock.
+    /// An environment in which nobody watches messages, nothing is proven about receivers, `now` is the time of the wall
+    /// clock, and calls are not looked ahead in.
     pub fn new(now: UnixNanos, policy: &'a Arc<Policy>, ids: &'a mut (dyn Ids + 'static)) -> Self {
-        Self { now, wall_offset: 0, watched: false, policy, ids, audience: None }
+        Self { now, wall_offset: 0, watched: false, sees_ahead: false, policy, ids, audience: None }
     }
 }

@@ -13,7 +13,6 @@ use super::inline::{self, Line};
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
-use crate::pairing::Pairing;
 use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode, Policy};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
@@ -212,8 +211,9 @@ impl RequestReader {
                 start,
                 ..
             } => {
+                // After the payload come two more bytes.
+                let standing = standing(input, input.pos + 2, parts);
                 let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
-                let standing = standing(parts.pairing);
                 publish.decision =
                     parts.publish.decide(&publish.head(channel, *start), payload, standing, &mut parts.call);
                 if publish.decision.edited {
@@ -322,8 +322,9 @@ fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mu
     let decision = match parts.publish.admit(&publish, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
         Admission::Pass(decision) => decision,
         Admission::Hold => {
+            let standing = standing(input, end, parts);
             let payload = Bulk::within(input.bytes, header, len, end);
-            let decision = parts.publish.decide(&publish, payload, standing(parts.pairing), &mut parts.call);
+            let decision = parts.publish.decide(&publish, payload, standing, &mut parts.call);
             if decision.edited {
                 input.edit(header, parts.publish.edits(), parts.call.out);
             }
@@ -335,9 +336,20 @@ fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mu
     true
 }
 
-/// The state of the connection that matters to a publish that is decided about now.
-fn standing(pairing: &Pairing) -> Standing {
-    Standing { authenticated: pairing.is_authenticated(), prompt: pairing.answers_promptly() }
+/// The state of the connection that matters to a publish that is decided about now, and behind which the input goes on at
+/// `end`.
+fn standing(input: &mut Input<'_>, end: usize, parts: &Parts<'_>) -> Standing {
+    let pairing = &*parts.pairing;
+    let prompt = pairing.answers_promptly() || is_executed_at_once(input, end, parts);
+    Standing { authenticated: pairing.is_authenticated(), prompt }
+}
+
+/// Whether the publish is in a transaction that Redis executes as soon as it arrives, because the `EXEC` is there already.
+#[cold]
+fn is_executed_at_once(input: &mut Input<'_>, end: usize, parts: &Parts<'_>) -> bool {
+    let env = &parts.call.env;
+    let may_matter = env.sees_ahead && env.policy.uses(Mode::Auto);
+    may_matter && parts.pairing.answers_promptly_or_at_exec() && input.has_exec_ahead(end)
 }
 
 /// Takes a complete publish, whose first byte was read at `start`.

@@ -56,7 +56,7 @@ impl SpanRecord {
     }
 }
 
-/// How the proxy handled a message, for those who watch messages. Exporters leave it out.
+/// How the proxy handled a message, for those who watch messages. Exporters tell of it only why a publish got no context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handling {
     /// How the payload was changed.

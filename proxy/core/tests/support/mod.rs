@@ -3,10 +3,16 @@
 
 use std::sync::Arc;
 
+use redistributed_core::policy::Mode;
 use redistributed_core::service::{Audience, Environment, Event, SubscriptionChange};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 use redistributed_core::{Counter, Output, Policy, Session, Side};
+
+/// The default policy but for the mode, so that each publish gets a context.
+pub(crate) fn injecting() -> Policy {
+    Policy { mode: Mode::Inject, ..Policy::default() }
+}
 
 /// A session with everything that has left it so far.
 pub(crate) struct Driver {
@@ -14,6 +20,8 @@ pub(crate) struct Driver {
     policy: Arc<Policy>,
     audience: Option<Arc<dyn Audience>>,
     output: Output,
+    /// Whether calls are looked ahead in, as the program does.
+    pub(crate) sees_ahead: bool,
     /// The time of the last call. Each call gets the next nanosecond.
     clock: u64,
     pub(crate) to_server: Vec<u8>,
@@ -33,6 +41,7 @@ impl Driver {
             policy: Arc::clone(policy),
             audience: None,
             output: Output::default(),
+            sees_ahead: false,
             clock: 0,
             to_server: Vec::new(),
             to_client: Vec::new(),
@@ -52,7 +61,8 @@ impl Driver {
     pub(crate) fn feed(&mut self, from: Side, input: &[u8], ids: &mut CountingIds) {
         self.clock += 1;
         self.output.clear();
-        let env = environment(self.clock, &self.policy, self.audience.as_deref(), ids);
+        let sees_ahead = self.sees_ahead;
+        let env = Environment { sees_ahead, ..environment(self.clock, &self.policy, self.audience.as_deref(), ids) };
         self.session.receive(from, input, env, &mut self.output);
         self.collect(from, input);
     }

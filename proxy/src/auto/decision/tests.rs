@@ -208,6 +208,58 @@ fn receivers_on_other_servers_cannot_be_proven() {
 }
 
 #[test]
+fn receivers_are_proven_by_the_answers_of_all_announcers_concerned() {
+    let mut polled = Polled::default();
+    let announcements = [subscribers(1, Channel, "ch", 1, 2), subscribers(2, Channel, "ch", 1, 1)];
+    let with_answers = |answers: &[(u64, u64)]| {
+        let answers = answers
+            .iter()
+            .map(|(announcer, token)| Announcement::Checked { token: *token }.to_channel(AnnouncerId(*announcer)));
+        announcements.iter().cloned().chain(answers).collect::<Vec<_>>()
+    };
+    let asked = |polled: &Polled| polled.evaluator.to_ask().map(|announcer| announcer.0).collect::<Vec<_>>();
+    assert_eq!(polled.snapshot(3, &announcements), Err(NotProven::Proving));
+    assert_eq!(asked(&polled), [1, 2]);
+    polled.evaluator.ask(AnnouncerId(1), 10, SECOND);
+    polled.evaluator.ask(AnnouncerId(2), 20, SECOND);
+    assert!(polled.evaluator.awaits_answer());
+    let soon = |snapshot: &mut Snapshot| snapshot.at = SECOND + ANSWER_TIME;
+    for answers in [&[][..], &[(1, 10)], &[(1, 10), (2, 10)], &[(1, 10), (2, 21)]] {
+        let announcements = with_answers(answers);
+        assert_eq!(polled.snapshot_with(3, &announcements, soon), Err(NotProven::Proving), "{answers:?}");
+        polled.snapshots -= 1;
+        assert!(polled.evaluator.awaits_answer() && asked(&polled).is_empty(), "{answers:?}");
+    }
+    assert_eq!(polled.snapshot_with(3, &with_answers(&[(1, 10), (2, 20)]), soon), Ok(3));
+    assert!(!polled.evaluator.awaits_answer());
+    polled.snapshots -= 1;
+    let changed = [subscribers(1, Channel, "ch", 2, 2), announcements[1].clone()];
+    assert_eq!(polled.snapshot_with(3, &changed, soon), Err(NotProven::Proving), "what was checked is over");
+    assert_eq!(asked(&polled), [1, 2], "they are asked anew");
+}
+
+#[test]
+fn an_announcer_that_does_not_answer_is_not_asked_again_at_once() {
+    let mut polled = Polled::default();
+    let announcements = [subscribers(1, Channel, "ch", 1, 1)];
+    let mut at = |after: u64| {
+        let _ = polled.snapshot_with(1, &announcements, |snapshot| snapshot.at = SECOND + after);
+        polled.snapshots -= 1;
+        let evaluator = &mut polled.evaluator;
+        let asked = evaluator.to_ask().next().is_some();
+        if asked {
+            evaluator.ask(AnnouncerId(1), after, SECOND + after);
+        }
+        (asked, evaluator.awaits_answer())
+    };
+    assert_eq!(at(0), (true, true));
+    assert_eq!(at(ANSWER_TIME), (false, true));
+    assert_eq!(at(ANSWER_TIME + 1), (false, false));
+    assert_eq!(at(ASKING_PAUSE), (false, false));
+    assert_eq!(at(ASKING_PAUSE + 1), (true, true));
+}
+
+#[test]
 fn an_invalidated_topic_is_proven_anew_by_later_heartbeats_only() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1)];

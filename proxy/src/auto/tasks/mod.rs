@@ -4,7 +4,7 @@
 pub(super) mod announce;
 mod backoff;
 pub(super) mod poll;
-pub(super) mod withdraw;
+pub(super) mod tell;
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, p
 use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
 use crate::telemetry::connection::{Connection, NetworkPeer};
-use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, span_name};
+use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, SKIPPED, skipped, span_name};
 
 /// `messaging.system` and `db.system.name`.
 const REDIS: &str = "redis";
@@ -70,6 +70,7 @@ struct Keys {
     body_size: Key,
     receivers: Key,
     sharded: Key,
+    skipped: Key,
     operation: Key,
     namespace: Key,
     status_code: Key,
@@ -154,6 +155,7 @@ impl SpanEncoder {
             body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
             receivers: Key::new(RECEIVERS),
             sharded: Key::new(SHARDED),
+            skipped: Key::new(SKIPPED),
             operation: Key::after(&command, key::DB_OPERATION_NAME),
             namespace: Key::new(key::DB_NAMESPACE),
             status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
@@ -290,6 +292,9 @@ impl SpanEncoder {
                 }
                 if *sharded {
                     attributes.flag(&self.keys.sharded);
+                }
+                if let Some(reason) = skipped(record) {
+                    attributes.text(&self.keys.skipped, reason);
                 }
             }
             Operation::Deliver { channel, pattern, sharded, body_size } => {

@@ -11,7 +11,8 @@ use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
-use redistributed_core::trace::{SpanId, TraceFlags, TraceId, UnixNanos};
+use redistributed_core::Counter;
+use redistributed_core::trace::{Change, Handling, SpanId, TraceFlags, TraceId, UnixNanos};
 
 use super::*;
 
@@ -118,7 +119,10 @@ impl Rng {
             start: UnixNanos(start),
             end: UnixNanos(if self.yes() { start + self.number() / 2 } else { self.number() }),
             error,
-            handling: Default::default(),
+            handling: Handling {
+                payload: self.one_of(&[Change::None, Change::Injected, Change::Skipped(Counter::SkippedAutoNobody)]),
+                untraced: false,
+            },
             operation: self.operation(),
         };
         Case { record, trace_state }
@@ -183,6 +187,9 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.push(number("messaging.message.body.size", *body_size));
             all.extend(receivers.map(|receivers| number("redis.pubsub.receivers", receivers)));
             all.extend(sharded.then(|| attribute("redis.pubsub.sharded", Value::BoolValue(true))));
+            if matches!(record.handling.payload, Change::Skipped(_)) {
+                all.push(text("redistributed.context.skipped", "auto_nobody"));
+            }
         }
         Operation::Deliver { channel, pattern, sharded, body_size } => {
             all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "process")]);

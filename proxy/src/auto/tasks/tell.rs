@@ -1,4 +1,4 @@
-//! Publishes withdrawals, over a connection of its own: the connection that announces is subscribed, and in RESP2 a
+//! Publishes news, over a connection of its own: the connection that announces is subscribed, and in RESP2 a
 //! subscribed connection may not publish.
 
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use tokio::time::sleep;
 use super::backoff::{Backoff, Purpose};
 use super::connect;
 use crate::auto::AutoMode;
-use crate::auto::withdrawal::{CHANNEL, Withdrawal};
+use crate::auto::news::CHANNEL;
 use crate::redis::{Connection, Error};
 
 const PURPOSE: Purpose = Purpose {
-    task: "telling of subscriptions that have ended",
-    without: "other proxies learn of them only by their next snapshot",
+    task: "telling of subscriptions that have begun or ended",
+    without: "other proxies learn of them only by their own snapshots",
 };
 
 /// Publishes what is queued for as long as the future is polled. Does not connect before there is something to publish.
@@ -21,16 +21,23 @@ pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
     let mut backoff = Backoff::new(PURPOSE, &mode);
     let mut connection = None;
     loop {
-        let topics = mode.withdrawals.take().await;
-        match publish(&mode, &mut connection, &Withdrawal::encode(&topics)).await {
+        let payloads = mode.news.take().await;
+        match publish_all(&mode, &mut connection, &payloads).await {
             Ok(()) => backoff.succeeded(),
             Err(error) => {
                 connection = None;
-                // The topics are not queued again: by the time of the next attempt, snapshots have shown the change.
+                // The news are not queued again: by the time of the next attempt, snapshots have shown the change.
                 sleep(backoff.failed(&error)).await;
             }
         }
     }
+}
+
+async fn publish_all(mode: &AutoMode, connection: &mut Option<Connection>, payloads: &[Vec<u8>]) -> Result<(), Error> {
+    for payload in payloads {
+        publish(mode, connection, payload).await?;
+    }
+    Ok(())
 }
 
 async fn publish(mode: &AutoMode, connection: &mut Option<Connection>, payload: &[u8]) -> Result<(), Error> {
