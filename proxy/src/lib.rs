@@ -10,6 +10,7 @@
 //! | [`net`] | connections: listeners, the way to Redis, TLS and the keys for it |
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
 //! | [`telemetry`] | spans out; counters |
+//! | [`explain`] | what the settings in force mean, in sentences for people |
 //! | [`service`] | the services, each with everything that its connections share, and the switch for their modes |
 //! | [`auto`] | who is known to be behind a proxy, for mode `auto` |
 //! | [`relay`] | carries bytes between a client and Redis through a [`redistributed_core::Session`] |
@@ -37,6 +38,7 @@ pub mod decode;
 pub mod endpoint;
 pub mod entropy;
 pub mod error;
+pub mod explain;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

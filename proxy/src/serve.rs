@@ -15,6 +15,7 @@ use crate::clock;
 use crate::endpoint::redis::RedisEndpoint;
 use crate::endpoint::{Acceptor, report_defect};
 use crate::entropy::Entropy;
+use crate::explain;
 use crate::files::FileError;
 use crate::logging::LIFECYCLE;
 use crate::net::key_material::KeyMaterial;
@@ -172,12 +173,26 @@ impl Server {
             accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), listener, Entropy::from_os()?));
             served.push(endpoint);
         }
+        self.introduce();
         let services = Arc::clone(&self.services);
         let changed = move |keys: &KeyMaterial| services.set_context_keys(keys.context_keys());
         background.spawn(self.keys.clone().follow(stopping.clone(), changed));
         let admin = admin.map(|listener| self.serve_admin(listener, served, stopping.clone()));
         let Self { settings, services, telemetry, .. } = self;
         Ok(Serving { settings, services, telemetry, accepting, _background: background, stopping, _admin: admin })
+    }
+
+    /// Says in words what is served, and what that means for those who are not behind a proxy.
+    fn introduce(&self) {
+        let started = explain::start(&self.settings, &self.services.modes());
+        tracing::info!(target: LIFECYCLE, "{started}");
+        if let Some(seen) = explain::seen_without_proxy(&self.services.in_force()) {
+            tracing::info!(
+                target: LIFECYCLE,
+                "in mode inject, subscribers that are not behind a redistributed see what it adds: {seen}; mode auto adds \
+                 nothing where one of them subscribes"
+            );
+        }
     }
 
     /// Serves the admin port until the guard is dropped.

@@ -41,8 +41,8 @@ async fn the_version_the_clock_and_the_subscribers_of_every_server_are_reported(
         expect(&mut subscriber, b"*3\r\n$9\r\nsubscribe\r\n$16\r\n__keyspace@0__:x\r\n:2\r\n").await;
         expect(&mut subscriber, b"*3\r\n$10\r\npsubscribe\r\n$2\r\na*\r\n:3\r\n").await;
 
-        let ended = check(&["--upstream", &redis.url()], &[]).await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}: {}", server.name, ended.stdout);
+        let ended = check(&["--upstream", &redis.url(), "--mode", "inject"], &[]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "{}: {}", server.name, ended.stdout);
         let (kind, version) = server.name.split_once('-').unwrap();
         let kind = if kind == "redis" { "Redis " } else { "valkey " };
         let said = format!("{kind}{version}.");
@@ -50,13 +50,21 @@ async fn the_version_the_clock_and_the_subscribers_of_every_server_are_reported(
         assert_says(&ended, "ok", &["proto-max-bulk-len is 536870912 bytes", "--inject-limit 1048574"]);
         assert_says(&ended, "ok", &["its clock is", "give or take"]);
         assert_says(&ended, "note", &["channels 2, patterns 1", "127.0.0.1 (reports)"]);
-        assert_says(&ended, "note", &["a context is added on orders.new (subscribers: 1; trailer)"]);
-        assert_says(&ended, "note", &["patterns are subscribed (1)"]);
+        let seen = "would see it: 41 bytes or more behind the payload";
+        assert_says(
+            &ended,
+            "warning",
+            &["a context is added on orders.new (subscribers: 1; trailer)", seen, "mode auto"],
+        );
+        assert_says(&ended, "warning", &["patterns are subscribed (1)", seen]);
         assert_says(&ended, "ok", &["begin with `__`: 1", "never touched"]);
         assert!(!ended.stdout.contains("__keyspace"), "{}", ended.stdout);
 
-        let stripping = check(&["--upstream", &redis.url(), "--mode", "strip"], &[]).await;
-        assert!(!stripping.stdout.contains("a context is added on"), "{}", stripping.stdout);
+        for mode in [&["--mode", "strip"][..], &["--mode", "auto"], &[]] {
+            let harmless = check(&[&["--upstream", &redis.url()], mode].concat(), &[]).await;
+            assert_eq!(harmless.code, Some(0), "{mode:?}: {}", harmless.stdout);
+            assert!(!harmless.stdout.contains("a context is added on"), "{}", harmless.stdout);
+        }
     }
 }
 
@@ -76,7 +84,7 @@ async fn subscribers_that_no_proxy_announces_are_a_warning() {
     let _behind = subscribe(proxy.addresses[0]).await;
     let started = std::time::Instant::now();
     let ended = loop {
-        let ended = check(&["--upstream", &url], &[]).await;
+        let ended = check(&["--upstream", &url, "--mode", "inject"], &[]).await;
         if ended.stdout.contains("proxies announce every subscriber") || started.elapsed() > crate::support::DEADLINE {
             break ended;
         }
@@ -90,7 +98,7 @@ async fn subscribers_that_no_proxy_announces_are_a_warning() {
     let mut pattern = connect(redis.address()).await;
     send(&mut pattern, b"PSUBSCRIBE *\r\n").await;
     expect(&mut pattern, b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n").await;
-    let ended = check(&["--upstream", &url], &[]).await;
+    let ended = check(&["--upstream", &url, "--mode", "inject"], &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
     assert_says(&ended, "warning", &["no proxy announces all subscribers, on ch (1 of 2)", "mode auto or strip"]);
     assert_says(&ended, "warning", &["patterns are subscribed that no proxy announces: 1 of 1"]);
@@ -399,7 +407,7 @@ async fn clusters_and_replicas_are_reported_and_that_mode_auto_adds_nothing_ther
         let node = RealRedis::start_server(server, &["--cluster-enabled", "yes"]);
         let assigned = Wire::to(node.address()).await.call("CLUSTER ADDSLOTSRANGE 0 16383").await;
         assert_eq!(assigned, Value::Status("OK".into()), "{}", server.name);
-        let ended = check(&["--upstream", &node.url()], &[]).await;
+        let ended = check(&["--upstream", &node.url(), "--mode", "strip"], &[]).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "{}: {}", server.name, ended.stdout);
         assert_says(&ended, "warning", &[&node.url(), "it is a node of a cluster", "go past the proxy"]);
         assert!(!ended.stdout.contains("mode auto"), "{}", ended.stdout);

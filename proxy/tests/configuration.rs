@@ -172,7 +172,7 @@ fn a_control_character_in_a_value_breaks_no_line() {
          [otel]\nOTEL_SERVICE_NAME = \"b\\nmode = strip\"\nOTEL_TRACES_SAMPLER = \"c\\nd\""
     ));
     let ended = check(&file, &[], &[]);
-    assert_eq!(in_force(&ended, "mode").0, "inject", "{}", ended.stdout);
+    assert_eq!(in_force(&ended, "mode").0, "auto", "{}", ended.stdout);
     assert_eq!(ended.stdout.lines().filter(|line| line.starts_with("mode = ")).count(), 1, "{}", ended.stdout);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
@@ -221,7 +221,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
 
 #[test]
 fn a_slip_in_a_variables_name_is_one_warning_and_kubernetes_own_are_none() {
-    let file = ConfigFile::new(&format!("listen = '127.0.0.1:0'\nupstream = '{UNUSED}'"));
+    let file = ConfigFile::new(&format!("listen = '127.0.0.1:0'\nupstream = '{UNUSED}'\nmode = 'strip'"));
     let mut with_variables = command(&["--config", file.path()]);
     with_variables.env("REDISTRIBUTED_UPSTREM", "redis://u:hunter2@h").env("REDISTRIBUTED_SERVICE_HOST", "10.0.0.1");
     with_variables.env("REDISTRIBUTED_PORT_6380_TCP_ADDR", "10.0.0.1").env("REDISTRIBUTED_PORT", "tcp://10.0.0.1:6380");
@@ -313,7 +313,8 @@ impl Conversation {
 fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     let redis = RealRedis::start(&[]);
     let base = format!("listen = '127.0.0.1:0'\nupstream = '{}'\n", redis.url());
-    let file = ConfigFile::new(&base);
+    let injecting = format!("{base}mode = 'inject'\n");
+    let file = ConfigFile::new(&injecting);
     let mut proxy = Spawned::start(command(&["--config", file.path()]), 1);
     let mut conversation = Conversation::start(redis.address(), proxy.addresses[0]);
     assert!(conversation.carries("ab"));
@@ -324,7 +325,7 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     assert!(line.contains("changed: mode, mode-for, log-level"), "{line}");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [false, true]);
 
-    file.write(&format!("{base}exclude = ['c*']\n"));
+    file.write(&format!("{injecting}exclude = ['c*']\n"));
     proxy.signal(Signal::HUP);
     proxy.wait_for_line("the configuration was read again");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [true, false]);
@@ -369,11 +370,11 @@ fn a_hangup_without_a_file_is_said_and_ends_nothing() {
     assert!(!ended.stderr.contains(" ERROR ") && !ended.stderr.contains(" WARN "), "{}", ended.stderr);
 }
 
-/// Starts a proxy with an admin port in front of `redis`. Returns the text of its file, the file, the process, and the port's
-/// address.
+/// Starts a proxy with an admin port in front of `redis`, in mode `inject`. Returns the text of its file without the mode, the
+/// file, the process, and the port's address.
 fn with_admin(redis: &RealRedis) -> (String, ConfigFile, Spawned, SocketAddr) {
     let base = format!("listen = '127.0.0.1:0'\nadmin = 0\nupstream = '{}'\n", redis.url());
-    let file = ConfigFile::new(&base);
+    let file = ConfigFile::new(&format!("{base}mode = 'inject'\n"));
     let mut proxy = Spawned::start(command(&["--config", file.path()]), 1);
     let line = proxy.wait_for_line("admin port");
     let admin = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap().parse().unwrap();
@@ -401,7 +402,7 @@ fn the_admin_port_reads_the_file_again_and_answers_what_came_of_it() {
     let redis = RealRedis::start(&[]);
     let (base, file, proxy, admin) = with_admin(&redis);
     let mut conversation = Conversation::start(redis.address(), proxy.addresses[0]);
-    file.write(&format!("{base}exclude = ['ab']\nlog-level = 'info'\nthreads = 1\n"));
+    file.write(&format!("{base}exclude = ['ab']\nlog-level = 'info'\nthreads = 1\nmode = 'inject'\n"));
     assert_eq!(ask(admin, "POST /reload", ""), "changed: exclude, log-level; after a restart: threads\n");
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [false, true]);
     let page = ask(admin, "GET /config", "");

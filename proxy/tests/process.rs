@@ -198,15 +198,23 @@ fn a_wrong_glob_in_a_list_of_a_variable_is_found() {
 }
 
 #[test]
-fn a_start_and_a_stop_are_one_line_each() {
+fn a_start_and_a_stop_are_told_at_every_level() {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let proxy = serve(UNUSED, &["--log-level", "error"]);
         proxy.signal(signal);
         let ended = proxy.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let lines: Vec<&str> = ended.stderr.lines().collect();
-        let [listening, stopping, stopped] = lines[..] else { panic!("not three lines:\n{}", ended.stderr) };
+        let [listening, in_words, seen, stopping, stopped] = lines[..] else {
+            panic!("not five lines:\n{}", ended.stderr)
+        };
         assert!(listening.contains("listening") && listening.contains("upstream=redis://127.0.0.1:1"), "{listening}");
+        for text in
+            ["mode inject adds a context to every message", "the service unknown_service:redistributed", "go nowhere"]
+        {
+            assert!(in_words.contains(text), "{in_words}");
+        }
+        assert!(seen.contains("not behind a redistributed see") && seen.contains("41 bytes or more"), "{seen}");
         assert!(stopping.contains("stopping") && stopping.contains(name), "{stopping}");
         for text in ["stopped", "cut_off=0", "spans_sent=0", "spans_failed=0", "spans_dropped=0"] {
             assert!(stopped.contains(text), "{stopped}");

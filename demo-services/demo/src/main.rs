@@ -16,6 +16,7 @@ mod relay;
 mod render;
 mod screen;
 mod services;
+mod sidecar;
 mod signals;
 mod story;
 mod tree;

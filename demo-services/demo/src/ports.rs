@@ -14,10 +14,10 @@ pub(crate) fn free() -> Result<SocketAddr, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).map_err(Failure::Port)
 }
 
-/// The address that a program names in the first line of its log that says `listening`. `None` while that line is not whole.
-pub(crate) fn named(log: &str) -> Option<SocketAddr> {
+/// The address that a program names in the first line of its log with `what` in it. `None` while that line is not whole.
+pub(crate) fn named(log: &str, what: &str) -> Option<SocketAddr> {
     let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let line = lines.find(|line| line.contains("listening"))?;
+    let line = lines.find(|line| line.contains(what))?;
     line.split([' ', '=', '\n']).find_map(|word| word.parse().ok())
 }
 
@@ -32,9 +32,10 @@ mod tests {
             ("starting\nINFO listening address=127.0.0.1:4567 upstream=redis://127.0.0.1:1\n", Some(4567)),
             ("api: listening on 127.0.0.1:45", None),
             ("api: cannot listen on 127.0.0.1:45\n", None),
+            ("INFO admin port address=127.0.0.1:9\nINFO listening address=127.0.0.1:4567\n", Some(4567)),
             ("", None),
         ] {
-            assert_eq!(named(log).map(|address| address.port()), port, "{log:?}");
+            assert_eq!(named(log, "listening").map(|address| address.port()), port, "{log:?}");
         }
     }
 }

@@ -107,10 +107,19 @@ impl Processes {
     /// # Errors
     /// As [`wait_until`](Self::wait_until).
     pub(crate) async fn address(&mut self, name: &str) -> Result<SocketAddr, Failure> {
+        self.address_after(name, "listening").await
+    }
+
+    /// The address of the admin port of the sidecar `name`, once its log names it.
+    pub(crate) async fn admin_address(&mut self, name: &str) -> Result<SocketAddr, Failure> {
+        self.address_after(name, "admin port").await
+    }
+
+    async fn address_after(&mut self, name: &str, what: &str) -> Result<SocketAddr, Failure> {
         let log = self.folder().join(format!("{name}.log"));
         let mut address = None;
         let named = async || {
-            address = std::fs::read_to_string(&log).ok().as_deref().and_then(ports::named);
+            address = std::fs::read_to_string(&log).ok().as_deref().and_then(|log| ports::named(log, what));
             address.is_some()
         };
         self.wait_until(name, "it says where it listens", named).await?;

@@ -12,12 +12,15 @@ use crate::failure::Failure;
 use crate::options::Options;
 use crate::processes::{Processes, Role};
 use crate::screen::Screen;
-use crate::{ports, redis};
+use crate::{ports, redis, sidecar};
 
 /// The kinds of the Rust workers.
 const KINDS: [&str; 4] = ["summary", "chart", "table", "page"];
 /// The kind of the Python worker.
 const PYTHON_KIND: &str = "archive";
+
+/// How many channels the services use.
+const CHANNELS: usize = 2;
 
 /// The API's `service.name`.
 pub(crate) const API: &str = "api";
@@ -78,6 +81,12 @@ pub(crate) async fn start(
     processes.wait_until("workers", "all have subscribed to `reports`", subscribed).await?;
     let listening = async || redis::subscribers(redis, redis::ANNOUNCEMENTS).await == Some(1);
     processes.wait_until(API, "it has subscribed to `reports.done`", listening).await?;
+    for service in &services {
+        let name = sidecar_name(&service.name);
+        let admin = processes.admin_address(&name).await?;
+        let knows = async || sidecar::knows_subscribers(admin, CHANNELS).await;
+        processes.wait_until(&name, "it knows that all subscribers are behind sidecars", knows).await?;
+    }
     Ok(Cast { api: client, workers })
 }
 
@@ -115,7 +124,7 @@ fn start_sidecar(
     redis: SocketAddr,
     receiver: &Receiver,
 ) -> Result<(), Failure> {
-    let arguments = ["--listen", ports::ANY, "--upstream", &format!("redis://{redis}")];
+    let arguments = ["--listen", ports::ANY, "--upstream", &format!("redis://{redis}"), "--admin", "0"];
     let environment = [
         ("OTEL_SERVICE_NAME", service),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),

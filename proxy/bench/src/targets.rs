@@ -128,7 +128,7 @@ impl<'a> Rig<'a> {
                 let collector =
                     self.sink(target).map(|sink| format!("http://{}", sink.process.address)).unwrap_or_default();
                 let (listen, upstream) = (address.to_string(), self.redis.address.to_string());
-                let arguments = ["--listen", &listen, "--upstream", &upstream];
+                let arguments = ["--listen", &listen, "--upstream", &upstream, "--mode", "inject"];
                 let mut environment = vec![("REDISTRIBUTED_THREADS", THREADS), ("OTEL_SERVICE_NAME", name.as_str())];
                 match target {
                     Target::Off => environment.push(("OTEL_SDK_DISABLED", "true")),

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use redistributed_core::policy::Mode;
 use redistributed_core::service::Environment;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{Sampler, UnixNanos, sampler::Root};
@@ -110,7 +111,7 @@ fn workloads() -> Vec<Workload> {
 fn run(workload: &Workload, rounds: usize) {
     let root = if workload.sampled { Root::AlwaysOn } else { Root::AlwaysOff };
     let sampler = Sampler { parent_based: false, root };
-    let policy = Arc::new(Policy { sampler, ..Policy::default() });
+    let policy = Arc::new(Policy { mode: Mode::Inject, sampler, ..Policy::default() });
     let mut session = Session::new();
     let mut ids = CountingIds::default();
     let mut out = Output::default();

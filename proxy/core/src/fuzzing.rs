@@ -280,7 +280,7 @@ fn joined(pieces: &[(Side, Vec<u8>)]) -> Vec<(Side, Vec<u8>)> {
 }
 
 fn a_policy(choice: u8) -> Policy {
-    let mut policy = Policy::default();
+    let mut policy = Policy { mode: Mode::Inject, ..Policy::default() };
     if choice & 1 != 0 {
         policy.commands = Commands::All;
     }

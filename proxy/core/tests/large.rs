@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use redistributed_core::policy::Mode;
 use redistributed_core::service::Environment;
 use redistributed_core::trace::UnixNanos;
 use redistributed_core::trace::ids::CountingIds;
@@ -9,6 +10,10 @@ use redistributed_core::{Output, Policy, Session, Side};
 
 /// The default of Redis's `proto-max-bulk-len`, in bytes.
 const LARGEST: usize = 512 << 20;
+
+fn injecting() -> Arc<Policy> {
+    Arc::new(Policy { mode: Mode::Inject, ..Policy::default() })
+}
 
 fn environment<'a>(policy: &'a Arc<Policy>, ids: &'a mut CountingIds) -> Environment<'a> {
     Environment::new(UnixNanos(1), policy, ids)
@@ -18,7 +23,7 @@ fn environment<'a>(policy: &'a Arc<Policy>, ids: &'a mut CountingIds) -> Environ
 fn streams_through(session: &mut Session, from: Side, head: &[u8]) {
     let mut ids = CountingIds::default();
     let mut out = Output::default();
-    let policy = Arc::default();
+    let policy = injecting();
     let piece = vec![b'x'; 64 * 1024];
     let mut send = |bytes: &[u8]| {
         out.clear();
@@ -49,7 +54,7 @@ fn a_publish_of_512_mebibytes_streams_through() {
 fn a_message_and_a_reply_of_512_mebibytes_stream_through() {
     let mut session = Session::new();
     let subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n";
-    let (mut ids, policy) = (CountingIds::default(), Arc::default());
+    let (mut ids, policy) = (CountingIds::default(), injecting());
     session.receive(Side::Client, subscribe, environment(&policy, &mut ids), &mut Output::default());
     let confirmation = b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
     session.receive(Side::Server, confirmation, environment(&policy, &mut ids), &mut Output::default());

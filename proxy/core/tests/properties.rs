@@ -16,7 +16,7 @@ use redistributed_core::policy::{Commands, Mode};
 use redistributed_core::resp::{Progress, Scan};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Policy, Side};
-use support::{Driver, Rng, bulk, multibulk};
+use support::{Driver, Rng, bulk, injecting, multibulk};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
@@ -53,7 +53,7 @@ proptest! {
         pieces in vec(prop_oneof![(Just(Side::Client), other_request()), (Just(Side::Server), value())], 0..20),
         seed in any::<u64>(),
     ) {
-        let mut driver = Driver::new(&Arc::default());
+        let mut driver = Driver::new(&Arc::new(injecting()));
         let (mut ids, mut rng) = (CountingIds::default(), Rng(seed));
         for (side, bytes) in &pieces {
             for piece in cut(bytes, &mut rng, 20) {
@@ -242,7 +242,7 @@ fn is_json_object(payload: &[u8]) -> bool {
 }
 
 fn with_carrier(carrier: Carrier) -> Policy {
-    Policy { carriers: vec![(Glob::new("*").unwrap(), carrier)], ..Policy::default() }
+    Policy { carriers: vec![(Glob::new("*").unwrap(), carrier)], ..injecting() }
 }
 
 fn side() -> impl Strategy<Value = Side> {

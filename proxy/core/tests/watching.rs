@@ -16,7 +16,7 @@ use redistributed_core::trace::{
     Change, Context, Handling, Ids, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos,
 };
 use redistributed_core::{Counter, Output, Policy, Session, Side};
-use support::{bulk, multibulk};
+use support::{bulk, injecting, multibulk};
 
 /// A session whose clock the test sets.
 struct Told {
@@ -105,7 +105,7 @@ fn message(channel: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 fn unsampled() -> Policy {
-    Policy { sampler: Sampler { parent_based: false, root: Root::AlwaysOff }, ..Policy::default() }
+    Policy { sampler: Sampler { parent_based: false, root: Root::AlwaysOff }, ..injecting() }
 }
 
 fn globs(pattern: &str) -> Vec<Glob> {
@@ -134,20 +134,20 @@ fn a_publish_without_a_span_is_timed_if_the_next_reply_can_only_be_its_own() {
 
 #[test]
 fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
-    let mut publisher = Told::new(Policy { transit_time: true, ..Policy::default() });
+    let mut publisher = Told::new(Policy { transit_time: true, ..injecting() });
     publisher.wall_offset = -50;
     let sent = publisher.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1_000);
     assert_eq!(sent.len(), multibulk(&["PUBLISH", "ch", "hi"]).len() + 1 + trailer::MIN_LEN + 13);
     let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 13)..sent.len() - 2];
     // The subscriber's proxy need not be told.
-    for policy in [Policy::default(), Policy { enabled: false, ..Policy::default() }] {
+    for policy in [injecting(), Policy { enabled: false, ..injecting() }] {
         let mut subscriber = Told::new(policy);
         subscriber.receive(Side::Server, &message("ch", payload), 7);
         assert_eq!(subscriber.published_at(), [UnixNanos(950)]);
         subscriber.receive(Side::Server, &message("ch", b"hi"), 8);
         assert_eq!(subscriber.published_at(), []);
     }
-    let mut wary = Told::new(Policy { trust: Trust::None, ..Policy::default() });
+    let mut wary = Told::new(Policy { trust: Trust::None, ..injecting() });
     wary.receive(Side::Server, &message("ch", payload), 7);
     assert_eq!(wary.published_at(), [], "anybody can write a trailer");
 }
@@ -158,8 +158,8 @@ fn who_watches_is_told_of_publishes_that_have_no_span_and_why() {
     for (policy, reason) in [
         (Policy { mode: Mode::Strip, ..Policy::default() }, Counter::SkippedMode),
         (Policy { mode: Mode::Observe, inject_limit: 2, ..Policy::default() }, Counter::SkippedSize),
-        (Policy { enabled: false, ..Policy::default() }, Counter::SkippedMode),
-        (Policy { exclude: globs("ch"), ..Policy::default() }, Counter::SkippedChannel),
+        (Policy { enabled: false, ..injecting() }, Counter::SkippedMode),
+        (Policy { exclude: globs("ch"), ..injecting() }, Counter::SkippedChannel),
     ] {
         let record = Told::watched(policy).publish("ch", "hello");
         assert!(record.handling == skipped(reason) && !record.is_exported(), "{record:?}");
@@ -169,7 +169,7 @@ fn who_watches_is_told_of_publishes_that_have_no_span_and_why() {
     let unsampled = Told::watched(unsampled()).publish("ch", "hello");
     assert_eq!(unsampled.handling, Handling { payload: Change::Injected, untraced: false });
     assert!(!unsampled.is_exported());
-    let too_long = Told::watched(Policy { inject_limit: 5, ..Policy::default() }).publish("ch", "hello");
+    let too_long = Told::watched(Policy { inject_limit: 5, ..injecting() }).publish("ch", "hello");
     assert_eq!(too_long.handling, Handling { payload: Change::Skipped(Counter::SkippedSize), untraced: false });
     assert!(too_long.is_exported());
 }
@@ -180,7 +180,7 @@ fn who_watches_is_told_of_deliveries_that_have_no_span() {
     let parent = SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
     trailer::write(&parent.into(), &mut traced);
     let stripped = Handling { payload: Change::Stripped, untraced: true };
-    let record = Told::watched(Policy { exclude: globs("ch"), ..Policy::default() }).deliver("ch", &traced);
+    let record = Told::watched(Policy { exclude: globs("ch"), ..injecting() }).deliver("ch", &traced);
     assert_eq!((record.handling, record.parent), (stripped, Some(parent.span_id)));
     assert_eq!(record.context.trace_id, parent.trace_id);
     assert!(!record.is_exported());
@@ -188,14 +188,14 @@ fn who_watches_is_told_of_deliveries_that_have_no_span() {
     let as_it_came = Handling { payload: Change::None, untraced: true };
     let strip = || Policy { mode: Mode::Strip, ..Policy::default() };
     let too_big = vec![b'x'; Policy::default().strip_limit() + 1];
-    for (policy, payload) in [(strip(), &b"hello"[..]), (Policy::default(), &too_big)] {
+    for (policy, payload) in [(strip(), &b"hello"[..]), (injecting(), &too_big)] {
         let record = Told::watched(policy).deliver("ch", payload);
         assert!(record.handling == as_it_came && !record.is_exported() && record.parent.is_none(), "{record:?}");
         let Operation::Deliver { body_size, .. } = record.operation else { panic!("{record:?}") };
         assert_eq!(body_size, payload.len() as u64);
     }
     // Such names hold keys.
-    let mut watched = Told::watched(Policy::default());
+    let mut watched = Told::watched(injecting());
     watched.receive(Side::Server, &message("__keyspace@0__:k", b"set"), 3);
     assert_eq!(watched.deliveries(), []);
     watched.receive(Side::Client, &multibulk(&["PUBLISH", "__keyspace@0__:k", "set"]), 3);
@@ -244,7 +244,7 @@ fn a_new_trace_says_that_its_id_is_random_if_it_is() {
             true
         }
     }
-    let (policy, mut ids, mut out) = (Arc::new(Policy::default()), Random(CountingIds::default()), Output::default());
+    let (policy, mut ids, mut out) = (Arc::new(injecting()), Random(CountingIds::default()), Output::default());
     let input = multibulk(&["PUBLISH", "ch", "hi"]);
     Session::new().receive(Side::Client, &input, Environment::new(UnixNanos(1), &policy, &mut ids), &mut out);
     let sent: Vec<u8> = out.chunks(&input).flatten().copied().collect();

@@ -29,11 +29,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use redistributed_core::policy::Mode;
 use redistributed_core::trace::UnixNanos;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::redis::RedisEndpoint;
+use crate::explain;
 use crate::logging::LIFECYCLE;
 use crate::reload::Reloader;
 use crate::service::Services;
@@ -225,6 +227,24 @@ impl Admin {
         text(StatusCode::OK, format!("{}\n", self.services.modes()))
     }
 
+    /// The modes in force, and what the subscribers of this proxy will see because it does not remove contexts any more.
+    fn mode_and_consequence(&self) -> PageResponse {
+        let (modes, policy) = (self.services.modes(), self.services.in_force());
+        let subscribed: usize = self.endpoints.iter().map(|endpoint| endpoint.auto().subscribed()).sum();
+        if subscribed == 0 || !policy.uses(Mode::Observe) {
+            return self.mode();
+        }
+        let (connections, seen) =
+            (if subscribed == 1 { "connection" } else { "connections" }, explain::added_bytes(&policy));
+        text(
+            StatusCode::OK,
+            format!(
+                "{modes}\nin mode observe no context is removed: {subscribed} {connections} subscribed through this proxy \
+                 will see what other proxies add: {seen}\n"
+            ),
+        )
+    }
+
     async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> PageResponse {
         let body = Limited::new(request.into_body(), MAX_BODY).collect();
         let body = match tokio::time::timeout(PATIENCE, body).await {
@@ -251,7 +271,7 @@ impl Admin {
             Ok(modes) => {
                 self.services.switch(modes);
                 self.report_switch(peer);
-                self.mode()
+                self.mode_and_consequence()
             }
             Err(problem) => text(StatusCode::BAD_REQUEST, format!("nothing was changed: {problem}\n")),
         }

@@ -187,9 +187,7 @@ impl DecisionCache {
         for (index, slot) in slots.iter_mut().enumerate() {
             let invalidated = slot.invalidated.swap(false, Ordering::AcqRel);
             let since = if slot.decision() == Err(NotProven::Nobody) { gone } else { idle };
-            if slot.last_publish.load(Ordering::Relaxed) >= since
-                || slot.topic.as_ref().is_some_and(|topic| is_announced(topic))
-            {
+            if slot.last_publish.load(Ordering::Relaxed) >= since || slot.topic.as_ref().is_some_and(&is_announced) {
                 topics.extend(slot.topic.clone().map(|topic| (topic, invalidated)));
             } else if let Some(topic) = slot.topic.take() {
                 slot.generation = slot.generation.wrapping_add(1);

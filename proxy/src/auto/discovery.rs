@@ -71,8 +71,9 @@ impl DiscoveredAnnouncements {
     pub(super) fn hear(&mut self, channel: Vec<u8>, at: u64) {
         match Announcement::parse(&channel) {
             Some((announcer, Announcement::Heartbeat(heartbeat))) => {
-                if self.heartbeats.get(&announcer).is_none_or(|(latest, _)| latest.sequence < heartbeat.sequence) {
-                    self.heartbeats.insert(announcer, (heartbeat, at));
+                let latest = self.heartbeats.entry(announcer).or_insert((heartbeat, at));
+                if latest.0.sequence < heartbeat.sequence {
+                    *latest = (heartbeat, at);
                 }
             }
             Some((announcer, Announcement::Subscribers { topic, .. })) if self.subscribers.len() < MAX_EXPECTED => {

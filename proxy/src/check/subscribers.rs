@@ -9,11 +9,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use redistributed_core::Policy;
 use redistributed_core::carrier::Carrier;
+use redistributed_core::policy::Mode;
 use redistributed_core::service::SubscriptionKind;
 
 use super::{Findings, redacted};
 use crate::auto::announcement::{Announcement, AnnouncerId, RESERVED_PREFIX};
 use crate::auto::topic::Topic;
+use crate::explain;
 use crate::redis::{Connection, Error, Reply};
 
 /// The largest number of items that are named of a longer list.
@@ -87,17 +89,21 @@ impl Overview {
 
     /// Without announcements, every subscriber of a channel with contexts may be one that sees them.
     fn report_channels_with_contexts(&self, policy: &Policy, findings: &mut Findings) {
-        const CONSEQUENCE: &str = "subscribers there that are not behind a redistributed would see it";
+        const REMEDY: &str = "use mode auto, which adds nothing where somebody without a proxy subscribes, or make sure that \
+                              all of them are behind a redistributed";
+        let Some(seen) = explain::seen_without_proxy(policy) else { return };
+        let consequence = format!("subscribers there that are not behind a redistributed would see it: {seen}");
         let channels: Vec<String> = self
             .channels_with_contexts(policy)
             .map(|(topic, count, carrier)| format!("{} (subscribers: {count}; {carrier})", topic.name.escape_ascii()))
             .collect();
         if !channels.is_empty() {
-            findings.note(format!("a context is added on {}; {CONSEQUENCE}", named(channels.into_iter())));
+            let channels = named(channels.into_iter());
+            findings.warning(format!("a context is added on {channels}; {consequence}"), REMEDY);
         }
         if self.patterns > 0 {
             let what = "which may match channels on which a context is added";
-            findings.note(format!("patterns are subscribed ({}), {what}; {CONSEQUENCE}", self.patterns));
+            findings.warning(format!("patterns are subscribed ({}), {what}; {consequence}", self.patterns), REMEDY);
         }
     }
 
@@ -120,7 +126,7 @@ impl Overview {
                 .warning(format!("a context is added, and no proxy announces all subscribers, on {channels}"), REMEDY);
         }
         let unannounced = self.patterns - self.announced.patterns();
-        if unannounced > 0 {
+        if unannounced > 0 && policy.uses(Mode::Inject) {
             let text = format!("patterns are subscribed that no proxy announces: {unannounced} of {}", self.patterns);
             findings.warning(text, REMEDY);
         }

@@ -103,6 +103,11 @@ impl Services {
         Arc::clone(&self.state().configured)
     }
 
+    /// The policy in force.
+    pub fn in_force(&self) -> Arc<Policy> {
+        self.state().in_force()
+    }
+
     /// The modes in force.
     pub fn modes(&self) -> Modes {
         let state = self.state();
@@ -213,9 +218,9 @@ mod tests {
         }
         assert_eq!(services.modes(), off());
         services.restore();
-        assert_eq!(services.modes(), Modes { general: Mode::Inject, channels: modes });
+        assert_eq!(services.modes(), Modes { general: Mode::Auto, channels: modes });
         for service in [&before, &after] {
-            assert_eq!(service.policy.current().mode, Mode::Inject);
+            assert_eq!(service.policy.current().mode, Mode::Auto);
         }
     }
 

@@ -79,6 +79,24 @@ async fn a_switch_reaches_open_connections_and_stripping_goes_on() {
 }
 
 #[tokio::test]
+async fn who_switches_to_observe_is_told_what_subscribers_will_see() {
+    let redis = RealRedis::start(&[]);
+    let proxy = Proxy::start(&redis.url(), &[], &[]);
+    let nobody = (200, "observe\n".to_owned());
+    assert_eq!(proxy.ask("PUT /mode", "", "observe").await, nobody);
+    let behind = subscriber(proxy.address()).await;
+    let (status, answer) = proxy.ask("PUT /mode", "", "inject ch=observe").await;
+    assert_eq!(status, 200);
+    let (modes, consequence) = answer.split_once('\n').unwrap();
+    assert_eq!(modes, "inject ch=observe");
+    assert!(consequence.starts_with("in mode observe no context is removed: 1 connection subscribed"), "{answer}");
+    assert!(consequence.contains("41 bytes or more behind the payload"), "{answer}");
+    assert_eq!(proxy.ask("PUT /mode", "", "strip").await, (200, "strip\n".to_owned()));
+    drop(behind);
+    while proxy.ask("PUT /mode", "", "observe").await != nobody {}
+}
+
+#[tokio::test]
 async fn a_switch_that_cannot_be_meant_changes_nothing() {
     let proxy = Proxy::start("redis://127.0.0.1:1", &["--mode", "observe"], &[]);
     for (body, says) in [("off", "`off`"), ("", "one word"), ("inject a=b", "`a=b`"), ("strip inject", "two words")] {

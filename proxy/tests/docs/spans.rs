@@ -35,7 +35,7 @@ async fn told() -> Told {
         &variables,
     );
     let links = Proxy::start(&redis.url(), &["--relation", "link"], &variables);
-    let (watched_parents, watched_links) = (parents.watch("?limit=7").await, links.watch("?limit=1").await);
+    let (watched_parents, watched_links) = (parents.watch("?limit=8").await, links.watch("?limit=1").await);
 
     let mut subscriber = Wire::to(parents.address()).await;
     subscriber.subscribe("PSUBSCRIBE c*").await;

@@ -103,12 +103,12 @@ impl Deployment {
         for sidecar in sidecars {
             let end = sidecar.stop().await;
             assert_eq!((end.failed, end.dropped, end.unsent), (0, 0, 0), "{}", end.log);
-            let expected = [&["listening", "stopping", "stopped"], warnings].concat();
+            let expected = [&["listening", "the spans of the service", "stopping", "stopped"], warnings].concat();
             for text in &expected {
                 assert!(end.log.contains(text), "no {text:?} in the log:\n{}", end.log);
             }
-            // Only a sidecar that has had a client logs this.
-            let allowed = [&expected[..], &["counted"]].concat();
+            // Only a sidecar that has had a client logs the one, and only one in mode `inject` the other.
+            let allowed = [&expected[..], &["counted", "in mode inject"]].concat();
             let unexpected = |line: &&str| !allowed.iter().any(|text| line.contains(text));
             assert_eq!(end.log.lines().find(unexpected), None, "in the log of a sidecar");
             assert_eq!(end.cut_off, 0, "a client was still connected");

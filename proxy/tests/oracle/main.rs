@@ -193,7 +193,15 @@ impl Oracle {
         let warnings: Vec<String> = conversation::all().into_iter().flat_map(|one| one.warnings).collect();
         let (mut sent, mut lost) = (0, 0);
         for (kind, log) in self.pool.stop() {
-            let ordinary = ["listening", "stopping", "stopped", "counted", "can no longer be paired"];
+            let ordinary = [
+                "listening",
+                "the spans of the service",
+                "in mode inject",
+                "stopping",
+                "stopped",
+                "counted",
+                "can no longer be paired",
+            ];
             let known = |line: &str| {
                 ordinary.iter().copied().chain(warnings.iter().map(String::as_str)).any(|text| line.contains(text))
             };

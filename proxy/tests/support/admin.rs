@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::spawn::{Spawned, command};
+use super::spawn::{Spawned, as_typed, command};
 use super::within;
 
 /// A proxy with an admin port.
@@ -23,7 +23,15 @@ impl Proxy {
 
     /// Starts a proxy whose `arguments` name `routes` routes.
     pub(crate) fn with_routes(routes: usize, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = command(&[&["--admin", "0"], arguments].concat());
+        Self::run(routes, command(&[&["--admin", "0"], arguments].concat()), environment)
+    }
+
+    /// Starts a proxy with one route and exactly these `arguments`, but for the admin port.
+    pub(crate) fn as_typed(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(1, as_typed(&[&["--admin", "0"], arguments].concat()), environment)
+    }
+
+    fn run(routes: usize, mut command: std::process::Command, environment: &[(&str, &str)]) -> Self {
         command.envs(environment.iter().copied());
         let mut process = Spawned::start(command, routes);
         let line = process.wait_for_line("admin port");
@@ -64,6 +72,12 @@ impl Proxy {
         let (status, page) = self.get("/metrics").await;
         assert_eq!(status, 200);
         page
+    }
+
+    /// Waits until all subscribers of so many channels are known to be behind proxies.
+    pub(crate) async fn has_proven(&self, channels: usize) {
+        let line = format!("redistributed_auto_channels{{verdict=\"proxied\"}} {channels}\n");
+        within("the proof", async { while !self.metrics().await.contains(&line) {} }).await;
     }
 
     /// Begins to read `/tap` with a query such as `?limit=3`, and waits until the tap is open.

@@ -24,9 +24,10 @@ impl InProcess {
         Self::with_arguments(&[&["--listen", "127.0.0.1:0", "--upstream", upstream], more].concat()).await
     }
 
-    /// Starts a proxy with these arguments.
+    /// Starts a proxy with these arguments. Its mode is `inject` unless they name another.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
-        let line = ["redistributed"].iter().chain(arguments).map(OsString::from);
+        let mode: &[&str] = if arguments.contains(&"--mode") { &[] } else { &["--mode", "inject"] };
+        let line = ["redistributed"].iter().chain(arguments).chain(mode).map(OsString::from);
         let args = Options::from_command_line(line).expect("a command line");
         let otel = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".to_owned());
         let settings = Settings::new(&args, &otel).expect("settings");

@@ -27,9 +27,21 @@ pub(crate) struct Spawned {
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// The binary with `arguments`, and without those variables of the test's environment that it would read.
-/// `REDISTRIBUTED_BIN` names another binary than the one that was built with the tests.
+/// The binary with `arguments`, and without those variables of the test's environment that it would read. A proxy whose
+/// upstream they name is in mode `inject` unless they name another mode, so that what happens to a message does not depend
+/// on who subscribes.
 pub(crate) fn command(arguments: &[&str]) -> Command {
+    let serves = arguments.iter().any(|argument| ["--upstream", "--route"].contains(argument));
+    let is_about_settings = arguments
+        .iter()
+        .any(|argument| ["check", "--check-config", "--healthcheck", "--config", "--mode"].contains(argument));
+    let mode: &[&str] = if serves && !is_about_settings { &["--mode", "inject"] } else { &[] };
+    as_typed(&[arguments, mode].concat())
+}
+
+/// The binary with exactly these `arguments`, otherwise like [`command`]. `REDISTRIBUTED_BIN` names another binary than the
+/// one that was built with the tests.
+pub(crate) fn as_typed(arguments: &[&str]) -> Command {
     let built = env!("CARGO_BIN_EXE_redistributed").into();
     without_environment(Command::new(std::env::var_os("REDISTRIBUTED_BIN").unwrap_or(built)), arguments)
 }

@@ -28,7 +28,7 @@ use redistributed_core::{Counter, Policy};
 
 use client::Client;
 use redis::Redis;
-use support::Rng;
+use support::{Rng, injecting};
 
 const SEEDS: u64 = 400;
 const STEPS: usize = 600;
@@ -67,7 +67,7 @@ impl Simulation {
         let sampled = !rng.one_in(4);
         let own_push_first = rng.one_in(2);
         let root = if sampled { Root::AlwaysOn } else { Root::AlwaysOff };
-        let policy = Arc::new(Policy { sampler: Sampler { parent_based: true, root }, ..Policy::default() });
+        let policy = Arc::new(Policy { sampler: Sampler { parent_based: true, root }, ..injecting() });
         let count = 2 + rng.below(3);
         Self {
             seed,

@@ -39,7 +39,7 @@ impl Case {
             if let Some(name) = line.strip_prefix("== ") {
                 cases.push(Self {
                     name: format!("{file}:{}: {name}", number + 1),
-                    policy: Arc::new(Policy::default()),
+                    policy: Arc::new(policy("")),
                     steps: Vec::new(),
                     spans: Vec::new(),
                     counts: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! The settings in a `policy` or `switch` line.
+//! The settings in a `policy` or `switch` line. The mode is `inject` unless the line names another.
 
 use redistributed_core::Policy;
 use redistributed_core::carrier::json::JsonPath;
@@ -9,7 +9,7 @@ use redistributed_core::trace::sampler::{Ratio, Root};
 use redistributed_core::trace::{Propagators, Sampler};
 
 pub(crate) fn policy(settings: &str) -> Policy {
-    let mut policy = Policy::default();
+    let mut policy = Policy { mode: Mode::Inject, ..Policy::default() };
     let glob = |text: &str| Glob::new(text).unwrap();
     for setting in settings.split_whitespace() {
         let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
