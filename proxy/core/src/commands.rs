@@ -83,8 +83,19 @@ pub(crate) enum Answer {
         subscribe: bool,
         left: Option<u64>,
     },
+    /// One reply of a script or a function, which may publish and may answer with anything. The pairing notes it and counts
+    /// it among the others.
+    Script,
+    /// The same as `Publishes(1)`, for a publish behind a subscription in the same transaction: the connection may get the
+    /// message itself. `channel` is the place of the channel's name in the pairing.
+    PublishesToItself {
+        channel: u32,
+    },
     Multi,
-    Exec,
+    /// The reply to a transaction, and whether the client has sent a script in it.
+    Exec {
+        scripts: bool,
+    },
     Discard,
     Reset,
     /// One reply in the protocol that the request asks for; `None` if it asks for none or for one that does not exist.
@@ -110,6 +121,10 @@ const fn blocking(name: &'static str) -> Command {
     Command { name, words: 1, plan: None, answer: |_| Answer::LateReplies(1) }
 }
 
+const fn script(name: &'static str) -> Command {
+    Command { name, words: 1, plan: None, answer: |_| Answer::Script }
+}
+
 const fn publish(name: &'static str, sharded: bool) -> Command {
     let answer = |request: &Request<'_>| match request.count {
         PUBLISH_WORDS => Answer::Publishes(1),
@@ -132,12 +147,18 @@ static COMMANDS: [&[Command]; 13] = [
     &[],
     &[],
     &[],
-    &[plain("EXEC", 1, |_| Answer::Exec), plain("SYNC", 1, |_| Answer::Sync), blocking("WAIT")],
+    &[
+        plain("EXEC", 1, |_| Answer::Exec { scripts: false }),
+        plain("SYNC", 1, |_| Answer::Sync),
+        script("EVAL"),
+        blocking("WAIT"),
+    ],
     &[
         plain("MULTI", 1, |request| request.alone(Answer::Multi)),
         plain("RESET", 1, |request| request.alone(Answer::Reset)),
         plain("PSYNC", 1, |_| Answer::Sync),
         plain("HELLO", 2, |request| request.hello()),
+        script("FCALL"),
         blocking("BLPOP"),
         blocking("BRPOP"),
         blocking("XREAD"),
@@ -153,11 +174,14 @@ static COMMANDS: [&[Command]; 13] = [
         publish("PUBLISH", false),
         plain("DISCARD", 1, |request| request.alone(Answer::Discard)),
         plain("MONITOR", 1, |_| Answer::Monitor),
+        script("EVALSHA"),
+        script("EVAL_RO"),
         blocking("WAITAOF"),
     ],
     &[
         publish("SPUBLISH", true),
         plain("REPLCONF", 2, |request| request.replconf()),
+        script("FCALL_RO"),
         blocking("BZPOPMIN"),
         blocking("BZPOPMAX"),
     ],
@@ -165,6 +189,7 @@ static COMMANDS: [&[Command]; 13] = [
     &[
         plain("PSUBSCRIBE", 1, |request| request.subscribe(Pattern)),
         plain("SSUBSCRIBE", 1, |request| request.subscribe(Shard)),
+        script("EVALSHA_RO"),
         blocking("BRPOPLPUSH"),
         blocking("XREADGROUP"),
     ],
@@ -180,6 +205,27 @@ static COMMANDS: [&[Command]; 13] = [
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     let of_this_length = COMMANDS.get(name.len())?;
     of_this_length.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
+}
+
+/// The commands that only manage the connection, or say to a client what the server can do. They get no span.
+const MANAGING: [&str; 12] = [
+    "ASKING",
+    "AUTH",
+    "CLIENT",
+    "COMMAND",
+    "ECHO",
+    "HELLO",
+    "PING",
+    "QUIT",
+    "READONLY",
+    "READWRITE",
+    "RESET",
+    "SELECT",
+];
+
+/// Whether a command only manages the connection.
+pub(crate) fn manages_connection(name: &[u8]) -> bool {
+    MANAGING.iter().any(|managing| name.eq_ignore_ascii_case(managing.as_bytes()))
 }
 
 /// How a request with this name is answered.
@@ -353,7 +399,7 @@ mod tests {
     #[test]
     fn a_command_without_a_row_has_one_reply_whatever_its_arguments() {
         let shapes: [&[&str]; 4] = [&[], &["a"], &["reply", "on"], &["ack", "a", "b"]];
-        for name in ["get", "set", "eval", "exe", "publishx", "", "client|reply", "a command of sixteen"] {
+        for name in ["get", "set", "evalx", "exe", "publishx", "", "client|reply", "a command of sixteen"] {
             assert!(find(name.as_bytes()).is_none());
             for shape in shapes {
                 assert_eq!(of(&[&[name], shape].concat()), Answer::Replies(1), "{name}");

@@ -2,13 +2,14 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::carrier::json::JsonPath;
 use crate::carrier::{Carrier, ContextKeys, Place};
 use crate::choice;
 use crate::glob::Glob;
 use crate::naming;
-use crate::trace::{Destination, Propagators, Sampler};
+use crate::trace::{Destination, Propagators, Sampler, SpanRecord};
 
 /// The settings that the sessions of a service follow. Each call of a session gets the policy that is then in force.
 #[derive(Clone, Debug)]
@@ -248,13 +249,59 @@ choice! {
     }
 }
 
-choice! {
-    /// Which commands other than publishes get spans (`--commands`).
-    pub enum Commands, default None {
-        /// Only publishes and deliveries get spans.
-        None = "none",
-        /// Each command gets a CLIENT span, without its arguments.
-        All = "all",
+/// Which commands other than publishes get spans (`--commands`). Commands that only manage the connection, such as `AUTH`
+/// and `PING`, never get one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commands {
+    /// Only publishes and deliveries get spans.
+    #[default]
+    None,
+    /// Each command gets a CLIENT span, without its arguments.
+    All,
+    /// A command gets a CLIENT span if one of these is so.
+    Only {
+        /// Its reply came at least this many nanoseconds after its first byte.
+        slow: Option<u64>,
+        /// It failed.
+        errors: bool,
+    },
+}
+
+impl Commands {
+    /// Whether commands other than publishes get spans at all.
+    pub fn any(self) -> bool {
+        self != Self::None
+    }
+
+    /// Whether the span of a command is reported, now that it has ended.
+    pub(crate) fn reports(self, span: &SpanRecord) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Only { slow, errors } => {
+                errors && span.error.is_some()
+                    || slow.is_some_and(|slow| span.end.0.saturating_sub(span.start.0) >= slow)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::None => f.write_str("none"),
+            Self::All => f.write_str("all"),
+            Self::Only { slow, errors } => {
+                if let Some(nanos) = slow {
+                    write!(f, "slow={}ms", nanos / 1_000_000)?;
+                }
+                f.write_str(match (slow, errors) {
+                    (Some(_), true) => ",errors",
+                    (None, true) => "errors",
+                    (_, false) => "",
+                })
+            }
+        }
     }
 }
 

@@ -46,9 +46,12 @@ pub(crate) struct TracingOptions {
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
 
-    /// Whether commands other than publishes get spans
-    #[arg(long, value_parser = parser::<Commands>(), default_value_t)]
-    commands: Commands,
+    /// Which commands other than publishes get spans: none, all, errors, slow=TIME, or slow=TIME,errors
+    ///
+    /// errors: those that failed. slow=10ms: those whose reply took as long or longer. Commands that only manage the
+    /// connection, such as AUTH, CLIENT and PING, have no spans.
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    commands: String,
 
     /// How the span of a delivery refers to the span of its publish
     #[arg(long, value_parser = parser::<Relation>(), default_value_t)]
@@ -142,7 +145,7 @@ impl Validation<'_> {
             forged: carriers.forged,
             inject_limit: self.inject_limit(&carriers.inject_limit),
             transit_time: carriers.transit_time,
-            commands: tracing.commands,
+            commands: self.commands(&tracing.commands),
             ..Policy::default()
         };
         if carriers.context_key_file.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
@@ -158,6 +161,11 @@ impl Validation<'_> {
             policy.propagators = otel.propagators;
         }
         policy
+    }
+
+    fn commands(&mut self, text: &str) -> Commands {
+        const FORMS: &str = "write none, all, errors, slow=TIME as in slow=10ms, or slow=10ms,errors";
+        self.or_reject(commands(text), ("--commands", text, FORMS))
     }
 
     fn inject_limit(&mut self, text: &str) -> usize {
@@ -221,6 +229,26 @@ impl Validation<'_> {
     }
 }
 
+/// Reads a value of `--commands`.
+fn commands(text: &str) -> Result<Commands, String> {
+    let (mut slow, mut errors) = (None, false);
+    for part in text.split(',').map(str::trim) {
+        match (part, part.split_once('=')) {
+            ("none" | "all", _) if part != text.trim() => return Err(format!("`{part}` stands alone")),
+            ("none", _) => return Ok(Commands::None),
+            ("all", _) => return Ok(Commands::All),
+            ("errors", _) => errors = true,
+            ("slow", _) => return Err("`slow` needs a time".to_owned()),
+            (_, Some(("slow", time))) => {
+                let time = units::duration(time).map_err(|problem| format!("the time of `slow`: {problem}"))?;
+                slow = Some(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            }
+            _ => return Err(format!("`{}` is not known", redact(part))),
+        }
+    }
+    Ok(Commands::Only { slow, errors })
+}
+
 /// The effective values of [`TracingOptions`], in their order.
 pub(super) fn effective_tracing(policy: &Policy) -> Values {
     vec![
@@ -261,6 +289,24 @@ fn list(choices: &[(Glob, impl Display)]) -> String {
 mod tests {
     use super::*;
     use crate::settings::{Invocation, Options};
+
+    #[test]
+    fn which_commands_get_spans_is_read_as_it_is_shown() {
+        const MILLISECOND: u64 = 1_000_000;
+        for (text, expected) in [
+            ("none", Commands::None),
+            ("all", Commands::All),
+            ("errors", Commands::Only { slow: None, errors: true }),
+            ("slow=10ms", Commands::Only { slow: Some(10 * MILLISECOND), errors: false }),
+            ("slow=1500ms,errors", Commands::Only { slow: Some(1_500 * MILLISECOND), errors: true }),
+        ] {
+            assert_eq!((commands(text), expected.to_string()), (Ok(expected), text.to_owned()));
+        }
+        assert_eq!(commands("errors, slow=1s"), commands("slow=1000ms,errors"));
+        for text in ["", "slow", "slow=", "slow=10", "slow=x", "fast", "all,errors", "slow=1ms,", "ALL"] {
+            commands(text).expect_err(text);
+        }
+    }
 
     #[test]
     fn the_defaults_are_those_of_the_core() {

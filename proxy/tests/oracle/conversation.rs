@@ -23,7 +23,7 @@
 //! | `A leaves` | `A` is closed at once; what it was sent so far counts |
 //! | `# …` | nothing |
 //!
-//! `{A}` in a command is the client id of `A`, and `{300 x "ab"}` in any line stands for that many repetitions. At the end
+//! `{A}` in a command is the client id of `A`, the word `{trailer}` is a payload that ends in a context, and `{300 x "ab"}` in any line stands for that many repetitions. At the end
 //! each connection that is still open sends `RESET`, a publish (see [`crate::probe`]) and a `PING`, and is read up to the
 //! `PING`'s reply. So a conversation on one connection is sent as a pipeline, and needs no reading steps.
 

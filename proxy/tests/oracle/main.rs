@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`conversation`] | protocol cases, each named after its promise: `conversations/*.txt` |
+//! | [`random`] | random conversations that change what replies mean |
 //! | [`commands`] | every command of the server's own table, called rightly and wrongly, in several contexts |
 //! | [`rules`] | what must differ, and why |
 //! | [`probe`] | whether the proxy can still tell which reply answers which command |
@@ -28,6 +29,7 @@ mod conversation;
 mod cut;
 mod notation;
 mod probe;
+mod random;
 mod rules;
 mod testbed;
 
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
     for server in servers::all() {
         trials.extend(conversations(&oracle, server));
         trials.extend(commands_of(&oracle, server));
+        trials.extend(random::trials(&oracle, server));
     }
     let partly = arguments.filter.is_some() || !arguments.skip.is_empty();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,5 +1,8 @@
 //! The notation for bytes in conversations and examples.
 
+use redistributed_core::carrier::trailer;
+use redistributed_core::trace::SpanContext;
+
 /// Expands `{COUNT x "TEXT"}`.
 pub(crate) fn expand(line: &str) -> String {
     let Some((before, rest)) = line.split_once('{') else { return line.to_owned() };
@@ -11,8 +14,16 @@ pub(crate) fn expand(line: &str) -> String {
     repeated.unwrap_or_else(|| format!("{before}{{{}", expand(rest)))
 }
 
+/// A payload that ends in a context as a proxy adds it.
+pub(crate) fn trailer() -> Vec<u8> {
+    let context = SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let mut bytes = b"payload".to_vec();
+    trailer::write(&context.expect("a context").into(), &mut bytes);
+    bytes
+}
+
 /// Splits a command into its words. They are separated by spaces, or in double quotes with `\r`, `\n`, `\"`, `\\` and
-/// `\xHH`.
+/// `\xHH`. The word `{trailer}` stands for [`trailer`].
 pub(crate) fn words(text: &str) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     let mut rest = text.trim();
@@ -33,7 +44,7 @@ pub(crate) fn words(text: &str) -> Vec<Vec<u8>> {
                 (word.as_bytes().to_vec(), after)
             }
         };
-        words.push(word);
+        words.push(if word == b"{trailer}" { trailer() } else { word });
         rest = after.trim_start();
     }
     words

@@ -18,8 +18,10 @@
 //! bytes still go on.
 
 mod client_names;
+mod lost;
 mod next;
 mod open_spans;
+mod own_messages;
 mod queue;
 mod replies;
 mod silenced;
@@ -30,8 +32,10 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use client_names::ClientNames;
-pub(crate) use next::{Frame, Next};
+use lost::Doubt;
+pub(crate) use next::{Frame, Messages, Next};
 use open_spans::{OpenSpan, OpenSpans};
+use own_messages::OwnMessages;
 use queue::Entry;
 use spans::end_unpaired;
 use subscriptions::Subscriptions;
@@ -39,7 +43,7 @@ use subscriptions::Subscriptions;
 use crate::commands::{Answer, NameTicket, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
-use crate::trace::{SpanRecord, UnixNanos};
+use crate::trace::{SpanId, SpanRecord, UnixNanos};
 
 /// Most spans of one connection that wait for a reply. Further ones end with their request.
 const MAX_OPEN_SPANS: usize = 16_384;
@@ -47,6 +51,16 @@ const MAX_OPEN_SPANS: usize = 16_384;
 /// Most entries in the queue of one connection, and most in its transaction. With more the pairing is lost. An
 /// entry has 32 bytes.
 const MAX_ENTRIES: usize = 65_536;
+
+/// What a publish is known by where its message comes back.
+#[derive(Debug, Default)]
+pub(crate) struct Published<'a> {
+    /// The channel; `None` if its name is too long, or the command was not read in detail.
+    pub(crate) channel: Option<&'a [u8]>,
+    pub(crate) sharded: bool,
+    /// The span whose context was added.
+    pub(crate) injected: Option<SpanId>,
+}
 
 /// A complete reply, as far as it is read. Lines are without type byte and CRLF, and only their beginning may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +70,14 @@ pub(crate) enum Reply<'a> {
     Integer(Option<u64>),
     Null,
     Other,
+}
+
+/// What the client has sent in the transaction that it has begun.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queueing {
+    /// Whether it may make a RESP2 subscriber of the connection, which then gets its own messages.
+    to_itself: bool,
+    scripts: bool,
 }
 
 /// A transaction that the server has opened.
@@ -76,18 +98,16 @@ pub(crate) struct Pairing {
     executing_span: Option<OpenSpan>,
     /// The transaction that is open, from the reply of `MULTI` to that of `EXEC`.
     transaction: Option<Transaction>,
-    /// How many of its own messages the connection may get right after a transaction, although the transaction
-    /// has ended subscriber mode.
-    own_messages: u64,
-    /// Whether the server is a Redis older than 7.2, which sends a connection its own messages before the
-    /// reply to the publish.
-    own_messages_come_first: bool,
+    /// Whether the client has sent a script in the running transaction.
+    executing_scripts: bool,
+    own_messages: OwnMessages,
     /// Whether `CLIENT REPLY OFF` is in force.
     muted: bool,
     monitoring: bool,
     authenticated: bool,
     database: u32,
     lost: bool,
+    doubt: Doubt,
     spans: OpenSpans,
     names: ClientNames,
     /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
@@ -95,8 +115,8 @@ pub(crate) struct Pairing {
     pending_subscriptions: usize,
     /// How many entries of the queue are [`Answer::LateReplies`].
     pending_late: usize,
-    /// Whether the client has sent `MULTI` and not yet the command that ends the transaction.
-    queueing: bool,
+    /// What the client has sent since `MULTI`, until it sends the command that ends the transaction.
+    queueing: Option<Queueing>,
     /// Whether the subscriptions are known for certain, so that their changes are reported.
     tracked: bool,
     /// The reply mode after the last request that the client has sent, unless the server refuses a `CLIENT REPLY`.
@@ -111,19 +131,20 @@ impl Pairing {
             executing: VecDeque::new(),
             executing_span: None,
             transaction: None,
-            own_messages: 0,
-            own_messages_come_first: false,
+            executing_scripts: false,
+            own_messages: OwnMessages::default(),
             muted: false,
             monitoring: false,
             authenticated: false,
             database: 0,
             lost: false,
+            doubt: Doubt::default(),
             spans: OpenSpans::default(),
             names: ClientNames::default(),
             timed: None,
             pending_subscriptions: 0,
             pending_late: 0,
-            queueing: false,
+            queueing: None,
             tracked: true,
             requested: ReplyMode::On,
         }
@@ -154,11 +175,21 @@ impl Pairing {
 /// What the requests of the client add to the queue.
 impl Pairing {
     /// A request has been read. `span` is its open span, which ends with the reply.
-    pub(crate) fn request(&mut self, answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
-        match answer {
-            Answer::Multi => self.queueing = true,
-            Answer::Exec | Answer::Discard | Answer::Reset => self.queueing = false,
+    pub(crate) fn request(&mut self, mut answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
+        match &mut answer {
+            Answer::Multi => drop(self.queueing.get_or_insert_default()),
+            Answer::Exec { scripts } => *scripts = self.queueing.take().is_some_and(|queueing| queueing.scripts),
+            Answer::Discard | Answer::Reset => self.queueing = None,
             Answer::ClientReply(ReplyMode::Off | ReplyMode::Skip) => self.untracked(call),
+            Answer::Confirmations { subscribe: true, .. } | Answer::Hello(..) => {
+                self.queueing.as_mut().into_iter().for_each(|queueing| queueing.to_itself = true);
+            }
+            Answer::Publishes(_) => return self.publish(span, None, &Published::default(), call),
+            Answer::Script => {
+                self.expect(Answer::Replies(1), span, call);
+                self.queueing.as_mut().into_iter().for_each(|queueing| queueing.scripts = true);
+                return self.doubt.script_sent();
+            }
             _ => {}
         }
         self.expect(answer, span, call);
@@ -180,19 +211,27 @@ impl Pairing {
         &mut self,
         span: Option<SpanRecord>,
         expected: Option<ExpectedReceivers>,
+        to: &Published<'_>,
         call: &mut Call<'_>,
     ) {
+        let to_itself = self.queueing.is_some_and(|queueing| queueing.to_itself);
         let answer = match expected {
+            None if to_itself && !self.lost => {
+                Answer::PublishesToItself { channel: self.own_messages.keep_channel(to.channel, to.sharded) }
+            }
             None => Answer::Publishes(1),
             Some(ExpectedReceivers { evidence, count, .. }) => Answer::ExpectedReceivers { evidence, count, run: 1 },
         };
+        if let Some(span) = to.injected.filter(|_| to_itself) {
+            self.own_messages.keep_span(span);
+        }
         self.expect(answer, span, call);
     }
 
     /// Whether the server will execute a publish that is sent now as soon as it arrives, and its reply will
     /// be told from others.
     pub(crate) fn answers_promptly(&self) -> bool {
-        !self.queueing && self.answers_promptly_or_at_exec()
+        self.queueing.is_none() && self.answers_promptly_or_at_exec()
     }
 
     /// Whether the server will execute a publish that is sent now as soon as it and, in a transaction, the `EXEC` arrive, and
@@ -212,6 +251,7 @@ impl Pairing {
             _ => {}
         }
         if self.lost {
+            self.doubt.request(answer, self.queueing.is_some(), replies == ReplyMode::Skip);
             return end_unpaired(span, call);
         }
         let span = match span {
@@ -248,13 +288,15 @@ impl Pairing {
     /// effect of a `CLIENT REPLY SKIP` (Redis 7.0, Valkey 9.1), and in others it does not (Redis 8.2).
     pub(crate) fn empty_request(&mut self, call: &mut Call<'_>) {
         if self.requested == ReplyMode::Skip && !self.lost {
-            self.unknown_from_here(call);
+            self.untracked(call);
+            self.push(Entry::plain(Answer::Unknown), call);
         }
     }
 
     /// The requests from here on are not understood, so replies can be paired only up to here.
     pub(crate) fn unknown_from_here(&mut self, call: &mut Call<'_>) {
         self.untracked(call);
+        self.doubt.unknown_request();
         if !self.lost {
             self.push(Entry::plain(Answer::Unknown), call);
         }
@@ -280,11 +322,15 @@ impl Pairing {
 
 /// What messages and confirmations from the server change.
 impl Pairing {
-    /// A RESP2 message has arrived.
-    pub(crate) fn message(&mut self) {
-        self.own_messages = self.own_messages.saturating_sub(1);
+    /// A message has arrived, as a push in RESP3.
+    pub(crate) fn message(&mut self, push: bool) {
+        if !push {
+            self.own_messages.came();
+        }
         // Inside a transaction only the connection's own messages come.
-        self.own_messages_come_first |= !self.executing.is_empty();
+        if !self.executing.is_empty() {
+            self.own_messages.come_first = Some(true);
+        }
     }
 
     /// Reports a confirmation. `name` is `None` if it is too long to be kept.

@@ -1,8 +1,10 @@
 //! The meaning of the next frame from the server.
 
 use super::Pairing;
+use super::queue::Entry;
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
+use crate::trace::SpanId;
 
 /// What the next frame from the server is, as far as its type byte and the unanswered requests tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,11 +13,23 @@ pub(crate) enum Next {
     Replication,
     /// The header of the array that answers `EXEC`. It is a frame of its own, and each element answers a queued command.
     Transaction,
-    /// An array or push that is a message or a confirmation if it looks like one. If `messages` is false, an array that
-    /// looks like a message is none. `otherwise` says what the frame is if it looks like neither.
-    PubSub { messages: bool, otherwise: Frame },
+    /// An array or push that is a message or a confirmation if it looks like one. `otherwise` says what the frame is if it is
+    /// neither.
+    PubSub { messages: Messages, otherwise: Frame },
     /// A frame that is none of these.
     Other(Frame),
+}
+
+/// What may be a message among the frames that look like one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Messages {
+    /// Each of them is a message.
+    All,
+    /// None of them is a message.
+    None,
+    /// Only one with a context that this connection itself has published is a message. What looks like a confirmation is
+    /// none.
+    Own,
 }
 
 /// What a frame is that is neither a message nor a confirmation.
@@ -42,7 +56,7 @@ impl Pairing {
                 self.array_begins(call);
                 self.next_array()
             }
-            b'>' => Next::PubSub { messages: true, otherwise: Frame::Unasked },
+            b'>' => Next::PubSub { messages: Messages::All, otherwise: Frame::Unasked },
             b'~' | b'%' if self.lost => Next::Other(Frame::Elements),
             b'|' => Next::Other(if self.lost { Frame::Elements } else { Frame::Unasked }),
             _ => Next::Other(Frame::Reply),
@@ -54,9 +68,12 @@ impl Pairing {
             return Next::Transaction;
         }
         let otherwise = if self.lost { Frame::Elements } else { Frame::Reply };
-        let messages = self.expects_messages();
-        if messages || self.expects_confirmations() {
-            Next::PubSub { messages, otherwise }
+        if self.expects_messages() {
+            Next::PubSub { messages: Messages::All, otherwise }
+        } else if self.expects_confirmations() {
+            Next::PubSub { messages: Messages::None, otherwise }
+        } else if self.lost && self.own_messages.has_spans() {
+            Next::PubSub { messages: Messages::Own, otherwise }
         } else {
             Next::Other(otherwise)
         }
@@ -69,30 +86,44 @@ impl Pairing {
 
     /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` that has no reply.
     fn awaits_exec(&self) -> bool {
-        self.transaction.is_some() && self.front_is(Answer::Exec) && !self.muted
+        self.transaction.is_some()
+            && matches!(self.queue.front(), Some(Entry { answer: Answer::Exec { .. }, .. }))
+            && !self.muted
     }
 
     /// Whether an array may be a confirmation of a subscription.
     fn expects_confirmations(&self) -> bool {
-        self.pending_subscriptions > 0 || self.awaits_nothing() || self.lost
+        if self.lost {
+            !self.doubt.exists()
+        } else {
+            self.pending_subscriptions > 0 || self.muted || self.awaits_nothing()
+        }
     }
 
     /// Whether a RESP2 array that looks like a message is one.
     ///
     /// The reply to a command that is allowed in subscriber mode never looks like a message. That of a command in a
-    /// running transaction may, unless its reply is an integer or replies are off. From Redis 7.2 on, a transaction that
-    /// subscribes, publishes and unsubscribes gets its messages when subscriber mode is over.
+    /// running transaction may, unless its reply is an integer or replies are off.
     fn expects_messages(&self) -> bool {
-        if self.subscriptions.protocol != Protocol::Resp2 {
-            return false;
+        if self.lost {
+            return !self.doubt.exists() && self.in_subscriber_mode();
+        }
+        // Under OFF no reply is an array. The protocol may have changed since a message was published.
+        if self.muted || self.may_get_own_messages() {
+            return true;
         }
         let no_array_is_due = || {
-            self.muted
-                || self.executing.front().is_none_or(|entry| {
-                    entry.answer.is_publish() || entry.answer == Answer::ClientReply(ReplyMode::Off)
-                })
+            self.executing
+                .front()
+                .is_none_or(|entry| entry.answer.is_publish() || entry.answer == Answer::ClientReply(ReplyMode::Off))
         };
-        self.subscriptions.any() && no_array_is_due() || self.awaits_nothing() || self.may_get_own_messages()
+        self.subscriptions.protocol == Protocol::Resp2
+            && (self.subscriptions.any() && no_array_is_due() || self.awaits_nothing())
+    }
+
+    /// Whether a message with this span's context is one that this connection has published.
+    pub(crate) fn is_own(&self, span: SpanId) -> bool {
+        self.own_messages.has_span(span)
     }
 
     /// Whether no command is unanswered, so that an array cannot be a reply.
@@ -100,17 +131,37 @@ impl Pairing {
         !self.lost && self.queue.is_empty() && self.executing.is_empty()
     }
 
-    /// Whether messages may still come that the transaction that has just ended published to its own connection.
+    /// Whether the messages come next that the transaction that has just ended published to its own connection.
     pub(super) fn may_get_own_messages(&self) -> bool {
-        !self.lost && self.own_messages > 0 && self.executing.is_empty()
+        !self.lost && self.own_messages.are_due() && self.executing.is_empty()
     }
 
     /// An array comes next. Outside subscriber mode no message comes out of order, so the commands at the front that have
     /// no reply are done, and a `HELLO` or `MULTI` among them has taken effect.
     fn array_begins(&mut self, call: &mut Call<'_>) {
-        if !self.lost && !self.in_subscriber_mode() && !self.may_get_own_messages() {
-            self.pass_over_silent(super::Reply::Other, call);
+        if self.lost || self.muted {
+            return;
         }
+        if self.cannot_tell_own_messages() || self.executing.is_empty() && self.front_is(Answer::Unknown) {
+            return self.lose(call);
+        }
+        if self.may_get_own_messages() {
+            return;
+        }
+        if !self.in_subscriber_mode() {
+            self.pass_over_silent(super::Reply::Other, call);
+        } else if self.ends_subscriber_mode_unseen() {
+            self.lose(call);
+        }
+    }
+
+    /// Whether the next array may be a message or the reply to a command behind a `RESET` whose own reply is suppressed.
+    fn ends_subscriber_mode_unseen(&self) -> bool {
+        let mut queue = self.queue.iter().map(|entry| entry.answer);
+        self.executing.is_empty()
+            && queue.next() == Some(Answer::Skipping)
+            && queue.find(|answer| *answer != Answer::Skipping) == Some(Answer::Reset)
+            && queue.next().is_some()
     }
 
     fn front_is(&self, answer: Answer) -> bool {

@@ -76,12 +76,15 @@ impl Entry {
 
 impl Answer {
     pub(super) fn is_publish(self) -> bool {
-        matches!(self, Self::Publishes(_) | Self::ExpectedReceivers { .. })
+        matches!(self, Self::Publishes(_) | Self::ExpectedReceivers { .. } | Self::PublishesToItself { .. })
     }
 }
 
 impl Pairing {
     pub(super) fn push(&mut self, entry: Entry, call: &mut Call<'_>) {
+        if self.queue.is_empty() {
+            self.doubt.nothing_unanswered();
+        }
         if self.queue.back_mut().is_some_and(|last| last.takes_in(&entry)) {
             return;
         }

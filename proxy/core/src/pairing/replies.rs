@@ -1,7 +1,7 @@
 //! The effect of a reply, which answers the entry at the front of the queue.
 
 use super::queue::{Entry, give_back};
-use super::spans::name_batch;
+use super::spans::{is_command, name_batch};
 use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
@@ -11,12 +11,14 @@ use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 impl Pairing {
     /// The header of the array that answers `EXEC` has been read. Its `count` elements come next, each as a reply.
     pub(crate) fn exec_begins(&mut self, count: u64, call: &mut Call<'_>) {
-        self.pop_front();
+        let Some(Entry { answer: Answer::Exec { scripts }, .. }) = self.pop_front() else { return };
         let Some(transaction) = self.transaction.take_if(|transaction| transaction.count == count) else {
             return self.lose(call);
         };
         self.executing_span = transaction.span;
         self.executing = transaction.entries;
+        self.executing_scripts = scripts;
+        self.own_messages.transaction_begins(self.subscriptions.any());
         self.after_element(call);
     }
 
@@ -26,7 +28,7 @@ impl Pairing {
             return;
         }
         if self.executing.is_empty() {
-            self.own_messages = 0;
+            self.own_messages.forget_due();
         }
         if self.lost {
             if reply == Reply::Status(b"RESET") {
@@ -64,7 +66,7 @@ impl Pairing {
     /// `CLIENT REPLY` changes the order. Nearly all replies are taken here.
     fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
-        if !in_order || self.muted || self.monitoring || self.own_messages > 0 {
+        if !in_order || self.muted || self.monitoring || self.own_messages.are_due() {
             return false;
         }
         match (self.queue.front_mut(), reply) {
@@ -93,6 +95,7 @@ impl Pairing {
         &mut self,
         kind: SubscriptionKind,
         subscribe: bool,
+        name: Option<&[u8]>,
         count: u64,
         push: bool,
         call: &mut Call<'_>,
@@ -101,12 +104,14 @@ impl Pairing {
             self.subscriptions.protocol = Protocol::Resp3; // if the pairing was lost before HELLO, only a push shows it
         }
         if self.lost {
-            // It may be the reply of a script. Then the worst is that messages are looked for where there are none.
+            if !push {
+                self.subscriptions.protocol = Protocol::Resp2; // only this shows a HELLO 2
+            }
             self.subscriptions.confirm(kind, count);
             return true;
         }
         // In subscriber mode no other reply looks like this. In a transaction or in RESP3 one may.
-        let certain = push || self.refuses_most() || self.awaits_nothing();
+        let certain = push || self.muted || self.refuses_most() || self.awaits_nothing();
         if !self.settle_for_confirmation(kind, subscribe, call) {
             // The server itself ends subscriptions to shard channels whose slot moves away. Any other push does no harm.
             if certain {
@@ -116,6 +121,9 @@ impl Pairing {
         }
         let subscriptions = self.subscriptions.count(kind);
         self.subscriptions.confirm(kind, count);
+        if !self.executing.is_empty() {
+            self.own_messages.confirmed(kind, subscribe, name);
+        }
         self.authenticated = true;
         if let Some(Entry { answer: Answer::Confirmations { left, .. }, .. }) = self.front_mut() {
             let now_left = left.unwrap_or(subscriptions.max(1)) - 1;
@@ -133,8 +141,8 @@ impl Pairing {
     /// A reply to a command after `MULTI`, up to that of `EXEC` or `DISCARD`.
     fn transaction_reply(&mut self, mut entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         match (entry.answer, reply) {
-            (Answer::Exec, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
-            (Answer::Exec, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
+            (Answer::Exec { .. }, Reply::Null) => self.abort(ErrorType::named(ErrorType::NOT_EXECUTED), call),
+            (Answer::Exec { .. }, Reply::Error(line)) => self.abort(ErrorType::from_redis_error(line), call),
             (Answer::Discard, Reply::Status(_)) => self.discard(),
             (_, Reply::Status(b"QUEUED")) => {
                 if let Some(transaction) = &mut self.transaction {
@@ -163,6 +171,7 @@ impl Pairing {
 
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
         let mut span = entry.span;
+        let own = self.own_messages_of(entry.answer);
         if let Reply::Error(line) = reply {
             self.timed = None;
             if let Some(span) = span {
@@ -171,7 +180,9 @@ impl Pairing {
                 {
                     *name = UNKNOWN_COMMAND.into();
                 }
-                self.end_span(span, Some(ErrorType::from_redis_error(line)), call);
+                // By NOSCRIPT a client learns that it has to send the script itself, which it then does.
+                let failed = !line.starts_with(b"NOSCRIPT");
+                self.end_span(span, failed.then(|| ErrorType::from_redis_error(line)), call);
             }
             match entry.answer {
                 Answer::ClientReply(_) => self.requested = ReplyMode::On,
@@ -181,18 +192,17 @@ impl Pairing {
             return;
         }
         match (entry.answer, reply) {
+            // Nothing came while the command waited, so it did nothing.
+            (Answer::LateReplies(_), Reply::Null) => drop(span.take().and_then(|span| self.spans.take(span))),
             (Answer::Replies(_) | Answer::LateReplies(_), _) => {}
-            (Answer::Publishes(_) | Answer::ExpectedReceivers { .. }, Reply::Integer(count)) => {
+            (publish, Reply::Integer(count)) if publish.is_publish() => {
                 if let Answer::ExpectedReceivers { evidence, count: expected, .. } = entry.answer
                     && count != Some(u64::from(expected))
                 {
                     call.out.events.push(Event::Contradicted(evidence));
                 }
-                // Subscriber mode refuses a publish, except in a transaction that was open before.
-                if self.in_subscriber_mode() && !self.own_messages_come_first {
-                    self.own_messages = self.own_messages.saturating_add(count.unwrap_or(0));
-                }
                 self.end_publish(span.take(), count, call);
+                self.expect_own_messages(own, count);
             }
             (Answer::Multi, Reply::Status(_)) if self.transaction.is_none() => {
                 self.transaction = Some(Transaction { span: span.take(), ..Transaction::default() });
@@ -221,8 +231,15 @@ impl Pairing {
                     self.pop_front();
                     self.queue.push_front(Entry::plain(Answer::Skipping));
                 }
+                Answer::Replies(_) => {
+                    self.own_messages.unseen |= self.publishes_unseen() && self.own_messages.come_first != Some(true);
+                    break;
+                }
                 _ => break,
             }
+        }
+        if self.executing.is_empty() {
+            self.own_messages.transaction_ends();
         }
         if self.executing.is_empty()
             && let Some(span) = self.executing_span.take()
@@ -235,10 +252,6 @@ impl Pairing {
 /// The beginnings of the errors that do not show that a command exists.
 const UNCONFIRMING: [&[u8]; 4] =
     [b"ERR unknown command", b"ERR max number of clients", b"ERR Protocol error", b"DENIED Redis is running"];
-
-fn is_command(span: &SpanRecord) -> bool {
-    matches!(span.operation, Operation::Command { .. })
-}
 
 /// Whether the reply is a line of `MONITOR`'s feed: `<seconds>.<micros> [<db> <address>] "COMMAND" …`.
 fn is_monitor_feed(reply: Reply<'_>) -> bool {

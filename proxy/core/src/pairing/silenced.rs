@@ -93,10 +93,18 @@ impl Pairing {
                 Answer::Silent => {}
                 Answer::ClientReply(ReplyMode::Off) => muted = true,
                 Answer::ClientReply(ReplyMode::Skip) | Answer::Skipping => skip = true,
-                Answer::Replies(1) | Answer::Publishes(1) | Answer::LateReplies(1) | Answer::SetName(_) if skip => {
+                Answer::Replies(1)
+                | Answer::Publishes(1)
+                | Answer::PublishesToItself { .. }
+                | Answer::LateReplies(1)
+                | Answer::SetName(_)
+                    if skip =>
+                {
                     skip = false;
                 }
-                Answer::Multi | Answer::Exec | Answer::Discard | Answer::Hello(..) | Answer::Select(_) if skip => {
+                Answer::Multi | Answer::Exec { .. } | Answer::Discard | Answer::Hello(..) | Answer::Select(_)
+                    if skip =>
+                {
                     skip = false;
                 }
                 _ => break,
@@ -123,13 +131,17 @@ impl Pairing {
     fn pass_over_front(&mut self, call: &mut Call<'_>) {
         let refused = self.refuses_most();
         let Some(entry) = self.pop_front() else { return };
+        let own = self.own_messages_of(entry.answer);
+        if !self.executing.is_empty() {
+            self.expect_own_messages(own, None);
+        }
         match entry.answer {
             Answer::Multi | Answer::Select(_) | Answer::Sync | Answer::Monitor if refused => {}
             Answer::Hello(_, Some(name)) | Answer::SetName(name) if refused => self.name_answered(name, false, call),
             Answer::Hello(..) if refused => {}
             Answer::Multi if self.transaction.is_some() => {} // MULTI inside MULTI is refused
             Answer::Multi => self.transaction = Some(Transaction::default()),
-            Answer::Exec => {
+            Answer::Exec { .. } => {
                 for span in self.drop_transaction() {
                     self.end_span(span, None, call);
                 }

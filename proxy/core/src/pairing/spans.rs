@@ -5,9 +5,11 @@ use core::mem;
 
 use super::Pairing;
 use super::open_spans::OpenSpan;
-use crate::commands;
+use super::queue::Entry;
+use crate::commands::{self, Answer};
 use crate::counts::Counter;
 use crate::output::Call;
+use crate::policy::Commands;
 use crate::service::{Event, SubscriptionChange};
 use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND, UnixNanos};
 
@@ -20,7 +22,9 @@ impl Pairing {
             }
             span.end = call.env.now;
             span.error = error.map(ErrorType::named);
-            call.out.events.push(Event::SpanEnded(span));
+            if is_reported(&span, call) {
+                call.out.events.push(Event::SpanEnded(span));
+            }
         }
         self.lost = true;
     }
@@ -30,6 +34,7 @@ impl Pairing {
         self.untracked(call);
         if !self.lost {
             call.out.counts.count(Counter::PairingLost);
+            self.doubt_unanswered();
             self.close(None, call);
         }
     }
@@ -56,6 +61,8 @@ impl Pairing {
     pub(super) fn drop_transaction(&mut self) -> Vec<OpenSpan> {
         let Some(transaction) = self.transaction.take() else { return Vec::new() };
         self.pending_subscriptions -= transaction.entries.iter().filter(|entry| entry.is_subscription()).count();
+        let to_itself = |entry: &&Entry| matches!(entry.answer, Answer::PublishesToItself { .. });
+        transaction.entries.iter().filter(to_itself).for_each(|_| self.own_messages.forget_channel());
         transaction.entries.into_iter().filter_map(|entry| entry.span).chain(transaction.span).collect()
     }
 
@@ -68,6 +75,7 @@ impl Pairing {
             call.out.events.push(Event::ClientNamed(None));
         }
         self.subscriptions.reset();
+        self.own_messages.forget_due();
         self.muted = false;
         self.monitoring = false;
         self.authenticated = false;
@@ -91,11 +99,16 @@ impl Pairing {
 
     pub(super) fn end_span(&mut self, span: OpenSpan, error: Option<ErrorType>, call: &mut Call<'_>) {
         // The span is changed where it is, because to move it costs more.
+        let mut reported = true;
         if let Some(record) = self.spans.get(&span) {
             record.end = call.env.now;
             record.error = error;
+            reported = is_reported(record, call);
         }
-        call.out.events.extend(self.spans.take(span).map(Event::SpanEnded));
+        let span = self.spans.take(span);
+        if reported {
+            call.out.events.extend(span.map(Event::SpanEnded));
+        }
     }
 
     fn take_spans(&mut self) -> Vec<SpanRecord> {
@@ -104,6 +117,7 @@ impl Pairing {
         let entries = entries.chain(transaction.entries).chain(mem::take(&mut self.queue));
         self.pending_subscriptions = 0;
         self.pending_late = 0;
+        self.own_messages.lose();
         let open = &mut self.spans;
         let unanswered = entries.filter_map(|entry| open.take(entry.span?)).map(unanswered);
         let mut spans: Vec<_> = unanswered.collect();
@@ -113,11 +127,24 @@ impl Pairing {
     }
 }
 
+/// Whether a span that has ended is wanted.
+fn is_reported(span: &SpanRecord, call: &Call<'_>) -> bool {
+    !is_command(span) || call.env.policy.commands.reports(span)
+}
+
+pub(super) fn is_command(span: &SpanRecord) -> bool {
+    matches!(span.operation, Operation::Command { .. })
+}
+
 /// Ends a span that no reply will end.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     if let Some(mut span) = span.map(unanswered) {
-        call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
         span.end = UnixNanos(span.end.0.max(call.env.now.0));
+        // When a command ended without a reply, and how, is not known.
+        if matches!(call.env.policy.commands, Commands::Only { .. }) && is_command(&span) {
+            return;
+        }
+        call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
         call.out.events.push(Event::SpanEnded(span));
     }
 }

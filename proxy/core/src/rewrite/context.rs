@@ -4,7 +4,7 @@ use super::channel_cache::text;
 use crate::carrier::json::JsonPath;
 use crate::carrier::{self, Carrier};
 use crate::output::Call;
-use crate::policy::{Commands, Policy, Rule};
+use crate::policy::{Policy, Rule};
 use crate::trace::{
     Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
     UnixNanos,
@@ -96,10 +96,10 @@ pub(super) fn untraced(
     SpanRecord { handling, ..record(context, parent, None, start, payload, operation) }
 }
 
-/// The CLIENT span of a command (`--commands all`), which has no parent. There is none if it is not wanted or not sampled.
+/// The CLIENT span of a command (`--commands`), which has no parent. There is none if it is not wanted or not sampled.
 pub(crate) fn command_span(name: &[u8], database: u32, start: UnixNanos, call: &mut Call<'_>) -> Option<SpanRecord> {
     let policy = &**call.env.policy;
-    if policy.commands != Commands::All || !policy.enabled {
+    if !policy.commands.any() || !policy.enabled {
         return None;
     }
     let (context, sampled) = child_of(None, policy, call.env.ids);

@@ -67,7 +67,7 @@ impl<'a> Input<'a> {
                 // What such a command does depends on more than its name.
                 let is_plain = command.words == 1;
                 match command.answer(&Request { count: head.count, second: &[], third: &[] }) {
-                    Answer::Exec => break true,
+                    Answer::Exec { .. } => break true,
                     Answer::Multi | Answer::Discard | Answer::Reset => break false,
                     _ if !is_plain => break false,
                     _ => {}

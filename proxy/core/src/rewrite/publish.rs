@@ -12,7 +12,7 @@ use crate::output::{Call, Output};
 use crate::policy::{Mode, Policy, Rule, Trust};
 use crate::service::{Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
-use crate::trace::{Change, Context, Operation, SpanContext, SpanRecord, UnixNanos};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -59,6 +59,8 @@ pub(crate) struct Decision {
     pub(crate) edited: bool,
     /// The open producer span of the publish, or its record for those who watch messages.
     pub(crate) span: Option<SpanRecord>,
+    /// The span whose context was added.
+    pub(crate) injected: Option<SpanId>,
     /// The receivers whose number the reply has to confirm.
     pub(crate) expected: Option<ExpectedReceivers>,
 }
@@ -160,7 +162,8 @@ impl PublishPlan {
         call.out.counts.count(counter);
         let span =
             (sampled || watched).then(|| record(context, parent.as_ref(), None, publish.start, change, operation()));
-        Decision { edited: injected.is_ok(), span, expected: injected.ok().flatten() }
+        let added = injected.is_ok().then_some(context.span_id);
+        Decision { edited: injected.is_ok(), span, injected: added, expected: injected.ok().flatten() }
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::commands::Word;
-use crate::pairing::Frame;
+use crate::pairing::{Frame, Messages};
 use crate::policy::MAX_CHANNEL_LEN;
 use crate::rewrite::Message;
 use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
@@ -16,7 +16,7 @@ pub(super) const MAX_PATTERN_LEN: usize = MAX_CHANNEL_LEN;
 pub(super) struct PubSubFrame {
     pub(super) push: bool,
     /// Whether the frame is a message if it looks like one.
-    messages: bool,
+    pub(super) messages: Messages,
     /// What the frame is if it looks like neither.
     otherwise: Frame,
     /// The number of elements, the first included.
@@ -65,15 +65,16 @@ struct Name {
 }
 
 impl Shape {
-    /// The shape of a frame of `count` elements that begins with `word`. If `messages` is false, it is not
-    /// that of a message.
+    /// The shape of a frame of `count` elements that begins with `word`, if `messages` allows it.
     #[inline]
-    pub(super) fn new(word: &[u8], count: u64, messages: bool) -> Self {
+    pub(super) fn new(word: &[u8], count: u64, messages: Messages) -> Self {
         let confirmation = |kind, subscribe| Self::Confirmation { kind, subscribe };
+        let may_be_message = messages != Messages::None;
         match (word, count) {
-            (b"message", 3) if messages => Self::Message { sharded: false },
-            (b"smessage", 3) if messages => Self::Message { sharded: true },
-            (b"pmessage", 4) if messages => Self::PatternMessage,
+            (b"message", 3) if may_be_message => Self::Message { sharded: false },
+            (b"smessage", 3) if may_be_message => Self::Message { sharded: true },
+            (b"pmessage", 4) if may_be_message => Self::PatternMessage,
+            _ if messages == Messages::Own => Self::Unknown,
             (b"subscribe", 3) => confirmation(Channel, true),
             (b"psubscribe", 3) => confirmation(Pattern, true),
             (b"ssubscribe", 3) => confirmation(Shard, true),
@@ -98,7 +99,7 @@ impl PubSubFrame {
     pub(super) fn new() -> Self {
         Self {
             push: false,
-            messages: false,
+            messages: Messages::None,
             otherwise: Frame::Reply,
             count: 0,
             index: 0,
@@ -109,7 +110,7 @@ impl PubSubFrame {
         }
     }
 
-    pub(super) fn begin(&mut self, push: bool, count: u64, messages: bool, otherwise: Frame) {
+    pub(super) fn begin(&mut self, push: bool, count: u64, messages: Messages, otherwise: Frame) {
         (self.push, self.count, self.messages, self.otherwise) = (push, count, messages, otherwise);
         self.index = 0;
         self.shape = Shape::Unknown;

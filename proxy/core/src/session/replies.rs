@@ -10,9 +10,10 @@ use core::mem;
 
 use super::Parts;
 use super::pubsub_frame::{MAX_PATTERN_LEN, PubSubFrame, Role, Shape};
+use crate::carrier::trailer;
 use crate::counts::Counter;
 use crate::output::Output;
-use crate::pairing::{Frame, Next, Reply};
+use crate::pairing::{Frame, Messages, Next, Reply};
 use crate::policy::MAX_CHANNEL_LEN;
 use crate::resp::complete::{self, decimal};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
@@ -191,7 +192,7 @@ impl ReplyReader {
                 return parts.pairing.close(None, &mut parts.call);
             }
             Next::Other(Frame::Reply) if complete_reply(input, kind, parts) => return,
-            Next::PubSub { messages: true, .. } if complete_message(input, kind, parts) => return,
+            Next::PubSub { messages: Messages::All, .. } if complete_message(input, kind, parts) => return,
             _ => {}
         }
         input.pos += 1;
@@ -297,8 +298,18 @@ impl ReplyReader {
         match self.frame.role() {
             Role::Word => self.frame.word_ends(),
             Role::Payload => {
+                let admitted = mem::take(&mut self.admitted);
+                if self.frame.messages == Messages::Own {
+                    if !admitted {
+                        return;
+                    }
+                    let body = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default()).body();
+                    if !is_own(body, parts) {
+                        return self.hold.release(input, parts.call.out);
+                    }
+                }
                 delivered(self.frame.push, parts);
-                if mem::take(&mut self.admitted) {
+                if admitted {
                     let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
                     if parts.deliver.decide(&self.frame.message(), payload, &mut parts.call) {
                         self.hold.apply(parts.deliver.edits(), input, parts.call.out);
@@ -333,8 +344,9 @@ impl ReplyReader {
 
     fn confirmation(&mut self, count: u64, parts: &mut Parts<'_>) {
         let Shape::Confirmation { kind, subscribe } = self.frame.shape else { return };
-        if parts.pairing.confirmation(kind, subscribe, count, self.frame.push, &mut parts.call) {
-            parts.pairing.report_confirmation(kind, subscribe, self.frame.name(), count, &mut parts.call);
+        let name = self.frame.name();
+        if parts.pairing.confirmation(kind, subscribe, name, count, self.frame.push, &mut parts.call) {
+            parts.pairing.report_confirmation(kind, subscribe, name, count, &mut parts.call);
         } else {
             parts.pairing.reply(Reply::Other, &mut parts.call);
         }
@@ -356,11 +368,16 @@ fn complete_message(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> b
     true
 }
 
+/// Whether a payload ends in a context that this connection has published.
+fn is_own(payload: &[u8], parts: &Parts<'_>) -> bool {
+    trailer::find(payload)
+        .and_then(|added| added.context)
+        .is_some_and(|context| parts.pairing.is_own(context.span.span_id))
+}
+
 fn delivered(push: bool, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Delivered);
-    if !push {
-        parts.pairing.message();
-    }
+    parts.pairing.message(push);
 }
 
 /// Takes a reply that is a bulk string or a short line and complete in the input. `kind` is its type byte.

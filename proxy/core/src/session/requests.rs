@@ -13,7 +13,8 @@ use super::inline::{self, Line};
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
-use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode, Policy};
+use crate::pairing::Published;
+use crate::policy::{MAX_CHANNEL_LEN, Mode, Policy};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
 use crate::trace::{SpanRecord, UnixNanos};
@@ -235,8 +236,9 @@ impl RequestReader {
         }
         self.state = State::Start;
         let start = self.request.start;
-        if let Some(PartialPublish { decision, .. }) = self.request.publish.take() {
-            return published(decision, start, parts);
+        if let Some(PartialPublish { decision, channel_too_long, sharded, .. }) = self.request.publish.take() {
+            let channel = (!channel_too_long).then_some(&*self.request.channel);
+            return published(decision, &Publish { channel, sharded, start }, parts);
         }
         let client_name = self.request.client_name.take().and_then(|reader| reader.asked());
         let [name, second, third] = self.request.words.each_ref().map(Word::as_bytes);
@@ -332,7 +334,7 @@ fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mu
         }
     };
     input.pos = end;
-    published(decision, start, parts);
+    published(decision, &publish, parts);
     true
 }
 
@@ -352,12 +354,13 @@ fn is_executed_at_once(input: &mut Input<'_>, end: usize, parts: &Parts<'_>) -> 
     may_matter && parts.pairing.answers_promptly_or_at_exec() && input.has_exec_ahead(end)
 }
 
-/// Takes a complete publish, whose first byte was read at `start`.
-fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
+/// Takes a complete publish.
+fn published(decision: Decision, &Publish { channel, sharded, start }: &Publish<'_>, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
     parts.call.out.counts.count(Counter::Published);
     parts.pairing.time(start);
-    parts.pairing.publish(decision.span, decision.expected, &mut parts.call);
+    let to = Published { channel, sharded, injected: decision.injected };
+    parts.pairing.publish(decision.span, decision.expected, &to, &mut parts.call);
 }
 
 /// Takes another complete request, whose first byte was read at `start`.
@@ -365,7 +368,7 @@ fn published(decision: Decision, start: UnixNanos, parts: &mut Parts<'_>) {
 fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
     parts.call.out.counts.count(Counter::Commands);
     let answer = told_apart(answer, parts.call.env.policy);
-    if parts.call.env.policy.commands == Commands::All {
+    if parts.call.env.policy.commands.any() {
         let span = span_of(answer, name, start, parts);
         parts.pairing.request(answer, span, &mut parts.call);
     } else if let Answer::Replies(1) = answer {
@@ -375,12 +378,12 @@ fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_
     }
 }
 
-/// Counts late replies among the others unless mode `auto` is in use, which alone tells them apart. A pipeline of mixed
-/// commands is then one run, which takes less memory.
+/// Counts late replies among the others unless they have to be told apart: for mode `auto`, and for spans of commands. A
+/// pipeline of mixed commands is otherwise one run, which takes less memory.
 #[inline]
 fn told_apart(answer: Answer, policy: &Policy) -> Answer {
     match answer {
-        Answer::LateReplies(count) if !policy.uses(Mode::Auto) => Answer::Replies(count),
+        Answer::LateReplies(count) if !policy.commands.any() && !policy.uses(Mode::Auto) => Answer::Replies(count),
         answer => answer,
     }
 }
@@ -388,7 +391,8 @@ fn told_apart(answer: Answer, policy: &Policy) -> Answer {
 /// The span of a command. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
 #[cold]
 fn span_of(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) -> Option<SpanRecord> {
-    let has_span = !matches!(answer, Answer::Exec | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
+    let has_span = !matches!(answer, Answer::Exec { .. } | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
+    let has_span = has_span && !commands::manages_connection(name);
     has_span.then(|| command_span(name, parts.pairing.database(), start, &mut parts.call)).flatten()
 }
 

@@ -26,7 +26,28 @@ pub(crate) struct Client {
     /// Whether a transaction has a `CLIENT REPLY SKIP` in it, which then suppresses the reply to the command after it.
     skips_in_transaction: bool,
     off: bool,
+    /// Whether the client sends what may make the pairing uncertain.
+    wild: bool,
 }
+
+/// What a client sends that is to make the pairing uncertain. An empty line is a request without a command.
+const WILD: &[&[&str]] = &[
+    &["MULTI"],
+    &["MULTI"],
+    &["EXEC"],
+    &["EXEC"],
+    &["SUBSCRIBE a", "SUBSCRIBE b a", "PSUBSCRIBE a* *", "PSUBSCRIBE a*", "SUBSCRIBE a", "SSUBSCRIBE ab"],
+    &["UNSUBSCRIBE", "UNSUBSCRIBE a z", "PUNSUBSCRIBE", "PUNSUBSCRIBE a*", "SUNSUBSCRIBE"],
+    &["PUBLISH a hi", "PUBLISH ab hi", "PUBLISH b hi", "SPUBLISH ab hi"],
+    &["PUBLISH a hi", "PUBLISH ab hi"],
+    &["HELLO 3", "HELLO 2"],
+    &["CLIENT REPLY OFF", "CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "CLIENT REPLY ON", "CLIENT REPLY ON"],
+    &["RESET", "DISCARD", "WATCH k", "REPLCONF ACK 0"],
+    &[""],
+    &["EVAL message", "EVAL pmessage", "EVAL smessage", "LRANGE l 0 -1"],
+    &["EVAL subscribe", "EVAL unsubscribe", "EVAL publish", "EVAL reset"],
+    &["GET k", "SET k v", "PING", "BADCMD"],
+];
 
 /// What a transaction may hold. Versions of Redis differ in the order of frames if it both subscribes and publishes.
 #[derive(Clone, Copy, PartialEq)]
@@ -37,7 +58,7 @@ enum Palette {
 }
 
 impl Client {
-    pub(crate) fn new(policy: &Arc<Policy>) -> Self {
+    pub(crate) fn new(policy: &Arc<Policy>, wild: bool) -> Self {
         Self {
             session: Driver::new(policy),
             requests: Vec::new(),
@@ -48,6 +69,7 @@ impl Client {
             skipping: false,
             skips_in_transaction: false,
             off: false,
+            wild,
         }
     }
 
@@ -57,7 +79,7 @@ impl Client {
     pub(crate) fn send(&mut self, rng: &mut Rng, both: bool) {
         let palettes = [Palette::Subscribe, Palette::Publish, Palette::Both];
         let palette = palettes[rng.below(if both { 3 } else { 2 })];
-        let words = self.command(rng);
+        let words = if self.wild { wild(rng) } else { self.command(rng) };
         let name = words[0].to_ascii_uppercase();
         match &name[..] {
             b"MULTI" => self.in_transaction = self.in_transaction.or(Some(palette)),
@@ -71,7 +93,7 @@ impl Client {
         };
         self.off |= words.last().is_some_and(|word| word == b"OFF");
         self.off &= words.last().is_some_and(|word| word != b"ON" && word != b"RESET");
-        if words.len() == 1 && rng.one_in(3) {
+        if words.len() == 1 && (words[0].is_empty() || rng.one_in(3)) {
             self.requests.extend_from_slice(&[&words[0][..], b"\r\n"].concat());
         } else {
             self.requests.extend(multibulk(&words));
@@ -93,7 +115,7 @@ impl Client {
                     return [name, channel, payload].map(|word| word.as_bytes().to_vec()).into();
                 }
                 8 | 9 if subscribes => rng.pick(&["SUBSCRIBE a", "SUBSCRIBE b a", "subscribe __reserved"]),
-                10 if subscribes => rng.pick(&["PSUBSCRIBE a*", "PSUBSCRIBE *b *"]),
+                10 if subscribes => rng.pick(&["PSUBSCRIBE a*", "PSUBSCRIBE a? b*"]),
                 // A transaction refuses it. Under OFF the refusal is not sent, so the session could only guess.
                 11 if subscribes && !(in_transaction.is_some() && off) => "SSUBSCRIBE ab",
                 12 if subscribes => rng.pick(&["UNSUBSCRIBE", "UNSUBSCRIBE a z"]),
@@ -121,7 +143,7 @@ impl Client {
             if line == "RESET" && skips_in_transaction && in_transaction.is_none() {
                 continue;
             }
-            return line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            return words(line);
         }
     }
 
@@ -152,4 +174,13 @@ impl Client {
     pub(crate) fn is_done(&self) -> bool {
         self.sent.is_empty()
     }
+}
+
+fn wild(rng: &mut Rng) -> Words {
+    let group = rng.pick(WILD);
+    words(rng.pick(group))
+}
+
+fn words(line: &str) -> Words {
+    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }

@@ -5,6 +5,9 @@
 //! sends it. Each message must have a consumer span whose parent is the span of the publish. Each publish whose reply was
 //! seen must have the number of receivers that the model gave.
 //!
+//! Some clients are wild: they send what nobody can pair, and answers of scripts that look like messages. Such a client is
+//! alone, so that each message is one that it has published itself, and of it only the bytes are compared.
+//!
 //! The answers of the model with [`Redis::own_push_first`] were compared with those of Redis 7.0.15 over 108 seeds. They
 //! differ only in the order of hash tables and the texts of errors.
 //!
@@ -33,13 +36,29 @@ use support::{Rng, injecting};
 const SEEDS: u64 = 400;
 const STEPS: usize = 600;
 
+/// Wild clients are alone and send little, because after the first thing that makes the pairing uncertain the rest tells less.
+/// `SIM_WILD=100000` tries more.
+const WILD_SEEDS: u64 = 1_500;
+const WILD_STEPS: usize = 100;
+
 #[test]
 fn every_client_sees_what_it_would_see_without_sessions() {
     if let Ok(seed) = std::env::var("SIM_SEED") {
-        return Simulation::new(seed.parse().unwrap()).run();
+        return Simulation::new(seed.parse().unwrap(), false).run();
     }
     for seed in 0..SEEDS {
-        Simulation::new(seed).run();
+        Simulation::new(seed, false).run();
+    }
+}
+
+#[test]
+fn a_wild_client_sees_what_it_would_see_without_a_session() {
+    let seeds = match std::env::var("SIM_SEED") {
+        Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
+        Err(_) => 0..std::env::var("SIM_WILD").map_or(WILD_SEEDS, |seeds| seeds.parse().unwrap()),
+    };
+    for seed in seeds {
+        Simulation::new(seed, true).run();
     }
 }
 
@@ -59,29 +78,32 @@ struct Simulation {
     /// Gets the requests as the clients sent them.
     reference: Redis,
     sampled: bool,
+    wild: bool,
 }
 
 impl Simulation {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, wild: bool) -> Self {
         let mut rng = Rng(seed);
         let sampled = !rng.one_in(4);
         let own_push_first = rng.one_in(2);
         let root = if sampled { Root::AlwaysOn } else { Root::AlwaysOff };
         let policy = Arc::new(Policy { sampler: Sampler { parent_based: true, root }, ..injecting() });
-        let count = 2 + rng.below(3);
+        let count = if wild { 1 } else { 2 + rng.below(3) };
         Self {
             seed,
             rng,
             ids: CountingIds::default(),
-            clients: (0..count).map(|_| Client::new(&policy)).collect(),
+            clients: (0..count).map(|_| Client::new(&policy, wild)).collect(),
             redis: Redis::new(count, own_push_first),
             reference: Redis::new(count, own_push_first),
             sampled,
+            wild,
         }
     }
 
     fn run(mut self) {
-        for step in 0..STEPS {
+        let steps = if self.wild { WILD_STEPS } else { STEPS };
+        for step in 0..steps {
             let id = self.rng.below(self.clients.len());
             match self.rng.below(4) {
                 0 => self.clients[id].send(&mut self.rng, self.redis.own_push_first),
@@ -100,7 +122,9 @@ impl Simulation {
             self.clients[id].forward_replies(usize::MAX, &mut self.ids);
         }
         self.compare(STEPS);
-        self.check_spans();
+        if !self.wild {
+            self.check_spans();
+        }
     }
 
     /// Lets both models run the next command of a connection, if it has arrived.
@@ -138,9 +162,8 @@ impl Simulation {
                     connection.log.join(" | "),
                 );
             }
-            assert_eq!(
-                client.session.counts[Counter::PairingLost as usize],
-                0,
+            assert!(
+                self.wild || client.session.counts[Counter::PairingLost as usize] == 0,
                 "seed {} step {step} client {id}: lost after {}",
                 self.seed,
                 connection.log.join(" | ")

@@ -55,10 +55,15 @@ impl Redis {
     pub(crate) fn command(&mut self, id: usize, words: &[Vec<u8>]) {
         let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
         let connection = &mut self.connections[id];
+        if name.is_empty() && !self.own_push_first {
+            return; // in Redis 8.2 an empty request leaves the effect of SKIP to the next one
+        }
         connection.log.push(words.iter().map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>().join(" "));
         let in_any_mode =
             KINDS.iter().any(|(on, off)| name == *on || name == *off) || name == "ping" || name == "reset";
-        if !connection.resp3 && connection.is_subscribed() && !in_any_mode {
+        if name.is_empty() {
+            // In Redis 7.0 it uses up the effect of SKIP.
+        } else if !connection.resp3 && connection.is_subscribed() && !in_any_mode {
             if name == "exec" {
                 connection.transaction = None;
                 connection.reply(b"-EXECABORT Transaction discarded because of: Can't execute 'exec': only\r\n");
@@ -140,16 +145,25 @@ impl Redis {
                 connection.reply(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")
             }
             "ping" => connection.reply(b"+PONG\r\n"),
-            "lrange" => {
-                let mut reply = b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n".to_vec();
-                let mut value = b"hi".to_vec();
-                let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: Default::default() };
-                trailer::write(&context.into(), &mut value);
-                bulk(&value, &mut reply);
-                connection.reply(&reply);
-            }
+            "lrange" => connection.reply(&with_context(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n")),
+            "eval" => self.script(id, &words[1]),
             _ => connection.subscription(name, words),
         }
+    }
+
+    /// Runs one of the scripts of wild clients, whose answers look like something else.
+    fn script(&mut self, id: usize, script: &[u8]) {
+        if script == b"publish" {
+            self.publish_to(id, false, b"a", b"from a script");
+        }
+        self.connections[id].reply(&match script {
+            b"pmessage" => with_context(b"*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\na\r\n"),
+            b"smessage" => with_context(b"*3\r\n$8\r\nsmessage\r\n$2\r\nab\r\n"),
+            b"subscribe" => b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n".to_vec(),
+            b"unsubscribe" => b"*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n".to_vec(),
+            b"reset" => b"+RESET\r\n".to_vec(),
+            _ => with_context(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n"),
+        });
     }
 
     fn exec(&mut self, id: usize) {
@@ -173,6 +187,16 @@ impl Redis {
     }
 
     fn publish(&mut self, id: usize, sharded: bool, channel: &[u8], payload: &[u8]) {
+        let (receivers, key) = self.publish_to(id, sharded, channel, payload);
+        let connection = &mut self.connections[id];
+        if let Some(key) = key {
+            self.published.insert(key, (receivers, !connection.off && !connection.skip));
+        }
+        connection.reply(format!(":{receivers}\r\n").as_bytes());
+    }
+
+    /// Sends a message to all that have subscribed. Returns how many messages these are, and the origin in its trailer.
+    fn publish_to(&mut self, id: usize, sharded: bool, channel: &[u8], payload: &[u8]) -> (u64, Option<Origin>) {
         let mut receivers = 0;
         let context = trailer::find(payload).map(|added| added.context.unwrap().span);
         let key = context.map(|context| (context.trace_id, context.span_id));
@@ -201,12 +225,17 @@ impl Redis {
                 }
             }
         }
-        let connection = &mut self.connections[id];
-        if let Some(key) = key {
-            self.published.insert(key, (receivers, !connection.off && !connection.skip));
-        }
-        connection.reply(format!(":{receivers}\r\n").as_bytes());
+        (receivers, key)
     }
+}
+
+/// A frame that lacks its last element, with one that ends in a context.
+fn with_context(frame: &[u8]) -> Vec<u8> {
+    let (mut frame, mut value) = (frame.to_vec(), b"hi".to_vec());
+    let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: Default::default() };
+    trailer::write(&context.into(), &mut value);
+    bulk(&value, &mut frame);
+    frame
 }
 
 impl Connection {
@@ -276,7 +305,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(Words, usize)> {
     };
     let number = |digits: &[u8]| std::str::from_utf8(&digits[1..]).unwrap().parse::<usize>().unwrap();
     let (first, mut pos) = line(0)?;
-    if first[0] != b'*' {
+    if first.first() != Some(&b'*') {
         return Some((vec![first.to_vec()], pos));
     }
     let mut words = Vec::new();

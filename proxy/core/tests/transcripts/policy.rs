@@ -22,6 +22,9 @@ pub(crate) fn policy(settings: &str) -> Policy {
             ("trust", "redis") => policy.trust = Trust::Redis,
             ("trust", "none") => policy.trust = Trust::None,
             ("commands", "all") => policy.commands = Commands::All,
+            ("commands", "errors") => policy.commands = Commands::Only { slow: None, errors: true },
+            // The clock of the transcripts goes on by a nanosecond with each call.
+            ("slow", value) => policy.commands = Commands::Only { slow: Some(value.parse().unwrap()), errors: false },
             ("disabled", "") => policy.enabled = false,
             ("include", value) => policy.include.push(glob(value)),
             ("exclude", value) => policy.exclude.push(glob(value)),
