@@ -97,7 +97,7 @@ async fn serve(settings: Settings, services: Arc<Services>, reloader: Arc<Reload
     tokio::select! {
         ended = redistributed::run_with(settings, listeners, services, Some(reloader.clone()), stop.cancelled()) => match ended {
             Ok(_) => ExitCode::SUCCESS,
-            Err(error @ (RunError::Telemetry(_) | RunError::File(_))) => {
+            Err(error @ (RunError::Telemetry(_) | RunError::File(_) | RunError::Circle(_))) => {
                 end(WRONG_SETTINGS, &preflight::explained(&error, &reloader.sources()))
             }
             Err(error) => end(FAILED, &error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redistributed_core::trace::UnixNanos;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,12 +19,13 @@ use crate::entropy::Entropy;
 use crate::explain;
 use crate::files::FileError;
 use crate::logging::LIFECYCLE;
+use crate::net::hop::Questions;
 use crate::net::key_material::KeyMaterial;
 use crate::net::listener::{self, BindError, Handshakes, Listener};
 use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
 use crate::service::Services;
-use crate::settings::Settings;
+use crate::settings::{Settings, Upstream};
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{ExportSummary, Peer, Telemetry, TelemetryError};
 use crate::workers::Workers;
@@ -43,6 +45,12 @@ pub enum RunError {
     /// A thread that carries connections cannot be started.
     #[error("cannot start a thread for connections: {0}")]
     Thread(#[from] std::io::Error),
+    /// A proxy was started in front of itself.
+    #[error(
+        "the upstream {0} leads back to this proxy, so that each connection would make more without end: name the Redis \
+         itself as upstream"
+    )]
+    Circle(Upstream),
     /// A listener's task ended by itself.
     #[error("a listener has failed: {0}")]
     Listener(#[from] JoinError),
@@ -122,6 +130,8 @@ struct Server {
     keys: KeyMaterial,
     telemetry: Telemetry,
     workers: Arc<Workers>,
+    /// By which the listeners recognise a way back to this process.
+    questions: Questions,
     began: UnixNanos,
 }
 
@@ -134,7 +144,16 @@ impl Server {
         }
         let telemetry = Telemetry::start_with(&settings.otel, keys.collector.clone(), settings.limits.threads)?;
         let workers = Arc::new(Workers::start(settings.limits.threads)?);
-        Ok(Self { settings, services, reloader, keys, telemetry, workers, began: clock::wall() })
+        Ok(Self {
+            settings,
+            services,
+            reloader,
+            keys,
+            telemetry,
+            workers,
+            questions: Questions::default(),
+            began: clock::wall(),
+        })
     }
 
     /// The endpoint of a route that has been bound.
@@ -147,7 +166,8 @@ impl Server {
         let sink = self.telemetry.sink(&service.resource, &peer);
         let (policy, workers) = (Arc::clone(&service.policy), Arc::clone(&self.workers));
         let auto = AutoMode::new(self.settings.auto, policy, dialer.clone(), workers, Entropy::from_os()?);
-        Ok((RedisEndpoint::new(service, dialer, handshakes, sink, auto), listener))
+        let questions = self.questions.clone();
+        Ok((RedisEndpoint::new(service, dialer, handshakes, sink, auto, questions), listener))
     }
 
     /// Begins to accept clients, and to do what goes on beside them.
@@ -161,6 +181,7 @@ impl Server {
         let acceptor = Acceptor::new(limits.max_connections, Arc::clone(&self.workers), stopping.clone());
         let (mut accepting, mut background) = (JoinSet::new(), JoinSet::new());
         let mut served = Vec::with_capacity(endpoints.len());
+        let (circle, circles) = mpsc::channel(1);
         for (endpoint, listener) in endpoints {
             let route = listener.route();
             // A service that nobody named has no name in the log.
@@ -170,6 +191,7 @@ impl Server {
                 target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service, %mode, "listening"
             );
             endpoint.auto().start(&mut background);
+            background.spawn(Arc::clone(&endpoint).look_upstream(Entropy::from_os()?, circle.clone()));
             accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), listener, Entropy::from_os()?));
             served.push(endpoint);
         }
@@ -179,7 +201,16 @@ impl Server {
         background.spawn(self.keys.clone().follow(stopping.clone(), changed));
         let admin = admin.map(|listener| self.serve_admin(listener, served, stopping.clone()));
         let Self { settings, services, telemetry, .. } = self;
-        Ok(Serving { settings, services, telemetry, accepting, _background: background, stopping, _admin: admin })
+        Ok(Serving {
+            settings,
+            services,
+            telemetry,
+            accepting,
+            circles,
+            _background: background,
+            stopping,
+            _admin: admin,
+        })
     }
 
     /// Says in words what is served, and what that means for those who are not behind a proxy.
@@ -228,6 +259,8 @@ struct Serving {
     telemetry: Telemetry,
     /// A task for each endpoint, which returns the connections that are open at its end.
     accepting: JoinSet<JoinSet<()>>,
+    /// The upstreams of which it was found out at the start that they lead back to this process.
+    circles: mpsc::Receiver<Upstream>,
     /// Until the end of the drain too: what is still subscribed is still announced.
     _background: JoinSet<()>,
     stopping: CancellationToken,
@@ -240,6 +273,7 @@ impl Serving {
     async fn until(&mut self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         tokio::select! {
             () = stop => {}
+            Some(upstream) = self.circles.recv() => return Err(RunError::Circle(upstream)),
             Some(ended) = self.accepting.join_next() => {
                 // Listeners end only when told to.
                 ended?;

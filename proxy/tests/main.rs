@@ -7,6 +7,7 @@ mod admin;
 mod auto;
 mod backpressure;
 mod check;
+mod circle;
 mod configuration;
 mod decode;
 mod discretion;

@@ -9,6 +9,9 @@ use tokio::time::timeout;
 
 use super::{Findings, TIMEOUT, permissions, redacted, subscribers};
 use crate::clock;
+use crate::endpoint::redis::nature_of;
+use crate::entropy::Entropy;
+use crate::net::hop::Nature;
 use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error, Reply};
 use crate::settings::{Settings, Upstream};
@@ -27,6 +30,7 @@ pub(super) async fn check(dialer: &Dialer, settings: &Settings, findings: &mut F
     let policy = &settings.policy;
     check_name(dialer.upstream(), findings).await?;
     let mut connection = connect(dialer, findings).await?;
+    check_nature(dialer, settings, findings).await;
     let info = match connection.call(&[b"INFO"]).await {
         Ok(info) => info,
         Err(error) => {
@@ -66,6 +70,22 @@ async fn check_name(upstream: &Upstream, findings: &mut Findings) -> Option<()> 
     };
     findings.problem(format!("the name cannot be resolved: {problem}"), "check the name, and the DNS of this machine");
     None
+}
+
+/// Whether the upstream is another proxy.
+async fn check_nature(dialer: &Dialer, settings: &Settings, findings: &mut Findings) {
+    let Ok(mut ids) = Entropy::from_os() else { return };
+    if nature_of(dialer, &mut ids).await != Nature::Proxy {
+        return;
+    }
+    if settings.detect_proxies && !settings.policy.uses(Mode::Observe) {
+        findings.note("it is another redistributed, which leaves the messages of this proxy's clients to this proxy");
+    } else {
+        findings.warning(
+            "it is another redistributed, which is not told of this one: it removes the contexts that this one would read",
+            "set --detect-proxies on and a mode other than observe here, or mode observe there",
+        );
+    }
 }
 
 /// Connects, logs in, and tries whether Redis answers. Returns `None` if nothing more can be found out.

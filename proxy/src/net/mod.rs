@@ -2,6 +2,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
+//! | [`hop`] | what proxies in a row, and in a circle, tell each other |
 //! | [`listener`] | sockets that clients connect to, and the TLS handshake of a client |
 //! | [`upstream`] | connecting to Redis: name resolution, attempts after failed ones, `AUTH` and `SELECT` for services |
 //! | [`stream`] | a connection by TCP, TLS or a Unix socket, as one type |
@@ -12,8 +13,9 @@
 //! | [`protocol_hint`] | TLS and HTTP, told by the first bytes of a connection |
 //! | [`open_files`] | the limit on open files, and how many connections it leaves room for |
 //!
-//! Nothing here looks into RESP, except for the replies to a login, and nothing here knows of spans.
+//! Nothing here looks into RESP, except for the replies to a login and for what other proxies say, and nothing here knows of spans.
 
+pub mod hop;
 pub mod key_material;
 pub mod listener;
 pub mod open_files;

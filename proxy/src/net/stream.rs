@@ -1,13 +1,13 @@
 //! A connection by TCP, by TLS on TCP, or by a Unix socket, as one type.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
@@ -33,19 +33,32 @@ impl Stream {
         self.tcp()?.peer_addr().ok()
     }
 
+    /// Waits for the first bytes that are unread, and copies as many as `buffer` has room for. Nothing is read.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.peek(buffer).await,
+            Self::Tls(stream) => {
+                let unread = stream.fill_buf().await?;
+                let len = unread.len().min(buffer.len());
+                buffer[..len].copy_from_slice(&unread[..len]);
+                Ok(len)
+            }
+            Self::Unix(socket) => {
+                let fd = socket.as_fd();
+                let peek = || Ok(rustix::net::recv(fd, &mut *buffer, RecvFlags::PEEK)?.0);
+                socket.async_io(Interest::READABLE, peek).await
+            }
+        }
+    }
+
     /// Completes when the other side has left: it has reset the connection, or it has closed it, or shut its side of it, and no
     /// byte of it is unread. If there are unread bytes, its end counts from the moment at which `patience` completes: a client
     /// that asks something and shuts its side at once may still wait for the answer. Nothing is read.
     pub async fn hung_up(&mut self, patience: impl Future<Output = ()>) {
-        let ended = match self {
-            Self::Tcp(socket) => has_ended(socket.peek(&mut [0; 1]).await),
-            Self::Tls(stream) => has_ended(stream.fill_buf().await.map(<[u8]>::len)),
-            Self::Unix(socket) => {
-                let peek = || SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit(); 1]);
-                has_ended(socket.async_io(Interest::READABLE, peek).await)
-            }
-        };
-        if ended {
+        if !matches!(self.peek(&mut [0; 1]).await, Ok(1..)) {
             return;
         }
         let shut = async {
@@ -75,10 +88,6 @@ impl Stream {
 
 /// The time between two looks at a client that has sent something and waits for Redis to be reached.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-fn has_ended(read: io::Result<usize>) -> bool {
-    !matches!(read, Ok(1..))
-}
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -68,6 +68,12 @@ impl Flow {
         }
     }
 
+    /// Sends the destination `bytes` of the proxy's own.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.unflushed = true;
+    }
+
     /// Whether bytes have moved since this was last asked.
     pub(super) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
@@ -239,10 +245,13 @@ impl Flow {
         Scratch::with(|Scratch { input, out }| {
             let mut buffer = ReadBuf::new(input);
             ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|error| self.failed(IoOperation::Read, error))?;
-            let input = buffer.filled();
+            let mut input = buffer.filled();
             if input.is_empty() {
                 self.source_ended(link);
                 return Poll::Ready(Ok(()));
+            }
+            if self.from == Side::Client {
+                input = link.greet(input);
             }
             self.moved = true;
             self.received = true;

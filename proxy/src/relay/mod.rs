@@ -14,7 +14,8 @@
 //!   connection is reset, as the system of a Redis that is gone would do it. Until then what the client sends is read and
 //!   dropped, because the reset that unread bytes cause would make the kernel discard what is still on its way.
 //!
-//! This module does not dial, does not read the settings and does not look into the bytes.
+//! This module does not dial, does not read the settings and does not look into the bytes, except for the first ones of a client,
+//! which may be what another proxy says.
 
 mod ending;
 mod flow;
@@ -37,6 +38,7 @@ use crate::auto::TrackedConnection;
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::RelayError;
+use crate::net::hop::{ANNOUNCEMENT, ANSWER, Questions};
 use crate::net::peer::Peer;
 use crate::service::{LivePolicy, PolicyView};
 use crate::telemetry::stats::{ProxyCounter, Stats};
@@ -58,6 +60,12 @@ pub struct Link {
     stats: Arc<Stats>,
     warnings: Warnings,
     tracked: Option<TrackedConnection>,
+    /// The questions of this process, until the client's first command has been seen.
+    questions: Option<Questions>,
+    /// Whether the client's question has been answered.
+    answered: bool,
+    /// What the proxy itself has to tell the client.
+    answer: Option<&'static [u8]>,
     /// Whether there were watchers of messages at the last call of the session. A watcher who has come since is shown what comes
     /// from then on.
     watched: bool,
@@ -75,6 +83,9 @@ impl Link {
             stats,
             warnings: Warnings::default(),
             tracked: None,
+            questions: None,
+            answered: false,
+            answer: None,
             watched: false,
         }
     }
@@ -93,9 +104,36 @@ impl Link {
         self
     }
 
+    /// Adds that the client may be another proxy, whose question may have been `answered` already.
+    #[must_use]
+    pub fn recognising(mut self, questions: Questions, answered: bool) -> Self {
+        self.questions = Some(questions);
+        self.answered = answered;
+        self
+    }
+
     /// Adds that the proxy has logged the connection in, and has selected this database.
     pub fn logged_in(&mut self, database: u32) {
         self.session = Session::logged_in(database);
+    }
+
+    /// Takes from a client's first bytes what another proxy says to this one. Returns what is left for Redis.
+    fn greet<'a>(&mut self, mut input: &'a [u8]) -> &'a [u8] {
+        let Some(questions) = self.questions.take() else { return input };
+        if let Some(rest) = input.strip_prefix(ANNOUNCEMENT) {
+            // That proxy deals with the messages, and with the subscriptions.
+            self.stats.add(ProxyCounter::ConnectionsFromProxies, 1);
+            self.session = Session::opaque();
+            self.ended();
+            self.tracked = None;
+            input = rest;
+        }
+        if input.is_empty() {
+            self.questions = Some(questions);
+        } else if questions.recognise(input) && !self.answered {
+            self.answer = Some(ANSWER);
+        }
+        input
     }
 
     /// Gives the session what came from `side`. The bytes of its answer are left to be sent, and its spans to be handed over
@@ -309,6 +347,9 @@ impl<C: Peer, S: Peer> Relay<C, S> {
         // Each flow fails at most once for reading and once for writing.
         loop {
             let up = self.up.poll(cx, &mut self.client, &mut self.server, &mut self.link);
+            if let Some(answer) = self.link.answer.take() {
+                self.down.say(answer);
+            }
             let down = self.down.poll(cx, &mut self.server, &mut self.client, &mut self.link);
             self.poll_pace(cx);
             let look = match (up, down) {

@@ -24,6 +24,7 @@ impl Settings {
         values.extend(policy::effective_carriers(&self.policy, self.context_key_file.as_ref()));
         values.extend(naming::effective(&self.policy));
         values.extend(self.auto.effective());
+        values.extend(super::neighbours::effective(self.detect_proxies));
         values.extend(self.limits.effective());
         values.extend(self.tcp.effective());
         values.extend(self.log.effective());

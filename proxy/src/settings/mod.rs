@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `routes`, `admin`, `listeners`, `upstreams`, `policy`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
+//! | `routes`, `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
@@ -35,6 +35,7 @@ pub mod load;
 mod log;
 pub mod modes;
 mod naming;
+mod neighbours;
 mod options;
 pub mod origin;
 pub mod otel;
@@ -88,6 +89,8 @@ pub struct Settings {
     pub upstream_tls: UpstreamTls,
     /// Which connections are logged in, and as which user.
     pub upstream_login: UpstreamLogin,
+    /// Whether the upstreams are asked if they are other proxies.
+    pub detect_proxies: bool,
     /// The address of the admin port, if there is one.
     pub admin: Option<HostPort>,
     /// Who may do more there than look.
@@ -148,6 +151,7 @@ impl Settings {
                 socket_mode,
                 upstream_tls,
                 upstream_login,
+                detect_proxies: options.neighbours.is_on(),
                 admin,
                 admin_control,
                 policy: Arc::new(policy),

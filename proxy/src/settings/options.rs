@@ -18,6 +18,7 @@ use super::limits::LimitOptions;
 use super::listeners::ListenerOptions;
 use super::log::LogOptions;
 use super::naming::NamingOptions;
+use super::neighbours::NeighbourOptions;
 use super::policy::{CarrierOptions, TracingOptions};
 use super::routes::RouteOptions;
 use super::tcp::TcpOptions;
@@ -55,6 +56,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub(crate) login: LoginOptions,
+
+    #[command(flatten)]
+    pub(crate) neighbours: NeighbourOptions,
 
     #[command(flatten)]
     pub(crate) tracing: TracingOptions,

@@ -29,6 +29,11 @@ counters! {
         "connections_refused_total" by "reason", "Client connections answered with an error and closed, by the reason" {
             /// `--max-connections` was reached.
             ConnectionsRefused: "connections_refused" = "limit",
+            /// The upstream leads back to this proxy.
+            ConnectionsInCircle: "connections_in_circle" = "circle",
+        }
+        "connections_from_proxies_total", "Client connections of another redistributed, which deals with their messages" {
+            ConnectionsFromProxies: "connections_from_proxies",
         }
         "handshakes_failed_total", "Client connections closed because their TLS handshake failed" {
             HandshakesFailed: "handshakes_failed",

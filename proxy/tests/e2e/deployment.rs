@@ -56,6 +56,11 @@ impl Deployment {
         Wire::to(self.redis.address()).await
     }
 
+    /// Starts the sidecar of a service in front of `inner` instead of Redis.
+    pub(crate) fn sidecar_behind(&self, inner: &Sidecar, service: &str, arguments: &[&str]) -> Sidecar {
+        self.start_in_front_of(&inner.url(), service, arguments, Transport::Http, &[])
+    }
+
     /// Starts the sidecar of a service with `arguments`. It exports with OTLP/HTTP.
     pub(crate) fn sidecar(&self, service: &str, arguments: &[&str]) -> Sidecar {
         self.sidecar_with(service, arguments, Transport::Http, &[])
@@ -69,9 +74,19 @@ impl Deployment {
         transport: Transport,
         variables: &[(&str, &str)],
     ) -> Sidecar {
-        let upstream = self.redis.url();
+        self.start_in_front_of(&self.redis.url(), service, arguments, transport, variables)
+    }
+
+    fn start_in_front_of(
+        &self,
+        upstream: &str,
+        service: &str,
+        arguments: &[&str],
+        transport: Transport,
+        variables: &[(&str, &str)],
+    ) -> Sidecar {
         // With so few connections, the limit on open files causes no warning.
-        let route = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100"];
+        let route = ["--listen", "127.0.0.1:0", "--upstream", upstream, "--max-connections", "100"];
         let mut command = spawn::command(&[&route[..], arguments].concat());
         let (protocol, endpoint) = match transport {
             Transport::Http => ("http/protobuf", self.collector.http_endpoint()),
@@ -99,6 +114,16 @@ impl Deployment {
         sidecars: impl IntoIterator<Item = Sidecar>,
         warnings: &[&str],
     ) -> Spans {
+        self.spans_of_server(sidecars, warnings, self.redis.address()).await
+    }
+
+    /// The same of sidecars whose upstream is at `server`.
+    pub(crate) async fn spans_of_server(
+        &self,
+        sidecars: impl IntoIterator<Item = Sidecar>,
+        warnings: &[&str],
+        server: SocketAddr,
+    ) -> Spans {
         let mut sent = 0;
         for sidecar in sidecars {
             let end = sidecar.stop().await;
@@ -117,7 +142,7 @@ impl Deployment {
         let received = self.collector.spans();
         assert_eq!(received.len() as u64, sent, "spans received and spans that the sidecars say they sent");
         let now = clock::wall();
-        Spans(received.iter().map(|span| Span::checked(span, self.began, now, self.redis.address())).collect())
+        Spans(received.iter().map(|span| Span::checked(span, self.began, now, server)).collect())
     }
 }
 
@@ -147,6 +172,11 @@ impl Sidecar {
 
     pub(crate) async fn connect(&self) -> Wire {
         Wire::to(self.address).await
+    }
+
+    /// Stops the sidecar, and returns its log.
+    pub(crate) async fn stop_with_log(self) -> String {
+        self.stop().await.log
     }
 
     /// Stops the sidecar as an operator does.

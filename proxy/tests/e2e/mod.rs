@@ -21,6 +21,7 @@ mod carriers;
 mod collectors;
 mod commands;
 mod every_client;
+mod in_a_row;
 mod modes;
 mod sampling;
 mod span_fields;

@@ -27,7 +27,9 @@ impl InProcess {
     /// Starts a proxy with these arguments. Its mode is `inject` unless they name another.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
         let mode: &[&str] = if arguments.contains(&"--mode") { &[] } else { &["--mode", "inject"] };
-        let line = ["redistributed"].iter().chain(arguments).chain(mode).map(OsString::from);
+        // A Redis that the test plays itself should not be asked what it is.
+        let quiet = if arguments.contains(&"--detect-proxies") { &[][..] } else { &["--detect-proxies", "off"] };
+        let line = ["redistributed"].iter().chain(arguments).chain(mode).chain(quiet).map(OsString::from);
         let args = Options::from_command_line(line).expect("a command line");
         let otel = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".to_owned());
         let settings = Settings::new(&args, &otel).expect("settings");

@@ -56,6 +56,8 @@ pub(crate) fn without_environment(mut command: Command, arguments: &[&str]) -> C
     }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("OTEL_TRACES_EXPORTER", "none");
+    // A Redis that the test plays itself should not be asked what it is.
+    command.env("REDISTRIBUTED_DETECT_PROXIES", "off");
     command
 }
 

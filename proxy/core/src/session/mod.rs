@@ -89,6 +89,14 @@ impl Session {
         session
     }
 
+    /// A session that reads nothing, and passes on all bytes as they come.
+    pub fn opaque() -> Self {
+        let mut session = Self::new();
+        session.requests.become_opaque();
+        session.replies.become_opaque();
+        session
+    }
+
     /// Takes all of `input`, which came from `from`. Adds the bytes to send to the other side, the events and the counts to
     /// `out`. The bytes that leave do not depend on how the stream is cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
@@ -130,5 +138,49 @@ impl Session {
             self.publish.policy_changed();
             self.deliver.policy_changed();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::UnixNanos;
+    use crate::trace::ids::CountingIds;
+
+    /// What is sent on when `bytes` come from `from`.
+    fn passes(session: &mut Session, from: Side, bytes: &[u8]) -> alloc::vec::Vec<u8> {
+        let (policy, mut ids, mut out) = (Arc::new(Policy::default()), CountingIds::default(), Output::default());
+        session.receive(from, bytes, Environment::new(UnixNanos(1), &policy, &mut ids), &mut out);
+        let sent: alloc::vec::Vec<&[u8]> = out.chunks(bytes).collect();
+        sent.concat()
+    }
+
+    #[test]
+    fn a_reply_is_owed_from_a_command_to_the_last_byte_of_its_reply() {
+        let mut session = Session::new();
+        assert!(!session.owes_reply());
+        for (from, bytes, owed) in [
+            (Side::Client, &b"*1\r\n$4\r\nPI"[..], false),
+            (Side::Client, b"NG\r\n", true),
+            (Side::Server, b"+PO", true),
+            (Side::Server, b"NG\r\n", false),
+            (Side::Client, b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nx\r\n", true),
+            (Side::Server, b"*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n", false),
+            (Side::Server, b"*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1", true),
+            (Side::Server, b"\r\nm\r\n", false),
+        ] {
+            passes(&mut session, from, bytes);
+            assert_eq!(session.owes_reply(), owed, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn an_opaque_session_changes_nothing_and_may_always_owe_something() {
+        let mut session = Session::opaque();
+        for bytes in [&b"*3\r\n$7\r\nPUBLISH\r\n$1\r\nx\r\n$1\r\nm\r\n"[..], b"\xff\0"] {
+            assert_eq!(passes(&mut session, Side::Client, bytes), bytes);
+            assert_eq!(passes(&mut session, Side::Server, bytes), bytes);
+        }
+        assert!(session.owes_reply());
     }
 }

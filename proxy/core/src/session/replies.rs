@@ -80,6 +80,11 @@ impl ReplyReader {
         self.replication
     }
 
+    /// Stops reading.
+    pub(super) fn become_opaque(&mut self) {
+        self.state = State::Opaque;
+    }
+
     /// Whether a frame has begun and not ended.
     pub(super) fn is_within_frame(&self) -> bool {
         !matches!(self.state, State::Start)

@@ -4,21 +4,25 @@
 //! server speak first. A client that hangs up meanwhile ends the attempt, and nothing that it has sent reaches Redis.
 
 mod failures;
+mod look_upstream;
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use redistributed_core::policy::Mode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::{Admission, Endpoint};
 use crate::auto::AutoMode;
 use crate::entropy::Entropy;
 use crate::error::RelayError;
+use crate::net::hop::{ANSWER, LONGEST_GREETING, Nature, Questions, REFUSAL};
 use crate::net::listener::{Client, ClientName, Handshakes};
 use crate::net::stream::Stream;
 use crate::net::upstream::{DialError, Dialer};
@@ -28,6 +32,8 @@ use crate::settings::Upstream;
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::telemetry::{Connection, NetworkPeer, SpanSink};
 use failures::Failures;
+use look_upstream::Burst;
+pub use look_upstream::nature_of;
 
 /// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no
 /// handshake has been done; so does the proxy.
@@ -53,6 +59,8 @@ pub struct RedisEndpoint {
     handshakes: Option<Handshakes>,
     sink: SpanSink,
     auto: Arc<AutoMode>,
+    questions: Questions,
+    burst: Burst,
     failures: Failures,
 }
 
@@ -64,8 +72,16 @@ impl RedisEndpoint {
         handshakes: Option<Handshakes>,
         sink: SpanSink,
         auto: Arc<AutoMode>,
+        questions: Questions,
     ) -> Arc<Self> {
-        Arc::new(Self { service, dialer, handshakes, sink, auto, failures: Failures::default() })
+        let (burst, failures) = (Burst::default(), Failures::default());
+        Arc::new(Self { service, dialer, handshakes, sink, auto, questions, burst, failures })
+    }
+
+    /// Keeps up what is known of the upstream, for as long as the future is polled. Tells `circles` of it if the first thing that
+    /// is found out is that it leads back to this proxy.
+    pub async fn look_upstream(self: Arc<Self>, ids: Entropy, circles: mpsc::Sender<Upstream>) {
+        look_upstream::run(self, ids, circles).await;
     }
 
     /// The way to its Redis.
@@ -89,12 +105,25 @@ impl RedisEndpoint {
                 return Ok(());
             }
         };
+        if let Some(neighbour) = self.dialer.neighbour() {
+            if neighbour.known() == Nature::Circle {
+                self.stats().add(ProxyCounter::ConnectionsInCircle, 1);
+                Box::pin(self.turn_away(client)).await;
+                return Ok(());
+            }
+            if self.burst.count() {
+                neighbour.ask();
+            }
+        }
+        // One that leaves contexts in messages must not keep the next proxy from removing them.
+        let announces = !self.service.policy.current().uses(Mode::Observe);
         let failed = Notify::new();
         let tried_again = |failure: &io::Error| {
             failed.notify_one();
             self.stats().add(ProxyCounter::UpstreamRetries, 1);
             tracing::debug!(%peer, error = %failure, "cannot reach Redis; trying again");
         };
+        let answered = AtomicBool::new(false);
         let patience = async {
             // Whichever comes first.
             let _ = timeout(PROMPT, failed.notified()).await;
@@ -102,8 +131,8 @@ impl RedisEndpoint {
         let began = Instant::now();
         let dialled = tokio::select! {
             biased;
-            dialled = Box::pin(self.dialer.dial(tried_again)) => dialled,
-            () = client.hung_up(patience) => {
+            dialled = Box::pin(self.dialer.dial(announces, tried_again)) => dialled,
+            () = Box::pin(self.while_dialled(&mut client, &answered, patience)) => {
                 tracing::debug!(%peer, "the client has hung up before Redis was reached");
                 return Ok(());
             }
@@ -124,7 +153,31 @@ impl RedisEndpoint {
             }
         };
         self.report_reachable();
-        self.carry(client, &peer, server, ids).await
+        self.carry(client, &peer, server, ids, answered.into_inner()).await
+    }
+
+    /// What is done for a client while Redis is dialled: its question is answered, if it is a proxy that asks one. Completes when the
+    /// client has left.
+    async fn while_dialled(&self, client: &mut Stream, answered: &AtomicBool, patience: impl Future<Output = ()>) {
+        let mut first = [0; LONGEST_GREETING];
+        let seen = client.peek(&mut first).await.unwrap_or(0);
+        if self.questions.recognise(&first[..seen])
+            && client.write_all(ANSWER).await.is_ok()
+            && client.flush().await.is_ok()
+        {
+            answered.store(true, Ordering::Relaxed);
+        }
+        client.hung_up(patience).await;
+    }
+
+    /// Tells a client that the upstream leads back to this proxy. It may be the proxy's own question whether it still does.
+    async fn turn_away(&self, mut client: Stream) {
+        let mut first = [0; 256];
+        let asked = timeout(PROMPT, client.read(&mut first)).await;
+        if let Ok(Ok(len)) = asked {
+            self.questions.recognise(&first[..len]);
+        }
+        farewell(client, REFUSAL).await;
     }
 
     /// The relay, which is nearly all that a running connection has.
@@ -134,6 +187,7 @@ impl RedisEndpoint {
         name: &ClientName,
         server: Stream,
         ids: Entropy,
+        answered: bool,
     ) -> Pin<Box<dyn Future<Output = Relayed> + Send>> {
         let redis = match (server.peer(), self.dialer.upstream()) {
             (Some(address), _) => Some(NetworkPeer::Socket(address)),
@@ -142,7 +196,8 @@ impl RedisEndpoint {
         };
         let mut link = Link::new(&self.service.policy, ids, self.sink.clone(), Arc::clone(&self.service.stats))
             .between(Connection::new(Some(name.to_string()), redis))
-            .tracked(self.auto.track(server.peer()));
+            .tracked(self.auto.track(server.peer()))
+            .recognising(self.questions.clone(), answered);
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);
         }

@@ -21,12 +21,14 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::error::{RelayError, is_exhaustion};
 use crate::files::{FileError, Rotating};
+use crate::net::hop::{ANNOUNCEMENT, Neighbour};
 use crate::net::key_material::KeyMaterial;
 use crate::net::stream::{Stream, tune};
 use crate::settings::Upstream;
@@ -54,6 +56,8 @@ pub struct Dialer {
     /// The configuration and the server's name, for `rediss://`.
     tls: Option<(Arc<Rotating<ClientConfig>>, ServerName<'static>)>,
     resolver: Arc<dyn Resolve>,
+    /// What is known of the upstream; `None` if it is taken for a Redis.
+    neighbour: Option<Arc<Neighbour>>,
     tcp: TcpTimeouts,
     limit: Duration,
     retries: bool,
@@ -103,6 +107,7 @@ impl Dialer {
             logs_clients_in: settings.upstream_login.clients,
             tls,
             resolver: resolve::system(),
+            neighbour: settings.detect_proxies.then(Arc::default),
             tcp: settings.tcp,
             limit: settings.limits.connect_timeout,
             retries: settings.limits.connect_retry,
@@ -112,6 +117,11 @@ impl Dialer {
     /// The Redis that it connects to.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// What is known of the Redis, if that is asked.
+    pub fn neighbour(&self) -> Option<&Neighbour> {
+        self.neighbour.as_deref()
     }
 
     /// How soon a path without answers is given up.
@@ -159,23 +169,27 @@ impl Dialer {
             .map_err(RelayError::connect)
     }
 
-    /// Connects for a service: logs it in if the proxy is to do that, and tries again after failures that may pass. `tried_again`
-    /// is called before each attempt but the first, with the failure of the one before.
+    /// Connects for a service: tells another proxy of this one if it `announces` itself, logs the service in if the proxy is to do
+    /// that, and tries again after failures that may pass. `tried_again` is called before each attempt but the first, with the
+    /// failure of the one before.
     ///
     /// # Errors
     /// As [`connect`](Self::connect), or Redis rejected the login.
-    pub async fn dial(&self, mut tried_again: impl FnMut(&io::Error)) -> Result<Stream, DialError> {
+    pub async fn dial(&self, announces: bool, mut tried_again: impl FnMut(&io::Error)) -> Result<Stream, DialError> {
         let deadline = Instant::now() + self.limit;
         let mut pause = FIRST_PAUSE;
         let mut last = None;
         loop {
-            let failure = match timeout_at(deadline, self.attempt_for_client(deadline)).await {
+            let failure = match timeout_at(deadline, self.attempt_for_client(announces, deadline)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(LoginError::Refused { command, line })) => return Err(DialError::Refused { command, line }),
                 Ok(Err(LoginError::Broken(failure))) => failure,
                 Err(_) => last.take().unwrap_or_else(|| self.late()),
             };
             let next = Instant::now() + pause;
+            if let Some(neighbour) = &self.neighbour {
+                neighbour.lost();
+            }
             if !self.retries || !may_pass(&failure) || next >= deadline {
                 return Err(RelayError::connect(failure).into());
             }
@@ -186,8 +200,15 @@ impl Dialer {
         }
     }
 
-    async fn attempt_for_client(&self, deadline: Instant) -> Result<Stream, LoginError> {
+    async fn attempt_for_client(&self, announces: bool, deadline: Instant) -> Result<Stream, LoginError> {
         let mut stream = self.attempt(deadline).await?;
+        if announces
+            && let Some(neighbour) = &self.neighbour
+            && neighbour.is_proxy().await
+        {
+            stream.write_all(ANNOUNCEMENT).await?;
+            stream.flush().await?;
+        }
         if self.logs_clients_in {
             login(&mut stream, self.credentials().as_ref(), self.login.database).await?;
         }

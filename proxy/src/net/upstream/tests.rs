@@ -60,7 +60,7 @@ async fn a_name_is_resolved_at_each_dial() {
     let ((_first, one), (_second, two)) = (somebody().await, somebody().await);
     let dialer = dialer("cache", &[]).with_resolver(Moving::new(vec![vec![one], vec![two]]));
     assert_eq!(peer(&dialer.connect().await.unwrap()), one);
-    assert_eq!(peer(&dialer.dial(|_| {}).await.unwrap()), two);
+    assert_eq!(peer(&dialer.dial(false, |_| {}).await.unwrap()), two);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn the_addresses_of_a_name_are_tried_in_turn() {
     let (_listener, somebody) = somebody().await;
     let addresses = vec![nobody().await, nobody().await, somebody];
     let dialer = dialer("cache", &["--connect-retry", "off"]).with_resolver(Moving::new(vec![addresses]));
-    assert_eq!(peer(&dialer.dial(|_| {}).await.unwrap()), somebody);
+    assert_eq!(peer(&dialer.dial(false, |_| {}).await.unwrap()), somebody);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
     let resolver = Moving::new(vec![vec![silent_address, somebody]]);
     let dialer = dialer("cache", &["--connect-timeout", "2s", "--connect-retry", "off"]).with_resolver(resolver);
     let started = Instant::now();
-    assert_eq!(peer(&dialer.dial(|_| {}).await.unwrap()), somebody);
+    assert_eq!(peer(&dialer.dial(false, |_| {}).await.unwrap()), somebody);
     assert!(started.elapsed() >= Duration::from_secs(1), "the first has half of the time");
 }
 
@@ -95,7 +95,7 @@ async fn what_may_pass_is_tried_again_and_finds_a_redis_that_moved() {
     let dialer = dialer("cache", &["--connect-timeout", "60s"]).with_resolver(resolver);
     let mut failures = Vec::new();
     let started = Instant::now();
-    let stream = dialer.dial(|failure| failures.push(failure.to_string())).await.unwrap();
+    let stream = dialer.dial(false, |failure| failures.push(failure.to_string())).await.unwrap();
     assert_eq!(peer(&stream), somebody);
     assert!(matches!(&failures[..], [refused, unknown] if refused.contains("refused") && unknown == "no such name"));
     assert!(started.elapsed() >= 3 * FIRST_PAUSE, "one pause, and one of twice its length");
@@ -105,7 +105,7 @@ async fn what_may_pass_is_tried_again_and_finds_a_redis_that_moved() {
 async fn it_ends_with_what_was_met_last_when_the_time_is_over() {
     let dialer = dialer("cache", &["--connect-timeout", "1s"]).with_resolver(Moving::new(vec![vec![]]));
     let (mut again, started) = (0, Instant::now());
-    let error = dialer.dial(|_| again += 1).await.unwrap_err();
+    let error = dialer.dial(false, |_| again += 1).await.unwrap_err();
     // Pauses of 50, 100, 200 and 400 ms; the next would end after the second.
     assert_eq!((again, started.elapsed()), (4, Duration::from_millis(750)));
     assert!(error.to_string().contains("no such name"), "{error}");
