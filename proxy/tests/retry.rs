@@ -9,6 +9,7 @@ use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
 use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UnixListener};
 
 /// More than any test waits for: what ends earlier has not ended because the time was over.
@@ -115,7 +116,7 @@ async fn what_a_service_had_sent_arrives_once_however_often_redis_was_dialled() 
     let redis = TcpListener::bind(address).await.unwrap();
     let (mut server, _) = within("the proxy to dial", redis.accept()).await.unwrap();
     expect(&mut server, b"INCR x\r\n").await;
-    tokio::io::AsyncWriteExt::shutdown(&mut client).await.unwrap();
+    client.shutdown().await.unwrap();
     assert_eq!(read_to_end(&mut server).await, b"");
     send(&mut server, b":1\r\n").await;
     drop(server);
@@ -147,6 +148,28 @@ async fn nothing_is_sent_for_clients_that_gave_up_before_redis_was_reached() {
     }
 }
 
+/// The same with a value for which there is no room on the way, so that the client's end does not arrive, either.
+#[tokio::test]
+async fn nothing_is_sent_for_clients_that_gave_up_with_bytes_left_to_send() {
+    for transport in ALL {
+        let mut redis = RealRedis::start(&[]);
+        let listener = TestListener::new(transport);
+        let arguments = listener.arguments(&redis.url(), &[&LONG[..], &["--log-level", "debug"]].concat());
+        let mut proxy = Spawned::start(command(&words(&arguments)), 1);
+        redis.kill();
+        let mut client = listener.connect(&proxy.addresses).await;
+        let value = vec![b'x'; 16 << 20];
+        send(&mut client, format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len()).as_bytes()).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), client.write_all(&value)).await.is_err());
+        drop(client);
+        proxy.wait_for_line("the client has hung up before Redis was reached");
+        redis.restart();
+        let mut client = listener.connect(&proxy.addresses).await;
+        send(&mut client, b"DBSIZE\r\n").await;
+        expect(&mut client, b":0\r\n").await;
+    }
+}
+
 /// `printf 'PING\r\n' | nc -N`: all is sent and shut before the proxy can have reached Redis.
 #[tokio::test]
 async fn a_client_that_asks_and_shuts_its_side_at_once_is_answered() {
@@ -157,7 +180,7 @@ async fn a_client_that_asks_and_shuts_its_side_at_once_is_answered() {
         for _ in 0..20 {
             let mut client = listener.connect(&proxy.addresses).await;
             send(&mut client, b"PING\r\n").await;
-            tokio::io::AsyncWriteExt::shutdown(&mut client).await.unwrap();
+            client.shutdown().await.unwrap();
             assert_eq!(read_to_end(&mut client).await, b"+PONG\r\n", "{transport:?}");
         }
     }

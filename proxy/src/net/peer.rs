@@ -60,9 +60,9 @@ impl Peer for Stream {
         let (local, remote) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
         match ask(remote, local) {
             Answer::Socket(facts) => Some(!facts.is_open),
-            // The same address at both ends is this machine's.
-            Answer::NoSocket => (local.ip() == remote.ip()).then_some(true),
-            Answer::Unknown => None,
+            // It may be another machine's, or have its packets redirected here. One of this machine that was closed is known to
+            // the kernel for a minute.
+            Answer::NoSocket | Answer::Unknown => None,
         }
     }
 

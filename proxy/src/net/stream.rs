@@ -56,15 +56,16 @@ impl Stream {
 
     /// Completes when the other side has left: it has reset the connection, or it has closed it, or shut its side of it, and no
     /// byte of it is unread. If there are unread bytes, its end counts from the moment at which `patience` completes: a client
-    /// that asks something and shuts its side at once may still wait for the answer. Nothing is read.
-    pub async fn hung_up(&mut self, patience: impl Future<Output = ()>) {
+    /// that asks something and shuts its side at once may still wait for the answer. `has_left` is asked then for an end that has
+    /// not come yet, because there is no room for more bytes. Nothing is read.
+    pub async fn hung_up(&mut self, patience: impl Future<Output = ()>, has_left: impl Fn(&Self) -> bool) {
         if !matches!(self.peek(&mut [0; 1]).await, Ok(1..)) {
             return;
         }
         let shut = async {
             patience.await;
-            while !self.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) {
-                // With bytes to read, the socket is ready at once, whether more will follow or not.
+            // With bytes to read, the socket is ready at once, whether more will follow or not.
+            while !self.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) && !has_left(self) {
                 sleep(LOOK_EVERY).await;
             }
         };
@@ -87,7 +88,7 @@ impl Stream {
 }
 
 /// The time between two looks at a client that has sent something and waits for Redis to be reached.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     async fn notices(stream: &mut Stream, limit: Duration) -> bool {
-        timeout(limit, stream.hung_up(pending())).await.is_ok()
+        timeout(limit, stream.hung_up(pending(), |_| false)).await.is_ok()
     }
 
     #[tokio::test]
@@ -235,7 +236,7 @@ mod tests {
         far.shutdown().await.unwrap();
         assert!(!notices(&mut stream, A_WHILE).await);
         // Until the one who asks for this has lost patience.
-        timeout(60 * A_WHILE, stream.hung_up(future::ready(()))).await.unwrap();
+        timeout(60 * A_WHILE, stream.hung_up(future::ready(()), |_| false)).await.unwrap();
         let mut got = [0; 6];
         stream.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"PING\r\n", "what was sent is still there");

@@ -24,6 +24,7 @@ use crate::entropy::Entropy;
 use crate::error::RelayError;
 use crate::net::hop::{ANSWER, LONGEST_GREETING, Nature, Questions, REFUSAL};
 use crate::net::listener::{Client, ClientName, Handshakes};
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
 use crate::net::upstream::{DialError, Dialer};
 use crate::relay::{Link, relay};
@@ -167,7 +168,7 @@ impl RedisEndpoint {
         {
             answered.store(true, Ordering::Relaxed);
         }
-        client.hung_up(patience).await;
+        client.hung_up(patience, |client| client.has_left() == Some(true)).await;
     }
 
     /// Tells a client that the upstream leads back to this proxy. It may be the proxy's own question whether it still does.
