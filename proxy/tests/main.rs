@@ -9,6 +9,7 @@ mod backpressure;
 mod check;
 mod circle;
 mod configuration;
+mod context_keys;
 mod decode;
 mod discretion;
 mod docs;

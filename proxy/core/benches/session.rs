@@ -9,10 +9,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use redistributed_core::carrier::{self, Carrier, ContextKeys, Place};
 use redistributed_core::policy::Mode;
 use redistributed_core::service::Environment;
 use redistributed_core::trace::ids::CountingIds;
-use redistributed_core::trace::{Sampler, UnixNanos, sampler::Root};
+use redistributed_core::trace::{Propagators, Sampler, UnixNanos, sampler::Root};
 use redistributed_core::{Output, Policy, Session, Side};
 
 /// Commands in one read, as with `redis-benchmark -P 16`.
@@ -21,6 +22,8 @@ const PIPELINE: usize = 16;
 struct Workload {
     name: &'static str,
     sampled: bool,
+    /// Whether contexts have a MAC.
+    keyed: bool,
     /// Sent once before the measurement.
     setup: Vec<(Side, Vec<u8>)>,
     /// One round: operations for the side, each round `PIPELINE` of them.
@@ -39,12 +42,18 @@ fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn with_trailer(payload: &[u8]) -> Vec<u8> {
+fn keys(keyed: bool) -> ContextKeys {
+    if keyed { ContextKeys::new(["0123456789abcdef0123456789abcdef"]) } else { ContextKeys::default() }
+}
+
+fn with_trailer(payload: &[u8], keyed: bool) -> Vec<u8> {
     let parent = redistributed_core::trace::SpanContext::parse_traceparent(
         b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     );
     let mut out = payload.to_vec();
-    redistributed_core::carrier::trailer::write(&parent.expect("a valid traceparent").into(), &mut out);
+    let place = Place { channel: b"orders", carrier: Carrier::Trailer, keys: &keys(keyed) };
+    let context = parent.expect("a valid traceparent").into();
+    carrier::add(payload, &place, &context, Propagators::default(), &mut out);
     out
 }
 
@@ -57,9 +66,9 @@ fn workloads() -> Vec<Workload> {
     };
     let publish = |len| command(&[b"PUBLISH", b"orders", &vec![b'x'; len]]).repeat(PIPELINE);
     let set = command(&[b"SET", b"key:000000000000", &[b'x'; 64]]).repeat(PIPELINE);
-    let message = |len, trailer: bool| {
+    let message = |len, trailer: bool, keyed: bool| {
         let payload = vec![b'x'; len];
-        let payload = if trailer { with_trailer(&payload) } else { payload };
+        let payload = if trailer { with_trailer(&payload, keyed) } else { payload };
         let mut out = b"*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n".to_vec();
         bulk(&payload, &mut out);
         out.repeat(PIPELINE)
@@ -70,7 +79,7 @@ fn workloads() -> Vec<Workload> {
     ];
     let integers = b":1\r\n".repeat(PIPELINE);
     let ok = b"+OK\r\n".repeat(PIPELINE);
-    let plain = |name, round| Workload { name, sampled: true, setup: Vec::new(), round };
+    let plain = |name, round| Workload { name, sampled: true, keyed: false, setup: Vec::new(), round };
     vec![
         plain("get-64", vec![(Side::Client, get.clone()), (Side::Server, value(64))]),
         plain("get-16k", vec![(Side::Client, get), (Side::Server, value(16 * 1024))]),
@@ -80,20 +89,34 @@ fn workloads() -> Vec<Workload> {
         Workload {
             name: "publish-64-unsampled",
             sampled: false,
+            keyed: false,
             setup: Vec::new(),
-            round: vec![(Side::Client, publish(64)), (Side::Server, integers)],
+            round: vec![(Side::Client, publish(64)), (Side::Server, integers.clone())],
         },
         Workload {
             name: "deliver-64",
             sampled: true,
+            keyed: false,
             setup: subscribed.clone(),
-            round: vec![(Side::Server, message(64, true))],
+            round: vec![(Side::Server, message(64, true, false))],
         },
         Workload {
             name: "deliver-64-plain-unsampled",
             sampled: false,
+            keyed: false,
+            setup: subscribed.clone(),
+            round: vec![(Side::Server, message(64, false, false))],
+        },
+        Workload {
+            keyed: true,
+            ..plain("publish-64-keyed", vec![(Side::Client, publish(64)), (Side::Server, integers)])
+        },
+        Workload {
+            name: "deliver-64-keyed",
+            sampled: true,
+            keyed: true,
             setup: subscribed,
-            round: vec![(Side::Server, message(64, false))],
+            round: vec![(Side::Server, message(64, true, true))],
         },
         plain(
             "array-1000",
@@ -111,7 +134,7 @@ fn workloads() -> Vec<Workload> {
 fn run(workload: &Workload, rounds: usize) {
     let root = if workload.sampled { Root::AlwaysOn } else { Root::AlwaysOff };
     let sampler = Sampler { parent_based: false, root };
-    let policy = Arc::new(Policy { mode: Mode::Inject, sampler, ..Policy::default() });
+    let policy = Arc::new(Policy { mode: Mode::Inject, sampler, keys: keys(workload.keyed), ..Policy::default() });
     let mut session = Session::new();
     let mut ids = CountingIds::default();
     let mut out = Output::default();

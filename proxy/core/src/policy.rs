@@ -53,7 +53,7 @@ pub struct Policy {
     pub commands: Commands,
     /// Which new spans are recorded.
     pub sampler: Sampler,
-    /// Whether trailers say when a message was published (`--transit-time`).
+    /// Whether trailers say when a message was published, and are believed about it without a MAC (`--transit-time`).
     pub transit_time: bool,
     /// Whether spans are made (`OTEL_SDK_DISABLED=false`). Otherwise the contexts that payloads carry are still passed on,
     /// and still removed from deliveries.

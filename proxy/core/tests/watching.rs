@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use redistributed_core::carrier::trailer;
+use redistributed_core::carrier::{ContextKeys, trailer};
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Mode, Relation, Trust};
 use redistributed_core::service::{Environment, Event};
@@ -139,17 +139,31 @@ fn a_message_says_when_it_was_published_if_both_sides_are_told_to() {
     let sent = publisher.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1_000);
     assert_eq!(sent.len(), multibulk(&["PUBLISH", "ch", "hi"]).len() + 1 + trailer::MIN_LEN + 13);
     let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 13)..sent.len() - 2];
-    // The subscriber's proxy need not be told.
-    for policy in [injecting(), Policy { enabled: false, ..injecting() }] {
+    let transit_time = true;
+    for policy in [Policy { transit_time, ..injecting() }, Policy { transit_time, enabled: false, ..injecting() }] {
         let mut subscriber = Told::new(policy);
         subscriber.receive(Side::Server, &message("ch", payload), 7);
         assert_eq!(subscriber.published_at(), [UnixNanos(950)]);
         subscriber.receive(Side::Server, &message("ch", b"hi"), 8);
         assert_eq!(subscriber.published_at(), []);
     }
-    let mut wary = Told::new(Policy { trust: Trust::None, ..injecting() });
-    wary.receive(Side::Server, &message("ch", payload), 7);
-    assert_eq!(wary.published_at(), [], "anybody can write a trailer");
+    let keys = ContextKeys::new(["key"]);
+    for wary in [
+        Policy { transit_time, trust: Trust::None, ..injecting() },
+        injecting(),
+        Policy { transit_time, keys: keys.clone(), ..injecting() },
+    ] {
+        let mut wary = Told::new(wary);
+        wary.receive(Side::Server, &message("ch", payload), 7);
+        assert_eq!(wary.published_at(), [], "anybody can write a trailer");
+    }
+    // With a key, the publisher's side is enough.
+    let mut publisher = Told::new(Policy { transit_time, keys: keys.clone(), ..injecting() });
+    let sent = publisher.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1_000);
+    let payload = &sent[sent.len() - 2 - (2 + trailer::MIN_LEN + 13 + 19)..sent.len() - 2];
+    let mut subscriber = Told::new(Policy { keys, ..injecting() });
+    subscriber.receive(Side::Server, &message("ch", payload), 7);
+    assert_eq!(subscriber.published_at(), [UnixNanos(1_000)]);
 }
 
 #[test]

@@ -145,7 +145,11 @@ impl Settings {
         let mut policy = validation.policy(&options.tracing, &options.carriers, otel.as_ref().map(|(otel, _)| otel));
         validation.naming(&options.naming, &mut policy);
         match otel {
-            Some((otel, warnings)) if validation.errors.is_empty() => Ok(Self {
+            Some((otel, mut warnings)) if validation.errors.is_empty() => Ok(Self {
+                warnings: {
+                    warnings.extend(Validation::policy_warnings(&policy));
+                    warnings
+                },
                 routes,
                 listen_tls,
                 socket_mode,
@@ -161,7 +165,6 @@ impl Settings {
                 tcp,
                 log: Log::from(&options.log),
                 otel,
-                warnings,
             }),
             _ => Err(InvalidSettings::of_settings(validation.errors)),
         }

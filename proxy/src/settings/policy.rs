@@ -109,8 +109,7 @@ pub(crate) struct CarrierOptions {
     /// Say in each trailer when the message was published, for the metric transit_seconds; 13 bytes more per message
     ///
     /// The time is that of the publisher's wall clock, and is subtracted from that of the subscriber's, so the metric is as
-    /// accurate as the two clocks agree. Every proxy reads the time of contexts that it believes, whether or not it is told to
-    /// write it.
+    /// accurate as the two clocks agree. Without keys, anybody can write a time, so it is measured only where this is set too.
     #[arg(long, value_parser = switch)]
     transit_time: bool,
 
@@ -166,6 +165,24 @@ impl Validation<'_> {
     fn commands(&mut self, text: &str) -> Commands {
         const FORMS: &str = "write none, all, errors, slow=TIME as in slow=10ms, or slow=10ms,errors";
         self.or_reject(commands(text), ("--commands", text, FORMS))
+    }
+
+    /// Warnings about settings that have no effect together.
+    pub(super) fn policy_warnings(policy: &Policy) -> Vec<String> {
+        let mode = |channel: &str| {
+            let of_its_own = policy.modes.iter().find(|(glob, _)| glob.matches(channel.as_bytes()));
+            of_its_own.map_or(policy.mode, |(_, mode)| *mode)
+        };
+        let other = policy.carriers.iter().filter(|(_, carrier)| *carrier != Carrier::Trailer);
+        let idle = other.filter(|(glob, _)| mode(glob.as_str()) == Mode::Auto);
+        let warning = |(glob, carrier): &(Glob, Carrier)| {
+            let glob = redact(glob.as_str());
+            format!(
+                "--carrier `{glob}={carrier}`: mode auto adds no context in this form, because other proxies remove it only where \
+                 their own --carrier says so; --mode-for '{glob}=inject' adds it for every subscriber"
+            )
+        };
+        idle.map(warning).collect()
     }
 
     fn inject_limit(&mut self, text: &str) -> usize {
@@ -306,6 +323,20 @@ mod tests {
         for text in ["", "slow", "slow=", "slow=10", "slow=x", "fast", "all,errors", "slow=1ms,", "ALL"] {
             commands(text).expect_err(text);
         }
+    }
+
+    #[test]
+    fn a_form_that_mode_auto_never_adds_costs_a_warning() {
+        let warnings = |words: &[&str]| {
+            let all = [&["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"], words].concat();
+            let loaded =
+                Invocation::new(Options::command(), all.into_iter().map(Into::into)).with_file(None, &|_| None);
+            loaded.unwrap().settings.warnings
+        };
+        let auto = warnings(&["--mode", "auto", "--carrier", "a.*=json", "--carrier", "*=trailer"]);
+        assert!(auto.len() == 1 && auto[0].contains("--mode-for 'a.*=inject'"), "{auto:?}");
+        assert!(warnings(&["--mode", "auto", "--mode-for", "a.*=inject", "--carrier", "a.*=json"]).is_empty());
+        assert!(warnings(&["--mode", "inject", "--carrier", "a.*=opencensus"]).is_empty());
     }
 
     #[test]

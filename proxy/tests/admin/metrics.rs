@@ -58,7 +58,7 @@ async fn what_has_happened_is_counted_by_route() {
 async fn the_time_on_the_way_is_measured_where_messages_say_when_they_were_published() {
     let redis = RealRedis::start(&[]);
     let publisher = Proxy::start(&redis.url(), &["--transit-time"], &[("OTEL_SERVICE_NAME", "api")]);
-    let subscriber = Proxy::start(&redis.url(), &[], &[("OTEL_SERVICE_NAME", "worker")]);
+    let subscriber = Proxy::start(&redis.url(), &["--transit-time"], &[("OTEL_SERVICE_NAME", "worker")]);
     let mut worker = Wire::to(subscriber.address()).await;
     worker.subscribe("SUBSCRIBE news").await;
     let mut api = Wire::to(publisher.address()).await;

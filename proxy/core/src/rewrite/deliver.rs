@@ -76,8 +76,10 @@ impl DeliverPlan {
         let body = payload.body();
         let mut added = carrier::find_added(body, &policy.place(channel, rule));
         let is_trusted = policy.trust != Trust::None;
+        // Anybody can write a time. One that no key proves counts only if the operator has asked for such times here too.
         if let Some(published) = added.as_ref().and_then(|added| added.context.as_ref()?.published)
             && is_trusted
+            && (policy.transit_time || !policy.keys.is_empty())
         {
             call.out.events.push(Event::PublishedAt(published));
         }

@@ -25,7 +25,7 @@ pub enum Event {
     /// sent while no other request was unanswered is timed. The span of a publish has its times.
     RoundTrip(u64),
     /// A message was delivered that was published at this time by the wall clock of its publisher's proxy. That
-    /// proxy has [`Policy::transit_time`](crate::Policy::transit_time) set.
+    /// proxy has [`Policy::transit_time`](crate::Policy::transit_time) set, and either this one has too or a key proves the time.
     PublishedAt(UnixNanos),
 }
 
