@@ -4,12 +4,16 @@
 //! ever holds a payload, a channel, a key or an argument, at any level: the places that log do not have them.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use redistributed_core::printable::{printable, printable_json};
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
@@ -34,16 +38,47 @@ impl LevelHandle {
 /// Installs the subscriber of the process. A second call changes nothing.
 pub fn start(log: Log) -> LevelHandle {
     let (filter, handle) = reload::Layer::new(filter(log.level));
-    let base = lines::layer().with_writer(std::io::stderr);
     let layer = match log.format {
-        LogFormat::Text => base.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
-        LogFormat::Json => base.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines::layer()
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "))
+            .with_writer(io::stderr)
+            .boxed(),
+        LogFormat::Json => lines::layer().json().flatten_event(true).with_writer(|| JsonLines(io::stderr())).boxed(),
     };
     let already_set = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err();
     if already_set {
         tracing::debug!("a log subscriber was installed before");
     }
     LevelHandle(handle)
+}
+
+/// Writes a field of a line for people. Its value may be from elsewhere: an error holds what Redis or a collector said.
+fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => {}
+        name if line.has_ansi_escapes() => write!(line, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
+        name => write!(line, "{name}=")?,
+    }
+    write!(line, "{}", printable(format_args!("{value:?}")))
+}
+
+/// Writes lines of JSON, of which each call of [`write`](Write::write) gets one, fit for a person too.
+struct JsonLines<W>(W);
+
+impl<W: Write> Write for JsonLines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let json = printable_json(text.trim_end_matches('\n'));
+        // In one piece, because other threads and processes may write to the same file.
+        self.0.write_all(format!("{json}\n").as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Panics become a log line that says where, not what: some messages of the standard library quote the text they
@@ -147,6 +182,13 @@ mod tests {
         assert!(!filter(LogLevel::Trace).would_enable("h2::codec", &Level::INFO));
         assert!(filter(LogLevel::Trace).would_enable("h2::codec", &Level::WARN));
         assert!(!filter(LogLevel::Error).would_enable("h2::codec", &Level::WARN));
+    }
+
+    #[test]
+    fn a_line_of_json_stays_one_line_that_nothing_obeys() {
+        let mut written = Vec::new();
+        JsonLines(&mut written).write_all("{\"a\":\"\u{9b}2J\u{202e}\"}\n".as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), "{\"a\":\"\\u009b2J\\u202e\"}\n");
     }
 
     #[test]

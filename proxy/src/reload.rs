@@ -114,7 +114,7 @@ impl Reloader {
         let settings = self
             .reload_settings()
             .map_err(ReloadError::Load)
-            .inspect_err(|error| tracing::error!("the configuration was not read again: {error}"))?;
+            .inspect_err(|error| tracing::error!("the configuration was not read again: {}", in_one_line(error)))?;
         match (&settings, &files) {
             (Some(settings), _) if settings.need_restart.is_empty() => {
                 tracing::info!(target: LIFECYCLE, "the configuration was read again; {settings}");
@@ -160,6 +160,13 @@ impl Reloader {
     pub fn sources(&self) -> Sources {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The text of an error with a line for each mistake, for the log, which has one line for each event.
+fn in_one_line(error: &ReloadError) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" | ")
 }
 
 /// The policy after a reload: `new` in what changes while the process runs, and `old` in everything else.

@@ -333,9 +333,9 @@ fn a_hangup_puts_other_modes_in_force_for_open_connections() {
     file.write(&format!("{base}mode = 'stripe'\nexclude = ['ab']\n"));
     proxy.signal(Signal::HUP);
     let line = proxy.wait_for_line("the configuration was not read again");
-    assert!(line.contains("no setting was changed"), "{line}");
-    let line = proxy.wait_for_line("mode `stripe`");
-    assert!(line.contains("redistributed.toml:3:8") && line.contains("did you mean `strip`?"), "{line}");
+    for text in ["no setting was changed", "redistributed.toml:3:8", "mode `stripe`", "did you mean `strip`?"] {
+        assert!(line.contains(text), "{line}");
+    }
     assert_eq!([conversation.carries("ab"), conversation.carries("cd")], [true, false]);
 
     file.write(&format!("listen = '127.0.0.1:1'\nupstream = '{}'\nmode = 'strip'\nthreads = 1\n", redis.url()));

@@ -17,6 +17,7 @@ mod drain;
 mod e2e;
 mod export;
 mod faults;
+mod foreign_text;
 mod halfclose;
 mod hostile;
 mod layering;

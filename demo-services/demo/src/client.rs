@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use redistributed_core::printable::printable;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -40,7 +41,7 @@ impl ApiClient {
         let (status, body) =
             self.send(Method::POST, "/reports", Bytes::from(json!({ "title": title }).to_string())).await?;
         match body["id"].as_str() {
-            Some(id) if status == StatusCode::ACCEPTED => Ok(id.to_owned()),
+            Some(id) if status == StatusCode::ACCEPTED => Ok(printable(id).to_string()),
             _ => Err(Failure::Api(format!("POST /reports was answered {status}: {body}"))),
         }
     }
@@ -50,7 +51,9 @@ impl ApiClient {
         let path = format!("/reports/{id}?wait={WAIT_SECONDS}");
         let (status, body) = self.send(Method::GET, &path, Bytes::new()).await?;
         match body["parts"].as_object() {
-            Some(parts) if status == StatusCode::OK && body["complete"] == true => Ok(parts.keys().cloned().collect()),
+            Some(parts) if status == StatusCode::OK && body["complete"] == true => {
+                Ok(parts.keys().map(|kind| printable(kind).to_string()).collect())
+            }
             _ => Err(Failure::Api(format!("GET {path} was answered {status}: {body}"))),
         }
     }

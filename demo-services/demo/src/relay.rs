@@ -17,6 +17,7 @@ use otlp_receiver::proto::collector::trace::v1::ExportTraceServiceRequest;
 use otlp_receiver::proto::collector::trace::v1::trace_service_client::TraceServiceClient;
 use otlp_receiver::{ReceivedRequest, Receiver};
 use prost::Message;
+use redistributed_core::printable::printable;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -186,7 +187,7 @@ impl Sender {
         match self {
             Self::Grpc(client) => match client.clone().export(message.clone()).await {
                 Ok(_) => Ok(()),
-                Err(status) => Err(format!("gRPC {:?}: {}", status.code(), status.message())),
+                Err(status) => Err(format!("gRPC {:?}: {}", status.code(), printable(status.message()))),
             },
             Self::Http(uri, client) => {
                 let request = Request::post(uri)

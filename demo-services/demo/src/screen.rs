@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::Path;
 
+use redistributed_core::printable::{printable, printable_lines};
+
 use crate::failure::Failure;
 use crate::render::{self, Style, Tone};
 use crate::tree::Trace;
@@ -59,12 +61,12 @@ impl Screen {
     }
 
     pub(crate) fn failure(&self, failure: &Failure, logs: Option<&Path>) {
-        let mut text = format!("demo: {failure}\n");
+        let mut text = format!("demo: {}\n", printable_lines(&failure.to_string()));
         if let Some(log) = failure.log().and_then(|path| std::fs::read(path).ok()) {
             let log = String::from_utf8_lossy(&log);
             let lines: Vec<&str> = log.lines().collect();
             for line in &lines[lines.len().saturating_sub(LOG_TAIL)..] {
-                text += &format!("  | {line}\n");
+                text += &format!("  | {}\n", printable(line));
             }
         }
         if let Some(logs) = logs {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use otlp_receiver::ReceivedSpan;
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 use otlp_receiver::proto::trace::v1::status::StatusCode;
+use redistributed_core::printable::printable;
 
 /// The sidecar's own attribute for how many subscribers Redis handed a message to.
 const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -51,6 +52,7 @@ pub(crate) struct Row<'a> {
     pub(crate) span: &'a Span,
 }
 
+/// Names are from the network, and are shown: they are made fit for that here.
 impl From<&ReceivedSpan> for Span {
     fn from(received: &ReceivedSpan) -> Self {
         let span = &received.span;
@@ -58,15 +60,15 @@ impl From<&ReceivedSpan> for Span {
         Self {
             id: received.span_id(),
             parent: received.parent_span_id(),
-            service: received.service_name().to_owned(),
-            name: span.name.clone(),
+            service: printable(received.service_name()).to_string(),
+            name: printable(&span.name).to_string(),
             kind: span.kind(),
-            channel: received.text(CHANNEL).unwrap_or_default().to_owned(),
+            channel: printable(received.text(CHANNEL).unwrap_or_default()).to_string(),
             start: span.start_time_unix_nano,
             end: span.end_time_unix_nano,
             receivers: received.int(RECEIVERS),
             body_size: received.int(BODY_SIZE),
-            error: failed.then(|| received.text(ERROR_TYPE).unwrap_or("no reason given").to_owned()),
+            error: failed.then(|| printable(received.text(ERROR_TYPE).unwrap_or("no reason given")).to_string()),
         }
     }
 }
@@ -190,5 +192,14 @@ pub(crate) mod tests {
         let spans =
             vec![span("x", "gone", 1), span("y", "x", 2), span("m", "n", 3), span("n", "m", 4), span("s", "s", 5)];
         assert_eq!(drawn(spans), ["x", "└─ y", "m", "└─ n", "s"]);
+    }
+
+    #[test]
+    fn names_from_the_network_are_shown_and_not_obeyed() {
+        let name = "publish a\n\u{1b}[2J\u{9b}\u{202e}";
+        let span = otlp_receiver::proto::trace::v1::Span { name: name.to_owned(), ..Default::default() };
+        let received =
+            ReceivedSpan { resource: Default::default(), scope: Default::default(), schema_url: String::new(), span };
+        assert_eq!(Span::from(&received).name, r"publish a\n\u{1b}[2J\u{9b}\u{202e}");
     }
 }

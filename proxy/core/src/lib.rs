@@ -4,6 +4,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`mod@printable`] | text from elsewhere, made fit for a person to read |
 //! | [`glob`] | Redis-style patterns, as in `PSUBSCRIBE` |
 //! | [`naming`] | ids in names |
 //! | [`mod@choice`] | settings whose value is one of a few names |
@@ -40,6 +41,7 @@ pub mod naming;
 mod output;
 mod pairing;
 pub mod policy;
+pub mod printable;
 pub mod resp;
 mod rewrite;
 pub mod service;

@@ -25,6 +25,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::body::{Body, Bytes, Frame};
 use redistributed_core::glob::Glob;
+use redistributed_core::printable::{printable, printable_json};
 use redistributed_core::trace::{Change, Operation, SpanRecord};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -54,23 +55,30 @@ impl Filter {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let known = match &*name {
                 "channel" => {
-                    let glob = Glob::new(&value).map_err(|error| format!("channel=`{value}`: {error}"))?;
+                    let glob =
+                        Glob::new(&value).map_err(|error| format!("channel=`{}`: {error}", printable(&value)))?;
                     filter.channel.replace(glob).is_some()
                 }
                 "route" => {
                     let services = services.all();
                     let names: Vec<&str> = services.iter().map(|service| &**service.name()).collect();
                     if !names.contains(&&*value) {
-                        return Err(format!("there is no route `{value}`; there are: {}", names.join(", ")));
+                        return Err(format!(
+                            "there is no route `{}`; there are: {}",
+                            printable(&value),
+                            printable(names.join(", "))
+                        ));
                     }
                     filter.route.replace(value.into_owned()).is_some()
                 }
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| *limit > 0);
-                    let limit = limit.ok_or_else(|| format!("limit=`{value}` is no number above 0"))?;
+                    let limit = limit.ok_or_else(|| format!("limit=`{}` is no number above 0", printable(&value)))?;
                     filter.limit.replace(limit).is_some()
                 }
-                other => return Err(format!("`{other}` is not known; there are channel, route and limit")),
+                other => {
+                    return Err(format!("`{}` is not known; there are channel, route and limit", printable(other)));
+                }
             };
             if known {
                 return Err(format!("`{name}` is there twice"));
@@ -204,6 +212,6 @@ fn line(Passed { record, .. }: &Passed, route: &str, line: &mut String) {
 }
 
 /// Returns `text` as a JSON string.
-fn quoted(text: &str) -> serde_json::Value {
-    serde_json::Value::from(text)
+fn quoted(text: &str) -> String {
+    printable_json(&serde_json::Value::from(text).to_string()).into_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use redistributed_core::printable::{printable, printable_json};
 use serde_json::json;
 
 use super::{Finding, worst};
@@ -17,13 +18,13 @@ pub fn report(findings: &[Finding], format: ReportFormat) -> String {
                 json!({ "level": level.name(), "about": about, "text": text, "remedy": remedy })
             })
             .collect();
-        return format!("{}\n", json!({ "result": worst, "findings": list }));
+        return format!("{}\n", printable_json(&json!({ "result": worst, "findings": list }).to_string()));
     }
     let mut page = String::new();
     for Finding { level, about, text, remedy } in findings {
         let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
         // Writing to a string cannot fail.
-        let _ = writeln!(page, "{:<8} {about}: {text}{remedy}", level.name());
+        let _ = writeln!(page, "{:<8} {}", level.name(), printable(format_args!("{about}: {text}{remedy}")));
     }
     page
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use redistributed_core::carrier::Carrier;
 use redistributed_core::choice::Choice;
+use redistributed_core::printable::{printable, printable_bytes, printable_json};
 use redistributed_core::trace::Context;
 use serde_json::{Map, Value, json};
 
@@ -24,13 +25,15 @@ pub(super) fn report(interpretation: &Interpretation, format: ReportFormat) -> S
             let blocks = payloads.map(|payload| text(payload, interpretation.content));
             header(interpretation).into_iter().chain(blocks).collect::<Vec<_>>().join("\n")
         }
-        ReportFormat::Json => payloads.map(|payload| format!("{}\n", object(payload, interpretation))).collect(),
+        ReportFormat::Json => payloads
+            .map(|payload| format!("{}\n", printable_json(&object(payload, interpretation).to_string())))
+            .collect(),
     }
 }
 
 fn add_line(page: &mut String, name: &str, value: &str) {
     // Writing to a string cannot fail.
-    let _ = writeln!(page, "{name:<12} {value}");
+    let _ = writeln!(page, "{name:<12} {}", printable(value));
 }
 
 /// How the input was read, unless it was taken as one payload just as it is.
@@ -67,7 +70,7 @@ fn text(payload: &Payload, content: Content) -> String {
     let mut page = String::new();
     let mut line = |name: &str, value: String| add_line(&mut page, name, &value);
     if let Some(message) = &payload.message {
-        line("message", format!("{} {}", message.kind, String::from_utf8_lossy(&message.channel).escape_debug()));
+        line("message", format!("{} {}", message.kind, printable_bytes(&message.channel)));
     }
     if let (Some(offset), Content::Resp | Content::Quoted | Content::Capture) = (payload.offset, content) {
         line("at", format!("byte {offset} of the input"));

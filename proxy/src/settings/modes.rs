@@ -6,6 +6,7 @@ use std::str::FromStr;
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::{Glob, GlobError};
 use redistributed_core::policy::Mode;
+use redistributed_core::printable::printable;
 
 use super::choices;
 
@@ -29,12 +30,13 @@ pub enum ModesError {
     TwoGeneral(Mode, Mode),
     /// A word is neither a mode nor a glob with a mode.
     #[error(
-        "`{0}` is neither a mode nor GLOB=MODE; the modes are {known}",
+        "`{word}` is neither a mode nor GLOB=MODE; the modes are {known}",
+        word = printable(.0),
         known = choices::list::<Mode>("and", str::to_owned)
     )]
     Unknown(String),
     /// A glob cannot be used.
-    #[error("`{0}`: {1}")]
+    #[error("`{word}`: {1}", word = printable(.0))]
     Glob(String, GlobError),
 }
 
@@ -64,7 +66,7 @@ impl FromStr for Modes {
 impl fmt::Display for Modes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.general)?;
-        self.channels.iter().try_for_each(|(glob, mode)| write!(f, " {}={mode}", glob.as_str()))
+        self.channels.iter().try_for_each(|(glob, mode)| write!(f, " {}={mode}", printable(glob.as_str())))
     }
 }
 

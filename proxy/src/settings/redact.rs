@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
+use redistributed_core::printable::printable;
+
 /// `text` without anything that could be a credential, a query or a fragment of a URL. Three stars stand in their place, and in
-/// place of a port that is no number, because it may be a password whose end was cut off. Control characters are escaped, so
-/// that none can break a line or change the colours of a terminal.
+/// place of a port that is no number, because it may be a password whose end was cut off. The rest is [`printable`].
 pub fn redact(text: &str) -> String {
-    printable(masked(text))
+    printable(masked(text)).to_string()
 }
 
 fn masked(text: &str) -> String {
@@ -38,22 +39,9 @@ fn masked(text: &str) -> String {
     if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
 }
 
-/// `text` redacted if it is a URL with credentials, which it can be only by mistake. Any other text keeps all but its control
-/// characters, which are escaped.
+/// `text` redacted if it is a URL with credentials, which it can be only by mistake. Any other text is [`printable`].
 pub fn redact_url(text: &str) -> String {
-    if text.contains("://") && text.contains('@') { redact(text) } else { printable(text.to_owned()) }
-}
-
-/// `text` with its control characters escaped, as in `\n`.
-pub(crate) fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
+    if text.contains("://") && text.contains('@') { redact(text) } else { printable(text).to_string() }
 }
 
 /// The path of a file, redacted, because it may be a URL in the wrong place.

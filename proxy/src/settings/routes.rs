@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use clap::Args;
+use redistributed_core::printable::printable;
 
 use super::address::{HostPort, ListenAddress, Upstream, UpstreamUrl};
 use super::credentials::Secret;
 use super::origin::Origin;
-use super::redact::{printable, redact, redact_url};
+use super::redact::{redact, redact_url};
 use super::validation::Validation;
 use super::values::{NONE, Values};
 
@@ -225,7 +226,7 @@ fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
 pub(super) fn effective(routes: &[Route], service_name: Option<&str>) -> Values {
     let line = |Route { name, listen, upstream, login }: &Route| {
         let name = redact_url(name.as_deref().or(service_name).unwrap_or(NONE));
-        ("route", printable(format!("{name}={listen},{}", with_login(upstream, login))))
+        ("route", printable(format_args!("{name}={listen},{}", with_login(upstream, login))).to_string())
     };
     routes.iter().map(line).collect()
 }

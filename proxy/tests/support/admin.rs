@@ -112,7 +112,7 @@ impl Watch {
         rest
     }
 
-    async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         let mut line = String::new();
         within("a line of the tap", self.0.read_line(&mut line)).await.expect("text");
         line
