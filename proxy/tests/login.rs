@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use crate::support::admin::Proxy;
 use crate::support::fake_redis::FakeRedis;
 use crate::support::redis::RealRedis;
-use crate::support::spawn::{Spawned, command};
+use crate::support::spawn::{Spawned, command, run};
 use crate::support::wire::{Value, Wire, request};
 use crate::support::{connect, expect, read_to_end, send, servers, within};
 use redistributed_core::carrier::trailer;
@@ -302,4 +303,67 @@ async fn a_redis_that_cannot_serve_is_not_ready() {
         assert_eq!(answer.starts_with("HTTP/1.1 200"), ready, "{said}: {answer}");
         assert!(answer.contains(shown), "{answer}");
     }
+}
+
+/// Connects to a Redis with this password until it takes no more connections.
+async fn fill(redis: &RealRedis) -> Vec<Wire> {
+    let mut held = Vec::new();
+    loop {
+        let mut client = Wire::to(redis.address()).await;
+        match client.call("AUTH pw").await {
+            Value::Status(_) => held.push(client),
+            refused => {
+                assert_eq!(refused, Value::Error("ERR max number of clients reached".into()));
+                return held;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_full_is_quoted_and_nobodys_credentials_are_blamed() {
+    for server in servers::all() {
+        let redis = RealRedis::start_server(server, &["--maxclients", "20", "--requirepass", "pw"]);
+        let held = fill(&redis).await;
+        let upstream = redis.url().replace("redis://", "redis://:pw@");
+        for login in ["proxy", "clients"] {
+            let mut proxy = Proxy::start(&upstream, &["--upstream-login", login, "--log-level", "info"], &[]);
+            let mut client = Wire::to(proxy.address()).await;
+            assert_eq!(client.read().await, Value::Error("ERR max number of clients reached".into()), "{login}");
+            client.closed().await;
+            let line = proxy.process.wait_for_line("Redis takes no more connections");
+            assert!(line.contains(" WARN ") && line.contains("ERR max number of clients reached"), "{login}: {line}");
+            let (status, page) = proxy.get("/readyz").await;
+            assert!(status == 503 && page.contains("ERR max number of clients reached"), "{login}: {page}");
+            proxy.process.signal(Signal::TERM);
+            let log = proxy.process.ended().stderr;
+            assert!(!log.contains("credentials"), "{login}: {log}");
+            let arguments = ["check", "--listen", "127.0.0.1:0", "--upstream", &upstream, "--upstream-login", login];
+            let command = command(&arguments);
+            let checked = tokio::task::spawn_blocking(move || run(command)).await.unwrap();
+            assert_eq!(checked.code, Some(3), "{}", checked.stdout);
+            for text in ["takes no more connections: ERR max number of clients reached", "maxclients"] {
+                assert!(checked.stdout.contains(text), "{login}: {}", checked.stdout);
+            }
+            assert!(!checked.stdout.contains("credentials"), "{login}: {}", checked.stdout);
+        }
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn many_clients_that_fail_are_few_lines() {
+    const CLIENTS: usize = 300;
+    let arguments = ["--connect-retry", "off", "--log-level", "info"];
+    let proxy = Proxy::start("redis://127.0.0.1:1", &arguments, &[]);
+    let began = std::time::Instant::now();
+    for _ in 0..CLIENTS {
+        Wire::to(proxy.address()).await.closed().await;
+    }
+    proxy.process.signal(Signal::TERM);
+    let intervals = usize::try_from(began.elapsed().as_secs() / 10).unwrap() + 1;
+    let log = proxy.process.ended().stderr;
+    // For each interval one warning about Redis and one line about a connection; and the start and the stop.
+    let lines = log.lines().count();
+    assert!(log.contains("connection failed") && lines <= 2 * intervals + 10, "{lines} lines:\n{log}");
 }

@@ -94,7 +94,7 @@ async fn connect(dialer: &Dialer, findings: &mut Findings) -> Option<Connection>
     let (mut connection, logged_in) = match open(dialer, findings).await {
         Ok(opened) => opened,
         Err(error) => {
-            findings.problem(format!("cannot be reached: {error}"), "check the address, TLS, and that Redis runs");
+            report_unreachable(&error, findings);
             return None;
         }
     };
@@ -115,9 +115,24 @@ async fn connect(dialer: &Dialer, findings: &mut Findings) -> Option<Connection>
         Err(Error::Refused(refusal)) => {
             findings.problem(format!("refuses PING ({})", refusal.code()), "see what Redis itself says of it");
         }
+        Err(error @ Error::AtTheDoor(_)) => report_unreachable(&error, findings),
         Err(error) => findings.problem(format!("does not answer: {error}"), REMEDY_FOR_NO_ANSWER),
     }
     None
+}
+
+fn report_unreachable(error: &Error, findings: &mut Findings) {
+    match error {
+        Error::AtTheDoor(said) if said.starts_with("DENIED") => findings.problem(
+            format!("takes no connection from another machine: {said}"),
+            "set a password on Redis, or `protected-mode no`",
+        ),
+        Error::AtTheDoor(said) => findings.problem(
+            format!("takes no more connections: {said}"),
+            "raise Redis's `maxclients`, or find in CLIENT LIST who holds so many",
+        ),
+        error => findings.problem(format!("cannot be reached: {error}"), "check the address, TLS, and that Redis runs"),
+    }
 }
 
 /// Opens a connection with the proxy's credentials. If Redis does not accept them, reports that and opens a connection

@@ -96,8 +96,11 @@ impl Acceptor {
 
 /// Logs a connection's task that did not return. Its connection is closed; the others go on.
 pub fn report_defect(ended: Result<(), JoinError>) {
-    if ended.is_err_and(|error| error.is_panic()) {
-        tracing::error!("a connection was lost to a defect of the proxy");
+    static LOST: Throttle = Throttle::new();
+    if ended.is_err_and(|error| error.is_panic())
+        && let Some(more) = LOST.admit(Instant::now())
+    {
+        tracing::error!(more, "a connection was lost to a defect of the proxy");
     }
 }
 

@@ -46,6 +46,9 @@ pub enum Error {
         /// The first word of Redis's error.
         code: String,
     },
+    /// Redis takes no connection: it has as many as it may, or accepts only those from its own machine.
+    #[error("Redis takes no connection: {0}")]
+    AtTheDoor(&'static str),
     /// Redis answered with an error.
     #[error("Redis refuses: {0}")]
     Refused(#[from] Refusal),
@@ -142,7 +145,8 @@ impl Connection {
     /// Sends one command and waits for its reply.
     ///
     /// # Errors
-    /// [`Error::Refused`] if Redis answers with an error; the connection stays usable then. After another error it is not.
+    /// [`Error::Refused`] if Redis answers with an error; the connection stays usable then. After another error it is not, such as
+    /// [`Error::AtTheDoor`], which may come in place of the first reply.
     pub async fn call(&mut self, words: &[&[u8]]) -> Result<Reply, Error> {
         let mut requests = Requests::new();
         requests.push(words.iter().copied());
@@ -156,10 +160,22 @@ impl Connection {
     /// The connection has become unusable.
     pub async fn pipeline(&mut self, requests: &Requests) -> Result<VecDeque<Reply>, Error> {
         in_time(self.limit, async {
-            send(&mut self.stream, requests).await?;
+            let sent = send(&mut self.stream, requests).await;
             let mut replies = VecDeque::with_capacity(requests.len());
             while replies.len() < requests.len() {
-                replies.push_back(receive(&mut self.stream, &mut self.frames).await?);
+                match receive(&mut self.stream, &mut self.frames).await {
+                    // A Redis that closes at once may have said why before.
+                    Ok(reply) => {
+                        if let Reply::Error(refusal) = &reply
+                            && let Some(said) = refusal.at_the_door()
+                            && replies.is_empty()
+                        {
+                            return Err(Error::AtTheDoor(said));
+                        }
+                        replies.push_back(reply);
+                    }
+                    Err(error) => return Err(sent.err().unwrap_or(error)),
+                }
             }
             Ok(replies)
         })

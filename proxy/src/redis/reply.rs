@@ -4,7 +4,7 @@ use std::fmt;
 
 use redis_protocol::resp2::types::OwnedFrame;
 
-use crate::net::upstream::error_code;
+use crate::net::upstream::{error_code, refusal_at_the_door};
 
 /// The longest text of an error that is kept, in bytes. Every error of Redis fits.
 const MAX_REFUSAL_LEN: usize = 256;
@@ -104,6 +104,11 @@ impl Refusal {
     /// The error's code, as [`error_code`] finds it.
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// Redis's words, if it takes no connection at all.
+    pub fn at_the_door(&self) -> Option<&'static str> {
+        refusal_at_the_door(self.line.as_bytes())
     }
 
     /// Whether the user lacks a permission.

@@ -8,6 +8,7 @@ use redistributed_core::{Counter, Counts, Side};
 
 use crate::logging::{LIFECYCLE, Throttle};
 use crate::net::protocol_hint::ProtocolHint;
+use crate::net::upstream::refusal_at_the_door;
 
 /// The reasons why the rest of a connection is passed on unread, each with its warning. The throttles are static, because a
 /// service that causes a warning causes it on all of its connections.
@@ -65,6 +66,9 @@ static UNTRACED: [(Counter, &str, Once); 8] = [
     ),
 ];
 
+/// For a Redis that takes no more connections. Its error goes on to the client, as any other does.
+static FULL: Throttle = Throttle::new();
+
 /// The warnings that one connection has caused.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
@@ -80,6 +84,12 @@ impl Warnings {
     pub(super) fn hear(&mut self, side: Side, bytes: &[u8]) {
         if std::mem::replace(&mut self.heard[side as usize], true) {
             return;
+        }
+        if side == Side::Server
+            && let Some(said) = bytes.strip_prefix(b"-").and_then(refusal_at_the_door)
+            && let Some(more) = FULL.admit(Instant::now())
+        {
+            tracing::warn!(said, more, "Redis takes no more connections; the client was told so");
         }
         let Some(spoken) = ProtocolHint::recognise(bytes) else { return };
         self.hinted = true;

@@ -11,7 +11,8 @@ pub(super) enum Line {
     /// The line has no word, and Redis does not answer it.
     Blank,
     Command(Answer),
-    /// Redis refuses the line and closes the connection or, if the line contains a NUL byte, never answers.
+    /// Redis refuses the line and closes the connection or, if the line contains a NUL byte, never answers. Or the line is the
+    /// beginning of HTTP/2, of which Redis refuses each line by itself.
     Refused,
 }
 
@@ -39,11 +40,21 @@ pub(super) fn read(line: &[u8]) -> Line {
     let [name, second, third] = words.each_ref().map(Word::as_bytes);
     match count {
         0 => Line::Blank,
+        _ if is_http(name, second, third) => Line::Refused,
         _ => {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             Line::Command(commands::answer(name, &Request { count, second, third }))
         }
     }
+}
+
+/// Whether a line with these words is one of HTTP. Redis takes `POST` and `Host:` for an attack by a web page, and closes the
+/// connection without an answer (`securityWarningCommand`); one of the two is in every request of HTTP/1.1. HTTP/2 begins with a
+/// line that is none of any other protocol (RFC 9113, section 3.4).
+fn is_http(name: &[u8], second: &[u8], third: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST")
+        || name.eq_ignore_ascii_case(b"HOST:")
+        || (name, second, third) == (b"PRI", b"*", b"HTTP/2.0")
 }
 
 trait TrimStartWith {
@@ -159,7 +170,9 @@ mod tests {
 
     #[test]
     fn lines_that_redis_refuses() {
-        for line in ["SET \"a", "SET 'a", "SET \"a\"b c", "GET a\0b", "SET \"a\\"] {
+        for line in
+            ["SET \"a", "SET 'a", "SET \"a\"b c", "GET a\0b", "SET \"a\\", "POST /", "host: x", "PRI * HTTP/2.0\r"]
+        {
             assert_eq!(read(line.as_bytes()), Line::Refused, "{line}");
         }
     }

@@ -17,6 +17,8 @@ pub(super) struct Failures {
     unreachable: Throttle,
     exhausted: Throttle,
     refused: Throttle,
+    full: Throttle,
+    failed: Throttle,
     distrusted: Throttle,
     not_tls: Throttle,
 }
@@ -41,8 +43,12 @@ impl RedisEndpoint {
 
     pub(super) fn report_refused(&self, error: &DialError) {
         self.stats().add(ProxyCounter::UpstreamFailures, 1);
-        if let Some(more) = self.failures.refused.admit(Instant::now()) {
-            let upstream = self.dialer.upstream();
+        let upstream = self.dialer.upstream();
+        if let Some(said) = error.said_at_the_door() {
+            if let Some(more) = self.failures.full.admit(Instant::now()) {
+                tracing::warn!(%upstream, said, more, "Redis takes no more connections; the client was told so and closed");
+            }
+        } else if let Some(more) = self.failures.refused.admit(Instant::now()) {
             tracing::warn!(
                 %upstream, %error, more,
                 "the client was told so and closed; check the credentials and the database of --upstream-login"
@@ -78,6 +84,14 @@ impl RedisEndpoint {
         if let Some(more) = self.failures.unreachable.admit(Instant::now()) {
             let upstream = self.dialer.upstream();
             tracing::warn!(%upstream, %error, more, "cannot reach Redis; the client's connection was closed");
+        }
+    }
+
+    /// Reports a connection that ended before its time. Of many, one stands for all at level `info`.
+    pub(super) fn report_failed(&self, peer: &impl fmt::Display, error: &RelayError) {
+        match self.failures.failed.admit(Instant::now()) {
+            Some(more) => tracing::info!(%peer, %error, more, "connection failed"),
+            None => tracing::debug!(%peer, %error, "connection failed"),
         }
     }
 

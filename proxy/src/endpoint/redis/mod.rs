@@ -225,7 +225,7 @@ impl Endpoint for RedisEndpoint {
             Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
             Err(error) => {
                 self.report_distrust(&error);
-                tracing::info!(%peer, %error, "connection failed");
+                self.report_failed(&peer, &error);
             }
         }
     }

@@ -62,9 +62,13 @@ where
     for word in words {
         request += &format!("${}\r\n{word}\r\n", word.len());
     }
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await?;
-    let line = line(stream).await?;
+    let sent = async {
+        stream.write_all(request.as_bytes()).await?;
+        stream.flush().await
+    }
+    .await;
+    // A Redis that closes at once may have said why before.
+    let line = line(stream).await.map_err(|error| sent.err().unwrap_or(error))?;
     match line.first() {
         Some(b'+') => Ok(()),
         Some(b'-') => Err(LoginError::Refused { command, line }),
@@ -87,6 +91,25 @@ async fn line<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
         return Err(not_redis());
     }
     Ok(line)
+}
+
+/// What Redis says at its door, before it has read anything of a connection that it will not serve. None of it is about
+/// credentials, though it may come in place of a reply to `AUTH`.
+const AT_THE_DOOR: [(&[u8], &str); 4] = [
+    (b"ERR max number of clients reached", "ERR max number of clients reached"),
+    (
+        b"ERR max number of clients + cluster connections reached",
+        "ERR max number of clients + cluster connections reached",
+    ),
+    (b"DENIED Redis is running in protected mode", "DENIED Redis is running in protected mode"),
+    // Valkey
+    (b"DENIED Running in protected mode", "DENIED Running in protected mode"),
+];
+
+/// The words of Redis, if an error reply is what it says at its door. `line` is without the `-`. The words are the program's own
+/// copy, so they can be shown whatever was sent.
+pub fn refusal_at_the_door(line: &[u8]) -> Option<&'static str> {
+    AT_THE_DOOR.iter().find(|(begin, _)| line.starts_with(begin)).map(|(_, words)| *words)
 }
 
 /// The first word of an error reply, such as `NOPERM`: all of it that may be shown if the command held secrets. A word that is

@@ -34,8 +34,8 @@ use crate::net::stream::{Stream, tune};
 use crate::settings::Upstream;
 use crate::settings::credentials::{Credentials, Secret};
 use crate::settings::{Login, Route, Settings, TcpTimeouts};
-pub use login::error_code;
 use login::{LoginError, login};
+pub use login::{error_code, refusal_at_the_door};
 pub use resolve::{Resolve, Resolving};
 
 /// The pause after the first failed attempt. Each later pause is twice as long as the one before.
@@ -77,6 +77,16 @@ pub enum DialError {
         /// Redis's error line, with its CRLF.
         line: Vec<u8>,
     },
+}
+
+impl DialError {
+    /// The words of a Redis that takes no connection, whoever asks.
+    pub fn said_at_the_door(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { line, .. } => refusal_at_the_door(line.strip_prefix(b"-")?),
+            Self::Connect(_) => None,
+        }
+    }
 }
 
 impl Dialer {
