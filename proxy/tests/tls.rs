@@ -1,5 +1,8 @@
 //! Redis over TLS: a real server with certificates of the test's own.
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::support::authority::Authority;
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command, run};
@@ -15,15 +18,19 @@ struct TlsRedis {
 impl TlsRedis {
     fn start(name: &str, mutual: bool) -> Self {
         let authority = Authority::new();
-        let (certificate, key) = authority.issue(name);
+        let issued = authority.issue(name);
+        Self::with(authority, issued, &["--tls-auth-clients", if mutual { "yes" } else { "no" }])
+    }
+
+    /// A Redis with this certificate and its key.
+    fn with(authority: Authority, (certificate, key): (String, String), more: &[&str]) -> Self {
         let certificate = authority.write("redis.pem", &certificate).display().to_string();
         let key = authority.write("redis.key", &key).display().to_string();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-        let asks = if mutual { "yes" } else { "no" };
-        let more = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let files = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         let file = authority.file();
-        let more = [&more[..], &["--tls-ca-cert-file", &file, "--tls-auth-clients", asks]].concat();
-        Self { server: RealRedis::start(&more), url: format!("rediss://localhost:{port}"), authority }
+        let arguments = [&files[..], &["--tls-ca-cert-file", &file], more].concat();
+        Self { server: RealRedis::start(&arguments), url: format!("rediss://localhost:{port}"), authority }
     }
 
     /// A proxy in front of it, that trusts the authority.
@@ -100,6 +107,51 @@ async fn a_redis_that_does_not_speak_tls_is_told_of() {
     let mut proxy = Spawned::start(command(&arguments), 1);
     let line = refusal(&mut proxy).await;
     assert!(line.contains(&url), "{line}");
+}
+
+/// The digest that `openssl x509 -fingerprint -sha256` would print.
+fn fingerprint(certificate: &str) -> String {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &der);
+    let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+#[tokio::test]
+async fn certificates_that_have_only_a_common_name_or_are_of_version_1_are_believed_if_the_operator_says_by_what() {
+    type Issue = fn(&Authority, &str) -> (String, String);
+    let cases: [(Issue, &str); 2] = [
+        (Authority::issue_common_name, "it has only the common name `redis`"),
+        (Authority::issue_version_1, "it is of X.509 version 1, which has no names but the common name `redis`"),
+    ];
+    for (issue, problem) in cases {
+        let stranger = Authority::new();
+        let other = fingerprint(&stranger.issue("redis").0);
+        for protocols in ["TLSv1.3", "TLSv1.2"] {
+            let authority = Authority::new();
+            let issued = issue(&authority, "redis");
+            let (shown, redis) = (
+                fingerprint(&issued.0),
+                TlsRedis::with(authority, issued, &["--tls-auth-clients", "no", "--tls-protocols", protocols]),
+            );
+            let mut strict = redis.proxy(&[]);
+            let line = refusal(&mut strict).await;
+            let says = format!("invalid peer certificate: {problem}");
+            assert!(line.contains(&says) && line.contains("--upstream-verify"), "{protocols}: {line}");
+            is_served(&redis.proxy(&["--upstream-verify", "authority"])).await;
+            is_served(&redis.proxy(&["--upstream-verify", &format!("fingerprint:{other},{shown}")])).await;
+
+            let arguments = ["--listen", "127.0.0.1:0", "--upstream", &redis.url, "--upstream-verify"];
+            let by = |rule: &str, more: &[&str]| Spawned::start(command(&[&arguments[..], &[rule], more].concat()), 1);
+            // Nothing else counts, not even that there is no authority.
+            is_served(&by(&format!("fingerprint:{shown}"), &[])).await;
+            let mut distrustful = by("authority", &["--upstream-ca", &stranger.file()]);
+            assert!(refusal(&mut distrustful).await.contains("invalid peer certificate"));
+            let mut pinned = by(&format!("fingerprint:{other}"), &[]);
+            let line = refusal(&mut pinned).await;
+            assert!(line.contains(&shown.replace(':', "").to_lowercase()), "{line}");
+        }
+    }
 }
 
 #[test]

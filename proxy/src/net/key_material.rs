@@ -17,7 +17,7 @@ use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
 use crate::settings::otel::{Headers, HeadersFile, OtlpSettings};
 use crate::settings::tls::{ClientFileNames, ClientFiles};
-use crate::settings::{CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls};
+use crate::settings::{CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls, Verification};
 
 /// The time between two looks at the files. It is short compared with the minute that a Kubernetes secret takes to arrive.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl CollectorMaterial {
             authorities: settings.certificate.clone(),
             identity: identity.map(|identity| (identity.certificate, identity.key)),
         };
-        let tls = settings.endpoint.is_https().then(|| client(files, NAMES)).transpose()?;
+        let tls = settings.endpoint.is_https().then(|| client(files, NAMES, None)).transpose()?;
         let headers = settings.headers_file.clone().map(|HeadersFile { variable, path }| {
             Rotating::new(vec![path.clone()], move || headers(variable, &path)).map(Arc::new)
         });
@@ -76,14 +76,21 @@ impl CollectorMaterial {
     }
 }
 
-/// The TLS configuration of a client, which follows its files.
-fn client(files: ClientFiles, names: ClientFileNames) -> Result<Arc<Rotating<ClientConfig>>, FileError> {
+/// The TLS configuration of a client, which follows its files. With `verification` it says for what certificates are checked.
+fn client(
+    files: ClientFiles,
+    names: ClientFileNames,
+    verification: Option<Verification>,
+) -> Result<Arc<Rotating<ClientConfig>>, FileError> {
     let paths = files.paths();
     let make = move || {
         if let Some((certificate, _)) = &files.identity {
             tls::valid_now(names.certificate, certificate)?;
         }
-        tls::client_config(&files, names)
+        match &verification {
+            Some(verification) => tls::client_config_verifying(verification, &files, names),
+            None => tls::client_config(&files, names),
+        }
     };
     Rotating::new(paths, make).map(Arc::new)
 }
@@ -108,7 +115,8 @@ impl KeyMaterial {
             .listen_tls
             .clone()
             .map(|files| Rotating::new(files.paths(), move || tls::server_config(&files)).map(Arc::new));
-        let upstream = connects.then(|| client(settings.upstream_tls.files.clone(), UpstreamTls::NAMES));
+        let UpstreamTls { files, verification, .. } = settings.upstream_tls.clone();
+        let upstream = connects.then(|| client(files, UpstreamTls::NAMES, Some(verification)));
         let password = settings.upstream_login.password_file.clone().map(|path| {
             Rotating::new(vec![path.clone()], move || files::secret(UpstreamLogin::PASSWORD_FILE, &path)).map(Arc::new)
         });

@@ -15,7 +15,7 @@
 //! | `validation`, `error`, `suggestion` | what is wrong with a value, all of it in one run, and what was probably meant |
 //! | [`effective`], `values` | what is in effect and where it came from |
 //! | [`address`], [`units`], [`modes`], `choices` | the notations that values are written in |
-//! | [`tls`] | the files that TLS needs, by name |
+//! | [`tls`], `verification` | the files that TLS needs, by name; how a server's certificate is checked |
 //! | [`credentials`], [`redact`] | what must not be shown, and text without it |
 
 pub mod address;
@@ -51,6 +51,7 @@ pub mod units;
 mod upstreams;
 mod validation;
 mod values;
+mod verification;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub use policy::{CONTEXT_KEY_FILE, MAX_INJECT_LIMIT, MIN_INJECT_LIMIT};
 pub use routes::{Login, Route};
 pub use tcp::TcpTimeouts;
 pub use upstreams::{UpstreamLogin, UpstreamTls};
+pub use verification::{Fingerprint, Verification};
 
 use auto::AutoSettings;
 use otel::OtelSettings;

@@ -11,6 +11,7 @@ use super::routes::Route;
 use super::tls::{ClientFileNames, ClientFiles, named};
 use super::validation::Validation;
 use super::values::{Values, format_path, or_none};
+use super::verification::Verification;
 
 /// The options of upstreams that are reached by TLS.
 #[derive(Clone, Args)]
@@ -31,6 +32,13 @@ pub(crate) struct UpstreamTlsOptions {
     /// The name that the certificate of rediss:// upstreams must hold, if it is not the host in the URL
     #[arg(long, value_name = "NAME")]
     upstream_server_name: Option<String>,
+
+    /// What the certificate of rediss:// upstreams is checked for: name (and authority), authority alone, or fingerprint:SHA256
+    ///
+    /// With fingerprint:SHA256[,SHA256...], exactly these certificates are believed, whoever has issued them and whatever
+    /// their dates.
+    #[arg(long, value_name = "RULE", default_value = "name")]
+    upstream_verify: String,
 }
 
 /// The options of the credentials for Redis.
@@ -67,6 +75,8 @@ pub struct UpstreamTls {
     pub files: ClientFiles,
     /// The name that the server's certificate must hold, which is also sent as SNI, if it is not the host in the URL.
     pub server_name: Option<String>,
+    /// What the server's certificate is checked for.
+    pub verification: Verification,
 }
 
 impl UpstreamTls {
@@ -107,7 +117,11 @@ impl Validation<'_> {
             }
             _ => {}
         }
-        let tls = UpstreamTls { files, server_name };
+        let rule = options.upstream_verify.trim();
+        let remedy =
+            "write name, authority, or fingerprint: and what `openssl x509 -noout -fingerprint -sha256` prints";
+        let verification = self.or_reject(rule.parse(), ("--upstream-verify", rule, remedy));
+        let tls = UpstreamTls { files, server_name, verification };
         // If the routes were rejected, nothing is known of what they need.
         if !routes.is_empty() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
             let files = [
@@ -116,7 +130,9 @@ impl Validation<'_> {
                 ("--upstream-key", &options.upstream_key),
             ];
             let given = files.map(|(setting, file)| (setting, named(file).map(|file| file.display().to_string())));
-            let given = given.into_iter().chain([("--upstream-server-name", tls.server_name.clone())]);
+            let verification = (tls.verification != Verification::Name).then(|| tls.verification.to_string());
+            let others = [("--upstream-server-name", tls.server_name.clone()), ("--upstream-verify", verification)];
+            let given = given.into_iter().chain(others);
             self.reject_unused(given, "no upstream is reached by TLS", "write rediss://host:port, or leave it out");
         }
         tls
@@ -174,6 +190,7 @@ impl UpstreamTls {
             ("upstream-cert", format_path(identity.map(|(certificate, _)| certificate))),
             ("upstream-key", format_path(identity.map(|(_, key)| key))),
             ("upstream-server-name", or_none(self.server_name.as_ref())),
+            ("upstream-verify", self.verification.to_string()),
         ]
     }
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
 
+use super::x509::Certificate;
 use crate::clock;
 use crate::files::{self, FileError};
 
@@ -40,6 +41,22 @@ pub fn valid_now(setting: &'static str, path: &Path) -> Result<(), FileError> {
             Err(FileError::new(setting, path, problem, remedy))
         }
     }
+}
+
+/// The time at which the first of the certificates in a file expires, in seconds since 1970: of a certificate and of those that
+/// vouch for it, all are needed. `None` if the file cannot be used.
+pub fn first_expiry(setting: &'static str, path: &Path) -> Option<u64> {
+    expiries(setting, path).min()
+}
+
+/// The time at which the last of the certificates in a file expires: of authorities, one is enough.
+pub fn last_expiry(setting: &'static str, path: &Path) -> Option<u64> {
+    expiries(setting, path).max()
+}
+
+fn expiries(setting: &'static str, path: &Path) -> impl Iterator<Item = u64> {
+    let all = certificates(setting, path).unwrap_or_default();
+    all.into_iter().filter_map(|der| Certificate::read(&der).map(|certificate| certificate.not_after))
 }
 
 pub(super) fn private_key(setting: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {

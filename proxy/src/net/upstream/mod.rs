@@ -31,6 +31,7 @@ use crate::files::{FileError, Rotating};
 use crate::net::hop::{ANNOUNCEMENT, Neighbour};
 use crate::net::key_material::KeyMaterial;
 use crate::net::stream::{Stream, tune};
+use crate::net::tls;
 use crate::settings::Upstream;
 use crate::settings::credentials::{Credentials, Secret};
 use crate::settings::{Login, Route, Settings, TcpTimeouts};
@@ -236,7 +237,8 @@ impl Dialer {
         match &self.tls {
             None => Ok(Stream::Tcp(stream)),
             Some((config, name)) => {
-                let stream = TlsConnector::from(config.current()).connect(name.clone(), stream).await?;
+                let stream =
+                    TlsConnector::from(config.current()).connect(name.clone(), stream).await.map_err(tls::in_words)?;
                 Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
             }
         }
