@@ -1,8 +1,11 @@
-//! The command line as a whole: whether the program is to serve, to check its settings, or to decode a payload.
+//! The command line as a whole: whether the program is to serve, to check its settings, to decode a payload, or to describe itself
+//! to a shell or to `man`.
 
 use std::ffi::OsString;
+use std::io;
 
-use clap::{Arg, Command, CommandFactory, FromArgMatches, value_parser};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
+use clap_complete::Shell;
 
 use crate::decode::DecodeArgs;
 use crate::report_format::ReportFormat;
@@ -10,6 +13,11 @@ use crate::settings::{Invocation, Options, command_line};
 
 const CHECK: &str = "check";
 const DECODE: &str = "decode";
+const COMPLETIONS: &str = "completions";
+const MAN: &str = "man";
+
+/// The program's name, as it is called.
+const PROGRAM: &str = "redistributed";
 
 const ABOUT_CHECK: &str =
     "Tries everything that the settings name, and says in plain words what is not as it should be";
@@ -17,7 +25,13 @@ const ABOUT_CHECK: &str =
 const LONG_ABOUT_CHECK: &str = "\
 Takes the same options, variables and file as the proxy itself, but serves nothing: reaches every Redis and the \
 collector, looks at the listen addresses, and tells which subscribers would see contexts. One finding a line: ok, note, \
-warning or problem, with what to do. Shows no payload and no secret.";
+warning or problem, with what to do. Shows no payload and no secret.
+
+With --format json, the answer is one object on one line:
+  {\"result\": \"warning\", \"findings\": [{\"level\": \"ok\", \"about\": \"redis://cache:6379\", \"text\": \"reached in \
+0.41 ms\", \"remedy\": null}, ...]}
+`result` is the worst level: ok, note, warning or problem. `about` is what the finding is about: an address, the collector \
+or the settings. `remedy` is what to do, or null.";
 
 const AFTER_HELP_CHECK: &str = "\
 Exit codes:
@@ -35,6 +49,10 @@ pub enum Call {
     Check(Invocation, ReportFormat),
     /// `decode`, with its options.
     Decode(DecodeArgs),
+    /// `completions`, for this shell.
+    Completions(Shell),
+    /// `man`, about the program or this command of it.
+    Man(Option<String>),
 }
 
 impl Call {
@@ -56,9 +74,44 @@ impl Call {
                 let matches = command.try_get_matches_from(rest()).map_err(command_line::redacted)?;
                 DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(command_line::redacted)
             }
+            Some(COMPLETIONS) => {
+                let matches = matches(completions(), rest())?;
+                // The parser has seen to it that there is one.
+                Ok(Self::Completions(matches.get_one("shell").copied().unwrap_or(Shell::Bash)))
+            }
+            Some(MAN) => Ok(Self::Man(matches(man(), rest())?.remove_one("command"))),
             _ => Ok(Self::Serve(Invocation::new(whole(), words))),
         }
     }
+}
+
+fn matches(command: Command, words: impl Iterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+    let bin_name = format!("{PROGRAM} {}", command.get_name());
+    command.bin_name(bin_name).try_get_matches_from(words).map_err(command_line::redacted)
+}
+
+/// Writes the completions of a shell for the whole command line.
+///
+/// # Errors
+/// The error of `out`.
+pub fn write_completions(shell: Shell, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut whole(), PROGRAM, &mut script);
+    out.write_all(&script)
+}
+
+/// Writes the manual page of the program, or of one of its commands.
+///
+/// # Errors
+/// The error of `out`.
+pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<()> {
+    let page = match command {
+        // A page is found by its name, as in `man redistributed-check`.
+        Some(CHECK) => check().name("redistributed-check").bin_name("redistributed check"),
+        Some(DECODE) => DecodeArgs::command().name("redistributed-decode").bin_name("redistributed decode"),
+        _ => whole(),
+    };
+    clap_mangen::Man::new(page.version(env!("CARGO_PKG_VERSION"))).render(out)
 }
 
 /// The usage in place of the parser's, which would list all options.
@@ -76,6 +129,24 @@ fn whole() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(check().name(CHECK))
         .subcommand(decode)
+        .subcommand(completions())
+        .subcommand(man())
+}
+
+fn completions() -> Command {
+    let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell));
+    Command::new(COMPLETIONS)
+        .about("Prints a script that completes the command line in a shell")
+        .arg(shell.help("The shell that is to complete"))
+        .after_help("As in: redistributed completions bash > ~/.local/share/bash-completion/completions/redistributed")
+}
+
+fn man() -> Command {
+    let command = Arg::new("command").value_name("COMMAND").value_parser([CHECK, DECODE]);
+    Command::new(MAN)
+        .about("Prints the manual page of the program, or of one of its commands, in the format of man")
+        .arg(command.help("The command that the page is about (default: the program)"))
+        .after_help("As in: redistributed man > redistributed.1")
 }
 
 fn check() -> Command {
@@ -98,7 +169,8 @@ mod tests {
 
     #[test]
     fn the_definitions_are_consistent() {
-        whole().debug_assert();
-        check().debug_assert();
+        for command in [whole(), check(), completions(), man()] {
+            command.debug_assert();
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use redistributed::cli::Call;
+use redistributed::cli::{self, Call};
 use redistributed::decode::DecodeArgs;
 use redistributed::logging::{self, LIFECYCLE};
 use redistributed::net::listener::shortened_backlog;
@@ -14,6 +14,7 @@ use redistributed::service::Services;
 use redistributed::settings::{Invocation, LoadError, Loaded, Settings, effective};
 use redistributed::signals::{Hangups, Signal, Signals};
 use redistributed::{RunError, healthcheck, preflight};
+use redistributed_core::printable::{printable, printable_lines};
 use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
         Ok(Call::Serve(invocation)) => invocation,
         Ok(Call::Check(invocation, format)) => return check(&invocation, format),
         Ok(Call::Decode(args)) => return decode(&args),
+        Ok(Call::Completions(shell)) => return written(&cli::write_completions(shell, &mut std::io::stdout())),
+        Ok(Call::Man(command)) => return written(&cli::write_man(command.as_deref(), &mut std::io::stdout())),
         Err(error) => error.exit(),
     };
     let mut loaded = match invocation.load() {
@@ -116,7 +119,7 @@ fn check_config(loaded: &Loaded) -> ExitCode {
         return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
     }
     print!("{}", effective::page(&loaded.settings, &loaded.sources));
-    loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {warning}"));
+    loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {}", printable(warning)));
     ExitCode::SUCCESS
 }
 
@@ -143,6 +146,13 @@ fn check(invocation: &Invocation, format: ReportFormat) -> ExitCode {
     }
 }
 
+fn written(outcome: &std::io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => end(FAILED, error),
+    }
+}
+
 fn decode(args: &DecodeArgs) -> ExitCode {
     let (mut from, mut to, mut aside) = (std::io::stdin().lock(), std::io::stdout().lock(), std::io::stderr().lock());
     match redistributed::decode::run(args, &mut from, &mut to, &mut aside) {
@@ -157,6 +167,6 @@ fn decode(args: &DecodeArgs) -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the last line of a process that cannot run, whatever its log level")]
 fn end(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("redistributed: {error}");
+    eprintln!("redistributed: {}", printable_lines(&error.to_string()));
     ExitCode::from(code)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Ended, Spawned, command, run, without_environment};
+use crate::support::{connect, expect, send};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 /// An upstream for tests in which nobody connects.
@@ -43,9 +44,74 @@ fn help_teaches() {
 
 #[test]
 fn version_is_that_of_the_package() {
-    let ended = run(command(&["--version"]));
-    assert_eq!(ended.code, Some(0));
-    assert_eq!(ended.stdout.trim(), format!("redistributed {}", env!("CARGO_PKG_VERSION")));
+    let ended = run(command(&["-V"]));
+    let first = format!("redistributed {} (", env!("CARGO_PKG_VERSION"));
+    assert!(ended.code == Some(0) && ended.stdout.starts_with(&first), "{}", ended.stdout);
+    let long = run(command(&["--version"]));
+    assert!(long.code == Some(0) && long.stdout.starts_with(ended.stdout.trim()), "{}", long.stdout);
+    for line in ["\ntarget    ", "\nfeatures  TLS 1.2 and 1.3", "\ncarriers  trailer"] {
+        assert!(long.stdout.contains(line), "{}", long.stdout);
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_for_every_shell_and_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = run(command(&["completions", shell]));
+        let names_all = ["redistributed", "upstream-verify", "decode"].iter().all(|name| ended.stdout.contains(name));
+        assert!(ended.code == Some(0) && names_all, "{shell}: {}{}", ended.stdout, ended.stderr);
+    }
+    for (arguments, texts) in [
+        (&["man"][..], [".TH redistributed", "upstream", "REDISTRIBUTED_LISTEN"]),
+        (&["man", "check"], [".TH redistributed-check", "findings", "Exit codes"]),
+        (&["man", "decode"], [".TH redistributed-decode", "strip", "Exit codes"]),
+    ] {
+        let ended = run(command(arguments));
+        let page = ended.stdout.replace('\\', "");
+        let has_all = texts.iter().all(|text| page.contains(text));
+        assert!(ended.code == Some(0) && has_all, "{arguments:?}: {page}{}", ended.stderr);
+    }
+    for wrong in [&["completions"][..], &["completions", "tcsh"], &["man", "serve"]] {
+        let ended = run(command(wrong));
+        assert!(ended.code == Some(2) && ended.stderr.contains("--help"), "{wrong:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_help_of_check_describes_its_json() {
+    let help = run(command(&["check", "--help"])).stdout;
+    for name in ["\"result\"", "\"findings\"", "\"level\"", "\"about\"", "\"text\"", "\"remedy\""] {
+        assert!(help.contains(name), "{name} is not in\n{help}");
+    }
+}
+
+/// Starts a proxy without `--upstream`.
+fn with_redis_url(listen: &str, url: &str, more: &[&str]) -> std::process::Command {
+    let mut command = command(&[&["--listen", listen], more].concat());
+    command.env("REDIS_URL", url);
+    command
+}
+
+#[tokio::test]
+async fn redis_url_is_the_upstream_if_nothing_else_names_one() {
+    let redis = RealRedis::start(&[]);
+    // The database is for the service, which selects it itself.
+    let proxy = Spawned::start(with_redis_url(":0", &format!("{}/3", redis.url()), &[]), 1);
+    assert!(proxy.addresses[0].ip().is_loopback());
+    let mut client = connect(proxy.addresses[0]).await;
+    send(&mut client, b"PING\r\n").await;
+    expect(&mut client, b"+PONG\r\n").await;
+    let shown = run(with_redis_url("6380", "redis://u:hunter2@cache", &["--check-config"]));
+    assert!(shown.stdout.contains("127.0.0.1:6380,redis://u:***@cache:6379"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("upstream: REDIS_URL"), "{}", shown.stdout);
+    let other = run(with_redis_url("6380", "redis://cache", &["--upstream", "redis://other", "--check-config"]));
+    assert!(other.stdout.contains("redis://other:6379") && !other.stdout.contains("cache"), "{}", other.stdout);
+    for url in ["redis://127.0.0.1:6380", "redis://localhost:6380/0"] {
+        let own = run(with_redis_url("6380", url, &[]));
+        for text in ["(from REDIS_URL)", "the proxy itself listens on", "name the Redis by --upstream"] {
+            assert!(own.code == Some(2) && own.stderr.contains(text), "{url}: {}", own.stderr);
+        }
+    }
 }
 
 #[test]
@@ -61,7 +127,7 @@ fn wrong_settings_are_named_with_what_to_do() {
         (&["--route", "a=127.0.0.1:7,h", "--route", "b=127.0.0.1:7,h"], &["127.0.0.1:7", "two routes"]),
         (&["--listen", "127.0.0.1", "--upstream", UNUSED], &["--listen `127.0.0.1`", "port is missing"]),
         (&["--listen", "127.0.0.1:7", "--upstream", "redis://127.0.0.1:7"], &["the proxy itself"]),
-        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h:x"], &["--upstream `rediss://h:***`", "port"]),
+        (&["--listen", "127.0.0.1:0", "--upstream", "rediss://h:x"], &["--upstream `rediss://h:x`", "port"]),
         (&[pair[0], pair[1], pair[2], pair[3], "--upstream-ca", "ca.pem"], &["--upstream-ca", "rediss://"]),
         (&[pair[0], pair[1], "--upstream", "rediss://h", "--upstream-cert", "c.pem"], &["--upstream-key", "missing"]),
         (&["--listen", "127.0.0.1:0", "--upstream", "http://h"], &["scheme"]),

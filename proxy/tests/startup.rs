@@ -102,7 +102,8 @@ fn settings_that_cannot_be_meant() {
         (&listen, &["--connect-timeout", "5"], &["--connect-timeout `5`", "unit is missing", "as in 500ms"]),
         (&listen, &["--admin", "x"], &["--admin `x`", "port is missing", "--admin 9127"]),
         (&listen, &["--admin", "redis://:hunter2@h"], &["--admin `redis://***@h`", "it is a URL", "--admin 9127"]),
-        (&at("6380"), &[], &["--listen `6380`", "host is missing: it is only a number", "as in 127.0.0.1:6380"]),
+        (&at("65536"), &[], &["--listen `65536`", "port is not a number", "as in 127.0.0.1:6380"]),
+        (&at(":6380x"), &[], &["--listen `:6380x`", "host is missing", "as in 127.0.0.1:6380"]),
         (&to("6379"), &[], &["--upstream `6379`", "host is missing: it is only a number", "redis://host:port"]),
         (&to("-1:6379"), &[], &["--upstream `-1:6379`", "missing or malformed", "redis://host:port"]),
         (

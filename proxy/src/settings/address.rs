@@ -110,7 +110,7 @@ pub enum AddressError {
 
 impl ListenAddress {
     /// Reads `127.0.0.1:6380`, `[::1]:6380` or `localhost:6380`, with `redis://` or, for TLS, `rediss://` in front, or
-    /// `unix:/path`. Port 0 lets the system choose one.
+    /// `unix:/path`. A port alone, as in `6380` or `:6380`, is one of 127.0.0.1. Port 0 lets the system choose one.
     ///
     /// # Errors
     /// [`AddressError`], which says what is missing.
@@ -127,7 +127,7 @@ impl ListenAddress {
         if authority.contains('@') {
             return Err(AddressError::Credentials);
         }
-        HostPort::parse(authority.strip_suffix('/').unwrap_or(authority)).map(kind)
+        HostPort::parse_local(authority.strip_suffix('/').unwrap_or(authority)).map(kind)
     }
 
     /// The host and the port, which a Unix socket does not have.
@@ -135,6 +135,14 @@ impl ListenAddress {
         match self {
             Self::Tcp(address) | Self::Tls(address) => Some(address),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether the two cannot both be bound. Port 0 is another one each time.
+    pub fn is_same_socket(&self, other: &Self) -> bool {
+        match (self.host_port(), other.host_port()) {
+            (Some(one), Some(other)) => one == other && one.port != 0,
+            _ => self == other,
         }
     }
 }
@@ -149,17 +157,17 @@ impl HostPort {
         Ok(Self { host, port: port.ok_or(AddressError::NoPort)? })
     }
 
-    /// Reads a host and a port, or a port alone, which is one of 127.0.0.1.
+    /// Reads a host and a port, or a port alone, with or without a `:` in front, which is one of 127.0.0.1.
     ///
     /// # Errors
     /// [`AddressError`], which says what is missing.
     pub fn parse_local(text: &str) -> Result<Self, AddressError> {
-        match text.parse::<u16>() {
-            Ok(port) => Ok(Self { host: "127.0.0.1".to_owned(), port }),
-            Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Err(AddressError::Port),
-            Err(_) if text.contains("://") => Err(AddressError::Url),
-            Err(_) => Self::parse(text),
+        let port = text.strip_prefix(':').unwrap_or(text);
+        if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Self::parse(text);
         }
+        let port = port.parse().map_err(|_| AddressError::Port)?;
+        Ok(Self { host: "127.0.0.1".to_owned(), port })
     }
 }
 

@@ -8,7 +8,9 @@ use clap::{ArgMatches, Command, FromArgMatches};
 use super::environment::{self, EnvironmentVariables};
 use super::error::InvalidSettings;
 use super::file::ConfigFile;
+use super::origin::Origin;
 use super::otel_sources;
+use super::routes::REDIS_URL;
 use super::sources::Sources;
 use super::{Options, Settings, command_line};
 
@@ -81,7 +83,11 @@ impl Invocation {
         variables: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Loaded, LoadError> {
         let (matches, mut sources) = command_line::read(&self.command, &self.words, file)?;
-        let options = Options::from_arg_matches(&matches).map_err(command_line::redacted)?;
+        let mut options = Options::from_arg_matches(&matches).map_err(command_line::redacted)?;
+        if let Some(url) = variables(REDIS_URL).filter(|url| !url.is_empty() && options.routes.lacks_upstream()) {
+            sources.set("upstream", Origin::Environment(REDIS_URL.to_owned()), url.clone());
+            options.routes.upstream = Some(url);
+        }
         let (said, errors) = otel_sources::read(variables, file);
         if !errors.is_empty() {
             return Err(InvalidSettings::of_settings(errors).into());

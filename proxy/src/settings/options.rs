@@ -24,6 +24,22 @@ use super::routes::RouteOptions;
 use super::tcp::TcpOptions;
 use super::upstreams::{LoginOptions, UpstreamTlsOptions};
 
+/// The version, and the commit that was built.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("REDISTRIBUTED_BUILD"), ")");
+
+/// The same with what it was built for and what it can do, a line each.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("REDISTRIBUTED_BUILD"),
+    ")\ntarget    ",
+    env!("REDISTRIBUTED_TARGET"),
+    ", ",
+    env!("REDISTRIBUTED_COMPILER"),
+    "\nfeatures  TLS 1.2 and 1.3 (rustls, ring), RESP2 and RESP3, OTLP over HTTP and gRPC, gzip",
+    "\ncarriers  trailer (version 1), json, opencensus",
+);
+
 /// The options that have no variable and no key in the file, because they say what this one call is for.
 const COMMAND_LINE_ONLY: [&str; 2] = ["check_config", "healthcheck"];
 
@@ -88,7 +104,8 @@ impl Options {
     pub fn command() -> Command {
         // The texts last: the groups' own doc comments would stand in their place.
         Self::augment_args(Command::new("redistributed"))
-            .version(env!("CARGO_PKG_VERSION"))
+            .version(VERSION)
+            .long_version(LONG_VERSION)
             .about(ABOUT)
             .long_about(LONG_ABOUT)
             .after_help(AFTER_HELP)

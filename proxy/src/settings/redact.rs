@@ -2,12 +2,13 @@
 //!
 //! Any value may be a URL with a password that was put in the wrong place, so every value that is shown passes through here.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use redistributed_core::printable::printable;
 
 /// `text` without anything that could be a credential, a query or a fragment of a URL. Three stars stand in their place, and in
-/// place of a port that is no number, because it may be a password whose end was cut off. The rest is [`printable`].
+/// place of what stands where a port belongs but does not resemble one, because it may be a password whose end was cut off. The rest is [`printable`].
 pub fn redact(text: &str) -> String {
     printable(masked(text)).to_string()
 }
@@ -34,9 +35,19 @@ fn masked(text: &str) -> String {
     else {
         return shown;
     };
-    let digits = port.split('/').next().unwrap_or_default();
-    let is_port = digits.len() <= 5 && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_port && !host.is_empty() { shown } else { format!("{before}://{host}:***") }
+    let port = port.split('/').next().unwrap_or_default();
+    if may_show_port(host, port) { shown } else { format!("{before}://{host}:***") }
+}
+
+/// Whether what stands where a port belongs can be shown, so that a person sees what is wrong with it. Without an `@` behind it, it
+/// may still be a password whose end was cut off, with its user in place of the host.
+fn may_show_port(host: &str, port: &str) -> bool {
+    /// One more than the longest port has.
+    const LONGEST: usize = 6;
+    let is_host = host == "localhost" || host.parse::<IpAddr>().is_ok();
+    let digits = port.bytes().filter(u8::is_ascii_digit).count();
+    let resembles_a_port = port.len() <= 2 || port.len() <= LONGEST && digits > 0 && port.chars().count() <= digits + 1;
+    port.is_empty() || is_host || resembles_a_port && !host.is_empty()
 }
 
 /// `text` redacted if it is a URL with credentials, which it can be only by mistake. Any other text is [`printable`].
@@ -68,6 +79,16 @@ mod tests {
             ("redis://user:hunter2/3", "redis://user:***"),
             ("a=127.0.0.1:1,redis://user:hun", "a=127.0.0.1:1,redis://user:***"),
             ("127.0.0.1:x", "127.0.0.1:x"),
+            ("redis://127.0.0.1:port/3", "redis://127.0.0.1:port/3"),
+            ("rediss://localhost:redis", "rediss://localhost:redis"),
+            ("redis://cache:", "redis://cache:"),
+            ("redis://cache:x", "redis://cache:x"),
+            ("redis://cache:637x9", "redis://cache:637x9"),
+            ("redis://cache:99999", "redis://cache:99999"),
+            ("redis://cache:-6379", "redis://cache:-6379"),
+            ("redis://cache:637999/0", "redis://cache:637999/0"),
+            ("redis://cache:6379999", "redis://cache:***"),
+            ("redis://user:s3cret", "redis://user:***"),
         ] {
             assert_eq!(redact(text), shown, "{text}");
         }

@@ -12,28 +12,39 @@ use super::redact::{redact, redact_url};
 use super::validation::Validation;
 use super::values::{NONE, Values};
 
+/// The variable by which many services, and the platforms that run them, name their Redis. It is the upstream if nothing else
+/// names one.
+pub(super) const REDIS_URL: &str = "REDIS_URL";
+
 /// The options that say where services connect and where their Redis is.
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Addresses")]
 pub(crate) struct RouteOptions {
-    /// Address on which the service connects: 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path
+    /// Address on which the service connects: host:port or a port of 127.0.0.1, rediss://host:port for TLS, or unix:/path
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// The Redis to forward to: redis://host:port, rediss://host:port for TLS, host:port or unix:/path
+    /// The Redis to forward to: redis://host:port, rediss://host:port for TLS, host:port or unix:/path (default: REDIS_URL)
     ///
     /// Names are resolved again for each connection. What the service itself sends (AUTH, HELLO, SELECT) passes through.
     /// Credentials, as in redis://user:password@host, are used for what the proxy itself asks Redis, and for the service
     /// only if --upstream-login says so. A password here can be seen by others on this machine: see
     /// --upstream-password-file.
     #[arg(long, value_name = "URL")]
-    upstream: Option<String>,
+    pub(super) upstream: Option<String>,
 
     /// A service's name and its two addresses, instead of --listen and --upstream; repeatable
     ///
     /// Spans and metrics bear the name. Several routes may have the same one, as for a service with two Redises.
     #[arg(long = "route", value_name = "NAME=LISTEN,UPSTREAM")]
     pub(crate) routes: Vec<String>,
+}
+
+impl RouteOptions {
+    /// Whether there is one service, and nothing names its Redis.
+    pub(super) fn lacks_upstream(&self) -> bool {
+        self.listen.is_some() && self.upstream.is_none() && self.routes.is_empty()
+    }
 }
 
 /// A service's listen address and the Redis behind it.
@@ -88,7 +99,8 @@ impl Validation<'_> {
                 self.route(0, None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
             }
             (Some(_), None) => {
-                self.reject("--upstream", None, "it is missing", "name the Redis, as in --upstream redis://cache:6379");
+                let remedy = "name the Redis, as in --upstream redis://cache:6379, or by REDIS_URL";
+                self.reject("--upstream", None, "it is missing", remedy);
                 return Vec::new();
             }
             (None, Some(_)) => {
@@ -115,7 +127,7 @@ impl Validation<'_> {
         }
         for (index, route) in routes.iter().enumerate() {
             for (other_index, other) in routes.iter().enumerate().skip(index + 1) {
-                if same_listener(&route.listen, &other.listen) {
+                if route.listen.is_same_socket(&other.listen) {
                     self.reject_shared_listener([(index, route), (other_index, other)]);
                 }
             }
@@ -164,7 +176,7 @@ impl Validation<'_> {
     ) -> Option<Route> {
         let parsed = (ListenAddress::parse(listen), UpstreamUrl::parse(upstream));
         if let Err(problem) = &parsed.0 {
-            let remedy = "write an address and a port, as in 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path";
+            let remedy = "write an address or a port, as in 127.0.0.1:6380, rediss://host:port for TLS, or unix:/path";
             let origin = self.origin_in_route(listen_setting, index, Some(listen));
             self.reject_at(origin, listen_setting, Some(listen), problem, remedy);
         }
@@ -174,15 +186,16 @@ impl Validation<'_> {
             self.reject_at(origin.clone(), upstream_setting, Some(upstream), problem, remedy);
         }
         let (Ok(listen), Ok(UpstreamUrl { upstream, username, password, database })) = parsed else { return None };
-        if leads_back(&listen, &upstream) {
+        let is_of_service = origin == Origin::Environment(REDIS_URL.to_owned());
+        if leads_back(&listen, &upstream) || is_of_service && may_lead_back(&listen, &upstream) {
             let shown = upstream.to_string();
-            self.reject_at(
-                origin,
-                upstream_setting,
-                Some(&shown),
-                "it is the address that the proxy itself listens on",
-                "name the port of Redis here, and another one for the proxy",
-            );
+            let remedy = if is_of_service {
+                "this REDIS_URL is the service's, which leads to the proxy: name the Redis by --upstream"
+            } else {
+                "name the port of Redis here, and another one for the proxy"
+            };
+            let problem = "it is the address that the proxy itself listens on";
+            self.reject_at(origin, upstream_setting, Some(&shown), problem, remedy);
         }
         Some(Route { name, listen, upstream, login: Login { username, password, database } })
     }
@@ -208,18 +221,20 @@ fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
     }
 }
 
-fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
-    let loopback = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let any = listen.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
-    listen.port == upstream.port && (listen.host == upstream.host || any && loopback(&upstream.host))
+/// The same where a name of this machine may lead to another of its addresses.
+fn may_lead_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
+    let port = listen.host_port().map(|address| address.port);
+    let (Upstream::Tcp(to) | Upstream::Tls(to)) = upstream else { return false };
+    is_loopback(&to.host) && port == Some(to.port)
 }
 
-/// Whether the two addresses cannot both be bound.
-fn same_listener(one: &ListenAddress, other: &ListenAddress) -> bool {
-    match (one.host_port(), other.host_port()) {
-        (Some(one), Some(other)) => one == other && one.port != 0,
-        _ => one == other,
-    }
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
+    let any = listen.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    listen.port == upstream.port && (listen.host == upstream.host || any && is_loopback(&upstream.host))
 }
 
 /// A value for each route: its name, or that of the whole process, and its addresses without a password.

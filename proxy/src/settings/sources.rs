@@ -35,6 +35,12 @@ impl Sources {
         self.0.iter().find(|setting| setting.name == name)
     }
 
+    /// Takes note that the option `name` was given as `value`, in place of what was known of it.
+    pub(super) fn set(&mut self, name: &str, origin: Origin, value: String) {
+        self.0.retain(|setting| setting.name != name);
+        self.0.push(RawSetting { name: name.to_owned(), origin, values: vec![value.into()], in_file: None });
+    }
+
     /// The origin of the option or variable `name`.
     pub fn origin_of(&self, name: &str) -> Origin {
         self.get(name).map_or(Origin::Default, |setting| setting.origin.clone())

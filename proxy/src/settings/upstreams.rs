@@ -7,7 +7,8 @@ use redistributed_core::choice::choice;
 
 use super::address::Upstream;
 use super::choices::parser;
-use super::routes::Route;
+use super::origin::Origin;
+use super::routes::{REDIS_URL, Route};
 use super::tls::{ClientFileNames, ClientFiles, named};
 use super::validation::Validation;
 use super::values::{Values, format_path, or_none};
@@ -163,6 +164,11 @@ impl Validation<'_> {
                 let remedy = "write redis://user:password@host, or name a file by --upstream-password-file";
                 let origin = self.origin_in_route(setting, index, None);
                 self.reject_at(origin, setting, None, "it names a user, and nothing gives a password", remedy);
+            }
+            let from_variable = self.sources.origin_of("upstream") == Origin::Environment(REDIS_URL.to_owned());
+            if from_variable && route.name.is_none() && !clients {
+                // It is the service's too, which selects the database itself.
+                route.login.database = 0;
             }
             if route.login.database != 0 && !clients {
                 let url = format!("{}/{}", route.upstream, route.login.database);

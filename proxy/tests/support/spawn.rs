@@ -50,7 +50,7 @@ pub(crate) fn as_typed(arguments: &[&str]) -> Command {
 pub(crate) fn without_environment(mut command: Command, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        if name_text.starts_with("REDISTRIBUTED_") || name_text.starts_with("OTEL_") {
+        if name_text.starts_with("REDISTRIBUTED_") || name_text.starts_with("OTEL_") || name_text == "REDIS_URL" {
             command.env_remove(&name);
         }
     }

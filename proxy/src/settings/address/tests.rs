@@ -100,6 +100,19 @@ fn listeners_need_a_port_and_may_leave_it_to_the_system() {
     assert_eq!(ListenAddress::parse("127.0.0.1:0").unwrap().host_port().unwrap().port, 0);
     assert_eq!(ListenAddress::parse("[::]:6380").unwrap().to_string(), "[::]:6380");
     assert_eq!(ListenAddress::parse("127.0.0.1"), Err(AddressError::NoPort));
-    assert_eq!(ListenAddress::parse(":6380"), Err(AddressError::Host));
+    for (text, shown) in [
+        ("6380", "127.0.0.1:6380"),
+        (":6380", "127.0.0.1:6380"),
+        ("0", "127.0.0.1:0"),
+        ("rediss://:6380", "rediss://127.0.0.1:6380"),
+    ] {
+        assert_eq!(ListenAddress::parse(text).unwrap().to_string(), shown);
+    }
+    for text in ["65536", ":65536", "99999999999999999999"] {
+        assert_eq!(ListenAddress::parse(text), Err(AddressError::Port), "{text}");
+    }
+    for text in ["", ":", ":x", "rediss://"] {
+        assert!(ListenAddress::parse(text).is_err(), "{text}");
+    }
     assert_eq!(ListenAddress::parse("::1:6380"), Err(AddressError::Brackets));
 }
