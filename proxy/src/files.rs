@@ -185,6 +185,11 @@ impl<T> Rotating<T> {
         })
     }
 
+    /// Whether the files could be used when they were last read.
+    pub fn is_usable(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).failure.is_none()
+    }
+
     /// The paths of the files.
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths

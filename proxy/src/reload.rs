@@ -9,7 +9,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redistributed_core::policy::Policy;
+use redistributed_core::trace::UnixNanos;
 
+use crate::clock;
 use crate::logging::{LIFECYCLE, LevelHandle};
 use crate::net::key_material::{KeyMaterial, Refreshed};
 use crate::service::Services;
@@ -51,6 +53,8 @@ pub struct Reloader {
     log: Mutex<Log>,
     /// The certificates and passwords in files, once they have been read.
     material: OnceLock<KeyMaterial>,
+    /// When settings were last read, by the wall clock, and whether they could be used. The start counts.
+    last: Mutex<(UnixNanos, bool)>,
 }
 
 /// The outcome of a reload. At least one of the two is there.
@@ -88,7 +92,9 @@ impl Reloader {
     /// For a process that runs with the settings in `loaded`.
     pub fn new(invocation: Invocation, loaded: &Loaded, services: Arc<Services>, level: LevelHandle) -> Self {
         let (in_force, log) = (Mutex::new(loaded.sources.clone()), Mutex::new(loaded.settings.log));
-        Self { invocation, services, level, in_force, log, material: OnceLock::new() }
+        // The start has read them, and could use them.
+        let last = Mutex::new((clock::wall(), true));
+        Self { invocation, services, level, in_force, log, material: OnceLock::new(), last }
     }
 
     /// Includes `material` in every reload from now on. Only the first call has an effect.
@@ -111,8 +117,9 @@ impl Reloader {
         if files.as_ref().is_some_and(Vec::is_empty) {
             tracing::info!(target: LIFECYCLE, "certificates and passwords were looked at again: none has changed");
         }
-        let settings = self
-            .reload_settings()
+        let reloaded = self.reload_settings();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (clock::wall(), reloaded.is_ok());
+        let settings = reloaded
             .map_err(ReloadError::Load)
             .inspect_err(|error| tracing::error!("the configuration was not read again: {}", in_one_line(error)))?;
         match (&settings, &files) {
@@ -148,6 +155,11 @@ impl Reloader {
         let taken = new.0.into_iter().filter(|setting| RELOADABLE.contains(&setting.name.as_str()));
         in_force.0 = kept.chain(taken).collect();
         Ok(Some(ChangedSettings { changed, need_restart, switched: self.services.is_switched() }))
+    }
+
+    /// When settings were last read, and whether they could be used.
+    pub fn last(&self) -> (UnixNanos, bool) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The settings in force: `settings`, which are those of the start, with the changes since.

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use redistributed_core::trace::UnixNanos;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -21,7 +20,7 @@ use crate::files::FileError;
 use crate::logging::LIFECYCLE;
 use crate::net::hop::Questions;
 use crate::net::key_material::KeyMaterial;
-use crate::net::listener::{self, BindError, Handshakes, Listener};
+use crate::net::listener::{BindError, Handshakes, Listener, Socket};
 use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
 use crate::service::Services;
@@ -73,7 +72,7 @@ pub struct Listeners {
     /// In the order of the routes.
     pub routes: Vec<Listener>,
     /// The admin port's, if there is one.
-    pub admin: Option<TcpListener>,
+    pub admin: Option<Socket>,
 }
 
 /// Binds the listen address of every route and of the admin port, before anything is served.
@@ -85,8 +84,8 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
     for route in &settings.routes {
         routes.push(Listener::bind(route, settings).await?);
     }
-    let admin = match &settings.admin {
-        Some(address) => Some(listener::bind("--admin", address).await?),
+    let admin = match &settings.admin.address {
+        Some(address) => Some(Socket::bind("--admin", address, settings.socket_mode).await?),
         None => None,
     };
     Ok(Listeners { routes, admin })
@@ -171,11 +170,7 @@ impl Server {
     }
 
     /// Begins to accept clients, and to do what goes on beside them.
-    fn serve(
-        self,
-        endpoints: Vec<(Arc<RedisEndpoint>, Listener)>,
-        admin: Option<TcpListener>,
-    ) -> Result<Serving, RunError> {
+    fn serve(self, endpoints: Vec<(Arc<RedisEndpoint>, Listener)>, admin: Option<Socket>) -> Result<Serving, RunError> {
         let stopping = CancellationToken::new();
         let limits = self.settings.limits;
         let acceptor = Acceptor::new(limits.max_connections, Arc::clone(&self.workers), stopping.clone());
@@ -229,17 +224,16 @@ impl Server {
     /// Serves the admin port until the guard is dropped.
     fn serve_admin(
         &self,
-        listener: TcpListener,
+        listener: Socket,
         endpoints: Vec<Arc<RedisEndpoint>>,
         draining: CancellationToken,
     ) -> DropGuard {
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(target: LIFECYCLE, %address, "admin port");
-        }
+        tracing::info!(target: LIFECYCLE, address = %listener.address(), "admin port");
         let admin = Admin {
             settings: self.settings.clone(),
             services: Arc::clone(&self.services),
             endpoints,
+            keys: self.keys.clone(),
             reloader: self.reloader.clone(),
             spans: self.telemetry.totals(),
             tap: self.telemetry.tap(),
@@ -247,7 +241,7 @@ impl Server {
             began: self.began,
         };
         let stop = CancellationToken::new();
-        tokio::spawn(Arc::new(admin).serve(listener, stop.clone()));
+        tokio::spawn(admin.serve(listener, stop.clone()));
         stop.drop_guard()
     }
 }

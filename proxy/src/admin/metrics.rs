@@ -89,7 +89,8 @@ fn spans(page: &mut Page, totals: &SpanTotals) {
         .sample(&[("result", "dropped")], spans.dropped)
         .sample(&[("result", "failed")], spans.failed)
         .sample(&[("result", "sent")], spans.sent);
-    page.metric("spans_queued", "Spans that wait or are on their way").sample(&[], spans.queued);
+    page.metric("spans_queued", "Spans that wait to be exported").sample(&[], totals.queued() as u64);
+    page.metric("spans_in_flight", "Spans in exports that are not over").sample(&[], totals.in_flight());
     page.metric("spans_queue_capacity", "Most spans that may wait; 0 if none are exported")
         .sample(&[], totals.queue_capacity() as u64);
     let help = "For one export request, repetitions included, in seconds, by the result";
@@ -115,11 +116,28 @@ fn proxy(page: &mut Page, admin: &Admin) {
     }
     page.metric("taps", "Who watches messages on /tap now").sample(&[], admin.tap.watchers() as u64);
     page.metric("tap_missed_total", "Messages that a tap was too slow for").sample(&[], admin.tap.missed());
+    files(page, admin);
     let limits = &admin.settings.limits;
     page.metric("max_connections", "Most client connections at a time").sample(&[], limits.max_connections as u64);
     page.metric("worker_threads", "Threads that carry connections").sample(&[], limits.threads.get() as u64);
-    page.metric("build_info", "Always 1; the label says what runs")
-        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.metric("build_info", "Always 1; the labels say what runs")
+        .sample(&[("version", env!("CARGO_PKG_VERSION")), ("build", env!("REDISTRIBUTED_BUILD"))], 1);
+}
+
+/// What is read again while the process runs.
+fn files(page: &mut Page, admin: &Admin) {
+    let help = "When the certificates in a file that is in use expire, in seconds since 1970";
+    let mut expiries = page.metric("certificate_expiry_timestamp_seconds", help);
+    for expiry in admin.keys.expiries() {
+        let path = expiry.path.display().to_string();
+        expiries.sample(&[("setting", expiry.setting.trim_start_matches("--")), ("file", &path)], expiry.seconds);
+    }
+    let (at, settings) = admin.reloader.as_ref().map_or((admin.began, true), |reloader| reloader.last());
+    page.metric("last_reload_successful", "1 if what was last read could be used, otherwise 0")
+        .sample(&[("of", "secrets")], u64::from(admin.keys.is_usable()))
+        .sample(&[("of", "settings")], u64::from(settings));
+    page.metric("last_reload_timestamp_seconds", "When settings were last read, in seconds since 1970")
+        .fraction(&[], at.0 as f64 / 1e9);
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!
 //! `requests` lists what it answers.
 //!
-//! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback,
-//! unless `--admin-control` says otherwise. A web page that a browser on this machine shows may do none of it: a change
-//! that names an `Origin` is refused, and so is a tap for the sake of another site, which could not read it but would take
-//! its place.
+//! Whoever reaches this port may look. Switching, reloading and watching messages is for those who connect over loopback or by
+//! a Unix socket, unless `--admin-control` or `--admin-token-file` says otherwise. A web page that a browser shows may do none
+//! of it: a request that names an `Origin` is refused, and so is a tap for the sake of another site, which could not read it but
+//! would take its place.
 
 mod access;
 mod exposition;
@@ -18,9 +18,7 @@ mod slots;
 mod tap;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
@@ -30,28 +28,35 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use redistributed_core::policy::Mode;
+use redistributed_core::printable::printable_lines;
 use redistributed_core::trace::UnixNanos;
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::redis::RedisEndpoint;
 use crate::explain;
 use crate::logging::LIFECYCLE;
+use crate::net::key_material::KeyMaterial;
+use crate::net::listener::{Client, ClientName, Socket};
 use crate::reload::Reloader;
 use crate::service::Services;
 use crate::settings::Settings;
 use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
 use crate::telemetry::tap::{MAX_WATCHERS, Tap};
+use access::{Access, Refusal};
 use exposition::Format;
-use requests::{Access, Action, Found};
-use slots::Slots;
+use ready::Readiness;
+use requests::{Action, Found, Permission};
+use slots::{Door, Leaving, Places, Visit};
 
 /// The longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long a request's head may take to arrive, and a connection may be idle.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request's head may take to arrive.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a request's body may take to arrive after its head. Less than an answer may take, so that there is one.
+const BODY_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the admin port shows and controls.
 #[derive(Debug)]
@@ -62,6 +67,8 @@ pub struct Admin {
     pub services: Arc<Services>,
     /// The endpoints of all services.
     pub endpoints: Vec<Arc<RedisEndpoint>>,
+    /// The certificates and secrets in force.
+    pub keys: KeyMaterial,
     /// Reads the settings again, if the process can do that.
     pub reloader: Option<Arc<Reloader>>,
     /// The counts of spans.
@@ -76,66 +83,84 @@ pub struct Admin {
 
 type PageResponse = Response<Either<Full<Bytes>, tap::Lines>>;
 
+/// The admin port while it answers.
+#[derive(Debug)]
+struct Port {
+    admin: Admin,
+    access: Access,
+    places: Places,
+    readiness: Arc<Readiness>,
+}
+
 impl Admin {
     /// Answers requests until `stop`.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let mut slots = Slots::new();
+    pub async fn serve(self, listener: Socket, stop: CancellationToken) {
+        let access = Access::new(&self.settings.admin, self.keys.admin_token.clone());
+        let readiness = Readiness::new(self.endpoints.clone());
+        let port = Arc::new(Port { admin: self, access, places: Places::new(), readiness });
+        let mut door = Door::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let permit = tokio::select! {
+                Ok(client) => {
+                    let visit = tokio::select! {
                         () = stop.cancelled() => return,
-                        permit = slots.next() => permit,
+                        visit = door.next() => visit,
                     };
-                    let Some(permit) = permit else { return };
-                    let (admin, stop, asked) = (Arc::clone(&self), stop.clone(), Arc::<AtomicBool>::default());
-                    let has_asked = Arc::clone(&asked);
+                    let Some(visit) = visit else { return };
+                    let (port, stop, leaving) = (Arc::clone(&port), stop.clone(), Leaving(Arc::clone(&visit)));
                     let task = tokio::spawn(async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            () = admin.connection(stream, peer, &has_asked) => {}
+                            () = port.connection(client, &leaving.0) => {}
                         }
-                        drop(permit);
                     });
-                    slots.taken(task.abort_handle(), asked);
+                    door.entered(task.abort_handle(), visit);
                 }
                 // Out of file descriptors, most likely: the relay says so, and this must not become a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }
+}
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, asked: &AtomicBool) {
+impl Port {
+    async fn connection(self: Arc<Self>, client: Client, visit: &Arc<Visit>) {
+        let peer = client.peer.clone();
+        // Without TLS there is no handshake that could fail.
+        let Ok(stream) = client.into_stream(None).await else { return };
         let answer = |request| {
-            asked.store(true, Ordering::Relaxed);
-            let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
+            visit.ask();
+            let (port, peer, visit) = (Arc::clone(&self), peer.clone(), Arc::clone(visit));
+            async move { Ok::<_, Infallible>(port.answer(request, &peer, &visit).await) }
         };
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             // One request each: a peer that asks and does not read the answers cannot keep its place.
             .keep_alive(false)
-            .header_read_timeout(PATIENCE)
-            .serve_connection(TokioIo::new(stream), service_fn(answer))
-            .await;
-        if let Err(error) = served {
-            tracing::debug!(%peer, %error, "admin connection failed");
+            .header_read_timeout(HEAD_LIMIT)
+            .serve_connection(TokioIo::new(stream), service_fn(answer));
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%peer, %error, "admin connection failed");
+            },
+            () = visit.late() => tracing::debug!(%peer, "an admin connection was closed, because its answer was not read in time"),
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> PageResponse {
+    async fn answer(&self, request: Request<Incoming>, peer: &ClientName, visit: &Visit) -> PageResponse {
         let found = requests::find(request.method(), request.uri().path());
         let needs_control = match &found {
-            Found::Request(known) => known.access == Access::Control,
+            Found::Request(known) => known.permission == Permission::Control,
             Found::OtherMethods(_) | Found::NoSuchPath => access::is_change(request.method()),
         };
-        let control = self.settings.admin_control;
-        if let Some(why) = access::refusal(control, peer.ip(), request.method(), needs_control, request.headers()) {
-            return text(StatusCode::FORBIDDEN, why);
+        match self.access.refusal(peer, needs_control, request.headers()) {
+            None => {}
+            Some(Refusal::Forbidden(why)) => return text(StatusCode::FORBIDDEN, why),
+            Some(Refusal::Unauthorized(why)) => return unauthorized(why),
         }
         let known = match found {
             Found::Request(known) => known,
@@ -145,6 +170,9 @@ impl Admin {
                 return text(StatusCode::NOT_FOUND, body);
             }
         };
+        if !self.places.take(known.kind(), visit) {
+            return busy();
+        }
         match known.action {
             Action::Index => text(StatusCode::OK, requests::index()),
             Action::Health => text(StatusCode::OK, "ok\n"),
@@ -155,7 +183,7 @@ impl Admin {
             Action::Mode => self.mode(),
             Action::SwitchMode => self.switch(request, peer).await,
             Action::RestoreMode => {
-                self.services.restore();
+                self.admin.services.restore();
                 self.report_switch(peer);
                 self.mode()
             }
@@ -164,13 +192,20 @@ impl Admin {
     }
 
     async fn ready(&self) -> PageResponse {
-        let failures = ready::failures(&self.endpoints).await;
-        if failures.is_empty() { text(StatusCode::OK, "ok\n") } else { text(StatusCode::SERVICE_UNAVAILABLE, failures) }
+        if self.admin.draining.is_cancelled() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        let failures = self.readiness.failures().await;
+        if failures.is_empty() {
+            text(StatusCode::OK, "ok\n")
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, failures.to_string())
+        }
     }
 
     fn metrics(&self, request: &Request<Incoming>) -> PageResponse {
         let format = Format::accepted(request.headers().get(header::ACCEPT));
-        let mut answer = text(StatusCode::OK, metrics::page(self, format));
+        let mut answer = text(StatusCode::OK, metrics::page(&self.admin, format));
         answer.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
         answer
     }
@@ -181,15 +216,15 @@ impl Admin {
             return text(StatusCode::FORBIDDEN, "a web page may not watch\n");
         }
         let query = request.uri().query().unwrap_or_default();
-        let filter = match tap::Filter::parse(query, &self.services) {
+        let filter = match tap::Filter::parse(query, &self.admin.services) {
             Ok(filter) => filter,
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
-        let Some(watcher) = self.tap.watch() else {
+        let Some(watcher) = self.admin.tap.watch() else {
             let problem = format!("{MAX_WATCHERS} watch already; try again when one has left\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
-        let lines = tap::open(watcher, filter, self.draining.clone());
+        let lines = tap::open(watcher, filter, self.admin.draining.clone());
         let mut answer = Response::new(Either::Right(lines));
         let lines_of_json = header::HeaderValue::from_static("application/x-ndjson");
         answer.headers_mut().insert(header::CONTENT_TYPE, lines_of_json);
@@ -197,40 +232,41 @@ impl Admin {
     }
 
     fn config(&self) -> PageResponse {
-        let modes = self.services.modes();
+        let Admin { settings, services, reloader, .. } = &self.admin;
+        let modes = services.modes();
         text(
             StatusCode::OK,
-            match &self.reloader {
-                Some(reloader) => pages::config(&reloader.in_force(&self.settings), Some(&reloader.sources()), &modes),
-                None => pages::config(&self.settings, None, &modes),
+            match reloader {
+                Some(reloader) => pages::config(&reloader.in_force(settings), Some(&reloader.sources()), &modes),
+                None => pages::config(settings, None, &modes),
             },
         )
     }
 
-    async fn reload(&self, peer: SocketAddr) -> PageResponse {
-        let Some(reloader) = self.reloader.clone() else {
+    async fn reload(&self, peer: &ClientName) -> PageResponse {
+        let Some(reloader) = self.admin.reloader.clone() else {
             return text(StatusCode::CONFLICT, "nothing here reads settings again\n");
         };
         tracing::info!(target: LIFECYCLE, %peer, "asked to read the configuration again");
         match tokio::task::spawn_blocking(move || reloader.reload()).await {
             Ok(Ok(reloaded)) => {
                 let status = if reloaded.is_usable() { StatusCode::OK } else { StatusCode::CONFLICT };
-                text(status, format!("{reloaded}\n"))
+                text(status, format!("{}\n", printable_lines(&reloaded.to_string())))
             }
-            Ok(Err(error)) => text(StatusCode::CONFLICT, format!("{error}\n")),
+            Ok(Err(error)) => text(StatusCode::CONFLICT, format!("{}\n", printable_lines(&error.to_string()))),
             // It has panicked, and the log says where.
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the configuration could not be read again\n"),
         }
     }
 
     fn mode(&self) -> PageResponse {
-        text(StatusCode::OK, format!("{}\n", self.services.modes()))
+        text(StatusCode::OK, format!("{}\n", self.admin.services.modes()))
     }
 
     /// The modes in force, and what the subscribers of this proxy will see because it does not remove contexts any more.
     fn mode_and_consequence(&self) -> PageResponse {
-        let (modes, policy) = (self.services.modes(), self.services.in_force());
-        let subscribed: usize = self.endpoints.iter().map(|endpoint| endpoint.auto().subscribed()).sum();
+        let (modes, policy) = (self.admin.services.modes(), self.admin.services.in_force());
+        let subscribed: usize = self.admin.endpoints.iter().map(|endpoint| endpoint.auto().subscribed()).sum();
         if subscribed == 0 || !policy.uses(Mode::Observe) {
             return self.mode();
         }
@@ -245,9 +281,9 @@ impl Admin {
         )
     }
 
-    async fn switch(&self, request: Request<Incoming>, peer: SocketAddr) -> PageResponse {
+    async fn switch(&self, request: Request<Incoming>, peer: &ClientName) -> PageResponse {
         let body = Limited::new(request.into_body(), MAX_BODY).collect();
-        let body = match tokio::time::timeout(PATIENCE, body).await {
+        let body = match tokio::time::timeout(BODY_LIMIT, body).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 let problem = "nothing was changed: the body is longer than 64 KiB; write the modes and nothing else\n";
@@ -260,7 +296,7 @@ impl Admin {
                 );
             }
             Err(_) => {
-                let problem = "nothing was changed: the body did not arrive within 10 seconds\n";
+                let problem = "nothing was changed: the body did not arrive within 5 seconds\n";
                 return text(StatusCode::REQUEST_TIMEOUT, problem);
             }
         };
@@ -269,7 +305,7 @@ impl Admin {
         };
         match words.parse::<Modes>() {
             Ok(modes) => {
-                self.services.switch(modes);
+                self.admin.services.switch(modes);
                 self.report_switch(peer);
                 self.mode_and_consequence()
             }
@@ -277,8 +313,8 @@ impl Admin {
         }
     }
 
-    fn report_switch(&self, peer: SocketAddr) {
-        let modes = self.services.modes();
+    fn report_switch(&self, peer: &ClientName) {
+        let modes = self.admin.services.modes();
         tracing::info!(target: LIFECYCLE, %peer, %modes, "mode switched");
     }
 }
@@ -288,6 +324,19 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> PageResponse {
     *answer.status_mut() = status;
     let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, plain);
+    answer
+}
+
+fn unauthorized(why: &'static str) -> PageResponse {
+    let mut answer = text(StatusCode::UNAUTHORIZED, why);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    answer
+}
+
+fn busy() -> PageResponse {
+    let mut answer =
+        text(StatusCode::SERVICE_UNAVAILABLE, "as many answers as there are places for are being sent; try again\n");
+    answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     answer
 }
 

@@ -1,9 +1,14 @@
 //! The readiness check: whether every Redis can be reached.
+//!
+//! A check costs every Redis a connection, so there is one under way at a time, and its answer counts for a second, however many
+//! ask.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use redistributed_core::printable::printable;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::endpoint::redis::RedisEndpoint;
 use crate::net::upstream::Dialer;
@@ -13,8 +18,51 @@ use crate::settings::credentials::Credentials;
 /// The longest wait for a Redis: less than the second that Kubernetes grants a probe by default.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// Returns a line for each Redis that does not answer a `PING` now, or that rejects the login of services; empty if there is none.
-pub(super) async fn failures(endpoints: &[Arc<RedisEndpoint>]) -> String {
+/// How long an answer counts after its check.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// The readiness of all endpoints.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    endpoints: Vec<Arc<RedisEndpoint>>,
+    last: Mutex<Option<Answer>>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    at: Instant,
+    failures: Arc<str>,
+}
+
+impl Readiness {
+    /// Of endpoints that have not been checked.
+    pub(super) fn new(endpoints: Vec<Arc<RedisEndpoint>>) -> Arc<Self> {
+        Arc::new(Self { endpoints, last: Mutex::new(None) })
+    }
+
+    /// Returns a line for each Redis that does not answer a `PING`, or that rejects the login of services; empty if there is
+    /// none.
+    pub(super) async fn failures(self: &Arc<Self>) -> Arc<str> {
+        let this = Arc::clone(self);
+        // On a task of its own, so that a client that does not wait for the answer leaves no check behind that others do not
+        // know of.
+        let asking = tokio::spawn(async move { this.ask().await });
+        asking.await.unwrap_or_else(|error| format!("cannot try: {}\n", printable(error)).into())
+    }
+
+    async fn ask(&self) -> Arc<str> {
+        // Held during the check: whoever comes meanwhile waits for its answer.
+        let mut last = self.last.lock().await;
+        if let Some(answer) = last.as_ref().filter(|answer| answer.at.elapsed() < KEPT) {
+            return Arc::clone(&answer.failures);
+        }
+        let failures: Arc<str> = check(&self.endpoints).await.into();
+        *last = Some(Answer { at: Instant::now(), failures: Arc::clone(&failures) });
+        failures
+    }
+}
+
+async fn check(endpoints: &[Arc<RedisEndpoint>]) -> String {
     // All at once, so that several that do not answer take no longer than one.
     let attempts: Vec<_> = endpoints
         .iter()
@@ -30,8 +78,8 @@ pub(super) async fn failures(endpoints: &[Arc<RedisEndpoint>]) -> String {
     for (upstream, attempt) in attempts {
         match attempt.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => lines += &format!("cannot reach {upstream}: {error}\n"),
-            Err(error) => lines += &format!("cannot try {upstream}: {error}\n"),
+            Ok(Err(error)) => lines += &format!("cannot reach {}: {}\n", printable(upstream), printable(error)),
+            Err(error) => lines += &format!("cannot try {}: {}\n", printable(upstream), printable(error)),
         }
     }
     lines

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use hyper::Method;
 
+use super::slots::Kind;
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -22,7 +24,7 @@ pub(super) enum Action {
 
 /// The clients that a request is answered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum Permission {
     /// All that reach the port.
     Everybody,
     /// Those that `--admin-control` allows to change something or to watch messages.
@@ -35,7 +37,7 @@ pub(super) struct Request {
     method: Method,
     path: &'static str,
     pub(super) action: Action,
-    pub(super) access: Access,
+    pub(super) permission: Permission,
     /// The line of the index page.
     help: &'static str,
 }
@@ -51,48 +53,72 @@ pub(super) enum Found {
     NoSuchPath,
 }
 
-const INDEX: Request = request(Method::GET, "/", Action::Index, Access::Everybody, "");
+const INDEX: Request = request(Method::GET, "/", Action::Index, Permission::Everybody, "");
 
 /// The requests in the order of the index page, which does not list itself.
 static REQUESTS: [Request; 10] = [
     INDEX,
-    request(Method::GET, "/healthz", Action::Health, Access::Everybody, "200: the process runs"),
-    request(Method::GET, "/readyz", Action::Ready, Access::Everybody, "200 if every Redis answers PING, else 503"),
-    request(Method::GET, "/metrics", Action::Metrics, Access::Everybody, "what is counted and timed, for Prometheus"),
+    request(Method::GET, "/healthz", Action::Health, Permission::Everybody, "200: the process runs"),
+    request(Method::GET, "/readyz", Action::Ready, Permission::Everybody, "200 if every Redis answers PING, else 503"),
+    request(
+        Method::GET,
+        "/metrics",
+        Action::Metrics,
+        Permission::Everybody,
+        "what is counted and timed, for Prometheus",
+    ),
     request(
         Method::GET,
         "/tap",
         Action::Tap,
-        Access::Control,
+        Permission::Control,
         "messages' envelopes as they pass, a JSON object a line; ?channel=GLOB&route=NAME&limit=N",
     ),
     request(
         Method::GET,
         "/config",
         Action::Config,
-        Access::Everybody,
+        Permission::Everybody,
         "the settings in force and where each came from, without secrets",
     ),
-    request(Method::GET, "/mode", Action::Mode, Access::Everybody, "the modes in force"),
+    request(Method::GET, "/mode", Action::Mode, Permission::Everybody, "the modes in force"),
     request(
         Method::PUT,
         "/mode",
         Action::SwitchMode,
-        Access::Control,
+        Permission::Control,
         "puts modes in force for all connections: 'strip', or 'inject orders.*=strip'",
     ),
-    request(Method::DELETE, "/mode", Action::RestoreMode, Access::Control, "goes back to what the settings say"),
+    request(Method::DELETE, "/mode", Action::RestoreMode, Permission::Control, "goes back to what the settings say"),
     request(
         Method::POST,
         "/reload",
         Action::Reload,
-        Access::Control,
+        Permission::Control,
         "reads the configuration file, certificates and passwords again, as SIGHUP does",
     ),
 ];
 
-const fn request(method: Method, path: &'static str, action: Action, access: Access, help: &'static str) -> Request {
-    Request { method, path, action, access, help }
+const fn request(
+    method: Method,
+    path: &'static str,
+    action: Action,
+    permission: Permission,
+    help: &'static str,
+) -> Request {
+    Request { method, path, action, permission, help }
+}
+
+impl Request {
+    /// The kind of its answer.
+    pub(super) fn kind(&self) -> Kind {
+        match self.action {
+            Action::Health => Kind::Immediate,
+            Action::Ready => Kind::Readiness,
+            Action::Tap => Kind::Endless,
+            _ => Kind::Page,
+        }
+    }
 }
 
 /// Looks a request up. `HEAD` is answered where `GET` is, except for the tap, which has no end.
@@ -150,7 +176,7 @@ mod tests {
     #[test]
     fn whatever_changes_something_needs_control() {
         for request in REQUESTS.iter().filter(|request| request.method != Method::GET) {
-            assert_eq!(request.access, Access::Control, "{request:?}");
+            assert_eq!(request.permission, Permission::Control, "{request:?}");
         }
     }
 }

@@ -4,15 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::Findings;
 use crate::net::key_material::KeyMaterial;
-use crate::net::listener::{self, BindError, Listener};
+use crate::net::listener::{BindError, Listener, Socket};
+use crate::net::stream::Stream;
 use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
-use crate::settings::{HostPort, ListenAddress, Settings, Upstream};
+use crate::settings::{ListenAddress, Settings, Upstream};
 use crate::settings::{Login, Route};
 
 /// The longest wait for an answer from whatever listens on an address.
@@ -54,8 +55,8 @@ pub(super) async fn check(route: &Route, settings: &Settings, run_id: Option<&st
 }
 
 /// Checks the address of the admin port.
-pub(super) async fn check_admin(address: &HostPort, findings: &mut Findings) {
-    let bound = listener::bind("--admin", address).await.map(drop);
+pub(super) async fn check_admin(address: &ListenAddress, settings: &Settings, findings: &mut Findings) {
+    let bound = Socket::bind("--admin", address, settings.socket_mode).await.map(drop);
     let Some(error) = report_unless_in_use(bound, findings) else { return };
     match timeout(TIMEOUT, admin_index(address)).await {
         Ok(Ok(page)) if page.contains("/healthz") && page.contains("/mode") => {
@@ -98,10 +99,15 @@ async fn occupant(address: &ListenAddress, settings: &Settings) -> Occupant {
 }
 
 /// Fetches the first page of an admin port, or at least the beginning of it.
-async fn admin_index(address: &HostPort) -> io::Result<String> {
+async fn admin_index(address: &ListenAddress) -> io::Result<String> {
     /// The length of the page that is read at most, in bytes.
     const MAX_LEN: u64 = 64 * 1024;
-    let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    let mut stream = match address {
+        ListenAddress::Tcp(at) | ListenAddress::Tls(at) => {
+            Stream::Tcp(TcpStream::connect((at.host.as_str(), at.port)).await?)
+        }
+        ListenAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+    };
     stream.write_all(b"GET / HTTP/1.1\r\nHost: redistributed\r\nConnection: close\r\n\r\n").await?;
     let mut page = Vec::new();
     stream.take(MAX_LEN).read_to_end(&mut page).await?;

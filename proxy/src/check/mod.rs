@@ -140,8 +140,8 @@ pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
         };
         listen::check(route, settings, run_id.as_deref(), findings.about(&route.listen)).await;
     }
-    if let Some(address) = &settings.admin {
-        listen::check_admin(address, findings.about(format!("admin port {address}"))).await;
+    if let Some(address) = &settings.admin.address {
+        listen::check_admin(address, settings, findings.about(format!("admin port {address}"))).await;
     }
     collector::check(settings, findings.about("collector")).await;
     Ok(findings.all)

@@ -1,8 +1,8 @@
-//! All certificates, keys and passwords in files that the settings name. They are read at the start, and again when they change.
+//! All certificates, keys and secrets in files that the settings name. They are read at the start, and again when they change.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redistributed_core::carrier::ContextKeys;
@@ -16,8 +16,8 @@ use crate::net::tls;
 use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
 use crate::settings::otel::{Headers, HeadersFile, OtlpSettings};
-use crate::settings::tls::{ClientFileNames, ClientFiles};
-use crate::settings::{CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls, Verification};
+use crate::settings::tls::{ClientFileNames, ClientFiles, ServerFiles};
+use crate::settings::{AdminPort, CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls, Verification};
 
 /// The time between two looks at the files. It is short compared with the minute that a Kubernetes secret takes to arrive.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -37,10 +37,51 @@ pub struct KeyMaterial {
     pub upstream: Option<Arc<Rotating<ClientConfig>>>,
     /// The password in the file of `--upstream-password-file`.
     pub password: Option<Arc<Rotating<Secret>>>,
+    /// The token in the file of `--admin-token-file`.
+    pub admin_token: Option<Arc<Rotating<Secret>>>,
     /// The keys of contexts in the file of `--context-key-file`.
     context_keys: Option<Arc<Rotating<ContextKeys>>>,
     /// What the collector's settings name.
     pub collector: CollectorMaterial,
+    expiries: Arc<Expiries>,
+}
+
+/// The time at which the certificates in a file that is in use expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The option or the variable that names the file.
+    pub setting: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Seconds since 1970. Of a certificate with those that vouch for it, it is the first that expires; of authorities, the last.
+    pub seconds: u64,
+}
+
+/// The expiries of all files in use.
+#[derive(Debug, Default)]
+struct Expiries(Mutex<Vec<Expiry>>);
+
+impl Expiries {
+    /// Takes note that a file is in use whose certificates expire then.
+    fn set(&self, setting: &'static str, path: &Path, seconds: Option<u64>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|expiry| expiry.setting != setting);
+        all.extend(seconds.map(|seconds| Expiry { setting, path: path.to_owned(), seconds }));
+    }
+
+    fn of_certificate(&self, setting: &'static str, path: &Path) {
+        self.set(setting, path, tls::first_expiry(setting, path));
+    }
+
+    fn of_authorities(&self, setting: &'static str, path: Option<&PathBuf>) {
+        if let Some(path) = path {
+            self.set(setting, path, tls::last_expiry(setting, path));
+        }
+    }
+
+    fn all(&self) -> Vec<Expiry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The contents of the files that the settings of the collector name.
@@ -50,6 +91,7 @@ pub struct CollectorMaterial {
     pub tls: Option<Arc<Rotating<ClientConfig>>>,
     /// The headers, if they are in a file.
     pub headers: Option<Arc<Rotating<Headers>>>,
+    expiries: Arc<Expiries>,
 }
 
 impl CollectorMaterial {
@@ -63,16 +105,17 @@ impl CollectorMaterial {
             certificate: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
             key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
         };
+        let expiries = Arc::<Expiries>::default();
         let identity = settings.client_identity.clone();
         let files = ClientFiles {
             authorities: settings.certificate.clone(),
             identity: identity.map(|identity| (identity.certificate, identity.key)),
         };
-        let tls = settings.endpoint.is_https().then(|| client(files, NAMES, None)).transpose()?;
+        let tls = settings.endpoint.is_https().then(|| client(files, NAMES, None, &expiries)).transpose()?;
         let headers = settings.headers_file.clone().map(|HeadersFile { variable, path }| {
             Rotating::new(vec![path.clone()], move || headers(variable, &path)).map(Arc::new)
         });
-        Ok(Self { tls, headers: headers.transpose()? })
+        Ok(Self { tls, headers: headers.transpose()?, expiries })
     }
 }
 
@@ -81,16 +124,22 @@ fn client(
     files: ClientFiles,
     names: ClientFileNames,
     verification: Option<Verification>,
+    expiries: &Arc<Expiries>,
 ) -> Result<Arc<Rotating<ClientConfig>>, FileError> {
-    let paths = files.paths();
+    let (paths, expiries) = (files.paths(), Arc::clone(expiries));
     let make = move || {
         if let Some((certificate, _)) = &files.identity {
             tls::valid_now(names.certificate, certificate)?;
         }
-        match &verification {
+        let config = match &verification {
             Some(verification) => tls::client_config_verifying(verification, &files, names),
             None => tls::client_config(&files, names),
+        }?;
+        if let Some((certificate, _)) = &files.identity {
+            expiries.of_certificate(names.certificate, certificate);
         }
+        expiries.of_authorities(names.authorities, files.authorities.as_ref());
+        Ok(config)
     };
     Rotating::new(paths, make).map(Arc::new)
 }
@@ -111,15 +160,26 @@ impl KeyMaterial {
     /// The error about the first file that cannot be used.
     pub fn read(settings: &Settings) -> Result<Self, FileError> {
         let connects = settings.routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
-        let listen = settings
-            .listen_tls
-            .clone()
-            .map(|files| Rotating::new(files.paths(), move || tls::server_config(&files)).map(Arc::new));
-        let UpstreamTls { files, verification, .. } = settings.upstream_tls.clone();
-        let upstream = connects.then(|| client(files, UpstreamTls::NAMES, Some(verification)));
-        let password = settings.upstream_login.password_file.clone().map(|path| {
-            Rotating::new(vec![path.clone()], move || files::secret(UpstreamLogin::PASSWORD_FILE, &path)).map(Arc::new)
+        let expiries = Arc::<Expiries>::default();
+        let of_listener = Arc::clone(&expiries);
+        let listen = settings.listen_tls.clone().map(|files| {
+            let paths = files.paths();
+            let make = move || {
+                let config = tls::server_config(&files)?;
+                of_listener.of_certificate(ServerFiles::CERTIFICATE, &files.certificate);
+                of_listener.of_authorities(ServerFiles::CLIENT_AUTHORITIES, files.client_authorities.as_ref());
+                Ok(config)
+            };
+            Rotating::new(paths, make).map(Arc::new)
         });
+        let UpstreamTls { files, verification, .. } = settings.upstream_tls.clone();
+        let upstream = connects.then(|| client(files, UpstreamTls::NAMES, Some(verification), &expiries));
+        let secret = |setting, path: &Option<PathBuf>| {
+            let path = path.clone()?;
+            Some(Rotating::new(vec![path.clone()], move || files::secret(setting, &path)).map(Arc::new))
+        };
+        let password = secret(UpstreamLogin::PASSWORD_FILE, &settings.upstream_login.password_file);
+        let admin_token = secret(AdminPort::TOKEN_FILE, &settings.admin.token_file);
         let context_keys = settings.context_key_file.clone().map(|path| {
             Rotating::new(vec![path.clone()], move || files::context_keys(CONTEXT_KEY_FILE, &path)).map(Arc::new)
         });
@@ -127,8 +187,10 @@ impl KeyMaterial {
             listen: listen.transpose()?,
             upstream: upstream.transpose()?,
             password: password.transpose()?,
+            admin_token: admin_token.transpose()?,
             context_keys: context_keys.transpose()?,
             collector: settings.otel.otlp.as_ref().map(CollectorMaterial::read).transpose()?.unwrap_or_default(),
+            expiries,
         })
     }
 
@@ -163,13 +225,29 @@ impl KeyMaterial {
         }
     }
 
+    /// When the certificates in use expire, by the files that they came from.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        [self.expiries.all(), self.collector.expiries.all()].concat()
+    }
+
+    /// Whether all files could be used when they were last read.
+    pub fn is_usable(&self) -> bool {
+        fn of<T>(one: &Option<Arc<Rotating<T>>>) -> bool {
+            one.as_ref().is_none_or(|one| one.is_usable())
+        }
+        let CollectorMaterial { tls, headers, .. } = &self.collector;
+        let of_redis = of(&self.listen) && of(&self.upstream) && of(&self.password);
+        of_redis && of(&self.admin_token) && of(&self.context_keys) && of(tls) && of(headers)
+    }
+
     /// Whether there is no file to follow.
     pub fn is_empty(&self) -> bool {
         fn of<T>(one: &Option<Arc<Rotating<T>>>) -> bool {
             one.as_ref().is_none_or(|one| one.paths().is_empty())
         }
-        let CollectorMaterial { tls, headers } = &self.collector;
-        of(&self.listen) && of(&self.upstream) && of(&self.password) && of(&self.context_keys) && of(tls) && of(headers)
+        let CollectorMaterial { tls, headers, .. } = &self.collector;
+        let of_redis = of(&self.listen) && of(&self.upstream) && of(&self.password);
+        of_redis && of(&self.admin_token) && of(&self.context_keys) && of(tls) && of(headers)
     }
 
     /// Reads the files that have changed, and logs and returns the outcomes. An error that was logged before is left out,
@@ -183,6 +261,7 @@ impl KeyMaterial {
             ("certificate for clients", CONNECTIONS, of(&self.listen, asked)),
             ("certificates for Redis", CONNECTIONS, of(&self.upstream, asked)),
             ("password for Redis", CONNECTIONS, of(&self.password, asked)),
+            ("token of the admin port", "the next requests", of(&self.admin_token, asked)),
             (CONTEXT_KEYS, "the next message", of(&self.context_keys, asked)),
             ("certificates for the collector", EXPORTS, of(&self.collector.tls, asked)),
             ("headers for the collector", EXPORTS, of(&self.collector.headers, asked)),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::origin::Origin;
 use super::redact::redact_url;
 use super::sources::Sources;
-use super::{Settings, admin, listeners, naming, policy, routes};
+use super::{Settings, listeners, naming, policy, routes};
 
 /// Options whose values are redacted part by part before they come here. As a whole they would lose more than a secret.
 const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
@@ -16,7 +16,7 @@ impl Settings {
     /// that may hold a secret is among them.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let mut values = routes::effective(&self.routes, self.otel.service_name.as_deref());
-        values.extend(admin::effective(self.admin.as_ref(), self.admin_control));
+        values.extend(self.admin.effective());
         values.extend(listeners::effective(self.listen_tls.as_ref(), self.socket_mode));
         values.extend(self.upstream_tls.effective());
         values.extend(self.upstream_login.effective());

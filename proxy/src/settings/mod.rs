@@ -59,7 +59,7 @@ use std::sync::Arc;
 use redistributed_core::policy::Policy;
 
 pub use address::{HostPort, ListenAddress, Upstream};
-pub use admin::Control;
+pub use admin::{AdminPort, Control};
 pub use environment::EnvironmentVariables;
 pub use error::{InvalidSettings, SettingError};
 pub use limits::Limits;
@@ -93,10 +93,8 @@ pub struct Settings {
     pub upstream_login: UpstreamLogin,
     /// Whether the upstreams are asked if they are other proxies.
     pub detect_proxies: bool,
-    /// The address of the admin port, if there is one.
-    pub admin: Option<HostPort>,
-    /// Who may do more there than look.
-    pub admin_control: Control,
+    /// The admin port, if there is one, and who may do what there.
+    pub admin: AdminPort,
     /// What is done to messages, on every route. It has no keys, which are in `context_key_file`.
     pub policy: Arc<Policy>,
     /// A file with the keys that contexts are signed and checked with.
@@ -139,7 +137,7 @@ impl Settings {
         let socket_mode = validation.socket_mode(&options.listeners, &routes);
         let upstream_tls = validation.upstream_tls(&options.upstream_tls, &routes);
         let upstream_login = validation.upstream_login(&options.login, &mut routes);
-        let (admin, admin_control) = validation.admin(&options.admin, &routes);
+        let admin = validation.admin(&options.admin, &routes);
         let limits = validation.limits(&options.limits);
         let tcp = validation.tcp(&options.tcp);
         let otel = validation.otel(lookup);
@@ -159,7 +157,6 @@ impl Settings {
                 upstream_login,
                 detect_proxies: options.neighbours.is_on(),
                 admin,
-                admin_control,
                 policy: Arc::new(policy),
                 context_key_file: tls::named(&options.carriers.context_key_file),
                 auto,

@@ -187,6 +187,17 @@ impl SpanTotals {
         self.totals.summary(self.queue.as_deref())
     }
 
+    /// The number of spans that wait to be exported: never more than [`queue_capacity`](Self::queue_capacity).
+    pub fn queued(&self) -> usize {
+        // A push counts its spans before it knows whether there is room.
+        self.queue.as_deref().map_or(0, |queue| queue.len().min(queue.capacity()))
+    }
+
+    /// The number of spans that have left the queue and whose export is not over.
+    pub fn in_flight(&self) -> u64 {
+        self.totals.in_flight()
+    }
+
     /// The number of spans that may wait; 0 if none are exported.
     pub fn queue_capacity(&self) -> usize {
         self.queue.as_deref().map_or(0, SpanQueue::capacity)

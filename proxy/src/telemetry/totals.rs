@@ -87,10 +87,14 @@ impl Totals {
         self.exports[result as usize].read()
     }
 
+    pub(super) fn in_flight(&self) -> u64 {
+        self.pending.load(Ordering::Acquire)
+    }
+
     pub(super) fn summary(&self, queue: Option<&SpanQueue>) -> ExportSummary {
         // Against the spans' own way, so that one which moves meanwhile is counted twice rather than not at all.
         let waiting = queue.map_or(0, |queue| queue.len() as u64);
-        let queued = waiting + self.pending.load(Ordering::Acquire);
+        let queued = waiting + self.in_flight();
         ExportSummary {
             sent: self.sent.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),

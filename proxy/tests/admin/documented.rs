@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::admin::Proxy;
+use crate::support::listener::{TestListener, Transport, words};
 
 const DOCUMENT: &str = include_str!("../../docs/metrics.md");
 
@@ -24,7 +25,7 @@ fn documented() -> BTreeMap<String, Metric> {
     metrics
 }
 
-/// The metrics on a page, and every value of a label that is not a name of a route or a version.
+/// The metrics on a page, and every value of a label that is not a name of a route or a file, or a version.
 fn shown(page: &str) -> (BTreeMap<String, Metric>, BTreeSet<String>) {
     let (mut metrics, mut values) = (BTreeMap::<String, Metric>::new(), BTreeSet::new());
     let mut current = String::new();
@@ -39,7 +40,7 @@ fn shown(page: &str) -> (BTreeMap<String, Metric>, BTreeSet<String>) {
                 if name != "le" {
                     metrics.get_mut(&current).unwrap().1.insert(name.to_owned());
                 }
-                if !["le", "route", "version"].contains(&name) {
+                if !["le", "route", "version", "build", "file"].contains(&name) {
                     values.insert(value.trim_matches('"').to_owned());
                 }
             }
@@ -50,7 +51,15 @@ fn shown(page: &str) -> (BTreeMap<String, Metric>, BTreeSet<String>) {
 
 #[tokio::test]
 async fn every_metric_is_documented_with_its_type_its_labels_and_their_values() {
-    let proxy = Proxy::start("redis://127.0.0.1:1", &[], &[]);
+    // With certificates of all kinds.
+    let listener = TestListener::new(Transport::Tls);
+    let ca = listener.authority.file();
+    let file = |name: &str| listener.path(name).display().to_string();
+    let (certificate, key) = (file("proxy.pem"), file("proxy.key"));
+    let upstream = ["--upstream-ca", &ca, "--upstream-cert", &certificate, "--upstream-key", &key];
+    let more = [&["--listen-client-ca", &ca], &upstream[..]].concat();
+    let arguments = listener.arguments("rediss://127.0.0.1:1", &more);
+    let proxy = Proxy::with_routes(1, &words(&arguments), &[]);
     let (shown, values) = shown(&proxy.metrics().await);
     let documented = documented();
     assert!(documented.len() > 30, "the document's tables are not read");

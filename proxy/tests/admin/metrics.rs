@@ -1,6 +1,7 @@
 //! `GET /metrics`: what is counted and timed.
 
 use crate::support::admin::Proxy;
+use crate::support::listener::{TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::wire::{Value, Wire, request};
 
@@ -145,4 +146,91 @@ async fn a_channels_name_is_no_label() {
     }
     let page = proxy.metrics().await;
     assert!(!page.contains("channel-") && page.lines().count() == before, "{page}");
+}
+
+#[tokio::test]
+async fn spans_that_wait_never_exceed_the_capacity_that_is_shown() {
+    let collector = otlp_receiver::Receiver::start().await.unwrap();
+    collector.behave(otlp_receiver::Behaviour::Hang);
+    let redis = RealRedis::start(&[]);
+    let environment = [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.http_endpoint()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "64"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16"),
+    ];
+    let proxy = Proxy::start(&redis.url(), &[], &environment);
+    let mut publisher = Wire::to(proxy.address()).await;
+    let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
+    loop {
+        for _ in 0..50 {
+            publisher.publish("news", b"hello").await;
+        }
+        let page = proxy.metrics().await;
+        let (queued, capacity) =
+            (value(&page, "redistributed_spans_queued"), value(&page, "redistributed_spans_queue_capacity"));
+        assert!(capacity == 64.0 && queued <= capacity, "{queued} of {capacity}");
+        let dropped = value(&page, "redistributed_spans_total{result=\"dropped\"}");
+        if dropped > 0.0 && value(&page, "redistributed_spans_in_flight") > 0.0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the queue does not fill:\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_expiry_of_certificates_and_the_last_reload_are_told() {
+    let listener = TestListener::new(Transport::Tls);
+    let replace = |years| {
+        let (certificate, key) = listener.authority.issue_between("localhost", years);
+        listener.authority.write("proxy.pem", &certificate);
+        listener.authority.write("proxy.key", &key);
+    };
+    replace((2020, 2040));
+    let config = listener.authority.write("r.toml", "");
+    let mut arguments = listener.arguments("redis://127.0.0.1:1", &["--config", &config.display().to_string()]);
+    arguments.extend(["--listen-client-ca".to_owned(), listener.authority.file()]);
+    let proxy = Proxy::with_routes(1, &words(&arguments), &[]);
+    let page = proxy.metrics().await;
+    let expiry = |name: &str| {
+        let file = listener.path(name).display().to_string();
+        format!("redistributed_certificate_expiry_timestamp_seconds{{setting=\"listen-{name}\",file=\"{file}\"}}")
+            .replace("listen-proxy.pem", "listen-cert")
+            .replace("listen-ca.pem", "listen-client-ca")
+    };
+    assert_eq!(value(&page, &expiry("proxy.pem")), 2_208_988_800.0, "the first day of 2040");
+    assert!(value(&page, &expiry("ca.pem")) > 2_208_988_800.0);
+    let of = |what: &str| format!("redistributed_last_reload_successful{{of=\"{what}\"}}");
+    assert_eq!((value(&page, &of("settings")), value(&page, &of("secrets"))), (1.0, 1.0));
+    let began = value(&page, "redistributed_last_reload_timestamp_seconds");
+
+    replace((2020, 2041));
+    listener.authority.write("r.toml", "mode = 'nonsense'");
+    assert_eq!(proxy.ask("POST /reload", "", "").await.0, 409);
+    let page = proxy.metrics().await;
+    assert_eq!(value(&page, &expiry("proxy.pem")), 2_240_611_200.0, "the first day of 2041");
+    assert_eq!((value(&page, &of("settings")), value(&page, &of("secrets"))), (0.0, 1.0));
+    assert!(value(&page, "redistributed_last_reload_timestamp_seconds") > began);
+
+    listener.authority.write("r.toml", "mode = 'strip'");
+    replace((2001, 2002));
+    assert_eq!(proxy.ask("POST /reload", "", "").await.0, 409);
+    let page = proxy.metrics().await;
+    assert_eq!(value(&page, &expiry("proxy.pem")), 2_240_611_200.0, "the one in force");
+    assert_eq!((value(&page, &of("settings")), value(&page, &of("secrets"))), (1.0, 0.0));
+}
+
+#[tokio::test]
+async fn http_on_the_port_of_redis_is_counted_as_not_resp() {
+    let redis = RealRedis::start(&[]);
+    let proxy = Proxy::start(&redis.url(), &[], &[]);
+    let series = "redistributed_opaque_total{route=\"unknown_service:redistributed\",reason=\"client\"}";
+    let requests = ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /v1/traces HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n"];
+    for (count, request) in (1..).zip(requests) {
+        let mut client = Wire::to(proxy.address()).await;
+        client.send(request.as_bytes()).await;
+        client.finish().await;
+        assert_eq!(value(&proxy.metrics().await, series), f64::from(count), "{request}");
+    }
 }

@@ -1,7 +1,9 @@
 //! The admin port, on a running process with a real Redis behind it.
 
+mod access;
 mod documented;
 mod metrics;
+mod places;
 mod tap;
 
 use std::net::SocketAddr;
@@ -162,8 +164,14 @@ async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
     assert_eq!(proxy.get("/readyz").await, (200, "ok\n".to_owned()));
     let url = redis.url();
     drop(redis);
-    let (status, says) = proxy.get("/readyz").await;
-    assert_eq!(status, 503);
+    // An answer counts for a second.
+    let started = std::time::Instant::now();
+    let says = loop {
+        let (status, says) = proxy.get("/readyz").await;
+        if status == 503 || started.elapsed() > crate::support::DEADLINE {
+            break says;
+        }
+    };
     assert!(says.contains(&format!("cannot reach {url}")), "{says}");
     assert_eq!(proxy.get("/healthz").await, (200, "ok\n".to_owned()));
 }

@@ -110,7 +110,7 @@ def through_the_collector(stage: Stage, protocol: str, endpoint: str) -> None:
     stage.stop("collector")
     stage.backend.forget()
     order(stage)
-    wait_until("the sidecars hold all spans", lambda: stage.spans_queued() == spans)
+    wait_until("the sidecars hold all spans", lambda: stage.spans_unsent() == spans)
     stage.start_collector()
     all_come(stage, f"{what}, Collector away for a while", workers)
     if stage.spans_total("sent") != 3 * spans or stage.spans_total("failed") or stage.spans_total("dropped"):

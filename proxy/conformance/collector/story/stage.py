@@ -147,8 +147,9 @@ class Stage:
         """Of all sidecars: `sent`, `failed` or `dropped`."""
         return self._of_sidecars(f'redistributed_spans_total{{result="{result}"}}')
 
-    def spans_queued(self) -> int:
-        return self._of_sidecars("redistributed_spans_queued")
+    def spans_unsent(self) -> int:
+        """Those that wait, and those on their way."""
+        return self._of_sidecars("redistributed_spans_queued") + self._of_sidecars("redistributed_spans_in_flight")
 
     def collector_total(self, metric: str) -> int:
         """The sum of one of the Collector's own metrics, whatever its labels."""

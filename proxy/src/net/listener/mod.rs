@@ -30,11 +30,17 @@ use socket_file::SocketFile;
 pub struct Listener {
     route: Route,
     socket: Socket,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Socket {
+    kind: SocketKind,
     address: ListenAddress,
 }
 
 #[derive(Debug)]
-enum Socket {
+enum SocketKind {
     Tcp(TcpListener),
     Unix {
         /// Dropped before the socket, for the reason that [`SocketFile`] gives.
@@ -80,10 +86,7 @@ fn shorter_than_wanted(allowed: &str) -> Option<u32> {
 }
 
 /// Binds a TCP address. If a host name has several addresses, the first that can be bound is used.
-///
-/// # Errors
-/// [`BindError`] if none can be bound. `setting` is the option that names the address.
-pub async fn bind(setting: &'static str, address: &HostPort) -> Result<TcpListener, BindError> {
+async fn bind(setting: &'static str, address: &HostPort) -> Result<TcpListener, BindError> {
     let failed = |source| BindError::tcp(setting, address, source);
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
     for address in lookup_host((address.host.as_str(), address.port)).await.map_err(failed)? {
@@ -103,27 +106,28 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-impl Listener {
-    /// Binds the route's listen address.
+impl Socket {
+    /// Binds `wanted`, which the option `setting` names. If a host name has several addresses, the first that can be bound is
+    /// used. `mode` is for the file of a Unix socket.
     ///
     /// # Errors
     /// [`BindError`] if it cannot be bound.
-    pub async fn bind(route: &Route, settings: &Settings) -> Result<Self, BindError> {
-        let setting = route.setting("--listen");
-        let (socket, address) = match &route.listen {
+    pub async fn bind(setting: &'static str, wanted: &ListenAddress, mode: u32) -> Result<Self, BindError> {
+        let (kind, address) = match wanted {
             ListenAddress::Unix(path) => {
-                let (socket, file) = socket_file::bind(setting, path, settings.socket_mode)?;
-                (Socket::Unix { _file: file, socket }, route.listen.clone())
+                let (socket, file) = socket_file::bind(setting, path, mode)?;
+                (SocketKind::Unix { _file: file, socket }, wanted.clone())
             }
-            ListenAddress::Tcp(wanted) | ListenAddress::Tls(wanted) => {
-                let socket = bind(setting, wanted).await?;
-                let bound = socket.local_addr().map_err(|source| BindError::tcp(setting, wanted, source))?;
+            ListenAddress::Tcp(host_port) | ListenAddress::Tls(host_port) => {
+                let failed = |source| BindError::tcp(setting, host_port, source);
+                let socket = bind(setting, host_port).await?;
+                let bound = socket.local_addr().map_err(failed)?;
                 let bound = HostPort { host: bound.ip().to_string(), port: bound.port() };
-                let is_tls = matches!(route.listen, ListenAddress::Tls(_));
-                (Socket::Tcp(socket), if is_tls { ListenAddress::Tls(bound) } else { ListenAddress::Tcp(bound) })
+                let is_tls = matches!(wanted, ListenAddress::Tls(_));
+                (SocketKind::Tcp(socket), if is_tls { ListenAddress::Tls(bound) } else { ListenAddress::Tcp(bound) })
             }
         };
-        Ok(Self { route: route.clone(), socket, address })
+        Ok(Self { kind, address })
     }
 
     /// The address that it listens on, with the port that the system chose if the settings say 0.
@@ -131,11 +135,45 @@ impl Listener {
         &self.address
     }
 
+    /// Waits for the next client.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub async fn accept(&self) -> io::Result<Client> {
+        Ok(match &self.kind {
+            SocketKind::Tcp(socket) => {
+                let (socket, peer) = socket.accept().await?;
+                Client { socket: ClientSocket::Tcp(socket), peer: ClientName::Address(peer) }
+            }
+            SocketKind::Unix { socket, .. } => {
+                let (socket, _) = socket.accept().await?;
+                let process = socket.peer_cred().ok().as_ref().and_then(unix::UCred::pid);
+                Client { socket: ClientSocket::Unix(socket), peer: ClientName::Process(process) }
+            }
+        })
+    }
+}
+
+impl Listener {
+    /// Binds the route's listen address.
+    ///
+    /// # Errors
+    /// [`BindError`] if it cannot be bound.
+    pub async fn bind(route: &Route, settings: &Settings) -> Result<Self, BindError> {
+        let socket = Socket::bind(route.setting("--listen"), &route.listen, settings.socket_mode).await?;
+        Ok(Self { route: route.clone(), socket })
+    }
+
+    /// The address that it listens on, with the port that the system chose if the settings say 0.
+    pub fn address(&self) -> &ListenAddress {
+        self.socket.address()
+    }
+
     /// The TCP address that it listens on; `None` for a Unix socket.
     pub fn socket_address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.local_addr().ok(),
-            Socket::Unix { .. } => None,
+        match &self.socket.kind {
+            SocketKind::Tcp(socket) => socket.local_addr().ok(),
+            SocketKind::Unix { .. } => None,
         }
     }
 
@@ -149,17 +187,7 @@ impl Listener {
     /// # Errors
     /// The system's error.
     pub async fn accept(&self) -> io::Result<Client> {
-        Ok(match &self.socket {
-            Socket::Tcp(socket) => {
-                let (socket, peer) = socket.accept().await?;
-                Client { socket: ClientSocket::Tcp(socket), peer: ClientName::Address(peer) }
-            }
-            Socket::Unix { socket, .. } => {
-                let (socket, _) = socket.accept().await?;
-                let process = socket.peer_cred().ok().as_ref().and_then(unix::UCred::pid);
-                Client { socket: ClientSocket::Unix(socket), peer: ClientName::Process(process) }
-            }
-        })
+        self.socket.accept().await
     }
 }
 
