@@ -54,7 +54,7 @@ use announcement::AnnouncerId;
 use cache::{DecisionCache, DecisionCounts};
 use news::NewsQueue;
 use registry::{Registration, SubscriptionRegistry};
-use server_identity::{Destination, ServerTracker};
+use server_identity::{Destination, ServerTracker, Watched};
 use tasks::{announce, poll, tell};
 
 /// Mode `auto` for the connections of one route.
@@ -109,6 +109,9 @@ impl AutoMode {
     /// Begins to track a connection that was opened for a service, to the Redis at `peer`. Call it before the connection is
     /// used.
     pub fn track(self: &Arc<Self>, peer: Option<SocketAddr>) -> TrackedConnection {
+        if self.server.notice_lost() {
+            self.cache.clear();
+        }
         let destination = self.server.destination(peer);
         let registration = self.announces().then(|| self.registry.register(destination));
         TrackedConnection { mode: Arc::clone(self), destination, registration, subscriptions: Default::default() }
@@ -150,9 +153,9 @@ impl AutoMode {
     }
 
     /// Voids what is known, because the address may lead to another server from now on.
-    fn lost_connection(&self) {
+    fn lost_connection(&self, watched: &Watched) {
         self.cache.clear();
-        self.server.disconnected();
+        self.server.lost(watched);
     }
 
     fn new_announcer_id(&self) -> AnnouncerId {

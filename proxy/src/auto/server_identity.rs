@@ -5,9 +5,14 @@
 //! address, and it was opened after the last time at which the address may have led to another server. That was when a
 //! connection of the proxy's own was lost, or when an attempt to open one began that failed. What happens after an attempt
 //! began does not count, because a service may reach the new server before the proxy learns that its attempt has failed.
+//! For the same reason the proxy's own connections are looked at whenever a service opens one: the task that uses them may
+//! learn only later that they are lost.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::net::hang_up::HangUp;
 
 /// The server that the proxy's own connections of one route lead to.
 #[derive(Debug, Default)]
@@ -24,6 +29,31 @@ struct State {
     unreachable_until: u64,
     /// Connections that were opened in an earlier epoch may lead to a previous server.
     valid_from: u64,
+    /// The proxy's own connections that are not known to be lost, by their number.
+    watched: BTreeMap<u64, HangUp>,
+    /// The number of connections watched so far.
+    last_watched: u64,
+}
+
+impl State {
+    fn disconnected(&mut self) {
+        self.epoch += 1;
+        self.unreachable_until = self.epoch;
+    }
+}
+
+/// A connection of the proxy's own whose end is noticed early. The value must not outlive the connection.
+#[derive(Debug)]
+pub struct Watched {
+    tracker: Arc<ServerTracker>,
+    number: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut state = self.tracker.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.watched.remove(&self.number);
+    }
 }
 
 /// A server, and the address at which it was reached.
@@ -72,9 +102,36 @@ impl ServerTracker {
 
     /// Records that a connection of the proxy's own was lost. From now on the address may lead to another server.
     pub fn disconnected(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).disconnected();
+    }
+
+    /// Begins to watch a connection of the proxy's own.
+    pub fn watch(self: &Arc<Self>, hang_up: HangUp) -> Watched {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.epoch += 1;
-        state.unreachable_until = state.epoch;
+        state.last_watched += 1;
+        let number = state.last_watched;
+        state.watched.insert(number, hang_up);
+        Watched { tracker: Arc::clone(self), number }
+    }
+
+    /// Records that a connection was lost, unless that was noticed before.
+    pub fn lost(&self, watched: &Watched) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.watched.remove(&watched.number).is_some() {
+            state.disconnected();
+        }
+    }
+
+    /// Looks whether connections of the proxy's own have ended, and records it. Returns whether there were any.
+    pub fn notice_lost(&self) -> bool {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let before = state.watched.len();
+        state.watched.retain(|_, hang_up| !hang_up.has_happened());
+        let any = state.watched.len() < before;
+        if any {
+            state.disconnected();
+        }
+        any
     }
 
     /// Whether `server` is the one that was connected last.
@@ -97,6 +154,8 @@ impl ServerTracker {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     fn server(port: u16, run_id: &str) -> ServerIdentity {
@@ -142,6 +201,23 @@ mod tests {
         let after = tracker.destination(server(1, "").peer);
         tracker.connected(&server(1, "b"));
         assert!(!tracker.is_reached_by(before) && tracker.is_reached_by(during) && tracker.is_reached_by(after));
+    }
+
+    #[test]
+    fn a_loss_counts_from_when_a_service_connects_although_the_task_learns_of_it_later() {
+        let tracker = Arc::<ServerTracker>::default();
+        tracker.connected(&server(1, "a"));
+        let (near, far) = UnixStream::pair().unwrap();
+        let [early, late] = [(); 2].map(|()| tracker.watch(HangUp::of(&near).unwrap()));
+        assert!(!tracker.notice_lost());
+        let before = tracker.destination(server(1, "").peer);
+        drop(far);
+        tracker.lost(&early);
+        assert!(tracker.notice_lost() && !tracker.notice_lost());
+        let after = tracker.destination(server(1, "").peer);
+        tracker.lost(&late);
+        tracker.connected(&server(1, "b"));
+        assert!(!tracker.is_reached_by(before) && tracker.is_reached_by(after));
     }
 
     #[test]

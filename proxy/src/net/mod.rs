@@ -8,6 +8,7 @@
 //! | [`stream`] | a connection by TCP, TLS or a Unix socket, as one type |
 //! | [`peer`] | the one at its other end: whether he is still there, and what has reached him |
 //! | `sock_diag` | what the kernel knows of a TCP socket on this machine |
+//! | [`hang_up`] | whether the other side of a connection has ended it, without reading |
 //! | [`key_material`] | the certificates, keys and passwords in force, which are followed when their files change |
 //! | [`tls`] | the TLS configuration of both sides, made of files |
 //! | [`protocol_hint`] | TLS and HTTP, told by the first bytes of a connection |
@@ -15,6 +16,7 @@
 //!
 //! Nothing here looks into RESP, except for the replies to a login and for what other proxies say, and nothing here knows of spans.
 
+pub mod hang_up;
 pub mod hop;
 pub mod key_material;
 pub mod listener;

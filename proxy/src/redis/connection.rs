@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::frames::Frames;
 use super::{ProtocolError, Refusal, Reply};
 use crate::error::RelayError;
+use crate::net::hang_up::HangUp;
 use crate::net::stream::Stream;
 use crate::net::upstream::Dialer;
 use crate::settings::credentials::Credentials;
@@ -140,6 +141,14 @@ impl Connection {
     /// The address of the server; `None` on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.peer()
+    }
+
+    /// A way to ask whether Redis has hung up, for somebody who does not use the connection.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn hang_up(&self) -> io::Result<HangUp> {
+        HangUp::of(&self.stream)
     }
 
     /// Sends one command and waits for its reply.

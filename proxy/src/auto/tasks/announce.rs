@@ -12,7 +12,7 @@ use crate::auto::AutoMode;
 use crate::auto::announcement::{Announcement, check_channel, parse_token};
 use crate::auto::announcement_state::{AnnouncementState, Changes};
 use crate::auto::news::{self, News};
-use crate::auto::server_identity::ServerIdentity;
+use crate::auto::server_identity::{ServerIdentity, Watched};
 use crate::auto::topic::Topic;
 use crate::redis::{Connection, Error, Reply};
 
@@ -42,7 +42,9 @@ pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
             continue;
         }
         let result = match Announcer::connect(&mode).await {
-            Ok(mut announcer) => announcer.run(&mut backoff).await.inspect_err(|_| mode.lost_connection()),
+            Ok(mut announcer) => {
+                announcer.run(&mut backoff).await.inspect_err(|_| mode.lost_connection(&announcer.watched))
+            }
             Err(error) => Err(error),
         };
         let Err(error) = result else { continue };
@@ -53,6 +55,7 @@ pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
 /// A connection that announces.
 struct Announcer<'a> {
     mode: &'a AutoMode,
+    watched: Watched,
     connection: Connection,
     server: ServerIdentity,
     state: AnnouncementState,
@@ -70,7 +73,7 @@ struct Announcer<'a> {
 
 impl<'a> Announcer<'a> {
     async fn connect(mode: &'a AutoMode) -> Result<Self, Error> {
-        let (connection, server) = super::connect_and_track(mode).await?;
+        let (connection, server, watched) = super::connect_and_track(mode).await?;
         mode.registry.review();
         mode.registry.mark_all_changed();
         let state = AnnouncementState::new(mode.new_announcer_id());
@@ -78,6 +81,7 @@ impl<'a> Announcer<'a> {
         mode.hear(Vec::new());
         Ok(Self {
             mode,
+            watched,
             connection,
             server,
             check_channel: check_channel(state.announcer()),

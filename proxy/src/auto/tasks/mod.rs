@@ -9,7 +9,7 @@ pub(super) mod tell;
 use std::time::Duration;
 
 use super::AutoMode;
-use super::server_identity::ServerIdentity;
+use super::server_identity::{ServerIdentity, Watched};
 use crate::redis::{Connection, Error, ProtocolError};
 
 /// The longest wait for a reply from Redis. A snapshot that takes longer would be out of date.
@@ -25,11 +25,16 @@ async fn connect(mode: &AutoMode) -> Result<(Connection, ServerIdentity), Error>
 }
 
 /// The same for a task on whose connection the decisions depend: records which server it leads to, or that there is none.
-async fn connect_and_track(mode: &AutoMode) -> Result<(Connection, ServerIdentity), Error> {
+async fn connect_and_track(mode: &AutoMode) -> Result<(Connection, ServerIdentity, Watched), Error> {
     let attempt = mode.server.begin_attempt();
-    let result = connect(mode).await;
+    let connected = async {
+        let (connection, server) = connect(mode).await?;
+        let watched = mode.server.watch(connection.hang_up()?);
+        Ok((connection, server, watched))
+    };
+    let result = connected.await;
     match &result {
-        Ok((_, server)) => mode.server.connected(server),
+        Ok((_, server, _)) => mode.server.connected(server),
         Err(_) => {
             mode.cache.clear();
             mode.server.attempt_failed(&attempt);

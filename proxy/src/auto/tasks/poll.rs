@@ -16,7 +16,7 @@ use crate::auto::AutoMode;
 use crate::auto::announcement::check_channel;
 use crate::auto::decision::Evaluator;
 use crate::auto::discovery::{DiscoveredAnnouncements, SearchSchedule};
-use crate::auto::server_identity::ServerIdentity;
+use crate::auto::server_identity::{ServerIdentity, Watched};
 use crate::auto::snapshot::{Query, QueryResult, Snapshot, Unanswered};
 use crate::auto::topic::Topic;
 use crate::clock;
@@ -46,7 +46,7 @@ pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
         mode.cache.outdated.notified().await;
         while mode.policy.current().uses(Mode::Auto) {
             let result = match Poller::connect(&mode).await {
-                Ok(mut poller) => poller.run(&mut backoff).await.inspect_err(|_| mode.lost_connection()),
+                Ok(mut poller) => poller.run(&mut backoff).await.inspect_err(|_| mode.lost_connection(&poller.watched)),
                 Err(error) => Err(error),
             };
             let Err(error) = result else { break };
@@ -68,6 +68,7 @@ fn nanos(duration: Duration) -> u64 {
 /// A connection that polls.
 struct Poller<'a> {
     mode: &'a AutoMode,
+    watched: Watched,
     connection: Connection,
     server: ServerIdentity,
     evaluator: Evaluator,
@@ -87,9 +88,10 @@ struct Poller<'a> {
 
 impl<'a> Poller<'a> {
     async fn connect(mode: &'a AutoMode) -> Result<Self, Error> {
-        let (connection, server) = super::connect_and_track(mode).await?;
+        let (connection, server, watched) = super::connect_and_track(mode).await?;
         Ok(Self {
             mode,
+            watched,
             connection,
             server,
             evaluator: Evaluator::new(),
