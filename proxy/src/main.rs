@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         limits.max_connections = room;
     }
     if let Some(allowed) = shortened_backlog() {
-        tracing::info!(allowed, "fewer clients may connect at once than Redis lets: raise net.core.somaxconn to 1024");
+        tracing::warn!(allowed, "fewer clients may connect at once than Redis lets: raise net.core.somaxconn to 1024");
     }
     // Accepts and waits; connections have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -439,6 +439,21 @@ async fn a_sentinel_is_told_from_a_redis() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_is_another_proxy_is_told_of() {
+    let redis = RealRedis::start(&[]);
+    let inner = Spawned::start(command(&["--listen", "127.0.0.1:0", "--upstream", &redis.url()]), 1);
+    let url = format!("redis://{}", inner.addresses[0]);
+    let ended = check(&["--upstream", &url, "--mode", "inject", "--detect-proxies", "on"], &[]).await;
+    assert_says(&ended, "note", &[&url, "another redistributed, which leaves the messages"]);
+    for untold in [["--mode", "observe", "--detect-proxies", "on"], ["--mode", "inject", "--detect-proxies", "off"]] {
+        let ended = check(&[&["--upstream", &url], &untold[..]].concat(), &[]).await;
+        assert_says(&ended, "warning", &[&url, "another redistributed, which is not told of this one"]);
+    }
+    let ended = check(&["--upstream", &redis.url(), "--detect-proxies", "on"], &[]).await;
+    assert!(!ended.stdout.contains("another redistributed, "), "{}", ended.stdout);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_a_redis_is_a_problem() {
     let sentinel = scripted(vec![("PING", "+PONG\r\n".into()), ("INFO", bulk("redis_mode:sentinel\r\n"))]);
     let ended = check(&["--upstream", &format!("redis://{sentinel}")], &[]).await;
