@@ -5,6 +5,7 @@
 #   frameworks/run.sh
 #   SERVERS=redis-7.0,valkey-9.1     only these servers (default: all)
 #   FRAMEWORKS=socketio,celery       only these (default: every folder here with a suite.sh)
+#   RUNS=auto                        only these runs, and the direct one they are compared with (default: all)
 # Logs and the table: target/conformance/frameworks/results.
 set -euo pipefail
 # shellcheck source=proxy/conformance/lib.sh
@@ -12,7 +13,7 @@ set -euo pipefail
 here="$KIT_ROOT/proxy/conformance/frameworks"
 
 main() {
-  local folder frameworks=() framework arguments=() server
+  local folder frameworks=() framework arguments=() server run
   read -ra frameworks <<<"${FRAMEWORKS:-$(all_frameworks)}"
   IFS=', ' read -ra frameworks <<<"${frameworks[*]}"
   for framework in "${frameworks[@]}"; do
@@ -30,6 +31,9 @@ main() {
   done
   for server in $KIT_SERVERS; do
     arguments+=(--server "$server")
+  done
+  for run in ${RUNS:-}; do
+    arguments+=(--run "$run")
   done
   export PYTHONDONTWRITEBYTECODE=1
   in_namespace "$folder/stage/bin/python" "$here/stage" "$folder" "$KIT_PROXY" "$folder/results" "${arguments[@]}"

@@ -11,13 +11,14 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redistributed_core::service::{ExpectedReceivers, NotProven, SubscriptionKind};
 use tokio::sync::Notify;
 
 use super::decision::{Decision, ProvenReceivers};
 use super::news::Withdrawal;
+use super::patterns::{PatternEvidence, PatternReceivers};
 use super::topic::Topic;
 
 /// The largest number of channels in the cache of one route. On further channels the receivers stay unknown.
@@ -35,6 +36,9 @@ const MAX_SHAPES: usize = 1024;
 
 /// This bit is set in the state of a slot whose receivers are proven.
 const PROVEN: u64 = 1 << 63;
+
+/// Takes the place of a slot's index in the number of evidence that rests on subscriptions to patterns.
+const BY_PATTERN: u64 = u32::MAX as u64;
 
 /// The reasons why receivers are unknown, each at the index that stands for it in the state of a slot.
 const REASONS: [NotProven; 9] = [
@@ -69,6 +73,8 @@ struct Table {
     free: Vec<usize>,
     /// The shapes of the names of channels on which services have published.
     shapes: HashSet<Box<[u8]>>,
+    /// What is known of channels that are not here.
+    patterns: PatternEvidence,
 }
 
 /// The decision about one channel. A slot is used again for another channel when its channel was removed.
@@ -81,6 +87,8 @@ struct Slot {
     state: AtomicU64,
     search_limit: AtomicU64,
     last_publish: AtomicU64,
+    /// Whether a proxy has announced a subscriber of the channel.
+    adopted: AtomicBool,
     /// Whether the decision was contradicted, or some of the subscribers withdrawn, since the cache was last asked for the
     /// topics to poll.
     invalidated: AtomicBool,
@@ -118,21 +126,32 @@ impl DecisionCache {
     /// The reason why the receivers are not known to be behind proxies.
     pub fn receivers(&self, kind: SubscriptionKind, channel: &[u8], now: u64) -> Result<ExpectedReceivers, NotProven> {
         let table = self.read();
+        let by_pattern = || {
+            let receivers = table.patterns.receivers(channel, now).filter(|_| kind == SubscriptionKind::Channel);
+            let evidence = |evidence| evidence << 32 | BY_PATTERN;
+            let known = receivers.map(|known| ExpectedReceivers { evidence: evidence(known.evidence), ..known });
+            known.ok_or(NotProven::NoEvidence)
+        };
         let Some(&index) = table.indices(kind).get(channel) else {
+            let receivers = by_pattern();
             // With a new channel for each request the cache is always full. Such publishes need not wait for the lock.
             let full = table.is_full();
             drop(table);
             if !full {
                 self.add(Topic::new(kind, channel), now);
             }
-            return Err(NotProven::NoEvidence);
+            return receivers;
         };
         let slot = table.slots.get(index).ok_or(NotProven::NoEvidence)?;
         slot.last_publish.store(now, Ordering::Relaxed);
         if now > self.fresh_until.load(Ordering::Acquire) {
             return Err(NotProven::NoEvidence);
         }
-        let receivers = slot.decision()?;
+        let receivers = match slot.decision() {
+            // Redis has not been asked yet.
+            Err(NotProven::NoEvidence) if !slot.adopted.load(Ordering::Relaxed) => return by_pattern(),
+            decision => decision?,
+        };
         let max_payload = usize::try_from(slot.search_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         Ok(ExpectedReceivers { count: receivers, max_payload, evidence: evidence(index, slot.generation) })
     }
@@ -141,6 +160,11 @@ impl DecisionCache {
     /// [`ExpectedReceivers::evidence`].
     pub fn contradict(&self, evidence: u64) {
         let table = self.read();
+        if evidence & u64::from(u32::MAX) == BY_PATTERN {
+            table.patterns.contradict(u32::try_from(evidence >> 32).unwrap_or_default());
+            self.outdated.notify_one();
+            return;
+        }
         let slot = usize::try_from(evidence & u64::from(u32::MAX)).ok().and_then(|index| table.slots.get(index));
         if let Some(slot) = slot.filter(|slot| u64::from(slot.generation) == evidence >> 32) {
             slot.invalidate(NotProven::Contradicted);
@@ -156,7 +180,10 @@ impl DecisionCache {
                 let slots = topics.iter().filter_map(|topic| table.slot(topic));
                 slots.for_each(|slot| slot.invalidate(NotProven::Proving));
             }
-            _ => table.slots.iter().for_each(|slot| slot.invalidate(NotProven::Proving)),
+            _ => {
+                table.slots.iter().for_each(|slot| slot.invalidate(NotProven::Proving));
+                table.patterns.invalidate();
+            }
         }
         self.outdated.notify_one();
     }
@@ -167,6 +194,9 @@ impl DecisionCache {
         let is_adopted = |slot: &&Slot| slot.topic.is_some() && slot.last_publish.load(Ordering::Relaxed) == 0;
         let mut adopted = table.slots.iter().filter(is_adopted).count();
         for topic in announced {
+            if let Some(slot) = table.slot(topic) {
+                slot.adopted.store(true, Ordering::Relaxed);
+            }
             if adopted >= MAX_ADOPTED_BY_SHAPE || table.is_full() {
                 return;
             }
@@ -175,6 +205,23 @@ impl DecisionCache {
                 adopted += 1;
             }
         }
+    }
+
+    /// Whether a service has published since `since`.
+    pub fn has_publishes(&self, since: u64) -> bool {
+        let is_recent = |slot: &Slot| slot.topic.is_some() && slot.last_publish.load(Ordering::Relaxed) >= since;
+        self.read().slots.iter().any(is_recent)
+    }
+
+    /// Whether what is known of subscriptions to patterns was voided since the previous call.
+    pub fn take_patterns_invalidated(&self) -> bool {
+        self.write().patterns.take_invalidated()
+    }
+
+    /// Stores what a snapshot has shown of subscriptions to patterns, and the channels that anybody was subscribed to. It holds
+    /// until `fresh_until`.
+    pub fn update_patterns(&self, shown: Option<(PatternReceivers, Arc<HashSet<Vec<u8>>>)>, fresh_until: u64) {
+        self.write().patterns.update(shown, fresh_until);
     }
 
     /// The channels to poll Redis about, each with whether it was invalidated since the previous call. Removes the channels
@@ -227,6 +274,7 @@ impl DecisionCache {
     /// Voids all decisions, because they may be about another server or can no longer be kept up to date.
     pub fn clear(&self) {
         self.fresh_until.store(0, Ordering::Release);
+        self.write().patterns.update(None, 0);
         for slot in &self.read().slots {
             slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);
         }
@@ -294,6 +342,7 @@ impl Table {
             slot.topic = Some(topic);
             slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);
             slot.last_publish.store(last_publish, Ordering::Relaxed);
+            slot.adopted.store(last_publish == 0, Ordering::Relaxed);
         }
     }
 }

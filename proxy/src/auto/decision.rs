@@ -26,11 +26,12 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use redistributed_core::glob::Glob;
 use redistributed_core::service::{NotProven, SubscriptionKind};
 
 use super::announcement::{Announcement, AnnouncerId, Heartbeat};
+use super::patterns::{PatternCounts, PatternReceivers};
 use super::snapshot::Snapshot;
 use super::topic::Topic;
 
@@ -74,6 +75,10 @@ pub struct Evaluator {
     matches: HashMap<Topic, MatchingRun>,
     hasher: RandomState,
     needs_client_list: bool,
+    /// Whether to prove that all subscriptions to patterns are behind proxies.
+    wants_patterns: bool,
+    /// The subscriptions to patterns, if the latest snapshot has shown that all of them are behind proxies.
+    patterns: Option<PatternReceivers>,
     /// The announcers that a proof waits for, and that have not been asked for a check that could complete it.
     to_ask: BTreeSet<AnnouncerId>,
     /// Whether a proof waits for an announcer at all.
@@ -138,6 +143,22 @@ impl Evaluator {
         self.matches.remove(topic);
     }
 
+    /// Says whether to prove that all subscriptions to patterns are behind proxies, from the next snapshot on.
+    pub fn want_patterns(&mut self, wanted: bool) {
+        self.wants_patterns = wanted;
+        self.needs_client_list |= wanted;
+    }
+
+    /// The subscriptions to patterns, if the latest snapshot has shown that all of them are behind proxies.
+    pub fn patterns(&self) -> Option<&PatternReceivers> {
+        self.patterns.as_ref()
+    }
+
+    /// Requires a new proof for the subscriptions to patterns.
+    pub fn invalidate_patterns(&mut self) {
+        self.matches.remove(&all_patterns());
+    }
+
     /// Whether the next snapshot should report the pattern subscriptions of all clients.
     pub fn needs_client_list(&self) -> bool {
         self.needs_client_list
@@ -195,7 +216,28 @@ impl Evaluator {
             };
             decisions.push((topic.clone(), decision));
         }
+        self.patterns = self.prove_patterns(&announced, patterns, snapshot, previous.get(&all_patterns()));
         decisions
+    }
+
+    /// The subscriptions to patterns, if this snapshot shows that all of them are behind proxies.
+    fn prove_patterns(
+        &mut self,
+        announced: &AnnouncedSubscribers,
+        patterns: Patterns,
+        snapshot: &Snapshot,
+        previous: Option<&MatchingRun>,
+    ) -> Option<PatternReceivers> {
+        let is_complete = patterns.all_announced && snapshot.pattern_subscriptions == Some(patterns.counts.total());
+        if !self.wants_patterns || snapshot.other_servers.is_some() || announced.patterns.is_empty() || !is_complete {
+            return None;
+        }
+        self.needs_client_list = true;
+        let concerned = || announced.patterns.iter().map(|(_, announced)| announced);
+        let run = self.extend_run(previous, concerned());
+        self.matches.insert(all_patterns(), run);
+        let ProvenReceivers { search_limit, .. } = self.prove(run, 0, concerned(), snapshot.at).ok()?;
+        Some(PatternReceivers { counts: Arc::new(patterns.counts), search_limit })
     }
 
     /// Parses the announcements of the snapshot, and keeps those of announcers that are trusted.
@@ -279,10 +321,10 @@ impl Evaluator {
             if !patterns.all_announced {
                 return Err(NotProven::Pattern);
             }
-            let matching = patterns.matching_subscriptions(&topic.name);
+            let matching = patterns.counts.matching(&topic.name);
             if matching > 0 {
                 self.needs_client_list = true;
-                if snapshot.pattern_subscriptions != Some(patterns.subscriptions) {
+                if snapshot.pattern_subscriptions != Some(patterns.counts.total()) {
                     return Err(NotProven::Pattern);
                 }
             }
@@ -380,12 +422,15 @@ impl HeartbeatHistory {
 
 /// The patterns of one snapshot.
 struct Patterns {
-    /// The announced subscriptions of each pattern. The glob is `None` if this program may not read the pattern as Redis does.
-    counts: Vec<(Option<Glob>, u64)>,
+    /// The announced subscriptions.
+    counts: PatternCounts,
     /// Whether every pattern that clients are subscribed to is announced.
     all_announced: bool,
-    /// The announced subscriptions of all patterns together.
-    subscriptions: u64,
+}
+
+/// The key of the run in which all subscriptions to patterns were announced. Nobody publishes on it.
+fn all_patterns() -> Topic {
+    Topic::new(SubscriptionKind::Pattern, b"")
 }
 
 impl Patterns {
@@ -395,16 +440,7 @@ impl Patterns {
             *counts.entry(pattern).or_default() += u64::from(announced.count);
         }
         let all_announced = counts.len() as u64 == snapshot.patterns;
-        let subscriptions = counts.values().sum();
-        let compile = |pattern: &[u8]| std::str::from_utf8(pattern).ok().and_then(|pattern| Glob::new(pattern).ok());
-        let counts = counts.into_iter().map(|(pattern, count)| (compile(pattern), count)).collect();
-        Self { counts, all_announced, subscriptions }
-    }
-
-    /// The number of announced subscriptions whose pattern may match `channel`.
-    fn matching_subscriptions(&self, channel: &[u8]) -> u64 {
-        let may_match = |glob: &Option<Glob>| glob.as_ref().is_none_or(|glob| glob.matches(channel));
-        self.counts.iter().filter(|(glob, _)| may_match(glob)).map(|(_, count)| count).sum()
+        Self { counts: PatternCounts::new(counts.into_iter()), all_announced }
     }
 }
 

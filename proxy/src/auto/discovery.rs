@@ -24,6 +24,9 @@ const SEARCH_TIME_SHARE: u32 = 200;
 /// The longest time between two searches.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// The pause after a search that takes Redis next to no time, which is one of some hundred channels.
+const CHEAP_PAUSE: Duration = Duration::from_millis(50);
+
 /// The time after which a search is due that nothing gives reason for.
 const UNASKED_PAUSE: Duration = Duration::from_secs(10);
 
@@ -96,6 +99,11 @@ impl DiscoveredAnnouncements {
         self.subscribers.keys().filter(|topic| topic.kind != SubscriptionKind::Pattern)
     }
 
+    /// Whether a proxy announces subscribers of a pattern, as far as is known.
+    pub(super) fn has_patterns(&self) -> bool {
+        self.subscribers.keys().any(|topic| topic.kind == SubscriptionKind::Pattern)
+    }
+
     /// The number of announcers that are known.
     pub(super) fn announcers(&self) -> usize {
         self.heartbeats.len()
@@ -159,6 +167,11 @@ impl SearchSchedule {
     /// Asks for a search as soon as there may be one. Otherwise the next one is due after [`UNASKED_PAUSE`].
     pub(super) fn want(&mut self) {
         self.wanted = true;
+    }
+
+    /// Whether the last search took Redis next to no time.
+    pub(super) fn is_cheap(&self) -> bool {
+        self.last.is_some_and(|(_, pause)| pause <= CHEAP_PAUSE)
     }
 
     /// Whether a search may find an announcement that nobody has told of.

@@ -16,6 +16,7 @@
 //! | `announcement_state` | what has been announced, and how that is brought up to date |
 //! | `snapshot` | what Redis reports at one instant |
 //! | `discovery` | the announcements that are known, so that most snapshots need no search |
+//! | `patterns` | who receives messages on channels that Redis has not been asked about |
 //! | `decision` | from snapshots to decisions, with the reasoning why they are right |
 //! | `cache` | the latest decisions, which sessions look up at each publish |
 //! | `server_identity` | which server all of this is about |
@@ -29,6 +30,7 @@ pub mod cache;
 pub mod decision;
 mod discovery;
 pub mod news;
+pub mod patterns;
 pub mod registry;
 pub mod server_identity;
 pub mod snapshot;

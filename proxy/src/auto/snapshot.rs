@@ -4,7 +4,7 @@
 //! them. A snapshot can do without that search if it asks for the announcements that are known by name (see
 //! `discovery`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use redistributed_core::service::{NotProven, SubscriptionKind};
 
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub pattern_subscriptions: Option<u64>,
     /// Why clients of other servers may receive what is published on this one.
     pub other_servers: Option<NotProven>,
+    /// All channels that anybody is subscribed to but proxies, if Redis was asked for them.
+    pub active: Option<HashSet<Vec<u8>>>,
 }
 
 /// The questions of one snapshot.
@@ -36,6 +38,8 @@ pub(super) struct Query<'a> {
     pub(super) shard_channels: Vec<&'a Topic>,
     /// The announcements to ask for by name; `None` to search for all that exist.
     pub(super) known: Option<Vec<Vec<u8>>>,
+    /// Whether a search is to report all channels, and not only announcements.
+    pub(super) all_channels: bool,
     /// Whether to count the pattern subscriptions of all clients.
     pub(super) with_clients: bool,
     /// Whether the operator says that nobody subscribes on replicas.
@@ -73,7 +77,12 @@ impl Query<'_> {
         requests.line("MULTI").line("INFO replication").line("INFO cluster");
         match &self.known {
             None => {
-                requests.line("INFO stats").push([&b"PUBSUB"[..], b"CHANNELS", announcement::PATTERN]);
+                requests.line("INFO stats");
+                if self.all_channels {
+                    requests.line("PUBSUB CHANNELS");
+                } else {
+                    requests.push([&b"PUBSUB"[..], b"CHANNELS", announcement::PATTERN]);
+                }
             }
             Some(known) => push_pubsub(&mut requests, b"NUMSUB", known.iter().map(Vec::as_slice)),
         }
@@ -106,6 +115,13 @@ impl Query<'_> {
             }
             Some(_) => (None, subscribed(&next()?)?),
         };
+        let (announcements, active) = if self.known.is_none() && self.all_channels {
+            let is_of_proxies = |channel: &Vec<u8>| channel.starts_with(announcement::RESERVED_PREFIX);
+            let (announcements, others): (Vec<_>, Vec<_>) = announcements.into_iter().partition(is_of_proxies);
+            (announcements, Some(others.into_iter().collect()))
+        } else {
+            (announcements, None)
+        };
         let patterns = non_negative(&next()?).ok_or(ProtocolError::Unexpected)?;
         let mut subscribers = HashMap::with_capacity(self.channels.len() + self.shard_channels.len());
         for (kind, topics) in
@@ -118,7 +134,8 @@ impl Query<'_> {
             }
         }
         let pattern_subscriptions = if self.with_clients { sum_of_psub(&next()?) } else { None };
-        let snapshot = Snapshot { at, announcements, subscribers, patterns, pattern_subscriptions, other_servers };
+        let snapshot =
+            Snapshot { at, announcements, subscribers, patterns, pattern_subscriptions, other_servers, active };
         Ok(QueryResult { snapshot, searched_channels })
     }
 

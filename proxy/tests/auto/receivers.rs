@@ -1,6 +1,6 @@
 //! Which receivers allow contexts, and which do not.
 
-use crate::auto::fleet::{Fleet, expect_payloads};
+use crate::auto::fleet::{Fleet, LONG, expect_payloads};
 use crate::support::servers;
 use crate::support::wire::Wire;
 
@@ -82,6 +82,67 @@ async fn one_subscriber_without_a_proxy_keeps_contexts_away_from_its_channel_onl
         drop(direct);
         publisher.until_context("PUBLISH", "mixed").await;
         publisher.until_context("SPUBLISH", "mixed").await;
+    }
+}
+
+/// As the results of Celery and the replies to single requests: a channel has one subscriber, and one message.
+#[tokio::test]
+async fn a_channel_that_is_used_once_gets_a_context_with_its_first_message() {
+    for server in servers::all() {
+        let fleet = Fleet::start(server);
+        let admin = crate::support::admin::Proxy::start(&fleet.redis.url(), &["--mode", "auto"], &[]);
+        let subscribers = fleet.proxy(&[]).await;
+        let mut publisher = fleet.publisher_at(admin.address()).await;
+        for reply in 0..5 {
+            let mut subscriber = Wire::to(subscribers.address()).await;
+            subscriber.subscribe(&format!("SUBSCRIBE reply-{reply}")).await;
+            admin.has_proven(1).await;
+            let published = publisher.publish("PUBLISH", &format!("reply-{reply}")).await;
+            assert!(published.context && published.receivers == 1, "{}: {published:?}", server.name);
+            expect_payloads(&mut subscriber, &[published.payload]).await;
+            subscriber.subscribe(&format!("UNSUBSCRIBE reply-{reply}")).await;
+            admin.has_proven(0).await;
+        }
+    }
+}
+
+/// As the states of SAQ's jobs: nobody subscribes to the channel itself, but to a pattern.
+#[tokio::test]
+async fn a_channel_that_only_a_pattern_matches_gets_a_context_with_its_first_message() {
+    for server in servers::all() {
+        let fleet = Fleet::start(server);
+        let proxy = fleet.proxy(&[]).await;
+        let mut subscriber = Wire::to(proxy.address()).await;
+        subscriber.subscribe("PSUBSCRIBE job:*").await;
+        let mut publisher = fleet.publisher(&proxy).await;
+        // Each channel is used once, so each is new to the proxy.
+        let mut job = 0..;
+        let mut next = || format!("job:{}", job.next().unwrap());
+        let mut payloads = Vec::new();
+        let started = std::time::Instant::now();
+        loop {
+            let published = publisher.publish("PUBLISH", &next()).await;
+            payloads.push(published.payload);
+            if published.context {
+                break;
+            }
+            assert!(started.elapsed() < crate::support::DEADLINE, "{}: no context", server.name);
+        }
+        expect_payloads(&mut subscriber, &payloads).await;
+        // A client without a proxy that is subscribed to the channel itself: the reply shows it, if no snapshot has before.
+        let mut direct = fleet.direct().await;
+        let channel = next();
+        direct.subscribe(&format!("SUBSCRIBE {channel}")).await;
+        assert!(publisher.until_without("PUBLISH", &channel).await <= 1, "{}", server.name);
+        publisher.never_a_context("PUBLISH", &channel).await;
+        // A pattern that no proxy announces could match any channel.
+        direct.subscribe("PSUBSCRIBE j*").await;
+        publisher.publish("PUBLISH", &next()).await;
+        let started = std::time::Instant::now();
+        while started.elapsed() < LONG {
+            let published = publisher.publish("PUBLISH", &next()).await;
+            assert!(!published.context, "{}: {published:?}", server.name);
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
     python stage KIT PROXY RESULTS --server NAME=PROGRAM... --framework NAME...
 
-Four runs of each story, each with a fresh server:
+Five runs of each story, each with a fresh server:
 
 - `direct`: no proxy anywhere. What was received must be what was sent.
 - `inject`: every service behind its own proxy.
+- `auto`: the same in the default mode, where contexts are added only while all receivers are known to be behind proxies.
 - `rollout 1`: the first service has no proxy, the others one with `--mode strip`: the first step of the README's way to
   roll out.
 - `rollout 2`: every service has a proxy, every other one is still in `strip` mode: half-way through the second step.
@@ -29,7 +30,7 @@ from collector import Collector
 from processes import REDIS_PORT, SIDECAR_PORT, Failure, Monitor, Program, Redis, Sidecar
 
 STAGE_ADDRESS = "127.0.0.1"
-RUNS = ("direct", "inject", "rollout 1", "rollout 2")
+RUNS = ("direct", "inject", "auto", "rollout 1", "rollout 2")
 
 
 def main() -> int:
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("results", type=Path, help="folder for logs and the table")
     parser.add_argument("--server", action="append", required=True, metavar="NAME=PROGRAM")
     parser.add_argument("--framework", action="append", required=True)
+    parser.add_argument("--run", action="append", choices=RUNS, help="only these, and the direct run (default: all)")
     options = parser.parse_args()
     table = Table(options.results)
     for server in options.server:
@@ -64,6 +66,8 @@ def play_all(suite: Suite, variant: str, server: str, options: argparse.Namespac
     services = suite.ask("services")
     direct = None
     for run in RUNS:
+        if options.run and run not in ("direct", *options.run):
+            continue
         folder = options.results / server_name / f"{suite.name}-{variant}" / run.replace(" ", "-")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -90,6 +94,7 @@ def modes_of(run: str, services: list[str]) -> dict[str, str]:
     return {
         "direct": {},
         "inject": dict.fromkeys(services, "inject"),
+        "auto": dict.fromkeys(services, "auto"),
         "rollout 1": dict.fromkeys(services[1:], "strip"),
         "rollout 2": {service: ("strip", "inject")[index % 2] for index, service in enumerate(services)},
     }[run]
@@ -180,7 +185,7 @@ class Table:
         self._rows = (folder / "summary.tsv").open("w")
         self._failed = 0
         self._passed = 0
-        counts = ("received", "publishes", "by Lua", "PRODUCER", "CONSUMER", "own trace")
+        counts = ("received", "publishes", "by Lua", "PRODUCER", "CONSUMER", "own trace", "traced")
         self._print(("server", "story", "run", *counts, "seconds", "result"))
 
     def row(
@@ -194,6 +199,7 @@ class Table:
         seconds: float,
     ) -> None:
         seen = (figures.publishes, figures.in_scripts, figures.producers, figures.consumers, figures.own_traces)
+        seen += (f"{figures.traced}/{figures.received}",)
         self._print((server, story, run, received, *seen, f"{seconds:.1f}", "FAILED" if problems else "equal"))
         for problem in problems[:12]:
             print(f"    {problem}", flush=True)
@@ -205,7 +211,7 @@ class Table:
             self._passed += 1
 
     def _print(self, cells: tuple) -> None:
-        widths = (10, 34, 10, 8, 9, 6, 8, 8, 9, 7, 6)
+        widths = (10, 34, 10, 8, 9, 6, 8, 8, 9, 9, 7, 6)
         print("  ".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths)).rstrip(), flush=True)
         self._rows.write("\t".join(map(str, cells)) + "\n")
         self._rows.flush()

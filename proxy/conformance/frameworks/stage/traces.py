@@ -2,12 +2,15 @@
 
 What happened is known from Redis (`wire.py`). What the proxy claims of it depends on the mode of each service's proxy:
 
-| | `inject` | `strip` | no proxy, or a Lua script |
-|---|---|---|---|
-| publish | PRODUCER span; a context in the payload, unless too large | nothing | nothing |
-| delivery of a payload with a context | CONSUMER span, child of that publish | the same | nothing |
-| delivery of a payload without one | CONSUMER span, a trace of its own | nothing | nothing |
-| delivery over the limit | nothing | nothing | nothing |
+| | `inject` | `auto` | `strip` | no proxy, or a Lua script |
+|---|---|---|---|---|
+| publish | PRODUCER span; a context in the payload, unless too large | PRODUCER span, which says why if there is no context | nothing | nothing |
+| delivery of a payload with a context | CONSUMER span, child of that publish | the same | the same | nothing |
+| delivery of a payload without one | CONSUMER span, a trace of its own | nothing | nothing | nothing |
+| delivery over the limit | nothing | nothing | nothing | nothing |
+
+In `auto`, whether a payload has a context depends on what the proxy knew at that moment, so only what follows from it is
+asked for. How many messages had one is among the figures.
 """
 
 from collections import Counter, defaultdict
@@ -47,6 +50,10 @@ class Figures:
     """CONSUMER spans that are children of their publish."""
     own_traces: int = 0
     """CONSUMER spans of messages without a context."""
+    received: int = 0
+    """Publishes of services with a proxy that somebody received and that are not too large for a context."""
+    traced: int = 0
+    """Those of them that had a context."""
 
 
 def check(
@@ -92,7 +99,13 @@ class Check:
     def check_context(self, publish: Publish) -> None:
         """A payload leaves the proxy with a context if, and only if, the proxy is to add one."""
         fits = len(publish.payload) + TRAILER_LEN <= LIMIT and not publish.channel.startswith("__")
-        wanted = self.modes.get(publish.service) == "inject" and fits
+        mode = self.modes.get(publish.service)
+        if mode in ("inject", "auto") and fits and publish.deliveries:
+            self.figures.received += 1
+            self.figures.traced += publish.context is not None
+        if mode == "auto":
+            return
+        wanted = mode == "inject" and fits
         if wanted != (publish.context is not None):
             self.problems.append(f"{'no' if wanted else 'a'} context in {describe(publish)}")
 
@@ -112,7 +125,7 @@ class Check:
             if consumer.start < producer.start:
                 self.problems.append(f"delivered before it was published: {consumer}")
         self.check_deliveries(
-            describe(publish), Counter(span.key() for span in consumers), [publish], ("inject", "strip")
+            describe(publish), Counter(span.key() for span in consumers), [publish], ("inject", "auto", "strip")
         )
         if all(delivery.service in self.modes for delivery in publish.deliveries):
             receivers = producer.attributes.get("redis.pubsub.receivers")
@@ -124,7 +137,8 @@ class Check:
     def check_without_context(self, channel: str, publishes: list[Publish]) -> None:
         """Publishes of one channel that carry no context. Their spans cannot be told from each other by an id."""
         for publish in publishes:
-            if self.modes.get(publish.service) != "inject":
+            mode = self.modes.get(publish.service)
+            if mode not in ("inject", "auto") or publish.channel.startswith("__"):
                 continue
             candidates = (span for span in self.producers.values() if tells_of(span, publish))
             producer = next(candidates, None)
@@ -133,6 +147,8 @@ class Check:
                 continue
             del self.producers[producer.span_id]
             self.check_producer(producer, publish)
+            if mode == "auto" and not producer.attributes.get("redistributed.context.skipped"):
+                self.problems.append(f"no context, and the span does not say why: {producer}")
         consumers = self.roots.pop(channel, [])
         self.figures.own_traces += len(consumers)
         if len({span.trace_id for span in consumers}) != len(consumers):

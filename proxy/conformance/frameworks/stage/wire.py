@@ -82,6 +82,8 @@ class Wire:
         return self.subscriptions.setdefault(connection, {}).setdefault(kind.decode(), [])
 
     def _publish(self, connection: str, sharded: bool, channel: bytes, payload: bytes) -> None:
+        if channel.startswith(b"__redistributed:"):
+            return  # What proxies tell each other is no message of a service.
         deliveries = []
         for subscriber, held in self.subscriptions.items():
             service = self._service(subscriber)

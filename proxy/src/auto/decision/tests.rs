@@ -260,6 +260,35 @@ fn an_announcer_that_does_not_answer_is_not_asked_again_at_once() {
 }
 
 #[test]
+fn subscriptions_to_patterns_are_proven_where_all_of_them_are_announced() {
+    let mut polled = Polled::default();
+    let announcements = [subscribers(1, Pattern, "c*", 1, 2), subscribers(2, Pattern, "x*", 1, 1)];
+    let subscriptions = |count| {
+        move |snapshot: &mut Snapshot| {
+            snapshot.patterns = 2;
+            snapshot.pattern_subscriptions = count;
+        }
+    };
+    for _ in 0..=HEARTBEATS_TO_PROVE {
+        let _ = polled.snapshot_with(0, &announcements, subscriptions(Some(3)));
+        assert!(polled.evaluator.patterns().is_none(), "nobody wants to know");
+    }
+    polled.evaluator.want_patterns(true);
+    assert!(polled.evaluator.needs_client_list());
+    for _ in 0..HEARTBEATS_TO_PROVE {
+        let _ = polled.snapshot_with(0, &announcements, subscriptions(Some(3)));
+        assert!(polled.evaluator.patterns().is_none());
+    }
+    let _ = polled.snapshot_with(0, &announcements, subscriptions(Some(3)));
+    let receivers = polled.evaluator.patterns().expect("all are proven");
+    assert_eq!((receivers.counts.matching(b"c"), receivers.search_limit), (2, 1001));
+    for (count, what) in [(Some(4), "one subscription is not announced"), (None, "they were not counted")] {
+        let _ = polled.snapshot_with(0, &announcements, subscriptions(count));
+        assert!(polled.evaluator.patterns().is_none(), "{what}");
+    }
+}
+
+#[test]
 fn an_invalidated_topic_is_proven_anew_by_later_heartbeats_only() {
     let mut polled = Polled::default();
     let announcements = [subscribers(1, Channel, "ch", 1, 1)];

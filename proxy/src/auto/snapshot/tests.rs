@@ -23,6 +23,7 @@ fn query<'a>(channels: &'a [Topic], shard_channels: &'a [Topic]) -> Query<'a> {
         channels: channels.iter().collect(),
         shard_channels: shard_channels.iter().collect(),
         known: None,
+        all_channels: false,
         with_clients: false,
         ignore_replicas: false,
     }
@@ -59,7 +60,22 @@ fn a_snapshot_that_searches_reports_all_announcements_and_how_many_channels_ther
     assert_eq!(snapshot.announcements, [b"announcement 1", b"announcement 2"]);
     assert_eq!(snapshot.subscribers, [(channels[0].clone(), 4), (shard_channels[0].clone(), 5)].into());
     assert_eq!((snapshot.patterns, snapshot.pattern_subscriptions), (3, Some(6)));
-    assert_eq!(snapshot.other_servers, None);
+    assert_eq!((snapshot.other_servers, snapshot.active), (None, None));
+}
+
+#[test]
+fn a_search_for_all_channels_tells_those_of_proxies_from_the_others() {
+    let query = Query { all_channels: true, ..query(&[], &[]) };
+    let results = vec![
+        bulk(ALONE),
+        bulk(NO_CLUSTER),
+        bulk("# Stats\r\npubsub_channels:2\r\n"),
+        Reply::Array(vec![bulk("orders"), bulk("__redistributed:1:x")]),
+        Reply::Integer(0),
+    ];
+    let QueryResult { snapshot, .. } = read(&query, results).unwrap();
+    assert_eq!(snapshot.announcements, [b"__redistributed:1:x"]);
+    assert_eq!(snapshot.active, Some([b"orders".to_vec()].into()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! something has changed, there are more of them until the receivers are proven again: each asks the announcers concerned for a
 //! check (see [`Evaluator`]), and the next ones look for their answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ const GONE_INTERVALS: u32 = 2;
 /// together take no more than about a thousand additional snapshots in a second.
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_FOR_EACH_PROXY: Duration = Duration::from_millis(1);
+
+/// The largest number of channels with subscribers among which a new channel is looked for.
+const MAX_ACTIVE: usize = 65_536;
 
 /// An additional snapshot waits for at least this many times as long as the previous one took.
 const PAUSE_BY_DURATION: u32 = 5;
@@ -74,12 +78,16 @@ struct Poller<'a> {
     evaluator: Evaluator,
     discovered: DiscoveredAnnouncements,
     search: SearchSchedule,
+    /// When Redis was last asked for all channels that anybody is subscribed to, and these channels.
+    active: Option<(u64, Arc<HashSet<Vec<u8>>>)>,
     /// The token of the next request for a check.
     next_token: u64,
     /// The earliest time of an additional snapshot.
     not_before: Instant,
     /// Whether there is to be an additional snapshot then.
     is_outdated: bool,
+    /// Whether to prove who receives messages on channels that only patterns match.
+    wants_patterns: bool,
     /// Redis does not let the proxy list clients.
     client_list_refused: bool,
     /// Redis does not tell the subscribers of shard channels.
@@ -97,9 +105,11 @@ impl<'a> Poller<'a> {
             evaluator: Evaluator::new(),
             discovered: DiscoveredAnnouncements::default(),
             search: SearchSchedule::default(),
+            active: None,
             next_token: mode.new_announcer_id().0,
             not_before: Instant::now(),
             is_outdated: false,
+            wants_patterns: false,
             client_list_refused: false,
             shard_channels_refused: false,
         })
@@ -135,6 +145,10 @@ impl<'a> Poller<'a> {
             for (topic, _) in topics.iter().filter(|(_, invalidated)| *invalidated) {
                 self.evaluator.invalidate(topic);
             }
+            if self.mode.cache.take_patterns_invalidated() {
+                self.evaluator.invalidate_patterns();
+            }
+            self.look_for_patterns();
             let asked_at = Instant::now();
             let Some(snapshot) = self.snapshot(topics.iter().map(|(topic, _)| topic)).await? else { continue };
             let decisions = self.evaluator.evaluate(&snapshot);
@@ -143,10 +157,13 @@ impl<'a> Poller<'a> {
                 // Perhaps there is an announcement that nobody has told of.
                 self.search.want();
             }
-            let fresh_until = snapshot.at.saturating_add(nanos(self.mode.settings.interval * 2));
+            let fresh_until = self.holds_until(snapshot.at);
             for topic in self.mode.cache.update(decisions, fresh_until) {
                 self.evaluator.invalidate(&topic);
             }
+            let shown = self.evaluator.patterns().cloned().zip(self.active.clone());
+            let fresh_until = fresh_until.min(self.active.as_ref().map_or(0, |(at, _)| self.holds_until(*at)));
+            self.mode.cache.update_patterns(shown.map(|(patterns, (_, active))| (patterns, active)), fresh_until);
             self.ask_for_checks().await?;
             let took = asked_at.elapsed();
             let proxies = u32::try_from(self.discovered.announcers()).unwrap_or(u32::MAX);
@@ -156,6 +173,24 @@ impl<'a> Poller<'a> {
             let has_found = topics.is_empty() && self.discovered.channels().next().is_some();
             self.is_outdated = has_found || self.evaluator.awaits_answer();
             backoff.succeeded();
+        }
+    }
+
+    /// Until when that holds which Redis has shown at the time `at`.
+    fn holds_until(&self, at: u64) -> u64 {
+        at.saturating_add(nanos(self.mode.settings.interval * 2))
+    }
+
+    /// Where services publish on channels that only patterns match, all channels have to be known that anybody is subscribed to.
+    fn look_for_patterns(&mut self) {
+        let publishes = || self.mode.cache.has_publishes(intervals_ago(self.mode, IDLE_INTERVALS));
+        let is_wanted = self.discovered.has_patterns() && (self.search.is_cheap() || publishes());
+        self.evaluator.want_patterns(is_wanted);
+        self.wants_patterns = is_wanted;
+        if is_wanted {
+            self.search.want();
+        } else {
+            self.active = None;
         }
     }
 
@@ -207,10 +242,13 @@ impl<'a> Poller<'a> {
         });
         let with_clients = self.evaluator.needs_client_list() && !self.client_list_refused;
         let ignore_replicas = self.mode.settings.ignore_replicas;
-        let query = Query { channels, shard_channels, known, with_clients, ignore_replicas };
+        let all_channels = self.wants_patterns;
+        let query = Query { channels, shard_channels, known, all_channels, with_clients, ignore_replicas };
         let replies = self.connection.pipeline(&query.requests()).await?;
         match query.read(at, replies) {
-            Ok(QueryResult { snapshot, searched_channels }) => {
+            Ok(QueryResult { mut snapshot, searched_channels }) => {
+                let active = snapshot.active.take().filter(|active| active.len() <= MAX_ACTIVE);
+                self.active = active.map(|active| (at, Arc::new(active))).or(self.active.take());
                 if let Some(channels) = searched_channels {
                     self.search.searched(started, channels);
                 }
