@@ -7,5 +7,5 @@ mod limits;
 mod links;
 mod modules;
 mod page;
-mod quick_start;
+pub(crate) mod quick_start;
 mod spans;

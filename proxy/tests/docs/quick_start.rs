@@ -1,15 +1,10 @@
 //! The README's first commands, typed as they stand, do what the README says of them. Only the ports are others, because
 //! they may be taken here.
 
-use std::process::Stdio;
-
-use tokio::io::{AsyncBufReadExt, BufReader};
-
 use crate::docs::page;
 use crate::support::admin::Proxy;
 use crate::support::redis::RealRedis;
 use crate::support::wire::Wire;
-use crate::support::within;
 
 /// The line of the README's snippets that begins with `start`.
 fn line(start: &str) -> String {
@@ -18,7 +13,7 @@ fn line(start: &str) -> String {
 }
 
 /// The proxy of the README's quick start. Its spans are printed, as the README says for who has no collector.
-fn quick_start(redis: &RealRedis) -> Proxy {
+pub(crate) fn quick_start(redis: &RealRedis) -> Proxy {
     let line = line("OTEL_SERVICE_NAME=orders redistributed ");
     let line = line.replace("127.0.0.1:6380", "127.0.0.1:0").replace("127.0.0.1:6379", &redis.address().to_string());
     let arguments: Vec<_> = line.split(' ').skip(2).collect();
@@ -50,44 +45,6 @@ async fn a_message_between_two_clients_of_the_proxy_is_one_trace() {
     assert_eq!(word(published, "trace"), word(delivered, "trace"));
     assert_eq!(word(published, "span"), word(delivered, "parent"));
     assert_eq!(word(published, "service"), "orders");
-}
-
-/// The subscriber that broke at the first publish while the default mode was `inject`: redis-py decodes what it gets.
-#[tokio::test]
-async fn a_subscriber_without_a_proxy_gets_every_message_as_it_was_published() {
-    const LISTEN: &str = "import redis, sys\n\
-        client = redis.Redis(host='127.0.0.1', port=int(sys.argv[1]), decode_responses=True)\n\
-        messages = client.pubsub()\n\
-        messages.subscribe('greetings')\n\
-        for message in messages.listen():\n    print(message['data'], flush=True)\n";
-    let redis = RealRedis::start(&[]);
-    let mut proxy = quick_start(&redis);
-    let python = std::env::var_os("REDISTRIBUTED_TEST_PYTHON").expect("set by .ci/ensure-clients");
-    let mut python = tokio::process::Command::new(python);
-    python.args(["-c", LISTEN, &redis.address().port().to_string()]).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut python = python.spawn().expect("Python starts");
-    let mut lines = BufReader::new(python.stdout.take().expect("piped")).lines();
-    let mut line = async || within("a line of redis-py", lines.next_line()).await.unwrap().expect("redis-py goes on");
-    assert_eq!(line().await, "1", "it has subscribed");
-
-    let mut behind = Wire::to(proxy.address()).await;
-    behind.subscribe("SUBSCRIBE greetings other").await;
-    // Here all subscribers are behind the proxy, so what follows is not a proxy that knows nothing yet.
-    proxy.has_proven(1).await;
-    let mut publisher = Wire::to(proxy.address()).await;
-    for number in 0..100 {
-        let payload = format!("grüße {number}");
-        assert_eq!(publisher.publish("greetings", payload.as_bytes()).await, 2);
-        assert_eq!(line().await, payload);
-        assert_eq!(behind.message().await.payload, payload.as_bytes());
-    }
-    let said = proxy.process.wait_for_line("a message got no context");
-    assert!(said.contains("a subscriber is not known to be behind a redistributed"), "{said}");
-    drop((behind, publisher));
-    proxy.process.signal(rustix::process::Signal::TERM);
-    let ended = proxy.process.ended();
-    assert_eq!(ended.stdout.lines().count(), 100, "each publish has a span: {}", ended.stdout);
-    assert!(ended.stdout.lines().all(|line| line.contains(" skipped=auto_")), "{}", ended.stdout);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 //! | [`carriers`] | contexts in JSON and in the OpenCensus form, and those that services supply |
 //! | [`modes`] | what is left alone: by mode, by channel, and because it belongs to Redis |
 //! | [`collectors`] | a refusing, hanging or slow collector costs spans and nothing else |
+//! | [`quick_start`] | the README's quick start changes nothing for a subscriber without a proxy |
 //! | [`commands`] | the spans of commands that are no publishes |
 //!
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
@@ -23,5 +24,6 @@ mod commands;
 mod every_client;
 mod in_a_row;
 mod modes;
+mod quick_start;
 mod sampling;
 mod span_fields;

@@ -138,7 +138,7 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-fn installed(variable: &str) -> OsString {
+pub(crate) fn installed(variable: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| {
         panic!("{variable} is not set: run `make test`, which installs the clients, or `eval \"$(.ci/ensure-clients)\"` before")
     })
