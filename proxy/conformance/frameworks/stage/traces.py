@@ -194,7 +194,8 @@ class Check:
             "redis.pubsub.sharded": True if publish.sharded else None,
         }
         wrong = [key for key, value in wanted.items() if span.attributes.get(key) != value]
-        if wrong or span.failed or span.name != f"{operation} {publish.channel}" or span.end < span.start:
+        destination = span.attributes.get("messaging.destination.template", publish.channel)
+        if wrong or span.failed or span.name != f"{operation} {destination}" or span.end < span.start:
             self.problems.append(f"wrong in {', '.join(wrong) or 'name, status or time'}: {span}")
 
 

@@ -31,13 +31,17 @@ const IDLE_INTERVALS: u32 = 30;
 /// After this many intervals without a publish, Redis is no longer asked about a channel without subscribers.
 const GONE_INTERVALS: u32 = 2;
 
-/// The least time from one snapshot to an additional one, and what is added to it for each proxy that announces. So all proxies
-/// together take no more than about a thousand additional snapshots in a second.
+/// The least time from one snapshot to an additional one, and what is added to it for each proxy that announces. With one more
+/// after each request for a check, all proxies together take no more than about two thousand additional snapshots in a
+/// second.
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_FOR_EACH_PROXY: Duration = Duration::from_millis(1);
 
 /// The largest number of channels with subscribers among which a new channel is looked for.
 const MAX_ACTIVE: usize = 65_536;
+
+/// The time from a request for a check to the snapshot that looks for the answer first.
+const ANSWERING: Duration = Duration::from_millis(1);
 
 /// An additional snapshot waits for at least this many times as long as the previous one took.
 const PAUSE_BY_DURATION: u32 = 5;
@@ -164,10 +168,11 @@ impl<'a> Poller<'a> {
             let shown = self.evaluator.patterns().cloned().zip(self.active.clone());
             let fresh_until = fresh_until.min(self.active.as_ref().map_or(0, |(at, _)| self.holds_until(*at)));
             self.mode.cache.update_patterns(shown.map(|(patterns, (_, active))| (patterns, active)), fresh_until);
-            self.ask_for_checks().await?;
             let took = asked_at.elapsed();
+            let has_asked = self.ask_for_checks().await?;
             let proxies = u32::try_from(self.discovered.announcers()).unwrap_or(u32::MAX);
             let pause = PAUSE + PAUSE_FOR_EACH_PROXY.saturating_mul(proxies).max(took * PAUSE_BY_DURATION);
+            let pause = if has_asked { ANSWERING } else { pause };
             self.not_before = Instant::now() + pause.min(self.mode.settings.interval);
             // The first search may have found channels to ask about.
             let has_found = topics.is_empty() && self.discovered.channels().next().is_some();
@@ -209,11 +214,12 @@ impl<'a> Poller<'a> {
         cache.topics_to_poll(idle, gone, |topic| self.discovered.is_announced(topic))
     }
 
-    /// Asks the announcers that a proof waits for to make sure that what the latest snapshot has shown is true.
-    async fn ask_for_checks(&mut self) -> Result<(), Error> {
+    /// Asks the announcers that a proof waits for to make sure that what the latest snapshot has shown is true. Returns whether
+    /// there are any.
+    async fn ask_for_checks(&mut self) -> Result<bool, Error> {
         let announcers: Vec<_> = self.evaluator.to_ask().collect();
         if announcers.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let (mut requests, at) = (Requests::new(), clock::now().0);
         for announcer in announcers {
@@ -224,7 +230,7 @@ impl<'a> Poller<'a> {
             requests.push([&b"PUBLISH"[..], &channel, token.as_bytes()]);
         }
         // Where Redis refuses, heartbeats complete the proof.
-        self.connection.pipeline(&requests).await.map(drop)
+        self.connection.pipeline(&requests).await.map(|_| true)
     }
 
     /// Takes a snapshot. Returns `None` if Redis refused a question that the next snapshot does without.
