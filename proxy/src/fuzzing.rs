@@ -162,7 +162,7 @@ fn assert_usable(settings: &OtelSettings) {
     if let Some(otlp) = &settings.otlp {
         // A path may be anything; a query, where some vendors want a key, is never shown.
         assert!(!format!("{:?}{}", otlp.endpoint, otlp.endpoint).contains('?'));
-        assert!(otlp.endpoint.as_str().starts_with(if otlp.endpoint.is_https() { "https://" } else { "http://" }));
+        assert!(otlp.endpoint.url().starts_with(if otlp.endpoint.is_https() { "https://" } else { "http://" }));
     }
 }
 

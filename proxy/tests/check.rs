@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use crate::support::collector::{answer, answering};
 use crate::support::redis::{RealRedis, free_address};
 use crate::support::spawn::{Ended, Spawned, command, run};
 use crate::support::wire::{Value, Wire};
@@ -268,6 +269,14 @@ async fn an_empty_export_shows_whether_the_collector_accepts_spans() {
         assert_eq!(receiver.requests().len(), before + 1, "it is not asked again");
         assert!(!ended.stdout.contains("hunter2") && !ended.stderr.contains("hunter2"));
     }
+    // What a login page in front of a collector answers.
+    let (address, _heads) = answering(&answer("200 OK", "text/html", "<title>Sign in</title>"));
+    let endpoint = format!("http://{address}");
+    let environment = [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+    let ended = check(&["--upstream", &redis.url()], &environment).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.stdout);
+    assert_says(&ended, "problem", &["what answered is no OTLP collector", "text/html"]);
+
     let unnamed = [("OTEL_SERVICE_NAME", ""), ("OTEL_TRACES_EXPORTER", "none")];
     let ended = check(&["--upstream", &redis.url()], &unnamed).await;
     assert_eq!(ended.code, Some(0), "without spans it needs no name: {}", ended.stdout);

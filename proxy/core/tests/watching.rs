@@ -291,3 +291,15 @@ fn a_name_of_the_connection_is_reported_when_redis_has_confirmed_it() {
         assert_eq!(service.names(), expected, "{}", request.escape_ascii());
     }
 }
+
+#[test]
+fn a_server_cannot_make_the_count_of_receivers_begin_anew() {
+    let mut told = Told::new(Policy::default());
+    let mut sum = 0_u64;
+    for _ in 0..3 {
+        told.receive(Side::Client, &multibulk(&["PUBLISH", "ch", "hi"]), 1);
+        told.receive(Side::Server, b":9223372036854775807\r\n", 2);
+        sum = sum.checked_add(told.out.counts.get(Counter::Receivers)).expect("it is a small number");
+    }
+    assert_eq!(sum, 3 * u64::from(u32::MAX));
+}

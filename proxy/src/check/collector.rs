@@ -27,6 +27,9 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
     };
     let protocol = otlp.protocol;
     findings.about(format!("collector {}", otlp.endpoint));
+    if let Some(proxy) = &otlp.proxy {
+        findings.note(format!("is reached through the proxy {}, as {} says", proxy.address, proxy.variable));
+    }
     match probe(otel).await {
         Probe::Taken(remark) => {
             findings.ok(format!("takes spans by {protocol}: an empty export was accepted"));

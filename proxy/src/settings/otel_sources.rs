@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use super::error::SettingError;
 use super::file::{ConfigFile, FileSetting};
 use super::origin::Origin;
-use super::otel::{OtelSettings, OtelWarning, SECRETS, VARIABLES};
+use super::otel::{OtelSettings, OtelWarning, PROXIES, SECRETS, VARIABLES};
 use super::redact::redact_path;
 use super::sources::{RawSetting, Sources};
 use super::validation::Validation;
@@ -69,6 +69,7 @@ pub(super) fn read(
             break;
         }
     }
+    settings.extend(PROXIES.iter().filter_map(|name| from_environment(name)));
     (settings, errors)
 }
 

@@ -42,6 +42,7 @@ pub use sink::SpanSink;
 pub(crate) use sink::test_sink;
 pub use totals::{ExportResult, ExportSummary};
 
+use crate::logging::LIFECYCLE;
 use crate::net::key_material::CollectorMaterial;
 use crate::settings::otel::OtelSettings;
 use encoder::Encoders;
@@ -105,6 +106,10 @@ impl Telemetry {
         let totals = Arc::new(Totals::default());
         if settings.otlp.is_none() && !settings.console {
             return Ok(Self { export: None, totals, tap: Arc::default(), stop: None });
+        }
+        if let Some((otlp, proxy)) = settings.otlp.as_ref().and_then(|otlp| Some((otlp, otlp.proxy.as_ref()?))) {
+            let (collector, proxy, variable) = (&otlp.endpoint, &proxy.address, proxy.variable);
+            tracing::info!(target: LIFECYCLE, %collector, %proxy, variable, "spans go through a proxy");
         }
         let queue = Arc::new(SpanQueue::new(&settings.batch, threads));
         let (stop, stopped) = oneshot::channel();

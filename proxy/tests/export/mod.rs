@@ -1,4 +1,5 @@
 //! Spans on the wire: what a collector gets, and what becomes of the counts when it does not.
+mod answers;
 mod environment;
 mod faults;
 mod process;

@@ -4,6 +4,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod authority;
+pub(crate) mod collector;
 pub(crate) mod fake_redis;
 pub(crate) mod in_process;
 pub(crate) mod listener;

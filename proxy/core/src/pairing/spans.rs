@@ -84,7 +84,9 @@ impl Pairing {
 
     #[inline]
     pub(super) fn end_publish(&mut self, span: Option<OpenSpan>, count: Option<u64>, call: &mut Call<'_>) {
-        call.out.counts.add(Counter::Receivers, count.unwrap_or(0));
+        // No server has more clients. A server that counts otherwise must not make the sum begin anew.
+        let receivers = count.unwrap_or(0).min(u64::from(u32::MAX));
+        call.out.counts.add(Counter::Receivers, receivers);
         let timed = self.timed.take();
         let Some(span) = span else {
             let round_trip = timed.map(|start| call.env.now.0.saturating_sub(start.0));

@@ -19,7 +19,8 @@ use std::time::Duration;
 use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 
-pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol};
+pub(crate) use otlp::TRACES_PATH;
+pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol, Proxy};
 
 use crate::settings::redact::redact;
 pub use reader::OtelWarning;
@@ -70,6 +71,10 @@ pub const SECRETS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS_FILE"),
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE"),
 ];
+
+/// The variables that name a proxy. They are not of OpenTelemetry, and come from the environment only.
+pub const PROXIES: [&str; 8] =
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
 
 /// The name of a service that has none: `unknown_service:` and the name of the program, as the specification wants it.
 pub const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));

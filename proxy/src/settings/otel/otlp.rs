@@ -4,9 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
 use http::header::{self, HeaderName, HeaderValue};
+use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
 use redistributed_core::choice::choice;
-use url::Url;
+use url::{Host, Url};
 
 use super::reader::{VariableReader, decode_pair};
 use super::{OtelEnvError, SECRETS};
@@ -22,10 +25,20 @@ macro_rules! forms {
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_HTTP: &str = "http://localhost:4318";
 const DEFAULT_GRPC: &str = "http://localhost:4317";
-const LIKE_HTTP: &str = "write it like http://localhost:4318";
-const LIKE_GRPC: &str = "write it like http://localhost:4317";
+const LIKE_HTTP: &str = "write it like http://localhost:4318 or unix:/run/collector.sock";
+const LIKE_GRPC: &str = "write it like http://localhost:4317 or unix:/run/collector.sock";
+/// The scheme of a collector on a Unix socket.
+const UNIX: &str = "unix";
+/// The URL of requests that go by a Unix socket.
+const BY_SOCKET: &str = "http://localhost";
+/// The variables that name a proxy for `http://` and for `https://`, and for both, in either case as usual.
+const HTTP_PROXY: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const HTTPS_PROXY: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+const ALL_PROXY: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+const PROXY_FORM: &str = "write it like http://proxy:3128, or name the collector in NO_PROXY";
 /// The path that is added to the general form of the endpoint.
-const TRACES_PATH: &str = "/v1/traces";
+pub(crate) const TRACES_PATH: &str = "/v1/traces";
 
 /// The settings of the OTLP exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +53,8 @@ pub struct OtlpSettings {
     pub headers_file: Option<HeadersFile>,
     /// The time that one export may take, retries included; `None` is no limit. Default 10 s. `OTEL_EXPORTER_OTLP_TIMEOUT`.
     pub timeout: Option<Duration>,
+    /// The proxy that leads to the collector, if the environment names one: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+    pub proxy: Option<Proxy>,
     /// The compression of a request's body. `OTEL_EXPORTER_OTLP_COMPRESSION`.
     pub compression: Compression,
     /// A PEM file with the authorities that the collector's certificate is checked against, in place of the system's.
@@ -47,6 +62,17 @@ pub struct OtlpSettings {
     pub certificate: Option<PathBuf>,
     /// The certificate that the proxy presents, with its key. `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`.
     pub client_identity: Option<ClientIdentity>,
+}
+
+/// An HTTP proxy on the way to the collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// Its address, without credentials.
+    pub address: Uri,
+    /// `Proxy-Authorization`, marked as sensitive, so that no `Debug` shows it.
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// A file with headers, and the variable that names it.
@@ -87,14 +113,20 @@ choice! {
     }
 }
 
-/// An `http` or `https` URL without credentials. Its text forms leave out the query, where some vendors want a key.
+/// An `http` or `https` URL without credentials, or `unix:` and the path of a socket. Its text forms leave out the query, where some
+/// vendors want a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
 impl Endpoint {
-    /// The URL as it is used.
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.as_str()
+    /// The URL of requests.
+    pub(crate) fn url(&self) -> &str {
+        if self.socket().is_some() { BY_SOCKET } else { self.0.as_str() }
+    }
+
+    /// The path of the Unix socket, if it is one.
+    pub fn socket(&self) -> Option<PathBuf> {
+        (self.0.scheme() == UNIX).then(|| percent_decode_str(self.0.path()).decode_utf8_lossy().into_owned().into())
     }
 
     /// Whether the connection is encrypted.
@@ -172,11 +204,13 @@ pub(super) fn read(reader: &mut VariableReader<'_>) -> Result<OtlpSettings, Otel
         warn_of_certificates(reader, &endpoint);
     }
     let (headers, headers_file) = read_headers(reader);
+    let proxy = read_proxy(reader, &endpoint);
     Ok(OtlpSettings {
         protocol,
         endpoint,
         headers,
         headers_file,
+        proxy,
         timeout: reader.timeout(&forms!("TIMEOUT"), DEFAULT_TIMEOUT),
         compression: reader.choice(&forms!("COMPRESSION")),
         certificate: reader.first_text(&forms!("CERTIFICATE")).filter(|_| uses_tls).map(|(_, path)| path.into()),
@@ -231,7 +265,7 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
         Protocol::Grpc => (DEFAULT_GRPC, LIKE_GRPC),
     };
     let (variable, mut text) = reader.first_text(&[traces, general]).unwrap_or_else(|| (general, default.to_owned()));
-    if protocol == Protocol::Grpc && !text.contains("://") {
+    if protocol == Protocol::Grpc && !text.contains("://") && !text.starts_with("unix:") {
         let insecure = forms!("INSECURE").into_iter().find(|variable| reader.text(variable).is_some());
         let scheme = if insecure.is_some_and(|variable| reader.flag(variable)) { "http" } else { "https" };
         text = format!("{scheme}://{text}");
@@ -242,6 +276,14 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
         Err(url::ParseError::RelativeUrlWithoutBase) => return Err(refuse("it has no http:// or https://".to_owned())),
         Err(error) => return Err(refuse(error.to_string())),
     };
+    if url.scheme() == UNIX {
+        if url.host().is_some() || !url.path().starts_with('/') || url.query().is_some() {
+            return Err(refuse(
+                "it is not unix: and the full path of a socket, as in unix:/run/collector.sock".to_owned(),
+            ));
+        }
+        return Ok(Endpoint(url));
+    }
     if !matches!(url.scheme(), "http" | "https") {
         // `localhost:4318` is a URL too, with the scheme `localhost`.
         return Err(refuse("it does not begin with http:// or https://".to_owned()));
@@ -268,6 +310,41 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
         }
     }
     Ok(Endpoint(url))
+}
+
+/// Reads the proxy for `endpoint`. A collector on this machine is never looked for behind a proxy, as in the Collector itself.
+fn read_proxy(reader: &mut VariableReader<'_>, endpoint: &Endpoint) -> Option<Proxy> {
+    let is_here = match endpoint.0.host()? {
+        Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    let of_scheme = if endpoint.is_https() { HTTPS_PROXY } else { HTTP_PROXY };
+    let (variable, text) = reader.first_text(&[of_scheme, ALL_PROXY].concat()).filter(|_| !is_here)?;
+    let no = reader.first_text(&NO_PROXY).map_or_else(String::new, |(_, text)| text);
+    // What it matches is the scheme and the host.
+    let collector = endpoint.url().parse().ok()?;
+    let intercept = Matcher::builder().all(text.clone()).no(no).build().intercept(&collector);
+    let Some(intercept) = intercept else {
+        if Matcher::builder().all(text.clone()).build().intercept(&collector).is_none() {
+            reader.warn(
+                variable,
+                format!("{variable}={} is no address of a proxy and ignored: {PROXY_FORM}", redact(&text)),
+            );
+        }
+        return None;
+    };
+    if intercept.uri().scheme_str() != Some("http") {
+        let shown = redact(&text);
+        reader.warn(
+            variable,
+            format!("{variable}={shown} is ignored: spans are not sent through such a proxy; {PROXY_FORM}"),
+        );
+        return None;
+    }
+    let mut authorization = intercept.basic_auth().cloned();
+    authorization.iter_mut().for_each(|value| value.set_sensitive(true));
+    Some(Proxy { variable, address: intercept.uri().clone(), authorization })
 }
 
 /// Headers that the transport sets. Another value would break the request.

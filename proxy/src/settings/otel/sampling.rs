@@ -10,6 +10,7 @@ use crate::settings::redact::redact;
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
+const ALONE: &str = "every new trace is sampled; set it to parentbased_traceidratio for a share of them";
 const KNOWN_SAMPLERS: &str = "known are always_on, always_off, traceidratio and these three with parentbased_ in front";
 
 pub(super) fn read_sampler(reader: &mut VariableReader<'_>) -> Sampler {
@@ -21,6 +22,10 @@ pub(super) fn read_sampler(reader: &mut VariableReader<'_>) -> Sampler {
         let root = RootName::parse(root)?;
         Some((parent_based, root))
     }) else {
+        if reader.text(SAMPLER).is_none() && reader.text(SAMPLER_ARG).is_some() {
+            reader.set_aside(SAMPLER_ARG);
+            reader.warn(SAMPLER_ARG, format!("{SAMPLER_ARG} has no effect, because {SAMPLER} is not set: {ALONE}"));
+        }
         return Sampler::default();
     };
     let root = match name {

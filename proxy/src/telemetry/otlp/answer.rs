@@ -9,7 +9,8 @@ use flate2::read::GzDecoder;
 use prost::Message;
 use serde_json::Value;
 
-use super::http_client::MAX_ANSWER;
+/// The longest answer that is read, in bytes. An answer has a status and a sentence or two.
+pub(super) const MAX_ANSWER: usize = 64 * 1024;
 
 /// The longest text of a collector that goes into the log, in characters.
 const MAX_MESSAGE: usize = 300;
@@ -82,14 +83,17 @@ pub(super) fn shortened(text: &[u8]) -> String {
 }
 
 /// What a body says that gives the reason of a refusal to people: the message of a `google.rpc.Status` in JSON, or the text itself.
-/// It is empty if the body is not text.
+/// It is empty if the body is not text, or a page for a browser.
 pub(super) fn plain_text(body: &[u8]) -> String {
     let said = |text: &str| {
         let status: Value = serde_json::from_str(text).ok()?;
         status.get("message")?.as_str().map(str::to_owned)
     };
     match std::str::from_utf8(body) {
-        Ok(text) if !text.contains(|c: char| c.is_control() && !c.is_whitespace()) => {
+        Ok(text)
+            if !text.contains(|c: char| c.is_control() && !c.is_whitespace())
+                && !text.trim_start().starts_with('<') =>
+        {
             shortened(said(text).as_deref().unwrap_or(text).as_bytes())
         }
         _ => String::new(),
@@ -217,7 +221,9 @@ mod tests {
         assert_eq!(plain_text(b"404 page not found\n"), "404 page not found");
         assert_eq!(plain_text(br#"{"code":16,"message":"no such token"}"#), "no such token");
         assert_eq!(plain_text(br#"{"error": "no such token"}"#), r#"{"error": "no such token"}"#);
-        assert_eq!((plain_text(b"\x08\x03"), plain_text(b"\xff")), (String::new(), String::new()));
+        for body in [&b"\x08\x03"[..], b"\xff", b"\n<html>no such token</html>"] {
+            assert_eq!(plain_text(body), "", "{}", body.escape_ascii());
+        }
     }
 
     #[test]

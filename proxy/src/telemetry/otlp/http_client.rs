@@ -3,27 +3,25 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::USER_AGENT;
+use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 
 use super::OtlpError;
+use super::answer::MAX_ANSWER;
+use super::connect::{Allowance, Connector};
 use super::retry::{Failure, Retry};
 use crate::files::{FileError, Rotating};
 use crate::net::key_material::CollectorMaterial;
 use crate::net::tls;
-use crate::settings::otel::Headers;
-
-/// The longest answer that is read, in bytes. An answer has a status and a sentence or two.
-pub(super) const MAX_ANSWER: usize = 64 * 1024;
+use crate::settings::otel::{Headers, OtlpSettings};
 
 /// The user agent.
 const AGENT: &str = concat!("redistributed-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
@@ -36,18 +34,13 @@ pub(super) enum Version {
     Http2,
 }
 
-/// The longest time for connecting: half of an export's default time.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// The longest time for which the collector's machine may leave bytes unacknowledged.
-#[cfg(target_os = "linux")]
-const UNANSWERED: Duration = Duration::from_secs(10);
-
 /// Sends all requests of the process to the collector, over as many connections as are needed.
 #[derive(Debug)]
 pub(super) struct HttpClient {
     version: Version,
     uri: Uri,
+    connector: Connector,
+    allowance: Arc<Allowance>,
     /// The transport's headers, which win over the operator's.
     own: HeaderMap,
     /// The operator's headers, where they are in no file.
@@ -65,7 +58,7 @@ struct Current {
     headers: HeaderMap,
 }
 
-type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Connections = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// A response whose body has been read to its end.
 #[derive(Debug)]
@@ -81,15 +74,23 @@ impl HttpClient {
     pub(super) fn new(
         version: Version,
         uri: Uri,
-        own: HeaderMap,
-        given: Headers,
+        mut own: HeaderMap,
+        settings: &OtlpSettings,
         material: CollectorMaterial,
     ) -> Result<Self, OtlpError> {
         let (tls, from_file) = in_force(&material);
-        let connections = connections(version, tls.as_deref())?;
+        let given = settings.headers.clone();
+        let allowance = Arc::new(Allowance::new(Instant::now()));
+        let proxy = settings.proxy.as_ref();
+        let forwarded = version == Version::Http1 && tls.is_none();
+        if let Some(authorization) = proxy.filter(|_| forwarded).and_then(|proxy| proxy.authorization.clone()) {
+            own.insert(PROXY_AUTHORIZATION, authorization);
+        }
+        let connector = Connector::new(settings.endpoint.socket().as_deref(), proxy, forwarded, Arc::clone(&allowance));
+        let connections = connections(version, connector.clone(), tls.as_deref())?;
         let headers = headers(from_file.as_deref().unwrap_or(&given), &own);
         let current = Mutex::new(Current { tls, given: from_file, connections, headers });
-        Ok(Self { version, uri, own, given, material, current })
+        Ok(Self { version, uri, connector, allowance, own, given, material, current })
     }
 
     /// Sends `body` and reads the whole answer.
@@ -98,6 +99,7 @@ impl HttpClient {
     /// There was no connection, or it ended before the answer was complete. The request may be repeated.
     pub(super) async fn post(&self, body: Bytes) -> Result<HttpResponse, Failure> {
         let (connections, headers) = self.current();
+        self.allowance.request();
         let mut request = Request::post(self.uri.clone()).body(Full::new(body)).map_err(|error| lost(&error))?;
         *request.headers_mut() = headers;
         let (head, body) = connections.request(request).await.map_err(|error| lost(&error))?.into_parts();
@@ -119,7 +121,7 @@ impl HttpClient {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let (tls, given) = in_force(&self.material);
         if !is_same(tls.as_ref(), current.tls.as_ref())
-            && let Ok(connections) = connections(self.version, tls.as_deref())
+            && let Ok(connections) = connections(self.version, self.connector.clone(), tls.as_deref())
         {
             // Requests that are on their way keep the old connections until they are answered.
             current.connections = connections;
@@ -144,21 +146,14 @@ fn is_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
 }
 
 /// An empty pool of connections, with TLS if there is a configuration for it.
-fn connections(version: Version, tls: Option<&ClientConfig>) -> Result<Connections, FileError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT));
-    // A collector's machine that is gone says nothing, and an HTTP/2 connection outlives its requests.
-    #[cfg(target_os = "linux")]
-    tcp.set_tcp_user_timeout(Some(UNANSWERED));
+fn connections(version: Version, connector: Connector, tls: Option<&ClientConfig>) -> Result<Connections, FileError> {
     let tls = tls.map_or_else(tls::empty, |tls| Ok(tls.clone()))?;
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new());
     Ok(match version {
-        Version::Http1 => builder.build(connector.enable_http1().wrap_connector(tcp)),
-        Version::Http2 => builder.http2_only(true).build(connector.enable_http2().wrap_connector(tcp)),
+        Version::Http1 => builder.build(https.enable_http1().wrap_connector(connector)),
+        Version::Http2 => builder.http2_only(true).build(https.enable_http2().wrap_connector(connector)),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod attributes;
+mod connect;
 mod encode;
 mod http_client;
 mod over_grpc;
@@ -24,7 +25,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::files::FileError;
 use crate::net::key_material::CollectorMaterial;
-use crate::settings::otel::{Compression, OtlpSettings, Protocol};
+use crate::settings::otel::{Compression, OtlpSettings, Protocol, TRACES_PATH};
 pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
 pub use encode::{ConnectionAttributes, OpenRequest, SpanEncoder};
@@ -80,11 +81,12 @@ impl OtlpExporter {
         let (version, path, own): (_, _, HeaderMap) = match settings.protocol {
             Protocol::HttpProtobuf => {
                 let encoding = gzip.then_some((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-                (Version::Http1, "", [(CONTENT_TYPE, over_http::PROTOBUF)].into_iter().chain(encoding).collect())
+                let path = if settings.endpoint.socket().is_some() { TRACES_PATH } else { "" };
+                (Version::Http1, path, [(CONTENT_TYPE, over_http::PROTOBUF)].into_iter().chain(encoding).collect())
             }
             Protocol::Grpc => (Version::Http2, over_grpc::PATH, over_grpc::headers(gzip).collect()),
         };
-        let client = HttpClient::new(version, uri(settings, path)?, own, settings.headers.clone(), material.clone())?;
+        let client = HttpClient::new(version, uri(settings, path)?, own, settings, material.clone())?;
         Ok(Self {
             client,
             protocol: settings.protocol,
@@ -156,7 +158,7 @@ impl OtlpExporter {
 
 /// The endpoint's URI with `path` appended.
 fn uri(settings: &OtlpSettings, path: &str) -> Result<Uri, OtlpError> {
-    let endpoint = settings.endpoint.as_str();
+    let endpoint = settings.endpoint.url();
     let whole = if path.is_empty() { endpoint.to_owned() } else { format!("{}{path}", endpoint.trim_end_matches('/')) };
     whole.parse().map_err(|error: http::uri::InvalidUri| OtlpError::Endpoint {
         endpoint: settings.endpoint.to_string(),

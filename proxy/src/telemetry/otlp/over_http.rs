@@ -14,8 +14,6 @@ use crate::clock;
 
 pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
-const HTML: &str = "text/html";
-
 /// Tells from an answer whether the request succeeded.
 pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
     let (status, headers) = (answer.head.status, &answer.head.headers);
@@ -30,7 +28,7 @@ pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
         _ => Retry::Never,
     };
     let message = match (body(answer), media_type(headers)) {
-        (None, _) | (_, Some(HTML)) => String::new(),
+        (None, _) => String::new(),
         (Some(body), Some(kind)) if is_protobuf(kind) => Status::decode(&body).message,
         (Some(body), _) => plain_text(&body),
     };
@@ -57,7 +55,7 @@ fn taken(answer: &HttpResponse) -> Option<PartialSuccess> {
 fn other_protocol(answer: &HttpResponse) -> String {
     let kind =
         media_type(&answer.head.headers).map_or_else(|| "without a type".to_owned(), |kind| shortened(kind.as_bytes()));
-    let said = body(answer).filter(|_| kind != HTML).map(|body| plain_text(&body)).filter(|text| !text.is_empty());
+    let said = body(answer).map(|body| plain_text(&body)).filter(|text| !text.is_empty());
     let said = said.map_or_else(String::new, |text| format!(": {text}"));
     format!(
         "what answered is no OTLP collector: HTTP status {} with a body {kind} that is no answer to an export{said}",
