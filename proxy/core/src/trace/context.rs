@@ -125,8 +125,9 @@ pub const MAX_TRACE_STATE: usize = 512;
 /// Most members of a `tracestate` that are passed on (W3C Trace Context, section 3.3.1.1).
 pub const MAX_TRACE_STATE_MEMBERS: usize = 32;
 
-/// Longest `baggage` that is carried, in bytes. The proxy never reads it; it only passes on what a payload held.
-pub const MAX_BAGGAGE: usize = 1024;
+/// Longest `baggage` that is carried, in bytes, which is what W3C Baggage asks for (section "Limits"). The proxy never reads it; it only
+/// passes on what a payload held.
+pub const MAX_BAGGAGE: usize = 8192;
 
 /// Length of the text form of a `traceparent`, in bytes.
 pub const TRACEPARENT_LEN: usize = 55;
