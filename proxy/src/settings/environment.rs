@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
+use super::otel::{SECRETS, VARIABLES, is_known};
 use super::suggestion::nearest;
 
 /// The prefix of the options' variables.
@@ -61,6 +62,31 @@ pub fn unknown(variables: impl Iterator<Item = (OsString, OsString)>, command: &
     names.iter().map(warning).collect()
 }
 
+/// One warning for each of `variables` whose name is nearly that of an `OTEL_*` variable that is read. Others are for the programs
+/// and languages that know them. The value is not shown. An empty variable counts as unset.
+pub fn nearly_otel(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    const EDITS: usize = 2;
+    // The batches of log records, in words that are nearly those of spans.
+    const OTHERS: &str = "OTEL_BLRP_";
+    let known = || VARIABLES.iter().copied().chain(SECRETS.iter().map(|(_, file)| *file));
+    let mut names: Vec<String> = variables
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("OTEL_") && name.len() <= MAX_OTEL_NAME && !name.starts_with(OTHERS))
+        .filter(|name| !is_known(name))
+        .collect();
+    names.sort();
+    let meant = |name: &String| {
+        let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+        let nearest = known().min_by_key(distance).filter(|known| distance(known) <= EDITS)?;
+        Some(format!("{name} is not known and ignored; did you mean `{nearest}`?"))
+    };
+    names.iter().filter_map(meant).collect()
+}
+
+/// The longest name that is compared, in bytes.
+const MAX_OTEL_NAME: usize = 64;
+
 /// Whether Kubernetes itself sets this variable, for a Service whose name begins with `redistributed`: `..._SERVICE_HOST`,
 /// `..._SERVICE_PORT`, `..._SERVICE_PORT_<NAME>`, `..._PORT`, `..._PORT_6380_TCP`, `..._PORT_6380_TCP_ADDR`.
 fn is_service_link(name: &str) -> bool {
@@ -82,6 +108,46 @@ mod tests {
 
     fn warnings(variables: &[(&str, &str)]) -> Vec<String> {
         unknown(variables.iter().map(|(name, value)| (name.into(), value.into())), &Options::command())
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_that_of_an_otel_variable_is_said() {
+        let said = |name: &str, value: &str| nearly_otel([(name.into(), value.into())].into_iter());
+        for (name, meant) in [
+            ("OTEL_SERVCIE_NAME", "OTEL_SERVICE_NAME"),
+            ("OTEL_TRACE_SAMPLER", "OTEL_TRACES_SAMPLER"),
+            ("OTEL_EXPORTER_OTLP_ENDPIONT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+            ("OTEL_EXPORTER_OTLP_HEADER_FILE", "OTEL_EXPORTER_OTLP_HEADERS_FILE"),
+        ] {
+            let [warning] = &said(name, "hunter2")[..] else { panic!("{name}: {:?}", said(name, "x")) };
+            assert!(
+                warning.contains(&format!("{name} is not known")) && warning.contains(&format!("`{meant}`")),
+                "{warning}"
+            );
+            assert!(!warning.contains("hunter2"));
+            assert!(said(name, "").is_empty());
+        }
+        for name in VARIABLES.into_iter().chain(["OTEL_EXPORTER_OTLP_HEADERS_FILE"]) {
+            assert!(said(name, "x").is_empty(), "{name}");
+        }
+        for name in [
+            "OTEL_METRICS_EXPORTER",
+            "OTEL_LOGS_EXPORTER",
+            "OTEL_LOG_LEVEL",
+            "OTEL_BLRP_MAX_QUEUE_SIZE",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+            "OTEL_SPAN_EVENT_COUNT_LIMIT",
+            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_METRIC_EXPORT_INTERVAL",
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+            "OTEL_JAVAAGENT_ENABLED",
+            "OTEL_SEMCONV_STABILITY_OPT_IN",
+        ] {
+            assert!(said(name, "x").is_empty(), "{name}: {:?}", said(name, "x"));
+        }
     }
 
     #[test]

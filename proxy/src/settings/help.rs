@@ -34,8 +34,8 @@ Configuration:
       mode-for = [\"orders.*=strip\"]
       [otel]
       OTEL_SERVICE_NAME = \"orders\"
-  SIGHUP reads the file again. Modes, globs, carriers, templates, --relation, --trust,
-  --commands and --log-level change for open connections too; the log names what needs a restart. A file that
+  SIGHUP reads the file again. Modes, globs, carriers, templates, --relation, --trust, --commands
+  and --log-level change for open connections too; the log names what needs a restart. A file that
   cannot be used changes no setting. Certificates and passwords in files are read again too.
 
 Environment:

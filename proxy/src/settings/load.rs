@@ -68,7 +68,8 @@ impl Invocation {
         let environment = EnvironmentVariables::default();
         let mut loaded = self.with_file(file.as_ref(), &|name| environment.get(name))?;
         let unknown = environment::unknown(std::env::vars_os(), &self.command);
-        loaded.settings.warnings.extend(environment.into_warnings().chain(unknown));
+        let nearly_otel = environment::nearly_otel(std::env::vars_os());
+        loaded.settings.warnings.extend(environment.into_warnings().chain(unknown).chain(nearly_otel));
         Ok(loaded)
     }
 

@@ -477,8 +477,9 @@ fn every_variable_that_is_read_is_in_the_list() {
             OtelSettings::from_lookup(&lookup).unwrap();
         }
     }
-    let (asked, others): (std::collections::BTreeSet<_>, Vec<_>) =
-        asked.into_inner().into_iter().partition(|name| name.starts_with("OTEL_"));
+    let asked = asked.into_inner().into_iter();
+    let (asked, others): (Vec<_>, Vec<_>) = asked.partition(|name| name.starts_with("OTEL_"));
+    let asked: std::collections::BTreeSet<_> = asked.into_iter().collect();
     let listed: std::collections::BTreeSet<_> = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(asked, listed);
     assert!(others.iter().all(|name| PROXIES.contains(&name.as_str())), "{others:?}");
