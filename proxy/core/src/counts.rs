@@ -96,6 +96,8 @@ counters! {
             SkippedCarrier: "skipped_carrier" = "carrier",
             /// With its context the payload would have been over the 16 KiB that Redis takes before authentication.
             SkippedUnauthenticated: "skipped_unauthenticated" = "unauthenticated",
+            /// The payload is long, and the connections of the process hold as much as they may.
+            SkippedMemory: "skipped_memory" = "memory",
             /// The mode, `OTEL_SDK_DISABLED` or `OTEL_PROPAGATORS` does not allow a context.
             SkippedMode: "skipped_mode" = "mode",
             /// Mode `auto`: Redis has not been asked lately, has not been asked about this channel yet, or did not answer.
@@ -129,6 +131,14 @@ counters! {
             Forged: "forged",
         }
         "delivered_unread_total", "Messages too big to look for a context" { DeliveredUnread: "delivered_unread" }
+        "redirections_total" by "kind", "Times that Redis named another address to a client, past the proxy" {
+            /// A `MOVING` push, whose address was left out. The client then connects to the proxy again.
+            RedirectionsMoving: "redirections_moving" = "moving",
+            /// A `MOVING` push that was passed on as it came, because the mode is `observe`.
+            RedirectionsMovingPassed: "redirections_moving_passed" = "moving_passed",
+            /// An error `-REDIRECT`, which only a client gets that has asked for it (`CLIENT CAPA redirect`).
+            RedirectionsRedirect: "redirections_redirect" = "redirect",
+        }
         "spans_unpaired_total", "Producer spans that ended before Redis's reply" {
             /// They do not say how many received the message. The reply was suppressed or could not be told from others, or
             /// too many spans were open.
@@ -150,10 +160,16 @@ counters! {
 }
 
 /// How often each [`Counter`] was counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
     values: [u64; Counter::NAMES.len()],
     changed: bool,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { values: [0; Counter::NAMES.len()], changed: false }
+    }
 }
 
 #[expect(

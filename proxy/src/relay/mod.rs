@@ -19,6 +19,7 @@
 
 mod ending;
 mod flow;
+mod held;
 mod pace;
 mod scratch;
 mod warnings;
@@ -45,6 +46,7 @@ use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::telemetry::{Connection, SpanSink};
 use ending::{Look, Looks};
 use flow::Flow;
+use held::Held;
 use pace::{Pace, Traffic};
 use warnings::Warnings;
 
@@ -59,6 +61,7 @@ pub struct Link {
     connection: Connection,
     stats: Arc<Stats>,
     warnings: Warnings,
+    held: Held,
     tracked: Option<TrackedConnection>,
     /// The questions of this process, until the client's first command has been seen.
     questions: Option<Questions>,
@@ -82,6 +85,7 @@ impl Link {
             connection: Connection::default(),
             stats,
             warnings: Warnings::default(),
+            held: Held::default(),
             tracked: None,
             questions: None,
             answered: false,
@@ -149,11 +153,13 @@ impl Link {
             wall_offset,
             watched: self.watched,
             sees_ahead: true,
+            memory_is_scarce: Held::memory_is_scarce(),
             policy: self.policy.current(),
             ids: &mut self.ids,
             audience: self.tracked.as_ref().map(|tracked| tracked as _),
         };
         self.session.receive(side, input, env, out);
+        self.held.set(self.session.held_bytes());
         let (came, left) = match side {
             Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
             Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),

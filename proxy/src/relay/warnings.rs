@@ -47,6 +47,26 @@ static HINTS: [(Side, ProtocolHint, &str, Throttle); 4] = [
     ),
 ];
 
+/// What the log says when Redis leads a client past the proxy.
+static REDIRECTIONS: [(Counter, &str, Throttle); 3] = [
+    (
+        Counter::RedirectionsMoving,
+        "Redis asks clients to move to another address (MOVING); the address was left out, so that they connect here again: \
+         see that the upstream's name leads to the new address then",
+        Throttle::new(),
+    ),
+    (
+        Counter::RedirectionsMovingPassed,
+        "Redis asks clients to move to another address (MOVING), past this proxy; mode observe leaves that as it is",
+        Throttle::new(),
+    ),
+    (
+        Counter::RedirectionsRedirect,
+        "Redis sends clients to another address (-REDIRECT), past this proxy: the upstream is a replica now, name the primary",
+        Throttle::new(),
+    ),
+];
+
 static UNPAIRED: Throttle = Throttle::new();
 
 /// The reasons for which a message gets no context in mode `auto`, and what the log says of the first message that gets none.
@@ -114,6 +134,13 @@ impl Warnings {
                 if let Some(more) = throttle.admit(Instant::now()) {
                     tracing::warn!(more, "{text}");
                 }
+            }
+        }
+        for (counter, text, throttle) in &REDIRECTIONS {
+            if counts.get(*counter) > 0
+                && let Some(more) = throttle.admit(Instant::now())
+            {
+                tracing::warn!(more, "{text}");
             }
         }
         for (counter, reason, once) in &UNTRACED {

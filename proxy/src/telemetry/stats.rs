@@ -88,7 +88,7 @@ impl Default for Stats {
         let histogram = || Histogram::new(&Bounds::REDIS);
         Self {
             proxy: Default::default(),
-            sessions: Default::default(),
+            sessions: [const { AtomicU64::new(0) }; Counter::NAMES.len()],
             round_trips: histogram(),
             transit: histogram(),
             connects: [histogram(), histogram()],

@@ -9,6 +9,7 @@
 //! | [`volume`] | hundreds of thousands of tiny frames, a million arguments |
 //! | [`garbage`] | random bytes, and commands with random bytes in them |
 //! | [`wrong_protocol`] | TLS and HTTP, from either side |
+//! | [`redirections`] | addresses that lead past the proxy |
 //! | [`contexts`] | trailers cut and altered at each byte, contexts beyond every limit |
 //!
 //! Hostile command lines and environments are tested in `tests/process.rs` and by a fuzz target.
@@ -19,6 +20,7 @@ mod contexts;
 mod garbage;
 mod lengths;
 mod nesting;
+mod redirections;
 mod trickle;
 mod volume;
 mod wrong_protocol;

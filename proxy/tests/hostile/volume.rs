@@ -4,6 +4,9 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
 
+use redistributed_core::carrier::trailer;
+use redistributed_core::trace::{Context, SpanContext};
+
 use crate::hostile::setup::{Setup, expect, send, shown};
 use crate::support::redis::RealRedis;
 
@@ -112,4 +115,47 @@ fn through(address: std::net::SocketAddr, request: &[u8]) -> Vec<u8> {
         }
         got
     })
+}
+
+/// `proxy/docs/limits.md`, "Bounds". A command that blocks holds up all that a client pipelines behind it.
+#[test]
+fn spans_that_are_never_answered_are_bounded_by_their_bytes() {
+    /// How many publishes each connection sends. Their spans would take 14 MiB, and then 6.5 MiB each.
+    const PUBLISHES: [usize; 12] = [8_000, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700];
+    let (setup, fake) = Setup::with_fake(&["--mode", "inject"]);
+    let context = Context {
+        trace_state: Some(format!("a={}", "x".repeat(500)).into()),
+        ..SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap().into()
+    };
+    let mut payload = b"payload".to_vec();
+    trailer::write(&context, &mut payload);
+    let request = |publishes: usize| {
+        let mut request = b"*3\r\n$5\r\nBLPOP\r\n$5\r\nnokey\r\n$1\r\n0\r\n".to_vec();
+        for number in 0..publishes {
+            let head = format!("*3\r\n$7\r\nPUBLISH\r\n$1024\r\n{number:01024}\r\n${}\r\n", payload.len());
+            request.extend_from_slice(head.as_bytes());
+            request.extend_from_slice(&payload);
+            request.extend_from_slice(b"\r\n");
+        }
+        request
+    };
+    let mut open = Vec::new();
+    let mut grown = Vec::new();
+    for publishes in PUBLISHES {
+        let request = request(publishes);
+        let mut client = setup.client();
+        let mut server = fake.accept();
+        thread::scope(|scope| {
+            scope.spawn(|| send(&mut client, &request));
+            // The context of each publish is replaced by one of the same length.
+            server.read_exact(&mut vec![0; request.len()]).expect("all that was sent");
+        });
+        open.push((client, server));
+        grown.push(setup.grown() >> 20);
+    }
+    // Spans of 6 MiB, and room that is not used yet.
+    assert!(grown[0] < 14, "one connection: {grown:?} MiB");
+    assert!(grown[PUBLISHES.len() - 1] < 90, "all connections: {grown:?} MiB");
+    drop(open);
+    setup.over();
 }

@@ -45,8 +45,12 @@ use crate::output::Call;
 use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
 use crate::trace::{SpanId, SpanRecord, UnixNanos};
 
-/// Most spans of one connection that wait for a reply. Further ones end with their request.
+/// Most spans of one connection that wait for a reply, and most bytes that they take. Further ones end with their request.
 const MAX_OPEN_SPANS: usize = 16_384;
+const MAX_OPEN_BYTES: usize = 6 << 20;
+
+/// The bytes of open spans that a connection may have although memory is scarce.
+const BYTES_WHEN_SCARCE: usize = 64 * 1024;
 
 /// Most entries in the queue of one connection, and most in its transaction. With more the pairing is lost. An
 /// entry has 32 bytes.
@@ -255,13 +259,25 @@ impl Pairing {
             return end_unpaired(span, call);
         }
         let span = match span {
-            Some(span) if replies != ReplyMode::On || self.spans.len() >= MAX_OPEN_SPANS => {
+            Some(span) if replies != ReplyMode::On || !self.has_room_for_a_span(call) => {
                 end_unpaired(Some(span), call);
                 None
             }
             span => span.map(|span| self.spans.put(span)),
         };
         self.push(Entry { answer, span }, call);
+    }
+
+    fn has_room_for_a_span(&self, call: &Call<'_>) -> bool {
+        let most = if call.env.memory_is_scarce { BYTES_WHEN_SCARCE } else { MAX_OPEN_BYTES };
+        self.spans.bytes() < most && self.spans.len() < MAX_OPEN_SPANS
+    }
+
+    /// The bytes that open spans and unanswered requests take.
+    pub(crate) fn bytes(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.entries.capacity());
+        let entries = self.queue.capacity() + self.executing.capacity() + queued;
+        self.spans.bytes() + entries * size_of::<Entry>()
     }
 
     /// The next request is a publish whose first byte arrived at `start`.

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::trace::SpanRecord;
+use crate::trace::{Operation, SpanRecord};
 
 /// Capacity, in spans of about 180 bytes, above which the memory is released when no span waits.
 const KEPT_CAPACITY: usize = 16;
@@ -19,6 +19,17 @@ pub(super) struct OpenSpan(u32);
 pub(super) struct OpenSpans {
     places: Vec<Option<SpanRecord>>,
     free: Vec<u32>,
+    bytes: usize,
+}
+
+/// The bytes that a waiting span takes, with its place and with names that it may share with others.
+fn bytes_of(span: &SpanRecord) -> usize {
+    const PLACE: usize = size_of::<Option<SpanRecord>>() + size_of::<u32>();
+    let channel = match &span.operation {
+        Operation::Publish { channel, .. } | Operation::Deliver { channel, .. } => channel.channel().len(),
+        Operation::Command { .. } => 0,
+    };
+    PLACE + channel + span.trace_state.as_ref().map_or(0, |state| state.len())
 }
 
 impl OpenSpans {
@@ -27,9 +38,15 @@ impl OpenSpans {
         self.places.len() - self.free.len()
     }
 
+    /// The bytes that the waiting spans take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Stores a span. The caller makes sure that fewer than 2^32 wait.
     #[inline]
     pub(super) fn put(&mut self, span: SpanRecord) -> OpenSpan {
+        self.bytes += bytes_of(&span);
         let free = self.free.pop().and_then(|index| Some((index, self.places.get_mut(to_usize(index))?)));
         if let Some((index, place)) = free {
             *place = Some(span);
@@ -53,7 +70,9 @@ impl OpenSpans {
         if self.free.len() == self.places.len() && self.places.capacity() > KEPT_CAPACITY {
             return self.take_last(index);
         }
-        self.places.get_mut(to_usize(index))?.take()
+        let span = self.places.get_mut(to_usize(index))?.take()?;
+        self.bytes -= bytes_of(&span);
+        Some(span)
     }
 
     /// Removes the last span that waits, and releases the memory.
@@ -90,7 +109,7 @@ mod tests {
         let third = spans.put(span(3));
         *spans.get(&second).unwrap() = span(20);
         assert_eq!([second, third].map(|key| spans.take(key)), [Some(span(20)), Some(span(3))]);
-        assert_eq!((spans.len(), spans.places.len()), (0, 2));
+        assert_eq!((spans.len(), spans.places.len(), spans.bytes()), (0, 2, 0));
     }
 
     #[test]
@@ -98,9 +117,10 @@ mod tests {
         let mut spans = OpenSpans::default();
         let keys: Vec<_> = (0..100).map(|start| spans.put(span(start))).collect();
         for key in keys {
-            assert!(spans.places.capacity() > 0);
+            assert!(spans.places.capacity() > 0 && spans.bytes() > 0);
             spans.take(key);
         }
+        assert_eq!(spans.bytes(), 0);
         assert_eq!((spans.places.capacity(), spans.free.capacity()), (0, 0));
     }
 }

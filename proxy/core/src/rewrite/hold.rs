@@ -84,6 +84,16 @@ impl Hold {
         self.reset();
     }
 
+    /// Whether more than `len` bytes are held back.
+    pub(crate) fn exceeds(&self, input: &Input<'_>, len: usize) -> bool {
+        self.active && self.kept.len() + input.unsent().len() > len
+    }
+
+    /// The bytes of memory that are taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.kept.capacity()
+    }
+
     fn keep(&mut self, input: &mut Input<'_>) {
         self.kept.extend_from_slice(input.unsent());
         input.sent = input.pos;

@@ -52,6 +52,9 @@ pub(crate) enum Admission {
     Pass(Decision),
 }
 
+/// The longest payload, in bytes, that is held back although memory is scarce.
+const LEN_WHEN_SCARCE: usize = 16 * 1024;
+
 /// The decision about a publish.
 #[derive(Debug, Default)]
 pub(crate) struct Decision {
@@ -91,6 +94,8 @@ impl PublishPlan {
             Counter::SkippedChannel
         } else if exceeds(len, policy.inject_limit) {
             Counter::SkippedSize
+        } else if call.env.memory_is_scarce && exceeds(len, LEN_WHEN_SCARCE) {
+            Counter::SkippedMemory
         } else {
             return Admission::Hold;
         };
@@ -105,7 +110,9 @@ impl PublishPlan {
         let rule = self.channels.last(policy);
         let mut operation = || operation(&mut self.channels, publish.sharded, len, policy);
         let change = Change::Skipped(skipped);
-        if skipped != Counter::SkippedSize || !matches!(rule.mode, Mode::Inject | Mode::Auto) {
+        if !matches!(skipped, Counter::SkippedSize | Counter::SkippedMemory)
+            || !matches!(rule.mode, Mode::Inject | Mode::Auto)
+        {
             // The name of a channel that belongs to Redis may contain the name of a key.
             let is_reserved = publish.channel.is_none_or(Policy::is_reserved);
             return (watched && !is_reserved).then(|| untraced(None, publish.start, change, operation()));

@@ -18,6 +18,9 @@ pub struct Environment<'a> {
     /// Whether a publish in a transaction may get a context in [`Mode::Auto`](crate::policy::Mode::Auto) because the `EXEC` has
     /// come in the same call. This is the only way in which the output depends on how the input was cut.
     pub sees_ahead: bool,
+    /// Whether the connections of the process together hold as much as they may. Then only few spans of a connection wait for
+    /// their replies, and a long payload that is published is passed on without being held back.
+    pub memory_is_scarce: bool,
     /// The policy in force. A new policy also applies to a payload that is being held back, so that a mode that adds
     /// nothing takes effect at once.
     pub policy: &'a Arc<Policy>,
@@ -29,8 +32,17 @@ pub struct Environment<'a> {
 
 impl<'a> Environment<'a> {
     /// An environment in which nobody watches messages, nothing is proven about receivers, `now` is the time of the wall
-    /// clock, and calls are not looked ahead in.
+    /// clock, calls are not looked ahead in, and there is enough memory.
     pub fn new(now: UnixNanos, policy: &'a Arc<Policy>, ids: &'a mut (dyn Ids + 'static)) -> Self {
-        Self { now, wall_offset: 0, watched: false, sees_ahead: false, policy, ids, audience: None }
+        Self {
+            now,
+            wall_offset: 0,
+            watched: false,
+            sees_ahead: false,
+            memory_is_scarce: false,
+            policy,
+            ids,
+            audience: None,
+        }
     }
 }

@@ -13,6 +13,7 @@
 //! messages by the policy. Forwarding never depends on the pairing.
 
 mod client_name;
+mod complete_message;
 mod inline;
 mod pubsub_frame;
 mod replies;
@@ -112,6 +113,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The bytes of memory that the session takes for what is held back, for open spans and for unanswered requests.
+    pub fn held_bytes(&self) -> usize {
+        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes()
     }
 
     /// Takes the end of the stream from `from`. Adds the held bytes of an incomplete frame to `out`, unchanged.

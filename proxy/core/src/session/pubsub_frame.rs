@@ -42,6 +42,9 @@ pub(super) enum Shape {
         kind: SubscriptionKind,
         subscribe: bool,
     },
+    /// A push of Redis Enterprise and Redis Cloud before a maintenance: a number, a time in seconds, and the address to which
+    /// the client is to move.
+    Moving,
 }
 
 /// The role of an element.
@@ -54,6 +57,8 @@ pub(super) enum Role {
     /// The channel or the pattern of a confirmation.
     Name,
     Payload,
+    /// The address of a `MOVING` push.
+    Address,
     Unread,
 }
 
@@ -119,6 +124,16 @@ impl PubSubFrame {
         self.channel.begin(0, 0);
     }
 
+    /// Whether the frame is a `MOVING` push if its first element says so.
+    pub(super) fn may_be_moving(&self) -> bool {
+        self.push && self.count == 4 && self.index == 0
+    }
+
+    /// Ends a first element that is a line.
+    pub(super) fn moving_line_ends(&mut self) {
+        self.shape = if self.word.as_bytes() == b"MOVING\r\n" { Shape::Moving } else { Shape::Unknown };
+    }
+
     /// The role of the element that is being read.
     pub(super) fn role(&self) -> Role {
         match (self.index, self.shape) {
@@ -127,6 +142,7 @@ impl PubSubFrame {
             (1, Shape::PatternMessage) => Role::Pattern,
             (1, Shape::Confirmation { .. }) => Role::Name,
             (2, Shape::Message { .. }) | (3, Shape::PatternMessage) => Role::Payload,
+            (3, Shape::Moving) => Role::Address,
             _ => Role::Unread,
         }
     }
@@ -136,7 +152,7 @@ impl PubSubFrame {
         match self.role() {
             Role::Pattern => self.pattern.begin(len, MAX_PATTERN_LEN),
             Role::Channel | Role::Name => self.channel.begin(len, MAX_CHANNEL_LEN),
-            Role::Word | Role::Payload | Role::Unread => {}
+            Role::Word | Role::Payload | Role::Address | Role::Unread => {}
         }
     }
 
@@ -146,13 +162,16 @@ impl PubSubFrame {
             Role::Word => self.word.push(piece),
             Role::Pattern => self.pattern.push(piece),
             Role::Channel | Role::Name => self.channel.push(piece),
-            Role::Payload | Role::Unread => {}
+            Role::Payload | Role::Address | Role::Unread => {}
         }
     }
 
     /// The first element is complete and decides the shape.
     pub(super) fn word_ends(&mut self) {
-        self.shape = Shape::new(self.word.as_bytes(), self.count, self.messages);
+        self.shape = match self.word.as_bytes() {
+            b"MOVING" if self.may_be_moving() => Shape::Moving,
+            word => Shape::new(word, self.count, self.messages),
+        };
     }
 
     /// The channel or the pattern of a confirmation, if it is not too long.

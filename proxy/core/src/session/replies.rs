@@ -9,19 +9,23 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::Parts;
-use super::pubsub_frame::{MAX_PATTERN_LEN, PubSubFrame, Role, Shape};
+use super::complete_message::CompleteMessage;
+use super::pubsub_frame::{PubSubFrame, Role, Shape};
 use crate::carrier::trailer;
 use crate::counts::Counter;
 use crate::output::Output;
 use crate::pairing::{Frame, Messages, Next, Reply};
-use crate::policy::MAX_CHANNEL_LEN;
+use crate::policy::Mode;
 use crate::resp::complete::{self, decimal};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
-use crate::rewrite::{Bulk, Hold, Input, Message};
+use crate::rewrite::{Bulk, Edits, Hold, Input};
 
 /// Longest part of a status, error or integer line that is kept, in bytes. It is enough for the error
 /// that refuses `CLIENT REPLY`.
 const MAX_LINE_LEN: usize = 128;
+
+/// Longest address of a `MOVING` push, in bytes, that is left out. A longer one is none.
+const MAX_ADDRESS_LEN: usize = 1024;
 
 /// Longest line, in bytes, that is taken in one step. `+QUEUED` and the number of receivers of a publish are shorter.
 const MAX_SHORT_LINE_LEN: usize = 24;
@@ -51,6 +55,10 @@ enum State {
     Rest { scan: Scan, frame: Frame },
     /// At the type byte of an element of an array that may be a message or a confirmation.
     ElementType,
+    /// In the first element of a push, which is a line.
+    MovingWord { carriage_return: bool },
+    /// In a further element of a `MOVING` push.
+    MovingElement { scan: Scan },
     /// In the number after an element's `$`.
     ElementLength(NumberLine),
     /// In the body of an element.
@@ -104,6 +112,9 @@ impl ReplyReader {
                     self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
                     if ended {
                         self.state = State::Start;
+                        if kind == b'-' && self.line.starts_with(b"REDIRECT ") {
+                            parts.call.out.counts.count(Counter::RedirectionsRedirect);
+                        }
                         parts.pairing.reply(reply_of_line(kind, without_end(&self.line)), &mut parts.call);
                     }
                 }
@@ -124,6 +135,30 @@ impl ReplyReader {
                     }
                 },
                 State::ElementType => self.element_type(byte, input, parts),
+                State::MovingWord { carriage_return } => {
+                    let start = input.pos;
+                    let ended = end_of_line(carriage_return, input.bytes, &mut input.pos);
+                    self.frame.copy(input.since(start));
+                    if ended {
+                        self.frame.moving_line_ends();
+                        self.next_element(parts);
+                    }
+                }
+                State::MovingElement { scan } => match scan.advance(input.bytes, &mut input.pos) {
+                    Progress::More if self.hold.exceeds(input, MAX_ADDRESS_LEN) => {
+                        let scan = mem::replace(scan, Scan::values(0));
+                        self.hold.release(input, parts.call.out);
+                        self.state = State::Rest { scan, frame: Frame::Unasked };
+                    }
+                    Progress::More => {}
+                    Progress::Invalid => self.give_up(parts),
+                    Progress::Done(()) => {
+                        if self.frame.role() == Role::Address {
+                            self.address_ends(input, parts);
+                        }
+                        self.next_element(parts);
+                    }
+                },
                 State::ElementLength(number) => match number.read(input.bytes, &mut input.pos) {
                     Progress::More => {}
                     Progress::Done(len @ 0..) if len.unsigned_abs() <= MAX_BULK_LEN => {
@@ -169,6 +204,11 @@ impl ReplyReader {
             }
         }
         self.hold.end_of_input(input, parts.call.out);
+    }
+
+    /// The bytes of memory that are taken for what is held back.
+    pub(super) fn bytes(&self) -> usize {
+        self.hold.bytes()
     }
 
     /// Takes the end of the stream. Held bytes go on as they came.
@@ -265,6 +305,16 @@ impl ReplyReader {
         let is_confirmation = matches!(frame.shape, Shape::Confirmation { .. });
         let is_last = frame.index + 1 == frame.count;
         self.state = match kind {
+            b'+' if frame.may_be_moving() => {
+                input.pos += 1;
+                State::MovingWord { carriage_return: false }
+            }
+            _ if frame.shape == Shape::Moving => {
+                if frame.role() == Role::Address {
+                    self.hold.begin(input, input.pos, parts.call.out);
+                }
+                State::MovingElement { scan: Scan::values(1) }
+            }
             b':' if is_confirmation && is_last => {
                 input.pos += 1;
                 State::ConfirmationCount(NumberLine::default())
@@ -284,6 +334,30 @@ impl ReplyReader {
             // The frame is not what it looked like. It may be another reply, or an invalidation.
             _ => return self.pass_over_elements(parts),
         };
+    }
+
+    /// Leaves out the address to which a `MOVING` push leads the client, past the proxy. Without an address the client connects
+    /// again to where it is connected now, once half of the time is over that the push names.
+    fn address_ends(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+        const NULL: &[u8] = b"_\r\n";
+        let address = self.hold.held(input);
+        let counter = if parts.call.env.policy.mode == Mode::Observe {
+            Counter::RedirectionsMovingPassed
+        } else {
+            Counter::RedirectionsMoving
+        };
+        if address == NULL || address == b"$-1\r\n" || address.len() > MAX_ADDRESS_LEN {
+            return self.hold.release(input, parts.call.out);
+        }
+        parts.call.out.counts.count(counter);
+        if counter == Counter::RedirectionsMovingPassed {
+            return self.hold.release(input, parts.call.out);
+        }
+        let mut edits = Edits::default();
+        let whole = 0..address.len();
+        edits.begin().extend_from_slice(NULL);
+        edits.replace(whole, 0..NULL.len());
+        self.hold.apply(&edits, input, parts.call.out);
     }
 
     fn element_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
@@ -323,7 +397,7 @@ impl ReplyReader {
                     }
                 }
             }
-            Role::Pattern | Role::Channel | Role::Name | Role::Unread => {}
+            Role::Pattern | Role::Channel | Role::Name | Role::Address | Role::Unread => {}
         }
     }
 
@@ -401,57 +475,6 @@ fn complete_reply(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> boo
     parts.pairing.reply(reply, &mut parts.call);
     input.pos = end;
     true
-}
-
-/// A `message`, `smessage` or `pmessage` that is complete in the input.
-struct CompleteMessage<'a> {
-    message: Message<'a>,
-    /// Length of the payload, in bytes.
-    len: usize,
-    /// Position of the payload's header.
-    header: usize,
-    /// Position after the message.
-    end: usize,
-}
-
-impl<'a> CompleteMessage<'a> {
-    /// Reads the message at `pos`.
-    fn read(bytes: &'a [u8], pos: usize) -> Option<Self> {
-        let after_kind = pos + 1;
-        let (shape, head_len) = complete_head(bytes.get(after_kind..)?)?;
-        let mut pos = after_kind + head_len;
-        let mut pattern = None;
-        if shape == Shape::PatternMessage {
-            let (bytes, after) = complete::bulk(bytes, pos)?;
-            (pattern, pos) = (Some(bytes), after);
-        }
-        let (channel, header) = complete::bulk(bytes, pos)?;
-        let (payload, end) = complete::bulk(bytes, header)?;
-        let message = Message {
-            channel: Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN),
-            pattern: pattern.filter(|pattern| pattern.len() <= MAX_PATTERN_LEN),
-            sharded: shape == Shape::Message { sharded: true },
-        };
-        Some(Self { message, len: payload.len(), header, end })
-    }
-}
-
-/// Reads what follows the type byte of a message: its shape, and the length of its count and its first element. All servers
-/// write these in the same bytes.
-#[inline]
-fn complete_head(bytes: &[u8]) -> Option<(Shape, usize)> {
-    const MESSAGE: &[u8] = b"3\r\n$7\r\nmessage\r\n";
-    const SHARDED: &[u8] = b"3\r\n$8\r\nsmessage\r\n";
-    const PATTERN: &[u8] = b"4\r\n$8\r\npmessage\r\n";
-    if bytes.starts_with(MESSAGE) {
-        Some((Shape::Message { sharded: false }, MESSAGE.len()))
-    } else if bytes.starts_with(PATTERN) {
-        Some((Shape::PatternMessage, PATTERN.len()))
-    } else if bytes.starts_with(SHARDED) {
-        Some((Shape::Message { sharded: true }, SHARDED.len()))
-    } else {
-        None
-    }
 }
 
 /// The line without its CRLF. Only a part of the CRLF may have been kept, or none.

@@ -177,6 +177,11 @@ impl RequestReader {
         self.hold.end_of_input(input, parts.call.out);
     }
 
+    /// The bytes of memory that are taken for what is held back.
+    pub(super) fn bytes(&self) -> usize {
+        self.hold.bytes() + self.inline.capacity()
+    }
+
     /// Takes the end of the stream. Held bytes go on as they came.
     pub(super) fn end_of_stream(&mut self, out: &mut Output) {
         self.state = State::Opaque;
