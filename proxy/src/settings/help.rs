@@ -54,8 +54,8 @@ Exit codes:
   0    stopped by SIGTERM or SIGINT after draining; or --healthcheck found every listener,
        --check-config no mistake
   1    failed while running; or --healthcheck did not find a listener
-  2    an argument, a variable, the configuration file or a combination of them is wrong, or a file
-       that one names cannot be used
+  2    an argument, a variable, the configuration file or a combination of them is wrong, a file
+       that one names cannot be used, or an upstream leads back to this proxy
   3    a listen address could not be bound
   130  a second signal ended the drain, and it was SIGINT
   143  a second signal ended the drain, and it was SIGTERM";
