@@ -156,7 +156,12 @@ impl Policy {
     /// Whether contexts are removed from all messages on `channel` up to [`Policy::strip_limit`] before they are delivered.
     /// [`Policy::keep_context`] makes exceptions.
     pub fn strips(&self, channel: &[u8]) -> bool {
-        Self::may_carry(channel) && self.mode_of(channel) != Mode::Observe
+        Self::may_carry(channel) && self.mode_of(channel) != Mode::Observe && !self.keeps_unproven()
+    }
+
+    /// Whether contexts stay that no key proves. Those of a proxy with other keys, or with none, are then delivered.
+    pub fn keeps_unproven(&self) -> bool {
+        !self.keys.is_empty() && self.forged == Forged::Keep
     }
 
     /// Whether a message on `channel` may carry a context at all.

@@ -7,10 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use redistributed_core::carrier::Carrier;
-use redistributed_core::carrier::trailer;
+use redistributed_core::carrier::{Carrier, ContextKeys, trailer};
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::Mode;
+use redistributed_core::policy::{Forged, Mode};
 use redistributed_core::service::{Audience, ExpectedReceivers, NotProven, SubscriptionChange, SubscriptionKind};
 use redistributed_core::trace::Change;
 use redistributed_core::trace::ids::CountingIds;
@@ -83,6 +82,16 @@ impl Conversation {
 
     fn count(&self, counter: Counter) -> u64 {
         self.driver.counts[counter as usize]
+    }
+}
+
+#[test]
+fn a_proxy_that_delivers_what_its_keys_do_not_prove_does_not_promise_to_remove_contexts() {
+    let keys = ContextKeys::new(["key"]);
+    for (keys, forged, strips) in
+        [(keys.clone(), Forged::Drop, true), (keys, Forged::Keep, false), (ContextKeys::default(), Forged::Keep, true)]
+    {
+        assert_eq!(Policy { keys, forged, ..Policy::default() }.strips(b"ch"), strips);
     }
 }
 
@@ -262,11 +271,11 @@ fn a_payload_longer_than_the_audience_searches_gets_no_context() {
 }
 
 #[test]
-fn a_prefix_that_only_some_proxies_remove_is_never_added() {
-    for by_byte in CUTS {
-        let carriers = vec![(Glob::new("*").unwrap(), Carrier::OpenCensus)];
+fn a_form_that_only_some_proxies_remove_is_never_added() {
+    for (by_byte, carrier) in CUTS.into_iter().flat_map(|cut| [(cut, Carrier::OpenCensus), (cut, Carrier::Json)]) {
+        let carriers = vec![(Glob::new("*").unwrap(), carrier)];
         let mut talk = Conversation::new(Policy { carriers, ..auto() }, by_byte);
-        assert!(!talk.injects(&["PUBLISH", "ch", "x"]));
+        assert!(!talk.injects(&["PUBLISH", "ch", "{}"]));
     }
 }
 

@@ -244,7 +244,7 @@ impl<'a> Announcer<'a> {
 fn is_searched(policy: &Policy, topic: &Topic) -> bool {
     match topic.kind {
         // A message by a pattern may be on any channel.
-        SubscriptionKind::Pattern => !policy.uses(Mode::Observe),
+        SubscriptionKind::Pattern => !policy.uses(Mode::Observe) && !policy.keeps_unproven(),
         SubscriptionKind::Channel | SubscriptionKind::Shard => policy.strips(&topic.name),
     }
 }
