@@ -19,6 +19,10 @@ from ledger import expect, got, payloads, redis_of, settle  # noqa: E402
 from saq import Queue, Worker  # noqa: E402
 
 
+ROUNDS = 20
+"""One is over before the default mode has had time to know anybody."""
+
+
 def queue_of(service: str) -> Queue:
     host, port = redis_of(service)
     return Queue.from_url(f"redis://{host}:{port}")
@@ -29,7 +33,10 @@ async def echo(_context, *, value):
 
 
 async def work() -> None:
-    await Worker(queue_of("saq-worker"), functions=[echo], concurrency=4).start()
+    # Without sweeps, which look for jobs of workers that have ended, and take a job that has just begun for one.
+    never = 1_000_000
+    timers = {"schedule": 1, "worker_info": 1, "sweep": never, "abort": 1}
+    await Worker(queue_of("saq-worker"), functions=[echo], concurrency=4, timers=timers).start()
 
 
 def texts() -> list[str]:
@@ -39,19 +46,22 @@ def texts() -> list[str]:
 
 async def apply(queue: Queue, stream: str, value: str) -> None:
     expect("saq-client", stream, value)
-    job = await queue.enqueue("echo", value=value, timeout=60)
-    await job.refresh(until_complete=60)
-    got("saq-client", stream, job.result)
+    got("saq-client", stream, await queue.apply("echo", value=value, timeout=60, poll_interval=0.01))
 
 
 async def story() -> None:
     queue = queue_of("saq-client")
     await queue.connect()
-    for value in texts():
+    # Who waits for one job subscribes to the states of all. This job does not exist, so the subscription stays.
+    listening = asyncio.create_task(queue.listen(["none"], lambda *_: False, timeout=None))
+    while not (await queue.info())["workers"]:
+        await asyncio.sleep(0.01)
+    for value in texts() * ROUNDS:
         await apply(queue, "one after the other", value)
     # Each has a stream of its own, because their order is not promised.
     await asyncio.gather(*(apply(queue, f"together {number}", value) for number, value in enumerate(texts())))
     settle()
+    listening.cancel()
     await queue.disconnect()
 
 
