@@ -20,11 +20,11 @@ impl Settings {
         values.extend(listeners::effective(self.listen_tls.as_ref(), self.socket_mode));
         values.extend(self.upstream_tls.effective());
         values.extend(self.upstream_login.effective());
+        values.extend(super::neighbours::effective(self.detect_proxies));
         values.extend(policy::effective_tracing(&self.policy));
         values.extend(policy::effective_carriers(&self.policy, self.context_key_file.as_ref()));
         values.extend(naming::effective(&self.policy));
         values.extend(self.auto.effective());
-        values.extend(super::neighbours::effective(self.detect_proxies));
         values.extend(self.limits.effective());
         values.extend(self.tcp.effective());
         values.extend(self.log.effective());
