@@ -3,6 +3,7 @@
 //! Quiet by default: what happens at start and stop, warnings, nothing of a single connection that goes well. No line
 //! ever holds a payload, a channel, a key or an argument, at any level: the places that log do not have them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -82,12 +83,23 @@ impl<W: Write> Write for JsonLines<W> {
 }
 
 /// Panics become a log line that says where, not what: some messages of the standard library quote the text they
-/// stumbled over, which here could be a payload.
+/// stumbled over, which here could be a payload. Whoever has found a way to cause one may cause many, so each place has a
+/// throttle.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panicked; this is a defect of the proxy");
+        if let Some(more) = admit_panic(&place, Instant::now()) {
+            tracing::error!(place, more, "panicked; this is a defect of the proxy");
+        }
     }));
+}
+
+/// Whether a panic at `place` is to be logged, with the number of those left out since the last one.
+fn admit_panic(place: &str, now: Instant) -> Option<u64> {
+    /// There are no more of them than places in the program.
+    static PLACES: Mutex<BTreeMap<String, Throttle>> = Mutex::new(BTreeMap::new());
+    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    places.entry(place.to_owned()).or_default().admit(now)
 }
 
 /// Libraries are heard only when something is wrong: at lower levels some of them print headers, which may hold a
@@ -189,6 +201,14 @@ mod tests {
         let mut written = Vec::new();
         JsonLines(&mut written).write_all("{\"a\":\"\u{9b}2J\u{202e}\"}\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(written).unwrap(), "{\"a\":\"\\u009b2J\\u202e\"}\n");
+    }
+
+    #[test]
+    fn a_panic_is_logged_once_in_a_while_for_each_place() {
+        let now = Instant::now();
+        assert_eq!([admit_panic("a.rs:1", now), admit_panic("b.rs:2", now)], [Some(0), Some(0)]);
+        assert_eq!(admit_panic("a.rs:1", now), None);
+        assert_eq!(admit_panic("a.rs:1", now + Throttle::INTERVAL), Some(1));
     }
 
     #[test]
