@@ -5,6 +5,7 @@ Usage: check_metrics.py PROXY DASHBOARD_JSON ALERTS_YAML ALERTS_TEST_YAML
 PROXY is the built program. It is started without a Redis, and its page is read in both formats.
 """
 
+import importlib.resources
 import json
 import os
 import re
@@ -32,7 +33,10 @@ faults = []
 
 def pages(proxy):
     """The page in Prometheus's format and in OpenMetrics, of a process that has just started."""
-    arguments = [proxy, "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--admin", "0"]
+    # The metrics of certificates are there if certificates are in use; pip always brings some authorities.
+    authorities = importlib.resources.files("pip._vendor.certifi") / "cacert.pem"
+    arguments = [proxy, "--listen", "127.0.0.1:0", "--admin", "0"]
+    arguments += ["--upstream", "rediss://127.0.0.1:1", "--upstream-ca", str(authorities)]
     environment = {"PATH": os.environ["PATH"], "OTEL_SERVICE_NAME": 'a "name"\\', "OTEL_TRACES_EXPORTER": "none"}
     with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -25,7 +25,7 @@ use super::topic::Topic;
 pub const MAX_CHANNELS: usize = 4096;
 
 /// The number of channels that are added for their announced subscribers alone. Further ones are added only if their names are
-/// like those of channels on which a service has published (see [`shape`]), as those of replies to single requests are.
+/// like those of channels on which a service has published (see `shape`), as those of replies to single requests are.
 pub const MAX_ADOPTED: usize = 256;
 
 /// The number of channels without a publish in the cache, whatever their names.

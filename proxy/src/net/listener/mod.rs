@@ -76,7 +76,7 @@ pub enum ClientName {
 /// a restart may need in one moment. The system may allow fewer.
 const BACKLOG: u32 = 1024;
 
-/// The number of connections that may wait to be accepted, if this system allows fewer than [`BACKLOG`].
+/// The number of connections that may wait to be accepted, if this system allows fewer than 1,024.
 pub fn shortened_backlog() -> Option<u32> {
     shorter_than_wanted(&std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?)
 }

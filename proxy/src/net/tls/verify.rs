@@ -49,7 +49,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// The error of a handshake in words for an operator, if it is about a certificate of which [`Verifier`] knows them.
+/// The error of a handshake in words for an operator, if it is about a certificate of which `Verifier` knows them.
 pub fn in_words(error: io::Error) -> io::Error {
     let refused = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
     let Some(Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) = refused else { return error };
