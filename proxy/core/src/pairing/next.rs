@@ -81,7 +81,7 @@ impl Pairing {
 
     /// Whether the next reply belongs to `SYNC` or `PSYNC`.
     fn awaits_sync(&self) -> bool {
-        self.front_is(Answer::Sync) && self.transaction.is_none() && self.executing.is_empty()
+        matches!(self.front_answer(), Some(Answer::Sync)) && self.transaction.is_none() && self.executing.is_empty()
     }
 
     /// Whether the next reply is that of the open transaction's `EXEC`. Under `CLIENT REPLY OFF` that has no reply.
@@ -142,7 +142,9 @@ impl Pairing {
         if self.lost || self.muted {
             return;
         }
-        if self.cannot_tell_own_messages() || self.executing.is_empty() && self.front_is(Answer::Unknown) {
+        if self.cannot_tell_own_messages()
+            || self.executing.is_empty() && matches!(self.front_answer(), Some(Answer::Unknown))
+        {
             return self.lose(call);
         }
         if self.may_get_own_messages() {
@@ -164,7 +166,9 @@ impl Pairing {
             && queue.next().is_some()
     }
 
-    fn front_is(&self, answer: Answer) -> bool {
-        self.queue.front().is_some_and(|entry| entry.answer == answer)
+    /// To be matched, not compared: comparing costs a call for each reply.
+    #[inline]
+    fn front_answer(&self) -> Option<Answer> {
+        self.queue.front().map(|entry| entry.answer)
     }
 }

@@ -48,10 +48,10 @@ impl Pairing {
             }
             return;
         };
-        if entry.answer == Answer::Unknown {
+        if matches!(entry.answer, Answer::Unknown) {
             return self.lose(call);
         }
-        if !error && entry.answer != Answer::Reset {
+        if !error && !matches!(entry.answer, Answer::Reset) {
             self.authenticated = true;
         }
         if self.transaction.is_some() {
