@@ -93,7 +93,7 @@ fn matches(command: Command, words: impl Iterator<Item = OsString>) -> Result<Ar
 /// Writes the completions of a shell for the whole command line.
 ///
 /// # Errors
-/// The error of `out`.
+/// Writing to `out` has failed.
 pub fn write_completions(shell: Shell, out: &mut dyn io::Write) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut whole(), PROGRAM, &mut script);
@@ -103,7 +103,7 @@ pub fn write_completions(shell: Shell, out: &mut dyn io::Write) -> io::Result<()
 /// Writes the manual page of the program, or of one of its commands.
 ///
 /// # Errors
-/// The error of `out`.
+/// Writing to `out` has failed.
 pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<()> {
     let page = match command {
         // A page is found by its name, as in `man redistributed-check`.

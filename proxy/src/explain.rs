@@ -36,7 +36,7 @@ fn mode(modes: &Modes) -> String {
     format!("{general} (other modes for some channels: {})", channels.join(" "))
 }
 
-/// Where spans go.
+/// Says in words where spans are sent.
 fn destination(otel: &OtelSettings) -> String {
     match (&otel.otlp, otel.console) {
         (Some(otlp), console) => {

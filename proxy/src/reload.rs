@@ -183,38 +183,22 @@ fn in_one_line(error: &ReloadError) -> String {
 
 /// The policy after a reload: `new` in what changes while the process runs, and `old` in everything else.
 fn merged(old: &Policy, new: &Policy) -> Policy {
-    let Policy {
-        mode,
-        modes,
-        include,
-        exclude,
-        carriers,
-        read_json,
-        keep_context,
-        strip_supplied,
-        forged,
-        templates,
-        hide_channel_names,
-        relation,
-        trust,
-        commands,
-        ..
-    } = new.clone();
+    let new = new.clone();
     Policy {
-        mode,
-        modes,
-        include,
-        exclude,
-        carriers,
-        read_json,
-        keep_context,
-        strip_supplied,
-        forged,
-        templates,
-        hide_channel_names,
-        relation,
-        trust,
-        commands,
+        mode: new.mode,
+        modes: new.modes,
+        include: new.include,
+        exclude: new.exclude,
+        carriers: new.carriers,
+        read_json: new.read_json,
+        keep_context: new.keep_context,
+        strip_supplied: new.strip_supplied,
+        forged: new.forged,
+        templates: new.templates,
+        hide_channel_names: new.hide_channel_names,
+        relation: new.relation,
+        trust: new.trust,
+        commands: new.commands,
         ..old.clone()
     }
 }

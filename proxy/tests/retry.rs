@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::authority::Authority;
 use crate::support::fake_redis::{FakeRedis, unused_address};
-use crate::support::listener::{ALL, TestListener, words};
+use crate::support::listener::{ALL, TestListener, Transport, words};
 use crate::support::redis::RealRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
@@ -125,16 +125,22 @@ async fn what_a_service_had_sent_arrives_once_however_often_redis_was_dialled() 
     assert_eq!(read_to_end(&mut client).await, b":1\r\n");
 }
 
+/// A proxy that keeps on trying to reach a Redis that has just been killed.
+fn before_a_redis_that_is_away(transport: Transport) -> (RealRedis, TestListener, Spawned) {
+    let mut redis = RealRedis::start(&[]);
+    let listener = TestListener::new(transport);
+    let arguments = listener.arguments(&redis.url(), &[&LONG[..], &["--log-level", "debug"]].concat());
+    let proxy = Spawned::start(command(&words(&arguments)), 1);
+    redis.kill();
+    (redis, listener, proxy)
+}
+
 /// Redis is away for a while. A client without a handshake sends a command, gives up, closes and tries again.
 #[tokio::test]
 async fn nothing_is_sent_for_clients_that_gave_up_before_redis_was_reached() {
     const PUSH: &[u8] = b"*3\r\n$5\r\nRPUSH\r\n$4\r\njobs\r\n$3\r\njob\r\n";
     for transport in ALL {
-        let mut redis = RealRedis::start(&[]);
-        let listener = TestListener::new(transport);
-        let arguments = listener.arguments(&redis.url(), &[&LONG[..], &["--log-level", "debug"]].concat());
-        let mut proxy = Spawned::start(command(&words(&arguments)), 1);
-        redis.kill();
+        let (mut redis, listener, mut proxy) = before_a_redis_that_is_away(transport);
         for _ in 0..3 {
             let mut client = listener.connect(&proxy.addresses).await;
             send(&mut client, PUSH).await;
@@ -154,11 +160,7 @@ async fn nothing_is_sent_for_clients_that_gave_up_before_redis_was_reached() {
 #[tokio::test]
 async fn nothing_is_sent_for_clients_that_gave_up_with_bytes_left_to_send() {
     for transport in ALL {
-        let mut redis = RealRedis::start(&[]);
-        let listener = TestListener::new(transport);
-        let arguments = listener.arguments(&redis.url(), &[&LONG[..], &["--log-level", "debug"]].concat());
-        let mut proxy = Spawned::start(command(&words(&arguments)), 1);
-        redis.kill();
+        let (mut redis, listener, mut proxy) = before_a_redis_that_is_away(transport);
         let mut client = listener.connect(&proxy.addresses).await;
         let value = vec![b'x'; 16 << 20];
         send(&mut client, format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len()).as_bytes()).await;

@@ -81,7 +81,7 @@ pub(crate) struct Rule {
     pub(crate) traced: bool,
     pub(crate) mode: Mode,
     pub(crate) carrier: Carrier,
-    /// Which of [`Policy::read_json`] matches.
+    /// The index of the first entry of [`Policy::read_json`] that matches the channel.
     pub(crate) read_json: Option<usize>,
     pub(crate) keep_context: bool,
     pub(crate) strip_supplied: bool,
@@ -263,11 +263,11 @@ pub enum Commands {
     None,
     /// Each command gets a CLIENT span, without its arguments.
     All,
-    /// A command gets a CLIENT span if one of these is so.
+    /// A command gets a CLIENT span if it meets one of these conditions.
     Only {
-        /// Its reply came at least this many nanoseconds after its first byte.
+        /// The reply came at least this many nanoseconds after the first byte of the command. `None` does not select slow commands.
         slow: Option<u64>,
-        /// It failed.
+        /// Redis answered the command with an error.
         errors: bool,
     },
 }

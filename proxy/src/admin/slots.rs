@@ -79,7 +79,7 @@ impl Silent {
 }
 
 impl Door {
-    /// All places are free.
+    /// Begins with all places free.
     pub(super) fn new() -> Self {
         Self { free: Arc::new(Semaphore::new(AT_THE_DOOR)), silent: VecDeque::new() }
     }
@@ -116,7 +116,7 @@ impl Door {
 }
 
 impl Places {
-    /// All places are free.
+    /// Begins with all places free.
     pub(super) fn new() -> Self {
         let places = || Arc::new(Semaphore::new(PLACES));
         Self { readiness: places(), pages: places() }

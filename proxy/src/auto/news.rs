@@ -66,7 +66,7 @@ fn split_names(mut payload: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(names)
 }
 
-/// Which subscriptions have ended.
+/// The subscriptions that another proxy has told to have ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Withdrawal {
     /// Subscriptions to these topics have ended.

@@ -70,7 +70,7 @@ impl Default for Neighbour {
 }
 
 impl Neighbour {
-    /// What is known.
+    /// What the upstream has turned out to be, as far as it is known.
     pub fn known(&self) -> Nature {
         *self.known.borrow()
     }

@@ -58,7 +58,7 @@ mod linux {
     const BY_FAMILY: u16 = 20;
     /// `NLMSG_ERROR`: the type of an answer without one.
     const ERROR: u16 = 2;
-    /// `NLM_F_REQUEST`.
+    /// `NLM_F_REQUEST`: the flag of every request.
     const REQUEST: u16 = 1;
     /// `INET_DIAG_INFO`: the attribute that holds a `tcp_info`. Bit 1 of the request asks for it.
     const INFO: u16 = 2;

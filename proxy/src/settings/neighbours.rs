@@ -34,7 +34,7 @@ impl NeighbourOptions {
     }
 }
 
-/// What is in effect.
+/// The value of `--detect-proxies` that is in effect.
 pub(super) fn effective(detect_proxies: bool) -> Values {
     let choice = if detect_proxies { DetectProxies::On } else { DetectProxies::Off };
     vec![("detect-proxies", choice.to_string())]

@@ -20,7 +20,7 @@ pub struct Connection {
 /// The Redis that a connection leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkPeer {
-    /// A node's address.
+    /// The IP address and the port to which the proxy is connected.
     Socket(SocketAddr),
     /// The path of a Unix socket.
     Unix(Box<str>),

@@ -87,7 +87,7 @@ impl Telemetry {
     /// Starts the exporter, for connections on so many threads, with the files that the settings name as they are now.
     ///
     /// # Errors
-    /// If a file cannot be used, and as [`start_with`](Self::start_with).
+    /// A file that the settings name cannot be used, or one of the errors of [`start_with`](Self::start_with).
     pub fn start(settings: &OtelSettings, threads: NonZeroUsize) -> Result<Self, TelemetryError> {
         let material = settings.otlp.as_ref().map(CollectorMaterial::read).transpose();
         Self::start_with(settings, material.map_err(OtlpError::from)?.unwrap_or_default(), threads)
@@ -97,7 +97,7 @@ impl Telemetry {
     /// byte. No connection is made before there is a span to send. What `material` holds may change while it runs.
     ///
     /// # Errors
-    /// If no thread can be had. A collector that does not answer is no error.
+    /// The collector's settings or files cannot be used, or the system gives no thread. A collector that does not answer is no error.
     pub fn start_with(
         settings: &OtelSettings,
         material: CollectorMaterial,
@@ -128,7 +128,7 @@ impl Telemetry {
     /// Checks whether [`start_with`](Self::start_with) could build the exporter. It connects to nothing.
     ///
     /// # Errors
-    /// As [`start_with`](Self::start_with).
+    /// The collector's settings or files cannot be used, as for [`start_with`](Self::start_with).
     pub fn check(settings: &OtelSettings, material: &CollectorMaterial) -> Result<(), TelemetryError> {
         // Nothing runs in it.
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TelemetryError::Thread)?;

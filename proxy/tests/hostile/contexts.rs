@@ -27,6 +27,13 @@ fn subscribe(mut stream: TcpStream) -> TcpStream {
 
 const BODY: &[u8] = b"the payload";
 
+/// Publishes `payload`, and checks that the subscriber, which is the only one, gets `delivered`.
+fn expect_delivery(publisher: &mut TcpStream, subscriber: &mut TcpStream, payload: &[u8], delivered: &[u8]) {
+    send(publisher, &publish(payload));
+    expect(publisher, b":1\r\n");
+    expect(subscriber, &message(delivered));
+}
+
 /// The trailer that the proxy adds to [`BODY`]: 41 bytes.
 fn a_trailer(setup: &Setup) -> Vec<u8> {
     let mut outside = subscribe(open(setup.redis.address()));
@@ -64,14 +71,10 @@ fn a_trailer_that_was_cut_anywhere_or_altered_in_its_marks_is_payload() {
     // after the broken one.
     for mut publisher in [open(setup.redis.address()), setup.client()] {
         for payload in &payloads {
-            send(&mut publisher, &publish(payload));
-            expect(&mut publisher, b":1\r\n");
-            expect(&mut subscriber, &message(payload));
+            expect_delivery(&mut publisher, &mut subscriber, payload, payload);
         }
         // A complete trailer counts as that of a proxy, wherever it came from.
-        send(&mut publisher, &publish(&[BODY, &trailer].concat()));
-        expect(&mut publisher, b":1\r\n");
-        expect(&mut subscriber, &message(BODY));
+        expect_delivery(&mut publisher, &mut subscriber, &[BODY, &trailer].concat(), BODY);
     }
     drop(subscriber);
     let aftermath = setup.over();
@@ -99,9 +102,7 @@ fn who_writes_only_the_end_of_a_payload_makes_none_of_the_services_bytes_vanish(
         let mut subscriber = subscribe(setup.client());
         for mut publisher in [open(setup.redis.address()), setup.client()] {
             for payload in &payloads {
-                send(&mut publisher, &publish(payload));
-                expect(&mut publisher, b":1\r\n");
-                expect(&mut subscriber, &message(payload));
+                expect_delivery(&mut publisher, &mut subscriber, payload, payload);
             }
         }
         drop(subscriber);
@@ -135,9 +136,7 @@ fn trailers_in_trailers_are_taken_off_one_at_a_time() {
     let mut subscriber = subscribe(setup.client());
     let mut publisher = open(setup.redis.address());
     let many = trailer.repeat(1000);
-    send(&mut publisher, &publish(&many));
-    expect(&mut publisher, b":1\r\n");
-    expect(&mut subscriber, &message(&many[trailer.len()..]));
+    expect_delivery(&mut publisher, &mut subscriber, &many, &many[trailer.len()..]);
     drop(subscriber);
     setup.over();
 }
@@ -166,9 +165,7 @@ fn contexts_of_services_beyond_every_limit_arrive_as_they_were_sent() {
             format!(r#"{{"traceparent":"{state}"}}"#),
             format!(r#"{{{traceparent},"nested":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
         ] {
-            send(&mut publisher, &publish(payload.as_bytes()));
-            expect(&mut publisher, b":1\r\n");
-            expect(&mut subscriber, &message(payload.as_bytes()));
+            expect_delivery(&mut publisher, &mut subscriber, payload.as_bytes(), payload.as_bytes());
         }
     }
     drop((subscriber, publisher));

@@ -36,11 +36,11 @@ choice! {
 /// What matters to a context of where its message is published or delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The channel's name.
+    /// The name of the channel, as the command or the message has it.
     pub channel: &'a [u8],
-    /// The channel's carrier.
+    /// The form in which contexts are added on that channel.
     pub carrier: Carrier,
-    /// The keys of the fleet.
+    /// The keys that contexts are signed and checked with; none if contexts need no proof.
     pub keys: &'a ContextKeys,
 }
 

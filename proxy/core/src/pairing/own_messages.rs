@@ -36,7 +36,7 @@ pub(super) struct OwnMessages {
     channels: Names<(bool, Option<Box<[u8]>>)>,
     /// How many entries refer to `channels`.
     waiting: usize,
-    /// Whether a transaction runs.
+    /// Whether the server is answering an `EXEC`, one reply for each command of the transaction.
     running: bool,
     /// The subscriptions of the connection while a transaction runs that began without any; `None` if they are not known.
     subscriptions: Option<Names<(SubscriptionKind, Box<[u8]>)>>,

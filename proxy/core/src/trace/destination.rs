@@ -23,7 +23,7 @@ impl Destination {
         Self(Arc::new(Names { channel: channel.into(), template, is_hidden }))
     }
 
-    /// The channel's name.
+    /// The name of the channel, also if spans do not show it.
     pub fn channel(&self) -> &str {
         &self.0.channel
     }
@@ -55,7 +55,7 @@ impl From<&str> for Destination {
 impl Deref for Destination {
     type Target = str;
 
-    /// The channel's name.
+    /// The name of the channel, also if spans do not show it.
     fn deref(&self) -> &str {
         self.channel()
     }

@@ -85,7 +85,7 @@ pub enum Change {
 pub enum Operation {
     /// A PRODUCER span, from a `PUBLISH` or `SPUBLISH` to Redis's reply.
     Publish {
-        /// The channel.
+        /// The channel to which the message was published.
         channel: Destination,
         /// Whether the command is `SPUBLISH`.
         sharded: bool,
@@ -97,7 +97,7 @@ pub enum Operation {
     },
     /// A CONSUMER span, from the arrival of a message until it has been written to the subscriber.
     Deliver {
-        /// The channel.
+        /// The channel to which the message had been published.
         channel: Destination,
         /// The pattern that the subscriber gets the message for, if it is a `pmessage`.
         pattern: Option<Arc<str>>,

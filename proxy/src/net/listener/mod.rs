@@ -32,7 +32,7 @@ pub struct Listener {
     socket: Socket,
 }
 
-/// A bound socket.
+/// A socket that is bound to its address and accepts connections once it is polled.
 #[derive(Debug)]
 pub struct Socket {
     kind: SocketKind,

@@ -23,7 +23,7 @@ pub fn client_config(files: &ClientFiles, names: ClientFileNames) -> Result<Clie
 /// The same, for servers whose certificate is checked as `verification` says.
 ///
 /// # Errors
-/// As [`client_config`].
+/// [`FileError`] for the first file that cannot be used, or if `verification` needs an authority and there is none.
 pub fn client_config_verifying(
     verification: &Verification,
     files: &ClientFiles,

@@ -47,10 +47,10 @@ pub(super) struct Certificate<'a> {
     extensions: &'a [u8],
 }
 
-/// A public key.
+/// The public key of a certificate (RFC 5280, `SubjectPublicKeyInfo`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PublicKey<'a> {
-    /// The body of its `AlgorithmIdentifier`.
+    /// The body of the key's `AlgorithmIdentifier`.
     pub(super) algorithm: &'a [u8],
     /// The key itself.
     pub(super) bits: &'a [u8],
@@ -116,7 +116,7 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Its public key.
+    /// Reads the public key of the certificate; `None` if it is malformed.
     pub(super) fn key(&self) -> Option<PublicKey<'a>> {
         PublicKey::read(Reader(self.key_info).expect(tag::SEQUENCE)?.body)
     }
@@ -134,12 +134,12 @@ impl<'a> PublicKey<'a> {
 /// The values in a piece of DER, one after the other. It ends at the first that is malformed.
 struct Reader<'a>(&'a [u8]);
 
-/// One value.
+/// One value in DER, which is a tag, a length and a body.
 #[derive(Clone, Copy)]
 struct Value<'a> {
     tag: u8,
     body: &'a [u8],
-    /// With tag and length.
+    /// The body together with the tag and the length before it.
     whole: &'a [u8],
 }
 

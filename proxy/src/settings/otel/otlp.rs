@@ -78,7 +78,7 @@ pub struct Proxy {
 /// A file with headers, and the variable that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadersFile {
-    /// The variable.
+    /// The environment variable that names the file.
     pub variable: &'static str,
     /// The path of the file.
     pub path: PathBuf,
@@ -170,7 +170,7 @@ impl Headers {
         (Self(headers), problems)
     }
 
-    /// Whether there is none.
+    /// Whether no header is to be sent.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

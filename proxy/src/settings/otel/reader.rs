@@ -11,7 +11,7 @@ use crate::settings::redact::redact;
 /// A warning about a variable whose value was set aside, in full or in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtelWarning {
-    /// The variable.
+    /// The name of the environment variable that the warning is about.
     pub variable: &'static str,
     text: String,
 }

@@ -135,7 +135,7 @@ impl HttpClient {
     }
 }
 
-/// What `material` holds now.
+/// The TLS configuration and the headers that `material` holds now.
 fn in_force(material: &CollectorMaterial) -> (Option<Arc<ClientConfig>>, Option<Arc<Headers>>) {
     (material.tls.as_deref().map(Rotating::current), material.headers.as_deref().map(Rotating::current))
 }
