@@ -10,7 +10,7 @@
 //! | [`garbage`] | random bytes, and commands with random bytes in them |
 //! | [`wrong_protocol`] | TLS and HTTP, from either side |
 //! | [`redirections`] | addresses that lead past the proxy |
-//! | [`contexts`] | trailers cut and altered at each byte, contexts beyond every limit |
+//! | [`contexts`] | trailers cut at each byte and altered in their marks, forged ends, contexts beyond every limit |
 //!
 //! Hostile command lines and environments are tested in `tests/process.rs` and by a fuzz target.
 

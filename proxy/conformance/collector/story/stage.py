@@ -134,6 +134,8 @@ class Stage:
         self._start("api", [f"{self._programs.programs}/demo-api"], self._compose["api"]["environment"])
         wait_until("the API is healthy", lambda: self._healthy("api", "http://api:8080/health"))
         wait_until("all have subscribed", lambda: subscribers() == {"reports": len(workers), "reports.done": 1})
+        # In mode auto, messages are followed from then on. Both channels, as each of the sidecars' endpoints knows them.
+        wait_until("all subscribers are known to be behind sidecars", lambda: self._channels_proven() >= 2)
         return workers
 
     def order(self, title: str) -> None:
@@ -142,6 +144,10 @@ class Stage:
         with urllib.request.urlopen("http://api:8080/reports", data=body, timeout=PATIENCE) as answer:
             if answer.status != 202:
                 raise Failure(f"POST /reports was answered {answer.status}")
+
+    def _channels_proven(self) -> int:
+        """How many channels have only subscribers behind sidecars, as far as the sidecar knows that knows fewest."""
+        return min(int(self._metrics(port)['redistributed_auto_channels{verdict="proxied"}']) for port in SIDECARS.values())
 
     def spans_total(self, result: str) -> int:
         """Of all sidecars: `sent`, `failed` or `dropped`."""

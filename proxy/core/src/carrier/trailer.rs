@@ -15,7 +15,7 @@
 //! | offset | bytes | content |
 //! |---|---|---|
 //! | 33 | `L` − 43 | one or more fields, each of a type (1 byte), a length (2 bytes) and a value |
-//! | `L` − 10 | 2 | `L`, from the first mark to the last: 46 to 4096 |
+//! | `L` − 10 | 2 | `L`, from the first mark to the last: 47 to 12288 |
 //! | `L` − 8 | 8 | mark `fb 72 64 74 72 61 63 ff` |
 //!
 //! The fields are in the order of their types, and none occurs twice:
@@ -23,7 +23,7 @@
 //! | type | value |
 //! |---|---|
 //! | 1 | `tracestate`, 1 to 512 bytes of printable ASCII |
-//! | 2 | `baggage`, 1 to 1024 bytes of printable ASCII |
+//! | 2 | `baggage`, 1 to 8192 bytes of printable ASCII |
 //! | 3 | the time of the publish by the writer's wall clock, 8 bytes, in nanoseconds since 1970, less than 2^63 |
 //! | 4 | a MAC, 16 bytes, which [`keys`](super::keys) describes |
 //!
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn without_fields_it_has_41_bytes() {
         assert_eq!(append(b"", &context().span.into()).len(), 41);
-        assert_eq!(MIN_LEN, 41);
+        assert_eq!((MIN_LEN, MAX_LEN), (41, 12_288));
     }
 
     #[test]
