@@ -37,7 +37,7 @@ const MAX_SHAPES: usize = 1024;
 /// This bit is set in the state of a slot whose receivers are proven.
 const PROVEN: u64 = 1 << 63;
 
-/// Takes the place of a slot's index in the number of evidence that rests on subscriptions to patterns.
+/// The number of evidence that rests on subscriptions to patterns. No slot has this index.
 const BY_PATTERN: u64 = u32::MAX as u64;
 
 /// The reasons why receivers are unknown, each at the index that stands for it in the state of a slot.
@@ -128,8 +128,8 @@ impl DecisionCache {
         let table = self.read();
         let by_pattern = || {
             let receivers = table.patterns.receivers(channel, now).filter(|_| kind == SubscriptionKind::Channel);
-            let evidence = |evidence| evidence << 32 | BY_PATTERN;
-            let known = receivers.map(|known| ExpectedReceivers { evidence: evidence(known.evidence), ..known });
+            let known =
+                receivers.map(|(count, max_payload)| ExpectedReceivers { count, max_payload, evidence: BY_PATTERN });
             known.ok_or(NotProven::NoEvidence)
         };
         let Some(&index) = table.indices(kind).get(channel) else {
@@ -145,6 +145,8 @@ impl DecisionCache {
         let slot = table.slots.get(index).ok_or(NotProven::NoEvidence)?;
         slot.last_publish.store(now, Ordering::Relaxed);
         if now > self.fresh_until.load(Ordering::Acquire) {
+            // The task that polls stops while no service publishes in this mode.
+            self.outdated.notify_one();
             return Err(NotProven::NoEvidence);
         }
         let receivers = match slot.decision() {
@@ -160,8 +162,8 @@ impl DecisionCache {
     /// [`ExpectedReceivers::evidence`].
     pub fn contradict(&self, evidence: u64) {
         let table = self.read();
-        if evidence & u64::from(u32::MAX) == BY_PATTERN {
-            table.patterns.contradict(u32::try_from(evidence >> 32).unwrap_or_default());
+        if evidence == BY_PATTERN {
+            table.patterns.invalidate();
             self.outdated.notify_one();
             return;
         }
@@ -190,19 +192,18 @@ impl DecisionCache {
 
     /// Adds channels that proxies announce subscribers of, as far as there is room for channels without a publish.
     pub fn adopt<'a>(&self, announced: impl Iterator<Item = &'a Topic>) {
+        let new = self.read().adoptable(announced);
+        if new.is_empty() {
+            return;
+        }
+        // Only here do look-ups wait.
         let mut table = self.write();
-        let is_adopted = |slot: &&Slot| slot.topic.is_some() && slot.last_publish.load(Ordering::Relaxed) == 0;
-        let mut adopted = table.slots.iter().filter(is_adopted).count();
-        for topic in announced {
-            if let Some(slot) = table.slot(topic) {
-                slot.adopted.store(true, Ordering::Relaxed);
-            }
-            if adopted >= MAX_ADOPTED_BY_SHAPE || table.is_full() {
+        for topic in new {
+            if table.is_full() {
                 return;
             }
-            if table.slot(topic).is_none() && (adopted < MAX_ADOPTED || table.shapes.contains(&shape(&topic.name))) {
+            if table.slot(topic).is_none() {
                 table.insert(topic.clone(), 0);
-                adopted += 1;
             }
         }
     }
@@ -316,6 +317,26 @@ impl DecisionCache {
 }
 
 impl Table {
+    /// Marks those of the announced channels that are here, and returns those that are to be added.
+    fn adoptable<'a>(&self, announced: impl Iterator<Item = &'a Topic>) -> Vec<&'a Topic> {
+        let is_adopted = |slot: &&Slot| slot.topic.is_some() && slot.last_publish.load(Ordering::Relaxed) == 0;
+        let mut adopted = self.slots.iter().filter(is_adopted).count();
+        let mut new = Vec::new();
+        for topic in announced {
+            if let Some(slot) = self.slot(topic) {
+                slot.adopted.store(true, Ordering::Relaxed);
+            }
+            if adopted >= MAX_ADOPTED_BY_SHAPE || self.is_full() {
+                break;
+            }
+            if self.slot(topic).is_none() && (adopted < MAX_ADOPTED || self.shapes.contains(&shape(&topic.name))) {
+                new.push(topic);
+                adopted += 1;
+            }
+        }
+        new
+    }
+
     fn is_full(&self) -> bool {
         self.channels.len() + self.shard_channels.len() >= MAX_CHANNELS
     }

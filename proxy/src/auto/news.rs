@@ -140,7 +140,10 @@ impl NewsQueue {
         // One more than can be named says as much as all of them.
         self.change(|Queued { announced, .. }| {
             let room = (MAX_NAMES + 1).saturating_sub(announced.len());
-            announced.extend(channels.into_iter().take(room));
+            // A heartbeat comes again with each confirmation.
+            let new = channels.into_iter().filter(|channel| !announced.contains(channel)).take(room);
+            let new: Vec<_> = new.collect();
+            announced.extend(new);
         });
     }
 

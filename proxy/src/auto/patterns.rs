@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redistributed_core::glob::Glob;
-use redistributed_core::service::ExpectedReceivers;
 
 /// The announced subscriptions of each pattern. The glob is `None` if this program may not read the pattern as Redis does.
 #[derive(Debug, Default)]
@@ -48,8 +47,6 @@ pub struct PatternReceivers {
 #[derive(Debug, Default)]
 pub struct PatternEvidence {
     known: Option<Known>,
-    /// Tells the evidence from what was known before.
-    generation: u32,
     /// Whether a subscription to a pattern has ended, or the evidence was contradicted, since that was last asked.
     invalidated: AtomicBool,
 }
@@ -63,23 +60,18 @@ struct Known {
 }
 
 impl PatternEvidence {
-    /// The receivers of a message on `channel` at the time `now`, without the number of the evidence.
-    pub fn receivers(&self, channel: &[u8], now: u64) -> Option<ExpectedReceivers> {
+    /// The number of receivers of a message on `channel` at the time `now`, and the longest payload in bytes that all of them
+    /// search for a context.
+    pub fn receivers(&self, channel: &[u8], now: u64) -> Option<(u32, usize)> {
         let known = self.known.as_ref().filter(|known| now <= known.fresh_until && !known.active.contains(channel))?;
         let count = u32::try_from(known.receivers.counts.matching(channel)).ok().filter(|count| *count > 0)?;
         let is_void = self.invalidated.load(Ordering::Acquire);
         let max_payload = usize::try_from(known.receivers.search_limit).unwrap_or(usize::MAX);
-        (!is_void).then(|| ExpectedReceivers { count, max_payload, evidence: self.generation.into() })
+        (!is_void).then_some((count, max_payload))
     }
 
-    /// Voids the evidence with this number.
-    pub fn contradict(&self, generation: u32) {
-        if generation == self.generation {
-            self.invalidate();
-        }
-    }
-
-    /// Voids the evidence, because a subscription to a pattern has ended.
+    /// Voids the evidence, because a subscription to a pattern has ended, or a reply has contradicted it. What was shown after
+    /// the publish is void too: it may rest on a list of channels from before.
     pub fn invalidate(&self) {
         self.invalidated.store(true, Ordering::Release);
     }
@@ -99,7 +91,6 @@ impl PatternEvidence {
         if *self.invalidated.get_mut() {
             return;
         }
-        self.generation = self.generation.wrapping_add(1);
         self.known = shown.map(|(receivers, active)| Known { receivers, active, fresh_until });
     }
 }
@@ -118,8 +109,7 @@ mod tests {
         let mut evidence = PatternEvidence::default();
         assert_eq!(evidence.receivers(b"saq:job:2", 7), None);
         evidence.update(Some(shown()), 7);
-        let receivers = evidence.receivers(b"saq:job:2", 7).unwrap();
-        assert_eq!((receivers.count, receivers.max_payload), (7, 1000), "the pattern that cannot be read may match");
+        assert_eq!(evidence.receivers(b"saq:job:2", 7), Some((7, 1000)), "the pattern that cannot be read may match");
         assert_eq!(evidence.receivers(b"saq:job:1", 7), None, "somebody is subscribed to the channel itself");
         assert_eq!(evidence.receivers(b"saq:job:2", 8), None, "it was shown too long ago");
         evidence.update(None, 9);
@@ -130,11 +120,9 @@ mod tests {
     fn evidence_is_void_once_it_is_contradicted_and_until_it_is_shown_anew() {
         let mut evidence = PatternEvidence::default();
         evidence.update(Some(shown()), 7);
-        let old = evidence.receivers(b"a", 7).unwrap().evidence;
+        assert!(evidence.receivers(b"a", 7).is_some());
         evidence.update(Some(shown()), 7);
-        evidence.contradict(u32::try_from(old).unwrap());
-        let new = evidence.receivers(b"a", 7).expect("what was contradicted is evidence from before").evidence;
-        evidence.contradict(u32::try_from(new).unwrap());
+        evidence.invalidate();
         assert_eq!(evidence.receivers(b"a", 7), None);
         evidence.update(Some(shown()), 7);
         assert_eq!(evidence.receivers(b"a", 7), None, "that snapshot was asked for before");

@@ -221,9 +221,13 @@ async fn a_switch_to_auto_needs_no_new_connection_where_subscriptions_are_announ
     publisher.until_context("PUBLISH", "ch").await;
     let page = ask(admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(page.contains("redistributed_auto_channels{verdict=\"proxied\"} 1\n"), "{page}");
-    let switch = switch.replace("auto", "strip").replace(": 4", ": 5");
-    assert!(ask(admin, &switch).await.starts_with("HTTP/1.1 200 "));
+    let off = switch.replace("auto", "strip").replace(": 4", ": 5");
+    assert!(ask(admin, &off).await.starts_with("HTTP/1.1 200 "));
     assert!(!publisher.publish("PUBLISH", "ch").await.context, "the kill switch acts at once");
+    // Long enough for the task that polls to end. The one that announces goes on.
+    publisher.never_a_context("PUBLISH", "ch").await;
+    assert!(ask(admin, switch).await.starts_with("HTTP/1.1 200 "));
+    publisher.until_context("PUBLISH", "ch").await;
 }
 
 /// Sends an HTTP request, and returns the whole response.
