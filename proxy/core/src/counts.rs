@@ -134,7 +134,7 @@ counters! {
         "redirections_total" by "kind", "Times that Redis named another address to a client, past the proxy" {
             /// A `MOVING` push, whose address was left out. The client then connects to the proxy again.
             RedirectionsMoving: "redirections_moving" = "moving",
-            /// A `MOVING` push that was passed on as it came, because the mode is `observe`.
+            /// A `MOVING` push that was passed on as it came, because the mode is `observe` or the address is too long.
             RedirectionsMovingPassed: "redirections_moving_passed" = "moving_passed",
             /// An error `-REDIRECT`, which only a client gets that has asked for it (`CLIENT CAPA redirect`).
             RedirectionsRedirect: "redirections_redirect" = "redirect",

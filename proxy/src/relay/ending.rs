@@ -52,13 +52,9 @@ impl Looks {
         self.timer.is_none()
     }
 
+    /// Plans no look. The next one, if there is any, begins with short pauses.
     fn stop(&mut self) {
         *self = Self::default();
-    }
-
-    /// Begins with short pauses again.
-    fn hurry(&mut self) {
-        self.stop();
     }
 
     /// Takes note whether anything has moved since the last look. Returns for how long nothing has.
@@ -111,7 +107,7 @@ impl<C: Peer, S: Peer> Relay<C, S> {
         }
         // Whatever time ran was for a connection that was still whole.
         self.limit = None;
-        self.looks.hurry();
+        self.looks.stop();
         self.error.get_or_insert(error);
     }
 
@@ -120,7 +116,7 @@ impl<C: Peer, S: Peer> Relay<C, S> {
     pub(super) fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
         if self.up.take_moved() {
             // Redis answers by a reset if nobody is there to read it.
-            self.looks.hurry();
+            self.looks.stop();
         }
         loop {
             let is_refused = self.error.as_ref().is_some_and(|error| error.party == Party::Server);

@@ -50,10 +50,10 @@ impl Pace {
         Self { limit, timer: None, client: Side::default(), server: Side::default() }
     }
 
-    /// Whether it is time to look, now that bytes have been sent or not. Wakes the task when it is.
-    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>, sent: bool) -> Option<Duration> {
+    /// Returns the limit if a look is due. The time until then begins when one is wanted, and wakes the task when it is over.
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>, is_wanted: bool) -> Option<Duration> {
         let limit = self.limit?;
-        if self.timer.is_none() && !sent {
+        if self.timer.is_none() && !is_wanted {
             return None;
         }
         let period = (limit / 4).min(LONGEST_PERIOD);

@@ -57,7 +57,7 @@ static REDIRECTIONS: [(Counter, &str, Throttle); 3] = [
     ),
     (
         Counter::RedirectionsMovingPassed,
-        "Redis asks clients to move to another address (MOVING), past this proxy; mode observe leaves that as it is",
+        "Redis asks clients to move to another address (MOVING), past this proxy; in mode observe, or if the address is too long, that is left as it is",
         Throttle::new(),
     ),
     (

@@ -273,11 +273,11 @@ impl Pairing {
         self.spans.bytes() < most && self.spans.len() < MAX_OPEN_SPANS
     }
 
-    /// The bytes that open spans and unanswered requests take.
+    /// The bytes that open spans, unanswered requests and what is kept of transactions take.
     pub(crate) fn bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.entries.capacity());
         let entries = self.queue.capacity() + self.executing.capacity() + queued;
-        self.spans.bytes() + entries * size_of::<Entry>()
+        self.spans.reserved_bytes() + self.own_messages.bytes() + entries * size_of::<Entry>()
     }
 
     /// The next request is a publish whose first byte arrived at `start`.

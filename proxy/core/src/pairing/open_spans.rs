@@ -22,9 +22,11 @@ pub(super) struct OpenSpans {
     bytes: usize,
 }
 
+/// The bytes of one place, and of its number in the list of free ones.
+const PLACE: usize = size_of::<Option<SpanRecord>>() + size_of::<u32>();
+
 /// The bytes that a waiting span takes, with its place and with names that it may share with others.
 fn bytes_of(span: &SpanRecord) -> usize {
-    const PLACE: usize = size_of::<Option<SpanRecord>>() + size_of::<u32>();
     let channel = match &span.operation {
         Operation::Publish { channel, .. } | Operation::Deliver { channel, .. } => channel.channel().len(),
         Operation::Command { .. } => 0,
@@ -41,6 +43,11 @@ impl OpenSpans {
     /// The bytes that the waiting spans take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The bytes that the waiting spans take, with those of places that no span uses for now.
+    pub(super) fn reserved_bytes(&self) -> usize {
+        self.bytes + self.free.len() * PLACE
     }
 
     /// Stores a span. The caller makes sure that fewer than 2^32 wait.
@@ -98,6 +105,20 @@ mod tests {
             SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
         let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
         SpanRecord::new(context, UnixNanos(start), operation)
+    }
+
+    #[test]
+    fn places_that_one_span_keeps_from_being_released_are_counted() {
+        let mut spans = OpenSpans::default();
+        let mut waiting: Vec<_> = (0..100).map(|start| spans.put(span(start))).collect();
+        let all = spans.reserved_bytes();
+        let last = waiting.pop().unwrap();
+        for span in waiting {
+            spans.take(span);
+        }
+        assert!(spans.bytes() < all / 50 && spans.reserved_bytes() > all / 2);
+        spans.take(last);
+        assert_eq!((spans.bytes(), spans.reserved_bytes()), (0, 0));
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl<T> Names<T> {
 }
 
 impl OwnMessages {
+    /// The bytes that names and spans take.
+    pub(super) fn bytes(&self) -> usize {
+        let subscriptions = self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes);
+        (self.channels.bytes + subscriptions).min(2 * MAX_NAME_BYTES) + self.spans.capacity() * size_of::<SpanId>()
+    }
+
     /// Keeps the span whose context was added to a publish that the connection may get itself.
     pub(super) fn keep_span(&mut self, span: SpanId) {
         if self.spans.len() >= MAX_SPANS {

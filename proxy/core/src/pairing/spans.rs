@@ -17,11 +17,15 @@ impl Pairing {
     /// Ends all open spans, with `error` if there is one. No further reply is paired.
     pub(crate) fn close(&mut self, error: Option<&'static str>, call: &mut Call<'_>) {
         for mut span in self.take_spans() {
-            if error.is_none() && span.is_exported() && matches!(span.operation, Operation::Publish { .. }) {
-                call.out.counts.count(Counter::SpansUnpaired);
-            }
+            let Some(error) = error else {
+                if !is_command(&span) {
+                    count_unpaired(&span, call);
+                }
+                report_unpaired(span, call);
+                continue;
+            };
             span.end = call.env.now;
-            span.error = error.map(ErrorType::named);
+            span.error = Some(ErrorType::named(error));
             if is_reported(&span, call) {
                 call.out.events.push(Event::SpanEnded(span));
             }
@@ -140,13 +144,29 @@ pub(super) fn is_command(span: &SpanRecord) -> bool {
 
 /// Ends a span that no reply will end.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
-    if let Some(mut span) = span.map(unanswered) {
-        span.end = UnixNanos(span.end.0.max(call.env.now.0));
-        // When a command ended without a reply, and how, is not known.
-        if matches!(call.env.policy.commands, Commands::Only { .. }) && is_command(&span) {
-            return;
+    if let Some(span) = span.map(unanswered) {
+        // The end of a command that is selected by its reply is not reported.
+        if !is_selected_by_reply(&span, call) {
+            count_unpaired(&span, call);
         }
-        call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
+        report_unpaired(span, call);
+    }
+}
+
+fn count_unpaired(span: &SpanRecord, call: &mut Call<'_>) {
+    call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
+}
+
+/// Whether the span is that of a command which has one only if its reply was late, or an error.
+fn is_selected_by_reply(span: &SpanRecord, call: &Call<'_>) -> bool {
+    is_command(span) && matches!(call.env.policy.commands, Commands::Only { .. })
+}
+
+/// Reports a span without the reply that would have ended it.
+fn report_unpaired(mut span: SpanRecord, call: &mut Call<'_>) {
+    span.end = UnixNanos(span.end.0.max(call.env.now.0));
+    // When a command ended without a reply, and how, is not known.
+    if !is_selected_by_reply(&span, call) {
         call.out.events.push(Event::SpanEnded(span));
     }
 }

@@ -146,6 +146,9 @@ impl ReplyReader {
                 }
                 State::MovingElement { scan } => match scan.advance(input.bytes, &mut input.pos) {
                     Progress::More if self.hold.exceeds(input, MAX_ADDRESS_LEN) => {
+                        if self.frame.role() == Role::Address {
+                            parts.call.out.counts.count(Counter::RedirectionsMovingPassed);
+                        }
                         let scan = mem::replace(scan, Scan::values(0));
                         self.hold.release(input, parts.call.out);
                         self.state = State::Rest { scan, frame: Frame::Unasked };
@@ -341,18 +344,14 @@ impl ReplyReader {
     fn address_ends(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
         const NULL: &[u8] = b"_\r\n";
         let address = self.hold.held(input);
-        let counter = if parts.call.env.policy.mode == Mode::Observe {
-            Counter::RedirectionsMovingPassed
-        } else {
-            Counter::RedirectionsMoving
-        };
-        if address == NULL || address == b"$-1\r\n" || address.len() > MAX_ADDRESS_LEN {
+        if address == NULL || address == b"$-1\r\n" {
             return self.hold.release(input, parts.call.out);
         }
-        parts.call.out.counts.count(counter);
-        if counter == Counter::RedirectionsMovingPassed {
+        if parts.call.env.policy.mode == Mode::Observe || address.len() > MAX_ADDRESS_LEN {
+            parts.call.out.counts.count(Counter::RedirectionsMovingPassed);
             return self.hold.release(input, parts.call.out);
         }
+        parts.call.out.counts.count(Counter::RedirectionsMoving);
         let mut edits = Edits::default();
         let whole = 0..address.len();
         edits.begin().extend_from_slice(NULL);
