@@ -57,16 +57,17 @@ pub(crate) fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, FileEr
     })
 }
 
-/// Reads the password in a file, without the end of its line.
+/// Reads the password or the token in a file, without the end of its line.
 ///
 /// # Errors
-/// The file cannot be read, is empty, or holds more than a password.
+/// The file cannot be read, is empty, or holds more than one line.
 pub(crate) fn secret(setting: &'static str, path: &Path) -> Result<Secret, FileError> {
-    let refused =
-        |problem: &str| Err(FileError::new(setting, path, problem, "let it hold a password and nothing else"));
+    let refused = |problem: &str| {
+        Err(FileError::new(setting, path, problem, "let it hold a password or a token on one line, and nothing else"))
+    };
     let bytes = read(setting, path)?;
     if bytes.len() > MAX_SECRET {
-        return refused("it is longer than a password");
+        return refused("it is longer than a password or a token");
     }
     let Ok(text) = String::from_utf8(bytes) else { return refused("it is not UTF-8") };
     let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -232,7 +233,10 @@ mod tests {
         let error = password.refresh().unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("--file `{}`: it is empty; let it hold a password and nothing else", path.display())
+            format!(
+                "--file `{}`: it is empty; let it hold a password or a token on one line, and nothing else",
+                path.display()
+            )
         );
         assert_eq!((password.refresh(), current()), (None, "two".into()), "it is said once");
         assert!(password.refresh_on_request().is_some_and(|outcome| outcome.is_err()), "to who asks, each time");

@@ -14,7 +14,7 @@ use crate::settings::sources::Sources;
 use crate::settings::{Loaded, Route, SettingError, Settings};
 use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
 
-/// Opens the certificates, keys and passwords that the settings name, as the start would.
+/// Opens the certificates, keys and secrets that the settings name, as the start would.
 ///
 /// # Errors
 /// The error about the first that cannot be used.

@@ -38,7 +38,7 @@ pub const RELOADABLE: [&str; 15] = [
     "log-level",
 ];
 
-/// The answer to a reload where only certificates and passwords are in files.
+/// The answer to a reload where only certificates, keys and secrets are in files.
 const NO_FILE: &str = "there is no configuration file, so that no setting was read again (see --config)";
 
 /// Reloads the settings on request.
@@ -51,7 +51,7 @@ pub struct Reloader {
     in_force: Mutex<Sources>,
     /// The log's settings in force. Only the level follows a reload.
     log: Mutex<Log>,
-    /// The certificates and passwords in files, once they have been read.
+    /// The certificates, keys and secrets in files, once they have been read.
     material: OnceLock<KeyMaterial>,
     /// When settings were last read, by the wall clock, and whether they could be used. The start counts.
     last: Mutex<(UnixNanos, bool)>,
@@ -62,7 +62,7 @@ pub struct Reloader {
 pub struct Reloaded {
     /// The changes of the settings, if there is a configuration file.
     pub settings: Option<ChangedSettings>,
-    /// The outcomes for certificates and passwords that have changed, if there are any in files.
+    /// The outcomes for certificates, keys and secrets that have changed, if there are any in files.
     pub files: Option<Vec<Refreshed>>,
 }
 
@@ -81,7 +81,7 @@ pub struct ChangedSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The settings name no file. The command line and the environment of a process do not change.
-    #[error("there is nothing to read again: no settings (see --config), certificates or passwords are in files")]
+    #[error("there is nothing to read again: no settings (see --config), certificates, keys or secrets are in files")]
     Nothing,
     /// The settings that were read cannot be used.
     #[error("no setting was changed: {0}")]
@@ -115,7 +115,7 @@ impl Reloader {
             self.services.set_context_keys(material.context_keys());
         }
         if files.as_ref().is_some_and(Vec::is_empty) {
-            tracing::info!(target: LIFECYCLE, "certificates and passwords were looked at again: none has changed");
+            tracing::info!(target: LIFECYCLE, "certificates, keys and secrets were looked at again: none has changed");
         }
         let reloaded = self.reload_settings();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (clock::wall(), reloaded.is_ok());
@@ -232,7 +232,7 @@ impl fmt::Display for Reloaded {
         }
         match self.files.as_deref() {
             None => Ok(()),
-            Some([]) => f.write_str("; certificates and passwords: none has changed"),
+            Some([]) => f.write_str("; certificates, keys and secrets: none has changed"),
             Some(files) => files.iter().try_for_each(|file| write!(f, "; {file}")),
         }
     }

@@ -125,7 +125,7 @@ struct Server {
     settings: Settings,
     services: Arc<Services>,
     reloader: Option<Arc<Reloader>>,
-    /// The certificates, keys and passwords in force.
+    /// The certificates, keys and secrets in force.
     keys: KeyMaterial,
     telemetry: Telemetry,
     workers: Arc<Workers>,

@@ -27,7 +27,7 @@ pub(super) enum Action {
 pub(super) enum Permission {
     /// All that reach the port.
     Everybody,
-    /// Those that `--admin-control` allows to change something or to watch messages.
+    /// Those that `--admin-control` or `--admin-token-file` allows to change something or to watch messages.
     Control,
 }
 
@@ -95,7 +95,7 @@ static REQUESTS: [Request; 10] = [
         "/reload",
         Action::Reload,
         Permission::Control,
-        "reads the configuration file, certificates and passwords again, as SIGHUP does",
+        "reads the configuration file, certificates, keys and secrets again, as SIGHUP does",
     ),
 ];
 

@@ -13,7 +13,7 @@ pub enum PayloadContext {
     None,
     /// A proxy added the context, and a proxy removes it.
     Added(Added),
-    /// The application put the context there. Proxies never remove it.
+    /// The application put the context there. Only `--strip-supplied` removes it.
     Supplied {
         /// The carrier that it has the form of.
         form: Carrier,

@@ -219,7 +219,7 @@ impl KeyMaterial {
                 Ok(refreshed) if refreshed.is_empty() => {}
                 Ok(_) => changed(&self),
                 Err(_) => {
-                    tracing::error!("the certificates, keys and passwords could not be read again, because of a defect")
+                    tracing::error!("the certificates, keys and secrets could not be read again, because of a defect")
                 }
             }
         }

@@ -9,7 +9,7 @@
 //! | [`peer`] | the one at its other end: whether he is still there, and what has reached him |
 //! | `sock_diag` | what the kernel knows of a TCP socket on this machine |
 //! | [`hang_up`] | whether the other side of a connection has ended it, without reading |
-//! | [`key_material`] | the certificates, keys and passwords in force, which are followed when their files change |
+//! | [`key_material`] | the certificates, keys and secrets in force, which are followed when their files change |
 //! | [`tls`] | the TLS configuration of both sides, made of files |
 //! | [`protocol_hint`] | TLS and HTTP, told by the first bytes of a connection |
 //! | [`open_files`] | the limit on open files, and how many connections it leaves room for |

@@ -60,6 +60,8 @@ mod linux {
     const ERROR: u16 = 2;
     /// `NLM_F_REQUEST`: the flag of every request.
     const REQUEST: u16 = 1;
+    /// `TCP_LISTEN`: a state.
+    const LISTEN: u8 = 10;
     /// `INET_DIAG_INFO`: the attribute that holds a `tcp_info`. Bit 1 of the request asks for it.
     const INFO: u16 = 2;
     /// The lengths of `nlmsghdr`, `inet_diag_req_v2` and `inet_diag_msg`.
@@ -116,6 +118,10 @@ mod linux {
             }
             BY_FAMILY => {
                 let message = answer.get(HEADER..)?;
+                // Where there is no such connection, the kernel finds a socket that listens on its port.
+                if message.get(1) == Some(&LISTEN) {
+                    return Some(Answer::NoSocket);
+                }
                 let (unacknowledged, inode) = (u32_at(message, 60)?, u32_at(message, 68)?);
                 // A socket that nobody has open may have none.
                 let info = attribute(message.get(MESSAGE..)?, INFO).unwrap_or_default();
@@ -208,5 +214,8 @@ mod tests {
     fn a_socket_that_is_not_there_is_not_found() {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         assert_eq!(ask(nowhere, nowhere), Answer::NoSocket);
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let at_its_port = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
+        assert_eq!(ask(at_its_port, nowhere), Answer::NoSocket, "a listener is no connection");
     }
 }

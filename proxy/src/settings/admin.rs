@@ -61,7 +61,7 @@ impl Validation<'_> {
     pub(super) fn admin(&mut self, options: &AdminOptions, routes: &[Route]) -> AdminPort {
         let address = self.admin_address(options, routes);
         let token_file = named(&options.admin_token_file);
-        if address.is_none() && options.admin.is_none() {
+        if options.admin.as_deref().is_none_or(|text| text.trim().is_empty()) {
             let file = token_file.as_ref().map(|file| file.display().to_string());
             self.reject_unused(
                 [(AdminPort::TOKEN_FILE, file)],

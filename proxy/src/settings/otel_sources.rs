@@ -69,7 +69,7 @@ pub(super) fn read(
             break;
         }
     }
-    settings.extend(PROXIES.iter().filter_map(|name| from_environment(name)));
+    settings.extend(PROXIES.as_flattened().iter().filter_map(|name| from_environment(name)));
     (settings, errors)
 }
 

@@ -119,8 +119,7 @@ impl Validation<'_> {
             _ => {}
         }
         let rule = options.upstream_verify.trim();
-        let remedy =
-            "write name, authority, or fingerprint: and what `openssl x509 -noout -fingerprint -sha256` prints";
+        let remedy = "write name, authority, or fingerprint: and what `openssl x509 -noout -fingerprint -sha256` prints behind the =";
         let verification = self.or_reject(rule.parse(), ("--upstream-verify", rule, remedy));
         let tls = UpstreamTls { files, server_name, verification };
         // If the routes were rejected, nothing is known of what they need.

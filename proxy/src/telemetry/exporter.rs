@@ -206,10 +206,10 @@ impl Exporter {
             Err(error) => return tracing::error!(%error, "an export ended in a bug; its spans are dropped"),
         };
         if let Some(remark) = settled.remark
-            && let Some(left_out) = self.remarks.admit(Instant::now())
+            && let Some(more) = self.remarks.admit(Instant::now())
         {
             let collector = &self.target;
-            tracing::warn!(collector, remark, left_out, "the collector has taken the spans, and warns");
+            tracing::warn!(collector, remark, more, "the collector has taken the spans, and warns");
         }
         match settled.reason {
             Some(reason) => {

@@ -72,9 +72,9 @@ pub const SECRETS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE"),
 ];
 
-/// The variables that name a proxy. They are not of OpenTelemetry, and come from the environment only.
-pub const PROXIES: [&str; 8] =
-    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
+/// The variables that name a proxy. Each has its two usual spellings. They are not of OpenTelemetry, and come from the
+/// environment only.
+pub const PROXIES: [[&str; 2]; 4] = [otlp::HTTP_PROXY, otlp::HTTPS_PROXY, otlp::ALL_PROXY, otlp::NO_PROXY];
 
 /// The name of a service that has none: `unknown_service:` and the name of the program, as the specification wants it.
 pub const UNKNOWN_SERVICE: &str = concat!("unknown_service:", env!("CARGO_PKG_NAME"));

@@ -32,10 +32,10 @@ const UNIX: &str = "unix";
 /// The URL of requests that go by a Unix socket.
 const BY_SOCKET: &str = "http://localhost";
 /// The variables that name a proxy for `http://` and for `https://`, and for both, in either case as usual.
-const HTTP_PROXY: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
-const HTTPS_PROXY: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
-const ALL_PROXY: [&str; 2] = ["ALL_PROXY", "all_proxy"];
-const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+pub(super) const HTTP_PROXY: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+pub(super) const HTTPS_PROXY: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+pub(super) const ALL_PROXY: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+pub(super) const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 const PROXY_FORM: &str = "write it like http://proxy:3128, or name the collector in NO_PROXY";
 /// The path that is added to the general form of the endpoint.
 pub(crate) const TRACES_PATH: &str = "/v1/traces";
@@ -277,7 +277,7 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
         Err(error) => return Err(refuse(error.to_string())),
     };
     if url.scheme() == UNIX {
-        if url.host().is_some() || !url.path().starts_with('/') || url.query().is_some() {
+        if url.host().is_some() || !url.path().starts_with('/') || url.query().is_some() || url.fragment().is_some() {
             return Err(refuse(
                 "it is not unix: and the full path of a socket, as in unix:/run/collector.sock".to_owned(),
             ));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use prost::Message;
+use redistributed_core::printable::is_unfit;
 use serde_json::Value;
 
 /// The longest answer that is read, in bytes. An answer has a status and a sentence or two.
@@ -77,8 +78,7 @@ impl Status {
 pub(super) fn shortened(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let words: Vec<&str> = text.split_whitespace().collect();
-    let is_bidi = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |c: char| if c.is_control() || is_bidi(c) { char::REPLACEMENT_CHARACTER } else { c };
+    let shown = |c: char| if is_unfit(c) { char::REPLACEMENT_CHARACTER } else { c };
     words.join(" ").chars().map(shown).take(MAX_MESSAGE).collect()
 }
 

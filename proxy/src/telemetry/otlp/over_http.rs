@@ -29,7 +29,7 @@ pub(super) fn judge(answer: &HttpResponse) -> Result<PartialSuccess, Failure> {
     };
     let message = match (body(answer), media_type(headers)) {
         (None, _) => String::new(),
-        (Some(body), Some(kind)) if is_protobuf(kind) => Status::decode(&body).message,
+        (Some(body), Some(kind)) if is_protobuf(&kind) => Status::decode(&body).message,
         (Some(body), _) => plain_text(&body),
     };
     let separator = if message.is_empty() { "" } else { ": " };
@@ -42,7 +42,7 @@ fn taken(answer: &HttpResponse) -> Option<PartialSuccess> {
     if body.is_empty() {
         return Some(PartialSuccess::default());
     }
-    match media_type(&answer.head.headers) {
+    match media_type(&answer.head.headers).as_deref() {
         None => PartialSuccess::decode(&body).or_else(|| PartialSuccess::from_json(&body)),
         Some(kind) if is_protobuf(kind) => PartialSuccess::decode(&body),
         // Servers that guess the type of `{}` call it plain text.
@@ -73,8 +73,9 @@ fn body(answer: &HttpResponse) -> Option<Cow<'_, [u8]>> {
 }
 
 /// The media type without its parameters, such as a character set.
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
+/// It is in lower case, because media types have no case (RFC 9110, section 8.3.1).
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(|kind| kind.trim().to_ascii_lowercase())
 }
 
 fn is_protobuf(kind: &str) -> bool {
@@ -191,6 +192,7 @@ mod tests {
             ("application/x-protobuf", protobuf),
             ("application/protobuf", protobuf),
             ("application/json", json),
+            ("Application/JSON", json),
             ("application/json; charset=utf-8", json),
             ("text/plain; charset=utf-8", json),
         ] {
