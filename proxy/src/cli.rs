@@ -109,7 +109,8 @@ pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<(
         // A page is found by its name, as in `man redistributed-check`.
         Some(CHECK) => check().name("redistributed-check").bin_name("redistributed check"),
         Some(DECODE) => DecodeArgs::command().name("redistributed-decode").bin_name("redistributed decode"),
-        _ => whole(),
+        // The others have no page of their own to lead to.
+        _ => whole().mut_subcommand(COMPLETIONS, |it| it.hide(true)).mut_subcommand(MAN, |it| it.hide(true)),
     };
     clap_mangen::Man::new(page.version(env!("CARGO_PKG_VERSION"))).render(out)
 }

@@ -70,6 +70,10 @@ fn completions_and_manual_pages_are_made_for_every_shell_and_command() {
         let page = ended.stdout.replace('\\', "");
         let has_all = texts.iter().all(|text| page.contains(text));
         assert!(ended.code == Some(0) && has_all, "{arguments:?}: {page}{}", ended.stderr);
+        assert!(
+            !page.contains("redistributed-man") && !page.contains("redistributed-completions"),
+            "there are no such pages"
+        );
     }
     for wrong in [&["completions"][..], &["completions", "tcsh"], &["man", "serve"]] {
         let ended = run(command(wrong));

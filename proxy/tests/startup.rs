@@ -53,6 +53,11 @@ fn settings_that_cannot_be_meant() {
             &["--listen-socket-mode `0999`", "cannot be permissions", "in octal"],
         ),
         (&at("unix:/s"), &["--listen-socket-mode", "0060"], &["--listen-socket-mode `0060`", "own user", "in octal"]),
+        (
+            &listen,
+            &["--admin", "unix:/s", "--listen-socket-mode", "0060"],
+            &["--listen-socket-mode `0060`", "own user", "in octal"],
+        ),
         (&to("http://cache"), &[], &["--upstream `http://cache`", "scheme is not known", "redis://host:port"]),
         (
             &to("redis://cache:99999"),

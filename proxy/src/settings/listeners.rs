@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::address::ListenAddress;
+use super::admin::AdminPort;
 use super::routes::Route;
 use super::tls::{ServerFiles, named};
 use super::validation::Validation;
@@ -29,7 +30,7 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "FILE")]
     listen_client_ca: Option<PathBuf>,
 
-    /// Permissions of unix: listen addresses, in octal
+    /// Permissions of the sockets of --listen unix: and --admin unix:, in octal
     #[arg(long, value_name = "MODE", default_value = "0660")]
     listen_socket_mode: String,
 }
@@ -62,13 +63,14 @@ impl Validation<'_> {
         Some(ServerFiles { certificate: certificate?, key: key?, client_authorities })
     }
 
-    pub(super) fn socket_mode(&mut self, options: &ListenerOptions, routes: &[Route]) -> u32 {
+    pub(super) fn socket_mode(&mut self, options: &ListenerOptions, routes: &[Route], admin: &AdminPort) -> u32 {
         const FORM: &str = "write permissions in octal, as in 0660 or 0600";
         let text = options.listen_socket_mode.trim();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match u32::from_str_radix(text, 8) {
             Ok(mode @ 1..=0o777) if digits => {
-                if mode & 0o600 != 0o600 && routes.iter().any(|route| matches!(route.listen, ListenAddress::Unix(_))) {
+                let mut addresses = routes.iter().map(|route| &route.listen).chain(&admin.address);
+                if mode & 0o600 != 0o600 && addresses.any(|address| matches!(address, ListenAddress::Unix(_))) {
                     let problem = "it does not let the process's own user connect";
                     self.reject("--listen-socket-mode", Some(text), problem, FORM);
                 }

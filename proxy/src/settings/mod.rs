@@ -134,10 +134,10 @@ impl Settings {
         let mut validation = Validation { sources, errors: Vec::new() };
         let mut routes = validation.routes(&options.routes);
         let listen_tls = validation.listen_tls(&options.listeners, &routes);
-        let socket_mode = validation.socket_mode(&options.listeners, &routes);
         let upstream_tls = validation.upstream_tls(&options.upstream_tls, &routes);
         let upstream_login = validation.upstream_login(&options.login, &mut routes);
         let admin = validation.admin(&options.admin, &routes);
+        let socket_mode = validation.socket_mode(&options.listeners, &routes, &admin);
         let limits = validation.limits(&options.limits);
         let tcp = validation.tcp(&options.tcp);
         let otel = validation.otel(lookup);
