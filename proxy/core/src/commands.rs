@@ -22,6 +22,19 @@ pub(crate) struct Command {
     plan: Option<Plan>,
     /// How a request of this name is answered.
     answer: fn(&Request<'_>) -> Answer,
+    /// Whether the command only manages the connection, or says to a client what the server can do. It gets no span.
+    manages: bool,
+    /// Where the command has the name that a client gives the connection, if it can have one.
+    pub(crate) naming: Option<Naming>,
+}
+
+/// The commands that can name a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// `CLIENT SETNAME name`.
+    Client,
+    /// The option `SETNAME name` of `HELLO`.
+    Hello,
 }
 
 /// The plans of [`rewrite`](crate::rewrite) that may change a request.
@@ -118,11 +131,11 @@ pub(crate) enum Answer {
 }
 
 const fn blocking(name: &'static str) -> Command {
-    Command { name, words: 1, plan: None, answer: |_| Answer::LateReplies(1) }
+    plain(name, 1, |_| Answer::LateReplies(1))
 }
 
 const fn script(name: &'static str) -> Command {
-    Command { name, words: 1, plan: None, answer: |_| Answer::Script }
+    plain(name, 1, |_| Answer::Script)
 }
 
 const fn publish(name: &'static str, sharded: bool) -> Command {
@@ -130,12 +143,22 @@ const fn publish(name: &'static str, sharded: bool) -> Command {
         PUBLISH_WORDS => Answer::Publishes(1),
         _ => Answer::Replies(1),
     };
-    Command { name, words: 1, plan: Some(Plan::Publish { sharded }), answer }
+    Command { plan: Some(Plan::Publish { sharded }), ..plain(name, 1, answer) }
 }
 
 const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
-    Command { name, words, plan: None, answer }
+    Command { name, words, plan: None, answer, manages: false, naming: None }
 }
+
+const fn managing(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
+    Command { manages: true, ..plain(name, words, answer) }
+}
+
+const fn naming(naming: Naming, row: Command) -> Command {
+    Command { naming: Some(naming), ..row }
+}
+
+const ONE_REPLY: fn(&Request<'_>) -> Answer = |_| Answer::Replies(1);
 
 /// The number of words of a publish: its name, the channel and the payload.
 const PUBLISH_WORDS: u64 = 3;
@@ -152,23 +175,28 @@ static COMMANDS: [&[Command]; 13] = [
         plain("SYNC", 1, |_| Answer::Sync),
         script("EVAL"),
         blocking("WAIT"),
+        managing("AUTH", 1, ONE_REPLY),
+        managing("ECHO", 1, ONE_REPLY),
+        managing("PING", 1, ONE_REPLY),
+        managing("QUIT", 1, ONE_REPLY),
     ],
     &[
         plain("MULTI", 1, |request| request.alone(Answer::Multi)),
-        plain("RESET", 1, |request| request.alone(Answer::Reset)),
+        managing("RESET", 1, |request| request.alone(Answer::Reset)),
         plain("PSYNC", 1, |_| Answer::Sync),
-        plain("HELLO", 2, |request| request.hello()),
+        naming(Naming::Hello, managing("HELLO", 2, |request| request.hello())),
         script("FCALL"),
         blocking("BLPOP"),
         blocking("BRPOP"),
         blocking("XREAD"),
     ],
     &[
-        plain("CLIENT", 3, |request| request.client()),
-        plain("SELECT", 2, |request| request.select()),
+        naming(Naming::Client, managing("CLIENT", 3, |request| request.client())),
+        managing("SELECT", 2, |request| request.select()),
         blocking("BLMOVE"),
         blocking("BLMPOP"),
         blocking("BZMPOP"),
+        managing("ASKING", 1, ONE_REPLY),
     ],
     &[
         publish("PUBLISH", false),
@@ -177,6 +205,7 @@ static COMMANDS: [&[Command]; 13] = [
         script("EVALSHA"),
         script("EVAL_RO"),
         blocking("WAITAOF"),
+        managing("COMMAND", 1, ONE_REPLY),
     ],
     &[
         publish("SPUBLISH", true),
@@ -184,8 +213,9 @@ static COMMANDS: [&[Command]; 13] = [
         script("FCALL_RO"),
         blocking("BZPOPMIN"),
         blocking("BZPOPMAX"),
+        managing("READONLY", 1, ONE_REPLY),
     ],
-    &[plain("SUBSCRIBE", 1, |request| request.subscribe(Channel))],
+    &[plain("SUBSCRIBE", 1, |request| request.subscribe(Channel)), managing("READWRITE", 1, ONE_REPLY)],
     &[
         plain("PSUBSCRIBE", 1, |request| request.subscribe(Pattern)),
         plain("SSUBSCRIBE", 1, |request| request.subscribe(Shard)),
@@ -207,25 +237,9 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     of_this_length.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
 }
 
-/// The commands that only manage the connection, or say to a client what the server can do. They get no span.
-const MANAGING: [&str; 12] = [
-    "ASKING",
-    "AUTH",
-    "CLIENT",
-    "COMMAND",
-    "ECHO",
-    "HELLO",
-    "PING",
-    "QUIT",
-    "READONLY",
-    "READWRITE",
-    "RESET",
-    "SELECT",
-];
-
 /// Whether a command only manages the connection.
 pub(crate) fn manages_connection(name: &[u8]) -> bool {
-    MANAGING.iter().any(|managing| name.eq_ignore_ascii_case(managing.as_bytes()))
+    find(name).is_some_and(|command| command.manages)
 }
 
 /// How a request with this name is answered.

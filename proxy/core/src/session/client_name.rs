@@ -5,6 +5,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::commands::Naming;
+
 /// Longest name that is kept, in bytes. The rest of a longer one is cut off.
 const MAX_LEN: usize = 128;
 
@@ -16,13 +18,6 @@ pub(super) struct ClientNameReader {
     /// The option or the name that is being read.
     bytes: Vec<u8>,
     asked: Option<Vec<u8>>,
-}
-
-/// The commands that can name a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Naming {
-    Client,
-    Hello,
 }
 
 /// The meaning of the next argument.
@@ -38,16 +33,13 @@ enum Argument {
 }
 
 impl ClientNameReader {
-    /// A reader for the arguments of the command `name`; `None` if it cannot name a connection.
-    pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let (command, next) = if name.eq_ignore_ascii_case(b"CLIENT") {
-            (Naming::Client, Argument::Option)
-        } else if name.eq_ignore_ascii_case(b"HELLO") {
-            (Naming::Hello, Argument::Unread(1)) // the protocol's version
-        } else {
-            return None;
+    /// A reader for the arguments of a command that can name a connection.
+    pub(super) fn new(command: Naming) -> Self {
+        let next = match command {
+            Naming::Client => Argument::Option,
+            Naming::Hello => Argument::Unread(1), // the protocol's version
         };
-        Some(Self { command, next, bytes: Vec::new(), asked: None })
+        Self { command, next, bytes: Vec::new(), asked: None }
     }
 
     /// Takes the next bytes of the argument that is being read.
@@ -89,7 +81,7 @@ mod tests {
 
     fn asked(words: &[&str]) -> Option<Option<Arc<str>>> {
         let (name, arguments) = words.split_first().unwrap();
-        let mut reader = ClientNameReader::of(name.as_bytes())?;
+        let mut reader = ClientNameReader::new(crate::commands::find(name.as_bytes())?.naming?);
         for argument in arguments {
             argument.as_bytes().chunks(3).for_each(|piece| reader.copy(piece));
             reader.argument_ends();

@@ -437,7 +437,8 @@ impl Partial {
         let [name, ..] = &self.words;
         let command = commands::find(name.as_bytes());
         self.words_wanted = command.map_or(1, |command| command.words);
-        self.client_name = ClientNameReader::of(name.as_bytes()).map(Box::new);
+        let naming = command.and_then(|command| command.naming);
+        self.client_name = naming.map(|naming| Box::new(ClientNameReader::new(naming)));
         if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(self.count)) {
             self.publish = Some(PartialPublish { sharded, ..PartialPublish::default() });
         }
