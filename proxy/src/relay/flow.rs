@@ -7,9 +7,9 @@ use redistributed_core::trace::SpanRecord;
 use redistributed_core::{Output, Side};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::link::{Link, take_deliveries};
 use super::scratch::Scratch;
 use super::write::write_pieces;
-use super::{Link, take_deliveries};
 use crate::error::{IoOperation, Party, RelayError};
 
 /// The most reads in one poll, so that a connection that always has more does not keep its thread from the others.
