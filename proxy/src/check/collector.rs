@@ -28,7 +28,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
     let protocol = otlp.protocol;
     findings.about(format!("collector {}", otlp.endpoint));
     if let Some(proxy) = &otlp.proxy {
-        findings.note(format!("is reached through the proxy {}, as {} says", proxy.address, proxy.variable));
+        findings.note(format!("is reached through the proxy {proxy}, as {} says", proxy.variable));
     }
     match probe(otel).await {
         Probe::Taken(remark) => {

@@ -12,8 +12,9 @@ use super::{Settings, listeners, naming, policy, routes};
 const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
 
 impl Settings {
-    /// The name and the effective value of every option, in the order of `--help`, and of every `OTEL_*` variable. No value
-    /// that may hold a secret is among them.
+    /// The name and the effective value of every option, in the order of `--help`, and of every `OTEL_*` variable; also of the
+    /// variable that names the proxy on the way to the collector, if there is one. No value that may hold a secret is among
+    /// them.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let mut values = routes::effective(&self.routes, self.otel.service_name.as_deref());
         values.extend(self.admin.effective());

@@ -108,7 +108,7 @@ impl Telemetry {
             return Ok(Self { export: None, totals, tap: Arc::default(), stop: None });
         }
         if let Some((otlp, proxy)) = settings.otlp.as_ref().and_then(|otlp| Some((otlp, otlp.proxy.as_ref()?))) {
-            let (collector, proxy, variable) = (&otlp.endpoint, &proxy.address, proxy.variable);
+            let (collector, variable) = (&otlp.endpoint, proxy.variable);
             tracing::info!(target: LIFECYCLE, %collector, %proxy, variable, "spans go through a proxy");
         }
         let queue = Arc::new(SpanQueue::new(&settings.batch, threads));

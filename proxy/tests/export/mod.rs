@@ -3,6 +3,8 @@ mod answers;
 mod environment;
 mod faults;
 mod process;
+mod proxies;
+mod rotation;
 mod setup;
 mod spans;
 mod tls;

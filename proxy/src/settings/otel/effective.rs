@@ -18,7 +18,8 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',').add(b'=');
 
 impl OtelSettings {
     /// The names and values of everything that has an effect, in the order of the documentation, each under the name of the
-    /// variable that wins. Of headers it has only the names. Other values may hold a URL with a password, and have to be
+    /// variable that wins; with them the proxy that leads to the collector, if one does. Of headers it has only the names. Other
+    /// values may hold a URL with a password, and have to be
     /// redacted before they are shown.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let Self { service_name, resource_attributes, sampler, propagators, otlp, batch, limits, .. } = self;
@@ -44,6 +45,9 @@ impl OtelSettings {
                 ),
                 ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", format_path(identity.map(|identity| &identity.key))),
             ]);
+        }
+        if let Some(proxy) = otlp.as_ref().and_then(|otlp| otlp.proxy.as_ref()) {
+            values.push((proxy.variable, proxy.to_string()));
         }
         values.push(("OTEL_TRACES_SAMPLER", sampling::sampler_name(*sampler)));
         if let Root::Ratio(ratio) = sampler.root {

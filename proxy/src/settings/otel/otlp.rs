@@ -75,6 +75,22 @@ pub struct Proxy {
     pub(crate) authorization: Option<HeaderValue>,
 }
 
+impl fmt::Display for Proxy {
+    /// Shows the address, with three stars in place of credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&masked(&self.address, self.authorization.is_some()))
+    }
+}
+
+/// The scheme, the host and the port of `address`, with three stars in place of credentials. A password may hold an `@`, which
+/// the authority of a URI keeps.
+fn masked(address: &Uri, has_credentials: bool) -> String {
+    let mask = if has_credentials { "***@" } else { "" };
+    let (scheme, host) = (address.scheme_str().unwrap_or_default(), address.host().unwrap_or_default());
+    let port = address.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{scheme}://{mask}{host}{port}")
+}
+
 /// A file with headers, and the variable that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadersFile {
@@ -335,10 +351,10 @@ fn read_proxy(reader: &mut VariableReader<'_>, endpoint: &Endpoint) -> Option<Pr
         return None;
     };
     if intercept.uri().scheme_str() != Some("http") {
-        let shown = redact(&text);
+        let shown = masked(intercept.uri(), text.contains('@'));
         reader.warn(
             variable,
-            format!("{variable}={shown} is ignored: spans are not sent through such a proxy; {PROXY_FORM}"),
+            format!("{variable}={shown} is ignored: spans go only through a proxy with http://; {PROXY_FORM}"),
         );
         return None;
     }

@@ -51,7 +51,9 @@ fn a_proxy_is_followed_for_its_scheme_unless_no_proxy_names_the_collector() {
 fn a_proxy_of_another_kind_is_said_to_be_ignored() {
     for text in ["socks5://one:1080", "https://one:443"] {
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example"), ("HTTPS_PROXY", text)];
-        assert_eq!(warned(&variables, "HTTPS_PROXY=").otlp.unwrap().proxy, None);
+        let says =
+            format!("HTTPS_PROXY={text} is ignored: spans go only through a proxy with http://; write it like http://");
+        assert_eq!(warned(&variables, &says).otlp.unwrap().proxy, None);
     }
 }
 

@@ -51,6 +51,9 @@ fn what_is_shown_is_what_applies_redact() {
             "api-key=***",
             Some("OTEL_EXPORTER_OTLP_HEADERS"),
         ),
+        (&[HTTPS, ("https_proxy", "one:1")], "https_proxy", "http://one:1", Some("https_proxy")),
+        (&[HTTPS, ("https_proxy", "u:hun@ter2@[::1]:1")], "https_proxy", "http://***@[::1]:1", Some("https_proxy")),
+        (&[HTTPS, ("ALL_PROXY", "http://user:hunter2@one:1/path")], "ALL_PROXY", "http://***@one:1", Some("ALL_PROXY")),
         (&[("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a")], "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "-", None),
         (
             &[HTTPS, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a")],
@@ -61,5 +64,21 @@ fn what_is_shown_is_what_applies_redact() {
     ] {
         let expected = (Some(value.to_owned()), variable.map(str::to_owned));
         assert_eq!(shown(variables, name), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_not_used_is_not_shown() {
+    let proxies = [("HTTP_PROXY", "http://one:1"), ("HTTPS_PROXY", "http://two:2"), ("ALL_PROXY", "http://three:3")];
+    for (more, used) in [
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example")][..], &["HTTP_PROXY"][..]),
+        (&[HTTPS, ("NO_PROXY", "other.example")], &["HTTPS_PROXY"]),
+        (&[HTTPS, ("NO_PROXY", "*")], &[]),
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")], &[]),
+        (&[HTTPS, ("OTEL_TRACES_EXPORTER", "none")], &[]),
+    ] {
+        let shown = settings(&[more, &proxies].concat()).effective();
+        let shown: Vec<_> = shown.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("OTEL_")).collect();
+        assert_eq!(shown, used, "{more:?}");
     }
 }
