@@ -15,19 +15,15 @@ export SOURCE_DATE_EPOCH=0
 CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s=redistributed\037--remap-path-prefix=%s=cargo' \
   "$root" "${CARGO_HOME:-$HOME/.cargo}")
 export CARGO_ENCODED_RUSTFLAGS
+mkdir -p "$build" "$out/usr/local/bin" "$out/etc/ssl/certs" "$out/usr/share/doc/redistributed"
 cargo build --manifest-path "$root/Cargo.toml" --target-dir "$build" --locked --release --target "$target" \
-  --package redistributed
+  --package redistributed --message-format json-render-diagnostics >"$build/messages.json"
 
-mkdir -p "$out/usr/local/bin" "$out/etc/ssl/certs" "$out/usr/share/doc/redistributed"
 install -m 0755 "$build/$target/release/redistributed" "$out/usr/local/bin/redistributed"
 install -m 0644 /etc/ssl/certs/ca-certificates.crt "$out/etc/ssl/certs/ca-certificates.crt"
 install -m 0644 "$root/LICENSE" "$out/usr/share/doc/redistributed/LICENSE"
 
-# The tool writes beside each manifest of the workspace; only a copy of the manifests is there to be written to.
-manifests=$(mktemp -d)
-trap 'rm -rf "$manifests"' EXIT
-(cd "$root" && find . -name target -prune -o -name fuzz -prune -o \( -name Cargo.toml -o -name Cargo.lock -o -name '*.rs' \) -print |
-  tar -cf - -T -) | tar -xf - -C "$manifests"
-cargo cyclonedx --quiet --manifest-path "$manifests/proxy/Cargo.toml" --format json --spec-version 1.5 --target "$target"
-sed "s|path+file://$manifests|path+file://|g" "$manifests/proxy/redistributed.cdx.json" \
+cargo metadata --manifest-path "$root/Cargo.toml" --format-version 1 --locked --filter-platform "$target" >"$build/metadata.json"
+jq --slurpfile messages "$build/messages.json" --rawfile lock "$root/Cargo.lock" --arg program redistributed \
+  --arg target "$target" --from-file "$root/compose/bill-of-materials.jq" "$build/metadata.json" \
   >"$out/usr/share/doc/redistributed/redistributed.cdx.json"
