@@ -1,12 +1,10 @@
 //! Mode `auto`, and the reports of subscriptions that other proxies rely on. Each conversation runs whole and byte by
 //! byte.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{Driver, bulk, injecting, multibulk};
 use redistributed_core::carrier::{Carrier, ContextKeys, trailer};
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Forged, Mode};
@@ -14,7 +12,6 @@ use redistributed_core::service::{Audience, ExpectedReceivers, NotProven, Subscr
 use redistributed_core::trace::Change;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Policy, Side};
-use support::{Driver, bulk, injecting, multibulk};
 
 /// The channels whose receivers a test knows.
 #[derive(Debug, Default)]

@@ -1,10 +1,8 @@
 //! The properties that hold for any input, checked with generated inputs.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::sync::Arc;
 
+use crate::support::{Driver, Rng, bulk, injecting, multibulk};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use redis_protocol::resp2::decode::decode as decode_resp2;
@@ -16,7 +14,6 @@ use redistributed_core::policy::{Commands, Mode};
 use redistributed_core::resp::{Progress, Scan};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Policy, Side};
-use support::{Driver, Rng, bulk, injecting, multibulk};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]

@@ -1,5 +1,4 @@
 //! The test vectors of the trailer in `vectors/trailer.txt`, which readers and writers in other languages can use too.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,9 @@
 //! The events of a session besides spans: how long publishes took, when messages were published, and a record of every
 //! message while somebody watches.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::sync::Arc;
 
+use crate::support::{bulk, injecting, multibulk};
 use redistributed_core::carrier::{ContextKeys, trailer};
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Mode, Relation, Trust};
@@ -16,7 +14,6 @@ use redistributed_core::trace::{
     Change, Context, Handling, Ids, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos,
 };
 use redistributed_core::{Counter, Output, Policy, Session, Side};
-use support::{bulk, injecting, multibulk};
 
 /// A session whose clock the test sets.
 struct Told {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Policy, Side};
 
-use crate::Words;
-use crate::redis::parse;
+use super::Words;
+use super::redis::parse;
 use crate::support::{Driver, Rng, multibulk};
 
 /// A client, its connection and the session on it.

@@ -6,8 +6,8 @@ use redistributed_core::carrier::trailer;
 use redistributed_core::glob::Glob;
 use redistributed_core::trace::{SpanContext, SpanId, TraceId};
 
+use super::{Origin, Words};
 use crate::support::bulk;
-use crate::{Origin, Words};
 
 /// Redis as far as the clients of the simulation can tell: pub/sub, transactions, `CLIENT REPLY` and both protocols.
 pub(crate) struct Redis {

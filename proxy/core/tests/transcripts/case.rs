@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use redistributed_core::{Counter, Policy, Side};
 
-use crate::notation::{bytes, request};
-use crate::policy::policy;
+use super::notation::{bytes, request};
+use super::policy::policy;
 
 /// A conversation and what is expected of the session.
 pub(crate) struct Case {

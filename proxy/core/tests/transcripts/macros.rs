@@ -3,7 +3,7 @@
 use redistributed_core::carrier::{self, Carrier, ContextKeys, Place, trailer};
 use redistributed_core::trace::{Context, Propagators, SpanContext, SpanId, TraceFlags, TraceId};
 
-use crate::notation::bytes;
+use super::notation::bytes;
 
 /// Appends what the macro `text` stands for, which is given without its `<` and `>`.
 pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {

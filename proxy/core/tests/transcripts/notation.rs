@@ -1,6 +1,6 @@
 //! The words and bytes of a line.
 
-use crate::macros::expand;
+use super::macros::expand;
 use crate::support::{bulk, multibulk};
 
 /// The bytes of a request: a multibulk of the words in `text`, or what follows `raw`.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::{Counter, Side};
 
-use crate::case::{Case, Step};
-use crate::records;
+use super::case::{Case, Step};
+use super::records;
 use crate::support::{Driver, Rng};
 
 /// How the bytes of a case are cut into the pieces that the session gets.

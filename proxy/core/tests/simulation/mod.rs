@@ -11,14 +11,10 @@
 //! The answers of the model with [`Redis::own_push_first`] were compared with those of Redis 7.0.15 over 108 seeds. They
 //! differ only in the order of hash tables and the texts of errors.
 //!
-//! `SIM_SEED=17 cargo test -p redistributed-core --test simulation` runs one seed again.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! `SIM_SEED=17 cargo test --workspace --test core simulation::` runs one seed again.
 
 mod client;
 mod redis;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,9 +25,9 @@ use redistributed_core::trace::sampler::Root;
 use redistributed_core::trace::{Operation, Sampler, SpanId, TraceId};
 use redistributed_core::{Counter, Policy};
 
+use crate::support::{Rng, injecting};
 use client::Client;
 use redis::Redis;
-use support::{Rng, injecting};
 
 const SEEDS: u64 = 400;
 const STEPS: usize = 600;

@@ -43,16 +43,12 @@
 //! | [`run`] | feeds a case to a session and compares what comes out |
 //! | [`records`] | compares a span with its line |
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod case;
 mod macros;
 mod notation;
 mod policy;
 mod records;
 mod run;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::path::Path;
 

@@ -1,0 +1,13 @@
+//! All tests of the core through its public interface, in one executable. `cargo test --workspace --test core transcripts::`
+//! runs one subject.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod auto;
+mod large;
+mod properties;
+mod simulation;
+mod support;
+mod transcripts;
+mod vectors;
+mod watching;
