@@ -171,6 +171,7 @@ async fn ready_means_that_redis_accepts_and_healthy_that_the_process_runs() {
         if status == 503 || started.elapsed() > crate::support::DEADLINE {
             break says;
         }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
     assert!(says.contains(&format!("cannot reach {url}")), "{says}");
     assert_eq!(proxy.get("/healthz").await, (200, "ok\n".to_owned()));

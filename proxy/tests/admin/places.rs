@@ -26,6 +26,7 @@ async fn ask_until(proxy: &Proxy, path: &str, wanted: u16) -> Duration {
     let started = Instant::now();
     while proxy.get(path).await.0 != wanted {
         assert!(started.elapsed() < DEADLINE, "{path} is not answered {wanted}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     started.elapsed()
 }

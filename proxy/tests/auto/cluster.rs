@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use crate::auto::fleet::{FAST, Fleet, expect_payloads};
+use tokio::time::sleep;
+
+use crate::auto::fleet::{FAST, Fleet, PAUSE, expect_payloads};
 use crate::support::DEADLINE;
 use crate::support::admin::Proxy;
 use crate::support::servers;
@@ -16,7 +18,7 @@ async fn on_a_node_of_a_cluster_nothing_is_added_and_the_metrics_say_why() {
         assert_eq!(direct.call("CLUSTER ADDSLOTSRANGE 0 16383").await, Value::Status("OK".into()));
         // Until the cluster is ready, `SPUBLISH` is refused.
         while !matches!(direct.call("CLUSTER INFO").await, Value::Bulk(text) if text.starts_with(b"cluster_state:ok")) {
-            tokio::task::yield_now().await;
+            sleep(PAUSE).await;
         }
         let proxy = Proxy::start(&fleet.redis.url(), &[&["--mode", "auto"], &FAST[..]].concat(), &[]);
         // All subscribers are behind the proxy, so on a Redis that is not a cluster the proof would succeed.
@@ -43,6 +45,7 @@ async fn on_a_node_of_a_cluster_nothing_is_added_and_the_metrics_say_why() {
             assert!(started.elapsed() < DEADLINE, "{}", proxy.metrics().await);
             assert!(!publisher.publish("PUBLISH", "ch").await.context);
             assert!(!publisher.publish("SPUBLISH", "shard").await.context);
+            sleep(PAUSE).await;
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Failures while contexts are being added. The contexts stop in time, and come back without intervention.
 
 use rustix::process::Signal;
+use tokio::time::sleep;
 
-use crate::auto::fleet::{Fleet, expect_payloads};
+use crate::auto::fleet::{Fleet, PAUSE, expect_payloads};
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
 use crate::support::servers;
@@ -84,7 +85,7 @@ async fn a_replica_ends_contexts_unless_the_operator_says_that_nobody_subscribes
         let mut direct = fleet.direct().await;
         while !matches!(direct.call("INFO replication").await, Value::Bulk(text) if text.windows(18).any(|field| field == b"connected_slaves:1"))
         {
-            tokio::task::yield_now().await;
+            sleep(PAUSE).await;
         }
         let [careful, told] = &mut publishers;
         careful.until_without("PUBLISH", "ch").await;

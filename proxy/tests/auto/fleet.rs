@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
 use crate::support::servers::Server;
@@ -22,6 +24,10 @@ pub(crate) const LONG: Duration = Duration::from_millis(1000);
 
 /// Longer than it takes on a busy machine to notice that a proxy hangs or that a subscriber is not read.
 pub(crate) const SOON: Duration = Duration::from_millis(600);
+
+/// The pause after a publish that does not tell anything yet. Many times shorter than [`INTERVAL`], so that no change of a
+/// verdict goes unseen; without it, a test keeps every processor busy for as long as it watches.
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// A Redis, in front of which proxies are started.
 pub(crate) struct Fleet {
@@ -114,6 +120,7 @@ impl Publisher {
             if published.context {
                 return (started.elapsed(), payloads);
             }
+            sleep(PAUSE).await;
         }
         panic!("{command} {channel}: no context within {DEADLINE:?}");
     }
@@ -126,6 +133,7 @@ impl Publisher {
                 return with_context;
             }
             assert!(started.elapsed() < DEADLINE, "{command} {channel}: contexts for more than {DEADLINE:?}");
+            sleep(PAUSE).await;
         }
         unreachable!("an endless range")
     }
@@ -138,6 +146,7 @@ impl Publisher {
             if self.publish(command, channel).await.context {
                 (last, count) = (started.elapsed(), count + 1);
             }
+            sleep(PAUSE).await;
         }
         (last, count)
     }
@@ -153,6 +162,7 @@ impl Publisher {
                 let published = self.publish(command, channel).await;
                 assert!(!published.context, "{caller}: a context was added after {:?}", started.elapsed());
                 payloads.push(published.payload);
+                sleep(PAUSE).await;
             }
             payloads
         }

@@ -1,6 +1,8 @@
 //! Which receivers allow contexts, and which do not.
 
-use crate::auto::fleet::{Fleet, LONG, expect_payloads};
+use tokio::time::sleep;
+
+use crate::auto::fleet::{Fleet, LONG, PAUSE, expect_payloads};
 use crate::support::servers;
 use crate::support::wire::Wire;
 
@@ -127,6 +129,7 @@ async fn a_channel_that_only_a_pattern_matches_gets_a_context_with_its_first_mes
                 break;
             }
             assert!(started.elapsed() < crate::support::DEADLINE, "{}: no context", server.name);
+            sleep(PAUSE).await;
         }
         expect_payloads(&mut subscriber, &payloads).await;
         // A client without a proxy that is subscribed to the channel itself: the reply shows it, if no snapshot has before.
@@ -142,6 +145,7 @@ async fn a_channel_that_only_a_pattern_matches_gets_a_context_with_its_first_mes
         while started.elapsed() < LONG {
             let published = publisher.publish("PUBLISH", &next()).await;
             assert!(!published.context, "{}: {published:?}", server.name);
+            sleep(PAUSE).await;
         }
     }
 }
