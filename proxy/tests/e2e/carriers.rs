@@ -181,6 +181,38 @@ async fn a_prefix_of_the_opencensus_library_is_the_parent_and_stays() {
 }
 
 #[tokio::test]
+async fn a_prefix_may_be_left_in_for_services_that_read_it() {
+    let seen = journey(&["--carrier", "orders.*=opencensus", "--keep-context", "orders.*"], b"text").await;
+    let delivered = opencensus::find(&seen.delivered).expect("a prefix");
+    assert!(seen.spans.only("worker").has_context(&delivered.context), "what the worker does is below its delivery");
+    assert_eq!(
+        (seen.on_the_wire[opencensus::LEN - 1], seen.delivered[opencensus::LEN - 1]),
+        (0x81, 1),
+        "no mark is left"
+    );
+    assert_eq!((&seen.delivered[opencensus::LEN..], seen.delivered.len()), (&b"text"[..], seen.on_the_wire.len()));
+    seen.assert_trace(None);
+}
+
+#[tokio::test]
+async fn a_plain_subscriber_of_an_instrumented_publisher_gets_the_message_alone() {
+    let mut payload = [[0, 0].as_slice(), &[0x0a; 16], &[1], &[0x0b; 8], &[2, 1]].concat();
+    payload.extend(b"text");
+    let strip = ["--strip-supplied", "orders.*"];
+    let joined = journey(&[&strip[..], &["--carrier", "orders.*=opencensus"]].concat(), &payload).await;
+    assert_eq!((&joined.on_the_wire, &joined.delivered[..]), (&payload, &b"text"[..]));
+    for service in ["api", "worker"] {
+        let span = joined.spans.only(service);
+        assert_eq!((span.trace_id.clone(), span.parent.clone()), ("0a".repeat(16), "0b".repeat(8)));
+    }
+    // With the default carrier the prefix is payload, which a trailer follows. Both are removed.
+    let apart = journey(&strip, &payload).await;
+    assert!(apart.on_the_wire.starts_with(&payload) && apart.on_the_wire.len() > payload.len());
+    assert_eq!(apart.delivered, b"text");
+    apart.assert_trace(None);
+}
+
+#[tokio::test]
 async fn the_first_carrier_that_matches_is_taken() {
     let arguments = ["--carrier", "orders.us=opencensus", "--carrier", "orders.*=json", "--carrier", "*=opencensus"];
     let seen = journey(&arguments, b"{}").await;
