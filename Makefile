@@ -17,7 +17,7 @@ demo: ## follow one report through API and workers on this machine; KEEP=1 leave
 test: ## run all tests, with the servers and the test clients installed first where they are missing
 	@.ci/test
 
-conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,collector SERVERS=redis-7.0,...
+conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,collector,article SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts, container files and metrics

@@ -4,6 +4,8 @@
 #   ONLY=oracle,clients proxy/conformance/run.sh          only these parts, in the order below
 #   ONLY=collector proxy/conformance/run.sh               the story with a real OpenTelemetry Collector: on request only,
 #                                                         because it builds one from what Debian unstable has today
+#   ONLY=article proxy/conformance/run.sh                 the programs of the article with a real Jaeger: on request only, because
+#                                                         it builds Jaeger
 #   SERVERS=redis-7.0,valkey-9.1 proxy/conformance/run.sh only these servers
 #   REDISTRIBUTED_BIN=path/to/redistributed               this program, instead of a release build made first
 # A part is a folder here with a run.sh, which is given SERVERS (names as above, none for all), REDISTRIBUTED_BIN and
@@ -17,7 +19,7 @@ root=$(cd "$here/../.." && pwd)
 . "$root/.ci/lib/cargo.sh"
 
 PARTS=(oracle clients frameworks faults)
-ON_REQUEST=(collector)
+ON_REQUEST=(collector article)
 
 main() {
   local part started status failed=0 chosen selected=() summary=() all=("${PARTS[@]}")
@@ -54,6 +56,7 @@ part_clients() { "$here/clients/run.sh"; }
 part_frameworks() { "$here/frameworks/run.sh"; }
 part_faults() { "$here/faults/run.sh"; }
 part_collector() { "$here/collector/run.sh"; }
+part_article() { "$here/article/run.sh"; }
 
 # selection LIST ALL...: the names of LIST (separated by commas; empty means all), in the order of ALL. A name that is not
 # among ALL is an error. Parts that this tree does not have are left out, and said to be.

@@ -40,8 +40,7 @@ def straight(stage: Stage, protocol: str, endpoint: str) -> None:
     """The sidecars send to what receives at Jaeger's place."""
     stage.start_redis()
     stage.start_jaeger(JAEGERS)
-    stage.start_sidecars(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
-    workers = stage.start_services()
+    workers = stage.start_fleet(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
     tell(stage, f"straight, {protocol}", workers)
     stage.stop_all()
 
@@ -52,8 +51,7 @@ def hosts_that_differ(stage: Stage) -> None:
     stage.start_redis()
     stage.start_jaeger(JAEGERS)
     endpoint = f"http://jaeger:{JAEGERS.http}"
-    stage.start_sidecars(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_RESOURCE_ATTRIBUTES="")
-    workers = stage.start_services()
+    workers = stage.start_fleet(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_RESOURCE_ATTRIBUTES="")
     spans = ordered(stage, workers)
     check("several hosts", judge.problems(spans, REPORTS, workers))
     warnings = judge.warnings(spans)
@@ -69,8 +67,7 @@ def without_jaeger(stage: Stage) -> None:
     stage.start_redis()
     retry = "yaml:exporters::otlp_grpc::retry_on_failure"
     stage.start_collector(f"{retry}::max_interval: 1s", f"{retry}::max_elapsed_time: 1s")
-    stage.start_sidecars()
-    workers = stage.start_services()
+    workers = stage.start_fleet()
     order(stage)
     spans = judge.spans_of(REPORTS, workers)
     metric = "otelcol_exporter_send_failed_spans"
@@ -88,13 +85,12 @@ def through_the_collector(stage: Stage, protocol: str, endpoint: str) -> None:
     stage.start_jaeger(BEHIND_THE_COLLECTOR)
     stage.start_collector()
     # How long the Collector takes to come back is this machine's affair.
-    stage.start_sidecars(
+    workers = stage.start_fleet(
         OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
         OTEL_EXPORTER_OTLP_TIMEOUT=MINUTE,
         OTEL_BSP_EXPORT_TIMEOUT=MINUTE,
     )
-    workers = stage.start_services()
     tell(stage, what, workers)
     spans = judge.spans_of(REPORTS, workers)
     for metric in ("otelcol_receiver_accepted_spans", "otelcol_exporter_sent_spans"):
@@ -141,12 +137,11 @@ def lose(stage: Stage, what: str, protocol: str, endpoint: str, reason: str) -> 
     """Reports whose spans are all lost: the services notice nothing, the sidecars count it and say why."""
     stage.start_redis()
     stage.start_jaeger(BEHIND_THE_COLLECTOR)
-    stage.start_sidecars(
+    workers = stage.start_fleet(
         OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
         OTEL_EXPORTER_OTLP_TIMEOUT=SECOND,
     )
-    workers = stage.start_services()
     order(stage)
     spans = judge.spans_of(REPORTS, workers)
     wait_until(f"{spans} spans have been given up", lambda: stage.spans_total("failed") == spans)

@@ -113,16 +113,32 @@ class Stage:
         self._start("collector", [self._programs.collector, *configs], {})
         wait_until("the Collector is healthy", lambda: self._healthy("collector", "http://collector:13133/"))
 
-    def start_sidecars(self, **settings: str) -> None:
-        """With the Compose file's environment, and `settings` over it. Each has a host name of its own, as in Compose."""
-        for name, port in SIDECARS.items():
-            environment = self._compose[name]["environment"] | {"REDISTRIBUTED_ADMIN": f"127.0.0.1:{port}"} | settings
-            named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$1"', name]
-            self._start(name, [*named, self._programs.proxy], environment)
-            wait_until(f"{name} is ready", lambda: self._healthy(name, f"http://127.0.0.1:{port}/readyz"))
+    def start_fleet(self, **settings: str) -> list[str]:
+        """The Rust services and their sidecars, these with the Compose file's environment and `settings` over it. Returns the
+        name of each worker's service as often as the worker has replicas.
 
-    def start_services(self) -> list[str]:
-        """The Rust ones. Returns the name of each worker's service as often as the worker has replicas."""
+        In mode `auto`, messages are followed once all subscribers are known to be behind sidecars. The API's sidecar starts
+        when all workers are announced. If it were there before, it could still hold a proof of a part of them."""
+        self._start_sidecar("worker-sidecar", settings)
+        workers = self._start_workers()
+        wait_until("all workers are announced", lambda: announced("reports") == len(workers))
+        self._start_sidecar("api-sidecar", settings)
+        self._start("api", [f"{self._programs.programs}/demo-api"], self._compose["api"]["environment"])
+        wait_until("the API is healthy", lambda: self._healthy("api", "http://api:8080/health"))
+        wait_until("all have subscribed", lambda: subscribers() == {"reports": len(workers), "reports.done": 1})
+        # Both channels, as each of the sidecars' endpoints knows them.
+        wait_until("all subscribers are known to be behind sidecars", lambda: self._channels_proven() >= 2)
+        return workers
+
+    def _start_sidecar(self, name: str, settings: dict[str, str]) -> None:
+        """With a host name of its own, as in Compose."""
+        port = SIDECARS[name]
+        environment = self._compose[name]["environment"] | {"REDISTRIBUTED_ADMIN": f"127.0.0.1:{port}"} | settings
+        named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$1"', name]
+        self._start(name, [*named, self._programs.proxy], environment)
+        wait_until(f"{name} is ready", lambda: self._healthy(name, f"http://127.0.0.1:{port}/readyz"))
+
+    def _start_workers(self) -> list[str]:
         workers = []
         for name, service in self._compose.items():
             if not name.startswith("worker-") or "demo-worker:" not in service["image"]:
@@ -131,11 +147,6 @@ class Stage:
             for replica in range(1, replicas + 1):
                 self._start(f"{name}-{replica}", [f"{self._programs.programs}/demo-worker"], service["environment"])
                 workers.append(name)
-        self._start("api", [f"{self._programs.programs}/demo-api"], self._compose["api"]["environment"])
-        wait_until("the API is healthy", lambda: self._healthy("api", "http://api:8080/health"))
-        wait_until("all have subscribed", lambda: subscribers() == {"reports": len(workers), "reports.done": 1})
-        # In mode auto, messages are followed from then on. Both channels, as each of the sidecars' endpoints knows them.
-        wait_until("all subscribers are known to be behind sidecars", lambda: self._channels_proven() >= 2)
         return workers
 
     def order(self, title: str) -> None:
@@ -228,7 +239,18 @@ class Stage:
 
 def subscribers() -> dict[str, int]:
     """Of the story's channels, by Redis itself."""
-    with socket.create_connection(("redis", 6379), timeout=PATIENCE) as connection:
-        connection.sendall(b"PUBSUB NUMSUB reports reports.done\r\nQUIT\r\n")
-        lines = connection.makefile().read().splitlines()
+    lines = ask_redis("PUBSUB NUMSUB reports reports.done")
     return {lines[2]: int(lines[3][1:]), lines[5]: int(lines[6][1:])}
+
+
+def announced(channel: str) -> int:
+    """The subscribers of a channel that sidecars have announced to each other (proxy/docs/auto.md)."""
+    lines = ask_redis(f"PUBSUB CHANNELS __redistributed:1:*:c:*:{channel}")
+    return sum(int(line.split(":")[5]) for line in lines if line.startswith("__"))
+
+
+def ask_redis(command: str) -> list[str]:
+    """The lines of the answer, and one more."""
+    with socket.create_connection(("redis", 6379), timeout=PATIENCE) as connection:
+        connection.sendall(f"{command}\r\nQUIT\r\n".encode())
+        return connection.makefile().read().splitlines()
