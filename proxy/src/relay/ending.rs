@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Relay;
+use super::mediator::Mediator;
 use crate::error::{IoOperation, Party, RelayError};
 use crate::net::peer::Peer;
 
@@ -90,20 +91,21 @@ pub(super) enum Look {
     GoOn,
 }
 
-impl<C: Peer, S: Peer> Relay<C, S> {
+impl<C: Peer, S: Peer, M: Mediator> Relay<C, S, M> {
     pub(super) fn break_off(&mut self, error: RelayError) {
-        self.link.ended();
+        self.mediator.ended();
+        self.mediator.broken(error.party);
         match (error.party, error.operation) {
             (Party::Client, IoOperation::Read) => {
-                self.up.source_ended(&mut self.link);
-                self.down.abandon(&self.link);
+                self.up.source_ended(&mut self.mediator);
+                self.down.abandon(&self.mediator);
             }
-            (Party::Client, _) => self.down.abandon(&self.link),
+            (Party::Client, _) => self.down.abandon(&self.mediator),
             (_, IoOperation::Read) => {
-                self.down.source_ended(&mut self.link);
-                self.up.discard(&self.link);
+                self.down.source_ended(&mut self.mediator);
+                self.up.discard(&self.mediator);
             }
-            (_, _) => self.up.discard(&self.link),
+            (_, _) => self.up.discard(&self.mediator),
         }
         // Whatever time ran was for a connection that was still whole.
         self.limit = None;
@@ -162,7 +164,7 @@ impl<C: Peer, S: Peer> Relay<C, S> {
             if still_for < limit {
                 continue;
             }
-            let waits_for_nothing = has_ended && !self.down.has_unsent() && !self.link.owes_reply();
+            let waits_for_nothing = has_ended && !self.down.has_unsent() && !self.mediator.owes_reply();
             if waits_for_nothing || self.client.has_left() == Some(true) {
                 return Poll::Ready(Look::Over);
             }

@@ -7,8 +7,9 @@ use redistributed_core::trace::SpanRecord;
 use redistributed_core::{Output, Side};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::{Link, take_deliveries};
+use super::mediator::Mediator;
 use super::scratch::Scratch;
+use super::spans::take_deliveries;
 use super::write::write_pieces;
 use crate::error::{IoOperation, Party, RelayError};
 
@@ -114,19 +115,19 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut R,
         to: &mut W,
-        link: &mut Link,
+        mediator: &mut impl Mediator,
     ) -> Poll<Result<(), RelayError>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         for _ in 0..READS_PER_POLL {
-            ready!(self.poll_send(cx, to, link))?;
+            ready!(self.poll_send(cx, to, mediator))?;
             match self.phase {
-                Phase::Open => match self.poll_receive(cx, from, to, link) {
+                Phase::Open => match self.poll_receive(cx, from, to, mediator) {
                     Poll::Ready(received) => received?,
                     Poll::Pending => {
-                        self.set_behind(false, link);
+                        self.set_behind(false, mediator);
                         return Poll::Pending;
                     }
                 },
@@ -139,26 +140,26 @@ impl Flow {
                 Phase::Over => return Poll::Ready(Ok(())),
             }
         }
-        self.set_behind(true, link);
+        self.set_behind(true, mediator);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// The source will send no more: what the session holds back is the last to be sent.
-    pub(super) fn source_ended(&mut self, link: &mut Link) {
+    pub(super) fn source_ended(&mut self, mediator: &mut impl Mediator) {
         if self.phase == Phase::Open {
             self.phase = Phase::Ending;
             let mut out = Output::default();
-            link.end_of_stream(self.from, &mut out);
+            mediator.end_of_stream(self.from, &mut out);
             // Where nothing was held back there is nothing to copy.
             out.chunks(&[]).for_each(|piece| self.unsent.extend_from_slice(piece));
-            link.hand_over(&mut out.events);
+            mediator.spans().hand_over(&mut out.events);
         }
     }
 
     /// Takes note that the destination is gone. The source is read to its end all the same.
-    pub(super) fn discard(&mut self, link: &Link) {
-        self.forget_unsent(link);
+    pub(super) fn discard(&mut self, mediator: &impl Mediator) {
+        self.forget_unsent(mediator);
         self.phase = match self.phase {
             Phase::Open | Phase::Discarding => Phase::Discarding,
             Phase::Ending | Phase::Over => Phase::Over,
@@ -166,43 +167,53 @@ impl Flow {
     }
 
     /// Takes note that the destination is gone, and with it any reason to read.
-    pub(super) fn abandon(&mut self, link: &Link) {
-        self.forget_unsent(link);
+    pub(super) fn abandon(&mut self, mediator: &impl Mediator) {
+        self.forget_unsent(mediator);
         self.phase = Phase::Over;
     }
 
-    fn forget_unsent(&mut self, link: &Link) {
+    fn forget_unsent(&mut self, mediator: &impl Mediator) {
         self.unsent = Vec::new();
         self.sent = 0;
         self.unflushed = false;
-        link.undelivered(&mut self.deliveries);
+        mediator.spans().undelivered(&mut self.deliveries);
     }
 
     /// Ready when nothing is left to be sent. Until then the source is not read; if that is Redis, mode `auto` is told.
-    fn poll_send<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
+    fn poll_send<W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut W,
+        mediator: &impl Mediator,
+    ) -> Poll<Result<(), RelayError>>
     where
         W: AsyncWrite + Unpin,
     {
-        let sent = self.poll_hand_over(cx, to, link);
+        let sent = self.poll_hand_over(cx, to, mediator);
         if sent.is_pending() != self.stalled {
             self.stalled = sent.is_pending();
             if self.from == Side::Server {
-                link.stalled(self.stalled);
+                mediator.stalled(self.stalled);
             }
         }
         sent
     }
 
-    fn set_behind(&mut self, behind: bool, link: &Link) {
+    fn set_behind(&mut self, behind: bool, mediator: &impl Mediator) {
         if behind != self.behind {
             self.behind = behind;
             if self.from == Side::Server {
-                link.behind(behind);
+                mediator.behind(behind);
             }
         }
     }
 
-    fn poll_hand_over<W>(&mut self, cx: &mut Context<'_>, to: &mut W, link: &Link) -> Poll<Result<(), RelayError>>
+    fn poll_hand_over<W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut W,
+        mediator: &impl Mediator,
+    ) -> Poll<Result<(), RelayError>>
     where
         W: AsyncWrite + Unpin,
     {
@@ -223,7 +234,7 @@ impl Flow {
             self.unsent = Vec::new();
             self.sent = 0;
         }
-        link.delivered(&mut self.deliveries);
+        mediator.spans().delivered(&mut self.deliveries);
         if self.unflushed {
             ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|error| self.failed(IoOperation::Write, error))?;
             self.unflushed = false;
@@ -236,7 +247,7 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut R,
         to: &mut W,
-        link: &mut Link,
+        mediator: &mut impl Mediator,
     ) -> Poll<Result<(), RelayError>>
     where
         R: AsyncRead + Unpin,
@@ -247,15 +258,15 @@ impl Flow {
             ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|error| self.failed(IoOperation::Read, error))?;
             let mut input = buffer.filled();
             if input.is_empty() {
-                self.source_ended(link);
+                self.source_ended(mediator);
                 return Poll::Ready(Ok(()));
             }
             if self.from == Side::Client {
-                input = link.greet(input);
+                input = mediator.greet(input);
             }
             self.moved = true;
             self.received = true;
-            link.receive(self.from, input, out);
+            mediator.receive(self.from, input, out);
             self.unflushed = true;
             // Before the error, so that the spans are closed as undelivered.
             let written = write_pieces(to, cx, || out.chunks(input), &mut self.unsent);
@@ -263,7 +274,7 @@ impl Flow {
             if written.is_err() || !self.unsent.is_empty() {
                 self.deliveries.extend(take_deliveries(&mut out.events));
             }
-            link.hand_over(&mut out.events);
+            mediator.spans().hand_over(&mut out.events);
             Poll::Ready(written.map_err(|error| self.failed(IoOperation::Write, error)))
         })
     }
@@ -298,6 +309,7 @@ mod tests {
     use redistributed_core::trace::{ErrorType, Operation as Traced, SpanContext, UnixNanos};
     use tokio::io::{AsyncReadExt, duplex, empty, repeat, sink};
 
+    use super::super::link::Link;
     use super::*;
     use crate::entropy::Entropy;
     use crate::service::LivePolicy;

@@ -1,12 +1,13 @@
-//! What a connection has besides its two streams: its session, and what the session's events are for.
+//! What mediates between a client and Redis: the session, and what is known of its connection.
 
 use std::sync::Arc;
 
 use redistributed_core::service::{Environment, Event};
-use redistributed_core::trace::{ErrorType, SpanRecord};
 use redistributed_core::{Output, Session, Side};
 
 use super::held::Held;
+use super::mediator::Mediator;
+use super::spans::Spans;
 use super::warnings::Warnings;
 use crate::auto::TrackedConnection;
 use crate::clock;
@@ -22,9 +23,7 @@ pub struct Link {
     session: Session,
     policy: PolicyView,
     ids: Entropy,
-    sink: SpanSink,
-    /// Its two ends, as spans tell of them.
-    connection: Connection,
+    spans: Spans,
     stats: Arc<Stats>,
     warnings: Warnings,
     held: Held,
@@ -34,10 +33,7 @@ pub struct Link {
     /// Whether the client's question has been answered.
     answered: bool,
     /// What the proxy itself has to tell the client.
-    pub(super) answer: Option<&'static [u8]>,
-    /// Whether there were watchers of messages at the last call of the session. A watcher who has come since is shown what comes
-    /// from then on.
-    watched: bool,
+    answer: Option<&'static [u8]>,
 }
 
 impl Link {
@@ -47,8 +43,7 @@ impl Link {
             session: Session::new(),
             policy: PolicyView::open(policy),
             ids,
-            sink,
-            connection: Connection::default(),
+            spans: Spans::new(sink, Connection::default()),
             stats,
             warnings: Warnings::default(),
             held: Held::default(),
@@ -56,14 +51,13 @@ impl Link {
             questions: None,
             answered: false,
             answer: None,
-            watched: false,
         }
     }
 
     /// Adds the ends of the connection, of which its spans tell.
     #[must_use]
     pub fn between(mut self, connection: Connection) -> Self {
-        self.connection = connection;
+        *self.spans.connection_mut() = connection;
         self
     }
 
@@ -87,78 +81,6 @@ impl Link {
         self.session = Session::logged_in(database);
     }
 
-    /// Takes from a client's first bytes what another proxy says to this one. Returns what is left for Redis.
-    pub(super) fn greet<'a>(&mut self, mut input: &'a [u8]) -> &'a [u8] {
-        let Some(questions) = self.questions.take() else { return input };
-        if let Some(rest) = input.strip_prefix(ANNOUNCEMENT) {
-            // That proxy deals with the messages, and with the subscriptions.
-            self.stats.add(ProxyCounter::ConnectionsFromProxies, 1);
-            self.session = Session::opaque();
-            self.ended();
-            self.tracked = None;
-            input = rest;
-        }
-        if input.is_empty() {
-            self.questions = Some(questions);
-        } else if questions.recognise(input) && !self.answered {
-            self.answer = Some(ANSWER);
-        }
-        input
-    }
-
-    /// Gives the session what came from `side`. The bytes of its answer are left to be sent, and its spans to be handed over
-    /// once that is done; all else is dealt with.
-    pub(super) fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
-        out.clear();
-        self.warnings.hear(side, input);
-        let now = clock::now();
-        let wall_offset = clock::wall_offset(now);
-        self.watched = self.sink.is_watched();
-        let env = Environment {
-            now,
-            wall_offset,
-            watched: self.watched,
-            sees_ahead: true,
-            memory_is_scarce: Held::memory_is_scarce(),
-            policy: self.policy.current(),
-            ids: &mut self.ids,
-            audience: self.tracked.as_ref().map(|tracked| tracked as _),
-        };
-        self.session.receive(side, input, env, out);
-        self.held.set(self.session.held_bytes());
-        let (came, left) = match side {
-            Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
-            Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),
-        };
-        self.stats.add(came, input.len() as u64);
-        self.stats.add(left, out.byte_len() as u64);
-        self.stats.add_times(&out.events, now, wall_offset);
-        self.account(out);
-    }
-
-    /// Takes note that `side` will send no more.
-    pub(super) fn end_of_stream(&mut self, side: Side, out: &mut Output) {
-        // Redis closes a subscriber that has closed its own side.
-        self.ended();
-        out.clear();
-        self.session.end_of_stream(side, out);
-        let left = if side == Side::Client { ProxyCounter::BytesToServers } else { ProxyCounter::BytesToClients };
-        self.stats.add(left, out.byte_len() as u64);
-        self.account(out);
-    }
-
-    /// Whether Redis may still have to answer something.
-    pub(super) fn owes_reply(&self) -> bool {
-        self.session.owes_reply()
-    }
-
-    /// Closes the session, which ends its open spans.
-    pub(super) fn close(&mut self, out: &mut Output) {
-        let env = Environment::new(clock::now(), self.policy.current(), &mut self.ids);
-        self.session.close(env, out);
-        self.account(out);
-    }
-
     fn account(&mut self, out: &mut Output) {
         if out.counts.changed() {
             self.stats.add_counts(&out.counts);
@@ -177,94 +99,106 @@ impl Link {
             match (event, &self.tracked) {
                 (Event::Subscription(change), Some(tracked)) => tracked.subscription_changed(change),
                 (Event::Contradicted(evidence), Some(tracked)) => tracked.contradicted(evidence),
-                (Event::ClientNamed(name), _) => self.connection.named(name),
+                (Event::ClientNamed(name), _) => self.spans.connection_mut().named(name),
                 _ => {}
             }
         }
     }
+}
 
-    /// Takes note that the connection is over or about to be, so that its subscriptions count no more.
-    pub(super) fn ended(&self) {
+impl Mediator for Link {
+    /// What another proxy says to this one stands in a client's first bytes.
+    fn greet<'a>(&mut self, mut input: &'a [u8]) -> &'a [u8] {
+        let Some(questions) = self.questions.take() else { return input };
+        if let Some(rest) = input.strip_prefix(ANNOUNCEMENT) {
+            // That proxy deals with the messages, and with the subscriptions.
+            self.stats.add(ProxyCounter::ConnectionsFromProxies, 1);
+            self.session = Session::opaque();
+            self.ended();
+            self.tracked = None;
+            input = rest;
+        }
+        if input.is_empty() {
+            self.questions = Some(questions);
+        } else if questions.recognise(input) && !self.answered {
+            self.answer = Some(ANSWER);
+        }
+        input
+    }
+
+    fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
+        out.clear();
+        self.warnings.hear(side, input);
+        let now = clock::now();
+        let wall_offset = clock::wall_offset(now);
+        let watched = self.spans.look_for_watchers();
+        let env = Environment {
+            now,
+            wall_offset,
+            watched,
+            sees_ahead: true,
+            memory_is_scarce: Held::memory_is_scarce(),
+            policy: self.policy.current(),
+            ids: &mut self.ids,
+            audience: self.tracked.as_ref().map(|tracked| tracked as _),
+        };
+        self.session.receive(side, input, env, out);
+        self.held.set(self.session.held_bytes());
+        let (came, left) = match side {
+            Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
+            Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),
+        };
+        self.stats.add(came, input.len() as u64);
+        self.stats.add(left, out.byte_len() as u64);
+        self.stats.add_times(&out.events, now, wall_offset);
+        self.account(out);
+    }
+
+    fn end_of_stream(&mut self, side: Side, out: &mut Output) {
+        // Redis closes a subscriber that has closed its own side.
+        self.ended();
+        out.clear();
+        self.session.end_of_stream(side, out);
+        let left = if side == Side::Client { ProxyCounter::BytesToServers } else { ProxyCounter::BytesToClients };
+        self.stats.add(left, out.byte_len() as u64);
+        self.account(out);
+    }
+
+    fn owes_reply(&self) -> bool {
+        self.session.owes_reply()
+    }
+
+    /// Closes the session, which ends its open spans.
+    fn close(&mut self, out: &mut Output) {
+        let env = Environment::new(clock::now(), self.policy.current(), &mut self.ids);
+        self.session.close(env, out);
+        self.account(out);
+    }
+
+    /// Its subscriptions count no more.
+    fn ended(&self) {
         if let Some(tracked) = &self.tracked {
             tracked.close();
         }
     }
 
-    /// Takes note whether the client leaves what Redis has sent, so that nothing more is read from Redis.
-    pub(super) fn stalled(&self, stalled: bool) {
+    fn take_answer(&mut self) -> Option<&'static [u8]> {
+        self.answer.take()
+    }
+
+    fn stalled(&self, stalled: bool) {
         if let Some(tracked) = &self.tracked {
             tracked.set_stalled(stalled);
         }
     }
 
-    /// Takes note whether other connections have their turn although Redis may have sent more.
-    pub(super) fn behind(&self, behind: bool) {
+    fn behind(&self, behind: bool) {
         if let Some(tracked) = &self.tracked {
             tracked.set_behind(behind);
         }
     }
 
-    /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
-    pub(super) fn hand_over(&self, events: &mut [Event]) {
-        if events.is_empty() {
-            return;
-        }
-        let mut now = None;
-        for event in events.iter_mut() {
-            match event {
-                Event::Delivered(record) => {
-                    record.end = *now.get_or_insert_with(clock::now);
-                    self.finish(record, self.watched);
-                }
-                Event::SpanEnded(record) => self.finish(record, self.watched),
-                _ => {}
-            }
-        }
-        let spans = events.iter().filter_map(|event| match event {
-            Event::SpanEnded(record) | Event::Delivered(record) if record.is_exported() => Some(record),
-            _ => None,
-        });
-        self.sink.offer_all(spans, &self.connection);
+    fn spans(&self) -> &Spans {
+        &self.spans
     }
-
-    /// Ends the spans of messages that have been handed to the client.
-    pub(super) fn delivered(&self, deliveries: &mut Vec<SpanRecord>) {
-        self.end_deliveries(deliveries, None);
-    }
-
-    /// Ends, as failed, the spans of messages that could not be handed to the client, because it has gone.
-    pub(super) fn undelivered(&self, deliveries: &mut Vec<SpanRecord>) {
-        self.end_deliveries(deliveries, Some(ErrorType::CLIENT_CLOSED));
-    }
-
-    fn end_deliveries(&self, deliveries: &mut Vec<SpanRecord>, error: Option<&'static str>) {
-        if deliveries.is_empty() {
-            return;
-        }
-        let (end, error) = (clock::now(), error.map(ErrorType::named));
-        for record in deliveries.iter_mut() {
-            record.end = end;
-            record.error.clone_from(&error);
-            self.finish(record, self.sink.is_watched());
-        }
-        // Some were made only for those who watch.
-        self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()), &self.connection);
-        deliveries.clear();
-    }
-
-    /// Dates a finished record, and shows it to those who watch.
-    fn finish(&self, record: &mut SpanRecord, watched: bool) {
-        clock::date(record);
-        if watched {
-            self.sink.show(record.clone());
-        }
-    }
-}
-
-/// Takes the spans of messages out of a call's events.
-pub(super) fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = SpanRecord> {
-    events.extract_if(.., |event| matches!(event, Event::Delivered(_))).filter_map(|event| match event {
-        Event::Delivered(record) => Some(record),
-        _ => None,
-    })
 }

@@ -1,6 +1,7 @@
-//! The relay: two streams with a session between them.
+//! The relay: two streams with a mediator between them.
 //!
-//! One task carries both directions, so the session needs no lock. A `Flow` is one direction: it reads into a buffer that the
+//! A [`Mediator`] is a protocol's part of a connection; [`Link`] is that of Redis, and stands for the session here. One task carries
+//! both directions, so the session needs no lock. A `Flow` is one direction: it reads into a buffer that the
 //! connections of a thread share, asks the session what to send, and sends it. Only bytes that the other side does not take at
 //! once are copied, and that direction reads nothing more until they have been taken: so a slow reader slows the writer down as
 //! it would without the proxy, and an idle connection owns no buffer.
@@ -21,8 +22,10 @@ mod ending;
 mod flow;
 mod held;
 mod link;
+mod mediator;
 mod pace;
 mod scratch;
+mod spans;
 mod warnings;
 mod write;
 
@@ -38,23 +41,25 @@ use crate::net::peer::Peer;
 use ending::{Look, Looks};
 use flow::Flow;
 pub use link::Link;
+pub use mediator::Mediator;
 use pace::{Pace, Traffic};
+pub use spans::Spans;
 
 /// Carries bytes between `client` and `server` until both sides are done. Dropping the future ends the connection at
 /// once, and its open spans with it. `user_timeout` is that of both sockets.
 ///
 /// # Errors
 /// The first error of either stream. By then, everything that could still be handed over has been.
-pub fn relay<C: Peer, S: Peer>(
+pub fn relay<C: Peer, S: Peer, M: Mediator>(
     client: C,
     server: S,
-    link: Link,
+    mediator: M,
     user_timeout: Option<Duration>,
 ) -> impl Future<Output = Result<(), RelayError>> {
     let mut relay = Relay {
         client,
         server,
-        link,
+        mediator,
         up: Flow::new(Side::Client),
         down: Flow::new(Side::Server),
         limit: None,
@@ -67,10 +72,10 @@ pub fn relay<C: Peer, S: Peer>(
     poll_fn(move |cx| relay.poll(cx))
 }
 
-struct Relay<C, S> {
+struct Relay<C, S, M: Mediator> {
     client: C,
     server: S,
-    link: Link,
+    mediator: M,
     /// The direction from the client to Redis.
     up: Flow,
     /// The direction from Redis to the client.
@@ -84,17 +89,20 @@ struct Relay<C, S> {
     error: Option<RelayError>,
 }
 
-impl<C: Peer, S: Peer> Relay<C, S> {
+impl<C: Peer, S: Peer, M: Mediator> Relay<C, S, M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         // An error in one direction can give the other one work to do, so both are looked at until neither fails.
         // Each flow fails at most once for reading and once for writing.
         loop {
-            let up = self.up.poll(cx, &mut self.client, &mut self.server, &mut self.link);
-            if let Some(answer) = self.link.answer.take() {
+            let up = self.up.poll(cx, &mut self.client, &mut self.server, &mut self.mediator);
+            if let Some(answer) = self.mediator.take_answer() {
                 self.down.say(answer);
             }
-            let down = self.down.poll(cx, &mut self.server, &mut self.client, &mut self.link);
+            let down = self.down.poll(cx, &mut self.server, &mut self.client, &mut self.mediator);
             self.poll_pace(cx);
+            if self.poll_leave(cx) {
+                continue;
+            }
             let look = match (up, down) {
                 (Poll::Ready(Err(error)), down) => {
                     self.break_off(error);
@@ -118,7 +126,20 @@ impl<C: Peer, S: Peer> Relay<C, S> {
     }
 }
 
-impl<C: Peer, S: Peer> Relay<C, S> {
+impl<C: Peer, S: Peer, M: Mediator> Relay<C, S, M> {
+    /// Ends both directions if nothing is asked and the process stops. Returns whether it has done so now.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> bool {
+        let leaves = !self.down.has_ended()
+            && !self.up.has_unsent()
+            && !self.down.has_unsent()
+            && self.mediator.wants_to_leave(cx);
+        if leaves {
+            self.up.source_ended(&mut self.mediator);
+            self.down.source_ended(&mut self.mediator);
+        }
+        leaves
+    }
+
     /// Extends the time of a side that takes nothing, as long as it is there.
     fn poll_pace(&mut self, cx: &mut Context<'_>) {
         let is_wanted = self.up.has_received() || self.down.has_received() || self.pace.is_owed();
@@ -135,14 +156,14 @@ impl<C: Peer, S: Peer> Relay<C, S> {
 }
 
 /// However the connection ends, by itself or because the process stops, no span stays open.
-impl<C, S> Drop for Relay<C, S> {
+impl<C, S, M: Mediator> Drop for Relay<C, S, M> {
     fn drop(&mut self) {
         // Before the connection to Redis is closed.
-        self.link.ended();
-        self.down.abandon(&self.link);
+        self.mediator.ended();
+        self.down.abandon(&self.mediator);
         let mut out = Output::default();
-        self.link.close(&mut out);
-        self.link.hand_over(&mut out.events);
+        self.mediator.close(&mut out);
+        self.mediator.spans().hand_over(&mut out.events);
     }
 }
 
@@ -150,11 +171,12 @@ impl<C, S> Drop for Relay<C, S> {
 mod tests {
     use std::io;
     use std::pin::Pin;
-    use std::sync::Arc;
 
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
     use super::ending::{BROKEN_LIMIT, HALF_CLOSED_LIMIT};
+    use std::sync::Arc;
+
     use super::*;
     use crate::entropy::Entropy;
     use crate::error::Party;

@@ -1,0 +1,102 @@
+//! The spans of one connection, on their way to the exporter and to those who watch.
+
+use redistributed_core::service::Event;
+use redistributed_core::trace::{ErrorType, SpanRecord};
+
+use crate::clock;
+use crate::telemetry::{Connection, SpanSink};
+
+/// Where the spans of a connection go, and what they tell of it.
+#[derive(Debug)]
+pub struct Spans {
+    sink: SpanSink,
+    /// Its two ends, as spans tell of them.
+    connection: Connection,
+    /// Whether there were watchers of messages at the last call of the session. A watcher who has come since is shown what comes
+    /// from then on.
+    watched: bool,
+}
+
+impl Spans {
+    /// The spans of a connection between the two ends that `connection` names.
+    pub fn new(sink: SpanSink, connection: Connection) -> Self {
+        Self { sink, connection, watched: false }
+    }
+
+    /// The ends of the connection.
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Looks whether somebody watches messages, which is so until this is asked again.
+    pub fn look_for_watchers(&mut self) -> bool {
+        self.watched = self.sink.is_watched();
+        self.watched
+    }
+
+    /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
+    pub(super) fn hand_over(&self, events: &mut [Event]) {
+        if events.is_empty() {
+            return;
+        }
+        let mut now = None;
+        for event in events.iter_mut() {
+            match event {
+                Event::Delivered(record) => {
+                    record.end = *now.get_or_insert_with(clock::now);
+                    self.finish(record, self.watched);
+                }
+                Event::SpanEnded(record) => self.finish(record, self.watched),
+                _ => {}
+            }
+        }
+        let spans = events.iter().filter_map(|event| match event {
+            Event::SpanEnded(record) | Event::Delivered(record) if record.is_exported() => Some(record),
+            _ => None,
+        });
+        self.sink.offer_all(spans, &self.connection);
+    }
+
+    /// Ends the spans of messages that have been handed to the client.
+    pub(super) fn delivered(&self, deliveries: &mut Vec<SpanRecord>) {
+        self.end_deliveries(deliveries, None);
+    }
+
+    /// Ends, as failed, the spans of messages that could not be handed to the client, because it has gone.
+    pub(super) fn undelivered(&self, deliveries: &mut Vec<SpanRecord>) {
+        self.end_deliveries(deliveries, Some(ErrorType::CLIENT_CLOSED));
+    }
+
+    fn end_deliveries(&self, deliveries: &mut Vec<SpanRecord>, error: Option<&'static str>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let (end, error) = (clock::now(), error.map(ErrorType::named));
+        for record in deliveries.iter_mut() {
+            record.end = end;
+            if error.is_some() {
+                record.error.clone_from(&error);
+            }
+            self.finish(record, self.sink.is_watched());
+        }
+        // Some were made only for those who watch.
+        self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()), &self.connection);
+        deliveries.clear();
+    }
+
+    /// Dates a finished record, and shows it to those who watch.
+    fn finish(&self, record: &mut SpanRecord, watched: bool) {
+        clock::date(record);
+        if watched {
+            self.sink.show(record.clone());
+        }
+    }
+}
+
+/// Takes the spans of messages out of a call's events.
+pub(super) fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = SpanRecord> {
+    events.extract_if(.., |event| matches!(event, Event::Delivered(_))).filter_map(|event| match event {
+        Event::Delivered(record) => Some(record),
+        _ => None,
+    })
+}
