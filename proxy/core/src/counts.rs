@@ -151,10 +151,28 @@ counters! {
             OpaqueClient: "opaque_client" = "client",
             /// Redis sent bytes that are not RESP.
             OpaqueServer: "opaque_server" = "server",
+            /// A client sent what cannot be read as HTTP/1 for certain.
+            OpaqueHttpRequest: "opaque_http_request" = "http_request",
+            /// A service sent what cannot be read as HTTP/1 for certain. Both directions are plain pipes then.
+            OpaqueHttpResponse: "opaque_http_response" = "http_response",
         }
         "pairing_lost_total", "Connections whose replies could no longer be paired with commands" {
             /// The bytes of these connections are forwarded as before.
             PairingLost: "pairing_lost",
+        }
+        "http_requests_total", "HTTP requests read" { HttpRequests: "http_requests" }
+        "http_responses_total" by "class", "Responses to HTTP requests, by the class of their status" {
+            /// The status is 200 to 299.
+            HttpResponses2xx: "http_responses_2xx" = "2xx",
+            /// The status is 300 to 399.
+            HttpResponses3xx: "http_responses_3xx" = "3xx",
+            /// The status is 400 to 499.
+            HttpResponses4xx: "http_responses_4xx" = "4xx",
+            /// The status is 500 to 599.
+            HttpResponses5xx: "http_responses_5xx" = "5xx",
+        }
+        "http_tunnels_total", "HTTP connections that switched to another protocol, as WebSockets do" {
+            HttpTunnels: "http_tunnels",
         }
     }
 }

@@ -59,7 +59,7 @@ pub fn carrier(data: &[u8]) {
     let framed = (choice & 0x80 != 0).then(|| framed(rest));
     let payload = framed.as_deref().unwrap_or(rest);
     let context = a_context(choice);
-    let formats = Propagators { trace_context: true, baggage: true, b3: true, jaeger: true };
+    let formats = Propagators { trace_context: true, baggage: true, b3: true, b3_multi: false, jaeger: true };
     if let Some(found) = trailer::find(payload) {
         assert_eq!(found.range.end, payload.len());
         assert!((trailer::MIN_LEN..=trailer::MAX_LEN).contains(&found.range.len()));

@@ -19,6 +19,7 @@
 //! | `pairing` | which command a reply answers, and what comes next from the server |
 //! | `rewrite` | the changes to a frame: a plan for each kind of message |
 //! | [`session`] | one client connection: bytes in, bytes and events out |
+//! | [`http`] | HTTP requests to a service, and their spans |
 //!
 //! [`Session`] is the place to start reading.
 #![no_std]
@@ -37,6 +38,7 @@ pub mod counts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod glob;
+pub mod http;
 pub mod naming;
 mod output;
 mod pairing;

@@ -1,4 +1,4 @@
-//! Names that a person can group: the ids in a channel's name become `{id}`.
+//! Names that a person can group: the ids in a channel's name, or in the path of a URL, become `{id}`.
 //!
 //! A name is read in *runs* of ASCII letters and digits, between which any other characters stand. What is plainly an id is
 //! replaced, and the rest stays as it is. These are ids:
@@ -50,6 +50,28 @@ pub fn without_ids(name: &str) -> Option<String> {
         rest = if replaced && out.ends_with(PLACEHOLDER) { split(after, padding(after)).1 } else { after };
     }
     out.push_str(rest);
+    found.then_some(out)
+}
+
+/// The path of a URL with a placeholder for each id in it; `None` if there is none. Between two slashes a number is an id however
+/// short it is, because paths count things: `/orders/7`.
+pub fn path_without_ids(path: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut found = false;
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            out.push('/');
+        }
+        if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
+            out.push_str(PLACEHOLDER);
+            found = true;
+        } else if let Some(template) = without_ids(segment) {
+            out.push_str(&template);
+            found = true;
+        } else {
+            out.push_str(segment);
+        }
+    }
     found.then_some(out)
 }
 
@@ -318,6 +340,23 @@ mod tests {
             "\u{901a}\u{9053}\u{1f680}",
         ] {
             assert_eq!(without_ids(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_between_slashes_is_an_id_of_a_path() {
+        for (path, expected) in [
+            ("/", None),
+            ("/reports", None),
+            ("/v2/reports/latest", None),
+            ("/reports/7", Some("/reports/{id}")),
+            ("/reports/7/", Some("/reports/{id}/")),
+            ("/a/1/b/22", Some("/a/{id}/b/{id}")),
+            ("/users/550e8400-e29b-41d4-a716-446655440000/cart", Some("/users/{id}/cart")),
+            ("//7", Some("//{id}")),
+            ("/report-12345678.pdf", Some("/report-{id}.pdf")),
+        ] {
+            assert_eq!(path_without_ids(path).as_deref(), expected, "{path}");
         }
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auto;
+mod http;
 mod large;
 mod properties;
 mod simulation;

@@ -13,11 +13,13 @@ pub struct Connection {
     client: Option<Box<str>>,
     /// The name that the client has given the connection.
     name: Option<Arc<str>>,
-    redis: Option<NetworkPeer>,
+    peer: Option<NetworkPeer>,
+    /// Whether the peer of which spans tell is the client, as for HTTP, and not Redis.
+    peer_is_client: bool,
     encoded: OnceCell<Box<ConnectionAttributes>>,
 }
 
-/// The Redis that a connection leads to.
+/// The Redis that a connection leads to, or the client that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkPeer {
     /// The IP address and the port to which the proxy is connected.
@@ -29,7 +31,12 @@ pub enum NetworkPeer {
 impl Connection {
     /// A connection without a name. Without a client or a Redis, spans tell nothing of that end.
     pub fn new(client: Option<String>, redis: Option<NetworkPeer>) -> Self {
-        Self { client: client.map(Into::into), name: None, redis, encoded: OnceCell::new() }
+        Self { client: client.map(Into::into), peer: redis, ..Self::default() }
+    }
+
+    /// A connection of an HTTP client, if its address is known.
+    pub fn of_http(client: Option<SocketAddr>) -> Self {
+        Self { peer: client.map(NetworkPeer::Socket), peer_is_client: true, ..Self::default() }
     }
 
     /// Takes note of the connection's name; `None` if it has none any more.
@@ -43,9 +50,14 @@ impl Connection {
         self.name.as_deref().or(self.client.as_deref())
     }
 
-    /// The Redis that the connection leads to.
-    pub fn redis(&self) -> Option<&NetworkPeer> {
-        self.redis.as_ref()
+    /// The other end of the connection of which spans tell: the Redis that it leads to, or the client of HTTP.
+    pub fn peer(&self) -> Option<&NetworkPeer> {
+        self.peer.as_ref()
+    }
+
+    /// Whether that is the client.
+    pub fn peer_is_client(&self) -> bool {
+        self.peer_is_client
     }
 
     /// The attributes of its spans. All spans of a connection have one encoder.

@@ -72,6 +72,11 @@ impl Lines {
         if let Operation::Publish { receivers: Some(receivers), .. } = record.operation {
             let _ = write!(line, " receivers={receivers}");
         }
+        if let Operation::Request(request) = &record.operation
+            && let Some(status) = request.status
+        {
+            let _ = write!(line, " status={status}");
+        }
         if let Some(reason) = skipped(record) {
             let _ = write!(line, " skipped={reason}");
         }

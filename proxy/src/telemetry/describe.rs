@@ -26,6 +26,7 @@ pub(super) enum Kind {
     Producer,
     Consumer,
     Client,
+    Server,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             Operation::Publish { .. } => Self::Producer,
             Operation::Deliver { .. } => Self::Consumer,
             Operation::Command { .. } => Self::Client,
+            Operation::Request(_) => Self::Server,
         }
     }
 
@@ -43,6 +45,7 @@ impl Kind {
             Self::Producer => "PRODUCER",
             Self::Consumer => "CONSUMER",
             Self::Client => "CLIENT",
+            Self::Server => "SERVER",
         }
     }
 }
@@ -54,7 +57,8 @@ pub(super) const PUBLISH: &str = "publish";
 pub(super) const PROCESS: &str = "process";
 
 /// The two parts of a span's name: `{messaging.operation.name}`, with a space at its end if a `{destination}` follows, or nothing
-/// and `{db.operation.name}`. The destination is a channel's template, otherwise its name.
+/// and `{db.operation.name}`, or `{http.request.method}` and `{http.route}`. The destination is a channel's template, otherwise its
+/// name.
 pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     fn of_channel<'a>(alone: &'static str, verb: &'static str, channel: &'a Destination) -> (&'static str, &'a str) {
         match channel.group() {
@@ -66,5 +70,9 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
         Operation::Publish { channel, .. } => of_channel(PUBLISH, "publish ", channel),
         Operation::Deliver { channel, .. } => of_channel(PROCESS, "process ", channel),
         Operation::Command { name, .. } => ("", name),
+        Operation::Request(request) => {
+            let (alone, verb) = request.method.in_span_name();
+            request.route.as_deref().map_or((alone, ""), |route| (verb, route))
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::trace::{
 };
 
 /// The identity of a new span below `parent`, and whether the span is recorded. The flags carry that decision.
-pub(super) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
+pub(crate) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
     let Some(SpanContext { trace_id, flags, .. }) = parent.map(|parent| parent.span) else {
         return linked_to(None, policy, ids);
     };

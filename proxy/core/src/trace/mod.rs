@@ -7,6 +7,7 @@
 //! | [`ids`] | the source of new ids |
 //! | [`destination`] | a channel as spans name it |
 //! | [`sampler`] | the decision whether a new span is recorded |
+//! | [`request`] | what a span tells of an HTTP request |
 //! | [`record`] | a finished span |
 
 pub mod context;
@@ -14,6 +15,7 @@ pub mod destination;
 pub mod ids;
 pub mod propagators;
 pub mod record;
+pub mod request;
 pub mod sampler;
 pub mod time;
 
@@ -22,5 +24,6 @@ pub use destination::Destination;
 pub use ids::Ids;
 pub use propagators::Propagators;
 pub use record::{Change, ErrorType, Handling, Operation, SpanRecord, UNKNOWN_COMMAND};
+pub use request::Request;
 pub use sampler::Sampler;
 pub use time::UnixNanos;

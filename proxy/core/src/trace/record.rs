@@ -1,17 +1,19 @@
 //! A finished span as plain data. The exporter decides about its name and its attributes.
 //!
 //! No record can hold a payload, a key or an argument. Its only texts are the channel, a subscription's pattern,
-//! a command's name and the leading word of a Redis error.
+//! a command's name, the leading word of a Redis error, and what [`Request`] lists of an HTTP request's head.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
 use super::context::{SpanContext, SpanId};
 use super::destination::Destination;
+use super::request::Request;
 use super::time::UnixNanos;
 use crate::counts::Counter;
 
-/// A span of a publish, a delivery or another command.
+/// A span of a publish, a delivery, another command or an HTTP request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanRecord {
     /// The identity of the span.
@@ -22,9 +24,9 @@ pub struct SpanRecord {
     pub link: Option<SpanContext>,
     /// The W3C `tracestate` that came with the parent, or with the span that is linked to.
     pub trace_state: Option<Arc<str>>,
-    /// When the publish or the command was read, or when the message arrived from Redis.
+    /// When the publish, the command or the request was read, or when the message arrived from Redis.
     pub start: UnixNanos,
-    /// When Redis's reply was read, or when the message had been written to the subscriber.
+    /// When Redis's reply was read, or when the message or the response had been written.
     pub end: UnixNanos,
     /// Why the operation failed, if it did. The span's status is then Error, otherwise Unset.
     pub error: Option<ErrorType>,
@@ -118,6 +120,8 @@ pub enum Operation {
         /// The number of queued commands of a transaction, if there are two or more.
         batch_size: Option<u64>,
     },
+    /// A SERVER span, from an HTTP request's first byte until the last one of its response has been written to the client.
+    Request(Box<Request>),
 }
 
 /// The name of a command that Redis does not know. Its own word could be anything, such as a piece of a payload.
@@ -126,15 +130,15 @@ pub const UNKNOWN_COMMAND: &str = "_OTHER";
 /// Longest `error.type`, in bytes.
 const MAX_ERROR_TYPE: usize = 32;
 
-/// A name of low cardinality for a failure (`error.type` of the semantic conventions): one of the constants here, or the
-/// leading word of a Redis error, such as `WRONGTYPE`. The rest of an error line may quote arguments and is never kept.
+/// A name of low cardinality for a failure (`error.type` of the semantic conventions): one of the constants here, the
+/// leading word of a Redis error, such as `WRONGTYPE`, or the status of an HTTP response. The rest of an error line may quote arguments and is never kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorType(Arc<str>);
 
 impl ErrorType {
-    /// The subscriber's connection ended before the message had been written to it.
+    /// The client's connection ended before the message or the response had been written to it.
     pub const CLIENT_CLOSED: &'static str = "client_closed";
-    /// The connection ended before Redis's reply was read.
+    /// The connection ended before the reply of Redis, or the service's response, was read to its end.
     pub const CONNECTION_CLOSED: &'static str = "connection_closed";
     /// A transaction was discarded or aborted, so that the queued publish never ran.
     pub const NOT_EXECUTED: &'static str = "not_executed";
@@ -150,6 +154,11 @@ impl ErrorType {
             Ok(word) if looks_right => Self(word.into()),
             _ => Self::named(Self::OTHER),
         }
+    }
+
+    /// The error type of a response with this status.
+    pub fn from_status(status: u16) -> Self {
+        Self(alloc::format!("{status}").into())
     }
 
     /// The error type with one of the names above.

@@ -63,13 +63,14 @@ fn read_ratio(reader: &mut VariableReader<'_>) -> Option<Ratio> {
 
 pub(super) fn read_propagators(reader: &mut VariableReader<'_>) -> Propagators {
     const VARIABLE: &str = "OTEL_PROPAGATORS";
-    let nothing = Propagators { trace_context: false, baggage: false, b3: false, jaeger: false };
+    let nothing = Propagators { trace_context: false, baggage: false, b3: false, b3_multi: false, jaeger: false };
     let (mut chosen, mut none, mut ignored) = (nothing, false, Vec::new());
     for name in reader.list(VARIABLE) {
         match name.as_str() {
             "tracecontext" => chosen.trace_context = true,
             "baggage" => chosen.baggage = true,
-            "b3" | "b3multi" => chosen.b3 = true,
+            "b3" => chosen.b3 = true,
+            "b3multi" => (chosen.b3, chosen.b3_multi) = (true, true),
             "jaeger" => chosen.jaeger = true,
             "none" => none = true,
             "xray" | "ottrace" => ignored.push(format!("{name} is not supported")),
@@ -94,10 +95,11 @@ pub(super) fn read_propagators(reader: &mut VariableReader<'_>) -> Propagators {
     effective
 }
 
-/// The propagators in the notation of `OTEL_PROPAGATORS`. `b3` stands for `b3multi` too, which is read in the same way.
+/// The propagators in the notation of `OTEL_PROPAGATORS`. `b3multi` stands for `b3` too, which is read in the same way.
 pub(super) fn propagator_names(propagators: Propagators) -> String {
-    let Propagators { trace_context, baggage, b3, jaeger } = propagators;
-    let names = [(trace_context, "tracecontext"), (baggage, "baggage"), (b3, "b3"), (jaeger, "jaeger")];
+    let Propagators { trace_context, baggage, b3, b3_multi, jaeger } = propagators;
+    let of_b3 = if b3_multi { "b3multi" } else { "b3" };
+    let names = [(trace_context, "tracecontext"), (baggage, "baggage"), (b3, of_b3), (jaeger, "jaeger")];
     let chosen: Vec<&str> = names.into_iter().filter_map(|(is_chosen, name)| is_chosen.then_some(name)).collect();
     if chosen.is_empty() { "none".to_owned() } else { chosen.join(",") }
 }

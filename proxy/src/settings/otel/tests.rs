@@ -188,12 +188,12 @@ fn traces_sampler_arg_is_a_share() {
 
 #[test]
 fn propagators_are_a_list() {
-    let nothing = Propagators { trace_context: false, baggage: false, b3: false, jaeger: false };
+    let nothing = Propagators { trace_context: false, baggage: false, b3: false, b3_multi: false, jaeger: false };
     for (value, expected) in [
         ("tracecontext", Propagators { trace_context: true, ..nothing }),
         ("tracecontext,baggage", Propagators::default()),
         ("b3", Propagators { b3: true, ..nothing }),
-        ("b3multi, B3", Propagators { b3: true, ..nothing }),
+        ("b3multi, B3", Propagators { b3: true, b3_multi: true, ..nothing }),
         ("jaeger,baggage", Propagators { jaeger: true, baggage: true, ..nothing }),
         ("none", nothing),
     ] {

@@ -1,4 +1,4 @@
-//! From records to the bytes of a request, by the semantic conventions for messaging and for Redis.
+//! From records to the bytes of a request, by the semantic conventions for messaging, for Redis and for HTTP.
 //!
 //! The bytes are written as records come, without a message in memory in between: what is the same in all spans of an
 //! encoder was encoded when the encoder was made, and the rest goes straight into the request's buffer. The tests hold the
@@ -20,6 +20,7 @@ use opentelemetry_semantic_conventions::attribute as key;
 use redistributed_core::trace::{Destination, ErrorType, Operation, SpanContext, SpanRecord};
 
 use super::attributes::{Attributes, Constants, Key};
+use super::requests::RequestKeys;
 use super::trace_state::put_trace_state;
 use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, put_varint, varint_tag};
 use crate::settings::otel::SpanLimits;
@@ -76,6 +77,7 @@ struct Keys {
     status_code: Key,
     batch_size: Key,
     error_type: Key,
+    request: RequestKeys,
 }
 
 /// How the attributes of a message begin: with the operation, and the channel's name unless it is hidden.
@@ -161,6 +163,7 @@ impl SpanEncoder {
             status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
             batch_size: Key::new(key::DB_OPERATION_BATCH_SIZE),
             error_type: Key::new(key::ERROR_TYPE),
+            request: RequestKeys::new(),
         };
         Self {
             limits: limits.clone(),
@@ -184,13 +187,15 @@ impl SpanEncoder {
     /// What the spans of `connection` tell of it.
     pub fn connection(&self, connection: &Connection) -> ConnectionAttributes {
         let client_id = connection.client_id().map(|id| (key::MESSAGING_CLIENT_ID, id));
-        let (address, port) = match connection.redis() {
+        let (address, port) = match connection.peer() {
             Some(NetworkPeer::Socket(socket)) => (Some(Cow::from(socket.ip().to_string())), Some(socket.port())),
             Some(NetworkPeer::Unix(path)) => (Some(Cow::from(&**path)), None),
             None => (None, None),
         };
+        let client_address = address.as_deref().filter(|_| connection.peer_is_client());
+        let client_address = client_address.map(|address| (key::CLIENT_ADDRESS, address));
         let address = address.as_deref().map(|address| (key::NETWORK_PEER_ADDRESS, address));
-        let peer = Constants::of_spans(address, &self.limits);
+        let peer = Constants::of_spans(client_address.into_iter().chain(address), &self.limits);
         ConnectionAttributes {
             client_id: Constants::of_spans(client_id, &self.limits),
             peer: match port {
@@ -243,6 +248,7 @@ impl SpanEncoder {
             out.extend_from_slice(object.as_bytes());
         }
         let kind = match Kind::of(record) {
+            Kind::Server => 2,
             Kind::Client => 3,
             Kind::Producer => 4,
             Kind::Consumer => 5,
@@ -256,7 +262,7 @@ impl SpanEncoder {
 
         let mut attributes = Attributes::new(out, &self.limits);
         self.describe(record, &mut attributes);
-        if !matches!(record.operation, Operation::Command { .. }) {
+        if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. }) {
             attributes.constants(&connection.client_id);
         }
         attributes.constants(&connection.peer);
@@ -319,6 +325,7 @@ impl SpanEncoder {
                     attributes.number(&self.keys.batch_size, size);
                 }
             }
+            Operation::Request(request) => self.keys.request.describe(request, record.error.as_ref(), attributes),
         }
     }
 

@@ -11,6 +11,7 @@ mod http_client;
 mod over_grpc;
 mod over_http;
 mod repeat_warning;
+mod requests;
 mod retry;
 mod trace_state;
 mod wire;

@@ -183,7 +183,7 @@ mod tests {
         ] {
             assert_eq!(stripped(payload, Propagators::default()), None);
         }
-        let b3 = Propagators { trace_context: false, baggage: false, b3: true, jaeger: false };
+        let b3 = Propagators { trace_context: false, baggage: false, b3: true, b3_multi: false, jaeger: false };
         let payload =
             r#"{"traceparent":"x","X-B3-TraceId":"a4fe8b2a57d3eff7","id":7,"X-B3-SpanId":"e457b5a2e4d86bd1"}"#;
         assert_eq!(stripped(payload, b3).as_deref(), Some(r#"{"traceparent":"x","id":7}"#));

@@ -227,7 +227,8 @@ mod tests {
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    const NONE: Propagators = Propagators { trace_context: false, baggage: false, b3: false, jaeger: false };
+    const NONE: Propagators =
+        Propagators { trace_context: false, baggage: false, b3: false, b3_multi: false, jaeger: false };
 
     fn parse(payload: &str, formats: Propagators, path: &str) -> Option<Object> {
         Object::parse(payload.as_bytes(), formats, &JsonPath::parse(path).unwrap())

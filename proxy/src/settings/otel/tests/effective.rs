@@ -36,7 +36,7 @@ fn what_is_shown_is_what_applies_redact() {
         ),
         (&[("OTEL_SDK_DISABLED", "true")], "OTEL_TRACES_EXPORTER", "none", Some("OTEL_SDK_DISABLED")),
         (&[("OTEL_TRACES_SAMPLER", "often")], "OTEL_TRACES_SAMPLER", "parentbased_always_on", None),
-        (&[("OTEL_PROPAGATORS", "b3multi")], "OTEL_PROPAGATORS", "b3", Some("OTEL_PROPAGATORS")),
+        (&[("OTEL_PROPAGATORS", "b3multi")], "OTEL_PROPAGATORS", "b3multi", Some("OTEL_PROPAGATORS")),
         (&[("OTEL_PROPAGATORS", "pigeon")], "OTEL_PROPAGATORS", "tracecontext,baggage", None),
         (&[("OTEL_BSP_EXPORT_TIMEOUT", "0")], "OTEL_BSP_EXPORT_TIMEOUT", "no limit", Some("OTEL_BSP_EXPORT_TIMEOUT")),
         (

@@ -22,7 +22,7 @@ fn what_is_not_understood_costs_a_warning_that_says_what_applies_instead() {
             &[("OTEL_PROPAGATORS", "pigeon")],
             "OTEL_PROPAGATORS: pigeon is not known and ignored: tracecontext,baggage applies; known",
         ),
-        (&[("OTEL_PROPAGATORS", "b3multi,xray")], "xray is not supported and ignored: b3 applies"),
+        (&[("OTEL_PROPAGATORS", "b3multi,xray")], "xray is not supported and ignored: b3multi applies"),
         (&[("OTEL_PROPAGATORS", "none,pigeon")], "pigeon is not known and ignored: none applies"),
         (
             &[("OTEL_BSP_MAX_QUEUE_SIZE", "-1")],

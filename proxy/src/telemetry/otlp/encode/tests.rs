@@ -12,7 +12,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 use redistributed_core::Counter;
-use redistributed_core::trace::{Change, Handling, SpanId, TraceFlags, TraceId, UnixNanos};
+use redistributed_core::trace::request::{Method, Version};
+use redistributed_core::trace::{Change, Handling, Request, SpanId, TraceFlags, TraceId, UnixNanos};
 
 use super::*;
 
@@ -84,14 +85,34 @@ impl Rng {
     fn operation(&mut self) -> Operation {
         let channel = self.destination();
         let (sharded, body_size) = (self.yes(), self.number());
-        match self.below(3) {
+        match self.below(4) {
             0 => Operation::Publish { channel, sharded, receivers: self.yes().then(|| self.number()), body_size },
+            3 => Operation::Request(Box::new(self.request())),
             1 => Operation::Deliver { channel, pattern: self.yes().then(|| self.text().into()), sharded, body_size },
             _ => Operation::Command {
                 name: self.one_of(&["GET", "hGet", "MULTI", "MULTI INCR", ""]).into(),
                 database: self.number() as u32,
                 batch_size: self.yes().then(|| self.number()),
             },
+        }
+    }
+
+    fn request(&mut self) -> Request {
+        let method = Method::read(self.one_of(&[&b"GET"[..], b"POST", b"get", b""]));
+        Request {
+            method,
+            original_method: self.yes().then(|| self.text().into()),
+            route: self.yes().then(|| self.text().into()),
+            is_secure: self.yes(),
+            path: self.yes().then(|| self.text().into()),
+            query: self.yes().then(|| self.text().into()),
+            host: self.yes().then(|| self.text().into()),
+            port: self.yes().then(|| self.number() as u16),
+            user_agent: self.yes().then(|| self.text().into()),
+            version: self.one_of(&[Version::Http10, Version::Http11, Version::Http2]),
+            status: self.yes().then(|| self.number() as u16),
+            request_size: self.number(),
+            response_size: self.number(),
         }
     }
 
@@ -141,7 +162,10 @@ impl Rng {
             Some(NetworkPeer::Unix(self.text().into())),
         ];
         let redis = redis[self.below(4) as usize].clone();
-        let mut connection = Connection::new(self.yes().then(|| self.text()), redis);
+        let mut connection = match &redis {
+            Some(NetworkPeer::Socket(client)) if self.yes() => Connection::of_http(Some(*client)),
+            _ => Connection::new(self.yes().then(|| self.text()), redis),
+        };
         if self.yes() {
             connection.named(Some(self.text().into()));
         }
@@ -211,12 +235,32 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.extend(error.filter(|&error| error == "WRONGTYPE").map(|error| text("db.response.status_code", error)));
             all.extend(batch_size.filter(|&size| size > 1).map(|size| number("db.operation.batch.size", size)));
         }
+        Operation::Request(request) => {
+            let method = if request.method == Method::Other { "_OTHER" } else { request.method.as_str() };
+            all.push(text("http.request.method", method));
+            all.push(text("url.scheme", if request.is_secure { "https" } else { "http" }));
+            all.extend(request.path.as_deref().map(|path| text("url.path", path)));
+            all.extend(request.route.as_deref().map(|route| text("http.route", route)));
+            let original = request.original_method.as_deref().filter(|_| request.method == Method::Other);
+            all.extend(original.map(|method| text("http.request.method_original", method)));
+            all.extend(error.map(|error| text("error.type", error)));
+            all.extend(request.status.map(|status| number("http.response.status_code", status.into())));
+            all.extend(request.host.as_deref().map(|host| text("server.address", host)));
+            let port = request.port.filter(|_| request.host.is_some());
+            all.extend(port.map(|port| number("server.port", port.into())));
+            all.extend(request.query.as_deref().map(|query| text("url.query", query)));
+            all.extend(request.user_agent.as_deref().map(|agent| text("user_agent.original", agent)));
+            all.push(text("network.protocol.version", request.version.as_str()));
+            all.push(number("http.request.body.size", request.request_size));
+            all.push(number("http.response.body.size", request.response_size));
+        }
     }
-    if !matches!(record.operation, Operation::Command { .. }) {
+    if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. }) {
         all.extend(connection.client_id().map(|id| text("messaging.client.id", id)));
     }
-    match connection.redis() {
+    match connection.peer() {
         Some(NetworkPeer::Socket(socket)) => {
+            all.extend(connection.peer_is_client().then(|| text("client.address", socket.ip().to_string())));
             all.push(text("network.peer.address", socket.ip().to_string()));
             all.push(number("network.peer.port", socket.port().into()));
         }
@@ -252,6 +296,11 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
         Operation::Publish { channel, .. } => (SpanKind::Producer, named("publish", channel)),
         Operation::Deliver { channel, .. } => (SpanKind::Consumer, named("process", channel)),
         Operation::Command { name, .. } => (SpanKind::Client, name.to_string()),
+        Operation::Request(request) => {
+            let method = if request.method == Method::Other { "HTTP" } else { request.method.as_str() };
+            let route = request.route.as_deref().map(|route| format!(" {route}")).unwrap_or_default();
+            (SpanKind::Server, format!("{method}{route}"))
+        }
     };
     let code = if record.error.is_some() { StatusCode::Error } else { StatusCode::Unset };
     Span {
@@ -322,7 +371,7 @@ fn every_record_is_encoded_as_prost_would() {
             seen.insert((span.kind, truncated, span.links.len(), span.dropped_links_count, size));
         }
     }
-    for kind in [SpanKind::Producer, SpanKind::Consumer, SpanKind::Client] {
+    for kind in [SpanKind::Producer, SpanKind::Consumer, SpanKind::Client, SpanKind::Server] {
         for (truncated, links) in [(false, (0, 0)), (true, (0, 0)), (false, (1, 0)), (true, (1, 0)), (false, (0, 1))] {
             assert!(seen.contains(&(kind.into(), truncated, links.0, links.1, 1)), "{kind:?} {truncated} {links:?}");
         }
@@ -372,6 +421,8 @@ fn a_span_adds_nothing_to_the_heap_once_the_request_has_room() {
     let mut request = encoder.open(1 << 20);
     let room = request.buffer.capacity();
     let connection = encoder.connection(&Rng(3).connection());
-    (0..100).for_each(|_| encoder.add(&Rng(3).case().record, &connection, &mut request));
+    let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
+    let record = SpanRecord::new(Rng(3).context(), UnixNanos(1), operation);
+    (0..100).for_each(|_| encoder.add(&record, &connection, &mut request));
     assert_eq!(request.buffer.capacity(), room);
 }

@@ -1,0 +1,46 @@
+//! Who is told of requests and responses as they pass.
+
+use crate::trace::SpanContext;
+
+/// How many bytes of each body a witness is shown, at most.
+pub const SHOWN_BODY: usize = 1024;
+
+/// The number of a request on its connection: 0, 1, 2, …, in the order in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// A request whose head is complete.
+#[derive(Clone, Copy)]
+pub struct RequestSeen<'a> {
+    /// The request.
+    pub id: RequestId,
+    /// Its span, recorded or not; `None` if no spans are made.
+    pub span: Option<SpanContext>,
+    /// The method as it came.
+    pub method: &'a [u8],
+    /// The request target as it came, with its query.
+    pub target: &'a [u8],
+    /// Calls a function with the name and the value of each header, in their order.
+    pub headers: &'a dyn Fn(&mut dyn FnMut(&[u8], &[u8])),
+}
+
+/// Is told of all requests of a connection and of their responses.
+///
+/// Each call is made before what it tells of is passed on: a service cannot act on a request before its witness has been told.
+/// So a call must take no longer than a moment, and it cannot refuse anything. Nothing that it is shown may be kept as text.
+pub trait Witness {
+    /// A request has come. Its head is about to reach the service. If it comes in several pieces, its first lines have.
+    fn request(&mut self, request: RequestSeen<'_>);
+
+    /// The next bytes of a request's body, of which the first [`SHOWN_BODY`] are shown. Chunks are shown without their framing.
+    fn request_body(&mut self, id: RequestId, bytes: &[u8]);
+
+    /// The response has come, and its head is about to reach the client. Interim responses are not told.
+    fn response(&mut self, id: RequestId, status: u16);
+
+    /// The next bytes of a response's body, of which the first [`SHOWN_BODY`] are shown.
+    fn response_body(&mut self, id: RequestId, bytes: &[u8]);
+
+    /// The exchange is over: its response is complete, or will never be.
+    fn over(&mut self, id: RequestId);
+}
