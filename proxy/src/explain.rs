@@ -16,7 +16,18 @@ pub fn start(settings: &Settings, modes: &Modes) -> String {
         settings.routes.iter().map(|route| service_name(route.name.as_deref(), &settings.otel)).collect();
     let of = if names.len() == 1 { "the service" } else { "the services" };
     let names = names.into_iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
-    format!("{}; the spans of {of} {names} {}", mode(modes), destination(&settings.otel))
+    let http = http(settings);
+    format!("{}; {http}the spans of {of} {names} {}", mode(modes), destination(&settings.otel))
+}
+
+/// Which HTTP ports there are, if there are any.
+fn http(settings: &Settings) -> String {
+    let ports: Vec<_> =
+        settings.http.iter().map(|port| format!("{} for {}", port.listen_url(), port.service_url())).collect();
+    match &ports[..] {
+        [] => String::new(),
+        ports => format!("HTTP requests are taken on {} and get spans; ", ports.join(", ").escape_debug()),
+    }
 }
 
 /// What is done to messages.
@@ -105,6 +116,10 @@ mod tests {
             "mode strip adds no contexts, and removes those of other proxies (other modes for some channels: \
              a*=inject); the spans of the service unknown_service:redistributed go to standard output"
         );
+        let http = [&one[..], &["--http", "8080,3000", "--http", "unix:/run/a,app:1"]].concat();
+        let ports = "; HTTP requests are taken on http://127.0.0.1:8080 for http://127.0.0.1:3000, unix:/run/a for \
+                     http://app:1 and get spans; the spans of the service";
+        assert!(said(&http, &[]).contains(ports), "{}", said(&http, &[]));
         let routes = ["--route", "a=127.0.0.1:0,h", "--route", "b=127.0.0.1:0,h", "--mode", "observe"];
         assert_eq!(
             said(&routes, &[("OTEL_TRACES_EXPORTER", "none")]),

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::settings::ListenAddress;
-use crate::settings::Route;
+use crate::settings::{ListenAddress, Settings};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -23,14 +22,16 @@ pub struct Unhealthy {
     pub source: io::Error,
 }
 
-/// Connects to the listen address of every route.
+/// Connects to the listen address of every route and of every HTTP port.
 ///
 /// # Errors
 /// [`Unhealthy`] for the first address that does not accept within two seconds.
-pub fn check(routes: &[Route]) -> Result<(), Unhealthy> {
-    routes.iter().try_for_each(|route| {
-        accepts(&route.listen).map_err(|source| Unhealthy { address: route.listen.to_string(), source })
-    })
+pub fn check(settings: &Settings) -> Result<(), Unhealthy> {
+    let routes = settings.routes.iter().map(|route| (&route.listen, route.listen.to_string()));
+    let ports = settings.http.iter().map(|port| (&port.listen, port.listen_url()));
+    routes
+        .chain(ports)
+        .try_for_each(|(listen, address)| accepts(listen).map_err(|source| Unhealthy { address, source }))
 }
 
 fn accepts(listen: &ListenAddress) -> io::Result<()> {

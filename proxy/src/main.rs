@@ -38,8 +38,7 @@ fn main() -> ExitCode {
         Err(error) => return end(WRONG_SETTINGS, &error),
     };
     if loaded.options.healthcheck {
-        let routes = &loaded.settings.routes;
-        return healthcheck::check(routes).map_or_else(|error| end(FAILED, &error), |()| ExitCode::SUCCESS);
+        return healthcheck::check(&loaded.settings).map_or_else(|error| end(FAILED, &error), |()| ExitCode::SUCCESS);
     }
     if loaded.options.check_config {
         return check_config(&loaded);

@@ -8,10 +8,11 @@ use crate::net::key_material::KeyMaterial;
 use crate::net::listener::BindError;
 use crate::net::upstream::Dialer;
 use crate::serve::RunError;
+use crate::settings::http::HTTP;
 use crate::settings::origin::Origin;
 use crate::settings::redact::redact_path;
 use crate::settings::sources::Sources;
-use crate::settings::{Loaded, Route, SettingError, Settings};
+use crate::settings::{HttpPort, Loaded, Route, SettingError, Settings};
 use crate::telemetry::{OtlpError, Telemetry, TelemetryError};
 
 /// Opens the certificates, keys and secrets that the settings name, as the start would.
@@ -49,6 +50,11 @@ pub fn explained_bind(error: &BindError, settings: &Settings, sources: &Sources)
     };
     let origin = match settings.routes.iter().position(named) {
         Some(index) if *setting == "--route" => sources.origin_at("route", index, None),
+        _ if *setting == HTTP => {
+            let named = |port: &HttpPort| port.listen_url().ends_with(address.as_str());
+            let index = settings.http.iter().position(named).unwrap_or_default();
+            sources.origin_at("http", index, None)
+        }
         _ => sources.origin_of(setting.trim_start_matches("--")),
     };
     let problem = format!("{problem}: {source}");

@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::admin::Admin;
 use crate::auto::AutoMode;
 use crate::clock;
+use crate::endpoint::http::HttpEndpoint;
 use crate::endpoint::redis::RedisEndpoint;
 use crate::endpoint::{Acceptor, report_defect};
 use crate::entropy::Entropy;
@@ -24,7 +25,8 @@ use crate::net::listener::{BindError, Handshakes, Listener, Socket};
 use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
 use crate::service::Services;
-use crate::settings::{Settings, Upstream};
+use crate::settings::http::{HTTP, listen_url};
+use crate::settings::{HttpPort, Settings, Upstream};
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{ExportSummary, Peer, Telemetry, TelemetryError};
 use crate::workers::Workers;
@@ -71,11 +73,13 @@ pub struct Report {
 pub struct Listeners {
     /// In the order of the routes.
     pub routes: Vec<Listener>,
+    /// In the order of the HTTP ports.
+    pub http: Vec<Socket>,
     /// The admin port's, if there is one.
     pub admin: Option<Socket>,
 }
 
-/// Binds the listen address of every route and of the admin port, before anything is served.
+/// Binds the listen address of every route, of every HTTP port and of the admin port, before anything is served.
 ///
 /// # Errors
 /// The first address that cannot be bound.
@@ -84,11 +88,15 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
     for route in &settings.routes {
         routes.push(Listener::bind(route, settings).await?);
     }
+    let mut http = Vec::with_capacity(settings.http.len());
+    for port in &settings.http {
+        http.push(Socket::bind(HTTP, &port.listen, settings.socket_mode).await?);
+    }
     let admin = match &settings.admin.address {
         Some(address) => Some(Socket::bind("--admin", address, settings.socket_mode).await?),
         None => None,
     };
-    Ok(Listeners { routes, admin })
+    Ok(Listeners { routes, http, admin })
 }
 
 /// Serves `listeners` until `stop` is ready, then drains and flushes. Dropping the future ends everything at once.
@@ -112,10 +120,10 @@ pub async fn run_with(
     reloader: Option<Arc<Reloader>>,
     stop: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
-    let Listeners { routes, admin } = listeners;
+    let Listeners { routes, http, admin } = listeners;
     let server = Server::build(settings, services, reloader)?;
     let endpoints = routes.into_iter().map(|listener| server.endpoint(listener)).collect::<Result<Vec<_>, _>>()?;
-    let mut serving = server.serve(endpoints, admin)?;
+    let mut serving = server.serve(endpoints, http, admin)?;
     serving.until(stop).await?;
     serving.drain().await
 }
@@ -169,8 +177,24 @@ impl Server {
         Ok((RedisEndpoint::new(service, dialer, handshakes, sink, auto, questions), listener))
     }
 
+    /// The endpoint of an HTTP port, whose connections end when `stopping` says so and nothing is asked on them.
+    fn http_endpoint(&self, port: &HttpPort, stopping: CancellationToken) -> Result<HttpEndpoint, RunError> {
+        let service = self.services.get(port.name.as_deref());
+        let dialer = Dialer::to_service(&port.service, &self.settings);
+        let handshakes = Handshakes::of(&port.listen, &self.keys, self.settings.limits.handshake_timeout)?;
+        let peer = Peer { address: port.service.server_address(), port: port.service.server_port() };
+        let sink = self.telemetry.sink(&service.resource, &peer);
+        let settings = Arc::clone(&self.settings.http_policy);
+        Ok(HttpEndpoint::new(service, dialer, handshakes, sink, settings, stopping))
+    }
+
     /// Begins to accept clients, and to do what goes on beside them.
-    fn serve(self, endpoints: Vec<(Arc<RedisEndpoint>, Listener)>, admin: Option<Socket>) -> Result<Serving, RunError> {
+    fn serve(
+        self,
+        endpoints: Vec<(Arc<RedisEndpoint>, Listener)>,
+        http: Vec<Socket>,
+        admin: Option<Socket>,
+    ) -> Result<Serving, RunError> {
         let stopping = CancellationToken::new();
         let limits = self.settings.limits;
         let acceptor = Acceptor::new(limits.max_connections, Arc::clone(&self.workers), stopping.clone());
@@ -187,8 +211,16 @@ impl Server {
             );
             endpoint.auto().start(&mut background);
             background.spawn(Arc::clone(&endpoint).look_upstream(Entropy::from_os()?, circle.clone()));
-            accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), listener, Entropy::from_os()?));
+            let socket = listener.into_socket();
+            accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), socket, Entropy::from_os()?));
             served.push(endpoint);
+        }
+        for (port, socket) in self.settings.http.iter().zip(http) {
+            let endpoint = Arc::new(self.http_endpoint(port, stopping.clone())?);
+            let service = port.name.as_deref().or(self.settings.otel.service_name.as_deref());
+            let (address, upstream) = (listen_url(socket.address()), port.service_url());
+            tracing::info!(target: LIFECYCLE, address, upstream, service, "listening for HTTP");
+            accepting.spawn(acceptor.clone().run(endpoint, socket, Entropy::from_os()?));
         }
         self.introduce();
         let services = Arc::clone(&self.services);

@@ -20,6 +20,7 @@ mod faults;
 mod foreign_text;
 mod halfclose;
 mod hostile;
+mod http;
 mod layering;
 mod limits;
 mod listeners;

@@ -28,26 +28,26 @@ struct Connection {
 struct Log(Vec<String>);
 
 impl Witness for Log {
-    fn request(&mut self, request: RequestSeen<'_>) {
+    fn request(&mut self, _: UnixNanos, request: RequestSeen<'_>) {
         let mut names = Vec::new();
         (request.headers)(&mut |name, _| names.push(String::from_utf8_lossy(name).into_owned()));
         let (method, target) = (String::from_utf8_lossy(request.method), String::from_utf8_lossy(request.target));
         self.0.push(format!("{} {method} {target} {}", request.id.0, names.join(",")));
     }
 
-    fn request_body(&mut self, id: RequestId, bytes: &[u8]) {
-        self.0.push(format!("{} > {}", id.0, bytes.len()));
+    fn request_body(&mut self, id: RequestId, bytes: &[u8], ended: bool) {
+        self.0.push(format!("{} > {}{}", id.0, bytes.len(), if ended { " end" } else { "" }));
     }
 
-    fn response(&mut self, id: RequestId, status: u16) {
+    fn response(&mut self, _: UnixNanos, id: RequestId, status: u16) {
         self.0.push(format!("{} {status}", id.0));
     }
 
-    fn response_body(&mut self, id: RequestId, bytes: &[u8]) {
-        self.0.push(format!("{} < {}", id.0, bytes.len()));
+    fn response_body(&mut self, _: UnixNanos, id: RequestId, bytes: &[u8], ended: bool) {
+        self.0.push(format!("{} < {}{}", id.0, bytes.len(), if ended { " end" } else { "" }));
     }
 
-    fn over(&mut self, id: RequestId) {
+    fn over(&mut self, _: UnixNanos, id: RequestId) {
         self.0.push(format!("{} over", id.0));
     }
 }
@@ -149,7 +149,9 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn a_request_passes_its_span_on_and_all_else_as_it_came() {
     let mut connection = Connection::new();
-    connection.client("POST /reports/7?secret=1 HTTP/1.1\r\nHOST: api:8080\r\nuser-Agent:  curl \r\nContent-Length: 3\r\n\r\nabc");
+    connection.client(
+        "POST /reports/7?secret=1 HTTP/1.1\r\nHOST: api:8080\r\nuser-Agent:  curl \r\nContent-Length: 3\r\n\r\nabc",
+    );
     connection.service("HTTP/1.1 201 Made\r\nX: y\r\nContent-length: 5\r\n\r\nhe").service("llo");
     let span = connection.spans[0].clone();
     let traceparent = String::from_utf8(span.context.to_traceparent().to_vec()).unwrap();
@@ -160,8 +162,14 @@ fn a_request_passes_its_span_on_and_all_else_as_it_came() {
     assert_eq!(text(&connection.to_service), text(expected.as_bytes()));
     assert_eq!(text(&connection.to_client), text(b"HTTP/1.1 201 Made\r\nX: y\r\nContent-length: 5\r\n\r\nhello"));
     let request = connection.request(0);
-    assert_eq!((request.route.as_deref(), request.path.as_deref(), request.query.as_deref()), (Some("/reports/{id}"), Some("/reports/7"), None));
-    assert_eq!((request.host.as_deref(), request.port, request.user_agent.as_deref()), (Some("api"), Some(8080), Some("curl")));
+    assert_eq!(
+        (request.route.as_deref(), request.path.as_deref(), request.query.as_deref()),
+        (Some("/reports/{id}"), Some("/reports/7"), None)
+    );
+    assert_eq!(
+        (request.host.as_deref(), request.port, request.user_agent.as_deref()),
+        (Some("api"), Some(8080), Some("curl"))
+    );
     assert_eq!((request.status, request.request_size, request.response_size), (Some(201), 3, 5));
     assert_eq!((span.start, span.end, span.parent, span.error), (UnixNanos(1), UnixNanos(3), None, None));
     assert!(connection.session.is_idle() && !connection.session.owes_reply());
@@ -171,7 +179,9 @@ fn a_request_passes_its_span_on_and_all_else_as_it_came() {
 fn the_context_of_the_client_is_the_parent_and_is_replaced_where_it_stands() {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let mut connection = Connection::new();
-    connection.client(format!("GET / HTTP/1.1\r\nTraceParent:\t{PARENT}\r\ntracestate: a=1\r\nHost: x\r\nbaggage: k=v\r\n\r\n"));
+    connection.client(format!(
+        "GET / HTTP/1.1\r\nTraceParent:\t{PARENT}\r\ntracestate: a=1\r\nHost: x\r\nbaggage: k=v\r\n\r\n"
+    ));
     connection.service(OK);
     let span = &connection.spans[0];
     let ours = String::from_utf8(span.context.to_traceparent().to_vec()).unwrap();
@@ -179,24 +189,37 @@ fn the_context_of_the_client_is_the_parent_and_is_replaced_where_it_stands() {
     assert_eq!((&ours[3..35], span.trace_state.as_deref()), (&PARENT[3..35], Some("a=1")));
     assert_eq!(
         text(&connection.to_service),
-        text(format!("GET / HTTP/1.1\r\nTraceParent:\t{ours}\r\ntracestate: a=1\r\nHost: x\r\nbaggage: k=v\r\n\r\n").as_bytes())
+        text(
+            format!("GET / HTTP/1.1\r\nTraceParent:\t{ours}\r\ntracestate: a=1\r\nHost: x\r\nbaggage: k=v\r\n\r\n")
+                .as_bytes()
+        )
     );
 }
 
 #[test]
 fn a_context_that_cannot_be_read_is_replaced_by_a_new_trace() {
     let mut connection = Connection::new();
-    connection.client("GET / HTTP/1.1\r\ntraceparent: 00-bad\r\na: b\r\ntraceparent: 00-bad\r\ntracestate: a=1\r\n\r\n").service(OK);
+    connection
+        .client("GET / HTTP/1.1\r\ntraceparent: 00-bad\r\na: b\r\ntraceparent: 00-bad\r\ntracestate: a=1\r\n\r\n")
+        .service(OK);
     let ours = String::from_utf8(connection.spans[0].context.to_traceparent().to_vec()).unwrap();
-    assert_eq!(text(&connection.to_service), text(format!("GET / HTTP/1.1\r\ntraceparent: {ours}\r\na: b\r\n\r\n").as_bytes()));
+    assert_eq!(
+        text(&connection.to_service),
+        text(format!("GET / HTTP/1.1\r\ntraceparent: {ours}\r\na: b\r\n\r\n").as_bytes())
+    );
 }
 
 #[test]
 fn a_span_that_is_not_recorded_is_passed_on_as_such_and_a_mode_that_adds_nothing_adds_nothing() {
     let mut connection = Connection::new();
-    connection.client("GET / HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n").service(OK);
+    connection
+        .client("GET / HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n")
+        .service(OK);
     assert!(connection.spans.is_empty());
-    assert!(text(&connection.to_service).contains("-00\\r\\n") && !text(&connection.to_service).contains("00f067aa0ba902b7"));
+    assert!(
+        text(&connection.to_service).contains("-00\\r\\n")
+            && !text(&connection.to_service).contains("00f067aa0ba902b7")
+    );
     for policy in [
         Policy { mode: Mode::Observe, ..Policy::default() },
         Policy { mode: Mode::Strip, ..Policy::default() },
@@ -232,7 +255,8 @@ fn the_client_is_told_of_the_span_only_if_that_is_asked() {
 fn responses_are_paired_in_order_and_by_the_method() {
     let mut connection = Connection::unchanged();
     connection.client("HEAD /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n\r\nPUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nDELETE /d HTTP/1.0\r\n\r\n");
-    connection.service("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n");
+    connection
+        .service("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n");
     connection.service("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\nX: t\r\n\r\nHTTP/1.0 404 None\r\n\r\nuntil the end");
     assert_eq!(connection.told(), ["HEAD 200", "GET 304", "PUT 500 500"]);
     connection.ends(Side::Server);
@@ -330,9 +354,18 @@ fn more_requests_than_can_be_kept_pass_unread() {
 #[test]
 fn the_witness_is_told_of_heads_and_of_the_beginning_of_bodies() {
     let mut connection = Connection::unchanged();
-    connection.client("POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n").client("x".repeat(1_000));
+    connection.client("POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n").client("x".repeat(8_000));
     connection.client("x".repeat(1_000)).service("HTTP/1.1 100 Continue\r\n\r\n").service(OK);
-    let expected = ["0 POST /a?b Host,Content-Length", "0 > 1000", "0 > 24", "0 200", "0 < 2", "0 over"];
+    let expected = [
+        "0 POST /a?b Host,Content-Length",
+        "0 > 8000",
+        "0 > 192",
+        "0 > 0 end",
+        "0 200",
+        "0 < 2",
+        "0 < 0 end",
+        "0 over",
+    ];
     assert_eq!(connection.witness.0, expected);
 }
 

@@ -13,7 +13,8 @@ use crate::net::listener::{BindError, Listener, Socket};
 use crate::net::stream::Stream;
 use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
-use crate::settings::{ListenAddress, Settings, Upstream};
+use crate::settings::http::HTTP;
+use crate::settings::{HttpPort, ListenAddress, Settings, Upstream};
 use crate::settings::{Login, Route};
 
 /// The longest wait for an answer from whatever listens on an address.
@@ -51,6 +52,24 @@ pub(super) async fn check(route: &Route, settings: &Settings, run_id: Option<&st
             findings.note("something listens there already; whether it is a redistributed was not asked");
         }
         (_, Occupant::Other) => findings.problem(error.problem, error.remedy),
+    }
+}
+
+/// Checks the address of an HTTP port, and whether the service behind it can be reached.
+pub(super) async fn check_http(port: &HttpPort, settings: &Settings, findings: &mut Findings) {
+    const REMEDY: &str =
+        "clients are refused until it listens there; start it, or correct the second address of --http";
+    let bound = Socket::bind(HTTP, &port.listen, settings.socket_mode).await.map(drop);
+    if let Some(error) = report_unless_in_use(bound, findings) {
+        findings.problem(error.problem, error.remedy);
+    }
+    let dialer = Dialer::to_service(&port.service, settings).within(TIMEOUT);
+    match dialer.connect().await {
+        Ok(_) => findings.about(port.service_url()).ok("the service accepts connections"),
+        Err(error) => {
+            let text = format!("the service does not accept connections: {}", error.source);
+            findings.about(port.service_url()).warning(text, REMEDY);
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `redis` | each Redis: whether it can be reached, and which of its properties matter to the proxy |
 //! | `subscribers` | the subscribers that would see contexts |
 //! | `permissions` | the permissions that mode `auto` needs |
-//! | `listen` | the addresses to listen on |
+//! | `listen` | the addresses to listen on, and the services behind HTTP ports |
 //! | `collector` | whether the collector accepts spans |
 
 mod collector;
@@ -139,6 +139,9 @@ pub async fn run(settings: &Settings) -> Result<Vec<Finding>, FileError> {
             }
         };
         listen::check(route, settings, run_id.as_deref(), findings.about(&route.listen)).await;
+    }
+    for port in &settings.http {
+        listen::check_http(port, settings, findings.about(port.listen_url())).await;
     }
     if let Some(address) = &settings.admin.address {
         listen::check_admin(address, settings, findings.about(format!("admin port {address}"))).await;

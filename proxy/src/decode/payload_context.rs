@@ -23,7 +23,8 @@ pub enum PayloadContext {
 }
 
 /// Every propagation format that the context of an application may have.
-pub(super) const ALL_FORMATS: Propagators = Propagators { trace_context: true, baggage: true, b3: true, jaeger: true };
+pub(super) const ALL_FORMATS: Propagators =
+    Propagators { trace_context: true, baggage: true, b3: true, b3_multi: false, jaeger: true };
 
 impl PayloadContext {
     /// Looks for a context in `payload`. One that a proxy added goes before one that the application supplied.

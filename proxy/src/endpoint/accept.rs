@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::entropy::Entropy;
 use crate::error::is_exhaustion;
 use crate::logging::Throttle;
-use crate::net::listener::{Client, Listener};
+use crate::net::listener::{Client, Socket};
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::workers::{Assignment, Workers};
 
@@ -51,7 +51,7 @@ impl Acceptor {
     }
 
     /// Accepts clients of one endpoint until the process begins to stop. Returns the connections that are open then.
-    pub async fn run(self, endpoint: Arc<impl Endpoint>, listener: Listener, mut entropy: Entropy) -> JoinSet<()> {
+    pub async fn run(self, endpoint: Arc<impl Endpoint>, socket: Socket, mut entropy: Entropy) -> JoinSet<()> {
         let mut connections = JoinSet::new();
         let over_limit = Throttle::new();
         let mut backoff = Backoff::default();
@@ -63,7 +63,7 @@ impl Acceptor {
                     report_defect(ended);
                     continue;
                 }
-                accepted = listener.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
             let client = match accepted {
                 Ok(accepted) => accepted,

@@ -3,11 +3,13 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`redis`] | a Redis: one listen address, and one upstream behind it |
+//! | [`http`] | an HTTP port: one listen address, and the service behind it |
 //! | `accept` | the loop that accepts clients, within the limit of the process |
 //!
 //! An endpoint holds its [`Service`](crate::service::Service), which other endpoints may share.
 
 mod accept;
+pub mod http;
 pub mod redis;
 
 pub use accept::{Acceptor, Admission, Endpoint, report_defect};

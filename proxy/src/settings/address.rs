@@ -67,9 +67,12 @@ pub struct UpstreamUrl {
 /// The reason why an address cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// The URL has a scheme that is not one of Redis's.
+    /// The URL has a scheme that is none of those that can stand here.
     #[error("its scheme is not known")]
     Scheme,
+    /// The service behind an HTTP port is named by `https://`.
+    #[error("the service is reached without TLS: only clients can use it here")]
+    TlsToService,
     /// Credentials stand where none can.
     #[error("credentials cannot stand here: use --upstream-username and --upstream-password-file")]
     Credentials,
@@ -115,12 +118,24 @@ impl ListenAddress {
     /// # Errors
     /// [`AddressError`], which says what is missing.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
+        Self::parse_as(text, ["redis", "rediss"])
+    }
+
+    /// Reads the same with `http://` or, for TLS, `https://` in front.
+    ///
+    /// # Errors
+    /// [`AddressError`], which says what is missing.
+    pub fn parse_http(text: &str) -> Result<Self, AddressError> {
+        Self::parse_as(text, ["http", "https"])
+    }
+
+    fn parse_as(text: &str, [plain, tls]: [&str; 2]) -> Result<Self, AddressError> {
         if let Some(path) = unix_path(text) {
             return socket_path(path).map(Self::Unix);
         }
         let (kind, authority): (fn(HostPort) -> Self, _) = match text.split_once("://") {
-            Some(("redis", rest)) => (Self::Tcp, rest),
-            Some(("rediss", rest)) => (Self::Tls, rest),
+            Some((scheme, rest)) if scheme == plain => (Self::Tcp, rest),
+            Some((scheme, rest)) if scheme == tls => (Self::Tls, rest),
             Some(_) => return Err(AddressError::Scheme),
             None => (Self::Tcp, text),
         };

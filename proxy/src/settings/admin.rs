@@ -7,7 +7,6 @@ use redistributed_core::choice::choice;
 
 use super::address::{AddressError, ListenAddress};
 use super::choices::parser;
-use super::routes::Route;
 use super::tls::named;
 use super::validation::Validation;
 use super::values::{Values, format_path, or_none};
@@ -57,9 +56,9 @@ impl AdminPort {
 }
 
 impl Validation<'_> {
-    /// Checks the options of the admin port.
-    pub(super) fn admin(&mut self, options: &AdminOptions, routes: &[Route]) -> AdminPort {
-        let address = self.admin_address(options, routes);
+    /// Checks the options of the admin port. `taken` are the addresses of services.
+    pub(super) fn admin(&mut self, options: &AdminOptions, taken: &[&ListenAddress]) -> AdminPort {
+        let address = self.admin_address(options, taken);
         let token_file = named(&options.admin_token_file);
         if options.admin.as_deref().is_none_or(|text| text.trim().is_empty()) {
             let file = token_file.as_ref().map(|file| file.display().to_string());
@@ -72,7 +71,7 @@ impl Validation<'_> {
         AdminPort { address, control: options.admin_control, token_file }
     }
 
-    fn admin_address(&mut self, options: &AdminOptions, routes: &[Route]) -> Option<ListenAddress> {
+    fn admin_address(&mut self, options: &AdminOptions, taken: &[&ListenAddress]) -> Option<ListenAddress> {
         let text = options.admin.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
         let remedy = "write a port, as in --admin 9127, an address, as in --admin 0.0.0.0:9127, or unix:/path";
         let is_url = text.contains("://") && !text.starts_with("unix:");
@@ -84,7 +83,7 @@ impl Validation<'_> {
                 return None;
             }
         };
-        if routes.iter().any(|route| route.listen.is_same_socket(&address)) {
+        if taken.iter().any(|other| other.is_same_socket(&address)) {
             self.reject("--admin", Some(text), "a service connects there", "give it a port of its own");
         }
         Some(address)

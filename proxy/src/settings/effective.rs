@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::origin::Origin;
 use super::redact::redact_url;
 use super::sources::Sources;
-use super::{Settings, listeners, naming, policy, routes};
+use super::{Settings, http, listeners, naming, policy, routes};
 
 /// Options whose values are redacted part by part before they come here. As a whole they would lose more than a secret.
 const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
@@ -17,6 +17,7 @@ impl Settings {
     /// them.
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         let mut values = routes::effective(&self.routes, self.otel.service_name.as_deref());
+        values.extend(http::effective(&self.http, &self.http_policy, self.otel.service_name.as_deref()));
         values.extend(self.admin.effective());
         values.extend(listeners::effective(self.listen_tls.as_ref(), self.socket_mode));
         values.extend(self.upstream_tls.effective());

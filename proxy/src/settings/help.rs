@@ -47,7 +47,7 @@ Environment:
   OTEL_EXPORTER_OTLP_PROTOCOL       http/protobuf (default) or grpc
   OTEL_EXPORTER_OTLP_HEADERS        sent with each export: key=value,...; _HEADERS_FILE: a file
   OTEL_TRACES_SAMPLER, _ARG         parentbased_always_on (default), traceidratio with 0.1, ...
-  OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, jaeger, none
+  OTEL_PROPAGATORS                  tracecontext,baggage (default), b3, b3multi, jaeger, none
   OTEL_SDK_DISABLED                 true: make no spans; contexts in messages still pass on
 
 Exit codes:

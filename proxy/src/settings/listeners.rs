@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::address::ListenAddress;
 use super::admin::AdminPort;
-use super::routes::Route;
 use super::tls::{ServerFiles, named};
 use super::validation::Validation;
 use super::values::{Values, format_path};
@@ -18,7 +17,7 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Clone, Args)]
 #[command(next_help_heading = "TLS and Unix sockets for clients")]
 pub(crate) struct ListenerOptions {
-    /// Certificate of rediss:// listen addresses, in PEM form, followed by the intermediate ones
+    /// Certificate of rediss:// and https:// listen addresses, in PEM form, followed by the intermediate ones
     #[arg(long, value_name = "FILE")]
     listen_cert: Option<PathBuf>,
 
@@ -30,30 +29,35 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "FILE")]
     listen_client_ca: Option<PathBuf>,
 
-    /// Permissions of the sockets of --listen unix: and --admin unix:, in octal
+    /// Permissions of the sockets of --listen unix:, --http unix: and --admin unix:, in octal
     #[arg(long, value_name = "MODE", default_value = "0660")]
     listen_socket_mode: String,
 }
 
 impl Validation<'_> {
-    pub(super) fn listen_tls(&mut self, options: &ListenerOptions, routes: &[Route]) -> Option<ServerFiles> {
+    /// `addresses` are those of services.
+    pub(super) fn listen_tls(
+        &mut self,
+        options: &ListenerOptions,
+        addresses: &[&ListenAddress],
+    ) -> Option<ServerFiles> {
         let (certificate, key) = (named(&options.listen_cert), named(&options.listen_key));
         let client_authorities = named(&options.listen_client_ca);
-        if !routes.iter().any(|route| matches!(route.listen, ListenAddress::Tls(_))) {
+        if !addresses.iter().any(|address| matches!(address, ListenAddress::Tls(_))) {
             let given = [
                 (ServerFiles::CERTIFICATE, certificate),
                 (ServerFiles::KEY, key),
                 (ServerFiles::CLIENT_AUTHORITIES, client_authorities),
             ];
             let given = given.map(|(setting, file)| (setting, file.map(|file| file.display().to_string())));
-            let remedy = "listen on rediss://host:port, or leave it out";
+            let remedy = "listen on rediss://host:port or https://host:port, or leave it out";
             // If the routes were rejected, nothing is known of what they need.
-            if !routes.is_empty() {
+            if !addresses.is_empty() {
                 self.reject_unused(given, "no listen address is one with TLS", remedy);
             }
             return None;
         }
-        let remedy = "name the PEM files that rediss:// listen addresses show to clients";
+        let remedy = "name the PEM files that rediss:// and https:// listen addresses show to clients";
         if certificate.is_none() {
             self.reject(ServerFiles::CERTIFICATE, None, "it is missing", remedy);
         }
@@ -63,13 +67,18 @@ impl Validation<'_> {
         Some(ServerFiles { certificate: certificate?, key: key?, client_authorities })
     }
 
-    pub(super) fn socket_mode(&mut self, options: &ListenerOptions, routes: &[Route], admin: &AdminPort) -> u32 {
+    pub(super) fn socket_mode(
+        &mut self,
+        options: &ListenerOptions,
+        addresses: &[&ListenAddress],
+        admin: &AdminPort,
+    ) -> u32 {
         const FORM: &str = "write permissions in octal, as in 0660 or 0600";
         let text = options.listen_socket_mode.trim();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match u32::from_str_radix(text, 8) {
             Ok(mode @ 1..=0o777) if digits => {
-                let mut addresses = routes.iter().map(|route| &route.listen).chain(&admin.address);
+                let mut addresses = addresses.iter().copied().chain(&admin.address);
                 if mode & 0o600 != 0o600 && addresses.any(|address| matches!(address, ListenAddress::Unix(_))) {
                     let problem = "it does not let the process's own user connect";
                     self.reject("--listen-socket-mode", Some(text), problem, FORM);

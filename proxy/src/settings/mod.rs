@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `routes`, `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
+//! | `routes`, [`http`], `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
@@ -29,6 +29,7 @@ pub mod environment;
 mod error;
 pub mod file;
 mod help;
+pub mod http;
 mod limits;
 mod listeners;
 pub mod load;
@@ -56,12 +57,14 @@ mod verification;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use redistributed_core::http::HttpPolicy;
 use redistributed_core::policy::Policy;
 
 pub use address::{HostPort, ListenAddress, Upstream};
 pub use admin::{AdminPort, Control};
 pub use environment::EnvironmentVariables;
 pub use error::{InvalidSettings, SettingError};
+pub use http::HttpPort;
 pub use limits::Limits;
 pub use load::{Invocation, LoadError, Loaded};
 pub use log::{Log, LogFormat, LogLevel};
@@ -83,7 +86,11 @@ use validation::Validation;
 pub struct Settings {
     /// One route for each `--route`, or the one of `--listen` and `--upstream`; at least one.
     pub routes: Vec<Route>,
-    /// The files of the listen addresses that are `rediss://`; there if one is.
+    /// The HTTP ports of services.
+    pub http: Vec<HttpPort>,
+    /// How HTTP requests become spans, on every port.
+    pub http_policy: Arc<HttpPolicy>,
+    /// The files of the listen addresses that are `rediss://` or `https://`; there if one is.
     pub listen_tls: Option<ServerFiles>,
     /// Permissions of the sockets that are `unix:`, as in `0o660`.
     pub socket_mode: u32,
@@ -133,11 +140,17 @@ impl Settings {
     ) -> Result<Self, InvalidSettings> {
         let mut validation = Validation { sources, errors: Vec::new() };
         let mut routes = validation.routes(&options.routes);
-        let listen_tls = validation.listen_tls(&options.listeners, &routes);
+        let http = validation.http_ports(&options.http, &routes);
+        let http_policy = Arc::new(validation.http_policy(&options.http));
+        // If the routes were rejected, nothing is said of what would be theirs.
+        let of_http = http.iter().map(|port| &port.listen).filter(|_| !routes.is_empty());
+        let listens: Vec<ListenAddress> = routes.iter().map(|route| &route.listen).chain(of_http).cloned().collect();
+        let listens: Vec<&ListenAddress> = listens.iter().collect();
+        let listen_tls = validation.listen_tls(&options.listeners, &listens);
         let upstream_tls = validation.upstream_tls(&options.upstream_tls, &routes);
         let upstream_login = validation.upstream_login(&options.login, &mut routes);
-        let admin = validation.admin(&options.admin, &routes);
-        let socket_mode = validation.socket_mode(&options.listeners, &routes, &admin);
+        let admin = validation.admin(&options.admin, &listens);
+        let socket_mode = validation.socket_mode(&options.listeners, &listens, &admin);
         let limits = validation.limits(&options.limits);
         let tcp = validation.tcp(&options.tcp);
         let otel = validation.otel(lookup);
@@ -151,6 +164,8 @@ impl Settings {
                     warnings
                 },
                 routes,
+                http,
+                http_policy,
                 listen_tls,
                 socket_mode,
                 upstream_tls,

@@ -14,6 +14,7 @@ use super::admin::AdminOptions;
 use super::auto::AutoOptions;
 use super::environment::PREFIX;
 use super::help::{ABOUT, AFTER_HELP, AFTER_LONG_HELP, LONG_ABOUT};
+use super::http::HttpOptions;
 use super::limits::LimitOptions;
 use super::listeners::ListenerOptions;
 use super::log::LogOptions;
@@ -36,7 +37,7 @@ const LONG_VERSION: &str = concat!(
     env!("REDISTRIBUTED_TARGET"),
     ", ",
     env!("REDISTRIBUTED_COMPILER"),
-    "\nfeatures  TLS 1.2 and 1.3 (rustls, ring), RESP2 and RESP3, OTLP over HTTP and gRPC, gzip",
+    "\nfeatures  TLS 1.2 and 1.3 (rustls, ring), RESP2 and RESP3, HTTP/1 and HTTP/2, OTLP over HTTP and gRPC, gzip",
     "\ncarriers  trailer (version 1), json, opencensus",
 );
 
@@ -60,6 +61,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub(crate) routes: RouteOptions,
+
+    #[command(flatten)]
+    pub(crate) http: HttpOptions,
 
     #[command(flatten)]
     pub(crate) admin: AdminOptions,

@@ -210,7 +210,7 @@ impl Validation<'_> {
 }
 
 /// Whether a connection to `upstream` would certainly reach the listener itself.
-fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
+pub(super) fn leads_back(listen: &ListenAddress, upstream: &Upstream) -> bool {
     match (listen, upstream) {
         (ListenAddress::Unix(listen), Upstream::Unix(upstream)) => listen == upstream,
         (

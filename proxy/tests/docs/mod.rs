@@ -6,6 +6,6 @@ mod commands;
 mod limits;
 mod links;
 mod modules;
-mod page;
+pub(crate) mod page;
 pub(crate) mod quick_start;
 mod spans;

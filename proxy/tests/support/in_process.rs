@@ -14,6 +14,8 @@ use super::within;
 pub(crate) struct InProcess {
     /// The TCP addresses that it listens on, in the order of its routes.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The same of its HTTP ports.
+    pub(crate) http: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<Report, RunError>>,
 }
@@ -35,12 +37,13 @@ impl InProcess {
         let settings = Settings::new(&args, &otel).expect("settings");
         let listeners = redistributed::bind(&settings).await.expect("free ports");
         let addresses = listeners.routes.iter().filter_map(|listener| listener.socket_address()).collect();
+        let http = listeners.http.iter().filter_map(|socket| socket.socket_address()).collect();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(redistributed::run(settings, listeners, async {
             // If the handle is dropped, the proxy is aborted instead of stopped.
             let _ = stopped.await;
         }));
-        Self { addresses, stop: Some(stop), running }
+        Self { addresses, http, stop: Some(stop), running }
     }
 
     /// The address of its only route.

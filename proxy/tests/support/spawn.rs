@@ -23,7 +23,7 @@ pub(crate) struct Spawned {
     child: Child,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
-    /// The TCP addresses that it listens on, in the order of its routes.
+    /// The TCP addresses that it listens on, in the order of its routes and then of its HTTP ports.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -155,6 +155,7 @@ pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("address").expect("the line names the address");
     let value = after.trim_start_matches(['=', '"', ':', ' ']);
     let end = value.find(['"', ' ', ',']).unwrap_or(value.len());
-    let value = value[..end].trim_start_matches("rediss://");
+    let value =
+        value[..end].trim_start_matches("rediss://").trim_start_matches("http://").trim_start_matches("https://");
     (!value.starts_with("unix:")).then(|| value.parse().expect("an address and a port"))
 }

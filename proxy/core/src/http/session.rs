@@ -182,9 +182,12 @@ impl HttpSession {
                 let (len, end) = body.advance(rest, |data| {
                     if let Some(pending) = &mut pending {
                         pending.exchange.request_size += size(data);
-                        pending.show(Side::Client, data, env);
+                        pending.show(Side::Client, data, false, env);
                     }
                 });
+                if let (Some(pending), End::Here) = (pending, end) {
+                    pending.show(Side::Client, &[], true, env);
+                }
                 out.forward(input, *at..*at + len);
                 *at += len;
                 match end {
@@ -223,7 +226,7 @@ impl HttpSession {
             let headers =
                 |show: &mut dyn FnMut(&[u8], &[u8])| fields.iter().for_each(|field| show(field.name, field.value));
             let (method, target) = (line.method, line.target);
-            witness.request(RequestSeen { id, span: exchange.span(), method, target, headers: &headers });
+            witness.request(env.now, RequestSeen { id, span: exchange.span(), method, target, headers: &headers });
         }
         let is_connect = line.method == b"CONNECT";
         let wants_upgrade = line.is_http_11 && fields.iter().any(|field| field.name.eq_ignore_ascii_case(b"upgrade"));
@@ -262,9 +265,12 @@ impl HttpSession {
                 let (len, end) = body.advance(rest, |data| {
                     if let Some(pending) = &mut pending {
                         pending.exchange.response_size += size(data);
-                        pending.show(Side::Server, data, env);
+                        pending.show(Side::Server, data, false, env);
                     }
                 });
+                if let (Some(pending), End::Here) = (pending, end) {
+                    pending.show(Side::Server, &[], true, env);
+                }
                 out.forward(input, *at..*at + len);
                 *at += len;
                 match end {
@@ -305,7 +311,7 @@ impl HttpSession {
         let Some(length) = length else { return self.stop_reading_responses(env, out) };
         pending.exchange.answered(line.status);
         if let Some(witness) = &mut env.witness {
-            witness.response(pending.id, line.status);
+            witness.response(env.now, pending.id, line.status);
         }
         if let Some(counter) = counter_of(line.status) {
             out.counts.count(counter);
@@ -372,25 +378,25 @@ impl Requests {
 }
 
 impl Pending {
-    /// Shows the witness bytes of the body that `from` sends, as many as it is shown.
-    fn show(&mut self, from: Side, data: &[u8], env: &mut Environment<'_>) {
+    /// Shows the witness bytes of the body that `from` sends, as many as it is shown, or that it has ended.
+    fn show(&mut self, from: Side, data: &[u8], ended: bool, env: &mut Environment<'_>) {
         let Some(witness) = &mut env.witness else { return };
         let [of_request, of_response] = &mut self.shown;
         let shown = if from == Side::Client { of_request } else { of_response };
         let part = data.get(..data.len().min(SHOWN_BODY - *shown)).unwrap_or_default();
-        if part.is_empty() {
+        if part.is_empty() && !ended {
             return;
         }
         *shown += part.len();
         match from {
-            Side::Client => witness.request_body(self.id, part),
-            Side::Server => witness.response_body(self.id, part),
+            Side::Client => witness.request_body(self.id, part, ended),
+            Side::Server => witness.response_body(env.now, self.id, part, ended),
         }
     }
 
     fn over(&self, env: &mut Environment<'_>) {
         if let Some(witness) = &mut env.witness {
-            witness.over(self.id);
+            witness.over(env.now, self.id);
         }
     }
 }

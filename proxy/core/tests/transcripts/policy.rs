@@ -65,6 +65,7 @@ pub(crate) fn policy(settings: &str) -> Policy {
                     trace_context: has("tracecontext"),
                     baggage: has("baggage"),
                     b3: has("b3"),
+                    b3_multi: false,
                     jaeger: has("jaeger"),
                 };
             }

@@ -32,6 +32,7 @@ pub(crate) fn fields(record: &SpanRecord) -> Vec<(&'static str, String)> {
             format!("command {}", name.replace(' ', "_")),
             vec![("db", database.to_string()), ("batch", or_dash(batch_size.map(|n| n.to_string())))],
         ),
+        Operation::Request(_) => panic!("no session of Redis makes it"),
     };
     let mut fields = vec![
         ("", what),

@@ -135,6 +135,14 @@ impl Socket {
         &self.address
     }
 
+    /// The TCP address that it listens on; `None` for a Unix socket.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            SocketKind::Tcp(socket) => socket.local_addr().ok(),
+            SocketKind::Unix { .. } => None,
+        }
+    }
+
     /// Waits for the next client.
     ///
     /// # Errors
@@ -171,10 +179,7 @@ impl Listener {
 
     /// The TCP address that it listens on; `None` for a Unix socket.
     pub fn socket_address(&self) -> Option<SocketAddr> {
-        match &self.socket.kind {
-            SocketKind::Tcp(socket) => socket.local_addr().ok(),
-            SocketKind::Unix { .. } => None,
-        }
+        self.socket.socket_address()
     }
 
     /// The route it serves.
@@ -182,12 +187,9 @@ impl Listener {
         &self.route
     }
 
-    /// Waits for the next client.
-    ///
-    /// # Errors
-    /// The system's error.
-    pub async fn accept(&self) -> io::Result<Client> {
-        self.socket.accept().await
+    /// Its socket.
+    pub fn into_socket(self) -> Socket {
+        self.socket
     }
 }
 

@@ -125,6 +125,23 @@ impl Dialer {
         })
     }
 
+    /// The dialer of a service itself, by TCP or a Unix socket. A connection may take as long as `--connect-timeout`. There is one
+    /// attempt, because it is the client that decides whether it tries again.
+    pub fn to_service(service: &Upstream, settings: &Settings) -> Self {
+        Self {
+            upstream: service.clone(),
+            login: Login::default(),
+            password: None,
+            logs_clients_in: false,
+            tls: None,
+            resolver: resolve::system(),
+            neighbour: None,
+            tcp: settings.tcp,
+            limit: settings.limits.connect_timeout,
+            retries: false,
+        }
+    }
+
     /// The Redis that it connects to.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream

@@ -36,7 +36,7 @@ fn samples(arg: &Arg) -> [String; 2] {
     }
     let form = arg.get_value_names().and_then(|names| names.first()).expect("a value has a name").to_string();
     match form.as_str() {
-        "BYTES" => ["64KiB", "4096"],
+        "BYTES" => ["48KiB", "4096"],
         "TIME" => ["7s", "70ms"],
         "FILE" => ["/some/file.pem", "other.pem"],
         "NAME" => ["redis.example", "example"],
@@ -44,6 +44,8 @@ fn samples(arg: &Arg) -> [String; 2] {
         "GLOB" => ["a b*", "c"],
         "GLOB=MODE" => ["a.*=strip", "b=observe"],
         "GLOB=TEMPLATE" => ["a.*=a", "b=c.{id}"],
+        "LISTEN,UPSTREAM" => ["8080,3000", "127.0.0.1:8081,unix:/run/app"],
+        "GLOB=ROUTE" => ["/a/*=/a/{name}", "/b="],
         "GLOB=CARRIER" => ["a.*=json", "b=opencensus"],
         _ => ["7", "8"],
     }

@@ -1,0 +1,140 @@
+//! An HTTP endpoint: from a client that was accepted to its relay.
+//!
+//! A client has a connection of its own to the service, which is made as soon as the client has connected. So what belongs to a
+//! connection stays together, and a service that is away is away for the client too: its connection is reset, and it gets no answer
+//! that the service has not given.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `link` | HTTP/1: what mediates between a client and the service |
+//! | `failures` | what is counted and logged of clients that could not be served |
+//!
+//! What a service itself asks by HTTP does not pass here. It would be an endpoint of its own, with CLIENT spans.
+
+mod failures;
+mod link;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redistributed_core::http::HttpPolicy;
+use redistributed_core::http::witness::Witnesses;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Admission, Endpoint};
+use crate::entropy::Entropy;
+use crate::error::RelayError;
+use crate::net::listener::{Client, ClientName, Handshakes};
+use crate::net::peer::Peer;
+use crate::net::stream::Stream;
+use crate::net::upstream::Dialer;
+use crate::relay::{Spans, relay};
+use crate::service::Service;
+use crate::telemetry::stats::Stats;
+use crate::telemetry::{Connection, SpanSink};
+use failures::Failures;
+use link::HttpLink;
+
+/// The time in which a client may ask something and shut its side before the service is reached.
+const PROMPT: Duration = Duration::from_millis(250);
+
+/// An address where a service's HTTP clients connect, and the service behind it.
+pub struct HttpEndpoint {
+    service: Arc<Service>,
+    dialer: Dialer,
+    /// For a listener with TLS.
+    handshakes: Option<Handshakes>,
+    sink: SpanSink,
+    settings: Arc<HttpPolicy>,
+    /// Says that the process stops, so that connections end when nothing is asked on them.
+    stopping: CancellationToken,
+    witnesses: Option<Arc<dyn Witnesses>>,
+    failures: Failures,
+}
+
+impl HttpEndpoint {
+    /// An endpoint of `service` without connections.
+    pub fn new(
+        service: Arc<Service>,
+        dialer: Dialer,
+        handshakes: Option<Handshakes>,
+        sink: SpanSink,
+        settings: Arc<HttpPolicy>,
+        stopping: CancellationToken,
+    ) -> Self {
+        let failures = Failures::default();
+        Self { service, dialer, handshakes, sink, settings, stopping, witnesses: None, failures }
+    }
+
+    /// Adds who is told of requests and responses before they are passed on.
+    #[must_use]
+    pub fn witnessed_by(mut self, witnesses: Arc<dyn Witnesses>) -> Self {
+        self.witnesses = Some(witnesses);
+        self
+    }
+
+    async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Result<(), RelayError> {
+        let client = client.move_here(self.dialer.timeouts()).map_err(RelayError::watch)?;
+        let peer = client.peer.clone();
+        // Each step is boxed: a connection that runs should not keep the room that its beginning took.
+        let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
+            Ok(client) => client,
+            Err(error) => {
+                self.report_handshake(&peer, &error);
+                return Ok(());
+            }
+        };
+        let dialled = tokio::select! {
+            biased;
+            dialled = Box::pin(self.dialer.connect()) => dialled,
+            () = Box::pin(client.hung_up(sleep(PROMPT), |client| client.has_left() == Some(true))) => {
+                tracing::debug!(%peer, "the client has hung up before the service was reached");
+                return Ok(());
+            }
+        };
+        let server = match dialled {
+            Ok(server) => server,
+            Err(error) => {
+                // As the system of a service that is not there refuses it.
+                client.close_by_reset();
+                self.report_unreachable(&error);
+                return Err(error);
+            }
+        };
+        self.report_reachable();
+        self.carry(client, &peer, server, ids).await
+    }
+
+    async fn carry(&self, client: Stream, peer: &ClientName, server: Stream, ids: Entropy) -> Result<(), RelayError> {
+        let address = match peer {
+            ClientName::Address(address) => Some(*address),
+            ClientName::Process(_) => None,
+        };
+        let spans = Spans::new(self.sink.clone(), Connection::of_http(address));
+        let link = HttpLink::new(self, spans, ids);
+        Box::pin(relay(client, server, link, self.dialer.timeouts().user_timeout)).await
+    }
+}
+
+impl Endpoint for HttpEndpoint {
+    fn stats(&self) -> &Stats {
+        &self.service.stats
+    }
+
+    /// As a service that has no room for another connection.
+    fn refuse(&self, client: Client) {
+        client.refuse(b"");
+    }
+
+    async fn serve(self: Arc<Self>, client: Client, ids: Entropy, _admission: Admission) {
+        let _open = self.stats().connection();
+        let peer = client.peer.clone();
+        tracing::debug!(%peer, "HTTP client connected");
+        match self.connect_and_relay(client, ids).await {
+            Ok(()) => tracing::debug!(%peer, "connection over"),
+            Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
+            Err(error) => self.report_failed(&peer, &error),
+        }
+    }
+}
