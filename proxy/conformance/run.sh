@@ -18,7 +18,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=.ci/lib/cargo.sh
 . "$root/.ci/lib/cargo.sh"
 
-PARTS=(oracle clients frameworks faults)
+PARTS=(oracle clients frameworks faults http)
 ON_REQUEST=(collector article)
 
 main() {
@@ -55,6 +55,7 @@ part_oracle() {
 part_clients() { "$here/clients/run.sh"; }
 part_frameworks() { "$here/frameworks/run.sh"; }
 part_faults() { "$here/faults/run.sh"; }
+part_http() { "$here/http/run.sh"; }
 part_collector() { "$here/collector/run.sh"; }
 part_article() { "$here/article/run.sh"; }
 

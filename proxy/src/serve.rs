@@ -182,6 +182,9 @@ impl Server {
         let service = self.services.get(port.name.as_deref());
         let dialer = Dialer::to_service(&port.service, &self.settings);
         let handshakes = Handshakes::of(&port.listen, &self.keys, self.settings.limits.handshake_timeout)?;
+        // A service without it must not be asked in it.
+        let protocols: &[&str] = if port.speaks_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+        let handshakes = handshakes.map(|handshakes| handshakes.offering(protocols));
         let peer = Peer { address: port.service.server_address(), port: port.service.server_port() };
         let sink = self.telemetry.sink(&service.resource, &peer);
         let settings = Arc::clone(&self.settings.http_policy);

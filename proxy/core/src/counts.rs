@@ -201,6 +201,13 @@ impl Counts {
         self.changed
     }
 
+    /// One count of `counter`, for what is counted outside of a session.
+    pub fn one(counter: Counter) -> Self {
+        let mut counts = Self::default();
+        counts.count(counter);
+        counts
+    }
+
     /// The count of one counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.values[counter as usize]

@@ -35,7 +35,7 @@ impl Spans {
     }
 
     /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
-    pub(super) fn hand_over(&self, events: &mut [Event]) {
+    pub fn hand_over(&self, events: &mut [Event]) {
         if events.is_empty() {
             return;
         }

@@ -31,7 +31,8 @@ pub(crate) struct HttpOptions {
     /// Where HTTP clients of the service connect, and the service's own port behind it; repeatable
     ///
     /// LISTEN is host:port or a port of 127.0.0.1, https://host:port for TLS, or unix:/path. UPSTREAM is the service:
-    /// host:port, a port of 127.0.0.1, or unix:/path. If --route names several services, NAME= in front says whose port it
+    /// host:port, a port of 127.0.0.1, or unix:/path, and with h2:// in front if it speaks HTTP/2 without having been asked,
+    /// so that TLS clients may choose that. If --route names several services, NAME= in front says whose port it
     /// is. See proxy/docs/http.md.
     #[arg(long = "http", value_name = "LISTEN,UPSTREAM")]
     http: Vec<String>,
@@ -64,6 +65,8 @@ pub struct HttpPort {
     pub listen: ListenAddress,
     /// The service behind it. It is never reached by TLS.
     pub service: Upstream,
+    /// Whether the service speaks HTTP/2 to who begins with it, so that TLS clients may choose it.
+    pub speaks_http2: bool,
 }
 
 impl HttpPort {
@@ -75,7 +78,9 @@ impl HttpPort {
     /// The address of the service as a URL.
     pub fn service_url(&self) -> String {
         match &self.service {
+            Upstream::Tcp(address) | Upstream::Tls(address) if self.speaks_http2 => format!("h2://{address}"),
             Upstream::Tcp(address) | Upstream::Tls(address) => format!("http://{address}"),
+            Upstream::Unix(path) if self.speaks_http2 => format!("h2://unix:{}", path.display()),
             Upstream::Unix(path) => format!("unix:{}", path.display()),
         }
     }
@@ -124,7 +129,11 @@ impl Validation<'_> {
             return None;
         };
         let listen = ListenAddress::parse_http(listen.trim());
-        let service = parse_service(service.trim());
+        let (speaks_http2, service) = match service.trim().strip_prefix("h2://") {
+            Some(service) => (true, service),
+            None => (false, service.trim()),
+        };
+        let service = parse_service(service);
         for problem in [listen.as_ref().err(), service.as_ref().err()].into_iter().flatten() {
             self.reject_port(index, text, &problem.to_string(), FORM);
         }
@@ -150,7 +159,7 @@ impl Validation<'_> {
                 return None;
             }
         };
-        Some(HttpPort { name: name.map(str::to_owned), listen: listen.ok()?, service: service.ok()? })
+        Some(HttpPort { name: name.map(str::to_owned), listen: listen.ok()?, service: service.ok()?, speaks_http2 })
     }
 
     fn reject_port(&mut self, index: usize, text: &str, problem: &str, remedy: &'static str) {
@@ -243,6 +252,8 @@ mod tests {
             (&ONE, "http://[::1]:80,http://app:3000/", "-=http://[::1]:80,http://app:3000"),
             (&ONE, "unix:/run/a,unix:/run/b", "-=unix:/run/a,unix:/run/b"),
             (&TWO, "web=0.0.0.0:0,app:1", "web=http://0.0.0.0:0,http://app:1"),
+            (&ONE, "8080,h2://app:1", "-=http://127.0.0.1:8080,h2://app:1"),
+            (&ONE, "8080,h2://unix:/run/b", "-=http://127.0.0.1:8080,h2://unix:/run/b"),
         ] {
             let settings = read(words, &["--http", text]).unwrap();
             assert_eq!(effective(&settings.http, &settings.http_policy, None)[0].1, shown);

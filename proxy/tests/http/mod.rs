@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! |---|---|
 //! | [`bytes`] | a service sees what its client has sent, to the byte, and the client what the service has |
+//! | [`http2`] | the same of HTTP/2, as far as its streams go |
 //! | [`endings`] | either side may leave at any time, and the process stops without breaking what is under way |
 //! | [`streams`] | long bodies stream through, at the pace of the one who reads |
 //! | [`listeners`] | TLS, Unix sockets, and what the settings and `check` say |
@@ -10,6 +11,7 @@
 
 mod bytes;
 mod endings;
+mod http2;
 mod listeners;
 mod spans;
 mod streams;

@@ -1,6 +1,7 @@
 //! What spans say of requests, and how contexts travel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use otlp_receiver::proto::common::v1::any_value::Value;
 use otlp_receiver::proto::trace::v1::span::SpanKind;
@@ -20,14 +21,14 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A proxy in front of a service, and a collector.
-struct Traced {
-    proxy: Spawned,
-    service: FakeRedis,
+pub(super) struct Traced {
+    pub(super) proxy: Spawned,
+    pub(super) service: Arc<FakeRedis>,
     collector: Receiver,
 }
 
 impl Traced {
-    async fn start(more: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(super) async fn start(more: &[&str], variables: &[(&str, &str)]) -> Self {
         let (service, collector) = (FakeRedis::start().await, Receiver::start().await.unwrap());
         let port = format!("127.0.0.1:0,{}", address(&service));
         let mut command = command(&[&NO_REDIS[..], &["--http", &port], more].concat());
@@ -37,7 +38,7 @@ impl Traced {
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.http_endpoint())
             .envs(variables.iter().copied());
-        Self { proxy: Spawned::start(command, 2), service, collector }
+        Self { proxy: Spawned::start(command, 2), service: Arc::new(service), collector }
     }
 
     async fn connection(&self) -> (TcpStream, TcpStream) {
@@ -59,7 +60,7 @@ impl Traced {
     }
 
     /// Stops the proxy, and returns the spans in the order of their beginnings.
-    async fn spans(self) -> Vec<ReceivedSpan> {
+    pub(super) async fn spans(self) -> Vec<ReceivedSpan> {
         let Self { proxy, collector, .. } = self;
         let ended = tokio::task::spawn_blocking(move || {
             proxy.signal(Signal::TERM);
@@ -73,7 +74,7 @@ impl Traced {
 }
 
 /// The attributes of a span, as text, without those of the two ends.
-fn attributes(span: &ReceivedSpan) -> BTreeMap<String, String> {
+pub(super) fn attributes(span: &ReceivedSpan) -> BTreeMap<String, String> {
     let shown = span.span.attributes.iter().map(|attribute| {
         let value = match attribute.value.clone().and_then(|value| value.value) {
             Some(Value::StringValue(text)) => text,

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::environment::Environment;
 use super::policy::HttpPolicy;
 use super::propagation::{Carried, outgoing, traceparent};
+use crate::counts::Counter;
 use crate::policy::{Mode, Policy};
 use crate::rewrite::child_of;
 use crate::trace::request::{self, Method, Request, Version};
@@ -230,4 +231,15 @@ fn without_secrets(query: &[u8]) -> Vec<u8> {
         }
     });
     parts.collect::<Vec<_>>().join(&b'&')
+}
+
+/// The counter of final responses with this status.
+pub fn counter_of(status: u16) -> Option<Counter> {
+    match status {
+        200..=299 => Some(Counter::HttpResponses2xx),
+        300..=399 => Some(Counter::HttpResponses3xx),
+        400..=499 => Some(Counter::HttpResponses4xx),
+        500..=599 => Some(Counter::HttpResponses5xx),
+        _ => None,
+    }
 }

@@ -30,7 +30,7 @@ pub mod session;
 pub mod witness;
 
 pub use environment::Environment;
-pub use exchange::{Exchange, RequestHead};
+pub use exchange::{Exchange, RequestHead, counter_of};
 pub use policy::{Answer, HttpPolicy};
 pub use session::HttpSession;
 pub use witness::{RequestId, RequestSeen, Witness};

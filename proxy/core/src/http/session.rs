@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use super::body::{self, Body, End, Length};
 use super::collect::{Edit, Head, Progress};
 use super::environment::Environment;
-use super::exchange::{Exchange, RequestHead};
+use super::exchange::{Exchange, RequestHead, counter_of};
 use super::head::{self, Fields};
 use super::policy::HttpPolicy;
 use super::propagation::is_context;
@@ -429,17 +429,6 @@ fn request_edits(fields: Fields<'_>, exchange: &Exchange, policy: &Policy) -> Ve
 
 fn added_line((name, value): &(&str, alloc::string::String)) -> Vec<u8> {
     alloc::format!("{name}: {value}\r\n").into_bytes()
-}
-
-/// The counter of final responses with this status.
-fn counter_of(status: u16) -> Option<Counter> {
-    match status {
-        200..=299 => Some(Counter::HttpResponses2xx),
-        300..=399 => Some(Counter::HttpResponses3xx),
-        400..=499 => Some(Counter::HttpResponses4xx),
-        500..=599 => Some(Counter::HttpResponses5xx),
-        _ => None,
-    }
 }
 
 fn size(data: &[u8]) -> u64 {

@@ -7,12 +7,16 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `link` | HTTP/1: what mediates between a client and the service |
+//! | `http2` | HTTP/2: streams between a client and the service |
+//! | `observed` | a body that is passed on while somebody looks at it |
 //! | `failures` | what is counted and logged of clients that could not be served |
 //!
 //! What a service itself asks by HTTP does not pass here. It would be an endpoint of its own, with CLIENT spans.
 
 mod failures;
+mod http2;
 mod link;
+mod observed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +38,15 @@ use crate::service::Service;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Connection, SpanSink};
 use failures::Failures;
+use http2::PREFACE;
 use link::HttpLink;
 
 /// The time in which a client may ask something and shut its side before the service is reached.
 const PROMPT: Duration = Duration::from_millis(250);
+
+/// How long, and how often, is waited for the rest of a preface that has begun.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+const PREFACE_LOOKS: u32 = 40;
 
 /// An address where a service's HTTP clients connect, and the service behind it.
 pub struct HttpEndpoint {
@@ -112,8 +121,40 @@ impl HttpEndpoint {
             ClientName::Process(_) => None,
         };
         let spans = Spans::new(self.sink.clone(), Connection::of_http(address));
+        let (mut client, mut server) = (client, server);
+        if Box::pin(begins_http2(&mut client, &mut server, &self.stopping)).await {
+            if let Err(error) = Box::pin(http2::carry(self, client, server, spans, ids)).await {
+                tracing::debug!(%peer, %error, "HTTP/2 connection over");
+            }
+            return Ok(());
+        }
         let link = HttpLink::new(self, spans, ids);
         Box::pin(relay(client, server, link, self.dialer.timeouts().user_timeout)).await
+    }
+}
+
+/// Whether the client begins with the preface of HTTP/2. Nothing is read. A service that speaks first, or leaves, is
+/// not kept waiting, and neither is the end of the process.
+async fn begins_http2(client: &mut Stream, server: &mut Stream, stopping: &CancellationToken) -> bool {
+    let preface = async {
+        let mut first = [0; PREFACE.len()];
+        // It nearly always comes as a whole. The beginning of one is that of a POST, too.
+        for _ in 0..PREFACE_LOOKS {
+            let seen = client.peek(&mut first).await.unwrap_or(0);
+            match first.get(..seen) {
+                Some(seen) if seen == PREFACE => return true,
+                Some(seen) if !seen.is_empty() && PREFACE.starts_with(seen) => sleep(LOOK_EVERY).await,
+                _ => return false,
+            }
+        }
+        false
+    };
+    let mut first = [0; 1];
+    tokio::select! {
+        biased;
+        begins = preface => begins,
+        _ = server.peek(&mut first) => false,
+        () = stopping.cancelled() => false,
     }
 }
 

@@ -21,6 +21,8 @@ use crate::settings::tls::ServerFiles;
 pub struct Handshakes {
     config: Arc<Rotating<ServerConfig>>,
     limit: Duration,
+    /// The protocols that a client may choose from (ALPN), the preferred one first; none to leave it to what it says.
+    protocols: Vec<Vec<u8>>,
 }
 
 /// The reason why a TLS handshake with a client failed.
@@ -60,9 +62,15 @@ impl Handshakes {
                         "name it for rediss:// listen addresses",
                     )
                 })?;
-                Ok(Some(Self { config, limit }))
+                Ok(Some(Self { config, limit, protocols: Vec::new() }))
             }
         }
+    }
+
+    /// Lets clients choose from these protocols, of which the first is preferred (RFC 7301).
+    #[must_use]
+    pub fn offering(self, protocols: &[&str]) -> Self {
+        Self { protocols: protocols.iter().map(|name| name.as_bytes().to_vec()).collect(), ..self }
     }
 
     /// Does the handshake.
@@ -88,7 +96,12 @@ impl Handshakes {
                 });
             }
         }
-        let stream = TlsAcceptor::from(self.config.current()).accept(socket).await?;
+        let mut config = self.config.current();
+        if !self.protocols.is_empty() {
+            // What is copied is a list of pointers.
+            Arc::make_mut(&mut config).alpn_protocols.clone_from(&self.protocols);
+        }
+        let stream = TlsAcceptor::from(config).accept(socket).await?;
         Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
     }
 }
