@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::carrier::json::JsonPath;
 use crate::carrier::{self, Carrier, ContextKeys, Place, json, opencensus, trailer};
 use crate::glob::Glob;
+use crate::http::{self, HttpSession};
 use crate::policy::{Commands, Mode};
 use crate::resp::{NumberLine, Progress, Scan};
 use crate::service::{Audience, Environment, Event, ExpectedReceivers, NotProven, SubscriptionChange};
@@ -390,6 +391,45 @@ impl Transcript {
     }
 }
 
+/// What leaves an HTTP connection does not depend on the cut; where no header is added, it is what came. The first byte is the length
+/// of the pieces. In the rest, each byte 0xfe is a change of the one who speaks, of whom the client begins.
+pub fn http(data: &[u8]) {
+    let Some((&size, turns)) = data.split_first() else { return };
+    let came = [0, 1].map(|side| {
+        let turns: Vec<&[u8]> = turns.split(|byte| *byte == 0xfe).skip(side).step_by(2).collect();
+        turns.concat()
+    });
+    for mode in [Mode::Observe, Mode::Inject] {
+        let policy = Arc::new(Policy { mode, ..Policy::default() });
+        let whole = http_conversation(turns, usize::MAX, &policy);
+        assert_eq!(http_conversation(turns, usize::from(size).max(1), &policy), whole, "in pieces of {size}");
+        assert!(mode == Mode::Inject || whole.0 == came, "bytes are lost or made up");
+    }
+}
+
+/// The bytes that leave to the service and to the client, and the number of spans.
+fn http_conversation(turns: &[u8], size: usize, policy: &Arc<Policy>) -> ([Vec<u8>; 2], usize) {
+    let (mut sent, mut spans, mut ids) = ([Vec::new(), Vec::new()], 0, CountingIds::default());
+    let mut session = HttpSession::new(Arc::default(), false);
+    let sides = [Side::Client, Side::Server];
+    let mut call = |side: usize, piece: Option<&[u8]>| {
+        let mut out = Output::default();
+        let mut env = http::Environment { now: UnixNanos(1), policy, ids: &mut ids, witness: None };
+        match piece {
+            Some(piece) => session.receive(sides[side], piece, &mut env, &mut out),
+            None => session.end_of_stream(sides[side], &mut env, &mut out),
+        }
+        out.chunks(piece.unwrap_or_default()).for_each(|piece| sent[side].extend_from_slice(piece));
+        spans += out.events.len();
+    };
+    for (turn, words) in turns.split(|byte| *byte == 0xfe).enumerate() {
+        words.chunks(size).for_each(|piece| call(turn % 2, Some(piece)));
+    }
+    call(0, None);
+    call(1, None);
+    (sent, spans)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,6 +458,11 @@ mod tests {
     #[test]
     fn text_forms_are_total() {
         over_seeds("traceparent", traceparent);
+    }
+
+    #[test]
+    fn http_connections_do_not_depend_on_the_cut() {
+        over_seeds("http", http);
     }
 
     #[test]
