@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`settings`] | what the operator set, and what it means: plain, checked data that everything else may use |
 //! | [`clock`], [`entropy`], [`error`], [`logging`], [`files`] | time, randomness, what can end a connection, the log, files that settings name |
+//! | [`memory`] | the memory of the process: what is resident, and giving back what is no longer used |
 //! | [`workers`] | the threads that carry connections |
 //! | [`net`] | connections: listeners, the way to Redis, TLS and the keys for it |
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
@@ -44,6 +45,7 @@ pub mod files;
 pub mod fuzzing;
 pub mod healthcheck;
 pub mod logging;
+pub mod memory;
 pub mod net;
 pub mod preflight;
 pub mod redis;

@@ -19,6 +19,7 @@ use crate::entropy::Entropy;
 use crate::explain;
 use crate::files::FileError;
 use crate::logging::LIFECYCLE;
+use crate::memory;
 use crate::net::hop::Questions;
 use crate::net::key_material::KeyMaterial;
 use crate::net::listener::{BindError, Handshakes, Listener, Socket};
@@ -229,6 +230,7 @@ impl Server {
         let services = Arc::clone(&self.services);
         let changed = move |keys: &KeyMaterial| services.set_context_keys(keys.context_keys());
         background.spawn(self.keys.clone().follow(stopping.clone(), changed));
+        background.spawn(memory::give_back());
         let admin = admin.map(|listener| self.serve_admin(listener, served, stopping.clone()));
         let Self { settings, services, telemetry, .. } = self;
         Ok(Serving {

@@ -3,11 +3,11 @@
 use std::fs;
 
 use redistributed_core::trace::UnixNanos;
-use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::exposition::Page;
+use crate::memory::Size;
 
 /// Writes the metrics of the process. Values that the system does not provide are left out. `began` is the time at which the
 /// process began.
@@ -17,10 +17,9 @@ pub(super) fn write(page: &mut Page, began: UnixNanos) {
         .fraction(&[], used.tv_sec as f64 + used.tv_nsec as f64 / 1e9);
     page.process("start_time_seconds", "When the process started, in seconds since 1970")
         .fraction(&[], began.0 as f64 / 1e9);
-    if let Some((virtual_pages, resident_pages)) = pages() {
-        let page_size = page_size() as u64;
-        page.process("resident_memory_bytes", "Resident memory, in bytes").sample(&[], resident_pages * page_size);
-        page.process("virtual_memory_bytes", "Virtual memory, in bytes").sample(&[], virtual_pages * page_size);
+    if let Some(size) = Size::now() {
+        page.process("resident_memory_bytes", "Resident memory, in bytes").sample(&[], size.resident);
+        page.process("virtual_memory_bytes", "Virtual memory, in bytes").sample(&[], size.mapped);
     }
     if let Some(open) = entries("/proc/self/fd") {
         // One of them is the list itself.
@@ -33,13 +32,6 @@ pub(super) fn write(page: &mut Page, began: UnixNanos) {
         page.process("threads", "Threads of the process, those that wait for files or names among them")
             .sample(&[], threads);
     }
-}
-
-/// Virtual and resident size, in pages (proc_pid_statm(5)).
-fn pages() -> Option<(u64, u64)> {
-    let text = fs::read_to_string("/proc/self/statm").ok()?;
-    let mut numbers = text.split(' ').map_while(|word| word.parse().ok());
-    Some((numbers.next()?, numbers.next()?))
 }
 
 fn entries(folder: &str) -> Option<u64> {

@@ -76,6 +76,11 @@ impl Setup {
         memory::peak(self.proxy.pid()).saturating_sub(self.before)
     }
 
+    /// The growth of the process's memory that is left, in bytes.
+    pub(crate) fn grown_by_now(&self) -> usize {
+        memory::resident(self.proxy.pid()).saturating_sub(self.before)
+    }
+
     /// Waits for the next line of the proxy's log that contains `text`, and returns it.
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         self.proxy.wait_for_line(text)

@@ -3,11 +3,13 @@
 use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use redistributed_core::carrier::trailer;
 use redistributed_core::trace::{Context, SpanContext};
 
 use crate::hostile::setup::{Setup, expect, send, shown};
+use crate::support::DEADLINE;
 use crate::support::redis::RealRedis;
 
 /// Sends all of `request` while it reads as many bytes as `reply` has, and compares them.
@@ -117,32 +119,35 @@ fn through(address: std::net::SocketAddr, request: &[u8]) -> Vec<u8> {
     })
 }
 
-/// `proxy/docs/limits.md`, "Bounds". A command that blocks holds up all that a client pipelines behind it.
-#[test]
-fn spans_that_are_never_answered_are_bounded_by_their_bytes() {
-    /// How many publishes each connection sends. Their spans would take 14 MiB, and then 6.5 MiB each.
-    const PUBLISHES: [usize; 12] = [8_000, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700];
-    let (setup, fake) = Setup::with_fake(&["--mode", "inject"]);
+/// A command that blocks, which holds up all that a client pipelines behind it, and so many publishes whose spans take 1.8 KiB
+/// each.
+fn publishes_behind_a_block(publishes: usize) -> Vec<u8> {
     let context = Context {
         trace_state: Some(format!("a={}", "x".repeat(500)).into()),
         ..SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap().into()
     };
     let mut payload = b"payload".to_vec();
     trailer::write(&context, &mut payload);
-    let request = |publishes: usize| {
-        let mut request = b"*3\r\n$5\r\nBLPOP\r\n$5\r\nnokey\r\n$1\r\n0\r\n".to_vec();
-        for number in 0..publishes {
-            let head = format!("*3\r\n$7\r\nPUBLISH\r\n$1024\r\n{number:01024}\r\n${}\r\n", payload.len());
-            request.extend_from_slice(head.as_bytes());
-            request.extend_from_slice(&payload);
-            request.extend_from_slice(b"\r\n");
-        }
-        request
-    };
+    let mut request = b"*3\r\n$5\r\nBLPOP\r\n$5\r\nnokey\r\n$1\r\n0\r\n".to_vec();
+    for number in 0..publishes {
+        let head = format!("*3\r\n$7\r\nPUBLISH\r\n$1024\r\n{number:01024}\r\n${}\r\n", payload.len());
+        request.extend_from_slice(head.as_bytes());
+        request.extend_from_slice(&payload);
+        request.extend_from_slice(b"\r\n");
+    }
+    request
+}
+
+/// `proxy/docs/limits.md`, "Bounds".
+#[test]
+fn spans_that_are_never_answered_are_bounded_by_their_bytes() {
+    /// How many publishes each connection sends. Their spans would take 14 MiB, and then 6.5 MiB each.
+    const PUBLISHES: [usize; 12] = [8_000, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700];
+    let (setup, fake) = Setup::with_fake(&["--mode", "inject"]);
     let mut open = Vec::new();
     let mut grown = Vec::new();
     for publishes in PUBLISHES {
-        let request = request(publishes);
+        let request = publishes_behind_a_block(publishes);
         let mut client = setup.client();
         let mut server = fake.accept();
         thread::scope(|scope| {
@@ -158,4 +163,35 @@ fn spans_that_are_never_answered_are_bounded_by_their_bytes() {
     assert!(grown[PUBLISHES.len() - 1] < 90, "all connections: {grown:?} MiB");
     drop(open);
     setup.over();
+}
+
+/// Memory that is freed is of use to others on the machine only when the process has given it back, which glibc does not do by
+/// itself.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn the_memory_of_a_burst_is_given_back_when_its_clients_have_left() {
+    const CLIENTS: usize = 3;
+    let setup = Setup::new(&["--mode", "inject"]);
+    let request = publishes_behind_a_block(3_700);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = setup.client();
+            send(&mut client, &request);
+            client
+        })
+        .collect();
+    // What the sockets hold of it is still to come.
+    wait_until("the proxy holds the spans", || setup.grown(), |grown| grown > CLIENTS * (5 << 20));
+    drop(clients);
+    wait_until("the memory is given back", || setup.grown_by_now(), |grown| grown < CLIENTS * (2 << 20));
+    setup.over();
+}
+
+/// Looks again and again, because the kernel tells nobody what becomes of the memory of a process.
+fn wait_until(what: &str, grown: impl Fn() -> usize, is_so: impl Fn(usize) -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so(grown()) {
+        assert!(Instant::now() < deadline, "{what}: it has grown by {} bytes", grown());
+        thread::sleep(Duration::from_millis(50));
+    }
 }
