@@ -11,6 +11,7 @@
 //! | [`resp`] | the ends of RESP2 and RESP3 values, and the numbers in them |
 //! | [`counts`] | the counters of a session, and the metrics that show them |
 //! | [`trace`] | the identity of spans, sampling, and finished spans |
+//! | [`causes`] | which request or message made a service send a command |
 //! | [`carrier`] | how a context is added to a payload, found there and removed again |
 //! | [`policy`] | the operator's decisions about which messages are changed, and how |
 //! | [`service`] | what a session asks of its service, and the events that it reports |
@@ -32,6 +33,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod carrier;
+pub mod causes;
 pub mod choice;
 mod commands;
 pub mod counts;

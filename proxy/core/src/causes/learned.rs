@@ -1,0 +1,151 @@
+//! What is known of templates of commands, and of classes of requests and messages.
+
+use super::bounded::Bounded;
+use super::evidence::{Beat, PlaceEvidence};
+use super::lists::List;
+use super::slots::SlotSet;
+use super::steps::{ClassSet, TemplateId};
+use super::succession::Succession;
+use super::table::Id;
+
+/// The longest time, in microseconds, for which a message counts as in work.
+pub(super) const LONGEST_WORK: u64 = 5_000_000;
+
+/// Finished ones of a class before it is told how long its messages are in work.
+const KNOWN_WORK: u64 = 100;
+
+/// How much longer than the longest work so far a message may be in work, in microseconds.
+const WORK_MARGIN: u64 = 5_000;
+
+/// Finished ones of a class before it is told what it never does, and what it does once.
+pub(super) const KNOWN_FLOW: u64 = 50;
+
+/// Cases that show that a class does something just once.
+const KNOWN_ONCE: u8 = 30;
+
+/// The bit that says that one of a class did something twice.
+const TWICE: u8 = 1 << 7;
+
+/// Tokens' places that are remembered of a template, and steps that it follows.
+const PLACES: usize = 24;
+pub(super) const SUCCESSIONS: usize = 6;
+
+/// A template of commands.
+#[derive(Clone, Copy)]
+pub(super) struct Template {
+    pub(super) last_seen: u64,
+    pub(super) commands: u64,
+    /// Commands while nobody was in work.
+    pub(super) orphans: u64,
+    /// Commands whose cause was found at once, and those of them whose cause was a request that had been answered.
+    pub(super) attributed: u64,
+    pub(super) answered: u64,
+    /// The classes of these causes.
+    pub(super) classes: ClassSet,
+    pub(super) beat: Beat,
+    pub(super) places: Bounded<PlaceEvidence, PLACES>,
+    pub(super) successions: Bounded<Succession, SUCCESSIONS>,
+}
+
+impl Template {
+    pub(super) fn new() -> Self {
+        Self {
+            last_seen: 0,
+            commands: 0,
+            orphans: 0,
+            attributed: 0,
+            answered: 0,
+            classes: ClassSet::EMPTY,
+            beat: Beat::default(),
+            places: Bounded::new(),
+            successions: Bounded::new(),
+        }
+    }
+
+    /// Whether such commands mostly come from requests that have been answered.
+    pub(super) fn comes_after_answers(&self) -> bool {
+        self.answered >= 3 && 10 * self.answered > 3 * self.attributed
+    }
+
+    /// The template's evidence about a place, if there is any.
+    pub(super) fn place(&self, place: u32) -> Option<usize> {
+        self.places.iter().position(|known| known.place == place)
+    }
+}
+
+/// A class of requests or messages.
+#[derive(Clone, Copy)]
+pub(super) struct Class {
+    pub(super) last_seen: u64,
+    pub(super) arrivals: u64,
+    pub(super) finished: u64,
+    /// Finished messages of which it was seen how long they were in work.
+    told: u64,
+    /// The longest time from a message to a command of it, decaying, in 1/1024 of a microsecond.
+    longest: u64,
+    /// For each template, how many of the class did it, and whether one did it twice.
+    flow: [u8; TemplateId::COUNT],
+    pub(super) members: SlotSet,
+    /// The messages in work, by age.
+    pub(super) at_work: List,
+    pub(super) beat: Beat,
+}
+
+impl Class {
+    pub(super) fn new() -> Self {
+        Self {
+            last_seen: 0,
+            arrivals: 0,
+            finished: 0,
+            told: 0,
+            longest: 0,
+            flow: [0; TemplateId::COUNT],
+            members: SlotSet::EMPTY,
+            at_work: List::default(),
+            beat: Beat::default(),
+        }
+    }
+
+    /// How long, in microseconds, a message of this class counts as in work.
+    pub(super) fn window(&self) -> u64 {
+        if self.finished >= KNOWN_WORK && 10 * self.told >= 9 * self.finished {
+            ((self.longest + self.longest / 2) / 1024 + WORK_MARGIN).min(LONGEST_WORK)
+        } else {
+            LONGEST_WORK
+        }
+    }
+
+    /// Learns from a message that its last command came `work` microseconds after it.
+    pub(super) fn learn_work(&mut self, work: u64) {
+        self.told += 1;
+        self.longest = (self.longest - self.longest / 1000).max(work * 1024);
+    }
+
+    pub(super) fn learn_flow(&mut self, template: TemplateId, twice: bool) {
+        if let Some(flow) = self.flow.get_mut(template.index()) {
+            let times = (*flow & !TWICE).saturating_add(1).min(!TWICE);
+            *flow = times | *flow & TWICE | if twice { TWICE } else { 0 };
+        }
+    }
+
+    pub(super) fn forget_flow(&mut self, template: TemplateId) {
+        if let Some(flow) = self.flow.get_mut(template.index()) {
+            *flow = 0;
+        }
+    }
+
+    /// Whether enough of the class are finished to tell what it does.
+    pub(super) fn knows_its_flow(&self) -> bool {
+        self.finished >= KNOWN_FLOW
+    }
+
+    /// Whether none of the class has done this.
+    pub(super) fn never_does(&self, template: TemplateId) -> bool {
+        self.flow.get(template.index()).is_none_or(|flow| *flow == 0)
+    }
+
+    /// Whether those of the class that do this do it once.
+    pub(super) fn does_once(&self, template: TemplateId) -> bool {
+        self.flow.get(template.index()).is_some_and(|flow| *flow & TWICE == 0 && *flow >= KNOWN_ONCE)
+    }
+}

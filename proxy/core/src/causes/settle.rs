@@ -1,0 +1,241 @@
+//! Who the cause of a command is, all in all.
+
+use super::Causes;
+use super::answer::{Reason, Rule};
+use super::question::{FORGETFUL, Next, Question};
+use super::slots::{Slot, SlotSet};
+use super::steps::Step;
+use super::votes::Votes;
+
+/// Cases that show that a connection's last user goes on using it, and how many exceptions there may be in a thousand.
+const CONNECTION_CASES: u32 = 20;
+const CONNECTION_EXCEPTIONS: u32 = 3;
+
+/// Commands of a template that were attributed before it is told which classes never do it.
+const KNOWN_CLASSES: u64 = 20;
+
+/// What was found out about a command.
+pub(super) struct Settled {
+    /// Whose command it is. If that is unattributed work, there is no cause yet.
+    pub(super) slot: Option<Slot>,
+    /// How that was told, if it was not told by belonging to unattributed work.
+    pub(super) rule: Option<Rule>,
+    /// Why it is not known.
+    pub(super) reason: Reason,
+}
+
+impl Settled {
+    pub(super) fn by(slot: Slot, rule: Rule) -> Self {
+        Self { slot: Some(slot), rule: Some(rule), reason: Reason::Work }
+    }
+
+    pub(super) fn unknown(reason: Reason) -> Self {
+        Self { slot: None, rule: None, reason }
+    }
+
+    /// Whether nobody was asked, because it may have come by itself.
+    pub(super) fn is_spontaneous(&self) -> bool {
+        self.slot.is_none() && matches!(self.reason, Reason::WarmUp | Reason::Overload | Reason::New | Reason::Periodic)
+    }
+}
+
+impl Causes {
+    /// Asks one rule after the other, and joins work to its cause where the command shows it.
+    pub(super) fn settle(&mut self, question: &Question<'_>, votes: &Votes) -> Settled {
+        let mut among = if votes.voted { votes.named } else { question.feasible };
+        let mut rule = votes.voted.then_some(Rule::Token);
+        let work = votes.work.single();
+        if let Some(work) = work {
+            let both = among & self.may_be_of(work);
+            if !both.is_empty() {
+                among = both;
+            }
+            rule = rule.or(Some(Rule::Work));
+        }
+        if votes.voted && among.is_several() {
+            among = self.last_of_one_trace(among);
+        }
+        let mut found = match (among.single(), rule) {
+            (Some(slot), Some(rule)) => {
+                if let (Rule::Token, Some(next)) = (rule, question.next) {
+                    self.confirm_next(question, slot, next);
+                }
+                Some((slot, rule))
+            }
+            _ => self.by_order(question, votes, among, work),
+        };
+        if question.in_work.is_empty() {
+            self.templates[question.template].orphans += 1;
+        }
+        found = match (found, work) {
+            (Some((slot, rule)), Some(work)) if slot != work => {
+                self.join(work, slot, Rule::Joined);
+                Some((slot, rule))
+            }
+            (None, Some(work)) => return self.narrow(work, among),
+            (found, _) => found,
+        };
+        if found.is_none() && !votes.voted {
+            found = self.answered_request(question).map(|slot| (slot, Rule::Answered));
+        }
+        match found {
+            Some((slot, rule)) => Settled::by(slot, rule),
+            None if question.in_work.is_empty() => Settled::unknown(Reason::Nobody),
+            None => Settled::unknown(Reason::Several),
+        }
+    }
+
+    /// Attributes a command to work of which it is, and that work to its cause, if only one is left.
+    fn narrow(&mut self, work: Slot, among: SlotSet) -> Settled {
+        let may_be_of = self.may_be_of(work) & among;
+        self.set_may_be_of(work, &may_be_of);
+        match may_be_of.single() {
+            Some(cause) => {
+                self.join(work, cause, Rule::Work);
+                Settled::by(cause, Rule::Work)
+            }
+            None => Settled { slot: Some(work), rule: None, reason: Reason::Work },
+        }
+    }
+
+    /// If all are of one trace (a request, and the reply that it waits for), there is no doubt which transaction it is, and
+    /// the last to come is taken.
+    fn last_of_one_trace(&self, among: SlotSet) -> SlotSet {
+        let mut candidates = among.iter().map(|slot| (slot, &self.candidates[slot]));
+        let Some((first, candidate)) = candidates.next() else { return among };
+        let Some(trace) = candidate.trace else { return among };
+        let mut last = (candidate.began, candidate.id, first);
+        for (slot, candidate) in candidates {
+            if candidate.trace != Some(trace) {
+                return among;
+            }
+            if (candidate.began, candidate.id) > (last.0, last.1) {
+                last = (candidate.began, candidate.id, slot);
+            }
+        }
+        SlotSet::one(last.2)
+    }
+
+    /// Learns from a cause that is known by what it names: unattributed work before it was its, and whether it has used the
+    /// connection last, where several could have been next.
+    fn confirm_next(&mut self, question: &Question<'_>, cause: Slot, next: Next) {
+        if let Some(before) = next
+            .slots
+            .single()
+            .filter(|before| next.only_one && self.unattributed.contains(*before) && self.can_be_of(*before, cause))
+        {
+            self.join(before, cause, Rule::Before);
+        }
+        if let Some(last) = question.last_user.filter(|last| next.slots.is_several() && next.slots.contains(*last)) {
+            *(if last == cause { &mut self.same_connection } else { &mut self.other_connection }) += 1;
+        }
+    }
+
+    /// The rules that do not need a token.
+    fn by_order(
+        &mut self,
+        question: &Question<'_>,
+        votes: &Votes,
+        among: SlotSet,
+        work: Option<Slot>,
+    ) -> Option<(Slot, Rule)> {
+        if let Some(next) = question.next
+            && let Some(found) = self.succeeding(question, votes, among, work, next)
+        {
+            return Some(found);
+        }
+        if votes.voted || work.is_some() || question.after_answers || question.forgetful {
+            return None;
+        }
+        if let Some(slot) = self.due(question) {
+            return Some((slot, Rule::Flow));
+        }
+        let only = question.feasible.single().filter(|_| question.feasible == question.in_work)?;
+        let template = &self.templates[question.template];
+        let caused = 100 * template.orphans <= template.commands && 200 * self.answered <= self.attributed;
+        caused.then_some((only, Rule::Alone))
+    }
+
+    /// The one that has just done what such commands follow.
+    fn succeeding(
+        &mut self,
+        question: &Question<'_>,
+        votes: &Votes,
+        among: SlotSet,
+        work: Option<Slot>,
+        next: Next,
+    ) -> Option<(Slot, Rule)> {
+        let candidates = if votes.voted { among } else { question.feasible };
+        let mut slots = next.slots & (candidates | self.unattributed);
+        let mut rule = next.only_one.then_some(Rule::Succession);
+        if slots.is_several()
+            && self.connections_are_kept()
+            && let Some(last) = question.last_user.filter(|last| slots.contains(*last))
+        {
+            slots = SlotSet::one(last);
+            rule = Some(Rule::Connection);
+        }
+        let (slot, rule) = slots.single().zip(rule)?;
+        let unattributed = self.unattributed.contains(slot);
+        if work.is_some_and(|work| work != slot && (unattributed || !self.can_be_of(work, slot))) {
+            return None;
+        }
+        if unattributed && votes.voted {
+            let may_be_of = self.may_be_of(slot) & among;
+            self.set_may_be_of(slot, &may_be_of);
+            if let Some(cause) = may_be_of.single() {
+                self.join(slot, cause, Rule::Work);
+                return Some((cause, Rule::Work));
+            }
+        }
+        Some((slot, rule))
+    }
+
+    /// Whether a connection's last user goes on using it as long as it has something to send.
+    fn connections_are_kept(&self) -> bool {
+        self.same_connection >= CONNECTION_CASES
+            && 1000 * u64::from(self.other_connection) <= u64::from(CONNECTION_EXCEPTIONS * self.same_connection)
+    }
+
+    /// The only one that has done X and not yet Y, if every X has exactly one Y, whenever.
+    fn due(&self, question: &Question<'_>) -> Option<Slot> {
+        let template = &self.templates[question.template];
+        let among = (question.feasible | self.unattributed).minus(&self.done.get(question.template));
+        let mut found = None;
+        for succession in template.successions.iter() {
+            if !succession.is_exact() || self.pending(question.template, succession.after) != succession.base {
+                continue;
+            }
+            let due = self.who_did(succession.after) & among;
+            match due.single() {
+                Some(slot) if found.is_none_or(|found| found == slot) => found = Some(slot),
+                None if due.is_empty() && !matches!(succession.after, Step::Arrived(_)) => {}
+                _ => return None,
+            }
+        }
+        found
+    }
+
+    /// The request that was answered and alone has the ids of a command.
+    fn answered_request(&self, question: &Question<'_>) -> Option<Slot> {
+        let known = question.in_work | self.unattributed;
+        let template = &self.templates[question.template];
+        let mut among = SlotSet::EMPTY;
+        for token in question.tokens.iter().filter(|token| token.is_id) {
+            let mut owners = self.owners.of(token.hash);
+            if !owners.meets(&self.finished) || (!question.after_answers && owners.meets(&known)) {
+                continue;
+            }
+            owners &= self.finished | known;
+            if template.attributed >= KNOWN_CLASSES {
+                let others =
+                    self.classes.ids().take(self.classes_used).filter(|class| !template.classes.contains(*class));
+                for class in others {
+                    owners = owners.minus(&self.classes[class].members);
+                }
+            }
+            among = if among.is_empty() { owners } else { among & owners };
+        }
+        among.single().filter(|slot| self.now - self.candidates[*slot].heard < FORGETFUL)
+    }
+}
