@@ -83,6 +83,9 @@ impl Offset {
         let nanos = self.at(span.end, read);
         span.start = UnixNanos(span.start.0.saturating_add_signed(nanos));
         span.end = UnixNanos(span.end.0.saturating_add_signed(nanos));
+        if let Some(time) = span.inferred.as_mut().and_then(|inferred| inferred.handed_over.as_mut()) {
+            *time = UnixNanos(time.0.saturating_add_signed(nanos));
+        }
     }
 }
 

@@ -1,11 +1,24 @@
-//! The only source of randomness: trace and span ids.
+//! The only source of randomness: trace and span ids, and keys of hashes.
 //!
 //! Ids have to be unique over all sidecars of an installation, not secret, so a fast generator (xoshiro256++ by
 //! Blackman and Vigna, public domain) is seeded with 256 bits of the operating system's randomness once for each
 //! listener. Every connection gets a stretch of its own of that generator's sequence, 2^128 numbers long, so that no
 //! two connections of a process can draw the same id other than by chance.
 
+use std::hash::{BuildHasher, RandomState};
+
 use redistributed_core::trace::{Ids, SpanId, TraceId};
+
+/// A key for hashes that nobody outside can compute. It comes from the operating system's randomness by way of the keys that the standard
+/// library's maps have.
+pub fn secret_key() -> [u8; 16] {
+    let random = RandomState::new();
+    let mut key = [0; 16];
+    for (index, bytes) in key.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *bytes = random.hash_one(index).to_le_bytes();
+    }
+    key
+}
 
 /// A generator of random ids.
 #[derive(Clone, Debug)]

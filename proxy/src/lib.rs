@@ -12,6 +12,8 @@
 //! | [`redis`] | what the proxy itself asks Redis, on connections of its own |
 //! | [`telemetry`] | spans out; counters |
 //! | [`explain`] | what the settings in force mean, in sentences for people |
+//! | [`live_policy`] | the policy in force, which connections follow |
+//! | [`follow`] | what a service has received caused what it sends |
 //! | [`service`] | the services, each with everything that its connections share, and the switch for their modes |
 //! | [`auto`] | who is known to be behind a proxy, for mode `auto` |
 //! | [`relay`] | carries bytes between a client and Redis through a [`redistributed_core::Session`] |
@@ -41,9 +43,11 @@ pub mod entropy;
 pub mod error;
 pub mod explain;
 pub mod files;
+pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;
+pub mod live_policy;
 pub mod logging;
 pub mod memory;
 pub mod net;

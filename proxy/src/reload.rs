@@ -20,7 +20,7 @@ use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 15] = [
+pub const RELOADABLE: [&str; 16] = [
     "mode",
     "mode-for",
     "include",
@@ -33,6 +33,7 @@ pub const RELOADABLE: [&str; 15] = [
     "template",
     "hide-channel-names",
     "relation",
+    "follow",
     "trust",
     "commands",
     "log-level",
@@ -198,6 +199,7 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         hide_channel_names: new.hide_channel_names,
         relation: new.relation,
         trust: new.trust,
+        follow: new.follow,
         commands: new.commands,
         ..old.clone()
     }
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn of_a_policy_what_is_said_to_change_does_and_the_rest_does_not() {
-        let changes: [&[&str]; 14] = [
+        let changes: [&[&str]; 15] = [
             &["--mode", "strip"],
             &["--mode-for", "a=observe"],
             &["--include", "b"],
@@ -283,6 +285,7 @@ mod tests {
             &["--template", "g=h"],
             &["--hide-channel-names"],
             &["--relation", "link"],
+            &["--follow", "parent"],
             &["--trust", "none"],
             &["--commands", "all"],
         ];

@@ -189,7 +189,8 @@ impl Server {
         let peer = Peer { address: port.service.server_address(), port: port.service.server_port() };
         let sink = self.telemetry.sink(&service.resource, &peer);
         let settings = Arc::clone(&self.settings.http_policy);
-        Ok(HttpEndpoint::new(service, dialer, handshakes, sink, settings, stopping))
+        let requests = service.follow.requests();
+        Ok(HttpEndpoint::new(service, dialer, handshakes, sink, settings, stopping).witnessed_by(requests))
     }
 
     /// Begins to accept clients, and to do what goes on beside them.
@@ -225,6 +226,9 @@ impl Server {
             let (address, upstream) = (listen_url(socket.address()), port.service_url());
             tracing::info!(target: LIFECYCLE, address, upstream, service, "listening for HTTP");
             accepting.spawn(acceptor.clone().run(endpoint, socket, Entropy::from_os()?));
+        }
+        for service in self.services.all() {
+            background.spawn(Arc::clone(&service.follow).run(stopping.clone()));
         }
         self.introduce();
         let services = Arc::clone(&self.services);
@@ -322,6 +326,8 @@ impl Serving {
         while let Some(connections) = self.accepting.join_next().await {
             cut_off += drain(&mut connections?, deadline).await;
         }
+        // What waits for more to become known waits no longer.
+        self.services.all().iter().for_each(|service| service.follow.flush());
         let spans = self.telemetry.shutdown(limits.flush_timeout).await;
         let stats = Arc::new(self.services.total());
         stats.log();

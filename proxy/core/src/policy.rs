@@ -1,5 +1,6 @@
 //! The operator's decisions about which messages are changed, and how.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,7 +10,7 @@ use crate::carrier::{Carrier, ContextKeys, Place};
 use crate::choice;
 use crate::glob::Glob;
 use crate::naming;
-use crate::trace::{Destination, Propagators, Sampler, SpanRecord};
+use crate::trace::{Change, Context, Destination, Inferred, Propagators, Sampler, SpanRecord};
 
 /// The settings that the sessions of a service follow. Each call of a session gets the policy that is then in force.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Policy {
     /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context.
     /// Delivered payloads are searched for a context up to [`Policy::strip_limit`].
     pub inject_limit: usize,
+    /// Whether what the service sends is attributed to what it has received.
+    pub follow: Follow,
     /// Whether commands other than publishes get spans.
     pub commands: Commands,
     /// Which new spans are recorded.
@@ -143,6 +146,29 @@ impl Policy {
         self.inject_limit.max(DEFAULT_INJECT_LIMIT).saturating_add(crate::carrier::trailer::MAX_LEN)
     }
 
+    /// Adds the cause of a span that became known after the span had begun, and the rule by which it was found.
+    ///
+    /// The context of a publish has left with its message, so that the publish stays where it is, and gets a link. Any other span
+    /// moves to the trace of its cause, as [`Policy::follow`] says, and is recorded if the cause is.
+    pub fn attribute(&self, span: &mut SpanRecord, cause: &Context, rule: &'static str) {
+        let has_left = matches!(span.handling.payload, Change::Injected);
+        let inferred = span.inferred.get_or_insert_with(|| Box::new(Inferred::default()));
+        inferred.undecided = None;
+        inferred.rule = Some(rule);
+        let is_sampled = self.sampler.samples(cause.span.trace_id, Some(&cause.span));
+        if has_left || self.follow == Follow::Link {
+            span.link = Some(cause.span);
+            if !has_left {
+                span.context.flags = span.context.flags.with_sampled(is_sampled);
+            }
+        } else {
+            span.parent = Some(cause.span.span_id);
+            span.context.trace_id = cause.span.trace_id;
+            span.context.flags = cause.span.flags.with_sampled(is_sampled);
+        }
+        span.trace_state = span.trace_state.take().or_else(|| cause.trace_state.clone());
+    }
+
     /// The mode of `channel`.
     pub fn mode_of(&self, channel: &[u8]) -> Mode {
         first_match(&self.modes, channel).unwrap_or(self.mode)
@@ -197,6 +223,7 @@ impl Default for Policy {
             templates: Vec::new(),
             hide_channel_names: false,
             inject_limit: DEFAULT_INJECT_LIMIT,
+            follow: Follow::default(),
             commands: Commands::None,
             sampler: Sampler::default(),
             transit_time: false,
@@ -227,6 +254,19 @@ choice! {
         Parent = "parent",
         /// The consumer span starts a trace of its own, with a link: for large fan-out and endless loops.
         Link = "link",
+    }
+}
+
+choice! {
+    /// What becomes of an inferred cause (`--follow`): the message or the HTTP request in work for which the service sends a
+    /// command.
+    pub enum Follow, default Off {
+        /// Nothing is inferred.
+        Off = "off",
+        /// The span of the command begins a trace of its own, with a link to its cause.
+        Link = "link",
+        /// The span of the command is a child of its cause.
+        Parent = "parent",
     }
 }
 
@@ -263,6 +303,8 @@ pub enum Commands {
     None,
     /// Each command gets a CLIENT span, without its arguments.
     All,
+    /// A command gets a CLIENT span if its cause is known ([`Policy::follow`]).
+    Caused,
     /// A command gets a CLIENT span if it meets one of these conditions.
     Only {
         /// The reply came at least this many nanoseconds after the first byte of the command. `None` does not select slow commands.
@@ -283,6 +325,7 @@ impl Commands {
         match self {
             Self::None => false,
             Self::All => true,
+            Self::Caused => span.parent.is_some() || span.inferred.is_some(),
             Self::Only { slow, errors } => {
                 errors && span.error.is_some()
                     || slow.is_some_and(|slow| span.end.0.saturating_sub(span.start.0) >= slow)
@@ -296,6 +339,7 @@ impl fmt::Display for Commands {
         match *self {
             Self::None => f.write_str("none"),
             Self::All => f.write_str("all"),
+            Self::Caused => f.write_str("caused"),
             Self::Only { slow, errors } => {
                 if let Some(nanos) = slow {
                     write!(f, "slow={}ms", nanos / 1_000_000)?;

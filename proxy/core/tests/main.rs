@@ -5,6 +5,7 @@
 
 mod auto;
 mod causes;
+mod following;
 mod http;
 mod large;
 mod properties;

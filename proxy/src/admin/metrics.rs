@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use redistributed_core::causes::{Reason, Rule, Tally};
 use redistributed_core::choice::Choice;
 use redistributed_core::policy::Mode;
 use redistributed_core::service::NotProven;
@@ -34,6 +35,7 @@ const UNKNOWN: [NotProven; 8] = [
 pub(super) fn page(admin: &Admin, format: Format) -> String {
     let mut page = Page::new(format);
     services(&mut page, &admin.services.all());
+    causes(&mut page, &admin.services.all());
     spans(&mut page, &admin.spans);
     proxy(&mut page, admin);
     process::write(&mut page, admin.began);
@@ -59,6 +61,40 @@ fn services(page: &mut Page, services: &[Arc<Service>]) {
         for (result, histogram) in ["ok", "failed"].into_iter().zip(&service.stats.connects) {
             connects.buckets(&[route(service), ("result", result)], &histogram.read());
         }
+    }
+}
+
+/// What is known of the causes of commands.
+fn causes(page: &mut Page, services: &[Arc<Service>]) {
+    let tallies: Vec<(_, Tally)> =
+        services.iter().map(|service| (route(service), service.follow.tally().unwrap_or_default())).collect();
+    let mut found = page.metric("causes_total", "Commands whose cause was told at once, by the rule");
+    for (route, tally) in &tallies {
+        for rule in Rule::ALL {
+            found.sample(&[*route, ("rule", rule.name())], tally.found(rule));
+        }
+        found.sample(&[*route, ("rule", "batch")], tally.batches);
+        found.sample(&[*route, ("rule", "one_of")], tally.one_of);
+    }
+    let mut late = page.metric("causes_late_total", "Commands whose cause was told later, by the rule");
+    for (route, tally) in &tallies {
+        for rule in Rule::ALL {
+            late.sample(&[*route, ("rule", rule.name())], tally.late(rule));
+        }
+    }
+    let help = "Commands whose cause was not told at once, by the reason";
+    let mut unknown = page.metric("causes_unknown_total", help);
+    for (route, tally) in &tallies {
+        for reason in Reason::ALL {
+            unknown.sample(&[*route, ("reason", reason.name())], tally.unknown(reason));
+        }
+    }
+    let mut waiting =
+        page.metric("spans_waiting", "Spans that wait for more to become known of them, by what they are of");
+    for service in services {
+        let (deliveries, commands) = service.follow.waiting();
+        waiting.sample(&[route(service), ("of", "delivery")], deliveries as u64);
+        waiting.sample(&[route(service), ("of", "command")], commands as u64);
     }
 }
 
@@ -143,6 +179,7 @@ fn files(page: &mut Page, admin: &Admin) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::FollowSettings;
     use crate::settings::otel::OtelSettings;
     use crate::telemetry::{Host, Resource};
 
@@ -150,7 +187,7 @@ mod tests {
     fn services_are_told_apart_by_their_names() {
         let all = ["api", "worker"].map(|name| {
             let resource = Resource::of_service(Some(name), &OtelSettings::default(), &Host::default());
-            Service::new(resource, Arc::default())
+            Service::new(resource, Arc::default(), FollowSettings::default())
         });
         for (service, bytes) in all.iter().zip([101, 10]) {
             service.stats.add(ProxyCounter::BytesFromServers, bytes);

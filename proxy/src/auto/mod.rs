@@ -48,8 +48,8 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::entropy::Entropy;
+use crate::live_policy::LivePolicy;
 use crate::net::upstream::Dialer;
-use crate::service::LivePolicy;
 use crate::settings::auto::AutoSettings;
 use crate::workers::Workers;
 use announcement::AnnouncerId;

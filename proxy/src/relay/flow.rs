@@ -312,7 +312,7 @@ mod tests {
     use super::super::link::Link;
     use super::*;
     use crate::entropy::Entropy;
-    use crate::service::LivePolicy;
+    use crate::live_policy::LivePolicy;
     use crate::telemetry::test_sink;
 
     fn link() -> (Link, impl Fn() -> Option<SpanRecord>) {

@@ -12,8 +12,9 @@ use super::warnings::Warnings;
 use crate::auto::TrackedConnection;
 use crate::clock;
 use crate::entropy::Entropy;
+use crate::follow::FollowedConnection;
+use crate::live_policy::{LivePolicy, PolicyView};
 use crate::net::hop::{ANNOUNCEMENT, ANSWER, Questions};
-use crate::service::{LivePolicy, PolicyView};
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::telemetry::{Connection, SpanSink};
 
@@ -28,6 +29,7 @@ pub struct Link {
     warnings: Warnings,
     held: Held,
     tracked: Option<TrackedConnection>,
+    followed: Option<FollowedConnection>,
     /// The questions of this process, until the client's first command has been seen.
     questions: Option<Questions>,
     /// Whether the client's question has been answered.
@@ -48,6 +50,7 @@ impl Link {
             warnings: Warnings::default(),
             held: Held::default(),
             tracked: None,
+            followed: None,
             questions: None,
             answered: false,
             answer: None,
@@ -65,6 +68,14 @@ impl Link {
     #[must_use]
     pub fn tracked(mut self, connection: TrackedConnection) -> Self {
         self.tracked = Some(connection);
+        self
+    }
+
+    /// Adds that causes are followed on the connection.
+    #[must_use]
+    pub fn followed(mut self, connection: FollowedConnection) -> Self {
+        self.spans.follow(connection.spans());
+        self.followed = Some(connection);
         self
     }
 
@@ -116,6 +127,7 @@ impl Mediator for Link {
             self.session = Session::opaque();
             self.ended();
             self.tracked = None;
+            self.followed = None;
             input = rest;
         }
         if input.is_empty() {
@@ -132,15 +144,18 @@ impl Mediator for Link {
         let now = clock::now();
         let wall_offset = clock::wall_offset(now);
         let watched = self.spans.look_for_watchers();
+        let policy = self.policy.current();
+        let inference = self.followed.as_mut().and_then(|followed| followed.inference(policy, now));
         let env = Environment {
             now,
             wall_offset,
             watched,
             sees_ahead: true,
             memory_is_scarce: Held::memory_is_scarce(),
-            policy: self.policy.current(),
+            policy,
             ids: &mut self.ids,
             audience: self.tracked.as_ref().map(|tracked| tracked as _),
+            inference,
         };
         self.session.receive(side, input, env, out);
         self.held.set(self.session.held_bytes());

@@ -180,8 +180,8 @@ mod tests {
     use super::*;
     use crate::entropy::Entropy;
     use crate::error::Party;
+    use crate::live_policy::LivePolicy;
     use crate::net::peer::Backlog;
-    use crate::service::LivePolicy;
     use crate::telemetry::test_sink;
 
     fn link() -> Link {

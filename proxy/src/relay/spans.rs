@@ -1,9 +1,10 @@
 //! The spans of one connection, on their way to the exporter and to those who watch.
 
 use redistributed_core::service::Event;
-use redistributed_core::trace::{ErrorType, SpanRecord};
+use redistributed_core::trace::{ErrorType, SpanRecord, UnixNanos};
 
 use crate::clock;
+use crate::follow::FollowedSpans;
 use crate::telemetry::{Connection, SpanSink};
 
 /// Where the spans of a connection go, and what they tell of it.
@@ -15,12 +16,19 @@ pub struct Spans {
     /// Whether there were watchers of messages at the last call of the session. A watcher who has come since is shown what comes
     /// from then on.
     watched: bool,
+    /// Keeps the spans of which more may become known, if causes are followed.
+    followed: Option<FollowedSpans>,
 }
 
 impl Spans {
     /// The spans of a connection between the two ends that `connection` names.
     pub fn new(sink: SpanSink, connection: Connection) -> Self {
-        Self { sink, connection, watched: false }
+        Self { sink, connection, watched: false, followed: None }
+    }
+
+    /// Adds that causes are followed.
+    pub(super) fn follow(&mut self, followed: FollowedSpans) {
+        self.followed = Some(followed);
     }
 
     /// The ends of the connection.
@@ -35,9 +43,12 @@ impl Spans {
     }
 
     /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
-    pub fn hand_over(&self, events: &mut [Event]) {
+    pub fn hand_over(&self, events: &mut Vec<Event>) {
         if events.is_empty() {
             return;
+        }
+        if let Some(followed) = self.followed() {
+            self.keep(followed, take_waiting(events), clock::now());
         }
         let mut now = None;
         for event in events.iter_mut() {
@@ -72,6 +83,15 @@ impl Spans {
             return;
         }
         let (end, error) = (clock::now(), error.map(ErrorType::named));
+        if let Some(followed) = self.followed() {
+            let ended = |mut record: SpanRecord| {
+                if error.is_some() {
+                    record.error.clone_from(&error);
+                }
+                Event::Delivered(record)
+            };
+            return self.keep(followed, deliveries.drain(..).map(ended), end);
+        }
         for record in deliveries.iter_mut() {
             record.end = end;
             if error.is_some() {
@@ -84,6 +104,35 @@ impl Spans {
         deliveries.clear();
     }
 
+    fn followed(&self) -> Option<&FollowedSpans> {
+        self.followed.as_ref().filter(|followed| followed.is_on())
+    }
+
+    /// Leaves spans to the service, which hands them over when nothing more can become known of them.
+    #[cold]
+    fn keep(&self, followed: &FollowedSpans, waiting: impl Iterator<Item = Event>, now: UnixNanos) {
+        for event in waiting {
+            let (record, is_delivery) = match event {
+                Event::Delivered(record) => (SpanRecord { end: now, ..record }, true),
+                Event::SpanEnded(record) => (record, false),
+                _ => continue,
+            };
+            let command = record.inferred.as_ref().and_then(|inferred| inferred.undecided);
+            if self.watched {
+                self.finish(&mut record.clone(), true);
+            }
+            let left = match command {
+                Some(command) => followed.keep_command(record, command, &self.connection, &self.sink),
+                None if is_delivery => followed.keep_delivery(record, &self.connection, &self.sink),
+                None => Some(record),
+            };
+            if let Some(mut record) = left.filter(SpanRecord::is_exported) {
+                clock::date(&mut record);
+                self.sink.offer_all(std::iter::once(&record), &self.connection);
+            }
+        }
+    }
+
     /// Dates a finished record, and shows it to those who watch.
     fn finish(&self, record: &mut SpanRecord, watched: bool) {
         clock::date(record);
@@ -91,6 +140,15 @@ impl Spans {
             self.sink.show(record.clone());
         }
     }
+}
+
+/// Takes the spans out of a call's events of which more may become known: those of messages, and those without a cause.
+fn take_waiting(events: &mut Vec<Event>) -> impl Iterator<Item = Event> {
+    events.extract_if(.., |event| match event {
+        Event::Delivered(_) => true,
+        Event::SpanEnded(record) => record.inferred.as_ref().is_some_and(|inferred| inferred.undecided.is_some()),
+        _ => false,
+    })
 }
 
 /// Takes the spans of messages out of a call's events.

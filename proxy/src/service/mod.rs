@@ -3,18 +3,17 @@
 //! A service is what a person calls one. Where its clients connect is an [`endpoint`](crate::endpoint), of which it may have
 //! several: one for each Redis, say. What happens on one connection and concerns another one of the same service belongs here.
 
-mod live_policy;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redistributed_core::carrier::ContextKeys;
 use redistributed_core::policy::Policy;
 
-pub use live_policy::{LivePolicy, PolicyView};
-
-use crate::settings::Settings;
+use crate::entropy::secret_key;
+use crate::follow::Follow;
+use crate::live_policy::LivePolicy;
 use crate::settings::modes::Modes;
 use crate::settings::otel::OtelSettings;
+use crate::settings::{FollowSettings, Settings};
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Host, Resource, service_name};
 
@@ -27,6 +26,8 @@ pub struct Service {
     pub policy: Arc<LivePolicy>,
     /// The counters and times of its connections.
     pub stats: Arc<Stats>,
+    /// What its connections know together of causes.
+    pub follow: Arc<Follow>,
 }
 
 /// All services of the process, and the switch for their modes.
@@ -35,6 +36,7 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Services {
     otel: OtelSettings,
+    follow: FollowSettings,
     host: Host,
     state: Mutex<State>,
 }
@@ -52,8 +54,10 @@ struct State {
 
 impl Service {
     /// A service with no connections.
-    pub fn new(resource: Resource, policy: Arc<Policy>) -> Arc<Self> {
-        Arc::new(Self { resource: Arc::new(resource), policy: LivePolicy::new(policy), stats: Arc::default() })
+    pub fn new(resource: Resource, policy: Arc<Policy>, follow: FollowSettings) -> Arc<Self> {
+        let policy = LivePolicy::new(policy);
+        let follow = Follow::new(Arc::clone(&policy), secret_key(), follow.window);
+        Arc::new(Self { resource: Arc::new(resource), policy, stats: Arc::default(), follow })
     }
 
     /// Its name: `service.name` of its spans, and `route` of its metrics.
@@ -71,7 +75,8 @@ impl Services {
             switched: None,
             keys: ContextKeys::default(),
         };
-        Arc::new(Self { otel: settings.otel.clone(), host: Host::detect(), state: Mutex::new(state) })
+        let (otel, follow) = (settings.otel.clone(), settings.follow);
+        Arc::new(Self { otel, follow, host: Host::detect(), state: Mutex::new(state) })
     }
 
     /// The service of that name, which is added if there is none. Without a name, `OTEL_SERVICE_NAME` counts.
@@ -81,7 +86,7 @@ impl Services {
         if let Some(service) = state.services.iter().find(|service| **service.name() == *full_name) {
             return Arc::clone(service);
         }
-        let service = Service::new(Resource::of_service(name, &self.otel, &self.host), state.in_force());
+        let service = Service::new(Resource::of_service(name, &self.otel, &self.host), state.in_force(), self.follow);
         state.services.push(Arc::clone(&service));
         service
     }
@@ -183,7 +188,8 @@ mod tests {
             switched: None,
             keys: ContextKeys::default(),
         };
-        Services { otel: OtelSettings::default(), host: Host::default(), state: Mutex::new(state) }
+        let (otel, follow) = (OtelSettings::default(), FollowSettings::default());
+        Services { otel, follow, host: Host::default(), state: Mutex::new(state) }
     }
 
     fn off() -> Modes {

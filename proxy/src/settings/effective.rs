@@ -25,6 +25,7 @@ impl Settings {
         values.extend(super::neighbours::effective(self.detect_proxies));
         values.extend(policy::effective_tracing(&self.policy));
         values.extend(policy::effective_carriers(&self.policy, self.context_key_file.as_ref()));
+        values.extend(self.follow.effective(&self.policy));
         values.extend(naming::effective(&self.policy));
         values.extend(self.auto.effective());
         values.extend(self.limits.effective());

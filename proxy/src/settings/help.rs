@@ -34,9 +34,10 @@ Configuration:
       mode-for = [\"orders.*=strip\"]
       [otel]
       OTEL_SERVICE_NAME = \"orders\"
-  SIGHUP reads the file again. Modes, globs, carriers, templates, --relation, --trust, --commands
-  and --log-level change for open connections too; the log names what needs a restart. A file that
-  cannot be used changes no setting. Certificates and passwords in files are read again too.
+  SIGHUP reads the file again. Modes, globs, carriers, templates, --relation, --follow, --trust,
+  --commands and --log-level change for open connections too; the log names what needs a restart.
+  A file that cannot be used changes no setting. Certificates and passwords in files are read
+  again too.
 
 Environment:
   Service name, export and sampling are set by the standard OpenTelemetry variables:

@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `routes`, [`http`], `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
+//! | `routes`, [`http`], `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `follow`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
@@ -28,6 +28,7 @@ pub mod effective;
 pub mod environment;
 mod error;
 pub mod file;
+mod follow;
 mod help;
 pub mod http;
 mod limits;
@@ -64,6 +65,7 @@ pub use address::{HostPort, ListenAddress, Upstream};
 pub use admin::{AdminPort, Control};
 pub use environment::EnvironmentVariables;
 pub use error::{InvalidSettings, SettingError};
+pub use follow::FollowSettings;
 pub use http::HttpPort;
 pub use limits::Limits;
 pub use load::{Invocation, LoadError, Loaded};
@@ -106,6 +108,8 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// A file with the keys that contexts are signed and checked with.
     pub context_key_file: Option<PathBuf>,
+    /// How long work is waited for that a message may cause.
+    pub follow: FollowSettings,
     /// How evidence for mode `auto` is collected.
     pub auto: AutoSettings,
     /// Limits and timeouts.
@@ -155,7 +159,9 @@ impl Settings {
         let tcp = validation.tcp(&options.tcp);
         let otel = validation.otel(lookup);
         let auto = validation.auto(&options.auto);
-        let mut policy = validation.policy(&options.tracing, &options.carriers, otel.as_ref().map(|(otel, _)| otel));
+        let follow = validation.follow(&options.follow);
+        let otel_settings = otel.as_ref().map(|(otel, _)| otel);
+        let mut policy = validation.policy(&options.tracing, &options.carriers, &options.follow, otel_settings);
         validation.naming(&options.naming, &mut policy);
         match otel {
             Some((otel, mut warnings)) if validation.errors.is_empty() => Ok(Self {
@@ -174,6 +180,7 @@ impl Settings {
                 admin,
                 policy: Arc::new(policy),
                 context_key_file: tls::named(&options.carriers.context_key_file),
+                follow,
                 auto,
                 limits,
                 tcp,

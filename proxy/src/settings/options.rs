@@ -13,6 +13,7 @@ use clap::{Arg, Args, Command};
 use super::admin::AdminOptions;
 use super::auto::AutoOptions;
 use super::environment::PREFIX;
+use super::follow::FollowOptions;
 use super::help::{ABOUT, AFTER_HELP, AFTER_LONG_HELP, LONG_ABOUT};
 use super::http::HttpOptions;
 use super::limits::LimitOptions;
@@ -85,6 +86,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub(crate) carriers: CarrierOptions,
+
+    #[command(flatten)]
+    pub(crate) follow: FollowOptions,
 
     #[command(flatten)]
     pub(crate) naming: NamingOptions,

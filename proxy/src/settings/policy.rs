@@ -8,9 +8,10 @@ use redistributed_core::carrier::json::JsonPath;
 use redistributed_core::carrier::{Carrier, opencensus};
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Commands, Forged, Mode, Policy, Relation, Trust};
+use redistributed_core::policy::{Commands, Follow, Forged, Mode, Policy, Relation, Trust};
 
 use super::choices::{self, parser, switch};
+use super::follow::FollowOptions;
 use super::otel::OtelSettings;
 use super::redact::redact;
 use super::units;
@@ -46,12 +47,12 @@ pub(crate) struct TracingOptions {
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
 
-    /// Which commands other than publishes get spans: none, all, errors, slow=TIME, or slow=TIME,errors
+    /// Which commands other than publishes get spans: none, caused, all, errors, slow=TIME, or slow=TIME,errors
     ///
-    /// errors: those that failed. slow=10ms: those whose reply took as long or longer. Commands that only manage the
+    /// The default is caused where --follow is on, otherwise none. caused: those whose cause is known. errors: those that failed. slow=10ms: those whose reply took as long or longer. Commands that only manage the
     /// connection, such as AUTH, CLIENT and PING, have no spans.
-    #[arg(long, value_name = "WHICH", default_value = "none")]
-    commands: String,
+    #[arg(long, value_name = "WHICH")]
+    commands: Option<String>,
 
     /// How the span of a delivery refers to the span of its publish
     #[arg(long, value_parser = parser::<Relation>(), default_value_t)]
@@ -128,6 +129,7 @@ impl Validation<'_> {
         &mut self,
         tracing: &TracingOptions,
         carriers: &CarrierOptions,
+        follow: &FollowOptions,
         otel: Option<&OtelSettings>,
     ) -> Policy {
         let mut policy = Policy {
@@ -144,7 +146,8 @@ impl Validation<'_> {
             forged: carriers.forged,
             inject_limit: self.inject_limit(&carriers.inject_limit),
             transit_time: carriers.transit_time,
-            commands: self.commands(&tracing.commands),
+            follow: follow.follow,
+            commands: self.commands(tracing.commands.as_deref(), follow.follow),
             ..Policy::default()
         };
         if carriers.context_key_file.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
@@ -162,8 +165,11 @@ impl Validation<'_> {
         policy
     }
 
-    fn commands(&mut self, text: &str) -> Commands {
-        const FORMS: &str = "write none, all, errors, slow=TIME as in slow=10ms, or slow=10ms,errors";
+    fn commands(&mut self, text: Option<&str>, follow: Follow) -> Commands {
+        const FORMS: &str = "write none, caused, all, errors, slow=TIME as in slow=10ms, or slow=10ms,errors";
+        let Some(text) = text else {
+            return if follow == Follow::Off { Commands::None } else { Commands::Caused };
+        };
         self.or_reject(commands(text), ("--commands", text, FORMS))
     }
 
@@ -251,9 +257,10 @@ fn commands(text: &str) -> Result<Commands, String> {
     let (mut slow, mut errors) = (None, false);
     for part in text.split(',').map(str::trim) {
         match (part, part.split_once('=')) {
-            ("none" | "all", _) if part != text.trim() => return Err(format!("`{part}` stands alone")),
+            ("none" | "all" | "caused", _) if part != text.trim() => return Err(format!("`{part}` stands alone")),
             ("none", _) => return Ok(Commands::None),
             ("all", _) => return Ok(Commands::All),
+            ("caused", _) => return Ok(Commands::Caused),
             ("errors", _) => errors = true,
             ("slow", _) => return Err("`slow` needs a time".to_owned()),
             (_, Some(("slow", time))) => {
@@ -313,6 +320,7 @@ mod tests {
         for (text, expected) in [
             ("none", Commands::None),
             ("all", Commands::All),
+            ("caused", Commands::Caused),
             ("errors", Commands::Only { slow: None, errors: true }),
             ("slow=10ms", Commands::Only { slow: Some(10 * MILLISECOND), errors: false }),
             ("slow=1500ms,errors", Commands::Only { slow: Some(1_500 * MILLISECOND), errors: true }),

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use super::{ConnectionAttributes, SpanEncoder};
 
-/// The two ends of a client's connection. What its spans tell of them is encoded once, with the first span.
-#[derive(Debug, Default)]
+/// The two ends of a client's connection. What its spans tell of them is encoded once, with the first span. Cheap to clone.
+#[derive(Clone, Debug, Default)]
 pub struct Connection {
     /// The address of the client, or what else is known of it.
-    client: Option<Box<str>>,
+    client: Option<Arc<str>>,
     /// The name that the client has given the connection.
     name: Option<Arc<str>>,
     peer: Option<NetworkPeer>,
     /// Whether the peer of which spans tell is the client, as for HTTP, and not Redis.
     peer_is_client: bool,
-    encoded: OnceCell<Box<ConnectionAttributes>>,
+    encoded: OnceCell<Arc<ConnectionAttributes>>,
 }
 
 /// The Redis that a connection leads to, or the client that it comes from.
@@ -25,7 +25,7 @@ pub enum NetworkPeer {
     /// The IP address and the port to which the proxy is connected.
     Socket(SocketAddr),
     /// The path of a Unix socket.
-    Unix(Box<str>),
+    Unix(Arc<str>),
 }
 
 impl Connection {
@@ -62,6 +62,6 @@ impl Connection {
 
     /// The attributes of its spans. All spans of a connection have one encoder.
     pub(super) fn attributes(&self, encoder: &SpanEncoder) -> &ConnectionAttributes {
-        self.encoded.get_or_init(|| Box::new(encoder.connection(self)))
+        self.encoded.get_or_init(|| Arc::new(encoder.connection(self)))
     }
 }

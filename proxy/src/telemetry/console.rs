@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use redistributed_core::trace::{Operation, SpanRecord};
 
-use super::describe::{Kind, skipped, span_name};
+use super::describe::{Kind, cause, links, skipped, span_name};
 
 /// Writes the spans of one service as lines.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Lines {
             Some(parent) => write!(line, " parent={parent}"),
             None => write!(line, " parent=-"),
         };
-        if let Some(link) = &record.link {
+        for link in links(record) {
             let _ = write!(line, " link={}:{}", link.trace_id, link.span_id);
         }
         if let Operation::Publish { receivers: Some(receivers), .. } = record.operation {
@@ -76,6 +76,9 @@ impl Lines {
             && let Some(status) = request.status
         {
             let _ = write!(line, " status={status}");
+        }
+        if let Some(rule) = cause(record) {
+            let _ = write!(line, " cause={rule}");
         }
         if let Some(reason) = skipped(record) {
             let _ = write!(line, " skipped={reason}");

@@ -1,6 +1,6 @@
 //! What a span is called. Both exporters use this, so that the console and the collector show the same names.
 
-use redistributed_core::trace::{Change, Destination, Operation, SpanRecord};
+use redistributed_core::trace::{Change, Destination, Operation, SpanContext, SpanRecord};
 
 /// The number of subscriptions on that Redis node that got a published message. The semantic conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -11,6 +11,23 @@ pub const SHARDED: &str = "redis.pubsub.sharded";
 /// Why no context was added to the message of a publish: the label `reason` of `redistributed_skipped_total`. Absent if one was
 /// added. Deliveries of a message without a context are not in the trace.
 pub const SKIPPED: &str = "redistributed.context.skipped";
+
+/// The rule by which the parent or the link of a span was inferred (`--follow`). Absent if a message carried it, or if there is none.
+pub const CAUSE: &str = "redistributed.cause";
+
+/// The event of a delivery's span that says when the message had been written to the subscriber. It is there if the span lasts
+/// longer, because of the work that the message has caused.
+pub const HANDED_OVER: &str = "handed over";
+
+/// The value of [`CAUSE`] on the span of `record`.
+pub(super) fn cause(record: &SpanRecord) -> Option<&'static str> {
+    record.inferred.as_ref().and_then(|inferred| inferred.rule)
+}
+
+/// The links of a span: that to its producer or its cause, and those that are inferred.
+pub(super) fn links(record: &SpanRecord) -> impl Iterator<Item = &SpanContext> {
+    record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links))
+}
 
 /// The value of [`SKIPPED`] on the span of `record`.
 pub(super) fn skipped(record: &SpanRecord) -> Option<&'static str> {

@@ -53,8 +53,18 @@ impl Observed {
         let target = if protocol == "grpc" { collector.grpc_addr() } else { collector.http_addr() };
         let recorder = Recorder::before(target).await;
         let limit = INJECT_LIMIT.to_string();
-        let arguments =
-            ["--commands", "all", "--log-level", "trace", "--log-format", log_format, "--inject-limit", &limit];
+        let arguments = [
+            "--commands",
+            "all",
+            "--follow",
+            "parent",
+            "--log-level",
+            "trace",
+            "--log-format",
+            log_format,
+            "--inject-limit",
+            &limit,
+        ];
         let arguments =
             [&arguments, more, &["--read-json", "*", "--carrier", "json.*=json", "--transit-time"]].concat();
         let environment = [

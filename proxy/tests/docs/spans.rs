@@ -114,6 +114,8 @@ async fn every_attribute_and_every_field_of_the_tap_is_documented_and_no_other()
     }
     // Why a delivery fails is a subscriber that has gone, which cannot be made to happen at will.
     seen.entry("error.type".to_owned()).or_default().insert("delivery".to_owned());
+    // Causes are told when a service has been seen for a while, for which `e2e::following` waits.
+    seen.insert("redistributed.cause".to_owned(), ["publish", "command"].map(str::to_owned).into());
     assert_eq!(documented_attributes(&page), seen, "the document has left, the spans right");
 
     let of_resources = told.spans.iter().flat_map(|span| &span.resource.attributes);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use otlp_receiver::{Behaviour, Receiver};
+use otlp_receiver::{Behaviour, ReceivedSpan, Receiver};
 use redistributed::clock;
 use redistributed_core::trace::UnixNanos;
 use rustix::process::Signal;
@@ -43,6 +43,11 @@ impl Deployment {
     /// Sets how the collector answers from now on.
     pub(crate) fn collector_behaves(&self, behaviour: Behaviour) {
         self.collector.behave(behaviour);
+    }
+
+    /// Whether the spans that the collector has received so far are as they should be.
+    pub(crate) fn has_received(&self, wanted: impl FnOnce(&[ReceivedSpan]) -> bool) -> bool {
+        wanted(&self.collector.spans())
     }
 
     /// Waits until the collector has received a request, whatever it answered.
@@ -98,7 +103,9 @@ impl Deployment {
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
             .envs(variables.iter().copied());
-        let process = Spawned::start(command, 1);
+        // One more for each HTTP port.
+        let addresses = 1 + arguments.iter().filter(|argument| **argument == "--http").count();
+        let process = Spawned::start(command, addresses);
         Sidecar { address: process.addresses[0], process }
     }
 
@@ -168,6 +175,11 @@ impl Sidecar {
     /// The URL for clients.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// The address for HTTP clients.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.process.addresses[1]
     }
 
     pub(crate) async fn connect(&self) -> Wire {

@@ -10,6 +10,7 @@
 //! | [`collectors`] | a refusing, hanging or slow collector costs spans and nothing else |
 //! | [`quick_start`] | the README's quick start changes nothing for a subscriber without a proxy |
 //! | [`commands`] | the spans of commands that are no publishes |
+//! | [`following`] | the work of a plain worker is below the delivery that caused it |
 //!
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
 //! arrived, in a form that tests can compare) and [`clients`]. The oracle shows that the proxy changes nothing else.
@@ -22,6 +23,7 @@ mod carriers;
 mod collectors;
 mod commands;
 mod every_client;
+mod following;
 mod in_a_row;
 mod modes;
 mod quick_start;

@@ -48,6 +48,8 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         "/empty" => Ok(respond(Empty::new().map_err(|never| match never {}).boxed())),
         "/refused" => Err("no".into()),
         "/half" => {
+            // Without it, the request may be on its way still when the stream is reset.
+            body.collect().await?;
             let (frames, body) = mpsc::channel(2);
             tokio::spawn(async move {
                 frames.send(Ok(Frame::data(Bytes::from_static(b"half")))).await.unwrap();
@@ -59,6 +61,7 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         }
         // The first piece, and then silence.
         _ => {
+            body.collect().await?;
             let first = tokio_stream::once(Ok(Frame::data(Bytes::from_static(b"first"))));
             Ok(respond(StreamBody::new(first.chain(tokio_stream::pending())).boxed()))
         }

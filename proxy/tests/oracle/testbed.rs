@@ -35,7 +35,7 @@ impl Setting {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Inject | Self::Unsampled => &[],
-            Self::AllCommands => &["--commands", "all"],
+            Self::AllCommands => &["--commands", "all", "--follow", "parent"],
             Self::Strip => &["--mode", "strip"],
             Self::Observe => &["--mode", "observe"],
         }

@@ -100,6 +100,15 @@ impl Exchange {
         self.span
     }
 
+    /// What the spans that the request causes descend from; `None` if no spans are made.
+    pub fn context(&self) -> Option<Context> {
+        let (trace_state, baggage) = match &self.parent {
+            Some(parent) => (parent.trace_state.clone(), parent.baggage.clone()),
+            None => (None, None),
+        };
+        self.span.map(|span| Context { span, trace_state, baggage, published: None })
+    }
+
     /// The headers of the request that are replaced or added, in lower case; those without a value are removed. There are none in
     /// the modes that add nothing.
     pub fn request_headers(&self, policy: &Policy) -> Vec<(&'static str, Option<String>)> {

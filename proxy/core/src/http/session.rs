@@ -226,7 +226,9 @@ impl HttpSession {
             let headers =
                 |show: &mut dyn FnMut(&[u8], &[u8])| fields.iter().for_each(|field| show(field.name, field.value));
             let (method, target) = (line.method, line.target);
-            witness.request(env.now, RequestSeen { id, span: exchange.span(), method, target, headers: &headers });
+            let context = exchange.context();
+            let seen = RequestSeen { id, context: context.as_ref(), method, target, headers: &headers };
+            witness.request(env.now, seen);
         }
         let is_connect = line.method == b"CONNECT";
         let wants_upgrade = line.is_http_11 && fields.iter().any(|field| field.name.eq_ignore_ascii_case(b"upgrade"));

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use crate::trace::{SpanContext, UnixNanos};
+use crate::trace::{Context, UnixNanos};
 
 /// How many bytes of each body a witness is shown, at most.
 pub const SHOWN_BODY: usize = 8 * 1024;
@@ -19,8 +19,9 @@ pub struct RequestId(pub u64);
 pub struct RequestSeen<'a> {
     /// The request.
     pub id: RequestId,
-    /// Its span, recorded or not; `None` if no spans are made.
-    pub span: Option<SpanContext>,
+    /// What the spans that it causes descend from: its span, recorded or not, with what the client sent of the trace. `None` if no
+    /// spans are made.
+    pub context: Option<&'a Context>,
     /// The method as it came.
     pub method: &'a [u8],
     /// The request target as it came, with its query.

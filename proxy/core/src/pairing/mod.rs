@@ -43,7 +43,7 @@ use subscriptions::Subscriptions;
 use crate::commands::{Answer, NameTicket, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
-use crate::trace::{SpanId, SpanRecord, UnixNanos};
+use crate::trace::{CommandId, SpanId, SpanRecord, UnixNanos};
 
 /// Most spans of one connection that wait for a reply, and most bytes that they take. Further ones end with their request.
 const MAX_OPEN_SPANS: usize = 16_384;
@@ -64,6 +64,8 @@ pub(crate) struct Published<'a> {
     pub(crate) sharded: bool,
     /// The span whose context was added.
     pub(crate) injected: Option<SpanId>,
+    /// What the publish is called where its reply is reported.
+    pub(crate) command: Option<CommandId>,
 }
 
 /// A complete reply, as far as it is read. Lines are without type byte and CRLF, and only their beginning may be kept.
@@ -114,6 +116,8 @@ pub(crate) struct Pairing {
     doubt: Doubt,
     spans: OpenSpans,
     names: ClientNames,
+    /// The command that the last reply has answered, if its reply is to be reported.
+    answered: Option<CommandId>,
     /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
     timed: Option<UnixNanos>,
     pending_subscriptions: usize,
@@ -145,6 +149,7 @@ impl Pairing {
             doubt: Doubt::default(),
             spans: OpenSpans::default(),
             names: ClientNames::default(),
+            answered: None,
             timed: None,
             pending_subscriptions: 0,
             pending_late: 0,
@@ -178,8 +183,15 @@ impl Pairing {
 
 /// What the requests of the client add to the queue.
 impl Pairing {
-    /// A request has been read. `span` is its open span, which ends with the reply.
-    pub(crate) fn request(&mut self, mut answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
+    /// A request has been read. `span` is its open span, which ends with the reply, and `command` what it is called where its reply
+    /// is reported.
+    pub(crate) fn request(
+        &mut self,
+        mut answer: Answer,
+        span: Option<SpanRecord>,
+        command: Option<CommandId>,
+        call: &mut Call<'_>,
+    ) {
         match &mut answer {
             Answer::Multi => drop(self.queueing.get_or_insert_default()),
             Answer::Exec { scripts } => *scripts = self.queueing.take().is_some_and(|queueing| queueing.scripts),
@@ -188,15 +200,17 @@ impl Pairing {
             Answer::Confirmations { subscribe: true, .. } | Answer::Hello(..) => {
                 self.queueing.as_mut().into_iter().for_each(|queueing| queueing.to_itself = true);
             }
-            Answer::Publishes(_) => return self.publish(span, None, &Published::default(), call),
+            Answer::Publishes(_) => {
+                return self.publish(span, None, &Published { command, ..Published::default() }, call);
+            }
             Answer::Script => {
-                self.expect(Answer::Replies(1), span, call);
+                self.expect(Answer::Replies(1), span, command, call);
                 self.queueing.as_mut().into_iter().for_each(|queueing| queueing.scripts = true);
                 return self.doubt.script_sent();
             }
             _ => {}
         }
-        self.expect(answer, span, call);
+        self.expect(answer, span, command, call);
     }
 
     /// The request that is read next, which is answered by `answer`, asks for a name of the connection; `None` takes it away.
@@ -226,10 +240,10 @@ impl Pairing {
             None => Answer::Publishes(1),
             Some(ExpectedReceivers { evidence, count, .. }) => Answer::ExpectedReceivers { evidence, count, run: 1 },
         };
-        if let Some(span) = to.injected.filter(|_| to_itself) {
-            self.own_messages.keep_span(span);
+        if let Some(injected) = to.injected.filter(|_| to_itself) {
+            self.own_messages.keep_span(injected);
         }
-        self.expect(answer, span, call);
+        self.expect(answer, span, to.command, call);
     }
 
     /// Whether the server will execute a publish that is sent now as soon as it arrives, and its reply will
@@ -245,7 +259,7 @@ impl Pairing {
         certain && self.pending_late == 0 && self.queue.len() < MAX_ENTRIES / 2
     }
 
-    fn expect(&mut self, answer: Answer, span: Option<SpanRecord>, call: &mut Call<'_>) {
+    fn expect(&mut self, answer: Answer, span: Option<SpanRecord>, command: Option<CommandId>, call: &mut Call<'_>) {
         let replies = self.requested;
         match answer {
             Answer::ClientReply(ReplyMode::Skip) if replies == ReplyMode::Off => {}
@@ -265,7 +279,9 @@ impl Pairing {
             }
             span => span.map(|span| self.spans.put(span)),
         };
-        self.push(Entry { answer, span }, call);
+        // Without a reply there is none to report.
+        let command = command.filter(|_| replies == ReplyMode::On);
+        self.push(Entry { answer, span, command }, call);
     }
 
     fn has_room_for_a_span(&self, call: &Call<'_>) -> bool {
@@ -292,11 +308,11 @@ impl Pairing {
     /// A request has been read that has one reply and no effect that has to be followed.
     pub(crate) fn ordinary_request(&mut self, call: &mut Call<'_>) {
         if self.requested == ReplyMode::On
-            && let Some(Entry { answer: Answer::Replies(run), span: None }) = self.queue.back_mut()
+            && let Some(Entry { answer: Answer::Replies(run), span: None, command: None }) = self.queue.back_mut()
         {
             *run += 1; // the queue is empty once the pairing is lost
         } else {
-            self.expect(Answer::Replies(1), None, call);
+            self.expect(Answer::Replies(1), None, None, call);
         }
     }
 

@@ -4,26 +4,37 @@
 //! leaves its place to the next one, so that a publish costs no allocation of its own.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::trace::{Operation, SpanRecord};
 
 /// Capacity, in spans of about 180 bytes, above which the memory is released when no span waits.
 const KEPT_CAPACITY: usize = 16;
 
-/// The place of a waiting span. It cannot be copied, because it is valid for one [`OpenSpans::take`].
+/// The place of a waiting span, counted from 1. It cannot be copied, because it is valid for one [`OpenSpans::take`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct OpenSpan(u32);
+pub(super) struct OpenSpan(NonZeroU32);
+
+impl OpenSpan {
+    fn at(index: usize) -> Self {
+        Self(u32::try_from(index + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+    }
+
+    fn index(&self) -> usize {
+        usize::try_from(self.0.get()).map_or(usize::MAX, |place| place - 1)
+    }
+}
 
 /// The places of the open spans of a connection.
 #[derive(Debug, Default)]
 pub(super) struct OpenSpans {
     places: Vec<Option<SpanRecord>>,
-    free: Vec<u32>,
+    free: Vec<OpenSpan>,
     bytes: usize,
 }
 
 /// The bytes of one place, and of its number in the list of free ones.
-const PLACE: usize = size_of::<Option<SpanRecord>>() + size_of::<u32>();
+const PLACE: usize = size_of::<Option<SpanRecord>>() + size_of::<OpenSpan>();
 
 /// The bytes that a waiting span takes, with its place and with names that it may share with others.
 fn bytes_of(span: &SpanRecord) -> usize {
@@ -54,45 +65,42 @@ impl OpenSpans {
     #[inline]
     pub(super) fn put(&mut self, span: SpanRecord) -> OpenSpan {
         self.bytes += bytes_of(&span);
-        let free = self.free.pop().and_then(|index| Some((index, self.places.get_mut(to_usize(index))?)));
-        if let Some((index, place)) = free {
+        let free = self.free.pop().and_then(|free| self.places.get_mut(free.index()).map(|place| (free, place)));
+        if let Some((free, place)) = free {
             *place = Some(span);
-            OpenSpan(index)
+            free
         } else {
             self.places.push(Some(span));
-            OpenSpan(u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX))
+            OpenSpan::at(self.places.len() - 1)
         }
     }
 
     /// The waiting span, so that it can be changed.
     #[inline]
     pub(super) fn get(&mut self, span: &OpenSpan) -> Option<&mut SpanRecord> {
-        self.places.get_mut(to_usize(span.0))?.as_mut()
+        self.places.get_mut(span.index())?.as_mut()
     }
 
     /// Removes the span, which waits no more.
     #[inline]
-    pub(super) fn take(&mut self, OpenSpan(index): OpenSpan) -> Option<SpanRecord> {
-        self.free.push(index);
+    pub(super) fn take(&mut self, span: OpenSpan) -> Option<SpanRecord> {
+        let index = span.index();
+        self.free.push(span);
         if self.free.len() == self.places.len() && self.places.capacity() > KEPT_CAPACITY {
             return self.take_last(index);
         }
-        let span = self.places.get_mut(to_usize(index))?.take()?;
+        let span = self.places.get_mut(index)?.take()?;
         self.bytes -= bytes_of(&span);
         Some(span)
     }
 
     /// Removes the last span that waits, and releases the memory.
     #[cold]
-    fn take_last(&mut self, index: u32) -> Option<SpanRecord> {
-        let span = self.places.get_mut(to_usize(index))?.take();
+    fn take_last(&mut self, index: usize) -> Option<SpanRecord> {
+        let span = self.places.get_mut(index)?.take();
         *self = Self::default();
         span
     }
-}
-
-fn to_usize(index: u32) -> usize {
-    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -6,26 +6,29 @@ use super::open_spans::OpenSpan;
 use super::{MAX_ENTRIES, Pairing};
 use crate::commands::Answer;
 use crate::output::Call;
+use crate::trace::CommandId;
 
 /// Capacity, in entries, above which the memory of an empty queue is released.
 const KEPT_CAPACITY: usize = 64;
 
-/// An unanswered request, or several like ones in a row without spans.
+/// An unanswered request, or several like ones in a row without spans whose replies nobody wants to know.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) answer: Answer,
     pub(super) span: Option<OpenSpan>,
+    /// What the request is called where its reply is reported.
+    pub(super) command: Option<CommandId>,
 }
 
 impl Entry {
     /// A request without a span.
     pub(super) fn plain(answer: Answer) -> Self {
-        Self { answer, span: None }
+        Self { answer, span: None, command: None }
     }
 
     /// Counts `next` into this entry's run if it is a like request, and returns whether it is.
     pub(super) fn takes_in(&mut self, next: &Self) -> bool {
-        if self.span.is_some() || next.span.is_some() {
+        if self.is_single() || next.is_single() {
             return false;
         }
         match (&mut self.answer, next.answer) {
@@ -39,6 +42,11 @@ impl Entry {
             _ => return false,
         }
         true
+    }
+
+    /// Whether the request is not told from others by its answer alone.
+    fn is_single(&self) -> bool {
+        self.span.is_some() || self.command.is_some()
     }
 
     /// Splits one request off the run, unless it is the last.
@@ -144,7 +152,7 @@ mod tests {
         let call = &mut Call { env, out: &mut out };
         let mut pairing = Pairing::new();
         for _ in 0..1000 {
-            pairing.request(Answer::Select(0), None, call);
+            pairing.request(Answer::Select(0), None, None, call);
             pairing.ordinary_request(call);
         }
         for _ in 0..2000 {

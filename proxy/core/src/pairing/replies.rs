@@ -1,12 +1,12 @@
 //! The effect of a reply, which answers the entry at the front of the queue.
 
 use super::queue::{Entry, give_back};
-use super::spans::{is_command, name_batch};
+use super::spans::{is_command, name_batch, take_cause};
 use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::service::{Event, SubscriptionKind};
-use crate::trace::{ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
+use crate::trace::{CommandId, ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 
 impl Pairing {
     /// The header of the array that answers `EXEC` has been read. Its `count` elements come next, each as a reply.
@@ -62,6 +62,12 @@ impl Pairing {
         self.after_element(call);
     }
 
+    /// The command that the last reply has answered, if its reply is to be reported. It is returned once.
+    #[inline]
+    pub(crate) fn take_answered(&mut self) -> Option<CommandId> {
+        self.answered.take()
+    }
+
     /// Takes the reply to a publish, or to a command whose effect need not be followed, if no transaction and no
     /// `CLIENT REPLY` changes the order. Nearly all replies are taken here.
     fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
@@ -70,14 +76,17 @@ impl Pairing {
             return false;
         }
         match (self.queue.front_mut(), reply) {
-            (Some(Entry { answer: Answer::Replies(run), span: None }), _) => {
+            (Some(Entry { answer: Answer::Replies(run), span: None, command: None }), _) => {
                 self.authenticated |= !matches!(reply, Reply::Error(_));
                 *run -= 1;
                 if *run > 0 {
                     return true;
                 }
             }
-            (Some(Entry { answer: Answer::Publishes(_), span: span @ Some(_) }), Reply::Integer(count)) => {
+            (
+                Some(Entry { answer: Answer::Publishes(_), span: span @ Some(_), command: None }),
+                Reply::Integer(count),
+            ) => {
                 self.authenticated = true;
                 let span = span.take();
                 self.end_publish(span, count, call);
@@ -150,8 +159,10 @@ impl Pairing {
                     // The transaction has one span for all its commands, except for publishes.
                     let command = entry.span.take_if(|span| self.spans.get(span).is_some_and(|span| is_command(span)));
                     let command = command.and_then(|span| self.spans.take(span));
-                    let batch = transaction.span.as_ref().and_then(|span| self.spans.get(span));
-                    name_batch(batch, transaction.count, command.as_ref());
+                    if let Some(batch) = transaction.span.as_ref().and_then(|span| self.spans.get(span)) {
+                        name_batch(batch, transaction.count, command.as_ref());
+                        take_cause(batch, command);
+                    }
                     if let Answer::LateReplies(_) = entry.answer {
                         entry.answer = Answer::Replies(1); // in a transaction nothing blocks
                     }
@@ -170,6 +181,7 @@ impl Pairing {
     }
 
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
+        self.answered = entry.command;
         let mut span = entry.span;
         let own = self.own_messages_of(entry.answer);
         if let Reply::Error(line) = reply {

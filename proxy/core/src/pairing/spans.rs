@@ -184,8 +184,8 @@ fn unanswered(mut span: SpanRecord) -> SpanRecord {
 
 /// Names a transaction after its commands: `MULTI SET` if all are `SET`, otherwise `MULTI`. `command` is the span of the
 /// command that was queued last. It is `None` for a publish, which keeps its own span, and for a command without a span.
-pub(super) fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, command: Option<&SpanRecord>) {
-    let Some(SpanRecord { operation: Operation::Command { name, batch_size, .. }, .. }) = transaction else { return };
+pub(super) fn name_batch(transaction: &mut SpanRecord, count: u64, command: Option<&SpanRecord>) {
+    let Operation::Command { name, batch_size, .. } = &mut transaction.operation else { return };
     *batch_size = (count > 1).then_some(count);
     let queued = match command.map(|span| &span.operation) {
         Some(Operation::Command { name, .. }) => Some(&**name),
@@ -195,5 +195,18 @@ pub(super) fn name_batch(transaction: Option<&mut SpanRecord>, count: u64, comma
         (Some(queued), _) if count == 1 => *name = alloc::format!("MULTI {queued}").into(),
         (queued, Some(first)) if queued != Some(first) => *name = "MULTI".into(),
         _ => {}
+    }
+}
+
+/// Gives a transaction the cause of a command that was queued, unless it has one. All of its commands have the same.
+pub(super) fn take_cause(transaction: &mut SpanRecord, command: Option<SpanRecord>) {
+    let Some(command) = command.filter(|command| command.inferred.is_some()) else { return };
+    if transaction.parent.is_none() && transaction.link.is_none() {
+        transaction.parent = command.parent;
+        transaction.link = command.link;
+        transaction.trace_state = command.trace_state;
+        transaction.inferred = command.inferred;
+        transaction.context.trace_id = command.context.trace_id;
+        transaction.context.flags = command.context.flags;
     }
 }

@@ -9,11 +9,13 @@
 pub(crate) mod complete;
 mod number;
 mod scan;
+mod values;
 
 pub use number::{MAX_DECIMAL_LEN, NumberLine, write_decimal};
 pub(crate) use number::{MAX_HEADER_LEN, write_header};
 pub use scan::Scan;
 pub(crate) use scan::end_of_line;
+pub use values::Values;
 
 /// How far a resumable reader has come with the bytes that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,41 @@
 //! The identity of new spans, and their records.
 
+use alloc::boxed::Box;
+
 use super::channel_cache::text;
 use crate::carrier::json::JsonPath;
 use crate::carrier::{self, Carrier};
 use crate::output::Call;
-use crate::policy::{Policy, Rule};
+use crate::policy::{Commands, Follow, Policy, Rule};
+use crate::service::Attribution;
 use crate::trace::{
-    Change, Context, Handling, Ids, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UNKNOWN_COMMAND,
-    UnixNanos,
+    Change, Context, Handling, Ids, Inferred, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId,
+    UNKNOWN_COMMAND, UnixNanos,
 };
+
+/// What a new span of the service follows from, if that is inferred.
+#[derive(Debug, Default)]
+pub(super) struct Cause {
+    pub(super) parent: Option<Context>,
+    /// The span in another trace that this one is linked to.
+    pub(super) link: Option<Context>,
+    pub(super) inferred: Option<Box<Inferred>>,
+}
+
+impl Cause {
+    #[cold]
+    pub(super) fn new(attribution: Attribution, follow: Follow) -> Self {
+        let Attribution { command, cause, links, is_undecided } = attribution;
+        let (cause, rule) = cause.map_or((None, None), |(cause, rule)| (Some(cause), Some(rule)));
+        let undecided = command.filter(|_| is_undecided && cause.is_none());
+        let has_more = rule.is_some() || undecided.is_some() || !links.is_empty();
+        let inferred = has_more.then(|| Box::new(Inferred { rule, links, undecided, handed_over: None }));
+        match follow {
+            Follow::Link => Self { parent: None, link: cause, inferred },
+            Follow::Off | Follow::Parent => Self { parent: cause, link: None, inferred },
+        }
+    }
+}
 
 /// The identity of a new span below `parent`, and whether the span is recorded. The flags carry that decision.
 pub(crate) fn child_of(parent: Option<&Context>, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
@@ -96,15 +123,38 @@ pub(super) fn untraced(
     SpanRecord { handling, ..record(context, parent, None, start, payload, operation) }
 }
 
-/// The CLIENT span of a command (`--commands`), which has no parent. There is none if it is not wanted or not sampled.
-pub(crate) fn command_span(name: &[u8], database: u32, start: UnixNanos, call: &mut Call<'_>) -> Option<SpanRecord> {
+/// The CLIENT span of a command (`--commands`). There is none if it is not wanted or not sampled. Whether the span of a command is
+/// sampled whose cause may still become known is decided then.
+pub(crate) fn command_span(
+    name: &[u8],
+    database: u32,
+    start: UnixNanos,
+    is_transaction: bool,
+    attribution: Option<Box<Attribution>>,
+    call: &mut Call<'_>,
+) -> Option<SpanRecord> {
     let policy = &**call.env.policy;
     if !policy.commands.any() || !policy.enabled {
         return None;
     }
-    let (context, sampled) = child_of(None, policy, call.env.ids);
+    // The span of a transaction begins before its first command, whose cause it has.
+    let is_transaction = is_transaction && attribution.is_some();
+    let cause = attribution.map(|attribution| Cause::new(*attribution, policy.follow)).unwrap_or_default();
+    let Cause { parent, link, inferred } = cause;
+    let may_get_cause = is_transaction || inferred.as_ref().is_some_and(|inferred| inferred.undecided.is_some());
+    if policy.commands == Commands::Caused && !may_get_cause && inferred.is_none() {
+        return None;
+    }
+    let (parent, link) = (parent.as_ref(), link.as_ref());
+    let (context, sampled) = match link {
+        None => child_of(parent, policy, call.env.ids),
+        link => linked_to(link, policy, call.env.ids),
+    };
     // The name is empty if it is too long to be a command's.
     let name = || if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
     let operation = || Operation::Command { name: name(), database, batch_size: None };
-    sampled.then(|| record(context, None, None, start, Change::None, operation()))
+    (sampled || may_get_cause).then(|| {
+        let record = record(context, parent, link, start, Change::None, operation());
+        SpanRecord { inferred, ..record }
+    })
 }

@@ -10,7 +10,7 @@ use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Forged, Mode, Policy, Relation, Rule, Trust};
-use crate::service::{Environment, Event};
+use crate::service::{Environment, Event, ObservedDelivery};
 use crate::trace::{Change, Context, Operation, SpanContext};
 
 /// The rules for messages. The state of the plan only saves work.
@@ -46,16 +46,19 @@ impl DeliverPlan {
     pub(crate) fn admit(&mut self, message: &Message<'_>, len: u64, call: &mut Call<'_>) -> bool {
         let Some(channel) = message.channel else {
             call.out.counts.count(Counter::DeliveredUnread);
+            tell_inference(None, None, &[], &[], call);
             return false;
         };
         if Policy::is_reserved(channel) {
             // The channel's name may contain the name of a key, so watchers do not get a record of the message either.
             call.out.counts.count(Counter::DeliveredReserved);
+            tell_inference(None, None, channel, &[], call);
             return false;
         }
         let fits = !exceeds(len, call.env.policy.strip_limit());
         if !fits {
             call.out.counts.count(Counter::DeliveredUnread);
+            tell_inference(None, None, channel, &[], call);
             if call.env.watched {
                 self.channels.look_up(channel, call.env.policy);
                 let operation = operation(&mut self.channels, message, len, call.env.policy);
@@ -123,6 +126,10 @@ impl DeliverPlan {
         } else if watched {
             call.out.events.push(Event::Delivered(untraced(parent.as_ref(), now, change, operation())));
         }
+        if call.env.inference.is_some() {
+            let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
+            tell_inference(own, parent.as_ref(), channel, visible(body, range), call);
+        }
         if let (Fate::HandedOn(as_it_came), Some(added)) = (fate, &added) {
             let bytes = edits.begin();
             carrier::hand_on(body, added, own.unwrap_or(as_it_came), bytes);
@@ -131,6 +138,41 @@ impl DeliverPlan {
             return true;
         }
         removed > 0
+    }
+}
+
+/// Tells the inference of causes, if there is one, of a delivery whose span is `own` and comes from the span `publish`.
+#[cold]
+fn tell_inference(
+    own: Option<SpanContext>,
+    publish: Option<&Context>,
+    channel: &[u8],
+    payload: &[u8],
+    call: &mut Call<'_>,
+) {
+    if call.env.inference.is_none() {
+        return;
+    }
+    let id = own.map_or_else(|| call.env.ids.span_id(), |own| own.span_id);
+    let context = own.map(|span| Context {
+        span,
+        trace_state: publish.and_then(|publish| publish.trace_state.clone()),
+        baggage: publish.and_then(|publish| publish.baggage.clone()),
+        published: None,
+    });
+    let publish = publish.map(|publish| publish.span);
+    if let Some(inference) = call.env.inference.as_deref_mut() {
+        let delivery = ObservedDelivery { id, context: context.as_ref(), publish, channel, payload };
+        inference.delivered(call.env.now, &delivery);
+    }
+}
+
+/// The payload without the context that is removed from its beginning or its end.
+fn visible(payload: &[u8], removed: Option<Range<usize>>) -> &[u8] {
+    match removed {
+        Some(removed) if removed.end == payload.len() => payload.get(..removed.start).unwrap_or_default(),
+        Some(removed) if removed.start == 0 => payload.get(removed.end..).unwrap_or_default(),
+        _ => payload,
     }
 }
 

@@ -1,18 +1,19 @@
 //! The plan for `PUBLISH` and `SPUBLISH`, which adds a context to the payload.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::channel_cache::ChannelCache;
-use super::context::{carried_by, child_of, record, untraced};
+use super::context::{Cause, carried_by, child_of, linked_to, record, untraced};
 use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Added, Carrier, Place};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Mode, Policy, Rule, Trust};
-use crate::service::{Audience, Environment, ExpectedReceivers, NotProven};
+use crate::service::{Attribution, Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
-use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
+use crate::trace::{Change, CommandId, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -48,8 +49,8 @@ pub(crate) struct Standing {
 pub(crate) enum Admission {
     /// The payload is held back until it is complete, and is decided about then.
     Hold,
-    /// The publish goes on as it came.
-    Pass(Decision),
+    /// The publish goes on as it came. It may have a span, or a record for those who watch messages.
+    Pass(Option<SpanRecord>),
 }
 
 /// The longest payload, in bytes, that is held back although memory is scarce.
@@ -66,6 +67,22 @@ pub(crate) struct Decision {
     pub(crate) injected: Option<SpanId>,
     /// The receivers whose number the reply has to confirm.
     pub(crate) expected: Option<ExpectedReceivers>,
+    /// What the publish is called where its reply is reported.
+    pub(crate) command: Option<CommandId>,
+}
+
+impl Decision {
+    /// Adds what is known of the cause of a publish that goes on as it came.
+    #[inline]
+    pub(crate) fn attribute(&mut self, attribution: Option<Box<Attribution>>, policy: &Policy) {
+        let Some(attribution) = attribution else { return };
+        self.command = attribution.command;
+        if let (Some(span), Some((cause, rule))) = (&mut self.span, attribution.cause)
+            && !span.handling.untraced
+        {
+            policy.attribute(span, &cause, rule);
+        }
+    }
 }
 
 impl PublishPlan {
@@ -85,7 +102,7 @@ impl PublishPlan {
         let policy = &**call.env.policy;
         let Some(channel) = publish.channel else {
             call.out.counts.count(if policy.enabled { Counter::SkippedSize } else { Counter::SkippedMode });
-            return Admission::Pass(Decision::default());
+            return Admission::Pass(None);
         };
         let rule = self.channels.look_up(channel, policy);
         let skipped = if !policy.enabled {
@@ -100,8 +117,7 @@ impl PublishPlan {
             return Admission::Hold;
         };
         call.out.counts.count(skipped);
-        let span = self.pass(publish, len, skipped, call);
-        Admission::Pass(Decision { span, ..Decision::default() })
+        Admission::Pass(self.pass(publish, len, skipped, call))
     }
 
     /// The record of a publish whose payload is not read. A publish that is only too long has a producer span all the same.
@@ -127,6 +143,7 @@ impl PublishPlan {
         publish: &Publish<'_>,
         payload: Bulk<'_>,
         standing: Standing,
+        attribution: Option<Box<Attribution>>,
         call: &mut Call<'_>,
     ) -> Decision {
         let Self { channels, edits } = self;
@@ -135,25 +152,36 @@ impl PublishPlan {
         let body = payload.body();
         let place = policy.place(publish.channel.unwrap_or_default(), rule);
         let mut added = believed(body, &place, policy, call.out);
-        let parent = carried_by(body, added.as_mut(), rule, policy).filter(|_| policy.trust == Trust::All);
+        let command = attribution.as_ref().and_then(|attribution| attribution.command);
+        let carried = carried_by(body, added.as_mut(), rule, policy).filter(|_| policy.trust == Trust::All);
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let mut operation = || operation(channels, publish.sharded, size, policy);
         let permission = permission(publish, standing, rule, call);
         // In mode `auto` the publish has a producer span all the same, which says why no context was added.
-        if let (Err(skipped), None) = (&permission, &parent)
+        if let (Err(skipped), None) = (&permission, &carried)
             && rule.mode != Mode::Auto
         {
             call.out.counts.count(*skipped);
             let change = Change::Skipped(*skipped);
             let span = watched.then(|| untraced(None, publish.start, change, operation()));
-            return Decision { span, ..Decision::default() };
+            return Decision { span, command, ..Decision::default() };
         }
-        let (context, sampled) = child_of(parent.as_ref(), policy, call.env.ids);
+        let cause = attribution
+            .filter(|_| carried.is_none())
+            .map(|attribution| Box::new(Cause::new(*attribution, policy.follow)));
+        let (parent, link) = match &cause {
+            None => (carried.as_ref(), None),
+            Some(cause) => (cause.parent.as_ref(), cause.link.as_ref()),
+        };
+        let (context, sampled) = match link {
+            None => child_of(parent, policy, call.env.ids),
+            link => linked_to(link, policy, call.env.ids),
+        };
         let form = added.as_ref().map_or(rule.carrier, |added| added.form);
         let context = carrier::carried_span(context, form, body, added.as_ref());
         let injected = permission.and_then(|expected| {
-            let outgoing = outgoing(context, parent.as_ref(), publish.start, wall_offset, policy);
+            let outgoing = outgoing(context, parent, publish.start, wall_offset, policy);
             let bytes = edits.begin();
             let range = write_context(body, added.as_ref(), &outgoing, &place, policy, bytes)?;
             let written = bytes.len();
@@ -167,10 +195,12 @@ impl PublishPlan {
             Err(skipped) => (skipped, Change::Skipped(skipped)),
         };
         call.out.counts.count(counter);
-        let span =
-            (sampled || watched).then(|| record(context, parent.as_ref(), None, publish.start, change, operation()));
+        let mut span = (sampled || watched).then(|| record(context, parent, link, publish.start, change, operation()));
+        if let (Some(span), Some(cause)) = (&mut span, cause) {
+            span.inferred = cause.inferred;
+        }
         let added = injected.is_ok().then_some(context.span_id);
-        Decision { edited: injected.is_ok(), span, injected: added, expected: injected.ok().flatten() }
+        Decision { edited: injected.is_ok(), span, injected: added, expected: injected.ok().flatten(), command }
     }
 }
 

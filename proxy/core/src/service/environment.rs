@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::Audience;
+use super::{Audience, Inference};
 use crate::policy::Policy;
 use crate::trace::{Ids, UnixNanos};
 
@@ -28,6 +28,8 @@ pub struct Environment<'a> {
     pub ids: &'a mut (dyn Ids + 'static),
     /// The receivers of publishes, for [`Mode::Auto`](crate::policy::Mode::Auto). Without an audience nothing is proven.
     pub audience: Option<&'a (dyn Audience + 'static)>,
+    /// What caused the commands of the connection, if causes are followed ([`Policy::follow`]).
+    pub inference: Option<&'a mut (dyn Inference + 'static)>,
 }
 
 impl<'a> Environment<'a> {
@@ -43,6 +45,7 @@ impl<'a> Environment<'a> {
             policy,
             ids,
             audience: None,
+            inference: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::trace::{SpanRecord, UnixNanos};
 /// Something that happened on a connection and that the rest of the program has to know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A span has ended.
+    /// A span has ended. Its cause may still become known ([`Inferred::undecided`](crate::trace::Inferred::undecided)).
     SpanEnded(SpanRecord),
     /// A message is among the bytes to send. Its consumer span ends when these bytes have been written, and the caller
     /// has to set that time.

@@ -6,7 +6,9 @@
 mod audience;
 mod environment;
 mod event;
+mod inference;
 
 pub use audience::{Audience, ExpectedReceivers, NotProven};
 pub use environment::Environment;
 pub use event::{Event, SubscriptionChange, SubscriptionKind};
+pub use inference::{Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery};

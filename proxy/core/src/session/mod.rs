@@ -12,6 +12,8 @@
 //! command a reply answers, and so knows the protocol version and the subscriptions. The plans decide about single
 //! messages by the policy. Forwarding never depends on the pairing.
 
+mod attribution;
+mod capture;
 mod client_name;
 mod complete_message;
 mod inline;

@@ -5,20 +5,23 @@
 //! input and are taken in one step. Whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead
 //! to the same decisions.
 
+mod elements;
+
 use alloc::vec::Vec;
 use core::mem;
 
 use super::Parts;
+use super::attribution;
+use super::capture::Capture;
 use super::complete_message::CompleteMessage;
 use super::pubsub_frame::{PubSubFrame, Role, Shape};
 use crate::carrier::trailer;
 use crate::counts::Counter;
 use crate::output::Output;
 use crate::pairing::{Frame, Messages, Next, Reply};
-use crate::policy::Mode;
 use crate::resp::complete::{self, decimal};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Scan, end_of_line};
-use crate::rewrite::{Bulk, Edits, Hold, Input};
+use crate::rewrite::{Bulk, Hold, Input};
 
 /// Longest part of a status, error or integer line that is kept, in bytes. It is enough for the error
 /// that refuses `CLIENT REPLY`.
@@ -38,6 +41,7 @@ pub(super) struct ReplyReader {
     line: Vec<u8>,
     frame: PubSubFrame,
     hold: Hold,
+    capture: Capture,
     /// Whether the payload that is being read was admitted.
     admitted: bool,
     replication: bool,
@@ -78,6 +82,7 @@ impl ReplyReader {
             line: Vec::new(),
             frame: PubSubFrame::new(),
             hold: Hold::default(),
+            capture: Capture::default(),
             admitted: false,
             replication: false,
         }
@@ -116,6 +121,7 @@ impl ReplyReader {
                             parts.call.out.counts.count(Counter::RedirectionsRedirect);
                         }
                         parts.pairing.reply(reply_of_line(kind, without_end(&self.line)), &mut parts.call);
+                        attribution::replied(parts, || self.capture.frame(input.bytes, input.pos));
                     }
                 }
                 State::Header { kind, next, number } => {
@@ -123,7 +129,7 @@ impl ReplyReader {
                     match number.read(input.bytes, &mut input.pos) {
                         Progress::More => {}
                         Progress::Invalid => self.give_up(parts),
-                        Progress::Done(number) => self.header(kind, next, number, parts),
+                        Progress::Done(number) => self.header(kind, next, number, input, parts),
                     }
                 }
                 State::Rest { scan, frame } => match scan.advance(input.bytes, &mut input.pos) {
@@ -131,7 +137,7 @@ impl ReplyReader {
                     Progress::Invalid => self.give_up(parts),
                     Progress::Done(()) => {
                         let frame = *frame;
-                        self.frame_ends(frame, parts);
+                        self.frame_ends(frame, input, parts);
                     }
                 },
                 State::ElementType => self.element_type(byte, input, parts),
@@ -141,7 +147,7 @@ impl ReplyReader {
                     self.frame.copy(input.since(start));
                     if ended {
                         self.frame.moving_line_ends();
-                        self.next_element(parts);
+                        self.next_element(input, parts);
                     }
                 }
                 State::MovingElement { scan } => match scan.advance(input.bytes, &mut input.pos) {
@@ -159,7 +165,7 @@ impl ReplyReader {
                         if self.frame.role() == Role::Address {
                             self.address_ends(input, parts);
                         }
-                        self.next_element(parts);
+                        self.next_element(input, parts);
                     }
                 },
                 State::ElementLength(number) => match number.read(input.bytes, &mut input.pos) {
@@ -177,7 +183,7 @@ impl ReplyReader {
                         if self.frame.role() == Role::Payload {
                             self.hold.release(input, parts.call.out);
                         }
-                        self.next_element(parts);
+                        self.next_element(input, parts);
                     }
                     _ => self.give_up(parts),
                 },
@@ -192,14 +198,14 @@ impl ReplyReader {
                 State::ElementEnd { left } => {
                     input.take(left);
                     if *left == 0 {
-                        self.next_element(parts);
+                        self.next_element(input, parts);
                     }
                 }
                 State::ConfirmationCount(number) => match number.read(input.bytes, &mut input.pos) {
                     Progress::More => {}
                     Progress::Done(count @ 0..) => {
                         self.state = State::Start;
-                        self.confirmation(count.unsigned_abs(), parts);
+                        self.confirmation(count.unsigned_abs(), input, parts);
                     }
                     _ => self.give_up(parts),
                 },
@@ -207,11 +213,14 @@ impl ReplyReader {
             }
         }
         self.hold.end_of_input(input, parts.call.out);
+        if parts.call.env.inference.is_some() {
+            self.capture.end_of_input(input.bytes, !matches!(self.state, State::Start | State::Opaque));
+        }
     }
 
     /// The bytes of memory that are taken for what is held back.
     pub(super) fn bytes(&self) -> usize {
-        self.hold.bytes()
+        self.hold.bytes() + self.capture.bytes()
     }
 
     /// Takes the end of the stream. Held bytes go on as they came.
@@ -243,6 +252,7 @@ impl ReplyReader {
             Next::PubSub { messages: Messages::All, .. } if complete_message(input, kind, parts) => return,
             _ => {}
         }
+        self.capture.begin(input.pos);
         input.pos += 1;
         match kind {
             b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => {
@@ -256,11 +266,14 @@ impl ReplyReader {
         }
     }
 
-    fn header(&mut self, kind: u8, next: Next, number: i64, parts: &mut Parts<'_>) {
+    fn header(&mut self, kind: u8, next: Next, number: i64, input: &Input<'_>, parts: &mut Parts<'_>) {
         let Ok(count) = u64::try_from(number) else {
             self.state = State::Start;
             return match (kind, number) {
-                (b'$' | b'*', -1) => parts.pairing.reply(Reply::Null, &mut parts.call),
+                (b'$' | b'*', -1) => {
+                    parts.pairing.reply(Reply::Null, &mut parts.call);
+                    attribution::replied(parts, || &[]);
+                }
                 _ => self.give_up(parts),
             };
         };
@@ -286,147 +299,18 @@ impl ReplyReader {
         match scan {
             // The pairing is lost, so the end of the frame does not matter.
             Some(_) if frame == Frame::Elements => self.state = State::Start,
-            Some(scan) if scan.is_done() => self.frame_ends(frame, parts),
+            Some(scan) if scan.is_done() => self.frame_ends(frame, input, parts),
             Some(scan) => self.state = State::Rest { scan, frame },
             None => self.give_up(parts),
         }
     }
 
     /// Ends a frame that is neither a message nor a confirmation.
-    fn frame_ends(&mut self, frame: Frame, parts: &mut Parts<'_>) {
+    fn frame_ends(&mut self, frame: Frame, input: &Input<'_>, parts: &mut Parts<'_>) {
         self.state = State::Start;
         if frame == Frame::Reply {
             parts.pairing.reply(Reply::Other, &mut parts.call);
-        }
-    }
-}
-
-/// The reading of messages and confirmations, element by element.
-impl ReplyReader {
-    fn element_type(&mut self, kind: u8, input: &mut Input<'_>, parts: &mut Parts<'_>) {
-        let frame = &self.frame;
-        let is_confirmation = matches!(frame.shape, Shape::Confirmation { .. });
-        let is_last = frame.index + 1 == frame.count;
-        self.state = match kind {
-            b'+' if frame.may_be_moving() => {
-                input.pos += 1;
-                State::MovingWord { carriage_return: false }
-            }
-            _ if frame.shape == Shape::Moving => {
-                if frame.role() == Role::Address {
-                    self.hold.begin(input, input.pos, parts.call.out);
-                }
-                State::MovingElement { scan: Scan::values(1) }
-            }
-            b':' if is_confirmation && is_last => {
-                input.pos += 1;
-                State::ConfirmationCount(NumberLine::default())
-            }
-            // RESP3's null for a name is a line without content.
-            b'_' if is_confirmation && frame.index == 1 => {
-                input.pos += 1;
-                State::ElementEnd { left: 2 }
-            }
-            b'$' if !(is_confirmation && is_last) => {
-                if frame.role() == Role::Payload {
-                    self.hold.begin(input, input.pos, parts.call.out);
-                }
-                input.pos += 1;
-                State::ElementLength(NumberLine::default())
-            }
-            // The frame is not what it looked like. It may be another reply, or an invalidation.
-            _ => return self.pass_over_elements(parts),
-        };
-    }
-
-    /// Leaves out the address to which a `MOVING` push leads the client, past the proxy. Without an address the client connects
-    /// again to where it is connected now, once half of the time is over that the push names.
-    fn address_ends(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
-        const NULL: &[u8] = b"_\r\n";
-        let address = self.hold.held(input);
-        if address == NULL || address == b"$-1\r\n" {
-            return self.hold.release(input, parts.call.out);
-        }
-        if parts.call.env.policy.mode == Mode::Observe || address.len() > MAX_ADDRESS_LEN {
-            parts.call.out.counts.count(Counter::RedirectionsMovingPassed);
-            return self.hold.release(input, parts.call.out);
-        }
-        parts.call.out.counts.count(Counter::RedirectionsMoving);
-        let mut edits = Edits::default();
-        let whole = 0..address.len();
-        edits.begin().extend_from_slice(NULL);
-        edits.replace(whole, 0..NULL.len());
-        self.hold.apply(&edits, input, parts.call.out);
-    }
-
-    fn element_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
-        self.frame.element_begins(len);
-        if self.frame.role() == Role::Payload {
-            self.admitted = parts.deliver.admit(&self.frame.message(), len, &mut parts.call);
-            if self.admitted {
-                self.hold.expect(input, usize::try_from(len).unwrap_or_default()); // it is within the limit
-            } else {
-                self.hold.release(input, parts.call.out);
-            }
-        }
-    }
-
-    fn element_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
-        self.state = State::ElementEnd { left: 2 };
-        match self.frame.role() {
-            Role::Word => self.frame.word_ends(),
-            Role::Payload => {
-                let admitted = mem::take(&mut self.admitted);
-                if self.frame.messages == Messages::Own {
-                    if !admitted {
-                        return;
-                    }
-                    let body = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default()).body();
-                    if !is_own(body, parts) {
-                        return self.hold.release(input, parts.call.out);
-                    }
-                }
-                delivered(self.frame.push, parts);
-                if admitted {
-                    let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
-                    if parts.deliver.decide(&self.frame.message(), payload, &mut parts.call) {
-                        self.hold.apply(parts.deliver.edits(), input, parts.call.out);
-                    } else {
-                        self.hold.release(input, parts.call.out);
-                    }
-                }
-            }
-            Role::Pattern | Role::Channel | Role::Name | Role::Address | Role::Unread => {}
-        }
-    }
-
-    fn next_element(&mut self, parts: &mut Parts<'_>) {
-        self.frame.index += 1;
-        if self.frame.index < self.frame.count && self.frame.shape != Shape::Unknown {
-            self.state = State::ElementType;
-        } else {
-            self.pass_over_elements(parts);
-        }
-    }
-
-    /// Passes over the elements that are left, because they are not needed.
-    fn pass_over_elements(&mut self, parts: &mut Parts<'_>) {
-        let frame = self.frame.otherwise();
-        match self.frame.count - self.frame.index {
-            1.. if frame != Frame::Elements => {
-                self.state = State::Rest { scan: Scan::values(self.frame.count - self.frame.index), frame };
-            }
-            _ => self.frame_ends(frame, parts),
-        }
-    }
-
-    fn confirmation(&mut self, count: u64, parts: &mut Parts<'_>) {
-        let Shape::Confirmation { kind, subscribe } = self.frame.shape else { return };
-        let name = self.frame.name();
-        if parts.pairing.confirmation(kind, subscribe, name, count, self.frame.push, &mut parts.call) {
-            parts.pairing.report_confirmation(kind, subscribe, name, count, &mut parts.call);
-        } else {
-            parts.pairing.reply(Reply::Other, &mut parts.call);
+            attribution::replied(parts, || self.capture.frame(input.bytes, input.pos));
         }
     }
 }
@@ -472,6 +356,7 @@ fn complete_reply(input: &mut Input<'_>, kind: u8, parts: &mut Parts<'_>) -> boo
         _ => return false,
     };
     parts.pairing.reply(reply, &mut parts.call);
+    attribution::replied(parts, || input.bytes.get(input.pos..end).unwrap_or_default());
     input.pos = end;
     true
 }

@@ -8,15 +8,18 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Parts;
+use super::attribution;
+use super::capture::Capture;
 use super::client_name::ClientNameReader;
 use super::inline::{self, Line};
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
 use crate::pairing::Published;
-use crate::policy::{MAX_CHANNEL_LEN, Mode, Policy};
-use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, complete};
+use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode, Policy};
+use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Values, complete};
 use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
+use crate::service::Attribution;
 use crate::trace::{SpanRecord, UnixNanos};
 
 /// A resumable reader of requests.
@@ -26,6 +29,7 @@ pub(super) struct RequestReader {
     request: Partial,
     hold: Hold,
     inline: Vec<u8>,
+    capture: Capture,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +95,7 @@ impl RequestReader {
             },
             hold: Hold::default(),
             inline: Vec::new(),
+            capture: Capture::default(),
         }
     }
 
@@ -109,6 +114,7 @@ impl RequestReader {
                         continue;
                     }
                     self.request.start = parts.call.env.now;
+                    self.capture.begin(input.pos);
                     if byte == b'*' {
                         input.pos += 1;
                         self.state = State::Count(NumberLine::default());
@@ -164,7 +170,7 @@ impl RequestReader {
                     // Redis does not look at these two bytes, nor does Valkey before 9, so the proxy does not either.
                     input.take(left);
                     if *left == 0 {
-                        self.next_argument(parts);
+                        self.next_argument(input, parts);
                     }
                 }
                 State::Inline => self.inline(input, parts),
@@ -175,11 +181,15 @@ impl RequestReader {
             }
         }
         self.hold.end_of_input(input, parts.call.out);
+        if parts.call.env.inference.is_some() {
+            let is_within_request = !matches!(self.state, State::Start | State::Inline | State::Opaque);
+            self.capture.end_of_input(input.bytes, is_within_request);
+        }
     }
 
     /// The bytes of memory that are taken for what is held back.
     pub(super) fn bytes(&self) -> usize {
-        self.hold.bytes() + self.inline.capacity()
+        self.hold.bytes() + self.inline.capacity() + self.capture.bytes()
     }
 
     /// Takes the end of the stream. Held bytes go on as they came.
@@ -197,8 +207,8 @@ impl RequestReader {
                     publish.admitted = true;
                     self.hold.expect(input, usize::try_from(len).unwrap_or_default()); // it is within the limit
                 }
-                Admission::Pass(decision) => {
-                    publish.decision = decision;
+                Admission::Pass(span) => {
+                    publish.decision.span = span;
                     self.hold.release(input, parts.call.out);
                 }
             },
@@ -220,8 +230,9 @@ impl RequestReader {
                 // After the payload come two more bytes.
                 let standing = standing(input, input.pos + 2, parts);
                 let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
-                publish.decision =
-                    parts.publish.decide(&publish.head(channel, *start), payload, standing, &mut parts.call);
+                let head = publish.head(channel, *start);
+                let attribution = attribution::of_publish(head.channel, payload.body(), head.sharded, parts);
+                publish.decision = parts.publish.decide(&head, payload, standing, attribution, &mut parts.call);
                 if publish.decision.edited {
                     self.hold.apply(parts.publish.edits(), input, parts.call.out);
                 } else {
@@ -233,7 +244,7 @@ impl RequestReader {
         }
     }
 
-    fn next_argument(&mut self, parts: &mut Parts<'_>) {
+    fn next_argument(&mut self, input: &Input<'_>, parts: &mut Parts<'_>) {
         self.request.index += 1;
         if self.request.index < self.request.count {
             self.state = State::LengthType;
@@ -241,8 +252,14 @@ impl RequestReader {
         }
         self.state = State::Start;
         let start = self.request.start;
-        if let Some(PartialPublish { decision, channel_too_long, sharded, .. }) = self.request.publish.take() {
+        if let Some(PartialPublish { mut decision, admitted, channel_too_long, sharded }) = self.request.publish.take()
+        {
             let channel = (!channel_too_long).then_some(&*self.request.channel);
+            if !admitted {
+                let frame = self.capture.frame(input.bytes, input.pos);
+                let payload = Values::new(frame).nth(2).unwrap_or_default();
+                decision.attribute(attribution::of_publish(channel, payload, sharded, parts), parts.call.env.policy);
+            }
             return published(decision, &Publish { channel, sharded, start }, parts);
         }
         let client_name = self.request.client_name.take().and_then(|reader| reader.asked());
@@ -251,7 +268,7 @@ impl RequestReader {
         if let Some(client_name) = client_name {
             answer = parts.pairing.asks_for_name(answer, client_name);
         }
-        requested(answer, name, start, parts);
+        requested(answer, name, start, || self.capture.frame(input.bytes, input.pos), parts);
     }
 
     fn inline(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
@@ -286,7 +303,7 @@ impl RequestReader {
                     parts.pairing.time(self.request.start);
                 }
                 let answer = told_apart(answer, parts.call.env.policy);
-                parts.pairing.request(answer, None, &mut parts.call);
+                parts.pairing.request(answer, None, None, &mut parts.call);
             }
         }
     }
@@ -315,7 +332,8 @@ fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     let start = parts.call.env.now;
     let answer = command
         .map_or(Answer::Replies(1), |command| command.answer(&Request { count: head.count, second: &[], third: &[] }));
-    requested(answer, kept(head.name), start, parts);
+    let frame = || input.bytes.get(input.pos..end).unwrap_or_default();
+    requested(answer, kept(head.name), start, frame, parts);
     input.pos = end;
     true
 }
@@ -327,11 +345,16 @@ fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mu
     let (channel, start) = (Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN), parts.call.env.now);
     let (publish, len) = (Publish { channel, sharded, start }, payload.len());
     let decision = match parts.publish.admit(&publish, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
-        Admission::Pass(decision) => decision,
+        Admission::Pass(span) => {
+            let mut decision = Decision { span, ..Decision::default() };
+            decision.attribute(attribution::of_publish(channel, payload, sharded, parts), parts.call.env.policy);
+            decision
+        }
         Admission::Hold => {
             let standing = standing(input, end, parts);
+            let attribution = attribution::of_publish(channel, payload, sharded, parts);
             let payload = Bulk::within(input.bytes, header, len, end);
-            let decision = parts.publish.decide(&publish, payload, standing, &mut parts.call);
+            let decision = parts.publish.decide(&publish, payload, standing, attribution, &mut parts.call);
             if decision.edited {
                 input.edit(header, parts.publish.edits(), parts.call.out);
             }
@@ -364,23 +387,45 @@ fn published(decision: Decision, &Publish { channel, sharded, start }: &Publish<
     parts.call.out.counts.count(Counter::Commands);
     parts.call.out.counts.count(Counter::Published);
     parts.pairing.time(start);
-    let to = Published { channel, sharded, injected: decision.injected };
+    let to = Published { channel, sharded, injected: decision.injected, command: decision.command };
+    if let (Some(command), Some(span)) = (decision.command, decision.injected)
+        && let Some(inference) = parts.call.env.inference.as_deref_mut()
+    {
+        inference.injected(command, span);
+    }
     parts.pairing.publish(decision.span, decision.expected, &to, &mut parts.call);
 }
 
-/// Takes another complete request, whose first byte was read at `start`.
+/// Takes another complete request, whose first byte was read at `start`, and whose beginning is `frame`.
 #[inline(always)]
-fn requested(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) {
+fn requested<'a>(
+    answer: Answer,
+    name: &[u8],
+    start: UnixNanos,
+    frame: impl FnOnce() -> &'a [u8],
+    parts: &mut Parts<'_>,
+) {
     parts.call.out.counts.count(Counter::Commands);
+    if parts.call.env.inference.is_some() || parts.call.env.policy.commands.any() {
+        return described(answer, name, start, frame(), parts);
+    }
     let answer = told_apart(answer, parts.call.env.policy);
-    if parts.call.env.policy.commands.any() {
-        let span = span_of(answer, name, start, parts);
-        parts.pairing.request(answer, span, &mut parts.call);
-    } else if let Answer::Replies(1) = answer {
+    if let Answer::Replies(1) = answer {
         parts.pairing.ordinary_request(&mut parts.call);
     } else {
-        parts.pairing.request(answer, None, &mut parts.call);
+        parts.pairing.request(answer, None, None, &mut parts.call);
     }
+}
+
+/// Takes a request that may have a span, or a cause.
+#[cold]
+#[inline(never)]
+fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts: &mut Parts<'_>) {
+    let attribution = attribution::of_command(answer, name, frame, parts);
+    let command = attribution.as_ref().and_then(|attribution| attribution.command);
+    let answer = told_apart(answer, parts.call.env.policy);
+    let span = span_of(answer, name, start, attribution, parts);
+    parts.pairing.request(answer, span, command, &mut parts.call);
 }
 
 /// Counts late replies among the others unless they have to be told apart: for mode `auto`, and for spans of commands. A
@@ -394,11 +439,21 @@ fn told_apart(answer: Answer, policy: &Policy) -> Answer {
 }
 
 /// The span of a command. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
-#[cold]
-fn span_of(answer: Answer, name: &[u8], start: UnixNanos, parts: &mut Parts<'_>) -> Option<SpanRecord> {
+fn span_of(
+    answer: Answer,
+    name: &[u8],
+    start: UnixNanos,
+    attribution: Option<Box<Attribution>>,
+    parts: &mut Parts<'_>,
+) -> Option<SpanRecord> {
+    if parts.call.env.policy.commands == Commands::Caused && attribution.is_none() {
+        return None;
+    }
     let has_span = !matches!(answer, Answer::Exec { .. } | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
     let has_span = has_span && !commands::manages_connection(name);
-    has_span.then(|| command_span(name, parts.pairing.database(), start, &mut parts.call)).flatten()
+    let span =
+        || command_span(name, parts.pairing.database(), start, answer == Answer::Multi, attribution, &mut parts.call);
+    has_span.then(span).flatten()
 }
 
 impl Partial {

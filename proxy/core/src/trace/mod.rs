@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`cause`] | what is inferred about the cause of a span |
 //! | [`context`] | the context that travels with a message |
 //! | [`propagators`] | the context formats that are read and passed on |
 //! | [`ids`] | the source of new ids |
@@ -10,6 +11,7 @@
 //! | [`request`] | what a span tells of an HTTP request |
 //! | [`record`] | a finished span |
 
+pub mod cause;
 pub mod context;
 pub mod destination;
 pub mod ids;
@@ -19,6 +21,7 @@ pub mod request;
 pub mod sampler;
 pub mod time;
 
+pub use cause::{CommandId, Inferred};
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use destination::Destination;
 pub use ids::Ids;

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
+use super::cause::Inferred;
 use super::context::{SpanContext, SpanId};
 use super::destination::Destination;
 use super::request::Request;
@@ -34,6 +35,8 @@ pub struct SpanRecord {
     pub operation: Operation,
     /// How the proxy handled the message.
     pub handling: Handling,
+    /// What following causes adds, if anything.
+    pub inferred: Option<Box<Inferred>>,
 }
 
 impl SpanRecord {
@@ -49,6 +52,7 @@ impl SpanRecord {
             error: None,
             operation,
             handling: Handling::default(),
+            inferred: None,
         }
     }
 

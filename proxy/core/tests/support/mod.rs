@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use redistributed_core::policy::Mode;
-use redistributed_core::service::{Audience, Environment, Event, SubscriptionChange};
+use redistributed_core::service::{Audience, Environment, Event, Inference, SubscriptionChange};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 use redistributed_core::{Counter, Output, Policy, Session, Side};
@@ -19,6 +19,7 @@ pub(crate) struct Driver {
     session: Session,
     policy: Arc<Policy>,
     audience: Option<Arc<dyn Audience>>,
+    inference: Option<Box<dyn Inference>>,
     output: Output,
     /// Whether calls are looked ahead in, as the program does.
     pub(crate) sees_ahead: bool,
@@ -40,6 +41,7 @@ impl Driver {
             session: Session::new(),
             policy: Arc::clone(policy),
             audience: None,
+            inference: None,
             output: Output::default(),
             sees_ahead: false,
             clock: 0,
@@ -58,11 +60,18 @@ impl Driver {
         self.audience = Some(audience);
     }
 
+    /// Sets what knows the causes of commands.
+    pub(crate) fn set_inference(&mut self, inference: Box<dyn Inference>) {
+        self.inference = Some(inference);
+    }
+
     pub(crate) fn feed(&mut self, from: Side, input: &[u8], ids: &mut CountingIds) {
         self.clock += 1;
         self.output.clear();
         let sees_ahead = self.sees_ahead;
-        let env = Environment { sees_ahead, ..environment(self.clock, &self.policy, self.audience.as_deref(), ids) };
+        let inference = self.inference.as_deref_mut();
+        let known = environment(self.clock, &self.policy, self.audience.as_deref(), ids);
+        let env = Environment { sees_ahead, inference, ..known };
         self.session.receive(from, input, env, &mut self.output);
         self.collect(from, input);
     }

@@ -29,9 +29,9 @@ use super::HttpEndpoint;
 use super::observed::{Observed, Observer};
 use crate::clock;
 use crate::entropy::Entropy;
+use crate::live_policy::PolicyView;
 use crate::net::stream::Stream;
 use crate::relay::Spans;
-use crate::service::PolicyView;
 use crate::telemetry::stats::Stats;
 
 /// The bytes with which a client begins that speaks HTTP/2 without having asked (RFC 9113, section 3.4).
@@ -255,7 +255,8 @@ fn begin(request: Request<Incoming>, shared: &Arc<Shared>) -> (Arc<Pending>, Req
             parts.headers.iter().for_each(|(name, value)| show(name.as_str().as_bytes(), value.as_bytes()));
         };
         let (method, target) = (method.as_str().as_bytes(), target.as_bytes());
-        witness.request(now, RequestSeen { id, span: exchange.span(), method, target, headers: &headers });
+        let context = exchange.context();
+        witness.request(now, RequestSeen { id, context: context.as_ref(), method, target, headers: &headers });
     }
     for (name, value) in exchange.request_headers(policy) {
         match value.map(HeaderValue::try_from) {
@@ -312,7 +313,7 @@ impl Pending {
             witness.over(now, self.id);
         }
         if let Some(span) = exchange.finish(now, error) {
-            state.spans.hand_over(&mut [Event::Delivered(span)]);
+            state.spans.hand_over(&mut vec![Event::Delivered(span)]);
         }
     }
 

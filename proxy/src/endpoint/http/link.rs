@@ -14,9 +14,9 @@ use super::HttpEndpoint;
 use crate::clock;
 use crate::entropy::Entropy;
 use crate::error::Party;
+use crate::live_policy::PolicyView;
 use crate::logging::Throttle;
 use crate::relay::{Mediator, Spans};
-use crate::service::PolicyView;
 use crate::telemetry::stats::Stats;
 
 /// The reasons why the rest of a connection is passed on unread, each with its warning. The throttles are static, because who

@@ -150,7 +150,7 @@ pub struct SpanLimits {
     /// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, otherwise `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, in characters.
     /// `None`, the default, is no limit.
     pub attribute_value_length: Option<usize>,
-    /// `OTEL_SPAN_LINK_COUNT_LIMIT`. Default 128; a span of the proxy has one link at most.
+    /// `OTEL_SPAN_LINK_COUNT_LIMIT`. Default 128. A span of the proxy has one link, or those to the causes of a batch.
     pub link_count: usize,
 }
 

@@ -17,7 +17,7 @@ use std::io::Write as _;
 
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as key;
-use redistributed_core::trace::{Destination, ErrorType, Operation, SpanContext, SpanRecord};
+use redistributed_core::trace::{Destination, ErrorType, Operation, SpanContext, SpanRecord, UnixNanos};
 
 use super::attributes::{Attributes, Constants, Key};
 use super::requests::RequestKeys;
@@ -26,7 +26,9 @@ use super::wire::{bytes_tag, fixed32_tag, fixed64_tag, put_bytes, put_message, p
 use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
 use crate::telemetry::connection::{Connection, NetworkPeer};
-use crate::telemetry::describe::{Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, SKIPPED, skipped, span_name};
+use crate::telemetry::describe::{
+    CAUSE, HANDED_OVER, Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, SKIPPED, cause, links, skipped, span_name,
+};
 
 /// `messaging.system` and `db.system.name`.
 const REDIS: &str = "redis";
@@ -72,6 +74,7 @@ struct Keys {
     receivers: Key,
     sharded: Key,
     skipped: Key,
+    cause: Key,
     operation: Key,
     namespace: Key,
     status_code: Key,
@@ -158,6 +161,7 @@ impl SpanEncoder {
             receivers: Key::new(RECEIVERS),
             sharded: Key::new(SHARDED),
             skipped: Key::new(SKIPPED),
+            cause: Key::new(CAUSE),
             operation: Key::after(&command, key::DB_OPERATION_NAME),
             namespace: Key::new(key::DB_NAMESPACE),
             status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
@@ -266,25 +270,40 @@ impl SpanEncoder {
             attributes.constants(&connection.client_id);
         }
         attributes.constants(&connection.peer);
+        if let Some(rule) = cause(record) {
+            attributes.text(&self.keys.cause, rule);
+        }
         let dropped = attributes.dropped();
         if dropped > 0 {
             out.push(varint_tag(10));
             put_varint(out, dropped);
         }
-        if let Some(link) = &record.link {
-            if self.limits.link_count > 0 {
-                put_link(link, record.trace_state.as_deref(), out);
-            } else {
-                out.extend_from_slice(&[varint_tag(14), 1]);
-            }
+        if let Some(time) = record.inferred.as_ref().and_then(|inferred| inferred.handed_over) {
+            put_event(HANDED_OVER, time, out);
         }
+        self.put_links(record, out);
         // A status is always there: empty if nothing is to be said, otherwise with the code of an error.
         let status: &[u8] = if record.error.is_some() { &[varint_tag(3), 2] } else { &[] };
         put_bytes(out, bytes_tag(15), status);
-        let remote = if record.parent.is_some() { IS_REMOTE } else { 0 };
+        // What is inferred comes from this process.
+        let remote = if record.parent.is_some() && cause(record).is_none() { IS_REMOTE } else { 0 };
         // Field 16 is the first whose tag takes two bytes.
         out.extend_from_slice(&[0x80 | fixed32_tag(0), 1]);
         out.extend_from_slice(&(HAS_IS_REMOTE | remote | u32::from(record.context.flags.to_byte())).to_le_bytes());
+    }
+
+    fn put_links(&self, record: &SpanRecord, out: &mut Vec<u8>) {
+        for link in links(record).take(self.limits.link_count) {
+            // The state belongs to the trace that the span is linked to first. Of the others none is known.
+            let is_first = record.link.as_ref().is_some_and(|first| std::ptr::eq(first, link));
+            let trace_state = record.trace_state.as_deref().filter(|_| is_first);
+            put_link(link, trace_state, is_first && cause(record).is_none(), out);
+        }
+        let dropped = links(record).skip(self.limits.link_count).count();
+        if dropped > 0 {
+            out.push(varint_tag(14));
+            put_varint(out, dropped as u64);
+        }
     }
 
     /// The order matters where a limit cuts the list: what identifies the operation comes first.
@@ -414,14 +433,23 @@ fn ids(context: &SpanContext) -> [u8; 28] {
     fields
 }
 
-fn put_link(link: &SpanContext, trace_state: Option<&str>, out: &mut Vec<u8>) {
+fn put_event(name: &str, time: UnixNanos, out: &mut Vec<u8>) {
+    put_message(out, bytes_tag(11), |out| {
+        out.push(fixed64_tag(1));
+        out.extend_from_slice(&time.0.to_le_bytes());
+        put_bytes(out, bytes_tag(2), name.as_bytes());
+    });
+}
+
+fn put_link(link: &SpanContext, trace_state: Option<&str>, is_remote: bool, out: &mut Vec<u8>) {
+    let remote = if is_remote { IS_REMOTE } else { 0 };
     put_message(out, bytes_tag(13), |out| {
         out.extend_from_slice(&ids(link));
         if let Some(text) = trace_state {
             put_trace_state(out, bytes_tag(3), text);
         }
         out.push(fixed32_tag(6));
-        out.extend_from_slice(&(HAS_IS_REMOTE | IS_REMOTE | u32::from(link.flags.to_byte())).to_le_bytes());
+        out.extend_from_slice(&(HAS_IS_REMOTE | remote | u32::from(link.flags.to_byte())).to_le_bytes());
     });
 }
 

@@ -7,13 +7,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 use redistributed_core::Counter;
 use redistributed_core::trace::request::{Method, Version};
-use redistributed_core::trace::{Change, Handling, Request, SpanId, TraceFlags, TraceId, UnixNanos};
+use redistributed_core::trace::{Change, Handling, Inferred, Request, SpanId, TraceFlags, TraceId, UnixNanos};
 
 use super::*;
 
@@ -145,8 +145,16 @@ impl Rng {
                 untraced: false,
             },
             operation: self.operation(),
+            inferred: self.inferred(),
         };
         Case { record, trace_state }
+    }
+
+    fn inferred(&mut self) -> Option<Box<Inferred>> {
+        let links = (0..self.below(4)).map(|_| self.context()).collect();
+        let rule = self.one_of(&[None, Some("token"), Some("succession")]);
+        let handed_over = self.one_of(&[None, Some(UnixNanos(7))]);
+        self.yes().then(|| Box::new(Inferred { rule, links, undecided: None, handed_over }))
     }
 
     fn peer(&mut self) -> Peer {
@@ -267,6 +275,9 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
         Some(NetworkPeer::Unix(path)) => all.push(text("network.peer.address", &**path)),
         None => {}
     }
+    all.extend(
+        record.inferred.as_ref().and_then(|inferred| inferred.rule).map(|rule| text("redistributed.cause", rule)),
+    );
     all
 }
 
@@ -283,15 +294,24 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
         let Some(AnyValue { value: Some(Value::StringValue(text)) }) = &mut attribute.value else { continue };
         *text = text.chars().take(limits.attribute_value_length.unwrap_or(usize::MAX)).collect();
     }
-    let mut links: Vec<Link> = Vec::from_iter(record.link.map(|link| Link {
+    let inferred = record.inferred.iter().flat_map(|inferred| inferred.links.iter().map(|link| (*link, "", 0x100)));
+    let is_inferred = record.inferred.as_ref().is_some_and(|inferred| inferred.rule.is_some());
+    let remote = if is_inferred { 0x100 } else { 0x300 };
+    let links = record.link.map(|link| (link, case.trace_state, remote)).into_iter().chain(inferred);
+    let mut links: Vec<Link> = Vec::from_iter(links.map(|(link, trace_state, remote)| Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
         span_id: link.span_id.to_bytes().to_vec(),
-        trace_state: case.trace_state.to_owned(),
-        flags: 0x300 | u32::from(link.flags.to_byte()),
+        trace_state: trace_state.to_owned(),
+        flags: remote | u32::from(link.flags.to_byte()),
         ..Link::default()
     }));
     let dropped_links_count = links.len().saturating_sub(limits.link_count) as u32;
     links.truncate(limits.link_count);
+    let handed_over = record.inferred.as_ref().and_then(|inferred| inferred.handed_over).map(|time| Event {
+        time_unix_nano: time.0,
+        name: "handed over".to_owned(),
+        ..Event::default()
+    });
     let (kind, name) = match &record.operation {
         Operation::Publish { channel, .. } => (SpanKind::Producer, named("publish", channel)),
         Operation::Deliver { channel, .. } => (SpanKind::Consumer, named("process", channel)),
@@ -308,13 +328,14 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
         span_id: record.context.span_id.to_bytes().to_vec(),
         trace_state: if record.link.is_some() { "" } else { case.trace_state }.to_owned(),
         parent_span_id: record.parent.map(|parent| parent.to_bytes().to_vec()).unwrap_or_default(),
-        flags: u32::from(record.context.flags.to_byte()) | if record.parent.is_some() { 0x300 } else { 0x100 },
+        flags: u32::from(record.context.flags.to_byte()) | if record.parent.is_some() { remote } else { 0x100 },
         name,
         kind: kind.into(),
         start_time_unix_nano: record.start.0,
         end_time_unix_nano: record.end.0.max(record.start.0),
         attributes,
         dropped_attributes_count,
+        events: handed_over.into_iter().collect(),
         links,
         dropped_links_count,
         status: Some(Status { message: String::new(), code: code.into() }),

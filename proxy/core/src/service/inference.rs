@@ -1,0 +1,103 @@
+//! What caused a command, as far as it can be inferred (`--follow`).
+//!
+//! A session sees one connection, and a cause comes on another. The service has the events of all of its connections, and a
+//! session asks it through [`Inference`].
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use crate::resp::Values;
+use crate::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
+
+/// Most arguments of a command that are looked at.
+pub const MAX_ARGUMENTS: usize = 6;
+
+/// Most values of a reply that are looked at.
+pub const MAX_VALUES: usize = 16;
+
+/// Infers what caused the commands of one connection. It is told of all that is sent and received, in order, before it is
+/// passed on.
+pub trait Inference: Debug + Send {
+    /// The client has sent a command that is answered at once, or begins or ends a transaction.
+    fn command(&mut self, now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution;
+
+    /// The context of this span has been added to a publish.
+    fn injected(&mut self, publish: CommandId, span: SpanId);
+
+    /// Redis has answered a command.
+    fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>);
+
+    /// A message is delivered to the client.
+    fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
+}
+
+/// A command that a client has sent.
+#[derive(Clone, Copy, Debug)]
+pub struct ObservedCommand<'a> {
+    /// The command's name, as it was sent.
+    pub name: &'a [u8],
+    /// The first arguments, as far as they were kept.
+    pub arguments: Bulks<'a, MAX_ARGUMENTS>,
+}
+
+/// A message that is delivered to the client.
+#[derive(Clone, Debug)]
+pub struct ObservedDelivery<'a> {
+    /// The span of the delivery. If it has none, no other span has this id.
+    pub id: SpanId,
+    /// What the spans that it causes descend from. `None` if the delivery is not traced.
+    pub context: Option<&'a Context>,
+    /// The publish that the message comes from, if its context says so.
+    pub publish: Option<SpanContext>,
+    /// The channel. It is empty if its name is too long.
+    pub channel: &'a [u8],
+    /// The payload as the client gets it. It is empty if it is too long to be read.
+    pub payload: &'a [u8],
+}
+
+/// What is known of the cause of a command at the moment when it is passed on. A command that a client sends for itself has none.
+#[derive(Clone, Debug, Default)]
+pub struct Attribution {
+    /// What the command is called where its reply is reported. `None` if its reply is not wanted.
+    pub command: Option<CommandId>,
+    /// The cause, if it is certain and is traced, and the rule by which it was found.
+    pub cause: Option<(Context, &'static str)>,
+    /// The causes of a batch, or the few of which one is the cause. There is no single `cause` then.
+    pub links: Vec<SpanContext>,
+    /// Whether the cause may become known later.
+    pub is_undecided: bool,
+}
+
+/// Up to `N` byte strings.
+#[derive(Clone, Copy, Debug)]
+pub struct Bulks<'a, const N: usize> {
+    items: [&'a [u8]; N],
+    len: usize,
+}
+
+impl<'a, const N: usize> Bulks<'a, N> {
+    /// The first `N` of these.
+    pub fn new(all: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut bulks = Self { items: [&[]; N], len: 0 };
+        for (place, item) in bulks.items.iter_mut().zip(all) {
+            *place = item;
+            bulks.len += 1;
+        }
+        bulks
+    }
+
+    /// The arguments of a request in RESP, without its name. It may be cut off.
+    pub fn of_request(request: &'a [u8]) -> Self {
+        Self::new(Values::new(request).skip(1))
+    }
+
+    /// The values of a reply in RESP, however they are nested. It may be cut off.
+    pub fn of_reply(reply: &'a [u8]) -> Self {
+        Self::new(Values::new(reply))
+    }
+
+    /// The strings, in order.
+    pub fn as_slice(&self) -> &[&'a [u8]] {
+        self.items.get(..self.len).unwrap_or_default()
+    }
+}

@@ -1,0 +1,61 @@
+//! What the session tells the inference of causes, and asks it (`--follow`).
+
+use alloc::boxed::Box;
+
+use super::Parts;
+use crate::commands::Answer;
+use crate::service::{Attribution, Bulks, ObservedCommand};
+
+/// What is known of the cause of a publish that is complete. `None` if causes are not followed.
+#[inline]
+pub(super) fn of_publish(
+    channel: Option<&[u8]>,
+    payload: &[u8],
+    sharded: bool,
+    parts: &mut Parts<'_>,
+) -> Option<Box<Attribution>> {
+    parts.call.env.inference.as_ref()?;
+    let arguments = Bulks::new([channel.unwrap_or_default(), payload]);
+    let name: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
+    ask(&ObservedCommand { name, arguments }, parts)
+}
+
+/// What is known of the cause of the command `name`, which is complete and answered by `answer`. `frame` is its beginning in RESP.
+/// `None` if causes are not followed, or if nothing causes such a command.
+pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
+    parts.call.env.inference.as_ref()?;
+    match answer {
+        Answer::Replies(_) | Answer::Script | Answer::Multi | Answer::Exec { .. } | Answer::Discard => {
+            ask(&ObservedCommand { name, arguments: Bulks::of_request(frame) }, parts)
+        }
+        // One that blocks waits for something that is not there yet, which therefore did not cause it. The others set up the
+        // connection.
+        _ => None,
+    }
+}
+
+#[cold]
+fn ask(command: &ObservedCommand<'_>, parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
+    let now = parts.call.env.now;
+    parts.call.env.inference.as_deref_mut().map(|inference| Box::new(inference.command(now, command)))
+}
+
+/// Tells the inference that the last reply has answered its command, if it wants to know. `frame` is the beginning of the reply
+/// in RESP.
+#[inline]
+pub(super) fn replied<'a>(parts: &mut Parts<'_>, frame: impl FnOnce() -> &'a [u8]) {
+    if parts.call.env.inference.is_some() {
+        tell_reply(frame(), parts);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_reply(frame: &[u8], parts: &mut Parts<'_>) {
+    let now = parts.call.env.now;
+    if let Some(inference) = parts.call.env.inference.as_deref_mut()
+        && let Some(command) = parts.pairing.take_answered()
+    {
+        inference.replied(now, command, Bulks::of_reply(frame));
+    }
+}

@@ -1,0 +1,25 @@
+//! What following causes adds to a span (`--follow`).
+
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+use super::context::SpanContext;
+use super::time::UnixNanos;
+
+/// A command among those of its connection that causes are inferred for. Numbers are used again after 2^32 commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId(pub NonZeroU32);
+
+/// What is inferred about the cause of a span, and about the work that it caused.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inferred {
+    /// The rule by which the parent was found (`redistributed.cause`). `None` if the parent is not inferred, or there is none.
+    pub rule: Option<&'static str>,
+    /// The spans that are linked to: the causes of a batch, or the few of which one is the cause.
+    pub links: Vec<SpanContext>,
+    /// The command, if its cause may still become known.
+    pub undecided: Option<CommandId>,
+    /// When the message had been written to the subscriber, if the span of the delivery lasts longer because of the work that the
+    /// message caused.
+    pub handed_over: Option<UnixNanos>,
+}

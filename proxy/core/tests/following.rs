@@ -1,0 +1,315 @@
+//! What a session tells the inference of causes, and what becomes of its answers (`--follow`). Each conversation runs whole and
+//! byte by byte, and has to come out the same.
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+
+use redistributed_core::policy::{Commands, Follow, Mode};
+use redistributed_core::service::{Attribution, Bulks, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery};
+use redistributed_core::trace::ids::CountingIds;
+use redistributed_core::trace::{CommandId, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
+use redistributed_core::{Policy, Side};
+
+use crate::support::{Driver, injecting, multibulk};
+
+const CAUSE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const UNSAMPLED_CAUSE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+const OTHER: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+
+fn span(text: &str) -> SpanContext {
+    SpanContext::parse_traceparent(text.as_bytes()).unwrap()
+}
+
+/// An inference that writes down what it is told, and answers by what a command's last argument says.
+#[derive(Debug, Default)]
+struct Scripted {
+    told: Arc<Mutex<Vec<String>>>,
+    commands: u32,
+}
+
+impl Scripted {
+    fn note(&self, line: String) {
+        self.told.lock().unwrap().push(line);
+    }
+}
+
+fn text(bulks: &[&[u8]]) -> String {
+    bulks.iter().map(|bulk| bulk.escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
+}
+
+impl Inference for Scripted {
+    fn command(&mut self, _now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution {
+        let arguments = command.arguments.as_slice();
+        self.commands += 1;
+        self.note(format!("{} {} {}", self.commands, command.name.escape_ascii(), text(arguments)));
+        let mut attribution =
+            Attribution { command: NonZeroU32::new(self.commands).map(CommandId), ..Attribution::default() };
+        let asks =
+            |word: &[u8]| arguments.iter().any(|argument| argument.windows(word.len()).any(|found| found == word));
+        if asks(b"caused") {
+            attribution.cause = Some((Context::from(span(CAUSE)), "token"));
+        } else if asks(b"quiet") {
+            attribution.cause = Some((Context::from(span(UNSAMPLED_CAUSE)), "token"));
+        } else if asks(b"batch") {
+            attribution.links = vec![span(CAUSE), span(OTHER)];
+        } else if asks(b"later") {
+            attribution.is_undecided = true;
+        }
+        attribution
+    }
+
+    fn injected(&mut self, publish: CommandId, _span: SpanId) {
+        self.note(format!("{} injected", publish.0));
+    }
+
+    fn replied(&mut self, _now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) {
+        self.note(format!("{} answered {}", command.0, text(values.as_slice())));
+    }
+
+    fn delivered(&mut self, _now: UnixNanos, delivery: &ObservedDelivery<'_>) {
+        let traced = delivery.context.is_some_and(|context| context.span.span_id == delivery.id);
+        let publish = delivery.publish.map(|publish| publish.span_id.to_string());
+        self.note(format!(
+            "delivered {} {} traced={traced} publish={publish:?}",
+            delivery.channel.escape_ascii(),
+            delivery.payload.escape_ascii()
+        ));
+    }
+}
+
+struct Conversation {
+    driver: Driver,
+    ids: CountingIds,
+    by_byte: bool,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Conversation {
+    fn new(policy: Policy, by_byte: bool) -> Self {
+        let mut driver = Driver::new(&Arc::new(policy));
+        let inference = Scripted::default();
+        let told = Arc::clone(&inference.told);
+        driver.set_inference(Box::new(inference));
+        Self { driver, ids: CountingIds::default(), by_byte, told }
+    }
+
+    fn feed(&mut self, from: Side, bytes: &[u8]) {
+        if self.by_byte {
+            bytes.iter().for_each(|byte| self.driver.feed(from, &[*byte], &mut self.ids));
+        } else {
+            self.driver.feed(from, bytes, &mut self.ids);
+        }
+    }
+
+    fn client(&mut self, words: &[&str]) {
+        self.feed(Side::Client, &multibulk(words));
+    }
+
+    fn server(&mut self, bytes: &str) {
+        self.feed(Side::Server, bytes.as_bytes());
+    }
+
+    /// What the inference was told since the last call.
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    fn spans(&mut self) -> Vec<SpanRecord> {
+        std::mem::take(&mut self.driver.spans)
+    }
+}
+
+fn following(commands: Commands) -> Policy {
+    Policy { follow: Follow::Parent, commands, ..injecting() }
+}
+
+fn both_ways(policy: &Policy, run: impl Fn(Conversation)) {
+    for by_byte in [false, true] {
+        run(Conversation::new(policy.clone(), by_byte));
+    }
+}
+
+#[test]
+fn commands_and_their_replies_are_told_in_order() {
+    both_ways(&following(Commands::None), |mut talk| {
+        talk.client(&["SET", "k", "v"]);
+        talk.client(&["get", "k"]);
+        talk.client(&["PUBLISH", "ch", "hello"]);
+        assert_eq!(talk.told(), ["1 SET k v", "2 get k", "3 PUBLISH ch hello", "3 injected"]);
+        talk.server("+OK\r\n*2\r\n$1\r\nv\r\n:7\r\n");
+        talk.server(":1\r\n");
+        assert_eq!(talk.told(), ["1 answered OK", "2 answered v 7", "3 answered 1"]);
+        talk.client(&["GET", "nothing"]);
+        talk.server("$-1\r\n");
+        talk.client(&["LPUSH", "k", "x"]);
+        talk.server("-WRONGTYPE Operation\r\n");
+        assert_eq!(talk.told()[1..], ["4 answered ", "5 LPUSH k x", "5 answered WRONGTYPE Operation"]);
+    });
+}
+
+#[test]
+fn what_sets_up_a_connection_or_waits_is_not_told() {
+    both_ways(&following(Commands::None), |mut talk| {
+        for words in [&["SUBSCRIBE", "ch"][..], &["BLPOP", "k", "0"], &["HELLO", "3"], &["CLIENT", "REPLY", "ON"]] {
+            talk.client(words);
+        }
+        talk.feed(Side::Client, b"GET inline\r\n");
+        assert!(talk.told().is_empty());
+    });
+}
+
+#[test]
+fn the_commands_of_a_transaction_are_answered_by_its_elements() {
+    both_ways(&following(Commands::Caused), |mut talk| {
+        for words in [&["MULTI"][..], &["SET", "k", "caused"], &["INCR", "n"], &["EXEC"]] {
+            talk.client(words);
+        }
+        assert_eq!(talk.told(), ["1 MULTI ", "2 SET k caused", "3 INCR n", "4 EXEC "]);
+        talk.server("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n:8\r\n");
+        assert_eq!(talk.told(), ["1 answered OK", "2 answered OK", "3 answered 8"]);
+        // The one span of the transaction has the cause of its commands.
+        let spans = talk.spans();
+        assert_eq!(spans.len(), 1, "{spans:?}");
+        assert_eq!(spans[0].parent, Some(span(CAUSE).span_id));
+        assert_eq!(spans[0].context.trace_id, span(CAUSE).trace_id);
+        assert_eq!(spans[0].inferred.as_ref().unwrap().rule, Some("token"));
+    });
+}
+
+#[test]
+fn a_transaction_without_a_cause_has_no_span_where_only_caused_commands_have_one() {
+    both_ways(&following(Commands::Caused), |mut talk| {
+        for words in [&["MULTI"][..], &["SET", "k", "v"], &["EXEC"], &["GET", "k"]] {
+            talk.client(words);
+        }
+        talk.server("+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n$1\r\nv\r\n");
+        assert!(talk.spans().is_empty());
+    });
+}
+
+#[test]
+fn only_caused_commands_have_spans_and_these_are_below_their_cause() {
+    both_ways(&following(Commands::Caused), |mut talk| {
+        for word in ["caused", "batch", "later", "nobody", "quiet"] {
+            talk.client(&["SET", "k", word]);
+            talk.server("+OK\r\n");
+        }
+        let spans = talk.spans();
+        let [caused, batch, later] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!((caused.context.trace_id, caused.parent), (span(CAUSE).trace_id, Some(span(CAUSE).span_id)));
+        assert!(caused.is_exported() && caused.link.is_none());
+        assert_eq!((batch.parent, &batch.inferred.as_ref().unwrap().links), (None, &vec![span(CAUSE), span(OTHER)]));
+        assert_eq!(later.inferred.as_ref().unwrap().undecided, NonZeroU32::new(3).map(CommandId));
+        assert!(later.parent.is_none());
+        // The last cause is not recorded, so what it causes is not either.
+    });
+}
+
+#[test]
+fn a_publish_continues_the_trace_of_its_cause() {
+    both_ways(&following(Commands::Caused), |mut talk| {
+        talk.client(&["PUBLISH", "ch", "caused"]);
+        talk.server(":1\r\n");
+        let spans = talk.spans();
+        assert_eq!((spans[0].parent, spans[0].context.trace_id), (Some(span(CAUSE).span_id), span(CAUSE).trace_id));
+        let sent = &talk.driver.to_server;
+        let trace = span(CAUSE).trace_id.to_bytes();
+        assert!(sent.windows(16).any(|window| window == trace), "the message carries on the trace");
+    });
+}
+
+#[test]
+fn with_links_a_publish_begins_a_trace_of_its_own() {
+    both_ways(&Policy { follow: Follow::Link, ..following(Commands::Caused) }, |mut talk| {
+        talk.client(&["PUBLISH", "ch", "caused"]);
+        talk.server(":1\r\n");
+        let spans = talk.spans();
+        assert_eq!((spans[0].parent, spans[0].link), (None, Some(span(CAUSE))));
+        assert_ne!(spans[0].context.trace_id, span(CAUSE).trace_id);
+    });
+}
+
+#[test]
+fn a_context_that_the_payload_carries_wins() {
+    let policy = Policy {
+        read_json: vec![(redistributed_core::glob::Glob::new("*").unwrap(), Default::default())],
+        ..following(Commands::None)
+    };
+    both_ways(&policy, |mut talk| {
+        talk.client(&["PUBLISH", "ch", &format!("{{\"traceparent\":\"{OTHER}\",\"x\":\"caused\"}}")]);
+        talk.server(":1\r\n");
+        let spans = talk.spans();
+        assert_eq!(spans[0].parent, Some(span(OTHER).span_id));
+        assert_eq!(spans[0].inferred, None);
+    });
+}
+
+#[test]
+fn a_publish_that_is_too_long_for_a_context_has_its_cause_all_the_same() {
+    both_ways(&Policy { inject_limit: 8, ..following(Commands::None) }, |mut talk| {
+        talk.client(&["PUBLISH", "ch", "caused and long"]);
+        assert_eq!(talk.told(), ["1 PUBLISH ch caused and long"]);
+        talk.server(":1\r\n");
+        let spans = talk.spans();
+        assert_eq!((spans[0].parent, spans[0].context.trace_id), (Some(span(CAUSE).span_id), span(CAUSE).trace_id));
+    });
+}
+
+#[test]
+fn every_delivery_is_told_without_its_context() {
+    both_ways(&following(Commands::None), |mut talk| {
+        talk.client(&["PUBLISH", "ch", "hello"]);
+        let published = talk.driver.to_server.clone();
+        talk.server(":1\r\n");
+        let producer = talk.spans().remove(0).context.span_id;
+        talk.client(&["SUBSCRIBE", "ch", "__keyevent@0__:expired"]);
+        talk.server("*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n");
+        talk.server("*3\r\n$9\r\nsubscribe\r\n$22\r\n__keyevent@0__:expired\r\n:2\r\n");
+        talk.told();
+        let payload = published.split(|byte| *byte == b'\n').skip(6).collect::<Vec<_>>().join(&b'\n');
+        let payload = payload.strip_suffix(b"\r\n").unwrap_or(&payload);
+        let mut message = format!("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n${}\r\n", payload.len()).into_bytes();
+        message.extend_from_slice(payload);
+        message.extend_from_slice(b"\r\n");
+        talk.feed(Side::Server, &message);
+        talk.server("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$5\r\nplain\r\n");
+        talk.server("*3\r\n$7\r\nmessage\r\n$22\r\n__keyevent@0__:expired\r\n$3\r\nkey\r\n");
+        assert_eq!(
+            talk.told(),
+            [
+                format!("delivered ch hello traced=true publish=Some({:?})", producer.to_string()),
+                "delivered ch plain traced=true publish=None".to_owned(),
+                "delivered __keyevent@0__:expired  traced=false publish=None".to_owned(),
+            ]
+        );
+        let names: Vec<_> =
+            talk.driver.deliveries.iter().map(|record| matches!(record.operation, Operation::Deliver { .. })).collect();
+        assert_eq!(names, [true, true]);
+    });
+}
+
+#[test]
+fn only_the_beginning_of_a_long_command_is_kept() {
+    both_ways(&following(Commands::None), |mut talk| {
+        let long = "x".repeat(100_000);
+        talk.client(&["SET", "k", &long]);
+        talk.server("+OK\r\n");
+        talk.client(&["GET", "k"]);
+        talk.server(&format!("$100000\r\n{long}\r\n"));
+        let told = talk.told();
+        assert!(told[0].starts_with("1 SET k") && told[1] == "1 answered OK" && told[2] == "2 GET k");
+    });
+}
+
+#[test]
+fn without_following_nothing_is_told_and_the_bytes_are_the_same() {
+    let run = |policy: Policy| {
+        let mut talk = Conversation::new(policy, false);
+        for words in [&["SET", "k", "caused"][..], &["MULTI"], &["GET", "k"], &["EXEC"]] {
+            talk.client(words);
+        }
+        talk.server("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\nv\r\n");
+        (talk.driver.to_server.clone(), talk.driver.to_client.clone())
+    };
+    let strip = |follow| Policy { mode: Mode::Strip, follow, ..Policy::default() };
+    assert_eq!(run(strip(Follow::Off)), run(strip(Follow::Parent)));
+}

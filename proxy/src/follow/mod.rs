@@ -1,0 +1,206 @@
+//! Following causes: what a service sends is attributed to what it has received (`--follow`).
+//!
+//! ```text
+//! session ──▶ FollowedConnection ─┐
+//! session ──▶ FollowedConnection ─┼─▶ Follow (one lock) ─▶ Causes (the core's inference)
+//! HTTP    ──▶ FollowedRequests   ─┘      │
+//!                                        ▼
+//!                                 waiting spans: deliveries that may still cause work, commands whose cause may become known
+//! ```
+//!
+//! All connections of a service report to one [`Follow`], whatever thread they are on. The lock is held for the microseconds
+//! that an event takes, and never across anything that waits. With `--follow off` there is none.
+
+mod connection;
+mod contexts;
+mod requests;
+mod spans;
+mod waiting;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redistributed_core::causes::{Causes, HashKey, Tally};
+use redistributed_core::http::witness::Witnesses;
+use redistributed_core::policy::{Follow as Mode, Policy};
+use redistributed_core::trace::{SpanRecord, UnixNanos};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::live_policy::LivePolicy;
+use crate::telemetry::{Connection, SpanSink};
+pub use connection::FollowedConnection;
+use contexts::Contexts;
+use requests::Requests;
+pub use spans::FollowedSpans;
+use waiting::{Finished, Waiting};
+
+/// How often spans are looked at that may have waited for long enough.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What the connections of a service know together of causes.
+pub struct Follow {
+    policy: Arc<LivePolicy>,
+    key: HashKey,
+    /// In nanoseconds.
+    window: u64,
+    connections: AtomicU32,
+    /// Whether events are reported. Those that were not reported meanwhile are missing when they are again.
+    is_on: AtomicBool,
+    state: Mutex<Option<Box<State>>>,
+}
+
+struct State {
+    causes: Causes,
+    contexts: Contexts,
+    waiting: Waiting,
+}
+
+/// A span that waits for what may still become known of it, and where it is to be left then.
+#[derive(Debug)]
+struct Leaving {
+    record: SpanRecord,
+    connection: Connection,
+    sink: SpanSink,
+}
+
+impl Leaving {
+    /// Hands the span over.
+    fn leave(mut self) {
+        if self.record.is_exported() {
+            clock::date(&mut self.record);
+            self.sink.offer_all(std::iter::once(&self.record), &self.connection);
+        }
+    }
+}
+
+impl Follow {
+    /// Nothing is known yet. Tokens are hashed with `key`, which nobody else knows. The span of a delivery stays open for `window`
+    /// after the last work that the message is known to have caused.
+    pub fn new(policy: Arc<LivePolicy>, key: [u8; 16], window: Duration) -> Arc<Self> {
+        let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        Arc::new(Self {
+            policy,
+            key: HashKey::new(key),
+            window,
+            connections: AtomicU32::new(0),
+            is_on: AtomicBool::new(false),
+            state: Mutex::default(),
+        })
+    }
+
+    /// A further connection of the service.
+    pub fn connection(self: &Arc<Self>) -> FollowedConnection {
+        FollowedConnection::new(Arc::clone(self), self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What is told of the requests of the service's HTTP connections.
+    pub fn requests(self: &Arc<Self>) -> Arc<dyn Witnesses> {
+        Arc::new(Requests(Arc::clone(self)))
+    }
+
+    /// How often each answer was given. `None` if nothing was followed so far.
+    pub fn tally(&self) -> Option<Tally> {
+        self.state().as_ref().map(|state| *state.causes.tally())
+    }
+
+    /// The spans that wait: deliveries, then commands.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.state().as_ref().map_or((0, 0), |state| state.waiting.len())
+    }
+
+    /// Hands over the spans that have waited for long enough, until `stopping`. Those that wait then are handed over by
+    /// [`flush`](Self::flush).
+    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+            if self.is_on.load(Ordering::Relaxed) || self.waiting() != (0, 0) {
+                self.tick(clock::now());
+            }
+        }
+    }
+
+    fn tick(&self, now: UnixNanos) {
+        let window = self.window;
+        let finished = {
+            let mut state = self.state();
+            let Some(state) = state.as_mut() else { return };
+            state.causes.forget_old(now);
+            state.contexts.forget_old(now);
+            state.waiting.take_due(now, window)
+        };
+        self.hand_over(finished);
+    }
+
+    /// Hands over all spans that wait.
+    pub fn flush(&self) {
+        let finished = self.state().as_mut().map(|state| state.waiting.take_all());
+        self.hand_over(finished.unwrap_or_default());
+    }
+
+    fn hand_over(&self, finished: Vec<Finished>) {
+        if finished.is_empty() {
+            return;
+        }
+        let policy = self.policy.current();
+        for finished in finished {
+            if let Some(span) = finished.decide(&policy) {
+                span.leave();
+            }
+        }
+    }
+
+    /// Whether causes are followed by the policy in force. If they were not followed until now, events are missing.
+    fn follows(&self, policy: &Policy, now: UnixNanos) -> bool {
+        if policy.follow == Mode::Off {
+            if self.is_on.load(Ordering::Relaxed) {
+                self.is_on.store(false, Ordering::Relaxed);
+            }
+            return false;
+        }
+        if !self.is_on.load(Ordering::Relaxed) && !self.is_on.swap(true, Ordering::Relaxed) {
+            self.with(|state| state.causes.warm_up(now));
+        }
+        true
+    }
+
+    /// Reports an event, and hands over the spans of which it tells the cause.
+    fn with<T>(&self, event: impl FnOnce(&mut State) -> T) -> T {
+        let mut guard = self.state();
+        let state = guard.get_or_insert_with(|| Box::new(State::new(self.key)));
+        let result = event(state);
+        let mut finished = Vec::new();
+        while let Some(late) = state.causes.next_late() {
+            let cause = state.contexts.get(late.cause).cloned();
+            let now = clock::now();
+            state.waiting.work_of(late.cause, now);
+            finished.extend(state.waiting.cause_found(now, late.command, cause, late.rule.name()));
+        }
+        finished.append(&mut state.waiting.overflowed);
+        drop(guard);
+        self.hand_over(finished);
+        result
+    }
+
+    /// A panic elsewhere may have left the inference half way through an event. It only costs answers.
+    fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(key: HashKey) -> Self {
+        Self { causes: Causes::new(key), contexts: Contexts::default(), waiting: Waiting::default() }
+    }
+}
+
+/// Shows nothing of what is known.
+impl fmt::Debug for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follow").field("is_on", &self.is_on).finish_non_exhaustive()
+    }
+}

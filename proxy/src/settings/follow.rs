@@ -1,0 +1,67 @@
+//! Following causes: what a service sends is attributed to what it has received.
+
+use std::time::Duration;
+
+use clap::Args;
+use redistributed_core::policy::{Follow, Policy};
+
+use super::choices::parser;
+use super::units::{self, format_duration};
+use super::validation::Validation;
+use super::values::Values;
+
+/// The options that say what becomes of causes.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "What caused it")]
+pub(crate) struct FollowOptions {
+    /// What becomes of the request or message for which a service sends a command, where it can be told for certain
+    ///
+    /// It is told from what is seen on the wire, and nothing in the service's traffic changes. See proxy/docs/causes.md.
+    #[arg(long, value_parser = parser::<Follow>(), default_value_t)]
+    pub(super) follow: Follow,
+
+    /// How long the span of a delivery stays open after the last work that is known to be caused by the message
+    ///
+    /// From 10ms to 10s. Spans of deliveries are exported this much later. A span ends with the work, not with this time.
+    #[arg(long, value_name = "TIME", default_value_t = format_duration(FollowSettings::DEFAULT_WINDOW))]
+    follow_window: String,
+}
+
+/// How long work is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowSettings {
+    /// How long the span of a delivery stays open without further work.
+    pub window: Duration,
+}
+
+impl FollowSettings {
+    /// The window unless it is set.
+    pub const DEFAULT_WINDOW: Duration = Duration::from_secs(2);
+    /// The shortest window that can be set.
+    pub const SHORTEST_WINDOW: Duration = Duration::from_millis(10);
+    /// The longest window that can be set: as long as causes are remembered.
+    pub const LONGEST_WINDOW: Duration = Duration::from_secs(10);
+
+    pub(super) fn effective(&self, policy: &Policy) -> Values {
+        vec![("follow", policy.follow.to_string()), ("follow-window", format_duration(self.window))]
+    }
+}
+
+impl Default for FollowSettings {
+    fn default() -> Self {
+        Self { window: Self::DEFAULT_WINDOW }
+    }
+}
+
+impl Validation<'_> {
+    pub(super) fn follow(&mut self, options: &FollowOptions) -> FollowSettings {
+        const RANGE: std::ops::RangeInclusive<Duration> =
+            FollowSettings::SHORTEST_WINDOW..=FollowSettings::LONGEST_WINDOW;
+        let window = match units::duration(&options.follow_window) {
+            Ok(window) if !RANGE.contains(&window) => Err("it is too short or too long".to_owned()),
+            parsed => parsed.map_err(|problem| problem.to_string()),
+        };
+        let value = ("--follow-window", options.follow_window.as_str(), "write a time from 10ms to 10s");
+        FollowSettings { window: self.or_reject(window, value) }
+    }
+}
