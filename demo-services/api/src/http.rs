@@ -15,11 +15,14 @@ use serde_json::json;
 use crate::id::ReportId;
 use crate::reports::{Order, Reports, ReportsError};
 
-/// Longest request body, in bytes. An order is a title.
+/// Longest request body, in bytes. An order is a title, and a number.
 const MAX_BODY: usize = 16 * 1024;
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 200;
+
+/// Longest number of an order, in characters.
+const MAX_NUMBER: usize = 40;
 
 /// Longest `?wait=`, in seconds: less than the idle limit of common load balancers.
 const MAX_WAIT: u64 = 30;
@@ -41,6 +44,8 @@ pub(crate) fn routes(reports: Reports) -> Router {
 #[serde(deny_unknown_fields, expecting = "an object with a `title`")]
 struct OrderBody {
     title: String,
+    /// The client's own number for it, if it has one.
+    order: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +63,11 @@ async fn order(State(reports): State<Reports>, body: Result<Bytes, BytesRejectio
     if title.is_empty() || title.chars().count() > MAX_TITLE {
         return Err(Failure::bad_request(format!("`title` must have 1 to {MAX_TITLE} characters")));
     }
-    let id = reports.accept(Order { title: title.to_owned() }).await?;
+    let number = body.order.as_deref().map(str::trim);
+    if number.is_some_and(|number| number.is_empty() || number.chars().count() > MAX_NUMBER) {
+        return Err(Failure::bad_request(format!("`order` must have 1 to {MAX_NUMBER} characters")));
+    }
+    let id = reports.accept(Order { title: title.to_owned(), number: number.map(str::to_owned) }).await?;
     let location = format!("/reports/{id}");
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(json!({ "id": id }))).into_response())
 }

@@ -43,6 +43,8 @@ pub(crate) struct Reports {
 /// What a client orders.
 pub(crate) struct Order {
     pub(crate) title: String,
+    /// The client's own number for the order.
+    pub(crate) number: Option<String>,
 }
 
 /// What workers are told.
@@ -50,12 +52,16 @@ pub(crate) struct Order {
 struct Job<'a> {
     id: &'a ReportId,
     title: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<&'a str>,
 }
 
 /// The order as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     title: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
     expected: u64,
 }
 
@@ -64,6 +70,8 @@ struct Stored {
 pub(crate) struct Report {
     id: ReportId,
     title: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
     /// Every worker that got the job has finished.
     complete: bool,
     /// How many workers got the job.
@@ -103,14 +111,14 @@ impl Reports {
     /// Hands the order to the workers and remembers it.
     pub(crate) async fn accept(&self, order: Order) -> Result<ReportId, ReportsError> {
         let id = ReportId::random().map_err(ReportsError::Random)?;
-        let job = to_json(&Job { id: &id, title: &order.title });
+        let job = to_json(&Job { id: &id, title: &order.title, order: order.number.as_deref() });
         let mut redis = self.redis.clone();
         within_deadline(async {
             let expected: u64 = redis.publish(CHANNEL, job).await?;
             if expected == 0 {
                 return Err(ReportsError::NoWorker);
             }
-            let stored = to_json(&Stored { title: order.title, expected });
+            let stored = to_json(&Stored { title: order.title, order: order.number, expected });
             let () = redis.set_ex(order_key(&id), stored, EXPIRY_SECONDS).await?;
             Ok(())
         })
@@ -139,8 +147,8 @@ impl Reports {
         })
         .await?;
         let Some(order) = order else { return Ok(None) };
-        let Stored { title, expected } = from_json(order_key(id), &order)?;
-        Ok(Some(Report { id: id.clone(), title, complete: finished >= expected, expected, finished, parts }))
+        let Stored { title, order, expected } = from_json(order_key(id), &order)?;
+        Ok(Some(Report { id: id.clone(), title, order, complete: finished >= expected, expected, finished, parts }))
     }
 
     /// Like [`Reports::find`], but waits up to `patience` for the report to be complete.

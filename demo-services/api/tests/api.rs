@@ -106,6 +106,21 @@ fn an_order_is_published_and_its_parts_are_answered() {
 }
 
 #[test]
+fn an_order_keeps_the_number_that_the_client_gives_it() {
+    let redis = Redis::start();
+    let api = Api::start(&redis);
+    let mut connection = redis.connect();
+    let mut worker = connection.as_pubsub();
+    worker.set_read_timeout(Some(PATIENCE)).unwrap();
+    worker.subscribe("reports").unwrap();
+
+    let id = api.order(r#"{"title": "Sales", "order": " ord-48213f "}"#).body["id"].as_str().unwrap().to_owned();
+    let job: Value = serde_json::from_slice(worker.get_message().unwrap().get_payload_bytes()).unwrap();
+    assert_eq!(job, json!({"id": id, "title": "Sales", "order": "ord-48213f"}));
+    assert_eq!(api.get(&format!("/reports/{id}")).body["order"], "ord-48213f");
+}
+
+#[test]
 fn replicas_of_a_worker_complete_a_report_together() {
     let redis = Redis::start();
     let api = Api::start(&redis);
@@ -137,6 +152,8 @@ fn what_is_not_an_order_is_refused_with_a_reason() {
         (r#"{"title": "x", "colour": "red"}"#, "unknown field `colour`"),
         (r#"{"title": "  "}"#, "1 to 200 characters"),
         (&long_title, "1 to 200 characters"),
+        (r#"{"title": "x", "order": " "}"#, "1 to 40 characters"),
+        (r#"{"title": "x", "order": 7}"#, "expected a string"),
     ] {
         let answer = api.order(body);
         assert_eq!(answer.status, 400, "{body}");

@@ -121,7 +121,6 @@ impl Worker {
         let bytes = part.len();
         let parts_key = format!("report-parts:{}", job.id);
         let () = redis::pipe()
-            .atomic()
             .cmd("SET")
             .arg(format!("report:{}:{kind}", job.id))
             .arg(part)
