@@ -1,20 +1,27 @@
 //! Whether the traces tell the whole story, and in plain words what is missing if not.
 
+use std::collections::HashSet;
+
 use otlp_receiver::proto::trace::v1::span::SpanKind;
 
+use crate::client::Ordered;
 use crate::redis::{ANNOUNCEMENTS, JOBS};
 use crate::tree::{Span, Trace};
 
-/// What a trace is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// The API hands a job to the workers.
-    Order,
-    /// A worker announces its part to the API.
-    Announcement,
-    /// Neither.
-    Unknown,
-}
+/// The request that orders a report.
+pub(crate) const ORDER: &str = "POST /reports";
+
+/// What the API sends Redis for an order, besides the publish.
+const OF_ORDER: [&str; 1] = ["SETEX"];
+
+/// What a worker sends Redis for a job, besides the publish.
+const OF_JOB: [&str; 3] = ["SET", "HINCRBY", "EXPIRE"];
+
+/// The status of an order that was taken.
+const ACCEPTED: i64 = 202;
+
+/// How far apart, in nanoseconds, two spans may say that the same moment was: each is dated by itself.
+const SAME_TIME: u64 = 1_000;
 
 /// Who takes part, by `service.name`.
 #[derive(Clone, Copy, Debug)]
@@ -23,123 +30,189 @@ pub(crate) struct Expected<'a> {
     pub(crate) workers: &'a [String],
 }
 
-impl Subject {
-    /// By the channel of the trace's first span.
-    pub(crate) fn of(trace: &Trace) -> Self {
-        match trace.spans.first().map(|span| span.channel.as_str()) {
-            Some(JOBS) => Self::Order,
-            Some(ANNOUNCEMENTS) => Self::Announcement,
-            _ => Self::Unknown,
-        }
-    }
-}
-
 impl Expected<'_> {
-    /// What keeps `traces` from being `orders` complete transactions with all their announcements, and nothing else.
-    pub(crate) fn problems_in_all(&self, traces: &[Trace], orders: usize) -> Vec<String> {
-        let mut problems: Vec<String> = traces.iter().flat_map(|trace| self.problems(trace)).collect();
-        let seen = traces.iter().filter(|trace| Subject::of(trace) == Subject::Order).count();
-        if seen != orders {
-            problems.push(format!("{orders} reports were ordered, but {seen} traces begin on `{JOBS}`"));
-        }
-        for worker in self.workers {
-            let by_worker = |trace: &&Trace| {
-                Subject::of(trace) == Subject::Announcement
-                    && trace.spans.iter().any(|span| span.kind == SpanKind::Producer && span.service == *worker)
-            };
-            let seen = traces.iter().filter(by_worker).count();
-            if seen != orders {
-                problems.push(format!("{worker} made {orders} parts, but published {seen} times on `{ANNOUNCEMENTS}`"));
+    /// What keeps `traces` from telling all of these reports, each in the trace of its own request.
+    pub(crate) fn problems_in_all(&self, traces: &[Trace], reports: &[Ordered]) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut told = Vec::new();
+        for report in reports {
+            match traces.iter().find(|trace| trace.id == report.trace) {
+                Some(trace) => told.push((report, trace)),
+                None => problems.push(format!("trace {}: no span of `{}` has come", report.trace, report.title)),
             }
+        }
+        problems.extend(told.iter().flat_map(|(_, trace)| self.problems(trace)));
+        if problems.is_empty() {
+            problems.extend(self.mixed_up(&told));
         }
         problems
     }
 
-    /// What keeps `trace` from being complete.
+    /// What keeps `trace` from being one order with all that follows from it, and nothing else.
     pub(crate) fn problems(&self, trace: &Trace) -> Vec<String> {
-        let found = match Subject::of(trace) {
-            Subject::Order => fan_out_problems(trace, JOBS, &[self.api.to_owned()], self.workers),
-            Subject::Announcement => fan_out_problems(trace, ANNOUNCEMENTS, self.workers, &[self.api.to_owned()]),
-            Subject::Unknown => vec!["it is about neither channel of the story".to_owned()],
+        let mut walk = Walk { trace, met: HashSet::new(), problems: Vec::new() };
+        walk.order(self);
+        walk.finish().into_iter().map(|problem| format!("trace {}: {problem}", trace.id)).collect()
+    }
+
+    /// Complete traces that have exchanged spans with each other.
+    ///
+    /// The job's length tells whose publish it is, because it has the title in it. A worker makes one part at a time, in the order
+    /// in which the jobs came, and so it announces them.
+    fn mixed_up(&self, told: &[(&Ordered, &Trace)]) -> Vec<String> {
+        let mut problems = Vec::new();
+        let besides_title = |(report, trace): &(&Ordered, &Trace)| {
+            let publish = trace.spans.iter().find(|span| span.name == publish(JOBS))?;
+            Some(publish.body_size? - i64::try_from(report.title.len()).ok()?)
         };
-        found.into_iter().map(|problem| format!("trace {}: {problem}", trace.id)).collect()
+        for pair in told.windows(2) {
+            let [first, second] = pair else { continue };
+            if besides_title(first) != besides_title(second) {
+                problems.push(format!("trace {}: the job of another report is in it", second.1.id));
+            }
+        }
+        for worker in self.workers {
+            for name in OF_JOB.into_iter().map(str::to_owned).chain([publish(ANNOUNCEMENTS)]) {
+                let mut jobs: Vec<_> = told
+                    .iter()
+                    .filter_map(|(_, trace)| {
+                        let start = |name: &str| {
+                            trace
+                                .spans
+                                .iter()
+                                .find(|span| span.service == *worker && span.name == name)
+                                .map(|s| s.start)
+                        };
+                        Some((start(&process(JOBS))?, start(&name)?, trace))
+                    })
+                    .collect();
+                // Nothing tells the order of jobs that were delivered in one piece.
+                jobs.sort_by_key(|(delivery, act, _)| (*delivery, *act));
+                for (at, (delivery, act, trace)) in jobs.iter().enumerate() {
+                    let before = jobs.iter().take(at).filter(|(earlier, ..)| earlier + SAME_TIME < *delivery);
+                    if before.into_iter().any(|(_, earlier, _)| earlier > act) {
+                        problems.push(format!("trace {}: a `{name}` of {worker} for another report", trace.id));
+                    }
+                }
+            }
+        }
+        problems
     }
 }
 
-/// One publish by one of `publishers`, received exactly once by each of `consumers`, and nothing else.
-fn fan_out_problems(trace: &Trace, channel: &str, publishers: &[String], consumers: &[String]) -> Vec<String> {
-    let mut problems = Vec::new();
-    let producers: Vec<&Span> = trace.spans.iter().filter(|span| span.kind == SpanKind::Producer).collect();
-    if let [producer] = producers[..] {
-        producer_problems(producer, channel, publishers, consumers.len(), &mut problems);
-    } else {
-        problems.push(format!("{} producer spans instead of one", producers.len()));
-    }
-    for consumer in consumers {
-        let of_consumer = |span: &&Span| span.kind == SpanKind::Consumer && span.service == *consumer;
-        match trace.spans.iter().filter(of_consumer).count() {
-            1 => {}
-            0 => problems.push(format!("no consumer span from {consumer}")),
-            count => problems.push(format!("{count} consumer spans from {consumer} instead of one")),
+/// The name of the span of a publish on this channel.
+pub(crate) fn publish(channel: &str) -> String {
+    format!("publish {channel}")
+}
+
+/// The name of the span of a delivery from this channel.
+pub(crate) fn process(channel: &str) -> String {
+    format!("process {channel}")
+}
+
+/// A walk through a trace along the story.
+struct Walk<'a> {
+    trace: &'a Trace,
+    /// The ids of the spans that have their place in it.
+    met: HashSet<&'a str>,
+    problems: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn order(&mut self, expected: &Expected<'_>) {
+        let Some(request) = self.one(None, SpanKind::Server, expected.api, ORDER) else { return };
+        if request.status != Some(ACCEPTED) {
+            self.problems.push(format!("the request was answered {:?} instead of {ACCEPTED}", request.status));
+        }
+        for name in OF_ORDER {
+            self.one(Some(request), SpanKind::Client, expected.api, name);
+        }
+        let job = self.publish(request, expected.api, JOBS, expected.workers.len());
+        let Some(job) = job else { return };
+        for worker in expected.workers {
+            let Some(delivery) = self.one(Some(job), SpanKind::Consumer, worker, &process(JOBS)) else { continue };
+            for name in OF_JOB {
+                self.one(Some(delivery), SpanKind::Client, worker, name);
+            }
+            let Some(announcement) = self.publish(delivery, worker, ANNOUNCEMENTS, 1) else { continue };
+            if delivery.end + SAME_TIME < announcement.end {
+                self.problems.push(format!("the span of the job of {worker} ends before its announcement"));
+            }
+            self.one(Some(announcement), SpanKind::Consumer, expected.api, &process(ANNOUNCEMENTS));
         }
     }
-    for span in trace.spans.iter().filter(|span| span.kind != SpanKind::Producer) {
-        let Span { service, name, .. } = span;
-        if span.kind != SpanKind::Consumer || !consumers.contains(service) {
-            problems.push(format!("a span `{name}` of {service} that does not belong to the story"));
-            continue;
+
+    fn publish(&mut self, parent: &Span, publisher: &str, channel: &str, receivers: usize) -> Option<&'a Span> {
+        let span = self.one(Some(parent), SpanKind::Producer, publisher, &publish(channel))?;
+        match span.receivers {
+            Some(count) if usize::try_from(count) == Ok(receivers) => {}
+            Some(count) => {
+                let problem = format!("Redis counted {count} receivers of `{}`, {receivers} are subscribed", span.name);
+                self.problems.push(problem);
+            }
+            None => self.problems.push(format!("`{}` does not tell the number of receivers", span.name)),
         }
-        if name != &format!("process {channel}") {
-            problems.push(format!("the consumer span of {service} is called `{name}`"));
-        }
-        if producers.iter().all(|producer| producer.id != span.parent) {
-            problems.push(format!("the parent of {service}'s span is not the publish"));
-        }
+        Some(span)
+    }
+
+    /// The one span of a service with this kind and name below `parent`, which without a parent is the root.
+    fn one(&mut self, parent: Option<&Span>, kind: SpanKind, service: &str, name: &str) -> Option<&'a Span> {
+        let id = parent.map_or("", |parent| &parent.id);
+        let is_it =
+            |span: &&Span| span.parent == id && span.kind == kind && span.service == service && span.name == name;
+        let found: Vec<&Span> = self.trace.spans.iter().filter(is_it).collect();
+        let place = parent.map_or_else(|| "as the root".to_owned(), |p| format!("below `{}` of {}", p.name, p.service));
+        let [span] = found[..] else {
+            self.problems.push(format!("{} spans `{name}` of {service} {place} instead of one", found.len()));
+            return None;
+        };
+        self.met.insert(&span.id);
         if let Some(error) = &span.error {
-            problems.push(format!("the delivery to {service} failed: {error}"));
+            self.problems.push(format!("`{name}` of {service} failed: {error}"));
         }
+        if parent.is_some_and(|parent| span.start < parent.start) {
+            self.problems.push(format!("`{name}` of {service} begins before what caused it"));
+        }
+        Some(span)
     }
-    problems
-}
 
-fn producer_problems(
-    producer: &Span,
-    channel: &str,
-    publishers: &[String],
-    receivers: usize,
-    problems: &mut Vec<String>,
-) {
-    let Span { service, name, .. } = producer;
-    if !publishers.contains(service) {
-        problems.push(format!("{service} published on `{channel}`"));
-    }
-    if name != &format!("publish {channel}") {
-        problems.push(format!("the producer span is called `{name}`"));
-    }
-    if !producer.parent.is_empty() {
-        problems.push("the producer span has a parent, though nothing came before it".to_owned());
-    }
-    if let Some(error) = &producer.error {
-        problems.push(format!("the publish failed: {error}"));
-    }
-    match producer.receivers {
-        Some(count) if usize::try_from(count) == Ok(receivers) => {}
-        Some(count) => problems.push(format!("Redis counted {count} receivers, {receivers} are subscribed")),
-        None => problems.push("the producer span does not tell the number of receivers".to_owned()),
+    /// All problems, those of spans without a place in the story among them.
+    fn finish(mut self) -> Vec<String> {
+        for span in self.trace.spans.iter().filter(|span| !self.met.contains(&*span.id)) {
+            let Span { name, service, .. } = span;
+            self.problems.push(format!("`{name}` of {service} has a wrong parent, or does not belong to the story"));
+        }
+        self.problems
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::tests::fan_out;
+    use crate::tree::tests::transaction;
+
+    const WORKERS: [&str; 2] = ["w1", "w2"];
+
+    fn problems_in(traces: &[Trace], titles: &[&str]) -> Vec<String> {
+        let workers = WORKERS.map(str::to_owned);
+        let reports: Vec<Ordered> = traces
+            .iter()
+            .zip(titles)
+            .map(|(trace, title)| Ordered { id: String::new(), title: (*title).to_owned(), trace: trace.id.clone() })
+            .collect();
+        Expected { api: "api", workers: &workers }.problems_in_all(traces, &reports)
+    }
 
     fn problems(change: impl FnOnce(&mut Trace)) -> Vec<String> {
-        let workers = ["w1", "w2"].map(str::to_owned);
-        let mut trace = fan_out("t", JOBS, "api", &[("w1", 1, 2), ("w2", 1, 3)]);
+        let mut trace = transaction("t", "api", &WORKERS);
         change(&mut trace);
-        let found = Expected { api: "api", workers: &workers }.problems(&trace);
+        let found = problems_in(&[trace], &["Sales"]);
         found.iter().map(|problem| problem.strip_prefix("trace t: ").unwrap().to_owned()).collect()
+    }
+
+    /// The span of a service with this name.
+    fn at<'a>(trace: &'a mut Trace, service: &str, name: &str) -> &'a mut Span {
+        trace.spans.iter_mut().find(|span| span.service == service && span.name == name).unwrap()
     }
 
     #[test]
@@ -147,63 +220,104 @@ mod tests {
         assert_eq!(problems(|_| {}), [""; 0]);
     }
 
+    /// Whatever span is missing, or stands below any other span than its own cause, is noticed.
     #[test]
-    fn each_gap_is_named() {
-        // By start: the publish, then the deliveries.
-        const PUBLISH: usize = 0;
-        const TO_W2: usize = 2;
-        type Change = fn(&mut Vec<Span>);
-        let cases: [(Change, &[&str]); 9] = [
-            (|spans| _ = spans.remove(TO_W2), &["no consumer span from w2"]),
-            (
-                |spans| _ = spans.remove(PUBLISH),
-                &[
-                    "0 producer spans instead of one",
-                    "the parent of w1's span is not the publish",
-                    "the parent of w2's span is not the publish",
-                ],
-            ),
-            (|spans| spans.push(spans[TO_W2].clone()), &["2 consumer spans from w2 instead of one"]),
-            (|spans| spans[TO_W2].parent = "other".to_owned(), &["the parent of w2's span is not the publish"]),
-            (|spans| spans[PUBLISH].receivers = Some(1), &["Redis counted 1 receivers, 2 are subscribed"]),
-            (|spans| spans[PUBLISH].receivers = None, &["the producer span does not tell the number of receivers"]),
-            (|spans| spans[PUBLISH].error = Some("NOPERM".to_owned()), &["the publish failed: NOPERM"]),
-            (
-                |spans| spans[TO_W2].service = "stranger".to_owned(),
-                &["no consumer span from w2", "a span `process reports` of stranger that does not belong to the story"],
-            ),
-            (
-                |spans| {
-                    spans[PUBLISH].service = "w1".to_owned();
-                    spans[PUBLISH].parent = "x".to_owned();
-                },
-                &["w1 published on `reports`", "the producer span has a parent, though nothing came before it"],
-            ),
-        ];
-        for (change, expected) in cases {
-            assert_eq!(problems(|trace| change(&mut trace.spans)), expected);
+    fn no_span_can_be_missing_or_have_a_wrong_parent() {
+        let whole = transaction("t", "api", &WORKERS);
+        assert_eq!(whole.spans.len(), 3 + WORKERS.len() * 6);
+        for at in 0..whole.spans.len() {
+            assert_ne!(problems(|trace| _ = trace.spans.remove(at)), [""; 0], "without {:?}", whole.spans[at]);
+            assert_ne!(problems(|trace| trace.spans.push(trace.spans[at].clone())), [""; 0], "twice");
+            assert_ne!(problems(|trace| trace.spans[at].error = Some("NOPERM".to_owned())), [""; 0], "failed");
+            for parent in whole.spans.iter().map(|span| &*span.id).chain(["", "other"]) {
+                let found = problems(|trace| trace.spans[at].parent = parent.to_owned());
+                assert_eq!(found.is_empty(), whole.spans[at].parent == parent, "{:?} below {parent}", whole.spans[at]);
+            }
         }
     }
 
     #[test]
-    fn the_number_of_traces_is_checked_too() {
-        let workers = ["w1"].map(str::to_owned);
-        let expected = Expected { api: "api", workers: &workers };
-        let order = fan_out("o", JOBS, "api", &[("w1", 1, 2)]);
-        let announcement = fan_out("a", ANNOUNCEMENTS, "w1", &[("api", 1, 2)]);
-        assert_eq!(expected.problems_in_all(&[order.clone(), announcement.clone()], 1), [""; 0]);
+    fn each_gap_is_named() {
+        type Change = fn(&mut Trace);
+        let cases: [(Change, &[&str]); 6] = [
+            (
+                |trace| at(trace, "w2", "SET").parent = "other".to_owned(),
+                &[
+                    "0 spans `SET` of w2 below `process reports` of w2 instead of one",
+                    "`SET` of w2 has a wrong parent, or does not belong to the story",
+                ],
+            ),
+            (
+                |trace| trace.spans.retain(|span| span.name != "process reports.done" || span.parent != "w1-done"),
+                &["0 spans `process reports.done` of api below `publish reports.done` of w1 instead of one"],
+            ),
+            (
+                |trace| at(trace, "api", "publish reports").receivers = Some(1),
+                &["Redis counted 1 receivers of `publish reports`, 2 are subscribed"],
+            ),
+            (
+                |trace| at(trace, "w1", "publish reports.done").receivers = None,
+                &["`publish reports.done` does not tell the number of receivers"],
+            ),
+            (
+                |trace| at(trace, "w1", "process reports").end = at(trace, "w1", "process reports").start,
+                &["the span of the job of w1 ends before its announcement"],
+            ),
+            (
+                |trace| at(trace, "api", "POST /reports").status = Some(503),
+                &["the request was answered Some(503) instead of 202"],
+            ),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(problems(change), *expected);
+        }
+    }
+
+    /// Two traces that are complete, each with spans of the other.
+    #[test]
+    fn exchanged_spans_are_noticed() {
+        let both = |change: fn(&mut Trace, &mut Trace)| {
+            let (mut one, mut two) = (transaction("1", "api", &WORKERS), transaction("2", "api", &WORKERS));
+            two.spans.iter_mut().for_each(|span| {
+                span.start += 10_000;
+                span.end += 10_000;
+            });
+            at(&mut two, "api", "publish reports").body_size = Some(61 + 3);
+            change(&mut one, &mut two);
+            problems_in(&[one, two], &["Sales", "Sales 12"])
+        };
+        assert_eq!(both(|_, _| {}), [""; 0]);
         assert_eq!(
-            expected.problems_in_all(std::slice::from_ref(&order), 1),
-            ["w1 made 1 parts, but published 0 times on `reports.done`"]
+            both(|one, two| {
+                std::mem::swap(
+                    &mut at(one, "api", "publish reports").body_size,
+                    &mut at(two, "api", "publish reports").body_size,
+                );
+            }),
+            ["trace 2: the job of another report is in it"]
         );
-        assert_eq!(
-            expected.problems_in_all(std::slice::from_ref(&announcement), 1),
-            ["1 reports were ordered, but 0 traces begin on `reports`"]
-        );
-        let other = fan_out("x", "elsewhere", "api", &[]);
-        assert_eq!(
-            expected.problems_in_all(&[order, announcement, other], 1),
-            ["trace x: it is about neither channel of the story"]
-        );
+        for name in OF_JOB.into_iter().map(str::to_owned).chain([publish(ANNOUNCEMENTS)]) {
+            let change = |one: &mut Trace, two: &mut Trace| {
+                let (first, second) = (at(one, "w2", &name).start, at(two, "w2", &name).start);
+                at(one, "w2", &name).start = second;
+                at(two, "w2", &name).start = first;
+            };
+            let (mut one, mut two) = (transaction("1", "api", &WORKERS), transaction("2", "api", &WORKERS));
+            two.spans.iter_mut().for_each(|span| (span.start, span.end) = (span.start + 10_000, span.end + 10_000));
+            change(&mut one, &mut two);
+            assert_eq!(
+                problems_in(&[one, two], &["Sales", "Sales"]),
+                [format!("trace 2: a `{name}` of w2 for another report")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_report_without_a_trace_is_missed() {
+        let trace = transaction("1", "api", &WORKERS);
+        let workers = WORKERS.map(str::to_owned);
+        let report = Ordered { id: String::new(), title: "Sales".to_owned(), trace: "2".to_owned() };
+        let found = Expected { api: "api", workers: &workers }.problems_in_all(&[trace], &[report]);
+        assert_eq!(found, ["trace 2: no span of `Sales` has come"]);
     }
 }

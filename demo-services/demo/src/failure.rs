@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
+/// How many gaps of incomplete traces are listed.
+const SHOWN: usize = 20;
+
 /// Why the demo did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -56,5 +59,9 @@ impl Failure {
 }
 
 fn list(problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = problems.iter().take(SHOWN).map(|problem| format!("  - {problem}")).collect();
+    if let Some(more) = problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.join("\n")
 }

@@ -18,7 +18,8 @@ pub(crate) fn free() -> Result<SocketAddr, Failure> {
 pub(crate) fn named(log: &str, what: &str) -> Option<SocketAddr> {
     let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let line = lines.find(|line| line.contains(what))?;
-    line.split([' ', '=', '\n']).find_map(|word| word.parse().ok())
+    let words = line.split([' ', '=', '"', '\n']).map(|word| word.strip_prefix("http://").unwrap_or(word));
+    words.into_iter().find_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests {
             ("api: listening on 127.0.0.1:45", None),
             ("api: cannot listen on 127.0.0.1:45\n", None),
             ("INFO admin port address=127.0.0.1:9\nINFO listening address=127.0.0.1:4567\n", Some(4567)),
+            ("INFO listening for HTTP address=\"http://127.0.0.1:4567\" upstream=\"http://127.0.0.1:1\"\n", Some(4567)),
             ("", None),
         ] {
             assert_eq!(named(log, "listening").map(|address| address.port()), port, "{log:?}");

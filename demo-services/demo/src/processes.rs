@@ -115,6 +115,11 @@ impl Processes {
         self.address_after(name, "admin port").await
     }
 
+    /// The address at which the sidecar `name` takes HTTP requests, once its log names it.
+    pub(crate) async fn http_address(&mut self, name: &str) -> Result<SocketAddr, Failure> {
+        self.address_after(name, "listening for HTTP").await
+    }
+
     async fn address_after(&mut self, name: &str, what: &str) -> Result<SocketAddr, Failure> {
         let log = self.folder().join(format!("{name}.log"));
         let mut address = None;

@@ -27,6 +27,8 @@ pub(crate) enum Style {
 pub(crate) enum Tone {
     Strong,
     Faint,
+    Request,
+    Command,
     Publish,
     Delivery,
     Good,
@@ -39,6 +41,8 @@ impl Style {
         let code = match tone {
             Tone::Strong => "1",
             Tone::Faint => "2",
+            Tone::Request => "34",
+            Tone::Command => "33",
             Tone::Publish => "35",
             Tone::Delivery => "36",
             Tone::Good => "32",
@@ -55,7 +59,7 @@ impl Style {
 pub(crate) fn tree(trace: &Trace, title: &str, link: Option<&str>, style: Style) -> String {
     let rows = trace.rows();
     let widest = |column: fn(&Row<'_>) -> usize| rows.iter().map(column).max().unwrap_or(0);
-    let (who, what) = (widest(|row| width(&who(row))), widest(|row| width(&what(row.span))));
+    let (who, what) = (widest(|row| width(&who(row))), widest(|row| width(&what(row))));
     let timeline = WIDTH.saturating_sub(2 + 9 + 2 + 9 + 2 + who + 2 + what + 2).min(WIDEST_TIMELINE);
 
     let services: BTreeSet<&str> = trace.spans.iter().map(|span| span.service.as_str()).collect();
@@ -84,80 +88,83 @@ pub(crate) fn tree(trace: &Trace, title: &str, link: Option<&str>, style: Style)
         let mut line = format!(
             "  {:>9}  {:>9}  {}{}{}  {}{}",
             milliseconds(span.start - trace.start()),
-            milliseconds(span.end.saturating_sub(span.start)),
+            milliseconds(row.end().saturating_sub(span.start)),
             style.paint(Tone::Faint, &row.branch),
             style.paint(Tone::Strong, &span.service),
             " ".repeat(who - width(&self::who(row))),
-            style.paint(tone, &self::what(span)),
-            " ".repeat(what - width(&self::what(span))),
+            style.paint(tone, &self::what(row)),
+            " ".repeat(what - width(&self::what(row))),
         );
         if timeline >= NARROWEST_TIMELINE {
-            let _ = write!(line, "  {}", style.paint(tone, &bar(trace, span, timeline)));
+            let _ = write!(line, "  {}", style.paint(tone, &bar(trace, row, timeline)));
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }
 
-/// A trace of one publish and one delivery on a single line without its newline; `None` for any other trace.
-pub(crate) fn line(trace: &Trace, style: Style) -> Option<String> {
-    let rows = trace.rows();
-    let [from, to] = &rows[..] else { return None };
-    if from.span.kind != SpanKind::Producer || to.span.kind != SpanKind::Consumer || to.span.parent != from.span.id {
-        return None;
-    }
-    let (publisher, name) = (&from.span.service, &from.span.name);
-    Some(format!(
-        "  {}  {:>9}  {} {} {}  {}",
+/// A transaction on a single line without its newline: how much of it there is, when it was answered and when all was done.
+pub(crate) fn line(trace: &Trace, title: &str, style: Style) -> String {
+    let answered = trace.spans.first().map_or(0, |request| request.end.saturating_sub(request.start));
+    format!(
+        "  {}  {}  {:>9}  {:>10}  {}",
         trace.id,
+        style.paint(Tone::Faint, &counted(trace.spans.len(), "span")),
+        milliseconds(answered),
         milliseconds(trace.duration()),
-        style.paint(Tone::Strong, &format!("{publisher:<14}")),
-        style.paint(Tone::Faint, "─▶"),
-        style.paint(Tone::Strong, &to.span.service),
-        style.paint(tone(from.span), &join(name, &details(from.span))),
-    ))
+        style.paint(Tone::Strong, title)
+    )
+}
+
+/// What stands above such lines.
+pub(crate) fn head_of_lines(style: Style) -> String {
+    style.paint(Tone::Faint, &format!("  {:<32}  {:<8}  {:>9}  {:>10}  report", "trace", "", "answered", "all done"))
 }
 
 fn who(row: &Row<'_>) -> String {
     format!("{}{}", row.branch, row.span.service)
 }
 
-fn what(span: &Span) -> String {
-    join(&span.name, &details(span))
-}
-
-fn join(name: &str, details: &[String]) -> String {
-    if details.is_empty() { name.to_owned() } else { format!("{name}  {}", details.join(", ")) }
+fn what(row: &Row<'_>) -> String {
+    let names: Vec<&str> = std::iter::once(&row.span).chain(&row.more).map(|span| &*span.name).collect();
+    let details = details(row.span);
+    if details.is_empty() { names.join(", ") } else { format!("{}  {}", names.join(", "), details.join(", ")) }
 }
 
 fn details(span: &Span) -> Vec<String> {
+    let status = span.status.map(|status| status.to_string());
     let receivers = span.receivers.map(|count| counted(usize::try_from(count).unwrap_or(0), "receiver"));
-    let size = span.body_size.map(|bytes| format!("{bytes} B"));
     let error = span.error.as_ref().map(|error| format!("failed: {error}"));
-    [receivers, size, error].into_iter().flatten().collect()
+    [status, receivers, error].into_iter().flatten().collect()
 }
 
 fn tone(span: &Span) -> Tone {
     match span.kind {
         _ if span.error.is_some() => Tone::Bad,
+        SpanKind::Server => Tone::Request,
+        SpanKind::Client => Tone::Command,
         SpanKind::Producer => Tone::Publish,
         _ => Tone::Delivery,
     }
 }
 
-/// Where the span lies in the trace's time, on `columns` columns; never empty, however short the span.
-fn bar(trace: &Trace, span: &Span, columns: usize) -> String {
+/// Where the row's spans lie in the trace's time, on `columns` columns; never empty, however short they are.
+fn bar(trace: &Trace, row: &Row<'_>, columns: usize) -> String {
     let whole = u128::from(trace.duration().max(1));
     let column = |time: u64| {
         let elapsed = u128::from(time.saturating_sub(trace.start()));
         usize::try_from(elapsed * columns as u128 / whole).unwrap_or(columns).min(columns)
     };
-    let from = column(span.start).min(columns - 1);
-    let to = column(span.end).max(from + 1);
+    let from = column(row.span.start).min(columns - 1);
+    let to = column(row.end()).max(from + 1);
     " ".repeat(from) + &"━".repeat(to - from)
 }
 
 fn milliseconds(nanoseconds: u64) -> String {
+    if nanoseconds >= 999_995_000 {
+        let tenths = (nanoseconds + 50_000) / 100_000;
+        return format!("{}.{} ms", tenths / 10, tenths % 10);
+    }
     let hundredths = (nanoseconds + 5_000) / 10_000;
     format!("{}.{:02} ms", hundredths / 100, hundredths % 100)
 }
@@ -174,43 +181,43 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::tests::fan_out;
+    use crate::tree::tests::transaction;
 
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
     fn example() -> Trace {
-        let consumers = [
-            ("worker-archive", 255, 330),
-            ("worker-chart", 215, 301),
-            ("worker-summary", 702, 890),
-            ("worker-table", 208, 208),
-        ];
-        fan_out(ID, "reports", "api", &consumers)
+        transaction(ID, "api", &["worker-table", "worker-chart"])
     }
 
     #[test]
     fn a_transaction_is_drawn_as_a_tree_with_times() {
         let expected = "\
-Transaction 1 of 3  trace 4bf92f3577b34da6a3ce929d0e0e4736  5 spans, 5 services, 0.89 ms
+One report  trace 4bf92f3577b34da6a3ce929d0e0e4736  15 spans, 3 services, 52.00 ms
   http://localhost:16686/trace/4bf92f3577b34da6a3ce929d0e0e4736
       start       took
-    0.00 ms    0.41 ms  api                publish reports  4 receivers, 61 B  ━━━━━━━━━
-    0.21 ms    0.00 ms  ├─ worker-table    process reports  61 B                   ━
-    0.22 ms    0.09 ms  ├─ worker-chart    process reports  61 B                    ━━
-    0.26 ms    0.08 ms  ├─ worker-archive  process reports  61 B                     ━
-    0.70 ms    0.19 ms  └─ worker-summary  process reports  61 B                               ━━━━━
+    0.00 ms    0.90 ms  api                    POST /reports  202                ━
+    0.10 ms    0.41 ms  ├─ api                 publish reports  2 receivers      ━
+    1.00 ms   50.00 ms  │  ├─ worker-table     process reports                   ━━━━━━━━━━━━━━━━━━
+   41.00 ms    0.32 ms  │  │  ├─ worker-table  SET, HINCRBY, EXPIRE                            ━
+   42.00 ms    9.00 ms  │  │  └─ worker-table  publish reports.done  1 receiver                 ━━━
+   42.50 ms    0.20 ms  │  │     └─ api        process reports.done                             ━
+    2.00 ms   50.00 ms  │  └─ worker-chart     process reports                   ━━━━━━━━━━━━━━━━━━━
+   42.00 ms    0.32 ms  │     ├─ worker-chart  SET, HINCRBY, EXPIRE                             ━
+   43.00 ms    9.00 ms  │     └─ worker-chart  publish reports.done  1 receiver                 ━━━━
+   43.50 ms    0.20 ms  │        └─ api        process reports.done                             ━
+    0.60 ms    0.20 ms  └─ api                 SETEX                             ━
 ";
         let link = format!("http://localhost:16686/trace/{ID}");
-        assert_eq!(tree(&example(), "Transaction 1 of 3", Some(&link), Style::Plain), expected);
+        assert_eq!(tree(&example(), "One report", Some(&link), Style::Plain), expected);
     }
 
     #[test]
     fn no_line_is_wider_than_a_terminal_and_colour_changes_no_text() {
         let mut trace = example();
-        trace.spans[0].error = Some("NOPERM".to_owned());
+        trace.spans[1].error = Some("NOPERM".to_owned());
         let plain = tree(&trace, "Transaction", None, Style::Plain);
         assert!(plain.lines().all(|line| width(line) <= WIDTH), "{plain}");
-        assert!(plain.contains("4 receivers, 61 B, failed: NOPERM"), "{plain}");
+        assert!(plain.contains("2 receivers, failed: NOPERM"), "{plain}");
         let coloured = tree(&trace, "Transaction", None, Style::Ansi);
         assert_ne!(coloured, plain);
         assert_eq!(without_escapes(&coloured), plain);
@@ -218,29 +225,31 @@ Transaction 1 of 3  trace 4bf92f3577b34da6a3ce929d0e0e4736  5 spans, 5 services,
 
     #[test]
     fn long_names_cost_the_timeline_and_not_the_text() {
-        let trace = fan_out(ID, &"long.".repeat(12), "api", &[("worker", 1, 2)]);
+        let mut trace = example();
+        trace.spans[0].name = "long.".repeat(12);
         let text = tree(&trace, "Transaction", None, Style::Plain);
         assert!(!text.contains('━') && text.contains(&"long.".repeat(12)), "{text}");
     }
 
     #[test]
-    fn an_announcement_takes_one_line() {
-        let trace = fan_out(ID, "reports.done", "worker-table", &[("api", 250, 310)]);
+    fn a_transaction_in_short_takes_one_line() {
         assert_eq!(
-            line(&trace, Style::Plain).unwrap(),
-            "  4bf92f3577b34da6a3ce929d0e0e4736    0.41 ms  worker-table   ─▶ api  publish reports.done  1 receiver, 61 B"
+            [head_of_lines(Style::Plain), line(&example(), "Sales in Ulm", Style::Plain)],
+            [
+                "  trace                                        answered    all done  report",
+                "  4bf92f3577b34da6a3ce929d0e0e4736  15 spans    0.90 ms    52.00 ms  Sales in Ulm"
+            ]
         );
-        assert_eq!(line(&example(), Style::Plain), None);
     }
 
     #[test]
     fn times_are_rounded_and_a_bar_always_shows() {
         assert_eq!(milliseconds(0), "0.00 ms");
         assert_eq!(milliseconds(4_999), "0.00 ms");
-        assert_eq!(milliseconds(1_234_567_890), "1234.57 ms");
+        assert_eq!(milliseconds(1_234_567_890), "1234.6 ms");
         let trace = example();
-        for span in &trace.spans {
-            let bar = bar(&trace, span, 10);
+        for row in trace.rows() {
+            let bar = bar(&trace, &row, 10);
             assert!(bar.contains('━') && width(&bar) <= 10, "{bar:?}");
         }
     }

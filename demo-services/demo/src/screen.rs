@@ -52,11 +52,11 @@ impl Screen {
         self.line(format_args!("\n{}", render::tree(trace, title, link, self.style).trim_end()));
     }
 
-    /// On one line if the trace is one publish and one delivery, else as a tree.
-    pub(crate) fn announcement(&self, trace: &Trace) {
-        match render::line(trace, self.style) {
-            Some(line) => self.line(line),
-            None => self.tree(trace, "Announcement", None),
+    /// Transactions with their titles, each on one line.
+    pub(crate) fn transactions<'a>(&self, transactions: impl IntoIterator<Item = (&'a Trace, &'a str)>) {
+        self.line(format_args!("\n{}", render::head_of_lines(self.style)));
+        for (trace, title) in transactions {
+            self.line(render::line(trace, title, self.style));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The cast: the API and the workers, each behind a sidecar process of its own.
 //!
-//! A service is told where "Redis" is, which is its sidecar, and nothing else.
+//! A service is told where "Redis" is, which is its sidecar, and nothing else. The API's clients find its sidecar, too.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,10 @@ const PYTHON_KIND: &str = "archive";
 /// How many channels the services use.
 const CHANNELS: usize = 2;
 
+/// How long after a worker's last work a sidecar waits for more, before it hands over the span of a delivery: longer than a job
+/// waits while the worker makes the parts of nineteen others.
+const FOLLOW_WINDOW: &str = "5s";
+
 /// The API's `service.name`.
 pub(crate) const API: &str = "api";
 
@@ -37,6 +41,8 @@ struct Service {
     name: String,
     program: PathBuf,
     argument: Option<PathBuf>,
+    /// Where it listens for HTTP behind its sidecar, if it does.
+    http: Option<SocketAddr>,
     environment: Vec<(&'static str, String)>,
     language: &'static str,
 }
@@ -49,14 +55,14 @@ pub(crate) async fn start(
     processes: &mut Processes,
 ) -> Result<Cast, Failure> {
     let programs = Programs::find(options)?;
-    let services = services(options, &programs);
+    let services = services(options, &programs, ports::free()?);
     let workers: Vec<String> = services.iter().map(|service| service.name.clone()).filter(|name| name != API).collect();
 
     let redis = redis::start(processes, &options.redis_server).await?;
     screen.started("redis", &format!("redis://{redis}"));
 
     for service in &services {
-        start_sidecar(processes, &programs.sidecar, &service.name, redis, receiver)?;
+        start_sidecar(processes, &programs.sidecar, service, redis, receiver)?;
     }
     let mut sidecars = Vec::new();
     for service in &services {
@@ -74,7 +80,8 @@ pub(crate) async fn start(
         screen.started(&service.name, &format!("{}, REDIS_URL={url} (its sidecar)", service.language));
     }
 
-    let client = ApiClient::new(processes.address(API).await?);
+    let client = ApiClient::new(processes.http_address(&sidecar_name(API)).await?);
+    screen.started("", &format!("clients reach the api at {} (its sidecar)", client.url()));
     processes.wait_until(API, "GET /health is answered 200", async || client.is_healthy().await).await?;
     let everyone = Some(workers.len());
     let subscribed = async || redis::subscribers(redis, redis::JOBS).await == everyone;
@@ -90,18 +97,20 @@ pub(crate) async fn start(
     Ok(Cast { api: client, workers })
 }
 
-fn services(options: &Options, programs: &Programs) -> Vec<Service> {
+fn services(options: &Options, programs: &Programs, http: SocketAddr) -> Vec<Service> {
     let mut services = vec![Service {
         name: API.to_owned(),
         program: programs.api.clone(),
         argument: None,
-        environment: vec![("LISTEN", ports::ANY.to_owned())],
+        http: Some(http),
+        environment: vec![("LISTEN", http.to_string())],
         language: "Rust",
     }];
     services.extend(KINDS.map(|kind| Service {
         name: format!("worker-{kind}"),
         program: programs.worker.clone(),
         argument: None,
+        http: None,
         environment: vec![("KIND", kind.to_owned())],
         language: "Rust",
     }));
@@ -110,6 +119,7 @@ fn services(options: &Options, programs: &Programs) -> Vec<Service> {
             name: format!("worker-{PYTHON_KIND}"),
             program: python,
             argument: Some(worker),
+            http: None,
             environment: vec![("KIND", PYTHON_KIND.to_owned())],
             language: "Python",
         });
@@ -120,19 +130,26 @@ fn services(options: &Options, programs: &Programs) -> Vec<Service> {
 fn start_sidecar(
     processes: &mut Processes,
     program: &Path,
-    service: &str,
+    service: &Service,
     redis: SocketAddr,
     receiver: &Receiver,
 ) -> Result<(), Failure> {
-    let arguments = ["--listen", ports::ANY, "--upstream", &format!("redis://{redis}"), "--admin", "0"];
+    let upstream = format!("redis://{redis}");
+    let mut arguments = vec!["--listen", ports::ANY, "--upstream", &upstream, "--admin", "0"];
+    arguments.extend(["--follow", "parent", "--follow-window", FOLLOW_WINDOW, "--commands", "caused"]);
+    let http = service.http.map(|address| format!("{},{address}", ports::ANY));
+    if let Some(http) = &http {
+        // The client learns from the answer which trace is its request's.
+        arguments.extend(["--http", http, "--http-answer", "traceresponse"]);
+    }
     let environment = [
-        ("OTEL_SERVICE_NAME", service),
+        ("OTEL_SERVICE_NAME", service.name.as_str()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
         // The trees are waited for; the default would make that a second.
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
     ];
-    processes.start(Role::Sidecar, &sidecar_name(service), program, arguments, &environment)
+    processes.start(Role::Sidecar, &sidecar_name(&service.name), program, arguments, &environment)
 }
 
 fn sidecar_name(service: &str) -> String {

@@ -10,8 +10,8 @@ use redistributed_core::printable::printable;
 /// The sidecar's own attribute for how many subscribers Redis handed a message to.
 const RECEIVERS: &str = "redis.pubsub.receivers";
 const BODY_SIZE: &str = "messaging.message.body.size";
-const CHANNEL: &str = "messaging.destination.name";
 const ERROR_TYPE: &str = "error.type";
+const STATUS: &str = "http.response.status_code";
 
 /// What the demo reads of a span.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +22,12 @@ pub(crate) struct Span {
     pub(crate) service: String,
     pub(crate) name: String,
     pub(crate) kind: SpanKind,
-    pub(crate) channel: String,
     /// Nanoseconds since the Unix epoch.
     pub(crate) start: u64,
     /// Nanoseconds since the Unix epoch.
     pub(crate) end: u64,
+    /// Of a request: the status of its answer.
+    pub(crate) status: Option<i64>,
     /// Of a publish: how many subscribers Redis counted.
     pub(crate) receivers: Option<i64>,
     /// The payload's length in bytes, as the service knows it.
@@ -50,6 +51,15 @@ pub(crate) struct Row<'a> {
     /// Lines that lead from the parent, such as `│  └─ `; empty for a root.
     pub(crate) branch: String,
     pub(crate) span: &'a Span,
+    /// The commands that the service sent next for the same cause, if `span` is a command.
+    pub(crate) more: Vec<&'a Span>,
+}
+
+impl Row<'_> {
+    /// When the last of its spans ended.
+    pub(crate) fn end(&self) -> u64 {
+        self.more.iter().map(|span| span.end).fold(self.span.end, u64::max)
+    }
 }
 
 /// Names are from the network, and are shown: they are made fit for that here.
@@ -63,9 +73,9 @@ impl From<&ReceivedSpan> for Span {
             service: printable(received.service_name()).to_string(),
             name: printable(&span.name).to_string(),
             kind: span.kind(),
-            channel: printable(received.text(CHANNEL).unwrap_or_default()).to_string(),
             start: span.start_time_unix_nano,
             end: span.end_time_unix_nano,
+            status: received.int(STATUS),
             receivers: received.int(RECEIVERS),
             body_size: received.int(BODY_SIZE),
             error: failed.then(|| printable(received.text(ERROR_TYPE).unwrap_or("no reason given")).to_string()),
@@ -85,8 +95,9 @@ pub(crate) fn traces(received: &[ReceivedSpan]) -> Vec<Trace> {
 }
 
 impl Trace {
+    /// Spans that began and ended together, as those of pipelined commands, stay in the order in which they came.
     pub(crate) fn new(id: String, mut spans: Vec<Span>) -> Self {
-        spans.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
+        spans.sort_by_key(|span| (span.start, span.end));
         Self { id, spans }
     }
 
@@ -100,8 +111,8 @@ impl Trace {
         self.spans.iter().map(|span| span.end).max().unwrap_or(0).saturating_sub(self.start())
     }
 
-    /// Its spans as a tree, parents before children, siblings by start. A span whose parent has not arrived stands as
-    /// a root, so that every span is shown once, whatever the parents say.
+    /// Its spans as a tree, parents before children, siblings by start; commands that follow each other share a row. A span
+    /// whose parent has not arrived stands as a root, so that every span is shown once, whatever the parents say.
     pub(crate) fn rows(&self) -> Vec<Row<'_>> {
         let mut rows = Vec::with_capacity(self.spans.len());
         let mut shown = vec![false; self.spans.len()];
@@ -124,14 +135,33 @@ impl Trace {
             return;
         }
         let span = &self.spans[index];
-        rows.push(Row { branch, span });
+        rows.push(Row { branch, span, more: Vec::new() });
         let children: Vec<usize> =
             (0..self.spans.len()).filter(|&child| !shown[child] && self.spans[child].parent == span.id).collect();
-        for (position, &child) in children.iter().enumerate() {
-            let last = position + 1 == children.len();
-            let (corner, line) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            self.grow(child, format!("{below}{corner}"), &format!("{below}{line}"), shown, rows);
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for child in children {
+            match groups.last_mut() {
+                Some(group) if group.iter().chain([&child]).all(|&one| self.is_plain_command(one)) => group.push(child),
+                _ => groups.push(vec![child]),
+            }
         }
+        for (position, group) in groups.iter().enumerate() {
+            let last = position + 1 == groups.len();
+            let (corner, line) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let Some((&first, more)) = group.split_first() else { continue };
+            self.grow(first, format!("{below}{corner}"), &format!("{below}{line}"), shown, rows);
+            for &other in more {
+                shown[other] = true;
+                // The first has no children, so that its row is the last.
+                rows.last_mut().into_iter().for_each(|row| row.more.push(&self.spans[other]));
+            }
+        }
+    }
+
+    /// Whether a span is a command that did not fail and that nothing stands below.
+    fn is_plain_command(&self, index: usize) -> bool {
+        let span = &self.spans[index];
+        span.kind == SpanKind::Client && span.error.is_none() && self.spans.iter().all(|other| other.parent != span.id)
     }
 }
 
@@ -139,41 +169,63 @@ impl Trace {
 pub(crate) mod tests {
     use super::*;
 
-    /// A complete transaction: `api` publishes to `channel`, each of `consumers` gets it. Times are in microseconds.
-    pub(crate) fn fan_out(id: &str, channel: &str, publisher: &str, consumers: &[(&str, u64, u64)]) -> Trace {
-        let start = 1_700_000_000_000_000_000;
-        let producer = Span {
-            id: "p".to_owned(),
-            parent: String::new(),
-            service: publisher.to_owned(),
-            name: format!("publish {channel}"),
-            kind: SpanKind::Producer,
-            channel: channel.to_owned(),
-            start,
-            end: start + 412_000,
-            receivers: Some(consumers.len() as i64),
-            body_size: Some(61),
-            error: None,
-        };
-        let consumer = |(service, from, to): &(&str, u64, u64)| Span {
-            id: format!("c-{service}"),
-            parent: "p".to_owned(),
-            service: (*service).to_owned(),
-            name: format!("process {channel}"),
-            kind: SpanKind::Consumer,
-            start: start + from * 1000,
-            end: start + to * 1000,
+    const START: u64 = 1_700_000_000_000_000_000;
+
+    /// A span of `service`. Times are in microseconds.
+    pub(crate) fn span(id: &str, parent: &str, service: &str, kind: SpanKind, name: &str, from: u64, to: u64) -> Span {
+        Span {
+            id: id.to_owned(),
+            parent: parent.to_owned(),
+            service: service.to_owned(),
+            name: name.to_owned(),
+            kind,
+            start: START + from * 1000,
+            end: START + to * 1000,
+            status: None,
             receivers: None,
-            ..producer.clone()
-        };
-        let mut spans: Vec<Span> = consumers.iter().map(consumer).collect();
-        spans.push(producer);
+            body_size: None,
+            error: None,
+        }
+    }
+
+    /// A complete transaction. Workers begin one millisecond after each other.
+    pub(crate) fn transaction(id: &str, api: &str, workers: &[&str]) -> Trace {
+        use SpanKind::{Client, Consumer, Producer, Server};
+        let request = Span { status: Some(202), ..span("request", "", api, Server, "POST /reports", 0, 900) };
+        let receivers = Some(i64::try_from(workers.len()).unwrap());
+        let job = span("job", "request", api, Producer, "publish reports", 100, 512);
+        let mut spans = vec![
+            request,
+            Span { receivers, body_size: Some(61), ..job },
+            span("order", "request", api, Client, "SETEX", 600, 800),
+        ];
+        for (worker, begin) in workers.iter().zip((1_000..).step_by(1_000)) {
+            let id = |what: &str| format!("{worker}-{what}");
+            let delivery = span(&id("job"), "job", worker, Consumer, "process reports", begin, begin + 50_000);
+            spans.push(Span { body_size: Some(61), ..delivery });
+            for (name, after) in [("SET", 0), ("HINCRBY", 10), ("EXPIRE", 20)] {
+                let from = begin + 40_000 + after;
+                spans.push(span(&id(name), &id("job"), worker, Client, name, from, from + 300));
+            }
+            let done =
+                span(&id("done"), &id("job"), worker, Producer, "publish reports.done", begin + 41_000, begin + 50_000);
+            spans.push(Span { receivers: Some(1), body_size: Some(58), ..done });
+            let receipt = span(
+                &id("receipt"),
+                &id("done"),
+                api,
+                Consumer,
+                "process reports.done",
+                begin + 41_500,
+                begin + 41_700,
+            );
+            spans.push(Span { body_size: Some(58), ..receipt });
+        }
         Trace::new(id.to_owned(), spans)
     }
 
-    fn span(id: &str, parent: &str, start: u64) -> Span {
-        let template = fan_out("t", "ch", "api", &[]).spans.remove(0);
-        Span { id: id.to_owned(), parent: parent.to_owned(), start, ..template }
+    fn at(id: &str, parent: &str, start: u64) -> Span {
+        span(id, parent, "api", SpanKind::Consumer, "process ch", start, start)
     }
 
     fn drawn(spans: Vec<Span>) -> Vec<String> {
@@ -183,15 +235,35 @@ pub(crate) mod tests {
 
     #[test]
     fn children_stand_beneath_their_parents_by_start() {
-        let spans = vec![span("d", "b", 5), span("c", "a", 3), span("b", "a", 2), span("a", "", 1), span("e", "c", 9)];
+        let spans = vec![at("d", "b", 5), at("c", "a", 3), at("b", "a", 2), at("a", "", 1), at("e", "c", 9)];
         assert_eq!(drawn(spans), ["a", "├─ b", "│  └─ d", "└─ c", "   └─ e"]);
     }
 
     #[test]
     fn every_span_is_shown_once_even_if_parents_are_missing_or_run_in_a_circle() {
-        let spans =
-            vec![span("x", "gone", 1), span("y", "x", 2), span("m", "n", 3), span("n", "m", 4), span("s", "s", 5)];
+        let spans = vec![at("x", "gone", 1), at("y", "x", 2), at("m", "n", 3), at("n", "m", 4), at("s", "s", 5)];
         assert_eq!(drawn(spans), ["x", "└─ y", "m", "└─ n", "s"]);
+    }
+
+    #[test]
+    fn commands_that_follow_each_other_share_a_row() {
+        let command = |id, start| span(id, "a", "api", SpanKind::Client, "SET", start, start + 2);
+        let failed = Span { error: Some("OOM".to_owned()), ..command("f", 7) };
+        let spans = vec![
+            at("a", "", 1),
+            command("b", 2),
+            command("c", 3),
+            at("d", "a", 4),
+            command("e", 5),
+            failed,
+            command("g", 8),
+        ];
+        let trace = Trace::new("t".to_owned(), spans);
+        let rows = trace.rows();
+        let drawn: Vec<String> =
+            rows.iter().map(|row| format!("{}{}+{}", row.branch, row.span.id, row.more.len())).collect();
+        assert_eq!(drawn, ["a+0", "├─ b+1", "├─ d+0", "├─ e+0", "├─ f+0", "└─ g+0"]);
+        assert_eq!(rows[1].end(), trace.start() + 4_000);
     }
 
     #[test]
