@@ -28,13 +28,21 @@ def routes(environment):
             yield listen, upstream
 
 
+def http_ports(environment):
+    """Pairs of the address for clients and the service's, as addresses with ports."""
+    for port in environment.get("REDISTRIBUTED_HTTP", "").split():
+        listen, comma, service = port.partition("=")[2 if "=" in port else 0].partition(",")
+        if comma:
+            yield listen, service
+
+
 def listeners(environment):
     """The addresses a container binds, as its environment says them."""
     if "LISTEN" in environment:
         yield environment["LISTEN"]
     if environment.get("REDISTRIBUTED_LISTEN"):
         yield environment["REDISTRIBUTED_LISTEN"]
-    for listen, _ in routes(environment):
+    for listen, _ in [*routes(environment), *http_ports(environment)]:
         yield listen
 
 
@@ -45,6 +53,8 @@ def targets(environment):
             yield name, environment[name]
     for _, upstream in routes(environment):
         yield "REDISTRIBUTED_ROUTES", upstream
+    for _, service in http_ports(environment):
+        yield "REDISTRIBUTED_HTTP", f"http://{service}"
 
 
 def check_context(build, dockerfile):
@@ -96,6 +106,10 @@ def check_compose(proxy, services):
         for port in service.get("ports") or []:
             if port["target"] not in bound.get(name, set()):
                 faults.append(f"{name}: publishes {port['target']}, where nothing listens")
+            if any(container != name and "REDISTRIBUTED_HTTP" in (services[name].get("environment") or {})
+                   and str(port["target"]) == (other.get("environment") or {}).get("LISTEN", "").rpartition(":")[2]
+                   for container, other in services.items()):
+                faults.append(f"{name}: publishes {port['target']}, which goes around its sidecar")
         if any(key.startswith("REDISTRIBUTED_") for key in environment):
             check_settings(proxy, name, environment)
         build = service.get("build")
