@@ -183,7 +183,8 @@ fn the_memory_of_a_burst_is_given_back_when_its_clients_have_left() {
     // What the sockets hold of it is still to come.
     wait_until("the proxy holds the spans", || setup.grown(), |grown| grown > CLIENTS * (5 << 20));
     drop(clients);
-    wait_until("the memory is given back", || setup.grown_by_now(), |grown| grown < CLIENTS * (2 << 20));
+    // Up to 8 MiB stay for what comes next. Without the trim, all of it does.
+    wait_until("the memory is given back", || setup.grown_by_now(), |grown| grown < 12 << 20);
     setup.over();
 }
 
