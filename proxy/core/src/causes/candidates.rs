@@ -59,6 +59,8 @@ pub(super) struct Candidate {
     /// How many messages in a row the service has published to itself before this one.
     pub(super) circle: u8,
     pub(super) class: Option<ClassId>,
+    /// Which of its class it is, counted from the first.
+    pub(super) arrival: u64,
     pub(super) id: u64,
     /// The trace that it belongs to, if any.
     pub(super) trace: Option<u64>,
@@ -92,6 +94,7 @@ impl Candidate {
         closed: false,
         circle: 0,
         class: None,
+        arrival: 0,
         id: 0,
         trace: None,
         began: 0,

@@ -173,6 +173,7 @@ impl Causes {
         if let Some(class) = class {
             let class = &mut self.classes[class];
             class.arrivals += 1;
+            self.candidates[slot].arrival = class.arrivals;
             class.last_seen = self.now;
             class.members.insert(slot);
             class.beat.see(self.now);

@@ -6,7 +6,7 @@ use super::learned::SUCCESSIONS;
 use super::question::{Next, Question};
 use super::settle::Settled;
 use super::slots::{Slot, SlotSet};
-use super::steps::{ClassSet, Step, TemplateId, TemplateSet};
+use super::steps::{ClassId, ClassSet, Step, TemplateId, TemplateSet};
 use super::succession::{HeardOf, Succession};
 use super::votes::Votes;
 use super::{Causes, HEARD, Rule};
@@ -25,7 +25,10 @@ struct Before {
 
 impl Causes {
     pub(super) fn learn(&mut self, question: &Question<'_>, votes: &Votes, settled: &Settled) {
+        let named = votes.named_by_id().or(settled.slot.filter(|_| settled.rule == Some(Rule::Answered)));
+        let turn = self.turn(named);
         let template = &mut self.templates[question.template];
+        template.turns.see(turn);
         for (token, (held, place)) in question.tokens.iter().zip(votes.asked) {
             // A place that was not known may have been met before among these tokens.
             let place = place.or_else(|| template.place(token.place));
@@ -36,6 +39,12 @@ impl Causes {
         }
         let cause = settled.slot.filter(|slot| settled.rule == Some(Rule::Token) && !self.unattributed.contains(*slot));
         self.learn_successions(question.template, cause);
+    }
+
+    /// Which message of which class this is.
+    pub(super) fn turn(&self, slot: Option<Slot>) -> Option<(ClassId, u64)> {
+        let candidate = &self.candidates[slot?];
+        candidate.class.map(|class| (class, candidate.arrival))
     }
 
     /// Learns what the command follows. `cause` is who sent it, if that is known by what it names.

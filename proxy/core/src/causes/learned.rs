@@ -4,7 +4,7 @@ use super::bounded::Bounded;
 use super::evidence::{Beat, PlaceEvidence};
 use super::lists::List;
 use super::slots::SlotSet;
-use super::steps::{ClassSet, TemplateId};
+use super::steps::{ClassId, ClassSet, TemplateId};
 use super::succession::Succession;
 use super::table::Id;
 
@@ -43,6 +43,7 @@ pub(super) struct Template {
     /// The classes of these causes.
     pub(super) classes: ClassSet,
     pub(super) beat: Beat,
+    pub(super) turns: Turns,
     pub(super) places: Bounded<PlaceEvidence, PLACES>,
     pub(super) successions: Bounded<Succession, SUCCESSIONS>,
 }
@@ -57,6 +58,7 @@ impl Template {
             answered: 0,
             classes: ClassSet::EMPTY,
             beat: Beat::default(),
+            turns: Turns::default(),
             places: Bounded::new(),
             successions: Bounded::new(),
         }
@@ -70,6 +72,38 @@ impl Template {
     /// The template's evidence about a place, if there is any.
     pub(super) fn place(&self, place: u32) -> Option<usize> {
         self.places.iter().position(|known| known.place == place)
+    }
+}
+
+/// Commands in a row, each for the next message after that of the one before, that show that messages are taken in turn, if
+/// it was not so from the first command on.
+const IN_TURN: u64 = 11;
+
+/// Whether the commands of a template name one message after the other, in the order in which they came, and none twice.
+///
+/// A service that has many messages to work on and takes equally long for each sends commands at regular times, as a timer does.
+/// What a timer names it leaves out or repeats.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Turns {
+    /// The class and the number of the message that was named last.
+    last: Option<(ClassId, u64)>,
+    in_turn: u64,
+}
+
+impl Turns {
+    /// Notes which message a command names.
+    pub(super) fn see(&mut self, named: Option<(ClassId, u64)>) {
+        self.in_turn = if self.is_next(named) { self.in_turn + 1 } else { 0 };
+        self.last = named;
+    }
+
+    /// Whether it is this one's turn, as it was for those before it. There were so many `commands`, with this one.
+    pub(super) fn is_turn_of(&self, named: Option<(ClassId, u64)>, commands: u64) -> bool {
+        (self.in_turn >= IN_TURN || self.in_turn + 2 >= commands) && self.is_next(named)
+    }
+
+    fn is_next(&self, named: Option<(ClassId, u64)>) -> bool {
+        self.last.zip(named).is_some_and(|((class, last), (other, next))| class == other && last + 1 == next)
     }
 }
 
@@ -113,6 +147,11 @@ impl Class {
         } else {
             LONGEST_WORK
         }
+    }
+
+    /// Learns that a message is still in work, so many microseconds after it came.
+    pub(super) fn lasts(&mut self, work: u64) {
+        self.longest = self.longest.max(work * 1024);
     }
 
     /// Learns from a message that its last command came `work` microseconds after it.

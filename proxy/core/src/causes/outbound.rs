@@ -149,7 +149,7 @@ impl Causes {
             Settled::unknown(reason)
         } else if let Some(slot) = transaction {
             Settled::by(slot, Rule::Transaction)
-        } else if let Some(reason) = self.may_be_spontaneous(template) {
+        } else if let Some(reason) = self.may_be_spontaneous(&question, &votes) {
             batch = None;
             Settled::unknown(reason)
         } else if votes.contradictory {
@@ -196,15 +196,21 @@ impl Causes {
     }
 
     /// Why the command may have come by itself, or why that cannot be told yet.
-    fn may_be_spontaneous(&self, template: TemplateId) -> Option<Reason> {
-        if self.templates[template].commands < NEW {
+    fn may_be_spontaneous(&self, question: &Question<'_>, votes: &Votes) -> Option<Reason> {
+        let template = &self.templates[question.template];
+        if template.commands < NEW {
             return Some(Reason::New);
         }
         // It comes at regular times, and nothing comes in at the same ones.
-        let period = self.templates[template].beat.period()?;
+        let period = template.beat.period()?;
         let same = |other: u32| other.abs_diff(period) <= period / 10;
         let caused = self.known_classes().any(|class| class.beat.period().is_some_and(same));
-        (!caused).then_some(Reason::Periodic)
+        if caused {
+            return None;
+        }
+        // Or it is what comes of one message after the other.
+        let named = votes.named_by_id().or_else(|| self.finished_owner(question));
+        (!template.turns.is_turn_of(self.turn(named), template.commands)).then_some(Reason::Periodic)
     }
 
     /// Those in work that do such things and have not done this yet, as far as their class is known.
@@ -298,6 +304,9 @@ impl Causes {
             if settled.rule == Some(Rule::Answered) {
                 template.answered += 1;
                 self.answered += 1;
+                if let (Kind::Message, Some(class)) = (candidate.kind, candidate.class) {
+                    self.classes[class].lasts(now - candidate.began);
+                }
             }
         }
         self.done.insert(question.template, slot);

@@ -2,9 +2,10 @@
 
 use super::Causes;
 use super::answer::{Reason, Rule};
+use super::candidates::Kind;
 use super::question::{FORGETFUL, Next, Question};
 use super::slots::{Slot, SlotSet};
-use super::steps::Step;
+use super::steps::{ClassSet, Step};
 use super::votes::Votes;
 
 /// Cases that show that a connection's last user goes on using it, and how many exceptions there may be in a thousand.
@@ -76,7 +77,7 @@ impl Causes {
             (found, _) => found,
         };
         if found.is_none() && !votes.voted {
-            found = self.answered_request(question).map(|slot| (slot, Rule::Answered));
+            found = self.finished_owner(question).map(|slot| (slot, Rule::Answered));
         }
         match found {
             Some((slot, rule)) => Settled::by(slot, rule),
@@ -105,8 +106,13 @@ impl Causes {
         let Some((first, candidate)) = candidates.next() else { return among };
         let Some(trace) = candidate.trace else { return among };
         let mut last = (candidate.began, candidate.id, first);
+        let mut classes = ClassSet::EMPTY;
+        if let Some(class) = candidate.class {
+            classes.insert(class);
+        }
         for (slot, candidate) in candidates {
-            if candidate.trace != Some(trace) {
+            // Two of a class are not one that waits for the other, but the same message to two replicas, or two messages.
+            if candidate.trace != Some(trace) || !candidate.class.is_some_and(|class| classes.insert(class)) {
                 return among;
             }
             if (candidate.began, candidate.id) > (last.0, last.1) {
@@ -216,8 +222,8 @@ impl Causes {
         found
     }
 
-    /// The request that was answered and alone has the ids of a command.
-    fn answered_request(&self, question: &Question<'_>) -> Option<Slot> {
+    /// The request that was answered, or the message that is not in work any more, which alone has the ids of a command.
+    pub(super) fn finished_owner(&self, question: &Question<'_>) -> Option<Slot> {
         let known = question.in_work | self.unattributed;
         let template = &self.templates[question.template];
         let mut among = SlotSet::EMPTY;
@@ -236,6 +242,11 @@ impl Causes {
             }
             among = if among.is_empty() { owners } else { among & owners };
         }
-        among.single().filter(|slot| self.now - self.candidates[*slot].heard < FORGETFUL)
+        among.single().filter(|slot| {
+            let candidate = &self.candidates[*slot];
+            let window = candidate.class.map_or(0, |class| self.classes[class].window());
+            let limit = if candidate.kind == Kind::Message { window.max(FORGETFUL) } else { FORGETFUL };
+            self.now - candidate.heard < limit
+        })
     }
 }

@@ -3,7 +3,7 @@
 use super::Causes;
 use super::evidence::Held;
 use super::question::Question;
-use super::slots::SlotSet;
+use super::slots::{Slot, SlotSet};
 
 /// The tokens of a command that are asked.
 pub(super) const ASKED: usize = 24;
@@ -21,6 +21,8 @@ pub(super) struct Votes {
     pub(super) named: SlotSet,
     /// Whether a token is believed.
     pub(super) voted: bool,
+    /// Whether one of these tokens is an id.
+    pub(super) by_id: bool,
     /// Whether the tokens name different ones.
     pub(super) contradictory: bool,
     /// Messages each of which alone has an id of the command, if the tokens contradict each other.
@@ -31,6 +33,13 @@ pub(super) struct Votes {
     pub(super) asked: [(Held, Option<usize>); ASKED],
 }
 
+impl Votes {
+    /// The only one in work that has the ids of the command.
+    pub(super) fn named_by_id(&self) -> Option<Slot> {
+        self.named.single().filter(|_| self.by_id)
+    }
+}
+
 impl Causes {
     pub(super) fn vote(&self, question: &Question<'_>) -> Votes {
         let template = &self.templates[question.template];
@@ -38,6 +47,7 @@ impl Causes {
         let mut votes = Votes {
             named: question.feasible,
             voted: false,
+            by_id: false,
             contradictory: false,
             batch: None,
             work: SlotSet::EMPTY,
@@ -72,6 +82,7 @@ impl Causes {
                 work.iter().for_each(|work| named = named | self.may_be_of(work));
                 votes.named &= named;
                 votes.voted = true;
+                votes.by_id |= is_believed_id;
             } else if is_believed_id && !work.is_empty() {
                 let both = votes.work & work;
                 votes.work = if !both.is_empty() {

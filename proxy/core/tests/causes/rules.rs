@@ -54,6 +54,40 @@ fn of_one_trace_the_last_to_come_is_named() {
 }
 
 #[test]
+fn of_one_message_to_two_replicas_both_are_named() {
+    let mut service = Driver::new();
+    service.train("GET job:{}");
+    let replicas = [0; 2].map(|_| service.wait(SOON).traced_message("jobs", &uuid(100), Some(7), Some(3)));
+    let answer = service.wait(SOON).command(&format!("GET job:{}", uuid(100)));
+    assert!(matches!(answer, Answer::OneOf(links) if links.as_slice() == replicas), "{answer:?}");
+}
+
+/// A service that works on one message after the other sends commands at regular times, as a timer does.
+#[test]
+fn messages_that_wait_for_their_turn_are_named_by_their_ids() {
+    let mut service = Driver::new();
+    let work = |service: &mut Driver, numbers: std::ops::Range<u64>| {
+        let messages: Vec<_> = numbers.clone().map(|number| service.message("jobs", &uuid(number))).collect();
+        for (number, message) in numbers.zip(messages) {
+            let id = uuid(number);
+            for (pause, words) in [(LATER * 4 / 5, format!("SET job:{id} 1")), (SOON, format!("PUBLISH done {id}"))] {
+                let answer = service.wait(pause).command(&words);
+                let named = matches!(answer, Answer::Cause { id, rule: Rule::Token | Rule::Answered } if id == message);
+                assert!(named || number < 7, "{number}: {answer:?}");
+            }
+        }
+    };
+    // At first it is not known for how long messages are in work.
+    work(&mut service, 0..20);
+    for number in 20..300 {
+        service.wait(LATER * (2 + number * 7 % 5));
+        work(&mut service, number..number + 1);
+    }
+    // Then it is, and these wait for longer than any before.
+    work(&mut service, 300..350);
+}
+
+#[test]
 fn a_transaction_is_of_whom_its_first_command_names() {
     let mut service = Driver::new();
     let mut answers = Vec::new();
