@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance lint image bench bench-core fuzz-smoke ci
+.PHONY: help demo test conformance lint image bench bench-core bench-causes fuzz-smoke ci
 
 # rustup puts cargo here, and a shell opened before the installation does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -32,6 +32,9 @@ bench: ## measure cost beside HAProxy; QUICK=1 one minute, FULL=1 everything, ON
 
 bench-core: ## count the core's instructions and allocations and compare with the baseline; UPDATE=1 rewrites it
 	@proxy/bench/core.sh $(if $(UPDATE),--update)
+
+bench-causes: ## judge the inference of causes by recordings with known truth; DIR=folder takes others than those of the tests
+	@proxy/bench/causes.sh $(if $(DIR),'$(DIR)')
 
 fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)
 	@FUZZ=all .ci/run fuzz

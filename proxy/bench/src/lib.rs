@@ -6,6 +6,7 @@
 //! Processor time and memory are read from `/proc`, so all of it is for Linux; elsewhere this library is empty.
 #![cfg(target_os = "linux")]
 
+mod causes;
 mod checklist;
 mod failure;
 mod instructions;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Run(options) => run(options),
         Command::Core(options) => instructions::check(&options, |line| say(line)),
+        Command::Causes(options) => causes::check(&options, |line| say(line)),
         Command::Launch { parent, command } => Err(processes::launch(parent, &command)),
         Command::Sink { address } => sink::serve(address),
     };

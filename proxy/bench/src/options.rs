@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Compare the core's instructions and allocations with the baseline
     Core(Core),
+    /// Play recordings to the inference of causes and judge its answers
+    Causes(Causes),
     /// Become a program that ends when the run does
     #[command(hide = true)]
     Launch {
@@ -74,6 +76,19 @@ pub(crate) struct Core {
     /// Write the baseline instead of comparing with it
     #[arg(long)]
     pub(crate) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Causes {
+    /// The folder of recordings, each of which is NAME.log and NAME.truth, also compressed as .xz
+    #[arg(value_name = "DIR", default_value = "proxy/core/tests/causes/recordings")]
+    pub(crate) recordings: PathBuf,
+    /// The core's example `replay`
+    #[arg(long, value_name = "PATH", default_value = "target/release/examples/replay")]
+    pub(crate) replay: PathBuf,
+    /// Compare recall with other answers, those to NAME being in DIR/NAME.jsonl
+    #[arg(long, value_name = "DIR")]
+    pub(crate) against: Option<PathBuf>,
 }
 
 /// Where the programs are.
