@@ -3,6 +3,8 @@
 //! The fuzz targets in `proxy/fuzz` call these functions with inputs that they generate. The tests below call them with the
 //! seeds in `proxy/fuzz/seeds`, so that `cargo test` checks every property too.
 
+mod causes;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -16,6 +18,8 @@ use crate::service::{Audience, Environment, Event, ExpectedReceivers, NotProven,
 use crate::trace::ids::CountingIds;
 use crate::trace::{Context, Ids, Propagators, Sampler, SpanContext, SpanRecord, UnixNanos, sampler::Root};
 use crate::{Counter, Output, Policy, Session, Side};
+
+pub use causes::causes;
 
 /// The scanner finds the same ends however the bytes are cut. The first byte is the length of the pieces.
 pub fn scan(data: &[u8]) {
@@ -468,5 +472,10 @@ mod tests {
     #[test]
     fn sessions_do_not_depend_on_the_cut() {
         over_seeds("session", session);
+    }
+
+    #[test]
+    fn causes_are_among_what_came_before() {
+        over_seeds("causes", causes);
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Candidate {
     /// The trace that it belongs to, if any.
     pub(super) trace: Option<u64>,
     pub(super) began: u64,
+    /// Its place in the order in which candidates came; of joined work, that of the first. Several can begin at the same time.
+    order: u64,
     /// When it was heard of last, and what it did then.
     pub(super) heard: u64,
     pub(super) last: Step,
@@ -98,6 +100,7 @@ impl Candidate {
         id: 0,
         trace: None,
         began: 0,
+        order: 0,
         heard: 0,
         last: Step::Unknown,
         closed_at: 0,
@@ -135,6 +138,7 @@ impl Causes {
         let slot = self.free_slot();
         let last = if kind == Kind::Unattributed { Step::Unknown } else { class.map_or(Step::Unknown, Step::Arrived) };
         let generation = self.candidates[slot].generation.wrapping_add(1);
+        self.admitted += 1;
         self.candidates[slot] = Candidate {
             generation,
             alive: true,
@@ -143,6 +147,7 @@ impl Causes {
             id,
             trace,
             began: now,
+            order: self.admitted,
             heard: now,
             last,
             serial: self.works,
@@ -401,13 +406,14 @@ impl Causes {
         if work == to || !from.alive || !from.is_unattributed() {
             return;
         }
-        if !target.is_unattributed() && target.began > from.began {
+        if !target.is_unattributed() && target.order > from.order {
             return;
         }
         let mut log = core::mem::take(&mut self.candidates[work].log);
         let target = &mut self.candidates[to];
         if target.is_unattributed() {
             self.logs.move_all(&mut log, &mut target.log);
+            target.order = target.order.min(from.order);
         } else {
             let cause = target.id;
             while let Some(command) = self.logs.pop(&mut log) {

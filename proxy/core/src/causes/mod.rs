@@ -95,7 +95,8 @@ pub struct Causes {
     by_age: Lists,
     oldest: List,
     oldest_work: List,
-    /// Unattributed work so far.
+    /// Candidates so far, and unattributed work among them.
+    admitted: u64,
     works: u64,
     /// Answered requests that still count as in work, and of each class the messages in work.
     by_phase: Lists,
@@ -154,6 +155,7 @@ impl Causes {
             by_age: Lists::new(),
             oldest: List::default(),
             oldest_work: List::default(),
+            admitted: 0,
             works: 0,
             by_phase: Lists::new(),
             closing: List::default(),

@@ -4,7 +4,6 @@ mod bounds;
 mod driver;
 #[cfg(target_os = "linux")]
 mod memory;
-mod properties;
 mod reasons;
 mod recordings;
 mod rules;

@@ -133,6 +133,18 @@ fn work_is_joined_to_the_cause_that_a_later_command_names() {
     assert_eq!(service.late(first), Some((message, Rule::Joined)));
 }
 
+/// Found by the fuzz target `causes`.
+#[test]
+fn work_is_not_joined_to_what_came_after_it_in_the_same_microsecond() {
+    let mut service = Driver::new();
+    service.train("SET part:{} 1").train("SET job:{} {}");
+    let (first, _) = service.command_on(0, &format!("SET part:{} 1", uuid(300)));
+    let message = service.message("jobs", &uuid(100));
+    let answer = service.command(&format!("SET job:{} {}", uuid(100), uuid(300)));
+    assert_eq!(answer, cause(message, Rule::Token));
+    assert_eq!(service.late(first), None);
+}
+
 #[test]
 fn work_that_can_be_of_one_only_is_its() {
     let mut service = Driver::new();
