@@ -5,25 +5,28 @@ use std::collections::BTreeSet;
 use redistributed_core::carrier::{Carrier, opencensus, trailer};
 use redistributed_core::policy::{Mode, Policy};
 
-use crate::settings::Settings;
+use crate::settings::http::listen_url;
 use crate::settings::modes::Modes;
 use crate::settings::otel::OtelSettings;
+use crate::settings::{ListenAddress, Settings};
 use crate::telemetry::service_name;
 
-/// What a service is, what is done to its messages, and where its spans go.
-pub fn start(settings: &Settings, modes: &Modes) -> String {
+/// What a service is, what is done to its messages, and where its spans go. `http` are the addresses that the HTTP ports are
+/// bound to, in the order of the settings.
+pub fn start(settings: &Settings, modes: &Modes, http: &[ListenAddress]) -> String {
     let names: BTreeSet<_> =
         settings.routes.iter().map(|route| service_name(route.name.as_deref(), &settings.otel)).collect();
     let of = if names.len() == 1 { "the service" } else { "the services" };
     let names = names.into_iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
-    let http = http(settings);
+    let http = requests(settings, http);
     format!("{}; {http}the spans of {of} {names} {}", mode(modes), destination(&settings.otel))
 }
 
 /// Which HTTP ports there are, if there are any.
-fn http(settings: &Settings) -> String {
+fn requests(settings: &Settings, bound: &[ListenAddress]) -> String {
+    let ports = bound.iter().zip(&settings.http);
     let ports: Vec<_> =
-        settings.http.iter().map(|port| format!("{} for {}", port.listen_url(), port.service_url())).collect();
+        ports.map(|(address, port)| format!("{} for {}", listen_url(address), port.service_url())).collect();
     match &ports[..] {
         [] => String::new(),
         ports => format!("HTTP requests are taken on {} and get spans; ", ports.join(", ").escape_debug()),
@@ -99,7 +102,8 @@ mod tests {
     fn said(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         let settings = settings(arguments, variables);
         let modes = Modes { general: settings.policy.mode, channels: settings.policy.modes.clone() };
-        start(&settings, &modes)
+        let http: Vec<_> = settings.http.iter().map(|port| port.listen.clone()).collect();
+        start(&settings, &modes, &http)
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
 use crate::service::Services;
 use crate::settings::http::{HTTP, listen_url};
-use crate::settings::{HttpPort, Settings, Upstream};
+use crate::settings::{HttpPort, ListenAddress, Settings, Upstream};
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{ExportSummary, Peer, Telemetry, TelemetryError};
 use crate::workers::Workers;
@@ -220,6 +220,8 @@ impl Server {
             accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), socket, Entropy::from_os()?));
             served.push(endpoint);
         }
+        // A port 0 of the settings is another one by now.
+        let http_addresses: Vec<_> = http.iter().map(|socket| socket.address().clone()).collect();
         for (port, socket) in self.settings.http.iter().zip(http) {
             let endpoint = Arc::new(self.http_endpoint(port, stopping.clone())?);
             let service = port.name.as_deref().or(self.settings.otel.service_name.as_deref());
@@ -230,7 +232,7 @@ impl Server {
         for service in self.services.all() {
             background.spawn(Arc::clone(&service.follow).run(stopping.clone()));
         }
-        self.introduce();
+        self.introduce(&http_addresses);
         let services = Arc::clone(&self.services);
         let changed = move |keys: &KeyMaterial| services.set_context_keys(keys.context_keys());
         background.spawn(self.keys.clone().follow(stopping.clone(), changed));
@@ -250,8 +252,8 @@ impl Server {
     }
 
     /// Says in words what is served, and what that means for those who are not behind a proxy.
-    fn introduce(&self) {
-        let started = explain::start(&self.settings, &self.services.modes());
+    fn introduce(&self, http: &[ListenAddress]) {
+        let started = explain::start(&self.settings, &self.services.modes(), http);
         tracing::info!(target: LIFECYCLE, "{started}");
         if let Some(seen) = explain::seen_without_proxy(&self.services.in_force()) {
             tracing::info!(

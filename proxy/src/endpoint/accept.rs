@@ -18,7 +18,7 @@ use crate::workers::{Assignment, Workers};
 
 /// What serves the clients of one listener.
 pub trait Endpoint: Send + Sync + 'static {
-    /// Where its clients are counted.
+    /// The counters of its service, in which its clients are counted.
     fn stats(&self) -> &Stats;
 
     /// Closes the connection of a client that is over the limit.

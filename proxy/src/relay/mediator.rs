@@ -16,7 +16,7 @@ pub trait Mediator {
         input
     }
 
-    /// What the proxy itself has to tell the client, once.
+    /// Takes what the proxy itself has to tell the client, if there is anything.
     fn take_answer(&mut self) -> Option<&'static [u8]> {
         None
     }
@@ -52,6 +52,6 @@ pub trait Mediator {
     /// Takes note whether other connections have their turn although the server may have sent more.
     fn behind(&self, _behind: bool) {}
 
-    /// Where its spans go.
+    /// The place where the connection's spans go.
     fn spans(&self) -> &Spans;
 }

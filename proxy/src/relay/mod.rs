@@ -80,7 +80,7 @@ struct Relay<C, S, M: Mediator> {
     up: Flow,
     /// The direction from Redis to the client.
     down: Flow,
-    /// Set once nothing more can reach the client.
+    /// When the connection ends at the latest. It is set once nothing more can reach the client.
     limit: Option<Instant>,
     looks: Looks,
     /// Whether the system probes the client's connection, which has sent its last byte.

@@ -18,10 +18,10 @@ use super::values::{NONE, Values};
 /// The option that names a port.
 pub const HTTP: &str = "--http";
 
-/// The least and the most of `--http-head-limit`, in bytes.
+/// The values that `--http-head-limit` may have, in bytes.
 const HEAD_LIMITS: std::ops::RangeInclusive<usize> = 1024..=(16 << 20);
 
-/// The longest route, in bytes.
+/// The longest route that `--http-route` may name, in bytes.
 const MAX_ROUTE: usize = 256;
 
 /// The options of HTTP ports.

@@ -14,13 +14,17 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use otlp_receiver::proto::trace::v1::span::SpanKind;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::spans::{Traced, attributes};
-use crate::support::{connect, within};
+use super::{address, connect_tls, start_tls};
+use crate::support::authority::Authority;
+use crate::support::fake_redis::FakeRedis;
+use crate::support::{connect, expect, read_to_end, send, within};
 
 type Failure = Box<dyn Error + Send + Sync>;
 type Body = BoxBody<Bytes, Failure>;
@@ -69,9 +73,9 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Body>, Failure> {
 }
 
 /// Serves every connection that the proxy makes, and counts them.
-fn serve_all(traced: &Traced) -> Arc<AtomicUsize> {
+fn serve_all(service: Arc<FakeRedis>) -> Arc<AtomicUsize> {
     let connections = Arc::new(AtomicUsize::new(0));
-    let (service, counted) = (Arc::clone(&traced.service), Arc::clone(&connections));
+    let counted = Arc::clone(&connections);
     tokio::spawn(async move {
         loop {
             let stream = service.accept().await;
@@ -84,8 +88,8 @@ fn serve_all(traced: &Traced) -> Arc<AtomicUsize> {
     connections
 }
 
-async fn client(traced: &Traced) -> SendRequest<Body> {
-    let stream: TcpStream = connect(traced.proxy.addresses[1]).await;
+/// A client that speaks HTTP/2 on a connection.
+async fn client(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> SendRequest<Body> {
     let io = TokioIo::new(stream);
     let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
@@ -108,8 +112,8 @@ fn full(text: &'static str) -> Body {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_passed_on_with_their_trailers_and_resets() {
     let traced = Traced::start(&["--http-answer", "traceresponse"], &[]).await;
-    let connections = serve_all(&traced);
-    let mut sender = client(&traced).await;
+    let connections = serve_all(Arc::clone(&traced.service));
+    let mut sender = client(connect(traced.proxy.addresses[1]).await).await;
     let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("9"))]);
     let frames = [Ok(Frame::data(Bytes::from_static(b"content"))), Ok(Frame::trailers(trailers.clone()))];
     let echo = request("/echo/7", StreamBody::new(tokio_stream::iter(frames)).boxed());
@@ -172,15 +176,57 @@ async fn a_preface_may_come_in_pieces_and_a_post_is_none() {
     let mut service = traced.service.accept().await;
     let mut stream = stream;
     for piece in [&b"P"[..], b"R", b"I * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
-        crate::support::send(&mut stream, piece).await;
+        send(&mut stream, piece).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // A connection of the proxy's own begins with the same, and settings of its own.
-    crate::support::expect(&mut service, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    expect(&mut service, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     let mut post = connect(traced.proxy.addresses[1]).await;
     let mut service = traced.service.accept().await;
     for piece in [&b"P"[..], b"OST / HTTP/1.1\r\n\r\n"] {
-        crate::support::send(&mut post, piece).await;
+        send(&mut post, piece).await;
     }
-    crate::support::expect(&mut service, b"POST / HTTP/1.1\r\n\r\n").await;
+    expect(&mut service, b"POST / HTTP/1.1\r\n\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_may_send_its_settings_before_the_client_has_said_anything() {
+    let traced = Traced::start(&["--http-answer", "traceresponse"], &[]).await;
+    // It sends them as soon as it has accepted.
+    serve_all(Arc::clone(&traced.service));
+    let stream = connect(traced.proxy.addresses[1]).await;
+    let passed = timeout(Duration::from_millis(300), stream.peek(&mut [0; 1])).await;
+    assert!(passed.is_err(), "they are meant for the proxy: {passed:?}");
+    let mut sender = client(stream).await;
+    let answered = within("an answer", sender.send_request(request("/empty", full("")))).await.unwrap();
+    assert_eq!(answered.headers()["x-context"], answered.headers()["traceresponse"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_leaves_before_the_client_has_said_anything_is_gone_for_the_client() {
+    let traced = Traced::start(&[], &[]).await;
+    let mut stream = connect(traced.proxy.addresses[1]).await;
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let mut service = traced.service.accept().await;
+    send(&mut service, settings).await;
+    drop(service);
+    assert_eq!(read_to_end(&mut stream).await, settings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_clients_may_choose_http2_where_the_service_speaks_it() {
+    let (authority, service) = (Authority::new(), Arc::new(FakeRedis::start().await));
+    serve_all(Arc::clone(&service));
+    let both = ["h2", "http/1.1"];
+    let proxy = start_tls(&authority, &format!("h2://{}", address(&service)), &[]).await;
+    let stream = connect_tls(proxy.http[0], &authority, &both).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut sender = client(stream).await;
+    let answered = within("the echo", sender.send_request(request("/echo/7", full("content")))).await.unwrap();
+    assert_ne!(answered.headers()["x-context"], "", "its streams are read");
+    assert_eq!(within("the echo", answered.into_body().collect()).await.unwrap().to_bytes(), "content");
+
+    let proxy = start_tls(&authority, &address(&service), &[]).await;
+    let stream = connect_tls(proxy.http[0], &authority, &both).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]), "the service has not been said to speak it");
 }

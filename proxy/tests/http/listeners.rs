@@ -1,17 +1,13 @@
 //! TLS, Unix sockets, and what the settings and `check` say.
 
-use std::sync::Arc;
-
-use rustls::pki_types::ServerName;
 use tokio::net::{UnixListener, UnixStream};
-use tokio_rustls::TlsConnector;
 
-use super::{NO_REDIS, address};
+use super::{NO_REDIS, address, connect_tls, start_tls};
 use crate::support::authority::Authority;
 use crate::support::fake_redis::{FakeRedis, unused_address};
 use crate::support::in_process::InProcess;
-use crate::support::spawn::{command, run};
-use crate::support::{connect, expect, read_to_end, send, within};
+use crate::support::spawn::{Spawned, command, run};
+use crate::support::{expect, read_to_end, send, within};
 use tokio::io::AsyncWriteExt;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -20,20 +16,8 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 #[tokio::test]
 async fn clients_may_use_tls_and_the_service_does_not_see_it() {
     let (authority, service) = (Authority::new(), FakeRedis::start().await);
-    let (certificate, key) = authority.issue("localhost");
-    let certificate = authority.write("http.pem", &certificate).display().to_string();
-    let key = authority.write("http.key", &key).display().to_string();
-    let port = format!("https://127.0.0.1:0,{}", address(&service));
-    let more = ["--http", &port, "--listen-cert", &certificate, "--listen-key", &key, "--mode", "observe"];
-    let proxy = InProcess::with_arguments(&[&NO_REDIS[..], &more].concat()).await;
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(authority.roots())
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = connect(proxy.http[0]).await;
-    let mut client = within("the handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap();
+    let proxy = start_tls(&authority, &address(&service), &["--mode", "observe"]).await;
+    let mut client = connect_tls(proxy.http[0], &authority, &[]).await;
     let mut server = service.accept().await;
     send(&mut client, GET).await;
     client.flush().await.unwrap();
@@ -57,6 +41,16 @@ async fn both_sides_may_be_unix_sockets() {
     expect(&mut server, GET).await;
     send(&mut server, OK).await;
     expect(&mut client, OK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_address_on_which_requests_are_taken() {
+    let service = FakeRedis::start().await;
+    let port = format!("127.0.0.1:0,{}", address(&service));
+    let mut proxy = Spawned::start(command(&[&NO_REDIS[..], &["--http", &port]].concat()), 2);
+    let line = proxy.wait_for_line("HTTP requests are taken");
+    let taken = format!("taken on http://{} for http://{} and", proxy.addresses[1], address(&service));
+    assert!(line.contains(&taken), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

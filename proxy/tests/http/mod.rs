@@ -16,11 +16,18 @@ mod listeners;
 mod spans;
 mod streams;
 
-use tokio::net::TcpStream;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::support::connect;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::authority::Authority;
 use crate::support::fake_redis::FakeRedis;
 use crate::support::in_process::InProcess;
+use crate::support::{connect, within};
 
 /// A Redis that nobody needs here: it is there so that there is a service.
 const NO_REDIS: [&str; 4] = ["--listen", "127.0.0.1:0", "--upstream", "redis://127.0.0.1:1"];
@@ -45,6 +52,29 @@ impl Front {
         client.set_nodelay(true).unwrap();
         (client, self.service.accept().await)
     }
+}
+
+/// A TLS client that trusts `authority`, and asks for one of these protocols (ALPN), the preferred one first.
+async fn connect_tls(to: SocketAddr, authority: &Authority, protocols: &[&str]) -> TlsStream<TcpStream> {
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(authority.roots())
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from("localhost").unwrap();
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, connect(to).await);
+    within("the handshake", handshake).await.unwrap()
+}
+
+/// A proxy that takes HTTP clients by TLS, with a certificate of `authority`, for a service that is `upstream`.
+async fn start_tls(authority: &Authority, upstream: &str, more: &[&str]) -> InProcess {
+    let (certificate, key) = authority.issue("localhost");
+    let certificate = authority.write("http.pem", &certificate).display().to_string();
+    let key = authority.write("http.key", &key).display().to_string();
+    let port = format!("https://127.0.0.1:0,{upstream}");
+    let tls = ["--http", &port, "--listen-cert", &certificate, "--listen-key", &key];
+    InProcess::with_arguments(&[&NO_REDIS[..], &tls, more].concat()).await
 }
 
 /// The address of a service.

@@ -5,11 +5,11 @@ use super::head::{Fields, StatusLine};
 /// How a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
-    /// After so many bytes.
+    /// The body ends after so many bytes.
     Exact(u64),
-    /// With the last chunk and the trailers.
+    /// The body ends with its last chunk and the trailers behind it.
     Chunked,
-    /// With the connection.
+    /// The body ends with the connection.
     UntilEnd,
 }
 
@@ -53,7 +53,7 @@ fn stated(fields: Fields<'_>, is_http_11: bool) -> Option<Option<Length>> {
     Some(stated)
 }
 
-/// A list of codings, of which `chunked` may only be the last.
+/// Reads a list of codings, of which `chunked` may only be the last. `None` if the list cannot be read for certain.
 fn transfer_encoding(value: &[u8]) -> Option<Length> {
     let mut chunked = false;
     for coding in value.split(|byte| *byte == b',') {
@@ -81,28 +81,28 @@ pub(super) struct Body {
     part: Part,
 }
 
-/// What comes next.
+/// The part of a body to which the next byte belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// So many bytes, and then the end.
+    /// So many bytes are left, and then the body ends.
     Exact(u64),
     UntilEnd,
-    /// A chunk's size, of which so many digits have come.
+    /// The digits of a chunk's size: the number that they make so far, and how many there were.
     Size(u64, u8),
-    /// What stands between the size and the end of its line.
+    /// Whatever stands between a chunk's size, which is kept here, and the end of its line.
     Extension(u64),
-    /// The LF behind the size.
+    /// The LF of the line with a chunk's size, which is kept here.
     SizeEnd(u64),
-    /// The rest of a chunk.
+    /// A chunk's content, of which so many bytes are left.
     Data(u64),
-    /// The CR and the LF behind a chunk.
+    /// The CR behind a chunk's content. Its LF is the next part.
     DataEnd,
     DataEndLf,
-    /// A line behind the last chunk, of which nothing or something has come.
+    /// A line behind the last chunk of which nothing has come. The next part is one of which something has.
     TrailerStart,
     Trailer,
     TrailerEnd,
-    /// The LF of the last line.
+    /// The LF of the empty line that ends the trailers.
     LastEnd,
     Over,
 }

@@ -9,16 +9,16 @@ use core::ops::Range;
 
 use crate::output::Output;
 
-/// Capacity that is kept for the next head, in bytes.
+/// The capacity of the buffer that is kept for the next head, in bytes.
 const KEPT: usize = 2 * 1024;
 
 /// The bytes of a head, until it is complete.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     bytes: Vec<u8>,
-    /// How many of them have been passed on.
+    /// How many of the head's bytes have been passed on.
     sent: usize,
-    /// The start of the last line.
+    /// Where the line begins that is not complete.
     line: usize,
     /// Where the first line stands that may be replaced. From there on nothing is passed on before the head is complete.
     held_from: Option<usize>,
@@ -29,7 +29,7 @@ pub(super) struct Head {
 pub(super) enum Progress {
     NotYet,
     Complete,
-    /// It is longer than the limit.
+    /// The head is longer than the limit.
     TooLong,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Edit {
 }
 
 impl Head {
-    /// Whether nothing has come of it.
+    /// Whether no byte of the head has come.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -14,9 +14,13 @@ use crate::rewrite::child_of;
 use crate::trace::request::{self, Method, Request, Version};
 use crate::trace::{Context, ErrorType, Operation, SpanContext, SpanRecord, UnixNanos};
 
-/// The longest path, query and user agent that a span shows, and the longest host, in bytes.
+/// The most bytes of a path, and of a query, that a span shows.
 const MAX_PATH: usize = 1024;
+
+/// The most bytes of a user agent that a span shows.
 const MAX_USER_AGENT: usize = 512;
+
+/// The longest host that a span names, in bytes. A longer one is left out.
 const MAX_HOST: usize = 255;
 
 /// The parts of a query whose values are credentials, as the semantic conventions for `url.query` list them.
@@ -52,18 +56,18 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// A request that was begun, until its response is complete.
+/// A request and its response, from the request's head until the response is complete.
 #[derive(Debug)]
 pub struct Exchange {
     span: Option<SpanContext>,
     parent: Option<Context>,
     start: UnixNanos,
-    /// There if the span is recorded.
+    /// What the span tells of the request; `None` if it is not recorded.
     request: Option<Box<Request>>,
     has_guessed_route: bool,
-    /// The bytes of the request's content so far.
+    /// How many bytes of the request's content have passed so far.
     pub request_size: u64,
-    /// The bytes of the response's content so far.
+    /// How many bytes of the response's content have passed so far.
     pub response_size: u64,
     status: Option<u16>,
 }
@@ -225,7 +229,7 @@ fn host_and_port(authority: &[u8]) -> Option<(Box<str>, Option<u16>)> {
     is_host.then(|| (host.into(), port))
 }
 
-/// At most `limit` bytes of a text that a client has sent.
+/// Cuts a text that a client has sent to `limit` bytes, and replaces what is not UTF-8.
 fn shown(text: &[u8], limit: usize) -> Box<str> {
     String::from_utf8_lossy(text.get(..limit).unwrap_or(text)).into()
 }
@@ -242,7 +246,7 @@ fn without_secrets(query: &[u8]) -> Vec<u8> {
     parts.collect::<Vec<_>>().join(&b'&')
 }
 
-/// The counter of final responses with this status.
+/// The counter of final responses with this status; `None` if the status is of no class that is counted.
 pub fn counter_of(status: u16) -> Option<Counter> {
     match status {
         200..=299 => Some(Counter::HttpResponses2xx),

@@ -9,11 +9,11 @@ use core::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Field<'a> {
     pub(super) name: &'a [u8],
-    /// Without white space around it.
+    /// The value without the white space around it.
     pub(super) value: &'a [u8],
-    /// The bytes of `value` in the head.
+    /// Where `value` stands in the head.
     pub(super) value_range: Range<usize>,
-    /// The bytes of the line in the head, with its end.
+    /// Where the header's line stands in the head, with its CRLF.
     pub(super) line: Range<usize>,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Field<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
     head: &'a [u8],
-    /// The end of the first line.
+    /// Where the first line ends, and the headers begin.
     begin: usize,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct StatusLine {
     pub(super) is_http_11: bool,
 }
 
-/// Reads a complete head, which ends in an empty line.
+/// Reads the complete head of a request, which ends in an empty line. `None` if it cannot be read for certain.
 pub(super) fn request(head: &[u8]) -> Option<(RequestLine<'_>, Fields<'_>)> {
     let (line, fields) = split(head)?;
     let mut words = line.split(|byte| *byte == b' ');
@@ -53,7 +53,7 @@ pub(super) fn request(head: &[u8]) -> Option<(RequestLine<'_>, Fields<'_>)> {
     is_readable.then_some((RequestLine { method, target, is_http_11: is_http_11(version)? }, fields))
 }
 
-/// Reads a complete head, which ends in an empty line.
+/// Reads the complete head of a response, which ends in an empty line. `None` if it cannot be read for certain.
 pub(super) fn response(head: &[u8]) -> Option<(StatusLine, Fields<'_>)> {
     let (line, fields) = split(head)?;
     let mut words = line.splitn(3, |byte| *byte == b' ');
@@ -125,7 +125,7 @@ fn is_http_11(version: &[u8]) -> Option<bool> {
     }
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a token may have this byte (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -8,7 +8,7 @@ use crate::choice;
 use crate::glob::Glob;
 use crate::naming;
 
-/// Default of [`HttpPolicy::head_limit`], in bytes.
+/// The default of [`HttpPolicy::head_limit`], in bytes.
 pub const DEFAULT_HEAD_LIMIT: usize = 64 * 1024;
 
 /// The longest path, in bytes, from which a route is made.
@@ -31,13 +31,13 @@ pub struct HttpPolicy {
 choice! {
     /// What the client is told of a request's span (`--http-answer`).
     pub enum Answer, default None {
-        /// Nothing: a response passes as it came.
+        /// The client is told nothing: a response passes as it came.
         None = "none",
-        /// The header `traceresponse` (W3C Trace Context Level 2, draft).
+        /// The response gets the header `traceresponse` (W3C Trace Context Level 2, draft).
         TraceResponse = "traceresponse",
-        /// The header `Server-Timing`, whose metric `traceparent` browsers can read.
+        /// The response gets a header `Server-Timing`, whose metric `traceparent` browsers can read.
         ServerTiming = "server-timing",
-        /// Both headers.
+        /// The response gets both headers.
         Both = "both",
     }
 }

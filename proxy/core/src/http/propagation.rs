@@ -108,7 +108,8 @@ impl<'a> Carried<'a> {
         b3().or_else(jaeger).map(Context::from)
     }
 
-    /// The lines of `tracestate` are one list (W3C Trace Context, section 3.3.1.1).
+    /// Joins the lines of `tracestate`, which are one list (W3C Trace Context, section 3.3.1.1). `None` if the list is empty, too
+    /// long, or no text.
     fn trace_state(&self) -> Option<Arc<str>> {
         let joined = self.trace_states.join(&b", "[..]);
         let is_text = |byte: u8| matches!(byte, b'\t' | 0x20..=0x7e);
@@ -118,7 +119,7 @@ impl<'a> Carried<'a> {
         core::str::from_utf8(&joined).ok().map(|text| limited_trace_state(&text.into()))
     }
 
-    /// Debug implies a decision to sample.
+    /// Reads the context of the `X-B3-` headers. The debug flag implies a decision to sample.
     fn b3_multi(&self) -> Option<SpanContext> {
         let is_debug = matches!(self.b3_flags.value(), Some(b"1"));
         let sampled = self.b3_sampled.value().and_then(|text| core::str::from_utf8(text).ok());

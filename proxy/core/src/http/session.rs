@@ -44,7 +44,7 @@ pub struct HttpSession {
     responses: Responses,
     pending: VecDeque<Pending>,
     next_id: u64,
-    /// Who has ended the connection first.
+    /// The side that ended the connection first.
     left: Option<Side>,
     is_broken: bool,
 }
@@ -70,9 +70,10 @@ struct Responses {
 enum Reading {
     Head,
     Body(Body),
-    /// Requests only: another protocol if the response says so, otherwise a request. Says whether bytes have passed meanwhile.
+    /// Another protocol if the response says so, otherwise a request. This is a state of requests only, and says whether bytes have
+    /// passed meanwhile.
     Undecided(bool),
-    /// Bytes that nobody reads.
+    /// Bytes that are passed on unread, to the end of the connection.
     Opaque,
 }
 
@@ -84,7 +85,7 @@ struct Pending {
     is_head: bool,
     is_connect: bool,
     wants_upgrade: bool,
-    /// How much of the bodies the witness has been shown.
+    /// How many bytes of the request's body and of the response's the witness has been shown.
     shown: [usize; 2],
 }
 
@@ -373,7 +374,7 @@ impl HttpSession {
 }
 
 impl Requests {
-    /// What comes behind a request that is complete.
+    /// The state behind a request that is complete.
     fn after_request(&self) -> Reading {
         if self.may_switch { Reading::Undecided(false) } else { Reading::Head }
     }

@@ -17,7 +17,7 @@ pub struct RequestId(pub u64);
 /// A request whose head is complete.
 #[derive(Clone, Copy)]
 pub struct RequestSeen<'a> {
-    /// The request.
+    /// The number of the request.
     pub id: RequestId,
     /// What the spans that it causes descend from: its span, recorded or not, with what the client sent of the trace. `None` if no
     /// spans are made.
@@ -45,7 +45,7 @@ pub trait Witness {
     /// The response has come, and its head is about to reach the client. Interim responses are not told.
     fn response(&mut self, now: UnixNanos, id: RequestId, status: u16);
 
-    /// The same of a response's body.
+    /// The next bytes of a response's body, which are shown as those of a request's are.
     fn response_body(&mut self, now: UnixNanos, id: RequestId, bytes: &[u8], ended: bool);
 
     /// The exchange is over: its response is complete, or will never be.

@@ -7,31 +7,31 @@ use alloc::sync::Arc;
 /// and the user agent, and the query if the operator wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `http.request.method`.
+    /// The method, which is `http.request.method`.
     pub method: Method,
-    /// `http.request.method_original`, if the method is none of those that are known. At most [`MAX_METHOD`] bytes.
+    /// The method as it came (`http.request.method_original`), cut to [`MAX_METHOD`] bytes; `None` if it is one that is known.
     pub original_method: Option<Box<str>>,
-    /// `http.route`.
+    /// The route of the path, which is `http.route`; `None` if there is none.
     pub route: Option<Arc<str>>,
     /// Whether the client uses TLS, which is `url.scheme`.
     pub is_secure: bool,
-    /// `url.path`, as it was sent.
+    /// The path as it was sent, which is `url.path`.
     pub path: Option<Box<str>>,
-    /// `url.query`, without the values that are known to be secret.
+    /// The query without the values that are known to be secret, which is `url.query`; `None` unless the operator wants it.
     pub query: Option<Box<str>>,
-    /// `server.address`: the host that the client named.
+    /// The host that the client named, which is `server.address`.
     pub host: Option<Box<str>>,
-    /// `server.port`, if the client named it.
+    /// The port, which is `server.port`; `None` if the client did not name it.
     pub port: Option<u16>,
-    /// `user_agent.original`.
+    /// The header `User-Agent`, which is `user_agent.original`.
     pub user_agent: Option<Box<str>>,
-    /// `network.protocol.version`.
+    /// The version of HTTP, which is `network.protocol.version`.
     pub version: Version,
-    /// `http.response.status_code`; `None` if the service has not answered.
+    /// The status of the response, which is `http.response.status_code`; `None` if the service has not answered.
     pub status: Option<u16>,
-    /// `http.request.body.size`: the bytes of content, without the framing of chunks, that have passed.
+    /// How many bytes of the request's content have passed, without the framing of chunks (`http.request.body.size`).
     pub request_size: u64,
-    /// `http.response.body.size`, counted in the same way.
+    /// How many bytes of the response's content have passed, counted in the same way (`http.response.body.size`).
     pub response_size: u64,
 }
 
@@ -41,16 +41,16 @@ pub const MAX_METHOD: usize = 32;
 /// The version of HTTP by which a client asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0
+    /// The client asked by HTTP/1.0.
     Http10,
-    /// HTTP/1.1
+    /// The client asked by HTTP/1.1.
     Http11,
-    /// HTTP/2
+    /// The client asked by HTTP/2.
     Http2,
 }
 
 impl Version {
-    /// `network.protocol.version`.
+    /// The value of `network.protocol.version`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "1.0",
@@ -68,7 +68,7 @@ macro_rules! methods {
         pub enum Method { $($variant,)+ Other }
 
         impl Method {
-            /// The method of this name. Names have a case.
+            /// Reads the name of a method. Its case matters.
             pub fn read(name: &[u8]) -> Self {
                 match core::str::from_utf8(name) {
                     $(Ok($name) => Self::$variant,)+
@@ -76,7 +76,7 @@ macro_rules! methods {
                 }
             }
 
-            /// `http.request.method`.
+            /// The value of `http.request.method`.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+

@@ -37,12 +37,26 @@ use crate::telemetry::stats::Stats;
 /// The bytes with which a client begins that speaks HTTP/2 without having asked (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How much of a stream, and of a connection, may be on its way to one who does not read it, in bytes.
+/// The length of a frame's header, in bytes (RFC 9113, section 4.1).
+pub(super) const FRAME_HEADER: usize = 9;
+
+/// Whether a service that speaks first speaks HTTP/2: many send their SETTINGS without waiting for the client's preface, as they may
+/// (RFC 9113, section 3.4).
+pub(super) fn begins_with_settings(first: &[u8]) -> bool {
+    // The type SETTINGS, no flags, and the stream 0, behind a length of three bytes.
+    matches!(first, [_, _, _, 4, 0, 0, 0, 0, 0])
+}
+
+/// How much of a stream may be on its way to the proxy while nobody reads it, in bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same of all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How much of a stream the proxy holds for one who does not take it, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// The most streams of a client at a time, which is what hyper allows unless told otherwise.
+/// The most streams that a client may have at a time, which is hyper's default.
 const MAX_STREAMS: u32 = 200;
 
 /// Carries the streams of `client` to `server` until one of the two leaves, or the process stops and all streams are over.

@@ -44,7 +44,7 @@ pub(super) struct HttpLink {
     spans: Spans,
     stats: Arc<Stats>,
     witness: Option<Box<dyn Witness + Send>>,
-    /// Ready when the process stops.
+    /// Completes when the process begins to stop.
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     has_stopped: bool,
 }

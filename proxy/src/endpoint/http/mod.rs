@@ -9,15 +9,14 @@
 //! | `link` | HTTP/1: what mediates between a client and the service |
 //! | `http2` | HTTP/2: streams between a client and the service |
 //! | `observed` | a body that is passed on while somebody looks at it |
-//! | `failures` | what is counted and logged of clients that could not be served |
 //!
 //! What a service itself asks by HTTP does not pass here. It would be an endpoint of its own, with CLIENT spans.
 
-mod failures;
 mod http2;
 mod link;
 mod observed;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use redistributed_core::http::witness::Witnesses;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::failures::Failures;
 use super::{Admission, Endpoint};
 use crate::entropy::Entropy;
 use crate::error::RelayError;
@@ -37,22 +37,23 @@ use crate::relay::{Spans, relay};
 use crate::service::Service;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Connection, SpanSink};
-use failures::Failures;
-use http2::PREFACE;
+use http2::{FRAME_HEADER, PREFACE, begins_with_settings};
 use link::HttpLink;
 
 /// The time in which a client may ask something and shut its side before the service is reached.
 const PROMPT: Duration = Duration::from_millis(250);
 
-/// How long, and how often, is waited for the rest of a preface that has begun.
+/// The time between two looks whether the rest of a preface has come.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The most looks at a preface that has begun. After that it is no preface.
 const PREFACE_LOOKS: u32 = 40;
 
 /// An address where a service's HTTP clients connect, and the service behind it.
 pub struct HttpEndpoint {
     service: Arc<Service>,
     dialer: Dialer,
-    /// For a listener with TLS.
+    /// How clients do their TLS handshake; `None` for a listener without TLS.
     handshakes: Option<Handshakes>,
     sink: SpanSink,
     settings: Arc<HttpPolicy>,
@@ -72,7 +73,7 @@ impl HttpEndpoint {
         settings: Arc<HttpPolicy>,
         stopping: CancellationToken,
     ) -> Self {
-        let failures = Failures::default();
+        let failures = Failures::new("https://", "HTTP connection");
         Self { service, dialer, handshakes, sink, settings, stopping, witnesses: None, failures }
     }
 
@@ -90,7 +91,7 @@ impl HttpEndpoint {
         let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
             Ok(client) => client,
             Err(error) => {
-                self.report_handshake(&peer, &error);
+                self.failures.handshake(self.stats(), &peer, &error);
                 return Ok(());
             }
         };
@@ -115,6 +116,20 @@ impl HttpEndpoint {
         self.carry(client, &peer, server, ids).await
     }
 
+    fn report_unreachable(&self, error: &RelayError) {
+        self.failures.unreachable(self.stats(), error, |more| {
+            let (service, port) = (self.dialer.upstream().server_address(), self.dialer.upstream().server_port());
+            tracing::warn!(service, port, %error, more, "cannot reach the service; its HTTP client's connection was reset");
+        });
+    }
+
+    fn report_reachable(&self) {
+        self.failures.reachable(|more| {
+            let (service, port) = (self.dialer.upstream().server_address(), self.dialer.upstream().server_port());
+            tracing::warn!(service, port, more, "the service can be reached again");
+        });
+    }
+
     async fn carry(&self, client: Stream, peer: &ClientName, server: Stream, ids: Entropy) -> Result<(), RelayError> {
         let address = match peer {
             ClientName::Address(address) => Some(*address),
@@ -133,8 +148,8 @@ impl HttpEndpoint {
     }
 }
 
-/// Whether the client begins with the preface of HTTP/2. Nothing is read. A service that speaks first, or leaves, is
-/// not kept waiting, and neither is the end of the process.
+/// Whether the client begins with the preface of HTTP/2. Nothing is read. A service that speaks first in another protocol, or
+/// leaves, is not kept waiting, and neither is the end of the process.
 async fn begins_http2(client: &mut Stream, server: &mut Stream, stopping: &CancellationToken) -> bool {
     let preface = async {
         let mut first = [0; PREFACE.len()];
@@ -149,11 +164,17 @@ async fn begins_http2(client: &mut Stream, server: &mut Stream, stopping: &Cance
         }
         false
     };
-    let mut first = [0; 1];
+    let interrupted = async {
+        let mut first = [0; FRAME_HEADER];
+        let seen = server.peek(&mut first).await.unwrap_or(0);
+        if begins_with_settings(&first[..seen]) {
+            server.hung_up(ready(()), |_| false).await;
+        }
+    };
     tokio::select! {
         biased;
         begins = preface => begins,
-        _ = server.peek(&mut first) => false,
+        () = interrupted => false,
         () = stopping.cancelled() => false,
     }
 }
@@ -163,7 +184,7 @@ impl Endpoint for HttpEndpoint {
         &self.service.stats
     }
 
-    /// As a service that has no room for another connection.
+    /// Closes the connection without an answer, as a service does that has no room for another.
     fn refuse(&self, client: Client) {
         client.refuse(b"");
     }
@@ -175,7 +196,7 @@ impl Endpoint for HttpEndpoint {
         match self.connect_and_relay(client, ids).await {
             Ok(()) => tracing::debug!(%peer, "connection over"),
             Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
-            Err(error) => self.report_failed(&peer, &error),
+            Err(error) => self.failures.failed(&peer, &error),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) trait Observer {
     /// The body is complete.
     fn ended(&self, from: Side);
 
-    /// The body will not be complete, for this reason.
+    /// The body will not be complete. `error` is the reason, as spans name it.
     fn failed(&self, from: Side, error: &'static str);
 }
 

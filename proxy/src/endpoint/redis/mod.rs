@@ -3,8 +3,8 @@
 //! Redis is dialled as soon as a client connects, or has done its TLS handshake: some protocols on its port let the
 //! server speak first. A client that hangs up meanwhile ends the attempt, and nothing that it has sent reaches Redis.
 
-mod failures;
 mod look_upstream;
+mod refusals;
 
 use std::future::Future;
 use std::io;
@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
+use super::failures::Failures;
 use super::{Admission, Endpoint};
 use crate::auto::AutoMode;
 use crate::entropy::Entropy;
@@ -32,9 +33,9 @@ use crate::service::Service;
 use crate::settings::Upstream;
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::telemetry::{Connection, NetworkPeer, SpanSink};
-use failures::Failures;
 use look_upstream::Burst;
 pub use look_upstream::nature_of;
+use refusals::Refusals;
 
 /// What Redis itself answers at its own limit, before it closes the connection. By TLS it just closes it, because no
 /// handshake has been done; so does the proxy.
@@ -63,6 +64,7 @@ pub struct RedisEndpoint {
     questions: Questions,
     burst: Burst,
     failures: Failures,
+    refusals: Refusals,
 }
 
 impl RedisEndpoint {
@@ -75,8 +77,9 @@ impl RedisEndpoint {
         auto: Arc<AutoMode>,
         questions: Questions,
     ) -> Arc<Self> {
-        let (burst, failures) = (Burst::default(), Failures::default());
-        Arc::new(Self { service, dialer, handshakes, sink, auto, questions, burst, failures })
+        let (burst, failures) = (Burst::default(), Failures::new("rediss://", "connection"));
+        let refusals = Refusals::default();
+        Arc::new(Self { service, dialer, handshakes, sink, auto, questions, burst, failures, refusals })
     }
 
     /// Keeps up what is known of the upstream, for as long as the future is polled. Tells `circles` of it if the first thing that
@@ -102,7 +105,7 @@ impl RedisEndpoint {
         let mut client = match Box::pin(client.into_stream(self.handshakes.as_ref())).await {
             Ok(client) => client,
             Err(error) => {
-                self.report_handshake(&peer, &error);
+                self.failures.handshake(self.stats(), &peer, &error);
                 return Ok(());
             }
         };
@@ -226,7 +229,7 @@ impl Endpoint for RedisEndpoint {
             Err(error) if error.is_hang_up() => tracing::debug!(%peer, %error, "connection cut off"),
             Err(error) => {
                 self.report_distrust(&error);
-                self.report_failed(&peer, &error);
+                self.failures.failed(&peer, &error);
             }
         }
     }
