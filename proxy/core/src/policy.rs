@@ -155,6 +155,8 @@ impl Policy {
         let inferred = span.inferred.get_or_insert_with(|| Box::new(Inferred::default()));
         inferred.undecided = None;
         inferred.rule = Some(rule);
+        // Those of which one was the cause.
+        inferred.links.clear();
         let is_sampled = self.sampler.samples(cause.span.trace_id, Some(&cause.span));
         if has_left || self.follow == Follow::Link {
             span.link = Some(cause.span);
@@ -359,6 +361,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::trace::{Operation, SpanContext, UnixNanos};
 
     fn shown(
         policy: &Policy,
@@ -392,6 +395,32 @@ mod tests {
             ("", Some("*"), (None, "".into())),
         ] {
             assert_eq!(shown(&policy, channel, pattern), expected, "{channel} {pattern:?}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_becomes_known_takes_the_place_of_those_of_which_one_was_it() {
+        let span = |text: &str| SpanContext::parse_traceparent(text.as_bytes()).unwrap();
+        let cause = span("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let other = span("00-11111111111111111111111111111111-2222222222222222-01");
+        let own = span("00-33333333333333333333333333333333-4444444444444444-00");
+        let policy = Policy { follow: Follow::Parent, ..Policy::default() };
+        for has_left in [false, true] {
+            let operation = Operation::Command { name: "SET".into(), database: 0, batch_size: None };
+            let mut record = SpanRecord::new(own, UnixNanos(1), operation);
+            record.inferred = Some(Box::new(Inferred { links: vec![cause, other], ..Inferred::default() }));
+            if has_left {
+                record.handling.payload = Change::Injected;
+            }
+            policy.attribute(&mut record, &cause.into(), "joined");
+            let inferred = record.inferred.as_ref().unwrap();
+            assert_eq!((inferred.rule, inferred.links.len()), (Some("joined"), 0));
+            let linked = (record.parent, record.link, record.context.trace_id);
+            match has_left {
+                false => assert_eq!(linked, (Some(cause.span_id), None, cause.trace_id)),
+                true => assert_eq!(linked, (None, Some(cause), own.trace_id)),
+            }
+            assert_eq!(record.is_exported(), !has_left, "it is recorded as its cause is, unless its context has left");
         }
     }
 

@@ -301,15 +301,46 @@ fn only_the_beginning_of_a_long_command_is_kept() {
 }
 
 #[test]
-fn without_following_nothing_is_told_and_the_bytes_are_the_same() {
-    let run = |policy: Policy| {
-        let mut talk = Conversation::new(policy, false);
-        for words in [&["SET", "k", "caused"][..], &["MULTI"], &["GET", "k"], &["EXEC"]] {
+fn a_transaction_that_is_not_answered_has_no_span_without_a_cause() {
+    both_ways(&following(Commands::Caused), |mut talk| {
+        talk.client(&["CLIENT", "REPLY", "OFF"]);
+        talk.client(&["MULTI"]);
+        talk.client(&["SET", "k", "v"]);
+        talk.client(&["EXEC"]);
+        talk.driver.close();
+        assert!(talk.spans().is_empty());
+    });
+}
+
+#[test]
+fn the_bytes_are_the_same_whether_somebody_is_told_or_not() {
+    const REPLIES: &str = "+OK\r\n*2\r\n$1\r\nv\r\n:7\r\n-ERR no\r\n$-1\r\n:1\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\nv\r\n\
+                           *3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$5\r\nplain\r\n";
+    // Ids differ, so that contexts would.
+    let policy = Policy { mode: Mode::Strip, ..following(Commands::All) };
+    let run = |is_told: bool, by_byte: bool| {
+        let mut talk = Conversation::new(policy.clone(), by_byte);
+        if !is_told {
+            talk.driver = Driver::new(&Arc::new(policy.clone()));
+        }
+        for words in [
+            &["SET", "k", "caused"][..],
+            &["LRANGE", "k", "0", "-1"],
+            &["LPUSH", "k", "later"],
+            &["GET", "nothing"],
+            &["PUBLISH", "ch", "nobody"],
+            &["MULTI"],
+            &["GET", "k"],
+            &["EXEC"],
+            &["SUBSCRIBE", "ch"],
+        ] {
             talk.client(words);
         }
-        talk.server("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\nv\r\n");
-        (talk.driver.to_server.clone(), talk.driver.to_client.clone())
+        talk.server(REPLIES);
+        assert_eq!(talk.told().is_empty(), !is_told);
+        (talk.driver.to_server, talk.driver.to_client)
     };
-    let strip = |follow| Policy { mode: Mode::Strip, follow, ..Policy::default() };
-    assert_eq!(run(strip(Follow::Off)), run(strip(Follow::Parent)));
+    for by_byte in [false, true] {
+        assert_eq!(run(true, by_byte), run(false, by_byte));
+    }
 }

@@ -13,7 +13,7 @@ use redistributed_core::trace::{CommandId, SpanId, UnixNanos};
 use super::spans::{FollowedSpans, id_of_command, id_of_span};
 use super::{Follow, State};
 
-/// The most commands of a connection whose replies are waited for. Replies to further ones are not looked at.
+/// The most commands of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_UNANSWERED: usize = 1024;
 
 /// One connection of a service whose causes are followed.
@@ -41,7 +41,7 @@ impl FollowedConnection {
         FollowedSpans::new(Arc::clone(&self.follow), self.number)
     }
 
-    /// The command among those of all connections.
+    /// The number of a command among those of all connections.
     fn id(&self, command: CommandId) -> u64 {
         id_of_command(self.number, command)
     }
@@ -60,7 +60,8 @@ impl Inference for FollowedConnection {
         });
         let Some(ticket) = ticket else { return attribution };
         if self.unanswered.len() >= MAX_UNANSWERED {
-            return attribution;
+            // Replies may be switched off, and on again.
+            self.unanswered.pop_front();
         }
         self.unanswered.push_back((number, ticket, cause));
         Attribution { command: Some(number), ..attribution }
@@ -72,15 +73,13 @@ impl Inference for FollowedConnection {
     }
 
     fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) {
+        let Some(at) = self.unanswered.iter().position(|(number, ..)| *number == command) else { return };
         // Commands before it whose replies never came are passed over.
-        while let Some((number, ticket, cause)) = self.unanswered.pop_front() {
-            if number == command {
-                self.follow.with(|state| {
-                    state.causes.reply(now, ticket, values.as_slice().iter().copied());
-                    cause.into_iter().for_each(|cause| state.waiting.work_of(cause, now));
-                });
-                return;
-            }
+        if let Some((_, ticket, cause)) = self.unanswered.drain(..=at).next_back() {
+            self.follow.with(|state| {
+                state.causes.reply(now, ticket, values.as_slice().iter().copied());
+                cause.into_iter().for_each(|cause| state.waiting.work_of(cause, now));
+            });
         }
     }
 
@@ -101,7 +100,9 @@ impl Inference for FollowedConnection {
             );
             if let Some(context) = delivery.context {
                 state.contexts.insert(now, id, context.clone());
-                state.waiting.delivery_begins(now, id);
+                if context.span.flags.is_sampled() {
+                    state.waiting.delivery_begins(now, id);
+                }
             }
         });
     }
@@ -139,5 +140,47 @@ impl State {
             Some(Answer::Unknown(_)) | None => {}
         }
         (None, attribution)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redistributed_core::policy::Follow as Mode;
+
+    use super::*;
+    use crate::live_policy::LivePolicy;
+
+    fn connection() -> FollowedConnection {
+        let policy = Policy { follow: Mode::Parent, ..Policy::default() };
+        Follow::new(LivePolicy::new(Arc::new(policy)), [7; 16], Duration::from_secs(1)).connection()
+    }
+
+    fn send(connection: &mut FollowedConnection, at: u64) -> CommandId {
+        let command = ObservedCommand { name: b"GET", arguments: Bulks::new([&b"key"[..]]) };
+        connection.command(UnixNanos(at), &command).command.expect("its reply is wanted")
+    }
+
+    #[test]
+    fn commands_whose_replies_never_come_make_room_for_later_ones() {
+        let mut connection = connection();
+        let first = send(&mut connection, 1);
+        (0..MAX_UNANSWERED).for_each(|at| drop(send(&mut connection, at as u64)));
+        let last = send(&mut connection, 9_999);
+        assert_eq!(connection.unanswered.len(), MAX_UNANSWERED);
+        // A reply that nobody waits for any more costs no other one.
+        connection.replied(UnixNanos(10_000), first, Bulks::new([&b"value"[..]]));
+        assert_eq!(connection.unanswered.len(), MAX_UNANSWERED);
+        connection.replied(UnixNanos(10_000), last, Bulks::new([&b"value"[..]]));
+        assert!(connection.unanswered.is_empty());
+    }
+
+    #[test]
+    fn a_policy_that_follows_nothing_has_no_inference() {
+        let mut connection = connection();
+        assert!(connection.inference(&Policy::default(), UnixNanos(1)).is_none());
+        let following = Policy { follow: Mode::Link, ..Policy::default() };
+        assert!(connection.inference(&following, UnixNanos(1)).is_some());
     }
 }

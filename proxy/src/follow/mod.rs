@@ -45,7 +45,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Follow {
     policy: Arc<LivePolicy>,
     key: HashKey,
-    /// In nanoseconds.
+    /// How long the span of a delivery waits for further work, in nanoseconds.
     window: u64,
     connections: AtomicU32,
     /// Whether events are reported. Those that were not reported meanwhile are missing when they are again.

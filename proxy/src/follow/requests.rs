@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use redistributed_core::causes::{RequestHead, Text, Ticket};
+use redistributed_core::causes::{Causes, RequestHead, Text, Ticket};
 use redistributed_core::http::witness::{RequestId, RequestSeen, Witness, Witnesses};
 use redistributed_core::trace::UnixNanos;
 
@@ -12,7 +12,7 @@ use super::Follow;
 use super::spans::id_of_span;
 use crate::clock;
 
-/// Most requests of a connection that are followed at once. HTTP/2 has as many streams at most unless told otherwise.
+/// The most requests of a connection that are followed at once. Further ones are not seen as causes.
 const MAX_OPEN: usize = 256;
 
 /// Gives each HTTP connection of a service what follows its requests.
@@ -39,8 +39,11 @@ struct OpenRequest {
 }
 
 impl FollowedRequests {
-    fn find(&mut self, id: RequestId) -> Option<&mut OpenRequest> {
-        self.open.iter_mut().find(|open| open.id == id)
+    /// Reports an event of a request that is followed.
+    fn with(&mut self, id: RequestId, event: impl FnOnce(&mut Causes, &mut OpenRequest)) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.id == id) {
+            self.follow.with(|state| event(&mut state.causes, open));
+        }
     }
 }
 
@@ -69,19 +72,13 @@ impl Witness for FollowedRequests {
     }
 
     fn request_body(&mut self, id: RequestId, bytes: &[u8], ended: bool) {
-        let follow = Arc::clone(&self.follow);
-        if let Some(open) = self.find(id) {
-            follow.with(|state| state.causes.request_body(open.ticket, &mut open.body, bytes, ended));
-        }
+        self.with(id, |causes, open| causes.request_body(open.ticket, &mut open.body, bytes, ended));
     }
 
     fn response(&mut self, _now: UnixNanos, _id: RequestId, _status: u16) {}
 
     fn response_body(&mut self, now: UnixNanos, id: RequestId, bytes: &[u8], ended: bool) {
-        let follow = Arc::clone(&self.follow);
-        if let Some(open) = self.find(id) {
-            follow.with(|state| state.causes.response_body(now, open.ticket, &mut open.response, bytes, ended));
-        }
+        self.with(id, |causes, open| causes.response_body(now, open.ticket, &mut open.response, bytes, ended));
     }
 
     fn over(&mut self, now: UnixNanos, id: RequestId) {

@@ -49,12 +49,12 @@ impl FollowedSpans {
     }
 }
 
-/// A cause has the id of its span.
+/// The number of a cause, which is the id of its span.
 pub(super) fn id_of_span(span: SpanId) -> u64 {
     u64::from_be_bytes(span.to_bytes())
 }
 
-/// A command among those of all connections.
+/// The number of a command among those of all connections.
 pub(super) fn id_of_command(connection: u32, command: CommandId) -> u64 {
     u64::from(connection) << 32 | u64::from(command.0.get())
 }

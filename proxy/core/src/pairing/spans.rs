@@ -145,8 +145,7 @@ pub(super) fn is_command(span: &SpanRecord) -> bool {
 /// Ends a span that no reply will end.
 pub(super) fn end_unpaired(span: Option<SpanRecord>, call: &mut Call<'_>) {
     if let Some(span) = span.map(unanswered) {
-        // The end of a command that is selected by its reply is not reported.
-        if !is_selected_by_reply(&span, call) {
+        if is_reported_unpaired(&span, call) {
             count_unpaired(&span, call);
         }
         report_unpaired(span, call);
@@ -157,16 +156,17 @@ fn count_unpaired(span: &SpanRecord, call: &mut Call<'_>) {
     call.out.counts.add(Counter::SpansUnpaired, u64::from(span.is_exported()));
 }
 
-/// Whether the span is that of a command which has one only if its reply was late, or an error.
-fn is_selected_by_reply(span: &SpanRecord, call: &Call<'_>) -> bool {
-    is_command(span) && matches!(call.env.policy.commands, Commands::Only { .. })
+/// Whether a span is wanted that has ended without its reply. When such a command ended, and how, is not known, so that it is
+/// neither slow nor failed.
+fn is_reported_unpaired(span: &SpanRecord, call: &Call<'_>) -> bool {
+    let needs_reply = is_command(span) && matches!(call.env.policy.commands, Commands::Only { .. });
+    !needs_reply && is_reported(span, call)
 }
 
 /// Reports a span without the reply that would have ended it.
 fn report_unpaired(mut span: SpanRecord, call: &mut Call<'_>) {
     span.end = UnixNanos(span.end.0.max(call.env.now.0));
-    // When a command ended without a reply, and how, is not known.
-    if !is_selected_by_reply(&span, call) {
+    if is_reported_unpaired(&span, call) {
         call.out.events.push(Event::SpanEnded(span));
     }
 }

@@ -15,8 +15,10 @@ pub const MAX_ARGUMENTS: usize = 6;
 /// Most values of a reply that are looked at.
 pub const MAX_VALUES: usize = 16;
 
-/// Infers what caused the commands of one connection. It is told of all that is sent and received, in order, before it is
-/// passed on.
+/// Infers what caused the commands of one connection.
+///
+/// It is told of commands, replies and messages in their order, before they are passed on. It is not told of inline commands, of
+/// commands that block, and of those that change the protocol, the database or the subscriptions, and of their replies.
 pub trait Inference: Debug + Send {
     /// The client has sent a command that is answered at once, or begins or ends a transaction.
     fn command(&mut self, now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution;
@@ -31,12 +33,13 @@ pub trait Inference: Debug + Send {
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
 }
 
-/// A command that a client has sent.
+/// A command, as far as it was kept: the first [`MAX_ARGUMENTS`] arguments that are complete in its first 4 KiB, or all of them
+/// if it came in one read.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedCommand<'a> {
     /// The command's name, as it was sent.
     pub name: &'a [u8],
-    /// The first arguments, as far as they were kept.
+    /// The first arguments.
     pub arguments: Bulks<'a, MAX_ARGUMENTS>,
 }
 
@@ -68,7 +71,7 @@ pub struct Attribution {
     pub is_undecided: bool,
 }
 
-/// Up to `N` byte strings.
+/// Up to `N` byte strings. Further ones are left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Bulks<'a, const N: usize> {
     items: [&'a [u8]; N],
