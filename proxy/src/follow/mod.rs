@@ -68,7 +68,7 @@ struct Leaving {
 }
 
 impl Leaving {
-    /// Hands the span over.
+    /// Leaves the span in its sink, dated by the wall clock, if it is exported.
     fn leave(mut self) {
         if self.record.is_exported() {
             clock::date(&mut self.record);
@@ -78,7 +78,7 @@ impl Leaving {
 }
 
 impl Follow {
-    /// Nothing is known yet. Tokens are hashed with `key`, which nobody else knows. The span of a delivery stays open for `window`
+    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. The span of a delivery stays open for `window`
     /// after the last work that the message is known to have caused.
     pub fn new(policy: Arc<LivePolicy>, key: [u8; 16], window: Duration) -> Arc<Self> {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
@@ -92,7 +92,7 @@ impl Follow {
         })
     }
 
-    /// A further connection of the service.
+    /// Follows a further connection of the service to Redis.
     pub fn connection(self: &Arc<Self>) -> FollowedConnection {
         FollowedConnection::new(Arc::clone(self), self.connections.fetch_add(1, Ordering::Relaxed))
     }
@@ -107,7 +107,7 @@ impl Follow {
         self.state().as_ref().map(|state| *state.causes.tally())
     }
 
-    /// The spans that wait: deliveries, then commands.
+    /// The numbers of deliveries and of commands whose spans wait.
     pub fn waiting(&self) -> (usize, usize) {
         self.state().as_ref().map_or((0, 0), |state| state.waiting.len())
     }

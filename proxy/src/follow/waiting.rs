@@ -65,7 +65,7 @@ fn is_command(span: &Leaving) -> bool {
 }
 
 impl Waiting {
-    /// The number of deliveries and of commands.
+    /// The numbers of deliveries and of commands that wait.
     pub(super) fn len(&self) -> (usize, usize) {
         (self.deliveries.entries.len(), self.commands.entries.len())
     }
@@ -140,7 +140,7 @@ impl Waiting {
         finished
     }
 
-    /// Takes all spans.
+    /// Takes all spans that wait, because the process stops.
     pub(super) fn take_all(&mut self) -> Vec<Finished> {
         let mut finished = std::mem::take(&mut self.overflowed);
         while let Some((_, delivery)) = self.deliveries.pop_if(|_| true) {

@@ -10,7 +10,7 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The values of `frame`.
+    /// Reads the values of `frame`, from its first byte on.
     pub fn new(frame: &'a [u8]) -> Self {
         Self { rest: frame }
     }

@@ -39,7 +39,7 @@ pub trait Inference: Debug + Send {
 pub struct ObservedCommand<'a> {
     /// The command's name, as it was sent.
     pub name: &'a [u8],
-    /// The first arguments.
+    /// The first arguments, without the command's name.
     pub arguments: Bulks<'a, MAX_ARGUMENTS>,
 }
 
@@ -99,7 +99,7 @@ impl<'a, const N: usize> Bulks<'a, N> {
         Self::new(Values::new(reply))
     }
 
-    /// The strings, in order.
+    /// The strings that were kept, in their order.
     pub fn as_slice(&self) -> &[&'a [u8]] {
         self.items.get(..self.len).unwrap_or_default()
     }
