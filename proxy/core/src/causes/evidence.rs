@@ -137,6 +137,34 @@ const MIN_INTERVALS: usize = 7;
 /// The shortest period, in microseconds, that is told from work that is simply frequent.
 const MIN_PERIOD: u32 = 10_000;
 
+/// Regular ones in a row after which irregular ones are still taken as regular, and how many of these.
+const REGULAR: u8 = 8;
+const TOLERATED: u8 = 32;
+
+/// Whether what once was regular still is, when the machine stalls for a moment.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Regularity {
+    in_a_row: u8,
+    tolerated: u8,
+}
+
+impl Regularity {
+    /// Takes note of whether one came at a regular time, and returns whether it may have.
+    pub(super) fn see(&mut self, regular: bool) -> bool {
+        if regular {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            if self.in_a_row >= REGULAR {
+                self.tolerated = TOLERATED;
+            }
+            return true;
+        }
+        self.in_a_row = 0;
+        let tolerated = self.tolerated > 0;
+        self.tolerated = self.tolerated.saturating_sub(1);
+        tolerated
+    }
+}
+
 /// Whether something comes at regular times: most of the last intervals are near their median.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Beat {
@@ -235,6 +263,14 @@ mod tests {
             beat.see(now);
         }
         beat.period()
+    }
+
+    #[test]
+    fn what_was_regular_for_some_time_may_be_irregular_for_some_time() {
+        let mut regularity = Regularity::default();
+        assert!((0..7).all(|_| regularity.see(true)) && !regularity.see(false));
+        assert!((0..8).all(|_| regularity.see(true)));
+        assert_eq!((0..100).filter(|_| regularity.see(false)).count(), 32);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is known of templates of commands, and of classes of requests and messages.
 
 use super::bounded::Bounded;
-use super::evidence::{Beat, PlaceEvidence};
+use super::evidence::{Beat, PlaceEvidence, Regularity};
 use super::lists::List;
 use super::slots::SlotSet;
 use super::steps::{ClassId, ClassSet, TemplateId};
@@ -43,6 +43,7 @@ pub(super) struct Template {
     /// The classes of these causes.
     pub(super) classes: ClassSet,
     pub(super) beat: Beat,
+    pub(super) regularity: Regularity,
     pub(super) turns: Turns,
     pub(super) places: Bounded<PlaceEvidence, PLACES>,
     pub(super) successions: Bounded<Succession, SUCCESSIONS>,
@@ -58,6 +59,7 @@ impl Template {
             answered: 0,
             classes: ClassSet::EMPTY,
             beat: Beat::default(),
+            regularity: Regularity::default(),
             turns: Turns::default(),
             places: Bounded::new(),
             successions: Bounded::new(),

@@ -196,20 +196,25 @@ impl Causes {
     }
 
     /// Why the command may have come by itself, or why that cannot be told yet.
-    fn may_be_spontaneous(&self, question: &Question<'_>, votes: &Votes) -> Option<Reason> {
+    fn may_be_spontaneous(&mut self, question: &Question<'_>, votes: &Votes) -> Option<Reason> {
         let template = &self.templates[question.template];
         if template.commands < NEW {
             return Some(Reason::New);
         }
         // It comes at regular times, and nothing comes in at the same ones.
-        let period = template.beat.period()?;
-        let same = |other: u32| other.abs_diff(period) <= period / 10;
-        let caused = self.known_classes().any(|class| class.beat.period().is_some_and(same));
-        if caused {
+        let period = template.beat.period().filter(|period| {
+            let same = |other: u32| other.abs_diff(*period) <= period / 10;
+            !self.known_classes().any(|class| class.beat.period().is_some_and(same))
+        });
+        let may_be_regular = self.templates[question.template].regularity.see(period.is_some());
+        // What follows something does not come by itself, and what names several messages is not a timer that names the last.
+        let follows = votes.batch.is_some() || question.next.is_some();
+        if !may_be_regular || (period.is_none() && follows) {
             return None;
         }
         // Or it is what comes of one message after the other.
         let named = votes.named_by_id().or_else(|| self.finished_owner(question));
+        let template = &self.templates[question.template];
         (!template.turns.is_turn_of(self.turn(named), template.commands)).then_some(Reason::Periodic)
     }
 
@@ -301,12 +306,14 @@ impl Causes {
             if let Some(class) = candidate.class {
                 template.classes.insert(class);
             }
-            if settled.rule == Some(Rule::Answered) {
-                template.answered += 1;
-                self.answered += 1;
-                if let (Kind::Message, Some(class)) = (candidate.kind, candidate.class) {
-                    self.classes[class].lasts(now - candidate.began);
+            match (settled.rule, candidate.kind, candidate.class) {
+                // Such messages are in work for longer than any before.
+                (Some(Rule::Answered), Kind::Message, Some(class)) => self.classes[class].lasts(now - candidate.began),
+                (Some(Rule::Answered), _, _) => {
+                    template.answered += 1;
+                    self.answered += 1;
                 }
+                _ => {}
             }
         }
         self.done.insert(question.template, slot);

@@ -76,6 +76,21 @@ fn a_heartbeat_is_nobodys_child() {
 }
 
 #[test]
+fn a_heartbeat_stays_one_when_the_machine_stalls() {
+    let mut service = experienced();
+    let mut answers = Vec::new();
+    for number in 0..90 {
+        let stalled = (60..75).contains(&number) && number % 2 == 0;
+        service.wait(20_000 * (1 + number % 4)).message("jobs", &uuid(100 + number));
+        let rest = 100_000 - 20_000 * (1 + number % 4) + if stalled { 150_000 + 40_000 * (number % 5) } else { 0 };
+        // More messages come than beats, at any time.
+        service.wait(rest / 2).message("jobs", &uuid(500 + number));
+        answers.push(service.wait(rest - rest / 2).command(&format!("PUBLISH alive {}", uuid(500 + number))));
+    }
+    assert!(answers[40..].iter().all(|answer| *answer == unknown(Reason::Periodic)), "{answers:?}");
+}
+
+#[test]
 fn what_is_as_regular_as_what_comes_in_may_be_caused_by_it() {
     let mut service = experienced();
     let mut answer = None;
