@@ -35,7 +35,7 @@ const ALLOWED: [(&str, f64); 6] = [
     ("causes-", 0.0),
 ];
 
-/// What rounds off to none.
+/// Fewer allocations an operation than this count as none: the difference of two runs is not exact.
 const ALMOST_NONE: f64 = 0.01;
 
 const HEADER: &str = "\
@@ -43,7 +43,7 @@ const HEADER: &str = "\
 # `make bench-core UPDATE=1`: after a change that is worth what it costs, and after a compiler that changes them all.
 ";
 
-/// Of one operation.
+/// What one operation costs, on average.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Cost {
     instructions: f64,

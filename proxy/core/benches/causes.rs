@@ -11,7 +11,7 @@ use std::time::Instant;
 use redistributed_core::causes::{Causes, Command, Connection, Delivery, HashKey, RequestHead, Ticket};
 use redistributed_core::trace::UnixNanos;
 
-/// Events of a round.
+/// The number of events of a round.
 const ROUND: usize = 16;
 
 /// Transactions that are prepared; then they begin again, when their ids are forgotten.
@@ -215,7 +215,7 @@ impl Simulation {
     }
 }
 
-/// Events of a transaction.
+/// The number of events that a transaction has.
 fn steps(kind: Kind) -> usize {
     match kind {
         Kind::Worker | Kind::Opaque => 1 + 2 * 3,

@@ -2,7 +2,7 @@
 
 use super::bounded::Bounded;
 
-/// The causes that one answer can name.
+/// The most causes that one answer names. A batch of more is cut off.
 pub const MAX_LINKS: usize = 24;
 
 /// Defines an enumeration whose values have stable names, and are counted.
@@ -15,10 +15,10 @@ macro_rules! named {
         }
 
         impl $enum {
-            /// All values.
+            /// Every value, in the order in which they are defined here.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
-            /// The stable name, in lower case.
+            /// The value's name in metrics and attributes: in lower case, and the same in all versions.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
@@ -45,7 +45,8 @@ named! {
         Flow = "flow",
         /// Nothing else is in work, and such commands do not come by themselves.
         Alone = "alone",
-        /// The command names something that only this request has named, which has been answered.
+        /// The command names an id that only this cause has named, which is a request that has been answered, or a message that
+        /// counts as finished.
         Answered = "answered",
         /// Work was joined to this cause, because a later command that belongs to it has this cause.
         Joined = "joined",
@@ -61,13 +62,13 @@ named! {
     Reason {
         /// Inference has begun, or events were missed, less than five seconds ago. Somebody unknown may be in work.
         WarmUp = "warm_up",
-        /// Too few commands like this one have been seen.
+        /// Fewer than eight commands like this one have been seen, with this one.
         New = "new",
         /// Such commands come at regular times, so that nothing may have caused them.
         Periodic = "periodic",
-        /// Nobody is in work.
+        /// No request or message is in work.
         Nobody = "nobody",
-        /// Several may be the cause.
+        /// Several requests or messages may be the cause.
         Several = "several",
         /// What the command names belongs to different causes.
         Contradiction = "contradiction",
@@ -80,7 +81,7 @@ named! {
     }
 }
 
-/// The ids of several causes.
+/// The ids of several causes, at most [`MAX_LINKS`].
 #[derive(Clone, Copy)]
 pub struct Links(Bounded<u64, MAX_LINKS>);
 
@@ -93,7 +94,7 @@ impl Links {
         Self(links)
     }
 
-    /// The ids.
+    /// The ids that the caller gave to the causes, in any order.
     pub fn as_slice(&self) -> &[u64] {
         self.0.as_slice()
     }
@@ -111,36 +112,36 @@ impl core::fmt::Debug for Links {
     }
 }
 
-/// What caused a command. Ids are the caller's.
+/// What caused a command. The ids are those that the caller gave to requests and messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
-    /// This request or message.
+    /// This request or message caused it.
     Cause {
-        /// Its id.
+        /// The id of the request or message.
         id: u64,
-        /// How it was told.
+        /// The rule by which it was told.
         rule: Rule,
     },
-    /// All of these: the service has collected them and sends one command for all.
+    /// All of these caused it: the service has collected them and sends one command for all.
     Batch(Links),
-    /// One of these two to four, as far as is known.
+    /// One of these two to four caused it, as far as is known.
     OneOf(Links),
-    /// It is not known.
+    /// What caused it is not known, for this reason, or nothing did.
     Unknown(Reason),
 }
 
 /// An answer that became known after the command had passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateAnswer {
-    /// The id of the command.
+    /// The id that the caller gave to the command.
     pub command: u64,
-    /// The id of its cause.
+    /// The id that the caller gave to the request or message that caused it.
     pub cause: u64,
-    /// How it was told.
+    /// The rule by which the command was joined to its cause.
     pub rule: Rule,
 }
 
-/// How often each answer was given.
+/// How often each answer was given, from the beginning on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     found: [u64; Rule::ALL.len()],

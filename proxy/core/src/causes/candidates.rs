@@ -11,7 +11,7 @@ use super::{Causes, GRACE, HEARD_WITHIN, KEPT, Rule};
 const MAX_UNATTRIBUTED: usize = 512;
 const MAX_WORKS: u64 = 512;
 
-/// The most tokens of one candidate.
+/// The most tokens of one candidate, as they are counted and as an array is measured.
 const MAX_TOKENS: u16 = 160;
 const MAX_TOKENS_OF_ONE: usize = 160;
 
@@ -127,7 +127,7 @@ impl Candidate {
     }
 }
 
-/// Coming and going.
+/// How candidates come, grow old and are forgotten.
 impl Causes {
     /// Gives a slot to a new candidate, which has done nothing yet.
     pub(super) fn admit(&mut self, kind: Kind, id: u64, class: Option<ClassId>, trace: Option<u64>) -> Slot {
@@ -348,7 +348,7 @@ impl Causes {
     }
 }
 
-/// Tokens.
+/// How a candidate gets its tokens.
 impl Causes {
     /// Gives a token to a candidate. Without room for it, finished candidates lose theirs; if there are none, it cannot be told
     /// any more who else has a token, so nothing is answered until all is known again.
@@ -376,7 +376,7 @@ impl Causes {
     }
 }
 
-/// Joining unattributed work to its cause.
+/// How unattributed work is joined to its cause, and is found again afterwards.
 impl Causes {
     pub(super) fn ticket(&self, slot: Slot) -> Ticket {
         Ticket { slot, generation: self.candidates[slot].generation }

@@ -94,7 +94,7 @@ impl Held {
     }
 }
 
-/// A place of a template's tokens.
+/// What is known of a place of a template's tokens.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PlaceEvidence {
     pub(super) place: u32,
@@ -137,11 +137,12 @@ const MIN_INTERVALS: usize = 7;
 /// The shortest period, in microseconds, that is told from work that is simply frequent.
 const MIN_PERIOD: u32 = 10_000;
 
-/// Regular ones in a row after which irregular ones are still taken as regular, and how many of these.
+/// So many commands in a row at regular times show a timer. Until there are so many in a row again, so many others are taken for
+/// late ones of it.
 const REGULAR: u8 = 8;
 const TOLERATED: u8 = 32;
 
-/// Whether what once was regular still is, when the machine stalls for a moment.
+/// Whether the commands of a template are those of a timer, also while the machine stalls and they come at other times.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Regularity {
     in_a_row: u8,
@@ -149,7 +150,7 @@ pub(super) struct Regularity {
 }
 
 impl Regularity {
-    /// Takes note of whether one came at a regular time, and returns whether it may have.
+    /// Notes whether a command came at a regular time, and returns whether it may be a timer's.
     pub(super) fn see(&mut self, regular: bool) -> bool {
         if regular {
             self.in_a_row = self.in_a_row.saturating_add(1);

@@ -43,9 +43,9 @@ pub struct RequestHead<'a> {
     pub id: u64,
     /// The trace that the request belongs to, as any number that is the same for all of the trace.
     pub trace: Option<u64>,
-    /// The method.
+    /// The method, as it came.
     pub method: &'a [u8],
-    /// The path, with the query.
+    /// The path, with the query if there is one.
     pub target: &'a [u8],
 }
 
@@ -59,13 +59,13 @@ pub struct Delivery<'a> {
     /// The publish that it came from, if this is known. It is compared with the ids of the commands of this service, so that
     /// circles are noticed.
     pub publish: Option<u64>,
-    /// The channel.
+    /// The name of the channel.
     pub channel: &'a [u8],
     /// The payload, as the service receives it.
     pub payload: &'a [u8],
 }
 
-/// A body that is read as it comes.
+/// The reader of one body, which comes in pieces. Of a body, the first [`SEARCHED`](super::SEARCHED) bytes are read.
 pub struct Text {
     reader: TokenReader,
 }
@@ -103,7 +103,7 @@ impl Causes {
         self.ticket(slot)
     }
 
-    /// A body that begins: of a request, or of a response.
+    /// The reader of a body that begins, be it of a request or of a response.
     pub fn text(&self) -> Text {
         Text { reader: TokenReader::new(self.key, 0, MAX_TOKENS) }
     }

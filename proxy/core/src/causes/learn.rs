@@ -19,7 +19,7 @@ const WELL_KNOWN: u64 = 1024;
 struct Before {
     last: Step,
     slot: Option<Slot>,
-    /// How long ago, in microseconds.
+    /// How long ago that was, in microseconds.
     age: u64,
 }
 
@@ -41,7 +41,7 @@ impl Causes {
         self.learn_successions(question.template, cause);
     }
 
-    /// Which message of which class this is.
+    /// The class of a request or message, and its number in that class.
     pub(super) fn turn(&self, slot: Option<Slot>) -> Option<(ClassId, u64)> {
         let candidate = &self.candidates[slot?];
         candidate.class.map(|class| (class, candidate.arrival))
@@ -136,7 +136,7 @@ impl Causes {
         steps.cast_signed().wrapping_sub(self.templates[template].commands.cast_signed())
     }
 
-    /// Everybody who has done this.
+    /// Everybody who has done a step, as far as they are known.
     pub(super) fn who_did(&self, step: Step) -> SlotSet {
         match step {
             Step::Unknown => SlotSet::EMPTY,

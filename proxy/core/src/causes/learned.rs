@@ -30,7 +30,7 @@ const TWICE: u8 = 1 << 7;
 const PLACES: usize = 24;
 pub(super) const SUCCESSIONS: usize = 6;
 
-/// A template of commands.
+/// What is known of the commands of a template.
 #[derive(Clone, Copy)]
 pub(super) struct Template {
     pub(super) last_seen: u64,
@@ -40,7 +40,7 @@ pub(super) struct Template {
     /// Commands whose cause was found at once, and those of them whose cause was a request that had been answered.
     pub(super) attributed: u64,
     pub(super) answered: u64,
-    /// The classes of these causes.
+    /// The classes of the causes that were found.
     pub(super) classes: ClassSet,
     pub(super) beat: Beat,
     pub(super) regularity: Regularity,
@@ -109,7 +109,7 @@ impl Turns {
     }
 }
 
-/// A class of requests or messages.
+/// What is known of a class of requests or messages.
 #[derive(Clone, Copy)]
 pub(super) struct Class {
     pub(super) last_seen: u64,

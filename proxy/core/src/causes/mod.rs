@@ -78,7 +78,7 @@ const GRACE: u64 = 1_000;
 const HEARD: usize = 64;
 const HEARD_WITHIN: u64 = 50_000;
 
-/// The late answers that wait to be fetched.
+/// The most late answers that wait to be fetched. Further ones are lost and counted.
 const MAX_LATE: usize = 1024;
 
 /// What is known of one service: everybody in work, and what such services do.
@@ -208,12 +208,12 @@ impl Causes {
         self.late.pop_front()
     }
 
-    /// How often each answer was given.
+    /// How often each answer was given, from the beginning on.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// The bytes that this takes, from the beginning on.
+    /// The bytes that this takes. [`Causes::new`] has taken all of them.
     pub fn memory(&self) -> usize {
         let lists = self.by_age.memory() + self.by_phase.memory() + self.to_learn.memory();
         let learned = self.templates.memory() + self.classes.memory() + self.names.memory();

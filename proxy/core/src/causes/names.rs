@@ -13,7 +13,7 @@ const LOOKED_AT: usize = 200;
 /// The parts of a name that are told apart. What follows them belongs to the same template.
 const PARTS: usize = 6;
 
-/// A part of this length varies.
+/// A part that has this many letters or more varies.
 const LONG: usize = 20;
 
 /// The values of a first part, and of another, above which the part varies.

@@ -12,7 +12,7 @@ use super::votes::Votes;
 use super::{Causes, KEPT};
 use crate::trace::UnixNanos;
 
-/// The arguments of a command that are looked at.
+/// The number of arguments of a command that are looked at, from the first on.
 const ARGUMENTS: usize = 6;
 
 /// The most tokens of a command.
@@ -28,7 +28,10 @@ const NEW: u64 = 8;
 /// The most candidates that are named if one of them is the cause.
 const ONE_OF: usize = 4;
 
-/// Commands that connections need, sorted. They say nothing of anybody's work, so nobody is asked for their cause.
+/// Commands that connections need, sorted. They say nothing of anybody's work, so no cause is sought for them.
+///
+/// The table of commands (`commands`) answers other questions: how a command is replied to, and whether it has a span. `WATCH` and
+/// `CONFIG` have a span there, and no cause.
 const OF_CONNECTIONS: [&[u8]; 31] = [
     b"ASKING",
     b"AUTH",
@@ -63,7 +66,7 @@ const OF_CONNECTIONS: [&[u8]; 31] = [
     b"WATCH",
 ];
 
-/// The longest name in the table.
+/// The length of the longest name in [`OF_CONNECTIONS`].
 const LONGEST_NAME: usize = 12;
 
 /// A command that a service sends.
@@ -72,7 +75,7 @@ pub struct Command<'a> {
     /// The caller's id of the command, which late answers will name. A publish that may come back to the service has the id
     /// that [`Delivery::publish`](super::Delivery::publish) will have.
     pub id: u64,
-    /// The command's name.
+    /// The command's name, in letters of either case.
     pub name: &'a [u8],
     /// Its arguments: the first six, and of each the first [`SEARCHED`](super::SEARCHED) bytes and one more, are enough.
     pub arguments: &'a [&'a [u8]],
@@ -235,7 +238,7 @@ impl Causes {
         feasible
     }
 
-    /// Names the candidate, if it is one.
+    /// The answer that names a candidate. Unattributed work has no name, but may be of a batch.
     fn answer(&self, slot: Slot, rule: Option<Rule>) -> Answer {
         let candidate = &self.candidates[slot];
         match rule {

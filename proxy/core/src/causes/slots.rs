@@ -10,7 +10,7 @@ use core::ops::{BitAnd, BitAndAssign, BitOr};
 
 use super::table::{Id, id};
 
-/// Candidates at once.
+/// The most candidates that are known at once.
 pub(super) const SLOTS: usize = 1024;
 
 const WORDS: usize = SLOTS / 64;
@@ -96,7 +96,7 @@ impl SlotSet {
         false
     }
 
-    /// The only slot.
+    /// The slot in the set, if there is exactly one.
     pub(super) fn single(&self) -> Option<Slot> {
         if self.is_several() { None } else { self.iter().next() }
     }

@@ -20,7 +20,7 @@ const ROUND: u64 = 64;
 /// What is known of a command Y after a step X: how soon it comes, and how many X have had no Y yet.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Succession {
-    /// X.
+    /// The step X, after which Y comes.
     pub(super) after: Step,
     within: [Evidence; WITHIN.len()],
     /// How many X are pending when none is: X that were left without a Y for good.
@@ -106,7 +106,7 @@ impl Succession {
         self.stable >= enough && 5 * self.none_pending >= self.stable && !self.contradicted
     }
 
-    /// Whether X is mostly not near.
+    /// Whether mostly nobody had just done X when Y came.
     pub(super) fn is_stale(&self) -> bool {
         self.within.last().is_none_or(Evidence::is_mostly_empty)
     }

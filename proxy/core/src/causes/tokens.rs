@@ -15,7 +15,7 @@ const ID_DIGITS: u32 = 5;
 /// The least length of something with a digit that could be an id.
 const ID_LENGTH: u32 = 8;
 
-/// What is no token, as a byte.
+/// What [`WRITTEN`] has for a byte that belongs to no token.
 const OTHER: u8 = 0;
 
 /// Each byte as it is hashed. A hyphen belongs to a token and is not hashed.
@@ -43,7 +43,7 @@ fn as_written(byte: u8) -> u8 {
     WRITTEN.get(usize::from(byte)).copied().unwrap_or(OTHER)
 }
 
-/// A token.
+/// A token of a text: where it stands, and a hash instead of what it says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token {
     /// Where it stands: its argument, and the name or the ordinal in it.
@@ -147,7 +147,7 @@ impl TokenReader {
         }
     }
 
-    /// Ends the text.
+    /// Takes the token with which the text ends. What is read after that is passed over.
     pub(super) fn finish<const LIMIT: usize>(&mut self, found: &mut Tokens<LIMIT>) {
         match self.state {
             State::Outside => {}
@@ -197,7 +197,7 @@ impl TokenReader {
         }
     }
 
-    /// A single letter tells nothing.
+    /// Whether what was read is a single letter or none, which tells nothing.
     fn is_too_short(&self) -> bool {
         self.length < 2 && self.digits == 0
     }

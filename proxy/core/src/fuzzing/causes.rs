@@ -1,4 +1,4 @@
-//! The property of the inference of causes.
+//! The property that the fuzz target `causes` checks.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
