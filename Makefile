@@ -11,13 +11,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: ## follow one report through API and workers on this machine; KEEP=1 leaves it running
+demo: ## follow one report, then twenty at once, through API and workers on this machine; KEEP=1 leaves it running
 	@KEEP='$(KEEP)' demo-services/demo/run.sh
 
 test: ## run all tests, with the servers and the test clients installed first where they are missing
 	@.ci/test
 
-conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,collector,article SERVERS=redis-7.0,...
+conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,http,collector,article SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts, container files and metrics
