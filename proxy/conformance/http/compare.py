@@ -7,7 +7,6 @@ directions: once directly, once with the proxy in front of the recorder. Both ti
 has to have seen the same bytes. The only differences that are let pass are written down in `without_own` and `masked`.
 """
 
-import asyncio
 import os
 import re
 import select
@@ -182,7 +181,7 @@ const ask = (method, path, body) => new Promise((done, fail) => {
 })();
 """
 
-# Name, whether the bytes are compared too, and the command. `{url}` is the port.
+# The name, whether the bytes are compared too, and the command, in which `{url}` is where to connect.
 HTTP1_CLIENTS = [
     ("curl-get", True, curl("{url}/len/10?a=b", "{url}/len/20")),
     ("curl-1.0", True, curl("--http1.0", "{url}/len/10")),
@@ -243,7 +242,7 @@ def run(command, port, files):
     return masked(done.stdout + b"%d" % done.returncode + done.stderr)
 
 
-def compared(name, client, service, recorder, proxy_port, files):
+def compared(client, service, recorder, proxy_port, files):
     kind, with_bytes, command = client
     direct, seen_directly = run(command, recorder.port, files), recorder.taken()
     behind, seen_behind = run(command, proxy_port, files), recorder.taken()
@@ -298,7 +297,7 @@ def main():
             for client in OWN_CLIENTS.get(service, HTTP1_CLIENTS):
                 if client[0] == "node" and not shutil.which("node"):
                     continue
-                same &= compared(service, client, service, recorder, proxy_port, files)
+                same &= compared(client, service, recorder, proxy_port, files)
                 compared_count += 1
             if service in ("uvicorn", "node"):
                 same &= load(proxy_port, recorder)
