@@ -32,9 +32,9 @@ const MAX_PAUSE: u32 = 64;
 /// The size of the process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// The address space that is taken.
+    /// How much address space the process has taken.
     pub mapped: u64,
-    /// What is in memory, the program's own code included.
+    /// How much of that is in memory, the program's own code included.
     pub resident: u64,
 }
 
@@ -50,8 +50,7 @@ impl Size {
     }
 }
 
-/// Gives memory back to the system whenever much of it has become unused. Ends at once where the
-/// allocator is not that of glibc.
+/// Gives memory back to the system whenever much of it has become unused. Ends at once where the allocator is not that of glibc.
 pub async fn give_back() {
     if !heap_trim::SUPPORTED {
         return;
@@ -97,7 +96,7 @@ fn unused(size: Size) -> i64 {
     i64::from((size.resident as u32).wrapping_sub(heap_trim::allocated()).cast_signed())
 }
 
-/// When to trim.
+/// Decides when the heap is trimmed.
 #[derive(Clone, Copy, Debug)]
 struct Pacing {
     /// What was unused after the last trim, in bytes: the program's code, stacks, and what lies between allocations.
@@ -115,14 +114,14 @@ impl Pacing {
         Self { floor: unused, last: unused, pause: MIN_PAUSE, waited: u32::MAX }
     }
 
-    /// Whether to trim now that as many bytes are unused.
+    /// Takes note of how many bytes are `unused` at this look, and says whether to trim now.
     fn look(&mut self, unused: i64) -> bool {
         let rising = unused > self.last + STILL_RISING;
         self.last = unused;
         unused > self.floor + KEPT && self.waited >= self.pause && !rising
     }
 
-    /// Takes note of a trim, and of what is unused after it.
+    /// Takes note of a trim, after which as many bytes are `unused`.
     fn trimmed(&mut self, unused: i64) {
         self.floor = unused;
         self.last = unused;

@@ -20,7 +20,7 @@ const OF_JOB: [&str; 3] = ["SET", "HINCRBY", "EXPIRE"];
 /// The status of an order that was taken.
 const ACCEPTED: i64 = 202;
 
-/// How far apart, in nanoseconds, two spans may say that the same moment was: each is dated by itself.
+/// How much two spans may differ in when the same moment was, in nanoseconds: each span is dated by itself.
 const SAME_TIME: u64 = 1_000;
 
 /// Who takes part, by `service.name`.

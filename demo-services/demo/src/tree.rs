@@ -17,7 +17,7 @@ const STATUS: &str = "http.response.status_code";
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Span {
     pub(crate) id: String,
-    /// Empty for a root.
+    /// The id of the span's parent; empty for a root.
     pub(crate) parent: String,
     pub(crate) service: String,
     pub(crate) name: String,
@@ -26,9 +26,9 @@ pub(crate) struct Span {
     pub(crate) start: u64,
     /// Nanoseconds since the Unix epoch.
     pub(crate) end: u64,
-    /// Of a request: the status of its answer.
+    /// The status of the response, if the span is that of a request.
     pub(crate) status: Option<i64>,
-    /// Of a publish: how many subscribers Redis counted.
+    /// How many subscribers Redis counted, if the span is that of a publish.
     pub(crate) receivers: Option<i64>,
     /// The payload's length in bytes, as the service knows it.
     pub(crate) body_size: Option<i64>,
@@ -39,9 +39,9 @@ pub(crate) struct Span {
 /// All spans of one trace id that have arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trace {
-    /// 32 hex digits.
+    /// The trace id, in 32 hexadecimal digits.
     pub(crate) id: String,
-    /// By start; at least one.
+    /// The spans, of which there is at least one, in the order of their starts.
     pub(crate) spans: Vec<Span>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// When the last of its spans ended.
+    /// When the last span of the row ended, in nanoseconds since the Unix epoch.
     pub(crate) fn end(&self) -> u64 {
         self.more.iter().map(|span| span.end).fold(self.span.end, u64::max)
     }

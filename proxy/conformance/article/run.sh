@@ -26,7 +26,7 @@ main() {
   rm -rf "$folder/results"
   mkdir -p "$folder/results"
   read -ra servers <<<"$KIT_SERVERS"
-  export PYTHONDONTWRITEBYTECODE=1
+  export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$KIT_ROOT/proxy/conformance/lib"
   in_namespace python3 "$here/story" --results "$folder/results" --redis-server "${servers[0]#*=}" --proxy "$KIT_PROXY" \
     --jaeger "${JAEGER_BIN:-$folder/bin/jaeger}" --programs "${ARTICLE_PROGRAMS:-$folder/bin}" --own-programs "$folder/bin"
 }

@@ -36,7 +36,7 @@ main() {
   mkdir -p "$folder/results"
   resolve_compose >"$folder/results/compose.json"
   read -ra servers <<<"$KIT_SERVERS"
-  export PYTHONDONTWRITEBYTECODE=1
+  export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$KIT_ROOT/proxy/conformance/lib"
   in_namespace python3 "$here/story" --compose "$folder/results/compose.json" --results "$folder/results" \
     --collector "$OTELCOL_BIN" --collector-config "$KIT_ROOT/compose/otel-collector.yaml" \
     --redis-server "${servers[0]#*=}" --proxy "$KIT_PROXY" --programs "$programs"

@@ -3,8 +3,8 @@
 //! `free` of glibc returns only what lies at the end of a heap. One small allocation that was made last keeps everything
 //! below it resident. `malloc_trim` returns every free page, wherever it lies.
 //!
-//! Both calls are of C, and the compiler cannot check them. They are alone in this package, so that all others can forbid
-//! unsafe code.
+//! Both functions are the C library's, and the compiler cannot check how they are called. The calls are alone in this package, so
+//! that all others can forbid unsafe code.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -55,7 +55,7 @@ impl Connection {
         self.peer.as_ref()
     }
 
-    /// Whether that is the client.
+    /// Whether [`peer`](Self::peer) is the client of HTTP, and not Redis.
     pub fn peer_is_client(&self) -> bool {
         self.peer_is_client
     }

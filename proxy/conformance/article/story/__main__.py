@@ -7,16 +7,17 @@ import sys
 
 import jaeger
 from jaeger import Span, Tree, trees
-from stage import REDIS, Failure, Stage, wait_until
+from patience import Failure, wait_until
+from stage import REDIS, Stage
 from wire import Connection, Subscriber, Wire
 
 CHANNEL = "mychannel1"
 WORKERS = 4
-"""As many as the article's Compose file has."""
+"""The number of workers, as in the article's Compose file."""
 
 MESSAGE = b"message"
 CONTEXT = 29
-"""Length of OpenCensus's binary form. Its last byte has the options, of which bit 0 says that the trace is sampled."""
+"""The length of OpenCensus's binary form. Its last byte has the options, of which bit 0 says that the trace is sampled."""
 MARK = 0x80
 """The option by which a context shows that a proxy added it."""
 TRAILER = 41

@@ -7,30 +7,17 @@ a file of hosts of its own, in which `redis` is its sidecar.
 
 import os
 import signal
-import socket
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
 import jaeger
-from wire import PATIENCE, Connection
+from patience import PATIENCE, Failure, wait_for_port, wait_until
+from wire import Connection
 
 REDIS = "127.0.0.1"
 DEFECTS = ("ERROR", "panicked")
 """What must never be in the log of a sidecar."""
-
-
-class Failure(Exception):
-    """What was not as it should be."""
-
-
-def wait_until(what: str, condition) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Failure(f"not after {PATIENCE:.0f} s: {what}")
-        time.sleep(0.05)  # between two looks at a condition
 
 
 class Stage:
@@ -43,10 +30,10 @@ class Stage:
         self._running: dict[str, subprocess.Popen] = {}
         self._sidecars: dict[str, str] = {}
         self._start("redis", [options.redis_server, "--bind", REDIS, "--port", "6379", "--save", ""], REDIS)
-        self._wait_for_port("redis", REDIS, 6379)
+        wait_for_port("redis", REDIS, 6379, self._check_alive)
         self._start("jaeger", [options.jaeger], REDIS)
         for port in (4318, 14268, 16686):
-            self._wait_for_port("jaeger", REDIS, port)
+            wait_for_port("jaeger", REDIS, port, self._check_alive)
         self.redis = Connection(REDIS)
 
     def __enter__(self):
@@ -79,7 +66,7 @@ class Stage:
 
     def api(self, redis: str) -> None:
         self.program("api", "api", redis)
-        self._wait_for_port("api", REDIS, 5000)
+        wait_for_port("api", REDIS, 5000, self._check_alive)
 
     def request(self) -> None:
         """A report, as the article orders it."""
@@ -113,7 +100,7 @@ class Stage:
         wait_until(f"{name} knows its subscribers", is_proven)
 
     def printed(self, name: str) -> str:
-        self._alive(name)
+        self._check_alive(name)
         return (self._folder / f"{name}.log").read_text()
 
     def spans(self, count: int) -> list[jaeger.Span]:
@@ -150,26 +137,15 @@ class Stage:
                 stderr=log,
             )
 
-    def _alive(self, name: str) -> None:
+    def _check_alive(self, name: str) -> None:
         if (status := self._running[name].poll()) is not None:
             log = (self._folder / f"{name}.log").read_text()
             raise Failure(f"{name} ended by itself with {status}:\n{log[-2000:]}")
 
     def _is_ready(self, name: str, address: str) -> bool:
-        self._alive(name)
+        self._check_alive(name)
         try:
             with urllib.request.urlopen(f"http://{address}:9127/readyz", timeout=5) as answer:
                 return answer.status == 200
         except OSError:
             return False
-
-    def _wait_for_port(self, name: str, host: str, port: int) -> None:
-        def listens() -> bool:
-            self._alive(name)
-            try:
-                socket.create_connection((host, port), timeout=1).close()
-            except OSError:
-                return False
-            return True
-
-        wait_until(f"{name} listens on {host}:{port}", listens)

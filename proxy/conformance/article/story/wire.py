@@ -3,8 +3,7 @@
 import re
 import socket
 
-PATIENCE = 60.0
-"""Seconds that an answer may take."""
+from patience import PATIENCE
 
 ESCAPED = re.compile(rb"\\(x[0-9a-f]{2}|.)")
 """As MONITOR writes what does not print."""

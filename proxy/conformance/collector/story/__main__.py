@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import judge
-from stage import BEHIND_THE_COLLECTOR, JAEGERS, SIDECARS, Failure, Stage, wait_until
+from patience import Failure, wait_until
+from stage import BEHIND_THE_COLLECTOR, JAEGERS, SIDECARS, Stage
 
 REPORTS = 3
 SECOND = "1000"

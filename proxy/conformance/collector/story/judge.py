@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 
 import jaeger
-from otlp import CONSUMER, PRODUCER, Span
+from otlp import CONSUMER, PRODUCER, SERVER, Span
 
 
 def traces(spans: list[Span]) -> dict[str, list[Span]]:
@@ -14,9 +14,9 @@ def traces(spans: list[Span]) -> dict[str, list[Span]]:
 
 
 def spans_of(reports: int, workers: list[str]) -> int:
-    """How many spans so many reports make: each is published once and received by every worker, and each worker's
-    announcement is published and received by the API."""
-    return reports * (1 + 3 * len(workers))
+    """How many spans so many reports make: each is requested and published once and received by every worker, and each
+    worker's announcement is published and received by the API."""
+    return reports * (2 + 3 * len(workers))
 
 
 def warnings(spans: list[Span]) -> list[str]:
@@ -27,8 +27,12 @@ def warnings(spans: list[Span]) -> list[str]:
 def problems(spans: list[Span], reports: int, workers: list[str]) -> list[str]:
     """What keeps `spans` from being those of so many reports."""
     found = []
-    orders = announcements = 0
+    requests = orders = announcements = 0
     for trace in traces(spans).values():
+        if trace[0].kind == SERVER:
+            requests += 1
+            found += _request_problems(trace)
+            continue
         producers = [span for span in trace if span.kind == PRODUCER]
         if len(producers) != 1:
             found.append(f"trace {trace[0].trace}: {len(producers)} producer spans")
@@ -39,9 +43,27 @@ def problems(spans: list[Span], reports: int, workers: list[str]) -> list[str]:
         else:
             announcements += 1
             found += _trace_problems(trace, producers[0], "reports.done", workers, ["api"])
-    if (orders, announcements) != (reports, reports * len(workers)):
-        found.append(f"{reports} reports were ordered, but there are {orders} traces of orders, {announcements} of parts")
+    if (requests, orders, announcements) != (reports, reports, reports * len(workers)):
+        counts = f"{requests} traces of requests, {orders} of orders, {announcements} of parts"
+        found.append(f"{reports} reports were ordered, but there are {counts}")
     return found
+
+
+def _request_problems(trace) -> list[str]:
+    request = trace[0]
+    found = []
+    if len(trace) != 1 or request.service != "api" or request.parent:
+        found.append(f"{len(trace)} spans, of {request.service}, parent `{request.parent}`")
+    expected = {
+        "http.request.method": "POST",
+        "http.route": "/reports",
+        "http.response.status_code": 202,
+        "url.path": "/reports",
+        "server.address": "api",
+        "server.port": 8080,
+    }
+    found += _span_problems(request, "POST /reports", expected, "http.request.body.size")
+    return [f"trace {request.trace} of a request: {problem}" for problem in found]
 
 
 def _trace_problems(trace, producer, channel, publishers, consumers) -> list[str]:
@@ -74,15 +96,15 @@ def _attributes(channel: str, name: str, kind: str) -> dict:
     }
 
 
-def _span_problems(span: Span, name: str, attributes: dict) -> list[str]:
+def _span_problems(span: Span, name: str, attributes: dict, size: str = "messaging.message.body.size") -> list[str]:
     found = []
     if span.name != name or span.end < span.start:
         found.append(f"span `{span.name}` from {span.start} to {span.end} instead of `{name}`")
     different = {key: span.attributes.get(key) for key in attributes if span.attributes.get(key) != attributes[key]}
     if different:
         found.append(f"`{span.name}` has {different}")
-    if span.attributes.get("messaging.message.body.size", 0) <= 0:
-        found.append(f"`{span.name}` does not say how long the message is")
+    if span.attributes.get(size, 0) <= 0:
+        found.append(f"`{span.name}` does not say {size}")
     for key in ("service.instance.id", "host.name", "telemetry.distro.name"):
         if key not in span.resource:
             found.append(f"the resource of {span.service} has no {key}")

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PRODUCER, CONSUMER = 4, 5
+SERVER, PRODUCER, CONSUMER = 2, 4, 5
 """Of `SpanKind`."""
 
 

@@ -8,20 +8,20 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
 from otlp import Backend
-
-PATIENCE = 60.0
-"""Seconds that anything may take that is waited for."""
+from patience import PATIENCE, Failure, wait_for_port, wait_until
 
 HOSTS = "127.0.0.1 localhost redis jaeger collector api worker-sidecar\n"
 
 SIDECARS = {"api-sidecar": 9127, "worker-sidecar": 9128}
 """With the port of each one's metrics, which the Compose file does not open."""
+
+WITHOUT_CAUSES = {"REDISTRIBUTED_FOLLOW": "off", "REDISTRIBUTED_COMMANDS": "none"}
+"""What a sidecar tells of causes depends on what it has seen before. Without, the spans can be counted."""
 
 COLLECTOR_METRICS = 8888
 """Where a Collector has its own unless told otherwise."""
@@ -56,18 +56,6 @@ BEHIND_THE_COLLECTOR = Ports(5317, 5318)
 """Where Jaeger's place is while the Collector has Jaeger's ports."""
 
 
-class Failure(Exception):
-    """What was not as it should be."""
-
-
-def wait_until(what: str, condition, seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Failure(f"not after {seconds:.0f} s: {what}")
-        time.sleep(0.02)  # between two looks at a condition
-
-
 class Stage:
     """What runs. `programs` are those of the command line."""
 
@@ -92,7 +80,7 @@ class Stage:
     def start_redis(self) -> None:
         command = [self._programs.redis_server, *self._compose["redis"]["command"][1:], "--dir", str(self._results)]
         self._start("redis", command, {})
-        self._wait_for_port("redis", "redis", 6379)
+        wait_for_port("redis", "redis", 6379, self._check_alive)
 
     def start_jaeger(self, ports: Ports) -> None:
         config = self._results / "at-jaegers-place.yaml"
@@ -103,7 +91,7 @@ class Stage:
             {"GRPC_PORT": ports.grpc, "HTTP_PORT": ports.http},
         )
         for port in ports:
-            self._wait_for_port("jaeger", "jaeger", port)
+            wait_for_port("jaeger", "jaeger", port, self._check_alive)
 
     def start_collector(self, *overrides: str) -> None:
         """With the Compose file's configuration; `overrides` are more of the Collector's `--config`. One is always
@@ -123,8 +111,10 @@ class Stage:
         workers = self._start_workers()
         wait_until("all workers are announced", lambda: announced("reports") == len(workers))
         self._start_sidecar("api-sidecar", settings)
-        self._start("api", [f"{self._programs.programs}/demo-api"], self._compose["api"]["environment"])
-        wait_until("the API is healthy", lambda: self._healthy("api", "http://api:8080/health"))
+        environment = self._compose["api"]["environment"]
+        self._start("api", [f"{self._programs.programs}/demo-api"], environment)
+        # Not through its sidecar, as in Compose: that would make spans.
+        wait_until("the API is healthy", lambda: self._healthy("api", f"http://{environment['LISTEN']}/health"))
         wait_until("all have subscribed", lambda: subscribers() == {"reports": len(workers), "reports.done": 1})
         # Both channels, as each of the sidecars' endpoints knows them.
         wait_until("all subscribers are known to be behind sidecars", lambda: self._channels_proven() >= 2)
@@ -133,7 +123,8 @@ class Stage:
     def _start_sidecar(self, name: str, settings: dict[str, str]) -> None:
         """With a host name of its own, as in Compose."""
         port = SIDECARS[name]
-        environment = self._compose[name]["environment"] | {"REDISTRIBUTED_ADMIN": f"127.0.0.1:{port}"} | settings
+        own = {"REDISTRIBUTED_ADMIN": f"127.0.0.1:{port}"} | WITHOUT_CAUSES
+        environment = self._compose[name]["environment"] | own | settings
         named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$1"', name]
         self._start(name, [*named, self._programs.proxy], environment)
         wait_until(f"{name} is ready", lambda: self._healthy(name, f"http://127.0.0.1:{port}/readyz"))
@@ -213,28 +204,17 @@ class Stage:
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
-    def _alive(self, name: str) -> None:
+    def _check_alive(self, name: str) -> None:
         if (status := self._running[name].poll()) is not None:
             raise Failure(f"{name} ended by itself with {status}:\n{self.log(name)[-2000:]}")
 
     def _healthy(self, name: str, url: str) -> bool:
-        self._alive(name)
+        self._check_alive(name)
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status == 200
         except OSError:
             return False
-
-    def _wait_for_port(self, name: str, host: str, port: int) -> None:
-        def listens() -> bool:
-            self._alive(name)
-            try:
-                socket.create_connection((host, port), timeout=1).close()
-            except OSError:
-                return False
-            return True
-
-        wait_until(f"{name} listens on {host}:{port}", listens)
 
 
 def subscribers() -> dict[str, int]:
