@@ -78,8 +78,8 @@ impl Leaving {
 }
 
 impl Follow {
-    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. The span of a delivery stays open for `window`
-    /// after the last work that the message is known to have caused.
+    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. The span of a delivery stays
+    /// open for `window` after the last work that the message is known to have caused.
     pub fn new(policy: Arc<LivePolicy>, key: [u8; 16], window: Duration) -> Arc<Self> {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         Arc::new(Self {
