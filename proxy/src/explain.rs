@@ -11,15 +11,17 @@ use crate::settings::otel::OtelSettings;
 use crate::settings::{ListenAddress, Settings};
 use crate::telemetry::service_name;
 
-/// What a service is, what is done to its messages, and where its spans go. `http` are the addresses that the HTTP ports are
+/// What is done to messages, if there is a Redis, which HTTP ports there are, and where the spans of which services go. `http` are the addresses that the HTTP ports are
 /// bound to, in the order of the settings.
 pub fn start(settings: &Settings, modes: &Modes, http: &[ListenAddress]) -> String {
-    let names: BTreeSet<_> =
-        settings.routes.iter().map(|route| service_name(route.name.as_deref(), &settings.otel)).collect();
+    let of_routes = settings.routes.iter().map(|route| route.name.as_deref());
+    let all = of_routes.chain(settings.http.iter().map(|port| port.name.as_deref()));
+    let names: BTreeSet<_> = all.map(|name| service_name(name, &settings.otel)).collect();
     let of = if names.len() == 1 { "the service" } else { "the services" };
     let names = names.into_iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
+    let messages = if settings.routes.is_empty() { String::new() } else { format!("{}; ", mode(modes)) };
     let http = requests(settings, http);
-    format!("{}; {http}the spans of {of} {names} {}", mode(modes), destination(&settings.otel))
+    format!("{messages}{http}the spans of {of} {names} {}", destination(&settings.otel))
 }
 
 /// Which HTTP ports there are, if there are any.
@@ -124,6 +126,17 @@ mod tests {
         let ports = "; HTTP requests are taken on http://127.0.0.1:8080 for http://127.0.0.1:3000, unix:/run/a for \
                      http://app:1 and get spans; the spans of the service";
         assert!(said(&http, &[]).contains(ports), "{}", said(&http, &[]));
+        assert_eq!(
+            said(&["--http", "web=8080,3000"], &[]),
+            "HTTP requests are taken on http://127.0.0.1:8080 for http://127.0.0.1:3000 and get spans; the spans of the service web \
+             go to http://localhost:4318/v1/traces by http/protobuf"
+        );
+        let two = [&one[..], &["--http", "web=8080,3000"]].concat();
+        assert!(
+            said(&two, &[("OTEL_SERVICE_NAME", "api")]).contains("of the services api, web"),
+            "{}",
+            said(&two, &[])
+        );
         let routes = ["--route", "a=127.0.0.1:0,h", "--route", "b=127.0.0.1:0,h", "--mode", "observe"];
         assert_eq!(
             said(&routes, &[("OTEL_TRACES_EXPORTER", "none")]),

@@ -138,7 +138,7 @@ fn judge(options: &Options, lookup: &dyn Fn(&str) -> Option<String>) {
     };
     settings.warnings.iter().for_each(|warning| assert_discreet(warning));
     assert_usable(&settings.otel);
-    assert!(!settings.routes.is_empty());
+    assert!(!settings.routes.is_empty() || !settings.http.is_empty(), "something is served");
     for (index, route) in settings.routes.iter().enumerate() {
         if matches!(route.upstream, Upstream::Tcp(_)) {
             assert_discreet(&route.upstream.to_string());

@@ -238,11 +238,12 @@ impl Server {
         background.spawn(self.keys.clone().follow(stopping.clone(), changed));
         background.spawn(memory::give_back());
         let admin = admin.map(|listener| self.serve_admin(listener, served, stopping.clone()));
-        let Self { settings, services, telemetry, .. } = self;
+        let Self { settings, services, telemetry, workers, .. } = self;
         Ok(Serving {
             settings,
             services,
             telemetry,
+            _workers: workers,
             accepting,
             circles,
             _background: background,
@@ -255,7 +256,8 @@ impl Server {
     fn introduce(&self, http: &[ListenAddress]) {
         let started = explain::start(&self.settings, &self.services.modes(), http);
         tracing::info!(target: LIFECYCLE, "{started}");
-        if let Some(seen) = explain::seen_without_proxy(&self.services.in_force()) {
+        let seen = explain::seen_without_proxy(&self.services.in_force());
+        if let Some(seen) = seen.filter(|_| !self.settings.routes.is_empty()) {
             tracing::info!(
                 target: LIFECYCLE,
                 "in mode inject, subscribers that are not behind a redistributed see what it adds: {seen}; mode auto adds \
@@ -294,6 +296,8 @@ struct Serving {
     settings: Settings,
     services: Arc<Services>,
     telemetry: Telemetry,
+    /// Until the end of the drain: the connections that are still open run there.
+    _workers: Arc<Workers>,
     /// A task for each endpoint, which returns the connections that are open at its end.
     accepting: JoinSet<JoinSet<()>>,
     /// The upstreams of which it was found out at the start that they lead back to this process.

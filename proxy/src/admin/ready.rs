@@ -1,5 +1,8 @@
 //! The readiness check: whether every Redis can be reached.
 //!
+//! The services behind HTTP ports are not asked. Each of them would see a connection that no client of its has made, and one that
+//! waits for the sidecar before it starts would be waited for by the sidecar.
+//!
 //! A check costs every Redis a connection, so there is one under way at a time, and its answer counts for a second, however many
 //! ask.
 

@@ -9,7 +9,8 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
     if !otel.enabled {
         return findings.note("OTEL_SDK_DISABLED is true: no span is made; contexts that messages carry still pass on");
     }
-    let unnamed = otel.service_name.is_none() && settings.routes.iter().any(|route| route.name.is_none());
+    let mut names = settings.routes.iter().map(|route| &route.name).chain(settings.http.iter().map(|port| &port.name));
+    let unnamed = otel.service_name.is_none() && names.any(Option::is_none);
     if unnamed && (otel.console || otel.otlp.is_some()) {
         findings.warning(
             "no service name is set: spans are those of `unknown_service:redistributed`",

@@ -159,12 +159,7 @@ impl Mediator for Link {
         };
         self.session.receive(side, input, env, out);
         self.held.set(self.session.held_bytes());
-        let (came, left) = match side {
-            Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
-            Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),
-        };
-        self.stats.add(came, input.len() as u64);
-        self.stats.add(left, out.byte_len() as u64);
+        self.stats.add_bytes(side, input.len(), out.byte_len());
         self.stats.add_times(&out.events, now, wall_offset);
         self.account(out);
     }
@@ -174,8 +169,7 @@ impl Mediator for Link {
         self.ended();
         out.clear();
         self.session.end_of_stream(side, out);
-        let left = if side == Side::Client { ProxyCounter::BytesToServers } else { ProxyCounter::BytesToClients };
-        self.stats.add(left, out.byte_len() as u64);
+        self.stats.add_bytes(side, 0, out.byte_len());
         self.account(out);
     }
 

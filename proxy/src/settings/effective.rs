@@ -65,13 +65,12 @@ pub fn page(settings: &Settings, sources: &Sources) -> String {
     page
 }
 
-/// A route was given as `--route`, or as a pair of addresses.
+/// A route was given as `--route`, or as a pair of addresses, or there is none.
 fn origin_of_route(sources: &Sources, index: usize) -> String {
-    match sources.origin_at("route", index, None) {
-        Origin::Default => {
-            format!("listen: {}, upstream: {}", sources.origin_of("listen"), sources.origin_of("upstream"))
-        }
-        origin => origin.to_string(),
+    match (sources.origin_at("route", index, None), sources.origin_of("listen"), sources.origin_of("upstream")) {
+        (Origin::Default, Origin::Default, Origin::Default) => Origin::Default.to_string(),
+        (Origin::Default, listen, upstream) => format!("listen: {listen}, upstream: {upstream}"),
+        (origin, ..) => origin.to_string(),
     }
 }
 
@@ -103,5 +102,14 @@ mod tests {
         assert!(shown[options.len()..].iter().all(|name| name.starts_with("OTEL_")), "{shown:?}");
         let page = page(&loaded.settings, &loaded.sources);
         assert_eq!(page.lines().count(), shown.len(), "{page}");
+    }
+
+    #[test]
+    fn a_process_without_a_route_says_so() {
+        let words = ["redistributed", "--http", "8080,3000"].map(Into::into);
+        let loaded = Invocation::new(Options::command(), words).with_file(None, &|_| None).unwrap();
+        let page = page(&loaded.settings, &loaded.sources);
+        let first = page.lines().next().unwrap_or_default();
+        assert_eq!(first.split_whitespace().collect::<Vec<_>>(), ["route", "=", "-", "#", "default"]);
     }
 }

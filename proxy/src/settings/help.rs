@@ -21,6 +21,9 @@ Examples:
       redistributed --route api=127.0.0.1:6380,redis://cache:6379 \\
                     --route worker=127.0.0.1:6381,redis://cache:6379
 
+  Spans of HTTP requests, without a Redis:
+      OTEL_SERVICE_NAME=web redistributed --http 0.0.0.0:8080,127.0.0.1:3000
+
   JSON channels whose consumers read `traceparent` themselves:
       redistributed ... --carrier 'orders.*=json' --keep-context 'orders.*'
 

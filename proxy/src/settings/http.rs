@@ -33,9 +33,9 @@ pub(crate) struct HttpOptions {
     /// LISTEN is host:port or a port of 127.0.0.1, https://host:port for TLS, or unix:/path. UPSTREAM is the service:
     /// host:port, a port of 127.0.0.1, or unix:/path, and with h2:// in front if it speaks HTTP/2 without having been asked,
     /// so that TLS clients may choose that. If --route names several services, NAME= in front says whose port it
-    /// is. See proxy/docs/http.md.
+    /// is. No Redis has to be named beside it. See proxy/docs/http.md.
     #[arg(long = "http", value_name = "LISTEN,UPSTREAM")]
-    http: Vec<String>,
+    pub(super) http: Vec<String>,
 
     /// The route (http.route) of paths that match, in place of the path with {id} for each id; repeatable, first match wins
     ///
@@ -238,6 +238,7 @@ mod tests {
 
     const ONE: [&str; 4] = ["--listen", "127.0.0.1:1", "--upstream", "h"];
     const TWO: [&str; 4] = ["--route", "api=127.0.0.1:1,h", "--route", "web=127.0.0.1:2,h"];
+    const NO_REDIS: [&str; 0] = [];
 
     fn read(words: &[&str], more: &[&str]) -> Result<Settings, String> {
         let words = ["redistributed"].iter().chain(words).chain(more).map(Into::into);
@@ -248,12 +249,14 @@ mod tests {
     #[test]
     fn a_port_is_read_with_its_service() {
         for (words, text, shown) in [
-            (&ONE, "8080,3000", "-=http://127.0.0.1:8080,http://127.0.0.1:3000"),
+            (&ONE[..], "8080,3000", "-=http://127.0.0.1:8080,http://127.0.0.1:3000"),
             (&ONE, "http://[::1]:80,http://app:3000/", "-=http://[::1]:80,http://app:3000"),
             (&ONE, "unix:/run/a,unix:/run/b", "-=unix:/run/a,unix:/run/b"),
             (&TWO, "web=0.0.0.0:0,app:1", "web=http://0.0.0.0:0,http://app:1"),
             (&ONE, "8080,h2://app:1", "-=http://127.0.0.1:8080,h2://app:1"),
             (&ONE, "8080,h2://unix:/run/b", "-=http://127.0.0.1:8080,h2://unix:/run/b"),
+            (&NO_REDIS, "8080,3000", "-=http://127.0.0.1:8080,http://127.0.0.1:3000"),
+            (&NO_REDIS, "web=8080,3000", "web=http://127.0.0.1:8080,http://127.0.0.1:3000"),
         ] {
             let settings = read(words, &["--http", text]).unwrap();
             assert_eq!(effective(&settings.http, &settings.http_policy, None)[0].1, shown);
@@ -265,7 +268,7 @@ mod tests {
     #[test]
     fn what_is_no_port_is_refused_with_what_to_do() {
         for (words, text, problem) in [
-            (&ONE, "8080", "it has not got two parts"),
+            (&ONE[..], "8080", "it has not got two parts"),
             (&ONE, "8080,https://app:1", "without TLS"),
             (&ONE, "8080,app:0", "its port is not a number"),
             (&ONE, "redis://h:1,3000", "its scheme is not known"),
@@ -274,12 +277,34 @@ mod tests {
             (&ONE, "3000,3000", "is the one that the proxy listens on"),
             (&ONE, "=8080,3000", "the service's name is empty"),
             (&TWO, "8080,3000", "whose port it is"),
+            (&NO_REDIS, "8080", "it has not got two parts"),
+            (&NO_REDIS, "https://127.0.0.1:8080,3000", "--listen-cert"),
         ] {
             let error = read(words, &["--http", text]).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");
         }
         let admin = read(&ONE, &["--http", "8080,3000", "--admin", "8080"]).unwrap_err();
         assert!(admin.contains("--admin"), "{admin}");
+    }
+
+    #[test]
+    fn without_a_redis_what_is_only_for_one_is_refused() {
+        let http = ["--http", "8080,3000"];
+        for (option, value, problem) in [
+            ("--upstream-ca", "ca.pem", "no upstream is reached by TLS"),
+            ("--upstream-username", "name", "there is no Redis"),
+            ("--upstream-password-file", "file", "there is no Redis"),
+            ("--upstream-login", "clients", "there is no Redis"),
+            ("--listen", "127.0.0.1:1", "--upstream"),
+            ("--upstream", "h", "--listen"),
+            ("--listen-cert", "cert.pem", "no listen address is one with TLS"),
+        ] {
+            let error = read(&http, &[option, value]).unwrap_err();
+            assert!(error.contains(problem), "{option}: {error}");
+            assert_eq!(error.lines().count(), 2, "one mistake, one error: {error}");
+        }
+        let nothing = read(&NO_REDIS, &[]).unwrap_err();
+        assert!(nothing.contains("--http 8080,127.0.0.1:3000"), "{nothing}");
     }
 
     #[test]

@@ -86,9 +86,9 @@ use validation::Validation;
 /// Everything that is decided before the first connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// One route for each `--route`, or the one of `--listen` and `--upstream`; at least one.
+    /// One route for each `--route`, or the one of `--listen` and `--upstream`; at least one unless there is an HTTP port.
     pub routes: Vec<Route>,
-    /// The HTTP ports of services.
+    /// The HTTP ports of services; at least one unless there is a route.
     pub http: Vec<HttpPort>,
     /// How HTTP requests become spans, on every port.
     pub http_policy: Arc<HttpPolicy>,
@@ -143,15 +143,20 @@ impl Settings {
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, InvalidSettings> {
         let mut validation = Validation { sources, errors: Vec::new() };
-        let mut routes = validation.routes(&options.routes);
+        let routes = validation.routes(&options.routes, !options.http.http.is_empty());
+        // If the routes were rejected, nothing is said of what would be theirs.
+        let (are_known, mut routes) = (routes.is_some(), routes.unwrap_or_default());
         let http = validation.http_ports(&options.http, &routes);
         let http_policy = Arc::new(validation.http_policy(&options.http));
-        // If the routes were rejected, nothing is said of what would be theirs.
-        let of_http = http.iter().map(|port| &port.listen).filter(|_| !routes.is_empty());
+        let of_http = http.iter().map(|port| &port.listen).filter(|_| are_known);
         let listens: Vec<ListenAddress> = routes.iter().map(|route| &route.listen).chain(of_http).cloned().collect();
         let listens: Vec<&ListenAddress> = listens.iter().collect();
         let listen_tls = validation.listen_tls(&options.listeners, &listens);
-        let upstream_tls = validation.upstream_tls(&options.upstream_tls, &routes);
+        let known_routes = are_known.then_some(&routes[..]);
+        let upstream_tls = validation.upstream_tls(&options.upstream_tls, known_routes);
+        if known_routes.is_some_and(<[_]>::is_empty) {
+            validation.reject_login_without_redis(&options.login);
+        }
         let upstream_login = validation.upstream_login(&options.login, &mut routes);
         let admin = validation.admin(&options.admin, &listens);
         let socket_mode = validation.socket_mode(&options.listeners, &listens, &admin);

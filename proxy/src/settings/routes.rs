@@ -80,8 +80,9 @@ impl Route {
 }
 
 impl Validation<'_> {
-    /// The routes in their order. It is empty if one of them was rejected.
-    pub(super) fn routes(&mut self, options: &RouteOptions) -> Vec<Route> {
+    /// The routes in their order; `None` if one of them was rejected. There may be none if `serves_http`, which says that there is
+    /// an HTTP port.
+    pub(super) fn routes(&mut self, options: &RouteOptions, serves_http: bool) -> Option<Vec<Route>> {
         let pair = options.listen.is_some() || options.upstream.is_some();
         let routes: Vec<Route> = match (&options.listen, &options.upstream) {
             _ if pair && !options.routes.is_empty() => {
@@ -93,7 +94,7 @@ impl Validation<'_> {
                     format!("it was given ({route}) together with --listen or --upstream ({pair})"),
                     "use --listen and --upstream for one service, or only --route for several",
                 );
-                return Vec::new();
+                return None;
             }
             (Some(listen), Some(upstream)) => {
                 self.route(0, None, ("--listen", listen), ("--upstream", upstream)).into_iter().collect()
@@ -101,29 +102,31 @@ impl Validation<'_> {
             (Some(_), None) => {
                 let remedy = "name the Redis, as in --upstream redis://cache:6379, or by REDIS_URL";
                 self.reject("--upstream", None, "it is missing", remedy);
-                return Vec::new();
+                return None;
             }
             (None, Some(_)) => {
                 self.reject("--listen", None, "it is missing", "name an address, as in --listen 127.0.0.1:6380");
-                return Vec::new();
+                return None;
             }
+            (None, None) if options.routes.is_empty() && serves_http => return Some(Vec::new()),
             (None, None) if options.routes.is_empty() => {
                 self.reject(
                     "--listen and --upstream",
                     None,
                     "nothing says where to listen and where Redis is",
-                    "try --listen 127.0.0.1:6380 --upstream redis://127.0.0.1:6379, or --help",
+                    "try --listen 127.0.0.1:6380 --upstream redis://127.0.0.1:6379, for HTTP alone --http 8080,127.0.0.1:3000, or \
+                     --help",
                 );
-                return Vec::new();
+                return None;
             }
             (None, None) => {
                 let texts = options.routes.iter().enumerate();
                 texts.filter_map(|(index, text)| self.named_route(index, text)).collect()
             }
         };
-        if routes.len() < options.routes.len() {
+        if routes.is_empty() || routes.len() < options.routes.len() {
             // What is said of all routes, or of one by its index, would not be true.
-            return Vec::new();
+            return None;
         }
         for (index, route) in routes.iter().enumerate() {
             for (other_index, other) in routes.iter().enumerate().skip(index + 1) {
@@ -132,7 +135,7 @@ impl Validation<'_> {
                 }
             }
         }
-        routes
+        Some(routes)
     }
 
     /// Rejects two routes that listen on one address. Their names are told, and may be equal: a service may have several
@@ -237,8 +240,12 @@ fn same_socket(listen: &HostPort, upstream: &HostPort) -> bool {
     listen.port == upstream.port && (listen.host == upstream.host || any && is_loopback(&upstream.host))
 }
 
-/// A value for each route: its name, or that of the whole process, and its addresses without a password.
+/// A value for each route: its name, or that of the whole process, and its addresses without a password. If there is no route, one
+/// value says so.
 pub(super) fn effective(routes: &[Route], service_name: Option<&str>) -> Values {
+    if routes.is_empty() {
+        return vec![("route", NONE.to_owned())];
+    }
     let line = |Route { name, listen, upstream, login }: &Route| {
         let name = redact_url(name.as_deref().or(service_name).unwrap_or(NONE));
         ("route", printable(format_args!("{name}={listen},{}", with_login(upstream, login))).to_string())

@@ -103,7 +103,9 @@ impl UpstreamLogin {
 }
 
 impl Validation<'_> {
-    pub(super) fn upstream_tls(&mut self, options: &UpstreamTlsOptions, routes: &[Route]) -> UpstreamTls {
+    /// Checks the files of upstreams that are reached by TLS. `routes` is `None` if the routes were rejected, so that nothing is
+    /// known of what they need.
+    pub(super) fn upstream_tls(&mut self, options: &UpstreamTlsOptions, routes: Option<&[Route]>) -> UpstreamTls {
         let certificate = named(&options.upstream_cert);
         let key = named(&options.upstream_key);
         let server_name = options.upstream_server_name.clone().filter(|name| !name.trim().is_empty());
@@ -122,8 +124,8 @@ impl Validation<'_> {
         let remedy = "write name, authority, or fingerprint: and what `openssl x509 -noout -fingerprint -sha256` prints behind the =";
         let verification = self.or_reject(rule.parse(), ("--upstream-verify", rule, remedy));
         let tls = UpstreamTls { files, server_name, verification };
-        // If the routes were rejected, nothing is known of what they need.
-        if !routes.is_empty() && !routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_))) {
+        let by_tls = |routes: &[Route]| routes.iter().any(|route| matches!(route.upstream, Upstream::Tls(_)));
+        if routes.is_some_and(|routes| !by_tls(routes)) {
             let files = [
                 ("--upstream-ca", &options.upstream_ca),
                 ("--upstream-cert", &options.upstream_cert),
@@ -136,6 +138,17 @@ impl Validation<'_> {
             self.reject_unused(given, "no upstream is reached by TLS", "write rediss://host:port, or leave it out");
         }
         tls
+    }
+
+    /// Rejects credentials that no Redis could be given.
+    pub(super) fn reject_login_without_redis(&mut self, options: &LoginOptions) {
+        let file = named(&options.upstream_password_file).map(|file| file.display().to_string());
+        let username = options.upstream_username.clone().filter(|name| !name.is_empty());
+        let clients = (options.upstream_login == LoginScope::Clients).then(|| LoginScope::Clients.to_string());
+        let given =
+            [(UpstreamLogin::PASSWORD_FILE, file), ("--upstream-username", username), ("--upstream-login", clients)];
+        let remedy = "name the Redis by --listen and --upstream or by --route, or leave it out";
+        self.reject_unused(given, "there is no Redis", remedy);
     }
 
     /// Checks the credentials of all routes, and gives the user of `--upstream-username` to routes whose URL names none.

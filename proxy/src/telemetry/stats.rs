@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redistributed_core::service::Event;
 use redistributed_core::trace::{Operation, SpanRecord, UnixNanos};
-use redistributed_core::{Counter, Counts, counters};
+use redistributed_core::{Counter, Counts, Side, counters};
 use tracing::callsite::DefaultCallsite;
 use tracing::field::{FieldSet, Value};
 use tracing::metadata::Kind;
@@ -48,15 +48,15 @@ counters! {
             UpstreamRetries: "upstream_retries",
         }
         "received_bytes_total" by "from", "Bytes read" {
-            /// From services.
+            /// From services, and from the HTTP clients of services.
             BytesFromClients: "bytes_from_clients" = "client",
-            /// From Redis.
+            /// From Redis, and from services behind HTTP ports.
             BytesFromServers: "bytes_from_servers" = "server",
         }
         "sent_bytes_total" by "to", "Bytes passed on, with contexts added or removed" {
-            /// To services.
+            /// To services, and to the HTTP clients of services.
             BytesToClients: "bytes_to_clients" = "client",
-            /// To Redis.
+            /// To Redis, and to services behind HTTP ports.
             BytesToServers: "bytes_to_servers" = "server",
         }
         "transit_negative_total", "Messages that came before they had been published, by the clocks of two machines" {
@@ -100,6 +100,16 @@ impl Stats {
     /// Adds `n` to a counter of the proxy.
     pub fn add(&self, counter: ProxyCounter, n: u64) {
         self.proxy[counter as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds `came` bytes that were read from `side`, and `left` bytes that were passed on to the other one.
+    pub fn add_bytes(&self, side: Side, came: usize, left: usize) {
+        let (from, to) = match side {
+            Side::Client => (ProxyCounter::BytesFromClients, ProxyCounter::BytesToServers),
+            Side::Server => (ProxyCounter::BytesFromServers, ProxyCounter::BytesToClients),
+        };
+        self.add(from, came as u64);
+        self.add(to, left as u64);
     }
 
     /// Adds what a session has counted.

@@ -1,7 +1,9 @@
 //! A service sees what its client has sent, to the byte, and the client what the service has.
 
+use redistributed::telemetry::stats::ProxyCounter;
+
 use super::Front;
-use crate::support::{Rng, expect, send};
+use crate::support::{Rng, expect, read_to_end, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -191,4 +193,30 @@ async fn a_slow_head_reaches_the_service_whose_patience_counts() {
         crate::support::read_to_end(&mut client).await,
         b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"
     );
+}
+
+#[tokio::test]
+async fn every_byte_is_counted_where_it_came_from_and_where_it_went() {
+    let front = Front::start(&["--mode", "inject"]).await;
+    let (mut client, mut service) = front.connection().await;
+    let (asked, answered) = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    send(&mut client, asked).await;
+    client.shutdown().await.unwrap();
+    let seen = read_to_end(&mut service).await.len();
+    send(&mut service, answered).await;
+    drop(service);
+    assert_eq!(read_to_end(&mut client).await, answered);
+    // HTTP/2, whose frames the proxy writes anew.
+    let (mut client, mut service) = front.connection().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    send(&mut client, preface).await;
+    client.shutdown().await.unwrap();
+    let got = read_to_end(&mut client).await.len();
+    let seen = seen + read_to_end(&mut service).await.len();
+    let stats = front.proxy.stop().await.stats;
+    let counted = |counter| usize::try_from(stats.get(counter)).unwrap();
+    assert_eq!(counted(ProxyCounter::BytesFromClients), asked.len() + preface.len());
+    assert_eq!(counted(ProxyCounter::BytesToServers), seen);
+    assert_eq!(counted(ProxyCounter::BytesFromServers), answered.len());
+    assert_eq!(counted(ProxyCounter::BytesToClients), answered.len() + got);
 }

@@ -7,7 +7,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Front, NO_REDIS};
+use super::Front;
 use crate::support::fake_redis::unused_address;
 use crate::support::in_process::InProcess;
 use crate::support::{connect, expect, expect_closed, read_to_end, send, within};
@@ -71,7 +71,7 @@ async fn a_service_that_vanishes_is_gone_for_the_client_once_it_has_what_was_sen
 #[tokio::test]
 async fn a_service_that_is_not_there_gives_no_answer() {
     let port = format!("127.0.0.1:0,{}", unused_address().await);
-    let proxy = InProcess::with_arguments(&[&NO_REDIS[..], &["--http", &port]].concat()).await;
+    let proxy = InProcess::with_arguments(&["--http", &port]).await;
     let mut client = connect(proxy.http[0]).await;
     let mut got = Vec::new();
     // Its reset may come before or behind the request.

@@ -113,7 +113,7 @@ fn full(text: &'static str) -> Body {
 async fn streams_are_passed_on_with_their_trailers_and_resets() {
     let traced = Traced::start(&["--http-answer", "traceresponse"], &[]).await;
     let connections = serve_all(Arc::clone(&traced.service));
-    let mut sender = client(connect(traced.proxy.addresses[1]).await).await;
+    let mut sender = client(connect(traced.proxy.addresses[0]).await).await;
     let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("9"))]);
     let frames = [Ok(Frame::data(Bytes::from_static(b"content"))), Ok(Frame::trailers(trailers.clone()))];
     let echo = request("/echo/7", StreamBody::new(tokio_stream::iter(frames)).boxed());
@@ -171,7 +171,7 @@ async fn streams_are_passed_on_with_their_trailers_and_resets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preface_may_come_in_pieces_and_a_post_is_none() {
     let traced = Traced::start(&["--mode", "observe"], &[]).await;
-    let stream = connect(traced.proxy.addresses[1]).await;
+    let stream = connect(traced.proxy.addresses[0]).await;
     stream.set_nodelay(true).unwrap();
     let mut service = traced.service.accept().await;
     let mut stream = stream;
@@ -181,7 +181,7 @@ async fn a_preface_may_come_in_pieces_and_a_post_is_none() {
     }
     // A connection of the proxy's own begins with the same, and settings of its own.
     expect(&mut service, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    let mut post = connect(traced.proxy.addresses[1]).await;
+    let mut post = connect(traced.proxy.addresses[0]).await;
     let mut service = traced.service.accept().await;
     for piece in [&b"P"[..], b"OST / HTTP/1.1\r\n\r\n"] {
         send(&mut post, piece).await;
@@ -194,7 +194,7 @@ async fn a_service_may_send_its_settings_before_the_client_has_said_anything() {
     let traced = Traced::start(&["--http-answer", "traceresponse"], &[]).await;
     // It sends them as soon as it has accepted.
     serve_all(Arc::clone(&traced.service));
-    let stream = connect(traced.proxy.addresses[1]).await;
+    let stream = connect(traced.proxy.addresses[0]).await;
     let passed = timeout(Duration::from_millis(300), stream.peek(&mut [0; 1])).await;
     assert!(passed.is_err(), "they are meant for the proxy: {passed:?}");
     let mut sender = client(stream).await;
@@ -205,7 +205,7 @@ async fn a_service_may_send_its_settings_before_the_client_has_said_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_leaves_before_the_client_has_said_anything_is_gone_for_the_client() {
     let traced = Traced::start(&[], &[]).await;
-    let mut stream = connect(traced.proxy.addresses[1]).await;
+    let mut stream = connect(traced.proxy.addresses[0]).await;
     let settings = b"\0\0\0\x04\0\0\0\0\0";
     let mut service = traced.service.accept().await;
     send(&mut service, settings).await;

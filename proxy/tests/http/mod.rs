@@ -29,9 +29,6 @@ use crate::support::fake_redis::FakeRedis;
 use crate::support::in_process::InProcess;
 use crate::support::{connect, within};
 
-/// A Redis that nobody needs here: it is there so that there is a service.
-const NO_REDIS: [&str; 4] = ["--listen", "127.0.0.1:0", "--upstream", "redis://127.0.0.1:1"];
-
 /// A proxy in front of a service that the test plays itself.
 struct Front {
     proxy: InProcess,
@@ -42,7 +39,7 @@ impl Front {
     async fn start(more: &[&str]) -> Self {
         let service = FakeRedis::start().await;
         let port = format!("127.0.0.1:0,{}", address(&service));
-        let arguments = [&NO_REDIS[..], &["--http", &port], more].concat();
+        let arguments = [&["--http", &port], more].concat();
         Self { proxy: InProcess::with_arguments(&arguments).await, service }
     }
 
@@ -74,7 +71,7 @@ async fn start_tls(authority: &Authority, upstream: &str, more: &[&str]) -> InPr
     let key = authority.write("http.key", &key).display().to_string();
     let port = format!("https://127.0.0.1:0,{upstream}");
     let tls = ["--http", &port, "--listen-cert", &certificate, "--listen-key", &key];
-    InProcess::with_arguments(&[&NO_REDIS[..], &tls, more].concat()).await
+    InProcess::with_arguments(&[&tls, more].concat()).await
 }
 
 /// The address of a service.

@@ -10,7 +10,7 @@ use otlp_receiver::{ReceivedSpan, Receiver};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use super::{NO_REDIS, address};
+use super::address;
 use crate::docs::page;
 use crate::support::fake_redis::FakeRedis;
 use crate::support::spawn::{Spawned, command};
@@ -31,18 +31,18 @@ impl Traced {
     pub(super) async fn start(more: &[&str], variables: &[(&str, &str)]) -> Self {
         let (service, collector) = (FakeRedis::start().await, Receiver::start().await.unwrap());
         let port = format!("127.0.0.1:0,{}", address(&service));
-        let mut command = command(&[&NO_REDIS[..], &["--http", &port], more].concat());
+        let mut command = command(&[&["--http", &port], more].concat());
         command
             .env("OTEL_SERVICE_NAME", "api")
             .env("OTEL_TRACES_EXPORTER", "otlp")
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.http_endpoint())
             .envs(variables.iter().copied());
-        Self { proxy: Spawned::start(command, 2), service: Arc::new(service), collector }
+        Self { proxy: Spawned::start(command, 1), service: Arc::new(service), collector }
     }
 
     async fn connection(&self) -> (TcpStream, TcpStream) {
-        (connect(self.proxy.addresses[1]).await, self.service.accept().await)
+        (connect(self.proxy.addresses[0]).await, self.service.accept().await)
     }
 
     /// Sends a request, and answers it. Returns what the service saw and what the client got.

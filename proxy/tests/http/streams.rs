@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{Front, NO_REDIS, address};
+use super::{Front, address};
 use crate::support::fake_redis::FakeRedis;
 use crate::support::spawn::{Spawned, command};
 use crate::support::{connect, expect, memory, send, within};
@@ -17,8 +17,8 @@ async fn long_bodies_stream_through_both_ways_without_being_kept() {
     const LEN: usize = 96 * MIB;
     let service = FakeRedis::start().await;
     let port = format!("127.0.0.1:0,{}", address(&service));
-    let proxy = Spawned::start(command(&[&NO_REDIS[..], &["--http", &port, "--mode", "observe"]].concat()), 2);
-    let mut client = connect(proxy.addresses[1]).await;
+    let proxy = Spawned::start(command(&["--http", &port, "--mode", "observe"]), 1);
+    let mut client = connect(proxy.addresses[0]).await;
     let mut upstream = service.accept().await;
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {LEN}\r\n\r\n");
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\n\r\n");

@@ -26,6 +26,7 @@ use tokio::io::copy_bidirectional;
 use tokio::task::JoinSet;
 
 use super::HttpEndpoint;
+use super::counted::Counted;
 use super::observed::{Observed, Observer};
 use crate::clock;
 use crate::entropy::Entropy;
@@ -72,6 +73,8 @@ pub(super) async fn carry(
 ) -> Result<(), hyper::Error> {
     let tasks = Tasks::default();
     let _ends_with_this = tasks.guard();
+    let stats = &endpoint.service.stats;
+    let (client, server) = (Counted::new(client, Side::Client, stats), Counted::new(server, Side::Server, stats));
     let limit = u32::try_from(endpoint.settings.head_limit).unwrap_or(u32::MAX);
     let (sender, service) = to_service::Builder::new(tasks.clone())
         .timer(TokioTimer::new())

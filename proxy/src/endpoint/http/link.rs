@@ -94,11 +94,13 @@ impl Mediator for HttpLink {
     fn receive(&mut self, side: Side, input: &[u8], out: &mut Output) {
         out.clear();
         self.call(out, |session, env, out| session.receive(side, input, env, out));
+        self.stats.add_bytes(side, input.len(), out.byte_len());
     }
 
     fn end_of_stream(&mut self, side: Side, out: &mut Output) {
         out.clear();
         self.call(out, |session, env, out| session.end_of_stream(side, env, out));
+        self.stats.add_bytes(side, 0, out.byte_len());
     }
 
     fn owes_reply(&self) -> bool {
