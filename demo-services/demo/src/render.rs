@@ -116,7 +116,7 @@ pub(crate) fn line(trace: &Trace, title: &str, style: Style) -> String {
     )
 }
 
-/// The heading of the lines that [`line`] makes, without its newline.
+/// The heading of the lines that [`line()`] makes, without its newline.
 pub(crate) fn head_of_lines(style: Style) -> String {
     style.paint(Tone::Faint, &format!("  {:<32}  {:<8}  {:>9}  {:>10}  report", "trace", "", "answered", "all done"))
 }
