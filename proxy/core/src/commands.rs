@@ -14,8 +14,8 @@ pub(crate) const MAX_WORDS: usize = 3;
 /// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// The command's name, in capitals.
-    name: &'static str,
+    /// The key of the command's name.
+    key: u128,
     /// How many words of a request are looked at, the name included. They are at most [`MAX_WORDS`].
     pub(crate) words: u64,
     /// The plan by which a request of this name may be changed, if it has the plan's shape.
@@ -147,7 +147,8 @@ const fn publish(name: &'static str, sharded: bool) -> Command {
 }
 
 const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
-    Command { name, words, plan: None, answer, manages: false, naming: None }
+    let Some(key) = key(name.as_bytes()) else { panic!("no name is this long") };
+    Command { key, words, plan: None, answer, manages: false, naming: None }
 }
 
 const fn managing(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
@@ -230,11 +231,25 @@ static COMMANDS: [&[Command]; 13] = [
     ],
 ];
 
+/// A name of at most 16 bytes in capitals, as one number, because to compare two numbers costs less than to compare two texts.
+/// Names of the same length have the same key only if they are equal but for the case of their letters.
+const fn key(name: &[u8]) -> Option<u128> {
+    let mut key = [0; 16];
+    let Some((place, _)) = key.split_at_mut_checked(name.len()) else { return None };
+    place.copy_from_slice(name);
+    key.make_ascii_uppercase();
+    Some(u128::from_ne_bytes(key))
+}
+
 /// The row of the command `name`, whose letters may be of either case.
 #[inline]
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     let of_this_length = COMMANDS.get(name.len())?;
-    of_this_length.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
+    if of_this_length.is_empty() {
+        return None;
+    }
+    let key = key(name)?;
+    of_this_length.iter().find(|command| command.key == key)
 }
 
 /// Whether a command only manages the connection.
@@ -390,10 +405,14 @@ mod tests {
         let mut names = alloc::vec::Vec::new();
         for (len, rows) in COMMANDS.iter().enumerate() {
             for row in *rows {
-                assert_eq!(row.name.len(), len, "{} is in its place", row.name);
-                assert!(row.words <= MAX_WORDS as u64 && row.name == row.name.to_ascii_uppercase());
-                assert!(core::ptr::eq(find(row.name.to_ascii_lowercase().as_bytes()).unwrap(), row));
-                names.push(row.name);
+                let name = alloc::string::String::from_utf8(row.key.to_ne_bytes().to_vec()).unwrap();
+                let name = name.trim_end_matches('\0');
+                assert_eq!(name.len(), len, "{name} is in its place");
+                assert!(row.words <= MAX_WORDS as u64 && name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'_')));
+                for name in [name.into(), name.to_ascii_lowercase()] {
+                    assert!(core::ptr::eq(find(name.as_bytes()).unwrap(), row));
+                }
+                names.push(row.key);
             }
         }
         let rows = names.len();
@@ -413,7 +432,9 @@ mod tests {
     #[test]
     fn a_command_without_a_row_has_one_reply_whatever_its_arguments() {
         let shapes: [&[&str]; 4] = [&[], &["a"], &["reply", "on"], &["ack", "a", "b"]];
-        for name in ["get", "set", "evalx", "exe", "publishx", "", "client|reply", "a command of sixteen"] {
+        let like_others = ["eval\x7fro", "exe\x03", "exec\0", "publish\0\0\0\0\0"];
+        let others = ["get", "set", "evalx", "exe", "publishx", "", "client|reply", "a command of sixteen"];
+        for name in others.into_iter().chain(like_others) {
             assert!(find(name.as_bytes()).is_none());
             for shape in shapes {
                 assert_eq!(of(&[&[name], shape].concat()), Answer::Replies(1), "{name}");

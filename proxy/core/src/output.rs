@@ -87,6 +87,21 @@ impl Output {
         }
     }
 
+    /// Sends a piece of `input` as it came, and then bytes that are not in the input.
+    pub(crate) fn forward_and_insert(&mut self, input: &[u8], range: Range<usize>, bytes: &[u8]) {
+        match self.segments.last_mut() {
+            Some(Segment::Own(last)) if range.len() <= MAX_COPIED => {
+                self.own.extend_from_slice(input.get(range).unwrap_or_default());
+                self.own.extend_from_slice(bytes);
+                last.end = self.own.len();
+            }
+            _ => {
+                self.forward(input, range);
+                self.insert(bytes);
+            }
+        }
+    }
+
     /// Sends bytes that are not in the input.
     pub(crate) fn insert(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {

@@ -142,9 +142,14 @@ pub fn find_removable(payload: &[u8], formats: Propagators) -> Option<(Context, 
 
 /// The identity of a span as its context will carry it in the form `form`, in a payload that may have `added` one already.
 /// OpenCensus's form has the payload in the span id.
+#[inline]
 pub fn carried_span(span: SpanContext, form: Carrier, payload: &[u8], added: Option<&Added>) -> SpanContext {
-    let is_occupied = || added.is_none() && opencensus::find(payload).is_some();
-    if form != Carrier::OpenCensus || is_occupied() {
+    if form == Carrier::OpenCensus { sealed_span(span, payload, added) } else { span }
+}
+
+#[cold]
+fn sealed_span(span: SpanContext, payload: &[u8], added: Option<&Added>) -> SpanContext {
+    if added.is_none() && opencensus::find(payload).is_some() {
         return span;
     }
     let range = added.map_or(0..0, |added| added.range.clone());

@@ -79,14 +79,28 @@ const MAC: u8 = 4;
 
 /// Appends a trailer for `context` to `out`: at most [`MAX_LEN`] bytes.
 pub fn write(context: &Context, out: &mut Vec<u8>) {
-    let start = write_head(context, out);
+    if let Context { span, trace_state: None, baggage: None, published: None } = context {
+        return write_without_fields(span, out);
+    }
+    let start = out.len();
+    out.extend_from_slice(&head(&context.span));
     write_fields(context, out);
     write_end(start, out);
 }
 
+#[inline]
+fn write_without_fields(span: &SpanContext, out: &mut Vec<u8>) {
+    // In one piece, because a piece costs more than the bytes in it.
+    let mut trailer = [0; MIN_LEN];
+    put(&mut trailer, 0..HEAD_LEN, &head(span));
+    put(&mut trailer, HEAD_LEN..MIN_LEN, &END);
+    out.extend_from_slice(&trailer);
+}
+
 /// Appends a trailer with a MAC to `out`: at most [`MAX_LEN`] bytes. `mac` gets the bytes of the trailer before the MAC.
 pub(super) fn write_with_mac(context: &Context, mac: impl FnOnce(&[u8]) -> Mac, out: &mut Vec<u8>) {
-    let start = write_head(context, out);
+    let start = out.len();
+    out.extend_from_slice(&head(&context.span));
     write_fields(context, out);
     out.extend_from_slice(&MAC_HEADER);
     let mac = mac(out.get(start..).unwrap_or_default());
@@ -97,17 +111,15 @@ pub(super) fn write_with_mac(context: &Context, mac: impl FnOnce(&[u8]) -> Mac, 
 /// The type and the length of the field that holds the MAC.
 const MAC_HEADER: [u8; FIELD_HEADER_LEN] = [MAC, 0, 16];
 
-/// Writes what every trailer begins with, and returns where that is.
-fn write_head(context: &Context, out: &mut Vec<u8>) -> usize {
-    let start = out.len();
-    // In one piece, because a piece costs more than the bytes in it.
+/// The bytes that every trailer begins with.
+#[inline]
+fn head(span: &SpanContext) -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
     put(&mut head, 0..MARK_LEN, &BEGIN);
-    put(&mut head, TRACE_ID, &context.span.trace_id.to_bytes());
-    put(&mut head, SPAN_ID, &context.span.span_id.to_bytes());
-    put(&mut head, SPAN_ID.end..HEAD_LEN, &[context.span.flags.to_byte()]);
-    out.extend_from_slice(&head);
-    start
+    put(&mut head, TRACE_ID, &span.trace_id.to_bytes());
+    put(&mut head, SPAN_ID, &span.span_id.to_bytes());
+    put(&mut head, SPAN_ID.end..HEAD_LEN, &[span.flags.to_byte()]);
+    head
 }
 
 fn write_fields(context: &Context, out: &mut Vec<u8>) {
@@ -297,8 +309,7 @@ mod tests {
 
     /// A trailer with these fields, well-formed or not.
     fn with_fields(fields: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        write_head(&context(), &mut out);
+        let mut out = head(&context().span).to_vec();
         out.extend_from_slice(fields);
         out.extend_from_slice(&((out.len() + LEN_LEN + MARK_LEN) as u16).to_be_bytes());
         out.extend_from_slice(&END_WITH_FIELDS);

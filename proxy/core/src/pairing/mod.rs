@@ -272,12 +272,11 @@ impl Pairing {
             self.doubt.request(answer, self.queueing.is_some(), replies == ReplyMode::Skip);
             return end_unpaired(span, call);
         }
-        let span = match span {
-            Some(span) if replies != ReplyMode::On || !self.has_room_for_a_span(call) => {
-                end_unpaired(Some(span), call);
-                None
-            }
-            span => span.map(|span| self.spans.put(span)),
+        let span = if span.is_some() && (replies != ReplyMode::On || !self.has_room_for_a_span(call)) {
+            end_unpaired(span, call);
+            None
+        } else {
+            self.spans.put(span)
         };
         // Without a reply there is none to report.
         let command = command.filter(|_| replies == ReplyMode::On);

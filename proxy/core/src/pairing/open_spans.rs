@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
+use crate::service::Event;
 use crate::trace::{Operation, SpanRecord};
 
 /// Capacity, in spans of about 180 bytes, above which the memory is released when no span waits.
@@ -61,17 +62,17 @@ impl OpenSpans {
         self.bytes + self.free.len() * PLACE
     }
 
-    /// Stores a span. The caller makes sure that fewer than 2^32 wait.
+    /// Stores a span, if there is one. The caller makes sure that fewer than 2^32 wait.
     #[inline]
-    pub(super) fn put(&mut self, span: SpanRecord) -> OpenSpan {
-        self.bytes += bytes_of(&span);
+    pub(super) fn put(&mut self, span: Option<SpanRecord>) -> Option<OpenSpan> {
+        self.bytes += bytes_of(span.as_ref()?);
         let free = self.free.pop().and_then(|free| self.places.get_mut(free.index()).map(|place| (free, place)));
         if let Some((free, place)) = free {
-            *place = Some(span);
-            free
+            *place = span;
+            Some(free)
         } else {
-            self.places.push(Some(span));
-            OpenSpan::at(self.places.len() - 1)
+            self.places.push(span);
+            Some(OpenSpan::at(self.places.len() - 1))
         }
     }
 
@@ -84,22 +85,44 @@ impl OpenSpans {
     /// Removes the span, which waits no more.
     #[inline]
     pub(super) fn take(&mut self, span: OpenSpan) -> Option<SpanRecord> {
-        let index = span.index();
-        self.free.push(span);
-        if self.free.len() == self.places.len() && self.places.capacity() > KEPT_CAPACITY {
-            return self.take_last(index);
-        }
-        let span = self.places.get_mut(index)?.take()?;
-        self.bytes -= bytes_of(&span);
-        Some(span)
+        let record = self.uncounted(&span)?.take();
+        self.vacate(span);
+        record
     }
 
-    /// Removes the last span that waits, and releases the memory.
+    /// Moves the span, which waits no more, to the events.
+    #[inline]
+    pub(super) fn end(&mut self, span: OpenSpan, events: &mut Vec<Event>) {
+        let Some(place) = self.uncounted(&span) else { return };
+        // As an event at once, because otherwise the record is moved three times instead of twice.
+        let ended = place.take().map(Event::SpanEnded);
+        if let Some(ended) = ended {
+            events.push(ended);
+        }
+        self.vacate(span);
+    }
+
+    /// The place of a span that the caller removes, and that is therefore not counted any more.
+    #[inline]
+    fn uncounted(&mut self, span: &OpenSpan) -> Option<&mut Option<SpanRecord>> {
+        let place = self.places.get_mut(span.index())?;
+        self.bytes -= place.as_ref().map_or(0, bytes_of);
+        Some(place)
+    }
+
+    /// The place of `span` can be used again.
+    #[inline]
+    fn vacate(&mut self, span: OpenSpan) {
+        self.free.push(span);
+        if self.free.len() == self.places.len() && self.places.capacity() > KEPT_CAPACITY {
+            self.release();
+        }
+    }
+
+    /// Releases the memory, because no span waits.
     #[cold]
-    fn take_last(&mut self, index: usize) -> Option<SpanRecord> {
-        let span = self.places.get_mut(index)?.take();
+    fn release(&mut self) {
         *self = Self::default();
-        span
     }
 }
 
@@ -118,7 +141,7 @@ mod tests {
     #[test]
     fn places_that_one_span_keeps_from_being_released_are_counted() {
         let mut spans = OpenSpans::default();
-        let mut waiting: Vec<_> = (0..100).map(|start| spans.put(span(start))).collect();
+        let mut waiting: Vec<_> = (0..100).filter_map(|start| spans.put(Some(span(start)))).collect();
         let all = spans.reserved_bytes();
         let last = waiting.pop().unwrap();
         for span in waiting {
@@ -132,10 +155,10 @@ mod tests {
     #[test]
     fn each_span_is_found_again_and_its_place_is_used_again() {
         let mut spans = OpenSpans::default();
-        let [first, second] = [1, 2].map(|start| spans.put(span(start)));
+        let [first, second] = [1, 2].map(|start| spans.put(Some(span(start))).unwrap());
         assert_eq!(spans.len(), 2);
         assert_eq!(spans.take(first), Some(span(1)));
-        let third = spans.put(span(3));
+        let third = spans.put(Some(span(3))).unwrap();
         *spans.get(&second).unwrap() = span(20);
         assert_eq!([second, third].map(|key| spans.take(key)), [Some(span(20)), Some(span(3))]);
         assert_eq!((spans.len(), spans.places.len(), spans.bytes()), (0, 2, 0));
@@ -144,7 +167,7 @@ mod tests {
     #[test]
     fn many_places_are_given_back_when_all_are_free() {
         let mut spans = OpenSpans::default();
-        let keys: Vec<_> = (0..100).map(|start| spans.put(span(start))).collect();
+        let keys: Vec<_> = (0..100).filter_map(|start| spans.put(Some(span(start)))).collect();
         for key in keys {
             assert!(spans.places.capacity() > 0 && spans.bytes() > 0);
             spans.take(key);

@@ -86,6 +86,14 @@ impl Answer {
     pub(super) fn is_publish(self) -> bool {
         matches!(self, Self::Publishes(_) | Self::ExpectedReceivers { .. } | Self::PublishesToItself { .. })
     }
+
+    /// The number of the evidence that a reply of `receivers` to this publish contradicts.
+    pub(super) fn contradicted_by(self, receivers: Option<u64>) -> Option<u64> {
+        match self {
+            Self::ExpectedReceivers { evidence, count, .. } if receivers != Some(u64::from(count)) => Some(evidence),
+            _ => None,
+        }
+    }
 }
 
 impl Pairing {

@@ -5,7 +5,7 @@ use super::spans::{is_command, name_batch, take_cause};
 use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
-use crate::service::{Event, SubscriptionKind};
+use crate::service::SubscriptionKind;
 use crate::trace::{CommandId, ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 
 impl Pairing {
@@ -23,10 +23,15 @@ impl Pairing {
     }
 
     /// A reply has been read. It is neither a message nor a confirmation.
+    #[inline]
     pub(crate) fn reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
-        if self.is_ordinary_reply(reply, call) {
-            return;
+        if !self.is_ordinary_reply(reply, call) {
+            self.other_reply(reply, call);
         }
+    }
+
+    #[inline(never)]
+    fn other_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) {
         if self.executing.is_empty() {
             self.own_messages.forget_due();
         }
@@ -70,31 +75,38 @@ impl Pairing {
 
     /// Takes the reply to a publish, or to a command whose effect need not be followed, if no transaction and no
     /// `CLIENT REPLY` changes the order. Nearly all replies are taken here.
+    #[inline]
     fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
         if !in_order || self.muted || self.monitoring || self.own_messages.are_due() {
             return false;
         }
-        match (self.queue.front_mut(), reply) {
-            (Some(Entry { answer: Answer::Replies(run), span: None, command: None }), _) => {
-                self.authenticated |= !matches!(reply, Reply::Error(_));
+        let Some(Entry { answer, span, command }) = self.queue.front_mut() else { return false };
+        let (is_last, published) = match (&mut *answer, &*span, reply) {
+            (Answer::Replies(run), None, _) => {
                 *run -= 1;
-                if *run > 0 {
-                    return true;
-                }
+                (*run == 0, None)
             }
-            (
-                Some(Entry { answer: Answer::Publishes(_), span: span @ Some(_), command: None }),
-                Reply::Integer(count),
-            ) => {
-                self.authenticated = true;
-                let span = span.take();
-                self.end_publish(span, count, call);
+            (Answer::Publishes(run), _, Reply::Integer(receivers)) => {
+                *run -= 1;
+                (*run == 0, Some(receivers))
+            }
+            (Answer::ExpectedReceivers { run, .. }, _, Reply::Integer(receivers)) => {
+                *run -= 1;
+                (*run == 0, Some(receivers))
             }
             _ => return false,
+        };
+        self.authenticated |= !matches!(reply, Reply::Error(_));
+        self.answered = *command;
+        if let Some(receivers) = published {
+            let (answer, span) = (*answer, span.take());
+            self.end_publish(answer, span, receivers, call);
         }
-        self.queue.pop_front();
-        give_back(&mut self.queue);
+        if is_last {
+            self.queue.pop_front();
+            give_back(&mut self.queue);
+        }
         true
     }
 
@@ -208,12 +220,7 @@ impl Pairing {
             (Answer::LateReplies(_), Reply::Null) => drop(span.take().and_then(|span| self.spans.take(span))),
             (Answer::Replies(_) | Answer::LateReplies(_), _) => {}
             (publish, Reply::Integer(count)) if publish.is_publish() => {
-                if let Answer::ExpectedReceivers { evidence, count: expected, .. } = entry.answer
-                    && count != Some(u64::from(expected))
-                {
-                    call.out.events.push(Event::Contradicted(evidence));
-                }
-                self.end_publish(span.take(), count, call);
+                self.end_publish(publish, span.take(), count, call);
                 self.expect_own_messages(own, count);
             }
             (Answer::Multi, Reply::Status(_)) if self.transaction.is_none() => {

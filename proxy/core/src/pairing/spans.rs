@@ -86,8 +86,15 @@ impl Pairing {
         self.database = 0;
     }
 
-    #[inline]
-    pub(super) fn end_publish(&mut self, span: Option<OpenSpan>, count: Option<u64>, call: &mut Call<'_>) {
+    /// Redis has executed a publish that is answered by `answer`, and has reported `count` receivers.
+    pub(super) fn end_publish(
+        &mut self,
+        answer: Answer,
+        span: Option<OpenSpan>,
+        count: Option<u64>,
+        call: &mut Call<'_>,
+    ) {
+        call.out.events.extend(answer.contradicted_by(count).map(Event::Contradicted));
         // No server has more clients. A server that counts otherwise must not make the sum begin anew.
         let receivers = count.unwrap_or(0).min(u64::from(u32::MAX));
         call.out.counts.add(Counter::Receivers, receivers);
@@ -97,23 +104,22 @@ impl Pairing {
             call.out.events.extend(round_trip.map(Event::RoundTrip));
             return;
         };
-        if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, .. }) = self.spans.get(&span) {
+        if let Some(SpanRecord { operation: Operation::Publish { receivers, .. }, end, .. }) = self.spans.get(&span) {
             *receivers = count;
+            *end = call.env.now;
         }
-        self.end_span(span, None, call);
+        self.spans.end(span, &mut call.out.events);
     }
 
     pub(super) fn end_span(&mut self, span: OpenSpan, error: Option<ErrorType>, call: &mut Call<'_>) {
         // The span is changed where it is, because to move it costs more.
-        let mut reported = true;
-        if let Some(record) = self.spans.get(&span) {
-            record.end = call.env.now;
-            record.error = error;
-            reported = is_reported(record, call);
-        }
-        let span = self.spans.take(span);
-        if reported {
-            call.out.events.extend(span.map(Event::SpanEnded));
+        let Some(record) = self.spans.get(&span) else { return };
+        record.end = call.env.now;
+        record.error = error;
+        if is_reported(record, call) {
+            self.spans.end(span, &mut call.out.events);
+        } else {
+            self.spans.take(span);
         }
     }
 

@@ -20,34 +20,38 @@ pub(crate) struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// Reads the head of the request at `pos`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(input: &'a [u8], pos: usize) -> Option<Self> {
-        let (count @ 1.., pos) = header(input, b'*', pos)? else { return None };
-        let (name, end) = bulk(input, pos)?;
-        Some(Self { name, count: u64::try_from(count).ok()?, end })
+        let (count @ 1.., rest) = header(input.get(pos..)?, b'*')? else { return None };
+        let (name, rest) = split_bulk(rest)?;
+        Some(Self { name, count: u64::try_from(count).ok()?, end: input.len() - rest.len() })
     }
 
     /// Position after the whole request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_of_request(&self, input: &[u8]) -> Option<usize> {
-        let mut pos = self.end;
+        let mut rest = input.get(self.end..)?;
         for _ in 1..self.count {
-            pos = bulk(input, pos)?.1;
+            (_, rest) = split_bulk(rest)?;
         }
-        Some(pos)
+        Some(input.len() - rest.len())
     }
 }
 
 /// Reads a bulk string at `pos`: its body, and the position after the two bytes that follow the body. These should be
 /// CRLF and are not looked at.
+#[inline(always)]
 pub(crate) fn bulk(input: &[u8], pos: usize) -> Option<(&[u8], usize)> {
-    let (len, start) = header(input, b'$', pos)?;
-    let end = start + len;
-    let after = end + 2;
-    if after > input.len() {
-        return None;
-    }
-    Some((input.get(start..end)?, after))
+    let (body, rest) = split_bulk(input.get(pos..)?)?;
+    Some((body, input.len() - rest.len()))
+}
+
+/// Reads the bulk string that `input` begins with: its body, and what follows the two bytes after the body.
+#[inline(always)]
+fn split_bulk(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = header(input, b'$')?;
+    let (body, rest) = rest.split_at_checked(len)?;
+    Some((body, rest.get(2..)?))
 }
 
 /// Reads a line at `pos` of at most `max_len` bytes, with its type byte and CRLF: the bytes between these, and the position
@@ -59,29 +63,36 @@ pub(crate) fn line(input: &[u8], pos: usize, max_len: usize) -> Option<(&[u8], u
     (near.get(len + 1) == Some(&b'\n')).then_some((near.get(..len)?, pos + len + 3))
 }
 
-/// Reads a line at `pos` that is the type byte `kind` and a number: the number, and the position after the line. The number
-/// has at most 8 digits, no sign and no leading zero.
-#[inline]
-pub(crate) fn header(input: &[u8], kind: u8, pos: usize) -> Option<(usize, usize)> {
-    match input.get(pos..)? {
-        // Nearly all counts and lengths are this short.
-        [first, digit @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => Some((value(*digit), pos + 4)),
-        [first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] if *first == kind => {
-            Some((10 * value(*tens) + value(*ones), pos + 5))
+/// Reads the line that `input` begins with, which is the type byte `kind` and a number: the number, and what follows the line.
+/// The number has at most 8 digits, no sign and no leading zero.
+#[inline(always)]
+fn header(input: &[u8], kind: u8) -> Option<(usize, &[u8])> {
+    // Nearly all counts and lengths are this short. With what they announce they are never shorter than six bytes.
+    let (number, len) = match input.first_chunk::<6>() {
+        Some([first, ones @ b'0'..=b'9', b'\r', b'\n', ..]) if *first == kind => (value(*ones), 4),
+        Some([first, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', _]) if *first == kind => {
+            (10 * value(*tens) + value(*ones), 5)
         }
-        [first, rest @ ..] if *first == kind => longer_header(rest).map(|(number, len)| (number, pos + 1 + len)),
-        _ => None,
-    }
+        Some([first, hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n'])
+            if *first == kind =>
+        {
+            (100 * value(*hundreds) + 10 * value(*tens) + value(*ones), 6)
+        }
+        _ => any_header(input, kind)?,
+    };
+    Some((number, input.get(len..)?))
 }
 
-/// Reads a number of three digits or more: the number, and the length of the line with its CRLF.
-fn longer_header(line: &[u8]) -> Option<(usize, usize)> {
+/// Reads a line that is the type byte `kind` and a number: the number, and the length of the line with its CRLF.
+#[inline(never)]
+fn any_header(input: &[u8], kind: u8) -> Option<(usize, usize)> {
+    let (_, line) = input.split_first().filter(|(first, _)| **first == kind)?;
     let mut number = 0;
     for (len, byte) in line.iter().enumerate().take(MAX_HEADER_DIGITS + 1) {
         if !byte.is_ascii_digit() {
-            let well_formed =
-                len > 2 && line.first() != Some(&b'0') && *byte == b'\r' && line.get(len + 1) == Some(&b'\n');
-            return well_formed.then_some((number, len + 2));
+            let is_number = len == 1 || len > 1 && line.first() != Some(&b'0');
+            let is_line = is_number && *byte == b'\r' && line.get(len + 1) == Some(&b'\n');
+            return is_line.then_some((number, len + 3));
         }
         number = 10 * number + value(*byte);
     }
@@ -126,9 +137,18 @@ mod tests {
         {
             assert_eq!(end(bytes), None);
         }
-        assert_eq!(header(b"$123456789\r\n", b'$', 0), None);
-        assert_eq!(header(b"$12345678\r\n", b'$', 0), Some((12_345_678, 11)));
-        assert_eq!(header(b"$0\r\n", b'$', 0), Some((0, 4)));
-        assert_eq!(header(b"$1\rx", b'$', 0), None);
+        assert_eq!(header(b"$123456789\r\n", b'$'), None);
+        assert_eq!(header(b"$12345678\r\nrest", b'$'), Some((12_345_678, &b"rest"[..])));
+        for (line, number) in [(&b"$0\r\n"[..], 0), (b"$7\r\n", 7), (b"$10\r\n", 10), (b"$123\r\n", 123)] {
+            // Where more follows, another reader takes it.
+            assert_eq!(header(line, b'$'), Some((number, &b""[..])));
+            assert_eq!(header(&[line, b"rest"].concat(), b'$'), Some((number, &b"rest"[..])));
+            assert_eq!(header(line, b'*'), None);
+        }
+        for line in
+            [&b"$1\rx"[..], b"$\r\n", b"$00\r\n", b"$01\r\n", b"$-1\r\n", b"$1", b"", b"$1\rx    ", b"$01\r\n    "]
+        {
+            assert_eq!(header(line, b'$'), None, "{}", line.escape_ascii());
+        }
     }
 }

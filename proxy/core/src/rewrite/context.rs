@@ -13,28 +13,23 @@ use crate::trace::{
     UNKNOWN_COMMAND, UnixNanos,
 };
 
-/// What a new span of the service follows from, if that is inferred.
-#[derive(Debug, Default)]
-pub(super) struct Cause {
-    pub(super) parent: Option<Context>,
-    /// The span in another trace that this one is linked to.
-    pub(super) link: Option<Context>,
-    pub(super) inferred: Option<Box<Inferred>>,
+/// The parent of a new span, and the span in another trace that it is linked to, if its cause is certain.
+#[cold]
+pub(super) fn parent_and_link(attribution: &Attribution, follow: Follow) -> (Option<&Context>, Option<&Context>) {
+    let cause = attribution.cause.as_ref().map(|(cause, _)| cause);
+    match follow {
+        Follow::Link => (None, cause),
+        Follow::Off | Follow::Parent => (cause, None),
+    }
 }
 
-impl Cause {
-    #[cold]
-    pub(super) fn new(attribution: Attribution, follow: Follow) -> Self {
-        let Attribution { command, cause, links, is_undecided } = attribution;
-        let (cause, rule) = cause.map_or((None, None), |(cause, rule)| (Some(cause), Some(rule)));
-        let undecided = command.filter(|_| is_undecided && cause.is_none());
-        let has_more = rule.is_some() || undecided.is_some() || !links.is_empty();
-        let inferred = has_more.then(|| Box::new(Inferred { rule, links, undecided, handed_over: None }));
-        match follow {
-            Follow::Link => Self { parent: None, link: cause, inferred },
-            Follow::Off | Follow::Parent => Self { parent: cause, link: None, inferred },
-        }
-    }
+/// What a new span tells of its cause, if anything is inferred.
+#[cold]
+pub(super) fn inferred(attribution: &Attribution) -> Option<Box<Inferred>> {
+    let rule = attribution.cause.as_ref().map(|(_, rule)| *rule);
+    let undecided = attribution.command.filter(|_| attribution.is_undecided && rule.is_none());
+    let has_more = rule.is_some() || undecided.is_some() || !attribution.links.is_empty();
+    has_more.then(|| Box::new(Inferred { rule, links: attribution.links.clone(), undecided, handed_over: None }))
 }
 
 /// The identity of a new span below `parent`, and whether the span is recorded. The flags carry that decision.
@@ -72,11 +67,13 @@ pub(super) fn carried_by(
     }
     match added {
         Some(added) => added.context.take(),
+        None if rule.carrier == Carrier::Trailer && rule.read_json.is_none() => None,
         None => supplied_in(payload, rule, policy),
     }
 }
 
 /// The context that the application put into a payload, if the policy says that it is read.
+#[cold]
 fn supplied_in(payload: &[u8], rule: Rule, policy: &Policy) -> Option<Context> {
     let outermost;
     let path = match rule.read_json.and_then(|index| policy.read_json.get(index)) {
@@ -130,7 +127,7 @@ pub(crate) fn command_span(
     database: u32,
     start: UnixNanos,
     is_transaction: bool,
-    attribution: Option<Box<Attribution>>,
+    attribution: Option<&Attribution>,
     call: &mut Call<'_>,
 ) -> Option<SpanRecord> {
     let policy = &**call.env.policy;
@@ -139,13 +136,12 @@ pub(crate) fn command_span(
     }
     // The span of a transaction begins before its first command, whose cause it has.
     let is_transaction = is_transaction && attribution.is_some();
-    let cause = attribution.map(|attribution| Cause::new(*attribution, policy.follow)).unwrap_or_default();
-    let Cause { parent, link, inferred } = cause;
+    let (parent, link) = attribution.map_or((None, None), |attribution| parent_and_link(attribution, policy.follow));
+    let inferred = attribution.and_then(inferred);
     let may_get_cause = is_transaction || inferred.as_ref().is_some_and(|inferred| inferred.undecided.is_some());
     if policy.commands == Commands::Caused && !may_get_cause && inferred.is_none() {
         return None;
     }
-    let (parent, link) = (parent.as_ref(), link.as_ref());
     let (context, sampled) = match link {
         None => child_of(parent, policy, call.env.ids),
         link => linked_to(link, policy, call.env.ids),

@@ -87,12 +87,12 @@ impl DeliverPlan {
             call.out.events.push(Event::PublishedAt(published));
         }
         let fate = added.as_ref().map_or(Fate::Stays, |added| fate(added, rule, policy, call.out));
-        let mut parent = carried_by(body, added.as_mut(), rule, policy);
+        let mut carried = carried_by(body, added.as_mut(), rule, policy);
         let mut removed = if let (Fate::Removed, Some(added)) = (&fate, &added) { added.range.len() } else { 0 };
         if rule.strip_supplied && rule.mode != Mode::Observe && !matches!(fate, Fate::HandedOn(_)) {
             let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
             let (supplied, ranges) = removable(body, range, policy);
-            parent = parent.or(supplied);
+            carried = carried.or(supplied);
             removed = ranges.iter().map(Range::len).sum();
             edits.begin();
             edits.remove_from_bulk(payload, &ranges);
@@ -100,7 +100,7 @@ impl DeliverPlan {
             edits.begin();
             edits.replace_in_bulk(payload, added.range.clone(), 0..0);
         }
-        let parent = parent.filter(|_| is_trusted);
+        let parent = carried.as_ref().filter(|_| is_trusted);
         let change = if removed > 0 {
             call.out.counts.count(Counter::Stripped);
             Change::Stripped
@@ -112,11 +112,10 @@ impl DeliverPlan {
         let is_untraced = !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject;
         let mut own = None;
         if !is_untraced {
-            let publish = parent.as_ref();
             let ids = &mut *call.env.ids;
             let ((context, sampled), parent, link) = match policy.relation {
-                Relation::Parent => (child_of(publish, policy, ids), publish, None),
-                Relation::Link => (linked_to(publish, policy, ids), None, publish),
+                Relation::Parent => (child_of(parent, policy, ids), parent, None),
+                Relation::Link => (linked_to(parent, policy, ids), None, parent),
             };
             own = Some(context);
             if sampled || watched {
@@ -124,11 +123,11 @@ impl DeliverPlan {
                 call.out.events.push(Event::Delivered(record));
             }
         } else if watched {
-            call.out.events.push(Event::Delivered(untraced(parent.as_ref(), now, change, operation())));
+            call.out.events.push(Event::Delivered(untraced(parent, now, change, operation())));
         }
         if call.env.inference.is_some() {
             let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
-            tell_inference(own, parent.as_ref(), channel, visible(body, range), call);
+            tell_inference(own, parent, channel, visible(body, range), call);
         }
         if let (Fate::HandedOn(as_it_came), Some(added)) = (fate, &added) {
             let bytes = edits.begin();

@@ -46,8 +46,7 @@ impl<'a> Input<'a> {
     /// edit are sent with those that follow them.
     pub(crate) fn edit(&mut self, start: usize, edits: &Edits, out: &mut Output) {
         for (range, replacement) in edits.iter() {
-            out.forward(self.bytes, self.sent..start + range.start);
-            out.insert(replacement);
+            out.forward_and_insert(self.bytes, self.sent..start + range.start, replacement);
             self.sent = start + range.end;
         }
     }

@@ -1,11 +1,10 @@
 //! The plan for `PUBLISH` and `SPUBLISH`, which adds a context to the payload.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::channel_cache::ChannelCache;
-use super::context::{Cause, carried_by, child_of, linked_to, record, untraced};
+use super::context::{carried_by, child_of, inferred, linked_to, parent_and_link, record, untraced};
 use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Added, Carrier, Place};
 use crate::counts::Counter;
@@ -13,7 +12,7 @@ use crate::output::{Call, Output};
 use crate::policy::{Mode, Policy, Rule, Trust};
 use crate::service::{Attribution, Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
-use crate::trace::{Change, CommandId, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -67,20 +66,21 @@ pub(crate) struct Decision {
     pub(crate) injected: Option<SpanId>,
     /// The receivers whose number the reply has to confirm.
     pub(crate) expected: Option<ExpectedReceivers>,
-    /// What the publish is called where its reply is reported.
-    pub(crate) command: Option<CommandId>,
 }
 
 impl Decision {
+    /// The decision about a publish that goes on as it came.
+    pub(crate) fn pass(span: Option<SpanRecord>) -> Self {
+        Self { span, ..Self::default() }
+    }
+
     /// Adds what is known of the cause of a publish that goes on as it came.
-    #[inline]
-    pub(crate) fn attribute(&mut self, attribution: Option<Box<Attribution>>, policy: &Policy) {
-        let Some(attribution) = attribution else { return };
-        self.command = attribution.command;
-        if let (Some(span), Some((cause, rule))) = (&mut self.span, attribution.cause)
+    #[cold]
+    pub(crate) fn attribute(&mut self, attribution: &Attribution, policy: &Policy) {
+        if let (Some(span), Some((cause, rule))) = (&mut self.span, &attribution.cause)
             && !span.handling.untraced
         {
-            policy.attribute(span, &cause, rule);
+            policy.attribute(span, cause, rule);
         }
     }
 }
@@ -137,13 +137,14 @@ impl PublishPlan {
         (sampled || watched).then(|| record(context, None, None, publish.start, change, operation()))
     }
 
-    /// Decides about a publish that was admitted and whose payload is complete.
+    /// Decides about a publish that was admitted and whose payload is complete. `attribution` is what is known of its cause, if
+    /// causes are followed.
     pub(crate) fn decide(
         &mut self,
         publish: &Publish<'_>,
         payload: Bulk<'_>,
         standing: Standing,
-        attribution: Option<Box<Attribution>>,
+        attribution: Option<&Attribution>,
         call: &mut Call<'_>,
     ) -> Decision {
         let Self { channels, edits } = self;
@@ -152,27 +153,25 @@ impl PublishPlan {
         let body = payload.body();
         let place = policy.place(publish.channel.unwrap_or_default(), rule);
         let mut added = believed(body, &place, policy, call.out);
-        let command = attribution.as_ref().and_then(|attribution| attribution.command);
-        let carried = carried_by(body, added.as_mut(), rule, policy).filter(|_| policy.trust == Trust::All);
+        let carried = carried_by(body, added.as_mut(), rule, policy);
+        let carried = carried.as_ref().filter(|_| policy.trust == Trust::All);
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let mut operation = || operation(channels, publish.sharded, size, policy);
         let permission = permission(publish, standing, rule, call);
         // In mode `auto` the publish has a producer span all the same, which says why no context was added.
-        if let (Err(skipped), None) = (&permission, &carried)
+        if let (Err(skipped), None) = (&permission, carried)
             && rule.mode != Mode::Auto
         {
             call.out.counts.count(*skipped);
             let change = Change::Skipped(*skipped);
             let span = watched.then(|| untraced(None, publish.start, change, operation()));
-            return Decision { span, command, ..Decision::default() };
+            return Decision::pass(span);
         }
-        let cause = attribution
-            .filter(|_| carried.is_none())
-            .map(|attribution| Box::new(Cause::new(*attribution, policy.follow)));
-        let (parent, link) = match &cause {
-            None => (carried.as_ref(), None),
-            Some(cause) => (cause.parent.as_ref(), cause.link.as_ref()),
+        let attribution = attribution.filter(|_| carried.is_none());
+        let (parent, link) = match attribution {
+            None => (carried, None),
+            Some(attribution) => parent_and_link(attribution, policy.follow),
         };
         let (context, sampled) = match link {
             None => child_of(parent, policy, call.env.ids),
@@ -195,12 +194,12 @@ impl PublishPlan {
             Err(skipped) => (skipped, Change::Skipped(skipped)),
         };
         call.out.counts.count(counter);
-        let mut span = (sampled || watched).then(|| record(context, parent, link, publish.start, change, operation()));
-        if let (Some(span), Some(cause)) = (&mut span, cause) {
-            span.inferred = cause.inferred;
-        }
+        let span = (sampled || watched).then(|| SpanRecord {
+            inferred: attribution.and_then(inferred),
+            ..record(context, parent, link, publish.start, change, operation())
+        });
         let added = injected.is_ok().then_some(context.span_id);
-        Decision { edited: injected.is_ok(), span, injected: added, expected: injected.ok().flatten(), command }
+        Decision { edited: injected.is_ok(), span, injected: added, expected: injected.ok().flatten() }
     }
 }
 

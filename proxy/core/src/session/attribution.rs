@@ -4,19 +4,21 @@ use alloc::boxed::Box;
 
 use super::Parts;
 use crate::commands::Answer;
+use crate::rewrite::Publish;
 use crate::service::{Attribution, Bulks, ObservedCommand};
 
 /// What is known of the cause of a publish that is complete. `None` if causes are not followed.
 #[inline]
-pub(super) fn of_publish(
-    channel: Option<&[u8]>,
-    payload: &[u8],
-    sharded: bool,
-    parts: &mut Parts<'_>,
-) -> Option<Box<Attribution>> {
+pub(super) fn of_publish(publish: &Publish<'_>, payload: &[u8], parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
     parts.call.env.inference.as_ref()?;
-    let arguments = Bulks::new([channel.unwrap_or_default(), payload]);
-    let name: &[u8] = if sharded { b"SPUBLISH" } else { b"PUBLISH" };
+    ask_about_publish(publish, payload, parts)
+}
+
+#[cold]
+#[inline(never)]
+fn ask_about_publish(publish: &Publish<'_>, payload: &[u8], parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
+    let arguments = Bulks::new([publish.channel.unwrap_or_default(), payload]);
+    let name: &[u8] = if publish.sharded { b"SPUBLISH" } else { b"PUBLISH" };
     ask(&ObservedCommand { name, arguments }, parts)
 }
 
@@ -34,7 +36,6 @@ pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut 
     }
 }
 
-#[cold]
 fn ask(command: &ObservedCommand<'_>, parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
     let now = parts.call.env.now;
     parts.call.env.inference.as_deref_mut().map(|inference| Box::new(inference.command(now, command)))

@@ -17,6 +17,7 @@ mod capture;
 mod client_name;
 mod complete_message;
 mod inline;
+mod publishes;
 mod pubsub_frame;
 mod replies;
 mod requests;
@@ -62,6 +63,8 @@ struct Parts<'a> {
     pairing: &'a mut Pairing,
     publish: &'a mut PublishPlan,
     deliver: &'a mut DeliverPlan,
+    /// Whether commands other than publishes may have spans or causes.
+    are_commands_described: bool,
     call: Call<'a>,
 }
 
@@ -105,7 +108,8 @@ impl Session {
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
         let Self { requests, replies, pairing, publish, deliver, .. } = self;
-        let mut parts = Parts { pairing, publish, deliver, call: Call { env, out } };
+        let are_commands_described = env.inference.is_some() || env.policy.commands.any();
+        let mut parts = Parts { pairing, publish, deliver, are_commands_described, call: Call { env, out } };
         match from {
             Side::Client => requests.receive(input, &mut parts),
             Side::Server => {

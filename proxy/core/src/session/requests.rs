@@ -12,15 +12,15 @@ use super::attribution;
 use super::capture::Capture;
 use super::client_name::ClientNameReader;
 use super::inline::{self, Line};
+use super::publishes;
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
-use crate::pairing::Published;
 use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode, Policy};
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Values, complete};
-use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, Standing, command_span};
+use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, command_span};
 use crate::service::Attribution;
-use crate::trace::{SpanRecord, UnixNanos};
+use crate::trace::{CommandId, SpanRecord, UnixNanos};
 
 /// A resumable reader of requests.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ struct PartialPublish {
     /// Whether the payload is held back for the decision.
     admitted: bool,
     decision: Decision,
+    /// What the publish is called where its reply is reported.
+    command: Option<CommandId>,
 }
 
 impl RequestReader {
@@ -228,11 +230,13 @@ impl RequestReader {
                 ..
             } => {
                 // After the payload come two more bytes.
-                let standing = standing(input, input.pos + 2, parts);
+                let standing = publishes::standing(input, input.pos + 2, parts);
                 let payload = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
                 let head = publish.head(channel, *start);
-                let attribution = attribution::of_publish(head.channel, payload.body(), head.sharded, parts);
-                publish.decision = parts.publish.decide(&head, payload, standing, attribution, &mut parts.call);
+                let attribution = attribution::of_publish(&head, payload.body(), parts);
+                let known = attribution.as_deref();
+                publish.decision = parts.publish.decide(&head, payload, standing, known, &mut parts.call);
+                publish.command = known.and_then(|attribution| attribution.command);
                 if publish.decision.edited {
                     self.hold.apply(parts.publish.edits(), input, parts.call.out);
                 } else {
@@ -252,15 +256,16 @@ impl RequestReader {
         }
         self.state = State::Start;
         let start = self.request.start;
-        if let Some(PartialPublish { mut decision, admitted, channel_too_long, sharded }) = self.request.publish.take()
+        if let Some(PartialPublish { mut decision, mut command, admitted, channel_too_long, sharded }) =
+            self.request.publish.take()
         {
-            let channel = (!channel_too_long).then_some(&*self.request.channel);
+            let publish = Publish { channel: (!channel_too_long).then_some(&*self.request.channel), sharded, start };
             if !admitted {
                 let frame = self.capture.frame(input.bytes, input.pos);
                 let payload = Values::new(frame).nth(2).unwrap_or_default();
-                decision.attribute(attribution::of_publish(channel, payload, sharded, parts), parts.call.env.policy);
+                command = publishes::passes(&mut decision, &publish, payload, parts);
             }
-            return published(decision, &Publish { channel, sharded, start }, parts);
+            return publishes::published(decision, command, &publish, parts);
         }
         let client_name = self.request.client_name.take().and_then(|reader| reader.asked());
         let [name, second, third] = self.request.words.each_ref().map(Word::as_bytes);
@@ -323,7 +328,7 @@ fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     let Some(head) = complete::Head::read(input.bytes, input.pos) else { return false };
     let command = commands::find(head.name);
     if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(head.count)) {
-        return complete_publish(head.end, sharded, input, parts);
+        return publishes::take_complete(head.end, sharded, input, parts);
     }
     if command.is_some_and(|command| command.words > 1) {
         return false;
@@ -338,64 +343,6 @@ fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     true
 }
 
-/// Takes a publish whose name ends at `pos`, if it is complete in the input.
-fn complete_publish(pos: usize, sharded: bool, input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
-    let Some((channel, header)) = complete::bulk(input.bytes, pos) else { return false };
-    let Some((payload, end)) = complete::bulk(input.bytes, header) else { return false };
-    let (channel, start) = (Some(channel).filter(|channel| channel.len() <= MAX_CHANNEL_LEN), parts.call.env.now);
-    let (publish, len) = (Publish { channel, sharded, start }, payload.len());
-    let decision = match parts.publish.admit(&publish, u64::try_from(len).unwrap_or(u64::MAX), &mut parts.call) {
-        Admission::Pass(span) => {
-            let mut decision = Decision { span, ..Decision::default() };
-            decision.attribute(attribution::of_publish(channel, payload, sharded, parts), parts.call.env.policy);
-            decision
-        }
-        Admission::Hold => {
-            let standing = standing(input, end, parts);
-            let attribution = attribution::of_publish(channel, payload, sharded, parts);
-            let payload = Bulk::within(input.bytes, header, len, end);
-            let decision = parts.publish.decide(&publish, payload, standing, attribution, &mut parts.call);
-            if decision.edited {
-                input.edit(header, parts.publish.edits(), parts.call.out);
-            }
-            decision
-        }
-    };
-    input.pos = end;
-    published(decision, &publish, parts);
-    true
-}
-
-/// The state of the connection that matters to a publish that is decided about now, and behind which the input goes on at
-/// `end`.
-fn standing(input: &mut Input<'_>, end: usize, parts: &Parts<'_>) -> Standing {
-    let pairing = &*parts.pairing;
-    let prompt = pairing.answers_promptly() || is_executed_at_once(input, end, parts);
-    Standing { authenticated: pairing.is_authenticated(), prompt }
-}
-
-/// Whether the publish is in a transaction that Redis executes as soon as it arrives, because the `EXEC` is there already.
-#[cold]
-fn is_executed_at_once(input: &mut Input<'_>, end: usize, parts: &Parts<'_>) -> bool {
-    let env = &parts.call.env;
-    let may_matter = env.sees_ahead && env.policy.uses(Mode::Auto);
-    may_matter && parts.pairing.answers_promptly_or_at_exec() && input.has_exec_ahead(end)
-}
-
-/// Takes a complete publish.
-fn published(decision: Decision, &Publish { channel, sharded, start }: &Publish<'_>, parts: &mut Parts<'_>) {
-    parts.call.out.counts.count(Counter::Commands);
-    parts.call.out.counts.count(Counter::Published);
-    parts.pairing.time(start);
-    let to = Published { channel, sharded, injected: decision.injected, command: decision.command };
-    if let (Some(command), Some(span)) = (decision.command, decision.injected)
-        && let Some(inference) = parts.call.env.inference.as_deref_mut()
-    {
-        inference.injected(command, span);
-    }
-    parts.pairing.publish(decision.span, decision.expected, &to, &mut parts.call);
-}
-
 /// Takes another complete request, whose first byte was read at `start`, and whose beginning is `frame`.
 #[inline(always)]
 fn requested<'a>(
@@ -406,7 +353,7 @@ fn requested<'a>(
     parts: &mut Parts<'_>,
 ) {
     parts.call.out.counts.count(Counter::Commands);
-    if parts.call.env.inference.is_some() || parts.call.env.policy.commands.any() {
+    if parts.are_commands_described {
         return described(answer, name, start, frame(), parts);
     }
     let answer = told_apart(answer, parts.call.env.policy);
@@ -424,7 +371,7 @@ fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts:
     let attribution = attribution::of_command(answer, name, frame, parts);
     let command = attribution.as_ref().and_then(|attribution| attribution.command);
     let answer = told_apart(answer, parts.call.env.policy);
-    let span = span_of(answer, name, start, attribution, parts);
+    let span = span_of(answer, name, start, attribution.as_deref(), parts);
     parts.pairing.request(answer, span, command, &mut parts.call);
 }
 
@@ -443,7 +390,7 @@ fn span_of(
     answer: Answer,
     name: &[u8],
     start: UnixNanos,
-    attribution: Option<Box<Attribution>>,
+    attribution: Option<&Attribution>,
     parts: &mut Parts<'_>,
 ) -> Option<SpanRecord> {
     if parts.call.env.policy.commands == Commands::Caused && attribution.is_none() {
