@@ -290,6 +290,9 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
     let mut url = match Url::parse(&text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => return Err(refuse("it has no http:// or https://".to_owned())),
+        Err(url::ParseError::IdnaError) => {
+            return Err(refuse("write its host in ASCII, as in xn--bcher-kva.example".to_owned()));
+        }
         Err(error) => return Err(refuse(error.to_string())),
     };
     if url.scheme() == UNIX {

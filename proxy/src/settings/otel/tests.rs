@@ -320,6 +320,8 @@ fn an_endpoint_that_is_none_is_an_error_with_a_remedy() {
     }
     let error = read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "x")]).unwrap_err().to_string();
     assert!(error.contains("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=x"), "{error}");
+    let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://bücher.example:4318")]).unwrap_err().to_string();
+    assert!(error.contains("in ASCII"), "{error}");
 }
 
 #[test]
