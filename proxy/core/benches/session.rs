@@ -6,14 +6,17 @@
 #![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
 use redistributed_core::carrier::{self, Carrier, ContextKeys, Place};
-use redistributed_core::policy::Mode;
-use redistributed_core::service::Environment;
+use redistributed_core::policy::{Follow, Mode};
+use redistributed_core::service::{
+    Attribution, Bulks, Environment, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery,
+};
 use redistributed_core::trace::ids::CountingIds;
-use redistributed_core::trace::{Propagators, Sampler, UnixNanos, sampler::Root};
+use redistributed_core::trace::{CommandId, Propagators, Sampler, SpanId, UnixNanos, sampler::Root};
 use redistributed_core::{Output, Policy, Session, Side};
 
 /// Commands in one read, as with `redis-benchmark -P 16`.
@@ -24,6 +27,8 @@ struct Workload {
     sampled: bool,
     /// Whether contexts have a MAC.
     keyed: bool,
+    /// Whether causes are followed, by an inference that knows none. The bench `causes` has the cost of one that does.
+    followed: bool,
     /// Sent once before the measurement.
     setup: Vec<(Side, Vec<u8>)>,
     /// One round: operations for the side, each round `PIPELINE` of them.
@@ -79,17 +84,26 @@ fn workloads() -> Vec<Workload> {
     ];
     let integers = b":1\r\n".repeat(PIPELINE);
     let ok = b"+OK\r\n".repeat(PIPELINE);
-    let plain = |name, round| Workload { name, sampled: true, keyed: false, setup: Vec::new(), round };
+    let plain = |name, round| Workload { name, sampled: true, keyed: false, followed: false, setup: Vec::new(), round };
     vec![
         plain("get-64", vec![(Side::Client, get.clone()), (Side::Server, value(64))]),
+        Workload {
+            followed: true,
+            ..plain("followed-get-64", vec![(Side::Client, get.clone()), (Side::Server, value(64))])
+        },
         plain("get-16k", vec![(Side::Client, get), (Side::Server, value(16 * 1024))]),
         plain("set-64", vec![(Side::Client, set), (Side::Server, ok)]),
         plain("publish-64", vec![(Side::Client, publish(64)), (Side::Server, integers.clone())]),
+        Workload {
+            followed: true,
+            ..plain("followed-publish-64", vec![(Side::Client, publish(64)), (Side::Server, integers.clone())])
+        },
         plain("publish-4k", vec![(Side::Client, publish(4096)), (Side::Server, integers.clone())]),
         Workload {
             name: "publish-64-unsampled",
             sampled: false,
             keyed: false,
+            followed: false,
             setup: Vec::new(),
             round: vec![(Side::Client, publish(64)), (Side::Server, integers.clone())],
         },
@@ -97,6 +111,15 @@ fn workloads() -> Vec<Workload> {
             name: "deliver-64",
             sampled: true,
             keyed: false,
+            followed: false,
+            setup: subscribed.clone(),
+            round: vec![(Side::Server, message(64, true, false))],
+        },
+        Workload {
+            name: "followed-deliver-64",
+            sampled: true,
+            keyed: false,
+            followed: true,
             setup: subscribed.clone(),
             round: vec![(Side::Server, message(64, true, false))],
         },
@@ -104,6 +127,7 @@ fn workloads() -> Vec<Workload> {
             name: "deliver-64-plain-unsampled",
             sampled: false,
             keyed: false,
+            followed: false,
             setup: subscribed.clone(),
             round: vec![(Side::Server, message(64, false, false))],
         },
@@ -115,6 +139,7 @@ fn workloads() -> Vec<Workload> {
             name: "deliver-64-keyed",
             sampled: true,
             keyed: true,
+            followed: false,
             setup: subscribed,
             round: vec![(Side::Server, message(64, true, true))],
         },
@@ -131,10 +156,39 @@ fn workloads() -> Vec<Workload> {
     ]
 }
 
+/// Wants to know of every reply, and knows no cause.
+#[derive(Debug)]
+struct Unknowing {
+    last: NonZeroU32,
+}
+
+impl Inference for Unknowing {
+    fn command(&mut self, _: UnixNanos, command: &ObservedCommand<'_>) -> Attribution {
+        black_box(command);
+        self.last = self.last.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        Attribution { command: Some(CommandId(self.last)), ..Attribution::default() }
+    }
+
+    fn injected(&mut self, publish: CommandId, span: SpanId) {
+        black_box((publish, span));
+    }
+
+    fn replied(&mut self, _: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) {
+        black_box((command, values));
+    }
+
+    fn delivered(&mut self, _: UnixNanos, delivery: &ObservedDelivery<'_>) {
+        black_box(delivery);
+    }
+}
+
 fn run(workload: &Workload, rounds: usize) {
     let root = if workload.sampled { Root::AlwaysOn } else { Root::AlwaysOff };
     let sampler = Sampler { parent_based: false, root };
-    let policy = Arc::new(Policy { mode: Mode::Inject, sampler, keys: keys(workload.keyed), ..Policy::default() });
+    let follow = if workload.followed { Follow::Parent } else { Follow::Off };
+    let keys = keys(workload.keyed);
+    let policy = Arc::new(Policy { mode: Mode::Inject, sampler, keys, follow, ..Policy::default() });
+    let mut inference = workload.followed.then_some(Unknowing { last: NonZeroU32::MIN });
     let mut session = Session::new();
     let mut ids = CountingIds::default();
     let mut out = Output::default();
@@ -142,7 +196,8 @@ fn run(workload: &Workload, rounds: usize) {
         // As they come from a socket: in pieces of at most 64 KiB.
         for piece in bytes.chunks(64 * 1024) {
             out.clear();
-            let env = Environment::new(UnixNanos(1), &policy, &mut ids);
+            let mut env = Environment::new(UnixNanos(1), &policy, &mut ids);
+            env.inference = inference.as_mut().map(|inference| inference as &mut dyn Inference);
             session.receive(side, piece, env, &mut out);
             black_box(out.chunks(piece).map(<[u8]>::len).sum::<usize>());
         }

@@ -97,6 +97,7 @@ impl Answer {
 }
 
 impl Pairing {
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry, call: &mut Call<'_>) {
         if self.queue.is_empty() {
             self.doubt.nothing_unanswered();

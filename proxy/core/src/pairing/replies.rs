@@ -5,7 +5,7 @@ use super::spans::{is_command, name_batch, take_cause};
 use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
-use crate::service::SubscriptionKind;
+use crate::service::{Event, SubscriptionKind};
 use crate::trace::{CommandId, ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
 
 impl Pairing {
@@ -75,38 +75,53 @@ impl Pairing {
 
     /// Takes the reply to a publish, or to a command whose effect need not be followed, if no transaction and no
     /// `CLIENT REPLY` changes the order. Nearly all replies are taken here.
-    #[inline]
+    #[inline(always)]
     fn is_ordinary_reply(&mut self, reply: Reply<'_>, call: &mut Call<'_>) -> bool {
         let in_order = self.transaction.is_none() && self.executing.is_empty() && self.executing_span.is_none();
         if !in_order || self.muted || self.monitoring || self.own_messages.are_due() {
             return false;
         }
+        match (self.queue.front_mut(), reply) {
+            (Some(Entry { answer: Answer::Replies(run), span: None, command }), _) => {
+                self.authenticated |= !matches!(reply, Reply::Error(_));
+                self.answered = *command;
+                *run -= 1;
+                if *run == 0 {
+                    self.queue.pop_front();
+                    give_back(&mut self.queue);
+                }
+                true
+            }
+            (_, Reply::Integer(receivers)) => self.is_reply_to_publish(receivers, call),
+            _ => false,
+        }
+    }
+
+    /// Takes the reply of so many `receivers` if the front of the queue is a publish.
+    #[inline(never)]
+    fn is_reply_to_publish(&mut self, receivers: Option<u64>, call: &mut Call<'_>) -> bool {
         let Some(Entry { answer, span, command }) = self.queue.front_mut() else { return false };
-        let (is_last, published) = match (&mut *answer, &*span, reply) {
-            (Answer::Replies(run), None, _) => {
+        let is_last = match answer {
+            Answer::Publishes(run) => {
                 *run -= 1;
-                (*run == 0, None)
+                *run == 0
             }
-            (Answer::Publishes(run), _, Reply::Integer(receivers)) => {
+            Answer::ExpectedReceivers { run, .. } => {
                 *run -= 1;
-                (*run == 0, Some(receivers))
-            }
-            (Answer::ExpectedReceivers { run, .. }, _, Reply::Integer(receivers)) => {
-                *run -= 1;
-                (*run == 0, Some(receivers))
+                let is_last = *run == 0;
+                call.out.events.extend(answer.contradicted_by(receivers).map(Event::Contradicted));
+                is_last
             }
             _ => return false,
         };
-        self.authenticated |= !matches!(reply, Reply::Error(_));
+        self.authenticated = true;
         self.answered = *command;
-        if let Some(receivers) = published {
-            let (answer, span) = (*answer, span.take());
-            self.end_publish(answer, span, receivers, call);
-        }
+        let span = span.take();
         if is_last {
             self.queue.pop_front();
             give_back(&mut self.queue);
         }
+        self.end_publish(span, receivers, call);
         true
     }
 
@@ -220,7 +235,8 @@ impl Pairing {
             (Answer::LateReplies(_), Reply::Null) => drop(span.take().and_then(|span| self.spans.take(span))),
             (Answer::Replies(_) | Answer::LateReplies(_), _) => {}
             (publish, Reply::Integer(count)) if publish.is_publish() => {
-                self.end_publish(publish, span.take(), count, call);
+                call.out.events.extend(publish.contradicted_by(count).map(Event::Contradicted));
+                self.end_publish(span.take(), count, call);
                 self.expect_own_messages(own, count);
             }
             (Answer::Multi, Reply::Status(_)) if self.transaction.is_none() => {
