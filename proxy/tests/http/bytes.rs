@@ -208,7 +208,8 @@ async fn every_byte_is_counted_where_it_came_from_and_where_it_went() {
     assert_eq!(read_to_end(&mut client).await, answered);
     // HTTP/2, whose frames the proxy writes anew.
     let (mut client, mut service) = front.connection().await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let (preface, settings) = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\0\0\0\0\0");
+    send(&mut service, settings).await;
     send(&mut client, preface).await;
     client.shutdown().await.unwrap();
     let got = read_to_end(&mut client).await.len();
@@ -217,6 +218,6 @@ async fn every_byte_is_counted_where_it_came_from_and_where_it_went() {
     let counted = |counter| usize::try_from(stats.get(counter)).unwrap();
     assert_eq!(counted(ProxyCounter::BytesFromClients), asked.len() + preface.len());
     assert_eq!(counted(ProxyCounter::BytesToServers), seen);
-    assert_eq!(counted(ProxyCounter::BytesFromServers), answered.len());
+    assert_eq!(counted(ProxyCounter::BytesFromServers), answered.len() + settings.len());
     assert_eq!(counted(ProxyCounter::BytesToClients), answered.len() + got);
 }

@@ -7,6 +7,7 @@
 //! | [`endings`] | either side may leave at any time, and the process stops without breaking what is under way |
 //! | [`streams`] | long bodies stream through, at the pace of the one who reads |
 //! | [`listeners`] | TLS, Unix sockets, and what the settings and `check` say |
+//! | [`tunnels`] | HTTP/2: interim responses, tunnels, resets, and streams that nobody reads |
 //! | [`spans`] | what spans say of requests, and how contexts travel |
 
 mod bytes;
@@ -15,6 +16,7 @@ mod http2;
 mod listeners;
 mod spans;
 mod streams;
+mod tunnels;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

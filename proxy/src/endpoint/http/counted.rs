@@ -10,17 +10,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::telemetry::stats::Stats;
 
+/// How much is read before the streams of the connection have their turn, in bytes.
+///
+/// The library reads as long as there is something to read, and breaks a connection off of which it holds too many small frames. Nobody
+/// takes them from it meanwhile.
+const READ_AT_ONCE: usize = 32 * 1024;
+
 /// The connection to `side`. HTTP/2 is read and written by a library, so that what passes is counted at the connection itself.
 pub(super) struct Counted<S> {
     stream: S,
     side: Side,
     stats: Arc<Stats>,
+    /// The bytes that have been read since others had their turn.
+    read: usize,
 }
 
 impl<S> Counted<S> {
     /// A connection of which nothing has been counted.
     pub(super) fn new(stream: S, side: Side, stats: &Arc<Stats>) -> Self {
-        Self { stream, side, stats: Arc::clone(stats) }
+        Self { stream, side, stats: Arc::clone(stats), read: 0 }
     }
 
     fn wrote(&self, written: io::Result<usize>) -> io::Result<usize> {
@@ -32,10 +40,20 @@ impl<S> Counted<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.read >= READ_AT_ONCE {
+            this.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
-        this.stats.add_bytes(this.side, buf.filled().len() - before, 0);
-        Poll::Ready(read)
+        let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(cx, buf) else {
+            this.read = 0;
+            return Poll::Pending;
+        };
+        let len = buf.filled().len() - before;
+        this.read += len;
+        this.stats.add_bytes(this.side, len, 0);
+        Poll::Ready(outcome)
     }
 }
 

@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `link` | HTTP/1: what mediates between a client and the service |
 //! | `http2` | HTTP/2: streams between a client and the service |
-//! | `observed` | a body that is passed on while somebody looks at it |
 //! | `counted` | a connection whose bytes are counted |
 //!
 //! What a service itself asks by HTTP does not pass here. It would be an endpoint of its own, with CLIENT spans.
@@ -16,7 +15,6 @@
 mod counted;
 mod http2;
 mod link;
-mod observed;
 
 use std::future::ready;
 use std::sync::Arc;
