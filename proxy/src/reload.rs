@@ -20,7 +20,7 @@ use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 16] = [
+pub const RELOADABLE: [&str; 17] = [
     "mode",
     "mode-for",
     "include",
@@ -32,6 +32,7 @@ pub const RELOADABLE: [&str; 16] = [
     "forged",
     "template",
     "hide-channel-names",
+    "key-template",
     "relation",
     "follow",
     "trust",
@@ -197,6 +198,7 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         forged: new.forged,
         templates: new.templates,
         hide_channel_names: new.hide_channel_names,
+        key_templates: new.key_templates,
         relation: new.relation,
         trust: new.trust,
         follow: new.follow,
@@ -272,7 +274,7 @@ mod tests {
 
     #[test]
     fn of_a_policy_what_is_said_to_change_does_and_the_rest_does_not() {
-        let changes: [&[&str]; 15] = [
+        let changes: [&[&str]; 16] = [
             &["--mode", "strip"],
             &["--mode-for", "a=observe"],
             &["--include", "b"],
@@ -284,6 +286,7 @@ mod tests {
             &["--forged", "keep"],
             &["--template", "g=h"],
             &["--hide-channel-names"],
+            &["--key-template", "h:*"],
             &["--relation", "link"],
             &["--follow", "parent"],
             &["--trust", "none"],

@@ -35,6 +35,7 @@ extern crate std;
 pub mod carrier;
 pub mod causes;
 pub mod choice;
+pub mod command_keys;
 mod commands;
 pub mod counts;
 #[cfg(any(test, fuzzing))]

@@ -45,6 +45,9 @@ pub struct Policy {
     /// The templates of channels' names. The first glob that matches a channel decides, and `None` says that the name stands for
     /// itself. For other channels see [`Policy::destination`].
     pub templates: Vec<(Glob, Option<Arc<str>>)>,
+    /// The templates of keys (`--key-template`). The span of a command shows the first one that matches the command's first key. If
+    /// there are none, spans tell nothing of keys.
+    pub key_templates: Vec<Glob>,
     /// Whether spans leave out channels' names, so that only templates are shown (`--hide-channel-names`).
     pub hide_channel_names: bool,
     /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context.
@@ -129,6 +132,11 @@ impl Policy {
             },
         };
         Destination::new(channel, template, self.hide_channel_names)
+    }
+
+    /// The template of a key, if there is one for it.
+    pub(crate) fn key_template(&self, key: &[u8]) -> Option<&str> {
+        self.key_templates.iter().find(|glob| glob.matches(key)).map(Glob::as_str)
     }
 
     /// The form in which contexts are added to messages that are published on `channel`; `None` if none are added. A single
@@ -223,6 +231,7 @@ impl Default for Policy {
             keys: ContextKeys::default(),
             forged: Forged::default(),
             templates: Vec::new(),
+            key_templates: Vec::new(),
             hide_channel_names: false,
             inject_limit: DEFAULT_INJECT_LIMIT,
             follow: Follow::default(),
@@ -406,7 +415,7 @@ mod tests {
         let own = span("00-33333333333333333333333333333333-4444444444444444-00");
         let policy = Policy { follow: Follow::Parent, ..Policy::default() };
         for has_left in [false, true] {
-            let operation = Operation::Command { name: "SET".into(), database: 0, batch_size: None };
+            let operation = Operation::Command { name: "SET".into(), summary: None, database: 0, batch_size: None };
             let mut record = SpanRecord::new(own, UnixNanos(1), operation);
             record.inferred = Some(Box::new(Inferred { links: vec![cause, other], ..Inferred::default() }));
             if has_left {

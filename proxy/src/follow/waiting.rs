@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn command() -> Leaving {
-        undecided(Operation::Command { name: "SET".into(), database: 0, batch_size: None })
+        undecided(Operation::Command { name: "SET".into(), summary: None, database: 0, batch_size: None })
     }
 
     fn publish() -> Leaving {

@@ -74,7 +74,7 @@ pub(super) const PUBLISH: &str = "publish";
 pub(super) const PROCESS: &str = "process";
 
 /// The two parts of a span's name: `{messaging.operation.name}`, with a space at its end if a `{destination}` follows, or nothing
-/// and `{db.operation.name}`, or `{http.request.method}` and `{http.route}`. The destination is a channel's template, otherwise its
+/// and `{db.query.summary}`, otherwise `{db.operation.name}`, or `{http.request.method}` and `{http.route}`. The destination is a channel's template, otherwise its
 /// name.
 pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     fn of_channel<'a>(alone: &'static str, verb: &'static str, channel: &'a Destination) -> (&'static str, &'a str) {
@@ -86,7 +86,7 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     match &record.operation {
         Operation::Publish { channel, .. } => of_channel(PUBLISH, "publish ", channel),
         Operation::Deliver { channel, .. } => of_channel(PROCESS, "process ", channel),
-        Operation::Command { name, .. } => ("", name),
+        Operation::Command { name, summary, .. } => ("", summary.as_deref().unwrap_or(name)),
         Operation::Request(request) => {
             let (alone, verb) = request.method.in_span_name();
             request.route.as_deref().map_or((alone, ""), |route| (verb, route))

@@ -291,7 +291,7 @@ mod tests {
 
     fn record() -> SpanRecord {
         let context = SpanContext { trace_id: TraceId::MIN, span_id: SpanId::MIN, flags: TraceFlags::SAMPLED };
-        let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
+        let operation = Operation::Command { name: "GET".into(), summary: None, database: 0, batch_size: None };
         SpanRecord::new(context, UnixNanos(1), operation)
     }
 

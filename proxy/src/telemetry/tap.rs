@@ -131,7 +131,10 @@ mod tests {
         let tap = Arc::new(Tap::default());
         tap.show(&"api".into(), record(1, publish()));
         let (mut first, mut second) = (tap.watch().unwrap(), tap.watch().unwrap());
-        tap.show(&"api".into(), record(2, Operation::Command { name: "GET".into(), database: 0, batch_size: None }));
+        tap.show(
+            &"api".into(),
+            record(2, Operation::Command { name: "GET".into(), summary: None, database: 0, batch_size: None }),
+        );
         tap.show(&"worker".into(), record(3, publish()));
         for watcher in [&mut first, &mut second] {
             let Seen::Message(passed) = watcher.next().await else { panic!("nothing was missed") };

@@ -56,6 +56,8 @@ impl Observed {
         let arguments = [
             "--commands",
             "all",
+            "--key-template",
+            "*",
             "--follow",
             "parent",
             "--log-level",

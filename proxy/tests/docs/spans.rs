@@ -31,7 +31,7 @@ async fn told() -> Told {
     ];
     let parents = Proxy::start(
         &redis.url(),
-        &["--commands", "all", "--mode-for", "plain=strip", "--mode-for", "alone=auto"],
+        &["--commands", "all", "--key-template", "*", "--mode-for", "plain=strip", "--mode-for", "alone=auto"],
         &variables,
     );
     let links = Proxy::start(&redis.url(), &["--relation", "link"], &variables);

@@ -131,7 +131,7 @@ async fn a_delivery_is_a_consumer_span_below_a_remote_parent() {
 async fn a_command_is_a_client_span_and_names_no_usual_port() {
     for transport in [Transport::Http, Transport::Grpc] {
         let command = |batch_size, error| SpanRecord {
-            operation: Operation::Command { name: "hGet".into(), database: 3, batch_size },
+            operation: Operation::Command { name: "hGet".into(), summary: None, database: 3, batch_size },
             error,
             ..publish(0x33)
         };
@@ -145,6 +145,16 @@ async fn a_command_is_a_client_span_and_names_no_usual_port() {
             ("server.address", "redis.example"),
         ];
         assert_eq!(shown(&received.span.attributes), expected(common));
+
+        let mut summarized = command(None, None);
+        if let Operation::Command { summary, .. } = &mut summarized.operation {
+            *summary = Some("hGet report:*".into());
+        }
+        let received = exported(summarized, transport).await;
+        assert_eq!(received.span.name, "hGet report:*");
+        let mut all = expected(common);
+        all.extend(expected([("db.query.summary", "hGet report:*")]));
+        assert_eq!(shown(&received.span.attributes), all);
 
         let failed = command(Some(5), Some(ErrorType::from_redis_error(b"WRONGTYPE Operation against a key")));
         let elsewhere = Peer { port: Some(6390), ..redis() };
@@ -164,7 +174,7 @@ async fn a_command_is_a_client_span_and_names_no_usual_port() {
 #[tokio::test]
 async fn an_error_of_the_proxy_is_no_status_code_of_redis() {
     let record = SpanRecord {
-        operation: Operation::Command { name: "GET".into(), database: 0, batch_size: Some(1) },
+        operation: Operation::Command { name: "GET".into(), summary: None, database: 0, batch_size: Some(1) },
         error: Some(ErrorType::named(ErrorType::CONNECTION_CLOSED)),
         ..publish(0x33)
     };

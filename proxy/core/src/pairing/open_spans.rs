@@ -134,7 +134,7 @@ mod tests {
     fn span(start: u64) -> SpanRecord {
         let context =
             SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
+        let operation = Operation::Command { name: "GET".into(), summary: None, database: 0, batch_size: None };
         SpanRecord::new(context, UnixNanos(start), operation)
     }
 

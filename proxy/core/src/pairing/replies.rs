@@ -1,12 +1,12 @@
 //! The effect of a reply, which answers the entry at the front of the queue.
 
 use super::queue::{Entry, give_back};
-use super::spans::{is_command, name_batch, take_cause};
+use super::spans::{forget_name, is_command, name_batch, take_cause};
 use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::service::{Event, SubscriptionKind};
-use crate::trace::{CommandId, ErrorType, Operation, SpanRecord, UNKNOWN_COMMAND};
+use crate::trace::{CommandId, ErrorType};
 
 impl Pairing {
     /// The header of the array that answers `EXEC` has been read. Its `count` elements come next, each as a reply.
@@ -214,10 +214,10 @@ impl Pairing {
         if let Reply::Error(line) = reply {
             self.timed = None;
             if let Some(span) = span {
-                if let Some(SpanRecord { operation: Operation::Command { name, .. }, .. }) = self.spans.get(&span)
+                if let Some(record) = self.spans.get(&span)
                     && UNCONFIRMING.iter().any(|beginning| line.starts_with(beginning))
                 {
-                    *name = UNKNOWN_COMMAND.into();
+                    forget_name(record);
                 }
                 // By NOSCRIPT a client learns that it has to send the script itself, which it then does.
                 let failed = !line.starts_with(b"NOSCRIPT");

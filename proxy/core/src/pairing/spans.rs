@@ -174,23 +174,37 @@ fn report_unpaired(mut span: SpanRecord, call: &mut Call<'_>) {
 /// Removes the name of a command without a row, because no reply has shown that the command exists. The
 /// word could be anything.
 fn unanswered(mut span: SpanRecord) -> SpanRecord {
-    if let Operation::Command { name, .. } = &mut span.operation
+    if let Operation::Command { name, .. } = &span.operation
         && commands::find(name.as_bytes()).is_none()
     {
-        *name = UNKNOWN_COMMAND.into();
+        forget_name(&mut span);
     }
     span
 }
 
+/// Removes the name of a command that may not exist, and what belongs to it.
+pub(super) fn forget_name(span: &mut SpanRecord) {
+    if let Operation::Command { name, summary, .. } = &mut span.operation {
+        *name = UNKNOWN_COMMAND.into();
+        *summary = None;
+    }
+}
+
 /// Names a transaction after its commands: `MULTI SET` if all are `SET`, otherwise `MULTI`. `command` is the span of the
-/// command that was queued last. It is `None` for a publish, which keeps its own span, and for a command without a span.
+/// command that was queued last. It is `None` for a publish, which keeps its own span, and for a command without a span. The
+/// transaction has the template of their keys if all commands have the same name and the same template.
 pub(super) fn name_batch(transaction: &mut SpanRecord, count: u64, command: Option<&SpanRecord>) {
-    let Operation::Command { name, batch_size, .. } = &mut transaction.operation else { return };
+    let Operation::Command { name, summary, batch_size, .. } = &mut transaction.operation else { return };
     *batch_size = (count > 1).then_some(count);
-    let queued = match command.map(|span| &span.operation) {
-        Some(Operation::Command { name, .. }) => Some(&**name),
-        _ => None,
+    let (queued, template) = match command.map(|span| &span.operation) {
+        Some(Operation::Command { name, summary, .. }) => (Some(&**name), summary.as_deref()),
+        _ => (None, None),
     };
+    if count == 1 {
+        *summary = template.map(|template| alloc::format!("MULTI {template}").into());
+    } else if summary.as_deref().and_then(|summary| summary.strip_prefix("MULTI ")) != template {
+        *summary = None;
+    }
     match (queued, name.strip_prefix("MULTI ")) {
         (Some(queued), _) if count == 1 => *name = alloc::format!("MULTI {queued}").into(),
         (queued, Some(first)) if queued != Some(first) => *name = "MULTI".into(),

@@ -148,7 +148,7 @@ pub(crate) fn command_span(
     };
     // The name is empty if it is too long to be a command's.
     let name = || if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
-    let operation = || Operation::Command { name: name(), database, batch_size: None };
+    let operation = || Operation::Command { name: name(), summary: None, database, batch_size: None };
     (sampled || may_get_cause).then(|| {
         let record = record(context, parent, link, start, Change::None, operation());
         SpanRecord { inferred, ..record }

@@ -21,6 +21,7 @@ mod publishes;
 mod pubsub_frame;
 mod replies;
 mod requests;
+mod summary;
 
 use alloc::sync::Arc;
 

@@ -13,6 +13,7 @@ use super::capture::Capture;
 use super::client_name::ClientNameReader;
 use super::inline::{self, Line};
 use super::publishes;
+use super::summary::summarize;
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
@@ -183,7 +184,7 @@ impl RequestReader {
             }
         }
         self.hold.end_of_input(input, parts.call.out);
-        if parts.call.env.inference.is_some() {
+        if parts.call.env.inference.is_some() || !parts.call.env.policy.key_templates.is_empty() {
             let is_within_request = !matches!(self.state, State::Start | State::Inline | State::Opaque);
             self.capture.end_of_input(input.bytes, is_within_request);
         }
@@ -371,7 +372,10 @@ fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts:
     let attribution = attribution::of_command(answer, name, frame, parts);
     let command = attribution.as_ref().and_then(|attribution| attribution.command);
     let answer = told_apart(answer, parts.call.env.policy);
-    let span = span_of(answer, name, start, attribution.as_deref(), parts);
+    let mut span = span_of(answer, name, start, attribution.as_deref(), parts);
+    if let Some(span) = &mut span {
+        summarize(span, frame, parts.call.env.policy);
+    }
     parts.pairing.request(answer, span, command, &mut parts.call);
 }
 

@@ -1,7 +1,8 @@
 //! A finished span as plain data. The exporter decides about its name and its attributes.
 //!
 //! No record can hold a payload, a key or an argument. Its only texts are the channel, a subscription's pattern,
-//! a command's name, the leading word of a Redis error, and what [`Request`] lists of an HTTP request's head.
+//! a command's name, the operator's template of a key, the leading word of a Redis error, and what [`Request`] lists of an HTTP
+//! request's head.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -119,6 +120,9 @@ pub enum Operation {
         /// It is [`UNKNOWN_COMMAND`] if there is no such command, or if no reply has shown that there is one. A whole
         /// transaction is called `MULTI`, followed by the name of its commands if they are all the same.
         name: Arc<str>,
+        /// The name and the template of the first key ([`Policy::key_templates`](crate::Policy::key_templates)), as in
+        /// `SET report:*`. `None` if no template matches the key, or if the commands of a transaction have several of them.
+        summary: Option<Arc<str>>,
         /// The number of the selected database.
         database: u32,
         /// The number of queued commands of a transaction, if there are two or more.

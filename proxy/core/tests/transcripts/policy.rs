@@ -25,6 +25,7 @@ pub(crate) fn policy(settings: &str) -> Policy {
             ("commands", "errors") => policy.commands = Commands::Only { slow: None, errors: true },
             // The clock of the transcripts goes on by a nanosecond with each call.
             ("slow", value) => policy.commands = Commands::Only { slow: Some(value.parse().unwrap()), errors: false },
+            ("key_template", value) => policy.key_templates.push(glob(value)),
             ("disabled", "") => policy.enabled = false,
             ("include", value) => policy.include.push(glob(value)),
             ("exclude", value) => policy.exclude.push(glob(value)),

@@ -28,9 +28,13 @@ pub(crate) fn fields(record: &SpanRecord) -> Vec<(&'static str, String)> {
                 ("size", body_size.to_string()),
             ],
         ),
-        Operation::Command { name, database, batch_size } => (
+        Operation::Command { name, summary, database, batch_size } => (
             format!("command {}", name.replace(' ', "_")),
-            vec![("db", database.to_string()), ("batch", or_dash(batch_size.map(|n| n.to_string())))],
+            vec![
+                ("summary", or_dash(summary.as_deref().map(|summary| summary.replace(' ', "_")))),
+                ("db", database.to_string()),
+                ("batch", or_dash(batch_size.map(|n| n.to_string()))),
+            ],
         ),
         Operation::Request(_) => panic!("no session of Redis makes it"),
     };

@@ -76,6 +76,7 @@ struct Keys {
     skipped: Key,
     cause: Key,
     operation: Key,
+    summary: Key,
     namespace: Key,
     status_code: Key,
     batch_size: Key,
@@ -163,6 +164,7 @@ impl SpanEncoder {
             skipped: Key::new(SKIPPED),
             cause: Key::new(CAUSE),
             operation: Key::after(&command, key::DB_OPERATION_NAME),
+            summary: Key::new(key::DB_QUERY_SUMMARY),
             namespace: Key::new(key::DB_NAMESPACE),
             status_code: Key::new(key::DB_RESPONSE_STATUS_CODE),
             batch_size: Key::new(key::DB_OPERATION_BATCH_SIZE),
@@ -332,8 +334,11 @@ impl SpanEncoder {
                     attributes.flag(&self.keys.sharded);
                 }
             }
-            Operation::Command { name, database, batch_size } => {
+            Operation::Command { name, summary, database, batch_size } => {
                 attributes.text(&self.keys.operation, name);
+                if let Some(summary) = summary {
+                    attributes.text(&self.keys.summary, summary);
+                }
                 self.namespace(attributes, *database);
                 attributes.constants(&self.server_of_command);
                 self.error_type(attributes, record.error.as_ref());

@@ -91,6 +91,7 @@ impl Rng {
             1 => Operation::Deliver { channel, pattern: self.yes().then(|| self.text().into()), sharded, body_size },
             _ => Operation::Command {
                 name: self.one_of(&["GET", "hGet", "MULTI", "MULTI INCR", ""]).into(),
+                summary: (self.below(3) == 0).then(|| self.text().into()),
                 database: self.number() as u32,
                 batch_size: self.yes().then(|| self.number()),
             },
@@ -235,8 +236,9 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.push(number("messaging.message.body.size", *body_size));
             all.extend(sharded.then(|| attribute("redis.pubsub.sharded", Value::BoolValue(true))));
         }
-        Operation::Command { name, database, batch_size } => {
+        Operation::Command { name, summary, database, batch_size } => {
             all.extend([text("db.system.name", "redis"), text("db.operation.name", &**name)]);
+            all.extend(summary.as_deref().map(|summary| text("db.query.summary", summary)));
             all.extend([text("db.namespace", database.to_string()), address]);
             all.extend(port.filter(|_| peer.port != Some(6379)));
             all.extend(error.map(|error| text("error.type", error)));
@@ -315,7 +317,7 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
     let (kind, name) = match &record.operation {
         Operation::Publish { channel, .. } => (SpanKind::Producer, named("publish", channel)),
         Operation::Deliver { channel, .. } => (SpanKind::Consumer, named("process", channel)),
-        Operation::Command { name, .. } => (SpanKind::Client, name.to_string()),
+        Operation::Command { name, summary, .. } => (SpanKind::Client, summary.as_deref().unwrap_or(name).to_owned()),
         Operation::Request(request) => {
             let method = if request.method == Method::Other { "HTTP" } else { request.method.as_str() };
             let route = request.route.as_deref().map(|route| format!(" {route}")).unwrap_or_default();
@@ -442,7 +444,7 @@ fn a_span_adds_nothing_to_the_heap_once_the_request_has_room() {
     let mut request = encoder.open(1 << 20);
     let room = request.buffer.capacity();
     let connection = encoder.connection(&Rng(3).connection());
-    let operation = Operation::Command { name: "GET".into(), database: 0, batch_size: None };
+    let operation = Operation::Command { name: "GET".into(), summary: None, database: 0, batch_size: None };
     let record = SpanRecord::new(Rng(3).context(), UnixNanos(1), operation);
     (0..100).for_each(|_| encoder.add(&record, &connection, &mut request));
     assert_eq!(request.buffer.capacity(), room);
