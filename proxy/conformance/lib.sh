@@ -143,12 +143,19 @@ start_proxy() {
 }
 
 # proxy_command LISTEN UPSTREAM [OPTION...]: sets PROXY_COMMAND. Spans leave ten times a second rather than once, because
-# suites that start their own servers also kill them, and with them the proxy in front.
+# suites that start their own servers also kill them, and with them the proxy in front. SETTING=followed adds that causes are followed,
+# and the port of a service, behind which nothing listens.
 proxy_command() {
-  local listen=$1 upstream=$2
+  local listen=$1 upstream=$2 setting=()
   shift 2
+  case ${SETTING:-} in
+    '') ;;
+    followed) setting=(--follow parent --commands all --http 127.0.0.1:0,127.0.0.1:9) ;;
+    *) die "no setting '$SETTING'; there is: followed" ;;
+  esac
   PROXY_COMMAND=(env OTEL_SERVICE_NAME="${OTEL_SERVICE_NAME:-conformance}" OTEL_BSP_SCHEDULE_DELAY=100
-    "$KIT_PROXY" --listen "$listen" --upstream "$upstream" --mode inject --drain-timeout 1s --log-level info "$@")
+    "$KIT_PROXY" --listen "$listen" --upstream "$upstream" --mode inject --drain-timeout 1s --log-level info \
+    "${setting[@]}" "$@")
 }
 
 # stop_proxy: asks the proxy to end, which sends the last spans. Fails if it was dead already or did not end well.

@@ -5,8 +5,10 @@
 #   SERVERS=redis-7.0,valkey-9.1   only these servers (default: all)
 #   CLIENTS=hiredis,redis-py       only these suites (default: every folder here)
 #   VARIANTS=resp3                 only these variants of them (default: all)
+#   SETTING=followed               the proxy with --follow parent, a span for every command, and --http
 #   QUICK=1                        the part for continuous integration: only the suites that take seconds
-# Results: target/conformance/SERVER/SUITE/VARIANT/{direct,proxied}.tsv, and the logs beside them.
+# Results: target/conformance/SERVER/SUITE/VARIANT/{direct,proxied}.tsv, and the logs beside them; with a setting, below
+# target/conformance/SETTING.
 set -euo pipefail
 # shellcheck source=proxy/conformance/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -18,8 +20,9 @@ MORE_PASSES=2
 export KIT_SUITE_TIMEOUT="${KIT_SUITE_TIMEOUT:-1800}"
 
 main() {
-  local output suites suite variants variant pair problems=0
+  local output results suites suite variants variant pair problems=0
   output="$(target_folder)/conformance"
+  results="$output${SETTING:+/$SETTING}"
   mapfile -t suites < <(wanted_suites)
   for suite in "${suites[@]}"; do
     [ -x "$here/$suite/suite.sh" ] || die "no suite '$suite'"
@@ -40,7 +43,7 @@ main() {
     for variant in $variants; do
       wanted "${VARIANTS:-}" "$variant" || continue
       for pair in $KIT_SERVERS; do
-        compare "$output" "$suite" "$variant" "${pair%%=*}" "${pair#*=}" || problems=$((problems + 1))
+        compare "$output" "$results" "$suite" "$variant" "${pair%%=*}" "${pair#*=}" || problems=$((problems + 1))
       done
     done
   done
@@ -70,8 +73,8 @@ row() { (IFS=$'\t' && printf '%s\n' "$*") >>"$table"; }
 
 # One suite, variant and server, both ways, and again if they differ. Adds a row to the table.
 compare() {
-  local output=$1 suite=$2 variant=$3 name=$4 program=$5 folder started=$SECONDS pass failed=0 unexplained
-  folder="$output/$name/$suite/$variant"
+  local output=$1 results=$2 suite=$3 variant=$4 name=$5 program=$6 folder started=$SECONDS pass failed=0 unexplained
+  folder="$results/$name/$suite/$variant"
   say "$suite $variant on $name"
   rm -rf "$folder"
   mkdir -p "$folder"

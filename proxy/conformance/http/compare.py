@@ -293,6 +293,8 @@ def main():
             scheme = "h2://" if service == "h2" else ""
             words = ["--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--mode", "inject"]
             words += ["--http", f"127.0.0.1:0,{scheme}127.0.0.1:{recorder.port}"]
+            if os.environ.get("SETTING") == "followed":
+                words += ["--follow", "parent"]
             front, proxy_port = started([proxy, *words], r'for HTTP address="http://127\.0\.0\.1:(\d+)"', "stderr")
             for client in OWN_CLIENTS.get(service, HTTP1_CLIENTS):
                 if client[0] == "node" and not shutil.which("node"):

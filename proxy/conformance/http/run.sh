@@ -2,6 +2,7 @@
 # What HTTP clients and services see of each other, directly and through the proxy (compare.py). Needs no Redis.
 #   REDISTRIBUTED_BIN=path/to/redistributed   this program, instead of a debug build
 #   PARTS="h11 node"                          only these services
+#   SETTING=followed                          the proxy with --follow parent
 set -euo pipefail
 # shellcheck source=proxy/conformance/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
