@@ -21,6 +21,7 @@ mod sink;
 mod stats;
 mod targets;
 mod usage;
+mod web;
 mod workloads;
 
 use std::fmt::Display;
@@ -35,7 +36,7 @@ use failure::Failure;
 use measure::Plan;
 use memory::Idle;
 use options::{Command, Options, Run};
-use targets::{Rig, Target};
+use targets::{Rig, Seat, Target};
 use workloads::Workload;
 
 /// The most connections that any workload opens at a time.
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Causes(options) => causes::check(&options, |line| say(line)),
         Command::Launch { parent, command } => Err(processes::launch(parent, &command)),
         Command::Sink { address } => sink::serve(address),
+        Command::Web { version, address } => web::serve(version, address),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,8 +91,9 @@ fn run(mut options: Run) -> Result<(), Failure> {
     targets.extend([Target::HaProxy, Target::Traced]);
     targets.sort_unstable_by_key(|&target| target as u8);
     targets.dedup();
+    let places = places(&workloads, !growth.is_empty());
     let room = open_files::make_room(CONNECTIONS);
-    let mut rig = Rig::start(&options.programs, &targets, room)?;
+    let mut rig = Rig::start(&options.programs, &targets, &places, room)?;
     let mut results = Results::default();
     if memory {
         say("Memory of a new process, resident");
@@ -124,11 +127,32 @@ fn run(mut options: Run) -> Result<(), Failure> {
         results.growth.push((growth, steps));
     }
     measure::wait_for_last_spans(&rig)?;
+    say(report::following(&results.series));
     say(report::spans(&rig.totals()?));
     say(format_args!("Targets of this run: median (least-most of {} rounds)", plan.rounds));
     say(checklist::lines(&results));
     say(format_args!("{:.0} s; {}", start.elapsed().as_secs_f64(), report::load()));
     Ok(())
+}
+
+/// Which sidecars the workloads need, each once.
+fn places(workloads: &[Workload], growth: bool) -> Vec<(Target, Seat)> {
+    let needed = |workload: &Workload| {
+        let seats = workload.kind.seats();
+        workload
+            .targets
+            .iter()
+            .flat_map(move |&target| seats.iter().map(move |&seat| (target, seat)))
+            .collect::<Vec<_>>()
+    };
+    let mut places: Vec<_> = workloads.iter().flat_map(needed).collect();
+    if growth {
+        let both = [Target::HaProxy, Target::Traced];
+        places.extend(both.into_iter().flat_map(|target| [Seat::First, Seat::Second].map(|seat| (target, seat))));
+    }
+    places.sort_unstable_by_key(|&(target, seat)| (target as u8, seat as u8));
+    places.dedup();
+    places
 }
 
 fn plan(options: &Run) -> Plan {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::web::Version;
+
 /// Measures what the proxy costs beside HAProxy and beside no proxy
 #[derive(Debug, Parser)]
 #[command(name = "redistributed-bench", version, max_term_width = 120)]
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     /// Be the collector of a measurement
     #[command(hide = true)]
     Sink { address: SocketAddr },
+    /// Be the service behind the HTTP ports of a measurement
+    #[command(hide = true)]
+    Web { version: Version, address: SocketAddr },
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +48,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TEXT", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 
-    /// The few workloads that the targets need most, briefly: about a minute
+    /// The few workloads that the targets need most, briefly: about two minutes
     #[arg(long, conflicts_with = "full")]
     pub(crate) quick: bool,
 

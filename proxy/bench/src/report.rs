@@ -24,7 +24,11 @@ impl Series {
 
     /// The spread of the ratio of a figure to that of HAProxy in the same round.
     pub(crate) fn ratio(&self, target: Target, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
-        let pairs = self.samples(target)?.iter().zip(self.samples(ANCHOR)?);
+        self.ratio_to(ANCHOR, target, figure)
+    }
+
+    fn ratio_to(&self, anchor: Target, target: Target, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
+        let pairs = self.samples(target)?.iter().zip(self.samples(anchor)?);
         Spread::of(pairs.filter_map(|(ours, anchor)| Some(figure(ours)? / figure(anchor)?)))
     }
 }
@@ -76,6 +80,18 @@ pub(crate) fn spans(totals: &[(Target, Received, f64)]) -> String {
         out += &format!(" in {requests} requests, {bytes} bytes\n");
     }
     out
+}
+
+/// What following causes adds to the proxy that traces everything: one line for each workload that is measured with both.
+pub(crate) fn following(series: &[Series]) -> String {
+    let mut out = String::new();
+    for series in series {
+        let ratio = |figure: fn(&Sample) -> Option<f64>| series.ratio_to(Target::Traced, Target::Follow, figure);
+        if let Some((rate, cost)) = ratio(Sample::rate).zip(ratio(Sample::cost)) {
+            out += &format!("  {:<55} throughput {rate:<18} CPU {cost}\n", series.kind.to_string());
+        }
+    }
+    if out.is_empty() { out } else { format!("Following causes, as a ratio to the same proxy without\n{out}") }
 }
 
 /// The lines above the columns of [`series`].

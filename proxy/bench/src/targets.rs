@@ -1,7 +1,8 @@
-//! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on.
+//! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on, and with causes
+//! followed.
 //!
-//! Every proxy runs twice, as the sidecar of the publishers and as that of the subscribers, in processes of their own so
-//! that their costs can be told apart. Each moves bytes on one thread: HAProxy and Envoy are told so, the proxy by the
+//! Every proxy runs several times: as the sidecar of the publishers, as that of the subscribers, and in front of the HTTP ports of
+//! services, in processes of their own so that their costs can be told apart. Each moves bytes on one thread: HAProxy and Envoy are told so, the proxy by the
 //! variable that its runtime reads.
 
 use std::cell::Cell;
@@ -14,6 +15,7 @@ use crate::options::Programs;
 use crate::processes::{Process, free_address};
 use crate::sink::{self, Received};
 use crate::usage::Cpu;
+use crate::web::{self, Version};
 
 /// One way from a client to Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(crate) enum Target {
     Sampled,
     /// Every trace, exported to a collector that takes them.
     Traced,
+    /// The same with `--follow parent`.
+    Follow,
 }
 
 /// Which sidecar.
@@ -36,17 +40,25 @@ pub(crate) enum Seat {
     First,
     /// That of the subscribers.
     Second,
+    /// In front of a service that speaks HTTP/1.
+    Http1,
+    /// In front of a service that speaks HTTP/2.
+    Http2,
 }
 
 /// Threads that move bytes, in each proxy.
 const THREADS: &str = "1";
+
+/// How long spans of deliveries wait for further work, where causes are followed: shorter than the pause between two
+/// measurements, so that each has its own spans. What a span costs does not depend on it.
+const WINDOW: &str = "50ms";
 
 impl Target {
     /// The share of messages that become spans.
     pub(crate) fn sampled_share(self) -> Option<f64> {
         match self {
             Self::Sampled => Some(0.01),
-            Self::Traced => Some(1.0),
+            Self::Traced | Self::Follow => Some(1.0),
             _ => None,
         }
     }
@@ -60,6 +72,7 @@ impl Target {
             Self::Off => "proxy-off",
             Self::Sampled => "proxy-sampled",
             Self::Traced => "proxy-traced",
+            Self::Follow => "proxy-follow",
         }
     }
 }
@@ -73,6 +86,7 @@ impl fmt::Display for Target {
             Self::Off => "proxy, off",
             Self::Sampled => "proxy, 1 %",
             Self::Traced => "proxy, 100 %",
+            Self::Follow => "… follow",
         })
     }
 }
@@ -90,26 +104,38 @@ pub(crate) struct Rig<'a> {
     connections: usize,
     folder: tempfile::TempDir,
     redis: Process,
+    services: Vec<(Seat, Process)>,
     sinks: Vec<Sink>,
     proxies: Vec<(Target, Seat, Process)>,
 }
 
 impl<'a> Rig<'a> {
-    /// Starts Redis, the collectors and both sidecars of every target in `targets`, each for so many connections.
-    pub(crate) fn start(programs: &'a Programs, targets: &[Target], connections: usize) -> Result<Self, Failure> {
+    /// Starts Redis, the collectors of `targets`, and the services and sidecars for `places`, each for so many connections.
+    pub(crate) fn start(
+        programs: &'a Programs,
+        targets: &[Target],
+        places: &[(Target, Seat)],
+        connections: usize,
+    ) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("redistributed-bench-").tempdir().map_err(Failure::Folder)?;
         let redis = start_redis(&programs.redis_server, folder.path(), connections)?;
-        let mut rig = Self { programs, connections, folder, redis, sinks: Vec::new(), proxies: Vec::new() };
+        let (services, sinks, proxies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rig = Self { programs, connections, folder, redis, services, sinks, proxies };
+        for (seat, version) in [(Seat::Http1, Version::One), (Seat::Http2, Version::Two)] {
+            if places.iter().any(|(_, at)| *at == seat) {
+                rig.services.push((seat, web::start(version, rig.folder.path())?));
+            }
+        }
         for &target in targets {
             if target.sampled_share().is_some() {
                 let name = format!("collector-{}", target.slug());
                 let process = sink::start(&name, rig.folder.path())?;
                 rig.sinks.push(Sink { target, process, expected: Cell::new(0.0) });
             }
-            for seat in [Seat::First, Seat::Second] {
-                if let Some(process) = rig.start_proxy(target, seat, "")? {
-                    rig.proxies.push((target, seat, process));
-                }
+        }
+        for &(target, seat) in places {
+            if let Some(process) = rig.start_proxy(target, seat, "")? {
+                rig.proxies.push((target, seat, process));
             }
         }
         Ok(rig)
@@ -119,38 +145,65 @@ impl<'a> Rig<'a> {
     pub(crate) fn start_proxy(&self, target: Target, seat: Seat, suffix: &str) -> Result<Option<Process>, Failure> {
         let address = free_address()?;
         let name = format!("{}-{seat:?}{suffix}", target.slug()).to_lowercase();
-        let folder = self.folder.path();
         let process = match target {
             Target::Direct => return Ok(None),
-            Target::HaProxy => self.start_haproxy(&name, address),
+            Target::HaProxy => self.start_haproxy(&name, seat, address),
             Target::Envoy => self.start_envoy(&name, address),
-            Target::Off | Target::Sampled | Target::Traced => {
-                let collector =
-                    self.sink(target).map(|sink| format!("http://{}", sink.process.address)).unwrap_or_default();
-                let (listen, upstream) = (address.to_string(), self.redis.address.to_string());
-                let arguments = ["--listen", &listen, "--upstream", &upstream, "--mode", "inject"];
-                let mut environment = vec![("REDISTRIBUTED_THREADS", THREADS), ("OTEL_SERVICE_NAME", name.as_str())];
-                match target {
-                    Target::Off => environment.push(("OTEL_SDK_DISABLED", "true")),
-                    Target::Sampled => environment.extend([
-                        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str()),
-                        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
-                        ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
-                    ]),
-                    _ => environment.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())),
-                }
-                Process::start(&name, folder, &self.programs.redistributed, arguments, &environment, address)
+            Target::Off | Target::Sampled | Target::Traced | Target::Follow => {
+                self.start_redistributed(&name, target, seat, address)
             }
         };
         process.map(Some)
     }
 
-    fn start_haproxy(&self, name: &str, address: SocketAddr) -> Result<Process, Failure> {
+    fn start_redistributed(
+        &self,
+        name: &str,
+        target: Target,
+        seat: Seat,
+        address: SocketAddr,
+    ) -> Result<Process, Failure> {
+        let collector = self.sink(target).map(|sink| format!("http://{}", sink.process.address)).unwrap_or_default();
+        let upstream = self.redis.address.to_string();
+        let mut arguments = ["--upstream", &upstream, "--mode", "inject", "--listen"].map(str::to_owned).to_vec();
+        match seat {
+            Seat::First | Seat::Second => arguments.push(address.to_string()),
+            Seat::Http1 | Seat::Http2 => {
+                let scheme = if seat == Seat::Http2 { "h2://" } else { "" };
+                let ports = format!("{address},{scheme}{}", self.address(Target::Direct, seat));
+                arguments.extend([free_address()?.to_string(), "--http".to_owned(), ports]);
+            }
+        }
+        if target == Target::Follow {
+            arguments.extend(["--follow", "parent", "--follow-window", WINDOW].map(str::to_owned));
+        }
+        let mut environment = vec![("REDISTRIBUTED_THREADS", THREADS), ("OTEL_SERVICE_NAME", name)];
+        match target {
+            Target::Off => environment.push(("OTEL_SDK_DISABLED", "true")),
+            Target::Sampled => environment.extend([
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str()),
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+            ]),
+            _ => environment.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())),
+        }
+        let folder = self.folder.path();
+        Process::start(name, folder, &self.programs.redistributed, arguments, &environment, address)
+    }
+
+    fn start_haproxy(&self, name: &str, seat: Seat, address: SocketAddr) -> Result<Process, Failure> {
+        let (mode, protocol) = match seat {
+            Seat::First | Seat::Second => ("tcp", ""),
+            Seat::Http1 => ("http", ""),
+            Seat::Http2 => ("http", " proto h2"),
+        };
         let config = format!(
             "global\n  nbthread {THREADS}\n  maxconn {}\n\
-             defaults\n  mode tcp\n  maxconn {}\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
-             listen redis\n  bind {address}\n  server redis {}\n",
-            self.connections, self.connections, self.redis.address
+             defaults\n  mode {mode}\n  maxconn {}\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+             listen bench\n  bind {address}{protocol}\n  server behind {}{protocol}\n",
+            self.connections,
+            self.connections,
+            self.address(Target::Direct, seat)
         );
         let path = self.write(&format!("{name}.cfg"), &config)?;
         let arguments = ["-db".as_ref(), "-f".as_ref(), path.as_os_str()];
@@ -206,7 +259,8 @@ impl<'a> Rig<'a> {
 
     /// Where clients in `seat` connect.
     pub(crate) fn address(&self, target: Target, seat: Seat) -> SocketAddr {
-        self.proxy(target, seat).map_or(self.redis.address, |process| process.address)
+        let service = || self.services.iter().find(|(at, _)| *at == seat).map(|(_, process)| process);
+        self.proxy(target, seat).or_else(service).unwrap_or(&self.redis).address
     }
 
     /// Processor time of the sidecar so far; `None` where there is none.
@@ -236,7 +290,8 @@ impl<'a> Rig<'a> {
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         self.redis.check()?;
         let sinks = self.sinks.iter_mut().map(|sink| &mut sink.process);
-        sinks.chain(self.proxies.iter_mut().map(|(.., process)| process)).try_for_each(Process::check)
+        let services = self.services.iter_mut().map(|(_, process)| process);
+        sinks.chain(services).chain(self.proxies.iter_mut().map(|(.., process)| process)).try_for_each(Process::check)
     }
 
     fn proxy(&self, target: Target, seat: Seat) -> Option<&Process> {

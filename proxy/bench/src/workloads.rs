@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use crate::load::closed_loop::Exchange;
 use crate::load::fixed_rate::Rate;
+use crate::load::http::Direction;
 use crate::load::resp::{bulk, command};
 use crate::options::Run;
-use crate::targets::Target;
+use crate::targets::{Seat, Target};
+use crate::web::Version;
 
 /// Something to measure on several targets.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub(crate) enum Kind {
     FanOut { subscribers: usize, channels: usize, size: usize },
     /// Messages that are sent when they are due, through a publishers' sidecar and a subscriber's.
     FixedRate(Rate),
+    /// Messages to workers, each of which makes its worker store a value and publish.
+    Work { workers: usize },
+    /// Requests to a service, so many at a time on each connection.
+    Http { version: Version, direction: Direction, streams: usize, connections: usize },
 }
 
 /// How the cost of a unit changes with one measure of the load.
@@ -53,6 +59,12 @@ const CONNECTIONS: [usize; 3] = [1, 50, 1000];
 const SMALL: usize = 64;
 const LARGE: usize = 16 * 1024;
 const MEDIUM: usize = 4 * 1024;
+
+/// The content of large requests and responses.
+const BODY: usize = 256 * 1024;
+
+/// Messages with work behind them.
+pub(crate) const WORK: Kind = Kind::Work { workers: 10 };
 
 /// The rate of the targets: four publishers, 10,000 messages a second together.
 pub(crate) const FIXED_RATE: Kind = Kind::FixedRate(Rate { messages_per_second: 10_000, publishers: 4, size: SMALL });
@@ -99,7 +111,7 @@ pub(crate) fn fan_out(subscribers: usize, channels: usize) -> Kind {
 fn quick() -> Vec<Kind> {
     let verbs = [Verb::Get, Verb::Publish].into_iter();
     let mut kinds: Vec<_> = verbs.flat_map(|verb| [1, 16].map(|p| commands(verb, SMALL, p, 50))).collect();
-    kinds.extend([fan_out(1000, 1), FIXED_RATE]);
+    kinds.extend([fan_out(1000, 1), FIXED_RATE, WORK, http1(Direction::Down(SMALL), 100), http2(SMALL, 10, 10)]);
     kinds
 }
 
@@ -112,6 +124,7 @@ fn usual() -> Vec<Kind> {
     }
     kinds.extend([1, 16].map(|pipeline| commands(Verb::Mixed, SMALL, pipeline, 50)));
     kinds.extend(messages());
+    kinds.extend(requests());
     kinds
 }
 
@@ -133,15 +146,40 @@ fn full() -> Vec<Kind> {
     }
     kinds.extend(messages());
     kinds.push(Kind::FanOut { subscribers: 100, channels: 1, size: MEDIUM });
+    kinds.extend(requests());
     kinds
 }
 
-fn messages() -> [Kind; 4] {
-    [fan_out(1, 1), fan_out(100, 1), fan_out(1000, 1), FIXED_RATE]
+fn messages() -> [Kind; 5] {
+    [fan_out(1, 1), fan_out(100, 1), fan_out(1000, 1), FIXED_RATE, WORK]
 }
 
+/// Ten requests and a hundred at a time for small bodies, and ten for large ones.
+fn requests() -> [Kind; 7] {
+    [
+        http1(Direction::Down(SMALL), 10),
+        http1(Direction::Down(SMALL), 100),
+        http1(Direction::Down(BODY), 10),
+        http1(Direction::Up(BODY), 10),
+        http2(SMALL, 1, 10),
+        http2(SMALL, 10, 10),
+        http2(BODY, 1, 10),
+    ]
+}
+
+fn http1(direction: Direction, connections: usize) -> Kind {
+    Kind::Http { version: Version::One, direction, streams: 1, connections }
+}
+
+fn http2(size: usize, streams: usize, connections: usize) -> Kind {
+    Kind::Http { version: Version::Two, direction: Direction::Down(size), streams, connections }
+}
+
+/// Connections of the workloads of commands that are measured with causes followed, too.
+const FOLLOWED: usize = 50;
+
 /// What a workload is measured on. Where messages are traced the sampling decides the cost; elsewhere it only matters
-/// that tracing is on.
+/// that tracing is on, and whether causes are followed.
 fn targets(kind: Kind, options: &Run) -> Vec<Target> {
     let mut targets = vec![Target::Direct, Target::HaProxy];
     // Envoy's Redis proxy has no subscriptions.
@@ -151,14 +189,32 @@ fn targets(kind: Kind, options: &Run) -> Vec<Target> {
         Kind::Commands { verb: Verb::Publish, .. } if !options.quick => targets.extend([Target::Off, Target::Sampled]),
         Kind::Commands { .. } if options.full => targets.push(Target::Off),
         Kind::Commands { .. } => {}
-        Kind::FanOut { .. } | Kind::FixedRate(_) if options.quick => {}
-        Kind::FanOut { .. } | Kind::FixedRate(_) => targets.push(Target::Off),
+        _ if options.quick => {}
+        _ => targets.push(Target::Off),
     }
     targets.push(Target::Traced);
+    let is_followed = match kind {
+        Kind::Commands { verb, connections, .. } => {
+            matches!(verb, Verb::Get | Verb::Publish) && connections == FOLLOWED
+        }
+        Kind::FanOut { .. } | Kind::FixedRate(_) => false,
+        Kind::Work { .. } | Kind::Http { .. } => true,
+    };
+    targets.extend(is_followed.then_some(Target::Follow));
     targets
 }
 
 impl Kind {
+    /// Where its clients connect.
+    pub(crate) fn seats(self) -> &'static [Seat] {
+        match self {
+            Self::Commands { .. } => &[Seat::First],
+            Self::FanOut { .. } | Self::FixedRate(_) | Self::Work { .. } => &[Seat::First, Seat::Second],
+            Self::Http { version: Version::One, .. } => &[Seat::Http1],
+            Self::Http { version: Version::Two, .. } => &[Seat::Http2],
+        }
+    }
+
     /// The exchanges that each connection goes round.
     pub(crate) fn script(verb: Verb, size: usize, pipeline: usize) -> Rc<[Exchange]> {
         let steps: &[Verb] = match verb {
@@ -253,6 +309,15 @@ impl fmt::Display for Kind {
             }
             Self::FixedRate(Rate { messages_per_second, publishers, size }) => {
                 write!(f, "RATE {} {messages_per_second}/s, {publishers} to 1 through two sidecars", Bytes(size))
+            }
+            Self::Work { workers } => write!(f, "WORK message, SET and PUBLISH, {workers} workers, per message"),
+            Self::Http { version, direction, streams, connections } => {
+                let version = if version == Version::One { 1 } else { 2 };
+                let (method, size) = match direction {
+                    Direction::Down(size) => ("GET", size),
+                    Direction::Up(size) => ("POST", size),
+                };
+                write!(f, "HTTP/{version} {method} {} s{streams} c{connections}", Bytes(size))
             }
         }
     }

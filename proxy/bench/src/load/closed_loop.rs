@@ -55,14 +55,20 @@ struct Client {
 }
 
 impl ClosedLoop {
-    /// Connects `connections` clients, all of which go round `script`, each from a different point of it.
-    pub(crate) fn connect(address: SocketAddr, connections: usize, script: &Rc<[Exchange]>) -> Result<Self, Failure> {
+    /// Connects `connections` clients, all of which go round `script`, each from a different point of it, after one exchange
+    /// of `greeting`.
+    pub(crate) fn connect(
+        address: SocketAddr,
+        connections: usize,
+        script: &Rc<[Exchange]>,
+        greeting: &Exchange,
+    ) -> Result<Self, Failure> {
         let poller = Poller::new()?;
         let started = Instant::now();
         let clients = (0..connections).map(|index| {
             let mut connection = Connection::open(address)?;
-            // Whoever accepts lazily has done so now, and a proxy has its connection to Redis.
-            connection.exchange("PING", b"PING\r\n", b"+PONG\r\n")?;
+            // Whoever accepts lazily has done so now, and a proxy has its connection to what is behind it.
+            connection.exchange("a greeting", &greeting.request, &greeting.reply)?;
             connection.stop_blocking()?;
             poller.add(&connection, index)?;
             Ok(Client { connection, turn: index % script.len(), written: 0, received: 0, started })
