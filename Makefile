@@ -26,7 +26,7 @@ lint: ## check formatting, clippy, documentation, layering, shell scripts, conta
 image: ## build the sidecar's image, without Docker, into target/redistributed-image.tar
 	@compose/image.sh
 
-bench: ## measure cost beside HAProxy; QUICK=1 one minute, FULL=1 everything, ONLY=publish,get some, ROUNDS=9, ENVOY=1
+bench: ## measure cost beside HAProxy; QUICK=1 three minutes, FULL=1 everything, ONLY=publish,get some, ROUNDS=9, ENVOY=1
 	@ENVOY='$(ENVOY)' proxy/bench/run.sh $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)') \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
 

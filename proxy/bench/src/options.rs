@@ -48,7 +48,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TEXT", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 
-    /// The few workloads that the targets need most, briefly: about two minutes
+    /// The few workloads that the targets need most, briefly: some minutes
     #[arg(long, conflicts_with = "full")]
     pub(crate) quick: bool,
 
