@@ -143,8 +143,8 @@ start_proxy() {
 }
 
 # proxy_command LISTEN UPSTREAM [OPTION...]: sets PROXY_COMMAND. Spans leave ten times a second rather than once, because
-# suites that start their own servers also kill them, and with them the proxy in front. SETTING=followed adds that causes are followed,
-# and the port of a service, behind which nothing listens.
+# suites that start their own servers also kill them, and with them the proxy in front.
+# SETTING=followed adds that causes are followed, and the port of a service, behind which nothing listens.
 proxy_command() {
   local listen=$1 upstream=$2 setting=()
   shift 2

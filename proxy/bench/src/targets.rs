@@ -1,9 +1,9 @@
 //! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on, and with causes
 //! followed.
 //!
-//! Every proxy runs several times: as the sidecar of the publishers, as that of the subscribers, and in front of the HTTP ports of
-//! services, in processes of their own so that their costs can be told apart. Each moves bytes on one thread: HAProxy and Envoy are told so, the proxy by the
-//! variable that its runtime reads.
+//! Every proxy runs several times: as the sidecar of the publishers, as that of the subscribers, and in front of the
+//! HTTP ports of services, in processes of their own so that their costs can be told apart. Each moves bytes on one
+//! thread: HAProxy and Envoy are told so, the proxy by the variable that its runtime reads.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,7 +1,8 @@
 //! Where the first key of a command stands.
 //!
-//! It is a table of its own, because the one of [`commands`](crate::commands) is looked through for every command, and this one only
-//! where operators ask for keys' templates. A test of the program compares it with the tables of real servers (`COMMAND`).
+//! It is a table of its own, because the one of [`commands`](crate::commands) is looked through for every command, and
+//! this one only where operators ask for keys' templates. A test of the program compares it with the tables of real
+//! servers (`COMMAND`).
 
 use crate::resp::Values;
 
@@ -27,12 +28,14 @@ static COMMANDS: [(Place, &[&str]); 6] = [
     (
         Place::Nowhere,
         &[
-            "ACL", "ASKING", "AUTH", "BGREWRITEAOF", "BGSAVE", "CLIENT", "CLUSTER", "CLUSTERSCAN", "COMMAND", "COMMANDLOG", "CONFIG", "DBSIZE",
-            "DEBUG", "DISCARD", "ECHO", "EXEC", "FAILOVER", "FLUSHALL", "FLUSHDB", "FUNCTION", "HELLO", "HOTKEYS", "INFO", "KEYS", "LASTSAVE",
-            "LATENCY", "LOLWUT", "MODULE", "MONITOR", "MULTI", "PFSELFTEST", "PING", "PSUBSCRIBE", "PSYNC", "PUBLISH", "PUBSUB",
-            "PUNSUBSCRIBE", "QUIT", "RANDOMKEY", "READONLY", "READWRITE", "REPLCONF", "REPLICAOF", "RESET", "ROLE", "SAVE", "SCAN", "SCRIPT",
-            "SELECT", "SHUTDOWN", "SLAVEOF", "SLOWLOG", "SPUBLISH", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "SWAPDB", "SYNC", "TIME",
-            "UNSUBSCRIBE", "UNWATCH", "WAIT", "WAITAOF",
+            "ACL", "ASKING", "AUTH", "BGREWRITEAOF", "BGSAVE", "CLIENT", "CLUSTER", "CLUSTERSCAN",
+            "COMMAND", "COMMANDLOG", "CONFIG", "DBSIZE", "DEBUG", "DISCARD", "ECHO", "EXEC", "FAILOVER",
+            "FLUSHALL", "FLUSHDB", "FUNCTION", "HELLO", "HOTKEYS", "INFO", "KEYS", "LASTSAVE", "LATENCY",
+            "LOLWUT", "MODULE", "MONITOR", "MULTI", "PFSELFTEST", "PING", "PSUBSCRIBE", "PSYNC", "PUBLISH",
+            "PUBSUB", "PUNSUBSCRIBE", "QUIT", "RANDOMKEY", "READONLY", "READWRITE", "REPLCONF", "REPLICAOF",
+            "RESET", "ROLE", "SAVE", "SCAN", "SCRIPT", "SELECT", "SHUTDOWN", "SLAVEOF", "SLOWLOG",
+            "SPUBLISH", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "SWAPDB", "SYNC", "TIME", "UNSUBSCRIBE",
+            "UNWATCH", "WAIT", "WAITAOF",
         ],
     ),
     (Place::At(2), &["BITOP", "MEMORY", "OBJECT", "PFDEBUG", "XGROUP", "XINFO"]),

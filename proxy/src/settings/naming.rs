@@ -36,9 +36,10 @@ pub(crate) struct NamingOptions {
     #[arg(long, value_parser = switch)]
     hide_channel_names: bool,
 
-    /// Show this glob on the spans of commands whose first key it matches, as in 'report:*' (default: nothing is told of keys); repeatable, the first match wins
+    /// Show this glob on spans of commands whose first key it matches, as in 'report:*'; repeatable, the first match wins
     ///
-    /// The span of `SET report:17` is then called `SET report:*`, and has that as db.query.summary. Keys themselves are never shown.
+    /// The span of `SET report:17` is then called `SET report:*`, and has that as db.query.summary. Without it spans tell nothing of
+    /// keys, and keys themselves are never shown.
     #[arg(long = "key-template", value_name = "GLOB")]
     pub(crate) key_templates: Vec<String>,
 }

@@ -73,9 +73,9 @@ pub(super) const PUBLISH: &str = "publish";
 /// `messaging.operation.name` of a delivery, and the first word of its span's name.
 pub(super) const PROCESS: &str = "process";
 
-/// The two parts of a span's name: `{messaging.operation.name}`, with a space at its end if a `{destination}` follows, or nothing
-/// and `{db.query.summary}`, otherwise `{db.operation.name}`, or `{http.request.method}` and `{http.route}`. The destination is a channel's template, otherwise its
-/// name.
+/// The two parts of a span's name: `{messaging.operation.name}`, with a space at its end if a `{destination}` follows,
+/// or nothing and `{db.query.summary}`, otherwise `{db.operation.name}`, or `{http.request.method}` and `{http.route}`.
+/// The destination is a channel's template, otherwise its name.
 pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     fn of_channel<'a>(alone: &'static str, verb: &'static str, channel: &'a Destination) -> (&'static str, &'a str) {
         match channel.group() {
