@@ -23,6 +23,7 @@ fn span(text: &str) -> SpanContext {
 #[derive(Debug, Default)]
 struct Scripted {
     told: Arc<Mutex<Vec<String>>>,
+    databases: Arc<Mutex<Vec<u32>>>,
     commands: u32,
 }
 
@@ -40,6 +41,7 @@ impl Inference for Scripted {
     fn command(&mut self, _now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution {
         let arguments = command.arguments.as_slice();
         self.commands += 1;
+        self.databases.lock().unwrap().push(command.database);
         self.note(format!("{} {} {}", self.commands, command.name.escape_ascii(), text(arguments)));
         let mut attribution =
             Attribution { command: NonZeroU32::new(self.commands).map(CommandId), ..Attribution::default() };
@@ -61,8 +63,14 @@ impl Inference for Scripted {
         self.note(format!("{} injected", publish.0));
     }
 
-    fn replied(&mut self, _now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) {
+    fn replied(&mut self, _now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) -> Vec<SpanContext> {
         self.note(format!("{} answered {}", command.0, text(values.as_slice())));
+        let wrote = |word: &[u8]| values.as_slice().contains(&word);
+        [(wrote(b"by-cause"), CAUSE), (wrote(b"by-other"), OTHER)]
+            .into_iter()
+            .filter(|(is_so, _)| *is_so)
+            .map(|(_, text)| span(text))
+            .collect()
     }
 
     fn delivered(&mut self, _now: UnixNanos, delivery: &ObservedDelivery<'_>) {
@@ -81,15 +89,16 @@ struct Conversation {
     ids: CountingIds,
     by_byte: bool,
     told: Arc<Mutex<Vec<String>>>,
+    databases: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Conversation {
     fn new(policy: Policy, by_byte: bool) -> Self {
         let mut driver = Driver::new(&Arc::new(policy));
         let inference = Scripted::default();
-        let told = Arc::clone(&inference.told);
+        let (told, databases) = (Arc::clone(&inference.told), Arc::clone(&inference.databases));
         driver.set_inference(Box::new(inference));
-        Self { driver, ids: CountingIds::default(), by_byte, told }
+        Self { driver, ids: CountingIds::default(), by_byte, told, databases }
     }
 
     fn feed(&mut self, from: Side, bytes: &[u8]) {
@@ -111,6 +120,11 @@ impl Conversation {
     /// What the inference was told since the last call.
     fn told(&self) -> Vec<String> {
         std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// The databases of the commands that the inference was told of.
+    fn databases(&self) -> Vec<u32> {
+        std::mem::take(&mut self.databases.lock().unwrap())
     }
 
     fn spans(&mut self) -> Vec<SpanRecord> {
@@ -343,4 +357,58 @@ fn the_bytes_are_the_same_whether_somebody_is_told_or_not() {
     for by_byte in [false, true] {
         assert_eq!(run(true, by_byte), run(false, by_byte));
     }
+}
+
+#[test]
+fn a_read_is_linked_to_those_who_have_written_what_it_got() {
+    let writers = |record: &SpanRecord| record.inferred.as_ref().map(|inferred| inferred.writers.clone());
+    both_ways(&following(Commands::All), |mut talk| {
+        talk.client(&["GET", "k"]);
+        talk.client(&["MGET", "k", "other"]);
+        talk.client(&["GET", "k"]);
+        talk.server("$8\r\nby-cause\r\n*2\r\n$8\r\nby-cause\r\n$8\r\nby-other\r\n$1\r\nv\r\n");
+        let spans = talk.spans();
+        assert_eq!(spans.len(), 3);
+        assert_eq!(writers(&spans[0]), Some(vec![span(CAUSE)]));
+        assert_eq!(writers(&spans[1]), Some(vec![span(CAUSE), span(OTHER)]));
+        assert_eq!(writers(&spans[2]), None);
+    });
+}
+
+#[test]
+fn the_reads_of_a_transaction_link_its_span() {
+    both_ways(&following(Commands::All), |mut talk| {
+        for words in [&["MULTI"][..], &["GET", "k"], &["GET", "k"], &["GET", "k"], &["EXEC"]] {
+            talk.client(words);
+        }
+        talk.server("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+        talk.server("*3\r\n$8\r\nby-other\r\n$8\r\nby-other\r\n$8\r\nby-cause\r\n");
+        let spans = talk.spans();
+        assert_eq!(spans.len(), 1, "{spans:?}");
+        assert_eq!(spans[0].inferred.as_ref().unwrap().writers, [span(OTHER), span(CAUSE)]);
+    });
+}
+
+#[test]
+fn a_reply_without_a_span_links_no_other_one() {
+    both_ways(&following(Commands::Caused), |mut talk| {
+        talk.client(&["SET", "k", "caused"]);
+        talk.client(&["GET", "k"]);
+        talk.server("+OK\r\n$8\r\nby-other\r\n");
+        let spans = talk.spans();
+        assert_eq!(spans.len(), 1, "{spans:?}");
+        assert!(spans[0].inferred.as_ref().unwrap().writers.is_empty());
+    });
+}
+
+#[test]
+fn a_command_is_told_with_the_database_that_was_asked_for() {
+    both_ways(&following(Commands::None), |mut talk| {
+        talk.client(&["GET", "k"]);
+        talk.client(&["SELECT", "3"]);
+        talk.client(&["GET", "k"]);
+        talk.client(&["RESET"]);
+        talk.client(&["GET", "k"]);
+        assert_eq!(talk.databases(), [0, 3, 0]);
+    });
 }

@@ -187,7 +187,7 @@ mod tests {
     fn services_are_told_apart_by_their_names() {
         let all = ["api", "worker"].map(|name| {
             let resource = Resource::of_service(Some(name), &OtelSettings::default(), &Host::default());
-            Service::new(resource, Arc::default(), FollowSettings::default())
+            Service::new(resource, Arc::default(), FollowSettings::default(), None)
         });
         for (service, bytes) in all.iter().zip([101, 10]) {
             service.stats.add(ProxyCounter::BytesFromServers, bytes);

@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use redistributed_core::causes::{Answer, Command, Connection as CausesConnection, Delivery, Reason, Ticket};
 use redistributed_core::policy::Policy;
-use redistributed_core::service::{Attribution, Bulks, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery};
-use redistributed_core::trace::{CommandId, SpanId, UnixNanos};
+use redistributed_core::service::{
+    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery,
+};
+use redistributed_core::trace::{CommandId, SpanContext, SpanId, UnixNanos};
 
+use super::access::Access;
 use super::spans::{FollowedSpans, id_of_command, id_of_span};
+use super::writers::{Pending, WritersOf};
 use super::{Follow, State};
 
 /// The most commands of a connection whose replies are waited for. The oldest makes room for further ones.
@@ -23,12 +27,24 @@ pub struct FollowedConnection {
     last: u32,
     connection: CausesConnection,
     /// The commands whose replies are waited for, in order.
-    unanswered: VecDeque<(CommandId, Ticket, Option<u64>)>,
+    unanswered: VecDeque<Unanswered>,
+    /// Who has written what, if reads are linked to it.
+    writers: Option<WritersOf>,
+}
+
+/// A command whose reply is waited for.
+struct Unanswered {
+    number: CommandId,
+    ticket: Ticket,
+    cause: Option<u64>,
+    /// What it does to keys, if it matters.
+    pending: Option<Pending>,
 }
 
 impl FollowedConnection {
-    pub(super) fn new(follow: Arc<Follow>, number: u32) -> Self {
-        Self { follow, number, last: 0, connection: CausesConnection::default(), unanswered: VecDeque::new() }
+    pub(super) fn new(follow: Arc<Follow>, number: u32, writers: Option<WritersOf>) -> Self {
+        let (connection, unanswered) = (CausesConnection::default(), VecDeque::new());
+        Self { follow, number, last: 0, connection, unanswered, writers }
     }
 
     /// The inference, if causes are followed by the policy in force.
@@ -51,6 +67,7 @@ impl Inference for FollowedConnection {
     fn command(&mut self, now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution {
         self.last = self.last.checked_add(1).unwrap_or(1);
         let Some(number) = NonZeroU32::new(self.last).map(CommandId) else { return Attribution::default() };
+        let observed = command;
         let command = Command { id: self.id(number), name: command.name, arguments: command.arguments.as_slice() };
         let connection = &mut self.connection;
         let (ticket, cause, attribution) = self.follow.with(|state| {
@@ -58,12 +75,17 @@ impl Inference for FollowedConnection {
             let (cause, attribution) = state.attribute(now, sent.answer);
             (sent.ticket, cause, attribution)
         });
+        let pending = self.writers.as_ref().and_then(|writers| {
+            let access = Access::of(observed.name, observed.arguments.as_slice(), MAX_ARGUMENTS);
+            let cause = attribution.cause.as_ref().map(|(cause, _)| cause.span);
+            writers.sent(now, observed.database, &access, cause)
+        });
         let Some(ticket) = ticket else { return attribution };
         if self.unanswered.len() >= MAX_UNANSWERED {
             // Replies may be switched off, and on again.
             self.unanswered.pop_front();
         }
-        self.unanswered.push_back((number, ticket, cause));
+        self.unanswered.push_back(Unanswered { number, ticket, cause, pending });
         Attribution { command: Some(number), ..attribution }
     }
 
@@ -72,15 +94,20 @@ impl Inference for FollowedConnection {
         self.follow.with(|state| state.contexts.published(span, id));
     }
 
-    fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) {
-        let Some(at) = self.unanswered.iter().position(|(number, ..)| *number == command) else { return };
+    fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) -> Vec<SpanContext> {
+        let Some(at) = self.unanswered.iter().position(|unanswered| unanswered.number == command) else {
+            return Vec::new();
+        };
         // Commands before it whose replies never came are passed over.
-        if let Some((_, ticket, cause)) = self.unanswered.drain(..=at).next_back() {
-            self.follow.with(|state| {
-                state.causes.reply(now, ticket, values.as_slice().iter().copied());
-                cause.into_iter().for_each(|cause| state.waiting.work_of(cause, now));
-            });
-        }
+        let Some(Unanswered { ticket, cause, pending, .. }) = self.unanswered.drain(..=at).next_back() else {
+            return Vec::new();
+        };
+        self.follow.with(|state| {
+            state.causes.reply(now, ticket, values.as_slice().iter().copied());
+            cause.into_iter().for_each(|cause| state.waiting.work_of(cause, now));
+        });
+        let known = self.writers.as_ref().zip(pending);
+        known.map(|(writers, pending)| writers.answered(pending, values.as_slice())).unwrap_or_default()
     }
 
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>) {
@@ -154,11 +181,11 @@ mod tests {
 
     fn connection() -> FollowedConnection {
         let policy = Policy { follow: Mode::Parent, ..Policy::default() };
-        Follow::new(LivePolicy::new(Arc::new(policy)), [7; 16], Duration::from_secs(1)).connection()
+        Follow::new(LivePolicy::new(Arc::new(policy)), [7; 16], Duration::from_secs(1), None).connection("redis")
     }
 
     fn send(connection: &mut FollowedConnection, at: u64) -> CommandId {
-        let command = ObservedCommand { name: b"GET", arguments: Bulks::new([&b"key"[..]]) };
+        let command = ObservedCommand { name: b"GET", database: 0, arguments: Bulks::new([&b"key"[..]]) };
         connection.command(UnixNanos(at), &command).command.expect("its reply is wanted")
     }
 

@@ -11,11 +11,13 @@
 //! All connections of a service report to one [`Follow`], whatever thread they are on. The lock is held for the microseconds
 //! that an event takes, and never across anything that waits. With `--follow off` there is none.
 
+mod access;
 mod connection;
 mod contexts;
 mod requests;
 mod spans;
 mod waiting;
+mod writers;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -37,6 +39,8 @@ use contexts::Contexts;
 use requests::Requests;
 pub use spans::FollowedSpans;
 use waiting::{Finished, Waiting};
+pub use writers::Writers;
+use writers::WritersOf;
 
 /// How often spans are looked at that may have waited for long enough.
 const TICK: Duration = Duration::from_millis(50);
@@ -48,6 +52,8 @@ pub struct Follow {
     /// How long the span of a delivery waits for further work, in nanoseconds.
     window: u64,
     connections: AtomicU32,
+    /// Who has written what in all services of the process, if reads are linked to it.
+    writers: Option<Arc<Writers>>,
     /// Whether events are reported. Those that were not reported meanwhile are missing when they are again.
     is_on: AtomicBool,
     state: Mutex<Option<Box<State>>>,
@@ -78,23 +84,28 @@ impl Leaving {
 }
 
 impl Follow {
-    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. The span of a delivery stays
-    /// open for `window` after the last work that the message is known to have caused.
-    pub fn new(policy: Arc<LivePolicy>, key: [u8; 16], window: Duration) -> Arc<Self> {
+    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. The span of a
+    /// delivery stays open for `window` after the last work that the message is known to have caused. With `writers`,
+    /// which all services share, what is read is linked to those who have written it.
+    pub fn new(policy: Arc<LivePolicy>, key: [u8; 16], window: Duration, writers: Option<Arc<Writers>>) -> Arc<Self> {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         Arc::new(Self {
             policy,
             key: HashKey::new(key),
             window,
             connections: AtomicU32::new(0),
+            writers,
             is_on: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
 
-    /// Follows a further connection of the service to Redis.
-    pub fn connection(self: &Arc<Self>) -> FollowedConnection {
-        FollowedConnection::new(Arc::clone(self), self.connections.fetch_add(1, Ordering::Relaxed))
+    /// Follows a further connection of the service to `redis`, which is what the settings call it.
+    pub fn connection(self: &Arc<Self>, redis: impl fmt::Display) -> FollowedConnection {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let writers =
+            self.writers.as_ref().map(|writers| WritersOf::new(Arc::clone(writers), redis.to_string().into()));
+        FollowedConnection::new(Arc::clone(self), number, writers)
     }
 
     /// What is told of the requests of the service's HTTP connections.

@@ -9,7 +9,7 @@ use redistributed_core::carrier::ContextKeys;
 use redistributed_core::policy::Policy;
 
 use crate::entropy::secret_key;
-use crate::follow::Follow;
+use crate::follow::{Follow, Writers};
 use crate::live_policy::LivePolicy;
 use crate::settings::modes::Modes;
 use crate::settings::otel::OtelSettings;
@@ -37,6 +37,8 @@ pub struct Service {
 pub struct Services {
     otel: OtelSettings,
     follow: FollowSettings,
+    /// Who has written what, in all services.
+    writers: Option<Arc<Writers>>,
     host: Host,
     state: Mutex<State>,
 }
@@ -53,10 +55,15 @@ struct State {
 }
 
 impl Service {
-    /// A service with no connections.
-    pub fn new(resource: Resource, policy: Arc<Policy>, follow: FollowSettings) -> Arc<Self> {
+    /// A service with no connections. `writers` is what all services know of who wrote what, if reads are linked to it.
+    pub fn new(
+        resource: Resource,
+        policy: Arc<Policy>,
+        follow: FollowSettings,
+        writers: Option<Arc<Writers>>,
+    ) -> Arc<Self> {
         let policy = LivePolicy::new(policy);
-        let follow = Follow::new(Arc::clone(&policy), secret_key(), follow.window);
+        let follow = Follow::new(Arc::clone(&policy), secret_key(), follow.window, writers);
         Arc::new(Self { resource: Arc::new(resource), policy, stats: Arc::default(), follow })
     }
 
@@ -76,7 +83,8 @@ impl Services {
             keys: ContextKeys::default(),
         };
         let (otel, follow) = (settings.otel.clone(), settings.follow);
-        Arc::new(Self { otel, follow, host: Host::detect(), state: Mutex::new(state) })
+        let writers = follow.links_writers.then(Arc::default);
+        Arc::new(Self { otel, follow, writers, host: Host::detect(), state: Mutex::new(state) })
     }
 
     /// The service of that name, which is added if there is none. Without a name, `OTEL_SERVICE_NAME` counts.
@@ -86,7 +94,8 @@ impl Services {
         if let Some(service) = state.services.iter().find(|service| **service.name() == *full_name) {
             return Arc::clone(service);
         }
-        let service = Service::new(Resource::of_service(name, &self.otel, &self.host), state.in_force(), self.follow);
+        let resource = Resource::of_service(name, &self.otel, &self.host);
+        let service = Service::new(resource, state.in_force(), self.follow, self.writers.clone());
         state.services.push(Arc::clone(&service));
         service
     }
@@ -189,7 +198,7 @@ mod tests {
             keys: ContextKeys::default(),
         };
         let (otel, follow) = (OtelSettings::default(), FollowSettings::default());
-        Services { otel, follow, host: Host::default(), state: Mutex::new(state) }
+        Services { otel, follow, writers: None, host: Host::default(), state: Mutex::new(state) }
     }
 
     fn off() -> Modes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use redistributed_core::policy::{Follow, Policy};
 
-use super::choices::parser;
+use super::choices::{parser, switch};
 use super::units::{self, format_duration};
 use super::validation::Validation;
 use super::values::Values;
@@ -25,6 +25,12 @@ pub(crate) struct FollowOptions {
     /// From 10ms to 10s. Spans of deliveries are exported this much later. A span ends with the work, not with this time.
     #[arg(long, value_name = "TIME", default_value_t = format_duration(FollowSettings::DEFAULT_WINDOW))]
     follow_window: String,
+
+    /// Link what reads a value from Redis to the request or message whose work wrote the value, where both are known for certain
+    ///
+    /// It needs --follow, and concerns GET, MGET, HGET, HMGET and HGETALL. Writers are known that write through this process.
+    #[arg(long, value_parser = switch)]
+    link_writers: bool,
 }
 
 /// How long work is waited for.
@@ -32,6 +38,8 @@ pub(crate) struct FollowOptions {
 pub struct FollowSettings {
     /// How long the span of a delivery stays open without further work.
     pub window: Duration,
+    /// Whether reads are linked to those who have written what is read.
+    pub links_writers: bool,
 }
 
 impl FollowSettings {
@@ -43,13 +51,17 @@ impl FollowSettings {
     pub const LONGEST_WINDOW: Duration = Duration::from_secs(10);
 
     pub(super) fn effective(&self, policy: &Policy) -> Values {
-        vec![("follow", policy.follow.to_string()), ("follow-window", format_duration(self.window))]
+        vec![
+            ("follow", policy.follow.to_string()),
+            ("follow-window", format_duration(self.window)),
+            ("link-writers", self.links_writers.to_string()),
+        ]
     }
 }
 
 impl Default for FollowSettings {
     fn default() -> Self {
-        Self { window: Self::DEFAULT_WINDOW }
+        Self { window: Self::DEFAULT_WINDOW, links_writers: false }
     }
 }
 
@@ -62,6 +74,6 @@ impl Validation<'_> {
             parsed => parsed.map_err(|problem| problem.to_string()),
         };
         let value = ("--follow-window", options.follow_window.as_str(), "write a time from 10ms to 10s");
-        FollowSettings { window: self.or_reject(window, value) }
+        FollowSettings { window: self.or_reject(window, value), links_writers: options.link_writers }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use redistributed_core::trace::{Operation, SpanRecord};
 
-use super::describe::{Kind, cause, links, skipped, span_name};
+use super::describe::{Kind, cause, links, skipped, span_name, writers};
 
 /// Writes the spans of one service as lines.
 #[derive(Debug)]
@@ -68,6 +68,9 @@ impl Lines {
         };
         for link in links(record) {
             let _ = write!(line, " link={}:{}", link.trace_id, link.span_id);
+        }
+        for writer in writers(record) {
+            let _ = write!(line, " writer={}:{}", writer.trace_id, writer.span_id);
         }
         if let Operation::Publish { receivers: Some(receivers), .. } = record.operation {
             let _ = write!(line, " receivers={receivers}");

@@ -15,6 +15,12 @@ pub const SKIPPED: &str = "redistributed.context.skipped";
 /// The rule by which the parent or the link of a span was inferred (`--follow`). Absent if a message carried it, or if there is none.
 pub const CAUSE: &str = "redistributed.cause";
 
+/// What a link stands for, if it is none to a cause or a producer: [`WRITER`].
+pub const LINK: &str = "redistributed.link";
+
+/// The value of [`LINK`] on a link to the request or message whose work has written what the command has read (`--link-writers`).
+pub const WRITER: &str = "writer";
+
 /// The event of a delivery's span that says when the message had been written to the subscriber. It is there if the span lasts
 /// longer, because of the work that the message has caused.
 pub const HANDED_OVER: &str = "handed over";
@@ -27,6 +33,11 @@ pub(super) fn cause(record: &SpanRecord) -> Option<&'static str> {
 /// The links of a span: that to its producer or its cause, and those that are inferred.
 pub(super) fn links(record: &SpanRecord) -> impl Iterator<Item = &SpanContext> {
     record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links))
+}
+
+/// The spans of those who have written what the command has read.
+pub(super) fn writers(record: &SpanRecord) -> &[SpanContext] {
+    record.inferred.as_ref().map_or(&[], |inferred| &inferred.writers)
 }
 
 /// The value of [`SKIPPED`] on the span of `record`.

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use connection::{Connection, NetworkPeer};
-pub use describe::{CAUSE, HANDED_OVER, RECEIVERS, SHARDED, SKIPPED};
+pub use describe::{CAUSE, HANDED_OVER, LINK, RECEIVERS, SHARDED, SKIPPED, WRITER};
 pub use otlp::{ConnectionAttributes, OpenRequest, OtlpError, SpanEncoder};
 pub use resource::{Host, Resource, service_name};
 pub use sink::SpanSink;

@@ -60,6 +60,7 @@ impl Observed {
             "*",
             "--follow",
             "parent",
+            "--link-writers",
             "--log-level",
             "trace",
             "--log-format",

@@ -90,9 +90,24 @@ impl Deployment {
         transport: Transport,
         variables: &[(&str, &str)],
     ) -> Sidecar {
+        let route = ["--listen", "127.0.0.1:0", "--upstream", upstream];
+        self.start_with(&[&route[..], arguments].concat(), service, transport, variables)
+    }
+
+    /// Starts one sidecar of several services, which `arguments` describe.
+    pub(crate) fn shared_sidecar(&self, arguments: &[&str]) -> Sidecar {
+        self.start_with(arguments, "", Transport::Http, &[])
+    }
+
+    fn start_with(
+        &self,
+        arguments: &[&str],
+        service: &str,
+        transport: Transport,
+        variables: &[(&str, &str)],
+    ) -> Sidecar {
         // With so few connections, the limit on open files causes no warning.
-        let route = ["--listen", "127.0.0.1:0", "--upstream", upstream, "--max-connections", "100"];
-        let mut command = spawn::command(&[&route[..], arguments].concat());
+        let mut command = spawn::command(&[arguments, &["--max-connections", "100"]].concat());
         let (protocol, endpoint) = match transport {
             Transport::Http => ("http/protobuf", self.collector.http_endpoint()),
             Transport::Grpc => ("grpc", self.collector.grpc_endpoint()),
@@ -103,8 +118,8 @@ impl Deployment {
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
             .envs(variables.iter().copied());
-        // One more for each HTTP port.
-        let addresses = 1 + arguments.iter().filter(|argument| **argument == "--http").count();
+        let listens = ["--listen", "--route", "--http"];
+        let addresses = arguments.iter().filter(|argument| listens.contains(argument)).count();
         let process = Spawned::start(command, addresses);
         Sidecar { address: process.addresses[0], process }
     }
@@ -177,9 +192,14 @@ impl Sidecar {
         format!("redis://{}", self.address)
     }
 
-    /// The address for HTTP clients.
+    /// The address for HTTP clients, which is the last one.
     pub(crate) fn http(&self) -> SocketAddr {
-        self.process.addresses[1]
+        *self.process.addresses.last().expect("it listens")
+    }
+
+    /// Connects a client of the route with this number, from 0 on.
+    pub(crate) async fn connect_to_route(&self, number: usize) -> Wire {
+        Wire::to(self.process.addresses[number]).await
     }
 
     pub(crate) async fn connect(&self) -> Wire {

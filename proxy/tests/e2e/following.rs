@@ -14,19 +14,23 @@ const SERVICE_NAMES: [&str; 3] = ["GET", "SET", "publish done"];
 
 /// A worker that reads an order's price, stores a result and announces it, on another connection than that of its
 /// subscription.
-struct Worker {
+pub(crate) struct Worker {
     subscriber: Wire,
     commands: Wire,
 }
 
 impl Worker {
     async fn start(sidecar: &Sidecar) -> Self {
-        let (mut subscriber, commands) = (sidecar.connect().await, sidecar.connect().await);
+        Self::connected(sidecar.connect().await, sidecar.connect().await).await
+    }
+
+    /// A worker with these connections to its sidecar.
+    pub(crate) async fn connected(mut subscriber: Wire, commands: Wire) -> Self {
         subscriber.call("SUBSCRIBE orders").await;
         Self { subscriber, commands }
     }
 
-    async fn work(&mut self) {
+    pub(crate) async fn work(&mut self) {
         let payload = self.subscriber.message().await.payload;
         let id = String::from_utf8(payload).expect("the message as it was published");
         self.commands.call(&format!("GET price:{id}")).await;
@@ -36,7 +40,7 @@ impl Worker {
 }
 
 /// An id as services make them.
-fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("{:016x}-{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number.wrapping_mul(0xbf58_476d_1ce4_e5b9))
 }
 
@@ -92,8 +96,8 @@ async fn the_work_of_a_plain_worker_is_below_the_delivery_that_caused_it() {
     assert!(spans.of("worker").all(|span| !span.parent.is_empty() || span.name == "publish done"));
 }
 
-/// An API that publishes an order for each request, and answers when Redis has taken it.
-async fn serve_http(listener: TcpListener, mut redis: Wire) {
+/// An API that sends a command for each request, with the `{id}` of the request's path, and answers when Redis has.
+pub(crate) async fn serve_http(listener: TcpListener, mut redis: Wire, command: &str) {
     let (mut client, _) = listener.accept().await.expect("a client");
     let mut head = Vec::new();
     loop {
@@ -106,7 +110,7 @@ async fn serve_http(listener: TcpListener, mut redis: Wire) {
             let request = String::from_utf8_lossy(&head[..end]).into_owned();
             head.drain(..end + 4);
             let id = request.split(['/', ' ']).find(|word| word.len() == 33).expect("an id in the path").to_owned();
-            redis.call(&format!("PUBLISH orders {id}")).await;
+            redis.call(&command.replace("{id}", &id)).await;
             client.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok").await.expect("a client");
         }
     }
@@ -120,7 +124,7 @@ async fn a_request_and_all_that_follows_from_it_is_one_trace() {
     let port = format!("127.0.0.1:0,{}", listener.local_addr().expect("bound"));
     let api = deployment.sidecar("api", &[&following[..], &["--http", &port]].concat());
     let worker = deployment.sidecar("worker", &following);
-    let serving = tokio::spawn(serve_http(listener, api.connect().await));
+    let serving = tokio::spawn(serve_http(listener, api.connect().await, "PUBLISH orders {id}"));
     let mut service = Worker::start(&worker).await;
     let mut client = tokio::net::TcpStream::connect(api.http()).await.expect("the sidecar");
     let began = Instant::now();

@@ -29,3 +29,4 @@ mod modes;
 mod quick_start;
 mod sampling;
 mod span_fields;
+mod writers;

@@ -112,12 +112,15 @@ pub(crate) struct Pairing {
     monitoring: bool,
     authenticated: bool,
     database: u32,
+    /// The database that the client has asked for last.
+    asked_database: u32,
     lost: bool,
     doubt: Doubt,
     spans: OpenSpans,
     names: ClientNames,
-    /// The command that the last reply has answered, if its reply is to be reported.
-    answered: Option<CommandId>,
+    /// The command that the last reply has answered, if its reply is to be reported, and the number of the event that
+    /// is its span if it has ended.
+    answered: Option<(CommandId, usize)>,
     /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
     timed: Option<UnixNanos>,
     pending_subscriptions: usize,
@@ -145,6 +148,7 @@ impl Pairing {
             monitoring: false,
             authenticated: false,
             database: 0,
+            asked_database: 0,
             lost: false,
             doubt: Doubt::default(),
             spans: OpenSpans::default(),
@@ -163,6 +167,7 @@ impl Pairing {
     pub(crate) fn logged_in(&mut self, database: u32) {
         self.authenticated = true;
         self.database = database;
+        self.asked_database = database;
     }
 
     /// Whether the server has answered a command as it only does after authentication.
@@ -173,6 +178,16 @@ impl Pairing {
     /// Whether every request that has been read is answered, as far as can be told.
     pub(crate) fn is_settled(&self) -> bool {
         !self.lost && self.queue.is_empty() && self.executing.is_empty()
+    }
+
+    /// The number of the database that is selected when all has been executed that the client has sent.
+    pub(crate) fn asked_database(&self) -> u32 {
+        self.asked_database
+    }
+
+    /// The span of the transaction whose replies are being read.
+    pub(crate) fn executing_span(&mut self) -> Option<&mut SpanRecord> {
+        self.spans.get(self.executing_span.as_ref()?)
     }
 
     /// The number of the selected database, as the server has confirmed it.
@@ -195,7 +210,12 @@ impl Pairing {
         match &mut answer {
             Answer::Multi => drop(self.queueing.get_or_insert_default()),
             Answer::Exec { scripts } => *scripts = self.queueing.take().is_some_and(|queueing| queueing.scripts),
-            Answer::Discard | Answer::Reset => self.queueing = None,
+            Answer::Discard => self.queueing = None,
+            Answer::Reset => {
+                self.queueing = None;
+                self.asked_database = 0;
+            }
+            Answer::Select(database) => self.asked_database = *database,
             Answer::ClientReply(ReplyMode::Off | ReplyMode::Skip) => self.untracked(call),
             Answer::Confirmations { subscribe: true, .. } | Answer::Hello(..) => {
                 self.queueing.as_mut().into_iter().for_each(|queueing| queueing.to_itself = true);

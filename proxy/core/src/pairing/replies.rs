@@ -67,9 +67,10 @@ impl Pairing {
         self.after_element(call);
     }
 
-    /// The command that the last reply has answered, if its reply is to be reported. It is returned once.
+    /// The command that the last reply has answered, if its reply is to be reported, and the number of the event that
+    /// is its span if it has ended. It is returned once.
     #[inline]
-    pub(crate) fn take_answered(&mut self) -> Option<CommandId> {
+    pub(crate) fn take_answered(&mut self) -> Option<(CommandId, usize)> {
         self.answered.take()
     }
 
@@ -84,7 +85,7 @@ impl Pairing {
         match (self.queue.front_mut(), reply) {
             (Some(Entry { answer: Answer::Replies(run), span: None, command }), _) => {
                 self.authenticated |= !matches!(reply, Reply::Error(_));
-                self.answered = *command;
+                self.answered = command.map(|command| (command, call.out.events.len()));
                 *run -= 1;
                 if *run == 0 {
                     self.queue.pop_front();
@@ -115,7 +116,7 @@ impl Pairing {
             _ => return false,
         };
         self.authenticated = true;
-        self.answered = *command;
+        self.answered = command.map(|command| (command, call.out.events.len()));
         let span = span.take();
         if is_last {
             self.queue.pop_front();
@@ -208,7 +209,7 @@ impl Pairing {
     }
 
     fn plain_reply(&mut self, entry: Entry, reply: Reply<'_>, call: &mut Call<'_>) {
-        self.answered = entry.command;
+        self.answered = entry.command.map(|command| (command, call.out.events.len()));
         let mut span = entry.span;
         let own = self.own_messages_of(entry.answer);
         if let Reply::Error(line) = reply {

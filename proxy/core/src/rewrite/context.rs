@@ -29,7 +29,7 @@ pub(super) fn inferred(attribution: &Attribution) -> Option<Box<Inferred>> {
     let rule = attribution.cause.as_ref().map(|(_, rule)| *rule);
     let undecided = attribution.command.filter(|_| attribution.is_undecided && rule.is_none());
     let has_more = rule.is_some() || undecided.is_some() || !attribution.links.is_empty();
-    has_more.then(|| Box::new(Inferred { rule, links: attribution.links.clone(), undecided, handed_over: None }))
+    has_more.then(|| Box::new(Inferred { rule, links: attribution.links.clone(), undecided, ..Inferred::default() }))
 }
 
 /// The identity of a new span below `parent`, and whether the span is recorded. The flags carry that decision.

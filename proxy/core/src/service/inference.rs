@@ -26,8 +26,8 @@ pub trait Inference: Debug + Send {
     /// The context of this span has been added to a publish.
     fn injected(&mut self, publish: CommandId, span: SpanId);
 
-    /// Redis has answered a command.
-    fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>);
+    /// Redis has answered a command. Returns the spans of those who have written what was read, if they are known for certain.
+    fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) -> Vec<SpanContext>;
 
     /// A message is delivered to the client.
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
@@ -39,6 +39,8 @@ pub trait Inference: Debug + Send {
 pub struct ObservedCommand<'a> {
     /// The command's name, as it was sent.
     pub name: &'a [u8],
+    /// The number of the database that the command is executed in, unless a `SELECT` before it is refused.
+    pub database: u32,
     /// The first arguments, without the command's name.
     pub arguments: Bulks<'a, MAX_ARGUMENTS>,
 }

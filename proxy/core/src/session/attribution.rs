@@ -5,7 +5,11 @@ use alloc::boxed::Box;
 use super::Parts;
 use crate::commands::Answer;
 use crate::rewrite::Publish;
-use crate::service::{Attribution, Bulks, ObservedCommand};
+use crate::service::{Attribution, Bulks, Event, ObservedCommand};
+use crate::trace::{Operation, SpanContext};
+
+/// The most spans that one is linked to because they have written what it has read.
+const MAX_WRITERS: usize = 8;
 
 /// What is known of the cause of a publish that is complete. `None` if causes are not followed.
 #[inline]
@@ -19,7 +23,7 @@ pub(super) fn of_publish(publish: &Publish<'_>, payload: &[u8], parts: &mut Part
 fn ask_about_publish(publish: &Publish<'_>, payload: &[u8], parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
     let arguments = Bulks::new([publish.channel.unwrap_or_default(), payload]);
     let name: &[u8] = if publish.sharded { b"SPUBLISH" } else { b"PUBLISH" };
-    ask(&ObservedCommand { name, arguments }, parts)
+    ask(&ObservedCommand { name, database: parts.pairing.asked_database(), arguments }, parts)
 }
 
 /// What is known of the cause of the command `name`, which is complete and answered by `answer`. `frame` is its beginning in RESP.
@@ -28,7 +32,8 @@ pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut 
     parts.call.env.inference.as_ref()?;
     match answer {
         Answer::Replies(_) | Answer::Script | Answer::Multi | Answer::Exec { .. } | Answer::Discard => {
-            ask(&ObservedCommand { name, arguments: Bulks::of_request(frame) }, parts)
+            let database = parts.pairing.asked_database();
+            ask(&ObservedCommand { name, database, arguments: Bulks::of_request(frame) }, parts)
         }
         // One that blocks waits for something that is not there yet, which therefore did not cause it. The others set up the
         // connection.
@@ -55,8 +60,28 @@ pub(super) fn replied<'a>(parts: &mut Parts<'_>, frame: impl FnOnce() -> &'a [u8
 fn tell_reply(frame: &[u8], parts: &mut Parts<'_>) {
     let now = parts.call.env.now;
     if let Some(inference) = parts.call.env.inference.as_deref_mut()
-        && let Some(command) = parts.pairing.take_answered()
+        && let Some((command, event)) = parts.pairing.take_answered()
     {
-        inference.replied(now, command, Bulks::of_reply(frame));
+        let writers = inference.replied(now, command, Bulks::of_reply(frame));
+        if !writers.is_empty() {
+            link_to_writers(&writers, event, parts);
+        }
+    }
+}
+
+/// Links the span of the command that was answered to those who have written what it has read. If the span has ended, it is the
+/// event with this number. In a transaction it is the transaction's span.
+fn link_to_writers(writers: &[SpanContext], event: usize, parts: &mut Parts<'_>) {
+    let span = match parts.call.out.events.get_mut(event) {
+        Some(Event::SpanEnded(span)) => Some(span),
+        _ => parts.pairing.executing_span(),
+    };
+    if let Some(span) = span.filter(|span| matches!(span.operation, Operation::Command { .. })) {
+        let known = &mut span.inferred.get_or_insert_default().writers;
+        for writer in writers {
+            if known.len() < MAX_WRITERS && !known.contains(writer) {
+                known.push(*writer);
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Inferred {
     pub rule: Option<&'static str>,
     /// The spans that are linked to: the causes of a batch, or the few of which one is the cause.
     pub links: Vec<SpanContext>,
+    /// The spans of the requests and messages whose work has written what the command has read (`--link-writers`).
+    pub writers: Vec<SpanContext>,
     /// The command, if its cause may still become known.
     pub undecided: Option<CommandId>,
     /// When the message had been written to the subscriber, if the span of the delivery lasts longer because of the work that the

@@ -27,7 +27,8 @@ use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
 use crate::telemetry::connection::{Connection, NetworkPeer};
 use crate::telemetry::describe::{
-    CAUSE, HANDED_OVER, Kind, PROCESS, PUBLISH, RECEIVERS, SHARDED, SKIPPED, cause, links, skipped, span_name,
+    CAUSE, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, SHARDED, SKIPPED, WRITER, cause, links, skipped,
+    span_name, writers,
 };
 
 /// `messaging.system` and `db.system.name`.
@@ -295,13 +296,15 @@ impl SpanEncoder {
     }
 
     fn put_links(&self, record: &SpanRecord, out: &mut Vec<u8>) {
-        for link in links(record).take(self.limits.link_count) {
+        let writers = writers(record).iter().map(|writer| (writer, Some(WRITER)));
+        let all = || links(record).map(|link| (link, None)).chain(writers.clone());
+        for (link, meaning) in all().take(self.limits.link_count) {
             // The state belongs to the trace that the span is linked to first. Of the others none is known.
             let is_first = record.link.as_ref().is_some_and(|first| std::ptr::eq(first, link));
             let trace_state = record.trace_state.as_deref().filter(|_| is_first);
-            put_link(link, trace_state, is_first && cause(record).is_none(), out);
+            put_link(link, trace_state, is_first && cause(record).is_none(), meaning, out);
         }
-        let dropped = links(record).skip(self.limits.link_count).count();
+        let dropped = all().skip(self.limits.link_count).count();
         if dropped > 0 {
             out.push(varint_tag(14));
             put_varint(out, dropped as u64);
@@ -446,12 +449,19 @@ fn put_event(name: &str, time: UnixNanos, out: &mut Vec<u8>) {
     });
 }
 
-fn put_link(link: &SpanContext, trace_state: Option<&str>, is_remote: bool, out: &mut Vec<u8>) {
+/// `meaning` is the value of the attribute [`LINK`].
+fn put_link(link: &SpanContext, trace_state: Option<&str>, is_remote: bool, meaning: Option<&str>, out: &mut Vec<u8>) {
     let remote = if is_remote { IS_REMOTE } else { 0 };
     put_message(out, bytes_tag(13), |out| {
         out.extend_from_slice(&ids(link));
         if let Some(text) = trace_state {
             put_trace_state(out, bytes_tag(3), text);
+        }
+        if let Some(meaning) = meaning {
+            put_message(out, bytes_tag(4), |out| {
+                put_bytes(out, bytes_tag(1), LINK.as_bytes());
+                put_message(out, bytes_tag(2), |out| put_bytes(out, bytes_tag(1), meaning.as_bytes()));
+            });
         }
         out.push(fixed32_tag(6));
         out.extend_from_slice(&(HAS_IS_REMOTE | remote | u32::from(link.flags.to_byte())).to_le_bytes());

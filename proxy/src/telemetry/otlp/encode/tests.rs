@@ -153,9 +153,10 @@ impl Rng {
 
     fn inferred(&mut self) -> Option<Box<Inferred>> {
         let links = (0..self.below(4)).map(|_| self.context()).collect();
+        let writers = (0..self.below(3)).map(|_| self.context()).collect();
         let rule = self.one_of(&[None, Some("token"), Some("succession")]);
         let handed_over = self.one_of(&[None, Some(UnixNanos(7))]);
-        self.yes().then(|| Box::new(Inferred { rule, links, undecided: None, handed_over }))
+        self.yes().then(|| Box::new(Inferred { rule, links, writers, undecided: None, handed_over }))
     }
 
     fn peer(&mut self) -> Peer {
@@ -296,14 +297,20 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
         let Some(AnyValue { value: Some(Value::StringValue(text)) }) = &mut attribute.value else { continue };
         *text = text.chars().take(limits.attribute_value_length.unwrap_or(usize::MAX)).collect();
     }
-    let inferred = record.inferred.iter().flat_map(|inferred| inferred.links.iter().map(|link| (*link, "", 0x100)));
     let is_inferred = record.inferred.as_ref().is_some_and(|inferred| inferred.rule.is_some());
     let remote = if is_inferred { 0x100 } else { 0x300 };
-    let links = record.link.map(|link| (link, case.trace_state, remote)).into_iter().chain(inferred);
-    let mut links: Vec<Link> = Vec::from_iter(links.map(|(link, trace_state, remote)| Link {
+    let inferred = record.inferred.iter();
+    let writer = || vec![text("redistributed.link", "writer")];
+    let inferred = inferred.flat_map(|inferred| {
+        let links = inferred.links.iter().map(|link| (*link, "", 0x100, Vec::new()));
+        links.chain(inferred.writers.iter().map(|link| (*link, "", 0x100, writer())))
+    });
+    let links = record.link.map(|link| (link, case.trace_state, remote, Vec::new())).into_iter().chain(inferred);
+    let mut links: Vec<Link> = Vec::from_iter(links.map(|(link, trace_state, remote, attributes)| Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
         span_id: link.span_id.to_bytes().to_vec(),
         trace_state: trace_state.to_owned(),
+        attributes,
         flags: remote | u32::from(link.flags.to_byte()),
         ..Link::default()
     }));
