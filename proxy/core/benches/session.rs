@@ -16,7 +16,7 @@ use redistributed_core::service::{
     Attribution, Bulks, Environment, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery,
 };
 use redistributed_core::trace::ids::CountingIds;
-use redistributed_core::trace::{CommandId, Propagators, Sampler, SpanId, UnixNanos, sampler::Root};
+use redistributed_core::trace::{CommandId, Propagators, Sampler, SpanContext, SpanId, UnixNanos, sampler::Root};
 use redistributed_core::{Output, Policy, Session, Side};
 
 /// Commands in one read, as with `redis-benchmark -P 16`.
@@ -173,8 +173,9 @@ impl Inference for Unknowing {
         black_box((publish, span));
     }
 
-    fn replied(&mut self, _: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) {
+    fn replied(&mut self, _: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) -> Vec<SpanContext> {
         black_box((command, values));
+        Vec::new()
     }
 
     fn delivered(&mut self, _: UnixNanos, delivery: &ObservedDelivery<'_>) {

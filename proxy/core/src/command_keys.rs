@@ -1,7 +1,7 @@
 //! Where the first key of a command stands.
 //!
-//! It is a table of its own, because the one of [`commands`](crate::commands) is looked through for every command, and
-//! this one only where operators ask for keys' templates. A test of the program compares it with the tables of real
+//! It is a table of its own, because the one of the module `commands` is looked through for every command, and this
+//! one only where operators ask for keys' templates. A test of the program compares it with the tables of real
 //! servers (`COMMAND`).
 
 use crate::resp::Values;
