@@ -48,6 +48,8 @@ class Recorder:
         directions = {client: (service, kept[0]), service: (client, kept[1])}
         while directions:
             for source in select.select(list(directions), [], [])[0]:
+                if source not in directions:
+                    continue
                 to, log = directions[source]
                 try:
                     data = source.recv(65536)
@@ -82,6 +84,14 @@ def started(command, pattern, stream="stdout"):
             threading.Thread(target=getattr(process, stream).read, daemon=True).start()
             return process, int(found[1])
     raise SystemExit(f"{command} did not start")
+
+
+def behind_proxy(proxy, port, scheme=""):
+    """Starts the proxy in front of a service, and returns it with its port."""
+    words = ["--mode", "inject", "--http", f"127.0.0.1:0,{scheme}127.0.0.1:{port}"]
+    if os.environ.get("SETTING") == "followed":
+        words += ["--follow", "parent"]
+    return started([proxy, *words], r'for HTTP address="http://127\.0\.0\.1:(\d+)"', "stderr")
 
 
 def without_own(data):
@@ -181,6 +191,52 @@ const ask = (method, path, body) => new Promise((done, fail) => {
 })();
 """
 
+NODE_2 = """
+const session = require("http2").connect(process.argv[1]);
+const once = (emitter, name) => new Promise((done, fail) => { emitter.once(name, (...all) => done(all)); emitter.once("error", fail); });
+const ask = (headers, parts) => new Promise((done) => {
+  const stream = session.request(headers, { endStream: parts.length === 0 }), seen = [];
+  let length = 0;
+  stream.on("headers", (headers) => seen.push(["interim", headers[":status"], headers.link]));
+  stream.on("response", (headers) => seen.push(["response", headers[":status"], Object.keys(headers).sort()]));
+  stream.on("trailers", (headers) => seen.push(["trailers", Object.entries(headers)]));
+  stream.on("data", (data) => (length += data.length));
+  stream.on("error", (error) => seen.push(["error", error.code]));
+  stream.on("close", () => done([headers[":path"], seen, length, stream.rstCode]));
+  parts.forEach((part) => stream.write(part));
+  if (parts.length) stream.end();
+});
+(async () => {
+  const [settings] = await once(session, "remoteSettings");
+  console.log("WebSockets", settings.enableConnectProtocol, "streams", settings.maxConcurrentStreams);
+  for (const [headers, parts] of [
+    [{ ":path": "/len/70000" }, []],
+    [{ ":path": "/hints" }, []],
+    [{ ":path": "/echo", ":method": "POST" }, ["a", "b".repeat(300000)]],
+    [{ ":path": "/echo", ":method": "POST", expect: "100-continue" }, ["a"]],
+    [{ ":path": "/reset" }, []],
+    [{ ":path": "/enough", ":method": "POST" }, ["a"]],
+    [{ ":path": "/len/5", ":method": "HEAD" }, []],
+    [{ ":path": "/nothing", ":method": "DELETE" }, []],
+  ]) console.log(JSON.stringify(await ask(headers, parts)));
+  for (const headers of [
+    { ":method": "CONNECT", ":protocol": "websocket", ":path": "/chat", ":scheme": "http", ":authority": "x" },
+    { ":method": "CONNECT", ":authority": "x:1" },
+  ]) {
+    const tunnel = session.request(headers, { endStream: false });
+    const [answer] = await once(tunnel, "response");
+    console.log("tunnel", answer[":status"], answer["x-protocol"]);
+    for (const word of ["ping", "pong"]) {
+      tunnel.write(word);
+      console.log(String((await once(tunnel, "data"))[0]));
+    }
+    tunnel.end();
+    await once(tunnel, "end");
+  }
+  session.close();
+})();
+"""
+
 # The name, whether the bytes are compared too, and the command, in which `{url}` is where to connect.
 HTTP1_CLIENTS = [
     ("curl-get", True, curl("{url}/len/10?a=b", "{url}/len/20")),
@@ -210,6 +266,11 @@ OWN_CLIENTS = {
         ("curl-h2", False, curl("--http2-prior-knowledge", "{url}/len/10", "{url}/len/300000")),
         # A long one never ends between curl and hypercorn, directly.
         ("curl-h2-put", False, curl("--http2-prior-knowledge", "-T", "{file}", "{url}/echo", "--output", "/dev/null", "--write-out", "%{http_code} %{size_download}")),
+        ("httpx-h2", False, python(HTTPX_2)),
+    ],
+    "node-h2": [
+        ("curl-h2", False, curl("--http2-prior-knowledge", "{url}/len/10", "{url}/hints", "-T", "{file}", "{url}/echo")),
+        ("node-h2", False, ["node", "-e", NODE_2, "{url}"]),
         ("httpx-h2", False, python(HTTPX_2)),
     ],
 }
@@ -277,7 +338,7 @@ def load(proxy_port, recorder):
 
 def main():
     proxy, parts = sys.argv[1], sys.argv[2:]
-    services = parts or ["h11", "uvicorn", "aiohttp", "node", "websockets", "h2"]
+    services = parts or ["h11", "uvicorn", "aiohttp", "node", "websockets", "h2", "node-h2"]
     same, compared_count = True, 0
     with tempfile.TemporaryDirectory() as folder:
         files = [os.path.join(folder, name) for name in ("short", "long")]
@@ -285,19 +346,15 @@ def main():
             with open(path, "wb") as file:
                 file.write(os.urandom(size))
         for service in services:
-            if service == "node" and not shutil.which("node"):
+            if service.startswith("node") and not shutil.which("node"):
                 print("left out: there is no node")
                 continue
             behind, port = started([sys.executable, os.path.join(HERE, "services.py"), service], r"^(\d+)$")
             recorder = Recorder(port)
-            scheme = "h2://" if service == "h2" else ""
-            words = ["--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--mode", "inject"]
-            words += ["--http", f"127.0.0.1:0,{scheme}127.0.0.1:{recorder.port}"]
-            if os.environ.get("SETTING") == "followed":
-                words += ["--follow", "parent"]
-            front, proxy_port = started([proxy, *words], r'for HTTP address="http://127\.0\.0\.1:(\d+)"', "stderr")
+            scheme = "h2://" if "h2" in service else ""
+            front, proxy_port = behind_proxy(proxy, recorder.port, scheme)
             for client in OWN_CLIENTS.get(service, HTTP1_CLIENTS):
-                if client[0] == "node" and not shutil.which("node"):
+                if client[0].startswith("node") and not shutil.which("node"):
                     continue
                 same &= compared(client, service, recorder, proxy_port, files)
                 compared_count += 1

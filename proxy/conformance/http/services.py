@@ -1,11 +1,13 @@
 """The services behind the port: python services.py KIND prints the port on which it listens.
 
-KIND is h11 (a server on h11, with interim responses and trailers), uvicorn (on httptools), aiohttp, node, websockets or h2 (hypercorn,
-which speaks HTTP/2 to who begins with it). All but the last two answer alike:
+KIND is h11 (a server on h11, with interim responses and trailers), uvicorn (on httptools), aiohttp, node, websockets, h2 (hypercorn,
+which speaks HTTP/2 to who begins with it) or node-h2 (the same of Node, with interim responses, trailers and tunnels). All but
+websockets answer alike:
 
   /echo   the content of the request goes back, in chunks if it came in chunks
   /len/N  N bytes, with their length
-  /hints  103 Early Hints, and then an answer (h11 only)
+  /hints  103 Early Hints, and then an answer (h11 and node-h2 only)
+  /reset  a reset of the stream, and /enough an answer without the rest of the request (node-h2 only)
   /close  an answer that ends with the connection
   else    404
 """
@@ -183,8 +185,42 @@ const server = require("http").createServer((request, response) => {
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 """
 
+NODE_2 = """
+const http2 = require("http2");
+const server = http2.createServer({ settings: { enableConnectProtocol: true, maxConcurrentStreams: 50 } });
+server.on("stream", (stream, headers) => {
+  stream.on("error", () => {});
+  const path = (headers[":path"] || "").split("?")[0], plain = { ":status": 200 }, options = { sendDate: false };
+  if (headers[":method"] === "CONNECT") {
+    stream.respond({ ":status": 200, "x-protocol": headers[":protocol"] || "none" }, options);
+    stream.pipe(stream);
+  } else if (path === "/echo") {
+    stream.respond({ ":status": 200, "x-case": "kept" }, { ...options, waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "1" }));
+    stream.pipe(stream);
+  } else if (path === "/hints") {
+    for (const file of ["a", "b"]) stream.additionalHeaders({ ":status": 103, link: `</${file}.css>; rel=preload` });
+    stream.respond(plain, options);
+    stream.end("hinted");
+  } else if (path === "/reset") {
+    stream.close(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  } else if (path === "/enough") {
+    stream.respond({ ":status": 413 }, options);
+    stream.end("enough");
+    stream.on("finish", () => stream.close(http2.constants.NGHTTP2_NO_ERROR));
+  } else if (path.startsWith("/len/")) {
+    stream.respond({ ":status": 200, "content-length": path.slice(5) }, options);
+    stream.end("x".repeat(Number(path.slice(5))));
+  } else {
+    stream.respond({ ":status": 404 }, { ...options, endStream: true });
+  }
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+"""
+
 if __name__ == "__main__":
     kind = sys.argv[1]
-    if kind == "node":
-        sys.exit(subprocess.run(["node", "-e", NODE], env=os.environ, check=False).returncode)
+    if kind.startswith("node"):
+        code = NODE_2 if kind == "node-h2" else NODE
+        sys.exit(subprocess.run(["node", "-e", code], env=os.environ, check=False).returncode)
     globals()[f"serve_{kind}"]()
