@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Compare the core's instructions and allocations with the baseline
     Core(Core),
-    /// Play recordings to the inference of causes and judge its answers
+    /// Judge the inference of causes by recordings and by real services
     Causes(Causes),
     /// Become a program that ends when the run does
     #[command(hide = true)]
@@ -94,6 +94,32 @@ pub(crate) struct Causes {
     /// Compare recall with other answers, those to NAME being in DIR/NAME.jsonl
     #[arg(long, value_name = "DIR")]
     pub(crate) against: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) services: Option<Services>,
+}
+
+/// What real services behind sidecars need. Without `--services` there are only recordings.
+#[derive(Debug, Args)]
+pub(crate) struct Services {
+    /// The folder of the services' sources
+    #[arg(long, value_name = "DIR", required = false, value_parser = absolute)]
+    pub(crate) services: PathBuf,
+    /// The service in Rust
+    #[arg(long, value_name = "PATH", required = false, requires = "services", value_parser = absolute)]
+    pub(crate) plain_service: PathBuf,
+    /// A Python that has what the services' requirements.txt names
+    #[arg(long, value_name = "PATH", required = false, requires = "services", value_parser = absolute)]
+    pub(crate) python: PathBuf,
+    /// The folder that holds ioredis
+    #[arg(long, value_name = "DIR", required = false, requires = "services", value_parser = absolute)]
+    pub(crate) node_modules: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "target/release/redistributed", value_parser = absolute)]
+    pub(crate) redistributed: PathBuf,
+    #[arg(long, value_name = "PATH", default_value = "redis-server")]
+    pub(crate) redis_server: PathBuf,
+    /// Only services and levels whose name contains one of these words
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
 }
 
 /// Where the programs are.
@@ -107,14 +133,29 @@ pub(crate) struct Programs {
     pub(crate) haproxy: PathBuf,
     /// Compare with Envoy's redis_proxy too
     #[arg(long, value_name = "PATH")]
-    pub(crate) envoy: Option<PathBuf>,
-}
+    pub(crate) envoy: Option<PathBuf>,}
 
 impl Run {
     /// Whether the filter lets through what has this name.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
-        let mut words = self.only.iter().filter(|word| !word.is_empty()).peekable();
-        words.peek().is_none() || words.any(|word| name.contains(&word.to_lowercase()))
+        wants(&self.only, name)
     }
+}
+
+impl Services {
+    /// Whether the filter lets through what has this name.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        wants(&self.only, name)
+    }
+}
+
+/// An absolute path, because programs have other working folders. Links are kept: a Python finds its libraries by its own path.
+fn absolute(path: &str) -> Result<PathBuf, std::io::Error> {
+    std::path::absolute(path)
+}
+
+fn wants(only: &[String], name: &str) -> bool {
+    let name = name.to_lowercase();
+    let mut words = only.iter().filter(|word| !word.is_empty()).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word.to_lowercase()))
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
 use crate::failure::Failure;
 
@@ -22,12 +22,15 @@ const READY_INTERVAL: Duration = Duration::from_millis(10);
 /// How much of a program's output is shown when it fails, in bytes.
 const SAID: usize = 2000;
 
-/// A running program that listens. Dropping it kills it.
+/// The address of what does not listen.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// A running program. Dropping it kills it.
 pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Where it listens.
+    /// Where it listens, if it does.
     pub(crate) address: SocketAddr,
 }
 
@@ -41,6 +44,20 @@ impl Process {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         environment: &[(&str, &str)],
         address: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let mut process = Self::start_silent(name, folder, program, arguments, environment)?;
+        process.address = address;
+        process.wait_until_it_listens()?;
+        Ok(process)
+    }
+
+    /// The same of a program that does not listen.
+    pub(crate) fn start_silent(
+        name: &str,
+        folder: &Path,
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        environment: &[(&str, &str)],
     ) -> Result<Self, Failure> {
         let failed = |cause| Failure::Start { name: name.to_owned(), cause };
         let log = folder.join(format!("{name}.log"));
@@ -60,9 +77,7 @@ impl Process {
             .stdout(output.try_clone().map_err(failed)?)
             .stderr(output);
         let child = command.spawn().map_err(failed)?;
-        let mut process = Self { name: name.to_owned(), child, log, address };
-        process.wait_until_it_listens()?;
-        Ok(process)
+        Ok(Self { name: name.to_owned(), child, log, address: NOWHERE })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -76,6 +91,21 @@ impl Process {
             Ok(Some(_)) => Err(Failure::Died { name: self.name.clone(), said: self.said() }),
             Ok(None) | Err(_) => Ok(()),
         }
+    }
+
+    /// Asks the program to end, and waits until it has.
+    pub(crate) fn terminate(mut self) -> Result<(), Failure> {
+        let ended = Pid::from_child(&self.child);
+        kill_process(ended, Signal::TERM)
+            .map_err(|cause| Failure::Start { name: self.name.clone(), cause: cause.into() })?;
+        let start = Instant::now();
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if start.elapsed() > READY_DEADLINE {
+                return Err(Failure::NotReady { name: self.name.clone(), waited: READY_DEADLINE, said: self.said() });
+            }
+            std::thread::sleep(READY_INTERVAL);
+        }
+        Ok(())
     }
 
     fn wait_until_it_listens(&mut self) -> Result<(), Failure> {
