@@ -133,7 +133,8 @@ pub(crate) struct Programs {
     pub(crate) haproxy: PathBuf,
     /// Compare with Envoy's redis_proxy too
     #[arg(long, value_name = "PATH")]
-    pub(crate) envoy: Option<PathBuf>,}
+    pub(crate) envoy: Option<PathBuf>,
+}
 
 impl Run {
     /// Whether the filter lets through what has this name.

@@ -206,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_sends_too_much_is_left_alone_for_a_while() {
+        let mut connection = connection();
+        let following = Policy { follow: Mode::Link, ..Policy::default() };
+        let now = |connection: &mut FollowedConnection, at| connection.inference(&following, UnixNanos(at)).is_some();
+        assert!(now(&mut connection, 1));
+        for at in 0..30_000 {
+            send(&mut connection, at);
+        }
+        connection.follow.tick(UnixNanos(30_000));
+        assert!(!now(&mut connection, 30_001));
+        assert!(now(&mut connection, 30_000 + super::super::PAUSE), "and is followed again");
+    }
+
+    #[test]
     fn a_policy_that_follows_nothing_has_no_inference() {
         let mut connection = connection();
         assert!(connection.inference(&Policy::default(), UnixNanos(1)).is_none());

@@ -10,8 +10,11 @@
 //!
 //! All connections of a service report to one [`Follow`], whatever thread they are on. The lock is held for the microseconds
 //! that an event takes, and never across anything that waits. With `--follow off` there is none.
+//!
+//! A service that sends so much that this would cost it something is left alone for a while (`budget`).
 
 mod access;
+mod budget;
 mod connection;
 mod contexts;
 mod requests;
@@ -20,7 +23,7 @@ mod waiting;
 mod writers;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::live_policy::LivePolicy;
 use crate::telemetry::{Connection, SpanSink};
+use budget::{Budget, PAUSE};
 pub use connection::FollowedConnection;
 use contexts::Contexts;
 use requests::Requests;
@@ -56,6 +60,8 @@ pub struct Follow {
     writers: Option<Arc<Writers>>,
     /// Whether events are reported. Those that were not reported meanwhile are missing when they are again.
     is_on: AtomicBool,
+    /// Until when nothing is followed, because there was too much.
+    paused_until: AtomicU64,
     state: Mutex<Option<Box<State>>>,
 }
 
@@ -63,6 +69,7 @@ struct State {
     causes: Causes,
     contexts: Contexts,
     waiting: Waiting,
+    budget: Budget,
 }
 
 /// A span that waits for what may still become known of it, and where it is to be left then.
@@ -96,6 +103,7 @@ impl Follow {
             connections: AtomicU32::new(0),
             writers,
             is_on: AtomicBool::new(false),
+            paused_until: AtomicU64::new(0),
             state: Mutex::default(),
         })
     }
@@ -142,6 +150,12 @@ impl Follow {
             let Some(state) = state.as_mut() else { return };
             state.causes.forget_old(now);
             state.contexts.forget_old(now);
+            if !state.budget.is_kept(now) {
+                self.paused_until.store(now.0.saturating_add(PAUSE), Ordering::Relaxed);
+                tracing::info!(
+                    "a service sends and receives too much to follow causes: they are not followed for a while"
+                );
+            }
             state.waiting.take_due(now, window)
         };
         self.hand_over(finished);
@@ -167,7 +181,7 @@ impl Follow {
 
     /// Whether causes are followed by the policy in force. If they were not followed until now, events are missing.
     fn follows(&self, policy: &Policy, now: UnixNanos) -> bool {
-        if policy.follow == Mode::Off {
+        if policy.follow == Mode::Off || now.0 < self.paused_until.load(Ordering::Relaxed) {
             if self.is_on.load(Ordering::Relaxed) {
                 self.is_on.store(false, Ordering::Relaxed);
             }
@@ -183,6 +197,7 @@ impl Follow {
     fn with<T>(&self, event: impl FnOnce(&mut State) -> T) -> T {
         let mut guard = self.state();
         let state = guard.get_or_insert_with(|| Box::new(State::new(self.key)));
+        state.budget.spend();
         let result = event(state);
         let mut finished = Vec::new();
         while let Some(late) = state.causes.next_late() {
@@ -205,7 +220,12 @@ impl Follow {
 
 impl State {
     fn new(key: HashKey) -> Self {
-        Self { causes: Causes::new(key), contexts: Contexts::default(), waiting: Waiting::default() }
+        Self {
+            causes: Causes::new(key),
+            contexts: Contexts::default(),
+            waiting: Waiting::default(),
+            budget: Budget::default(),
+        }
     }
 }
 
