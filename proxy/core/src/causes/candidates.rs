@@ -56,6 +56,8 @@ pub(super) struct Candidate {
     learnt: bool,
     /// Whether its response has been seen.
     pub(super) closed: bool,
+    /// Whether a request's response has begun.
+    pub(super) responding: bool,
     /// How many messages in a row the service has published to itself before this one.
     pub(super) circle: u8,
     pub(super) class: Option<ClassId>,
@@ -94,6 +96,7 @@ impl Candidate {
         kind: Kind::Unattributed,
         learnt: false,
         closed: false,
+        responding: false,
         circle: 0,
         class: None,
         arrival: 0,
@@ -219,9 +222,13 @@ impl Causes {
     }
 
     pub(super) fn forget(&mut self, slot: Slot) {
-        let Candidate { alive, kind, class, closed, to_learn, .. } = self.candidates[slot];
+        let Candidate { alive, kind, class, closed, responding, began, to_learn, .. } = self.candidates[slot];
         if !alive {
             return;
+        }
+        // Of one whose response has begun, as of a stream of events, the work is mostly done.
+        if kind == Kind::Request && !closed && !responding {
+            self.lose_request(began);
         }
         self.learn_flow(slot);
         let mut token = self.candidates[slot].first_token.take();

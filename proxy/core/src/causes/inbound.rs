@@ -138,6 +138,7 @@ impl Causes {
     /// An id that the service made and tells in its response joins what it did under that id to the request.
     pub fn response_body(&mut self, now: UnixNanos, request: Ticket, text: &mut Text, piece: &[u8], ended: bool) {
         let Some(slot) = self.find(request).filter(|slot| !self.candidates[*slot].closed) else { return };
+        self.candidates[slot].responding = true;
         self.age(now.0 / 1000);
         let mut tokens = Tokens::<MAX_TOKENS>::new();
         text.reader.read(piece, &mut tokens);
@@ -161,7 +162,13 @@ impl Causes {
 
     /// A response is complete, or will not come: the request's connection has ended.
     pub fn response_end(&mut self, now: UnixNanos, request: Ticket) {
-        let Some(slot) = self.find(request).filter(|slot| !self.candidates[*slot].closed) else { return };
+        let Some(slot) = self.find(request) else {
+            self.lost = self.lost.saturating_sub(1);
+            return;
+        };
+        if self.candidates[slot].closed {
+            return;
+        }
         self.age(now.0 / 1000);
         if self.candidates[slot].alive {
             self.close(slot);

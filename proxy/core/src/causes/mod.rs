@@ -78,6 +78,13 @@ const GRACE: u64 = 1_000;
 const HEARD: usize = 64;
 const HEARD_WITHIN: u64 = 50_000;
 
+/// So many requests that are forgotten while they are in work, and one in so many of those in work, are too many to answer anything.
+const MANY_LOST: usize = 8;
+const LOST_SHARE: usize = 8;
+
+/// The longest time, in microseconds, that a request without a response is taken to be in work.
+const LONGEST_REQUEST: u64 = 30_000_000;
+
 /// The most late answers that wait to be fetched. Further ones are lost and counted.
 const MAX_LATE: usize = 1024;
 
@@ -132,6 +139,10 @@ pub struct Causes {
     other_connection: u32,
     /// When somebody was forgotten who may still be in work.
     forgot_work_at: Option<u64>,
+    /// Requests that have been forgotten, and of which no response has been seen yet.
+    lost: usize,
+    /// Until when they may be in work.
+    lost_until: u64,
     /// Until when nothing is answered, because events are missing, and because there was no room.
     quiet_until: u64,
     overloaded_until: u64,
@@ -182,6 +193,8 @@ impl Causes {
             same_connection: 0,
             other_connection: 0,
             forgot_work_at: None,
+            lost: 0,
+            lost_until: 0,
             quiet_until: 0,
             overloaded_until: 0,
             attributed: 0,
@@ -234,10 +247,30 @@ impl Causes {
     fn is_blind(&self) -> Option<Reason> {
         if self.now < self.quiet_until {
             Some(Reason::WarmUp)
-        } else if self.now < self.overloaded_until {
+        } else if self.now < self.overloaded_until || self.has_lost_many() {
             Some(Reason::Overload)
         } else {
             None
+        }
+    }
+
+    /// Whether the service is so slow that many of its requests are forgotten while they are in work. What they name is not known
+    /// any more, so it may seem to be somebody else's.
+    fn has_lost_many(&self) -> bool {
+        self.now < self.lost_until
+            && self.lost >= MANY_LOST
+            && self.lost.saturating_mul(LOST_SHARE) >= self.requests.len()
+    }
+
+    /// A request is forgotten that came at this time and is in work.
+    fn lose_request(&mut self, began: u64) {
+        if self.now >= self.lost_until {
+            self.lost = 0;
+        }
+        let until = began + LONGEST_REQUEST;
+        if self.now < until {
+            self.lost += 1;
+            self.lost_until = self.lost_until.max(until);
         }
     }
 

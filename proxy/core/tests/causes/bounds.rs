@@ -75,6 +75,37 @@ fn finished_work_is_forgotten_before_work_that_goes_on() {
 }
 
 #[test]
+fn a_service_that_answers_too_late_to_be_remembered_gets_no_answers_until_it_has_caught_up() {
+    let mut service = Driver::new();
+    service.train("GET job:{}");
+    let slow: Vec<_> = (0..8).map(|number| service.wait(SOON).request("GET", "/jobs", &uuid(100 + number)).1).collect();
+    service.wait(10_100_000);
+    // The command may be of the first request, which is forgotten, and which named the same id.
+    let (id, _) = service.request("GET", "/jobs", &uuid(100));
+    let get = format!("GET job:{}", uuid(100));
+    assert_eq!(service.wait(SOON).command(&get), Answer::Unknown(Reason::Overload));
+    for request in slow {
+        service.wait(SOON).response(request, "");
+    }
+    assert_eq!(service.wait(SOON).command(&get), cause(id, Rule::Token));
+}
+
+#[test]
+fn streams_of_events_are_no_requests_that_wait() {
+    let mut service = Driver::new();
+    service.train("GET job:{}");
+    for number in 0..100 {
+        let (_, stream) = service.wait(SOON).request("GET", "/events", &uuid(100 + number));
+        let now = service.now();
+        let mut text = service.causes.text();
+        service.causes.response_body(now, stream, &mut text, b"data: 1", false);
+    }
+    service.wait(10_100_000);
+    let (id, _) = service.request("GET", "/jobs", &uuid(1));
+    assert_eq!(service.wait(SOON).command(&format!("GET job:{}", uuid(1))), cause(id, Rule::Token));
+}
+
+#[test]
 fn everything_is_forgotten_after_ten_seconds() {
     let mut service = Driver::new();
     for number in 0..50 {
