@@ -1,16 +1,18 @@
-//! The command line as a whole: whether the program is to serve, to check its settings, to decode a payload, or to describe itself
+//! The command line as a whole: whether the program is to serve, to start a service behind it, to check its settings, to decode a payload, or to describe itself
 //! to a shell or to `man`.
 
 use std::ffi::OsString;
 use std::io;
 
-use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
 use crate::decode::DecodeArgs;
+use crate::launch::{Launch, LaunchError};
 use crate::report_format::ReportFormat;
 use crate::settings::{Invocation, Options, command_line};
 
+const RUN: &str = "run";
 const CHECK: &str = "check";
 const DECODE: &str = "decode";
 const COMPLETIONS: &str = "completions";
@@ -21,6 +23,28 @@ const PROGRAM: &str = "redistributed";
 
 const ABOUT_CHECK: &str =
     "Tries everything that the settings name, and says in plain words what is not as it should be";
+
+const ABOUT_RUN: &str = "Starts a service behind a proxy of its own, without a change to the service or its settings";
+
+const LONG_ABOUT_RUN: &str = "\
+The proxy listens on a free port of 127.0.0.1, forwards to the Redis that REDIS_URL names, and starts the service with \
+REDIS_URL changed. The same is done for CELERY_BROKER_URL, CELERY_RESULT_BACKEND, for REDIS_HOST with REDIS_PORT, and for the \
+variables of --env, where they are set and name a Redis. --upstream names the Redis if no variable does. The service is \
+called after its program unless OTEL_SERVICE_NAME is set. All other options are those of the proxy; with --http, it stands in \
+front of the service's HTTP port too.
+
+Signals are passed on to the service. When it ends, the proxy exports the last spans and ends with the service's exit code.";
+
+const AFTER_HELP_RUN: &str = "\
+As in: redistributed run -- python app.py
+
+Exit codes:
+  0-255  the service's own; 128 plus the signal's number if a signal ended it
+  1      the proxy has failed
+  2      the settings or the variables cannot be used
+  3      a listen address cannot be had
+  126    the command cannot be executed
+  127    the command is not there";
 
 const LONG_ABOUT_CHECK: &str = "\
 Takes the same options, variables and file as the proxy itself, but serves nothing: reaches every Redis and the \
@@ -45,6 +69,8 @@ Exit codes:
 pub enum Call {
     /// Serve, which is what the program does without a subcommand.
     Serve(Invocation),
+    /// `run`, with the service to start.
+    Run(Box<Launch>),
     /// `check`, with the settings to check and the `--format` of the answer.
     Check(Invocation, ReportFormat),
     /// `decode`, with its options.
@@ -59,11 +85,12 @@ impl Call {
     /// Reads the command from `words`, of which the first is the program's name. The settings are not read yet.
     ///
     /// # Errors
-    /// The parser's error, which has to be printed and has an exit code.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    /// The parser's error, which has to be printed and has an exit code; or what keeps `run` from starting the service.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, LaunchError> {
         let words: Vec<OsString> = words.into_iter().collect();
         let rest = || words.iter().skip(1).cloned();
         match words.get(1).and_then(|word| word.to_str()) {
+            Some(RUN) => Ok(Self::Run(Box::new(Launch::read(run(), rest().collect())?))),
             Some(CHECK) => {
                 let invocation = Invocation::new(check(), rest());
                 let format = invocation.matches()?.get_one("format").copied().unwrap_or(ReportFormat::Text);
@@ -72,7 +99,7 @@ impl Call {
             Some(DECODE) => {
                 let command = DecodeArgs::command().bin_name("redistributed decode");
                 let matches = command.try_get_matches_from(rest()).map_err(command_line::redacted)?;
-                DecodeArgs::from_arg_matches(&matches).map(Self::Decode).map_err(command_line::redacted)
+                Ok(Self::Decode(DecodeArgs::from_arg_matches(&matches).map_err(command_line::redacted)?))
             }
             Some(COMPLETIONS) => {
                 let matches = matches(completions(), rest())?;
@@ -107,6 +134,7 @@ pub fn write_completions(shell: Shell, out: &mut dyn io::Write) -> io::Result<()
 pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<()> {
     let page = match command {
         // A page is found by its name, as in `man redistributed-check`.
+        Some(RUN) => run().name("redistributed-run").bin_name("redistributed run"),
         Some(CHECK) => check().name("redistributed-check").bin_name("redistributed check"),
         Some(DECODE) => DecodeArgs::command().name("redistributed-decode").bin_name("redistributed decode"),
         // The others have no page of their own to lead to.
@@ -120,6 +148,7 @@ const USAGE: &str = "\
 redistributed --listen <ADDRESS> --upstream <URL> [OPTIONS]
        redistributed --route <NAME=LISTEN,UPSTREAM>... [OPTIONS]
        redistributed --config <FILE> [OPTIONS]
+       redistributed run [OPTIONS] -- <COMMAND> [ARGUMENTS]...
        redistributed <COMMAND>";
 
 /// The definition with the subcommands, so that help lists them.
@@ -128,6 +157,7 @@ fn whole() -> Command {
     Options::command()
         .override_usage(USAGE)
         .args_conflicts_with_subcommands(true)
+        .subcommand(run().name(RUN))
         .subcommand(check().name(CHECK))
         .subcommand(decode)
         .subcommand(completions())
@@ -143,11 +173,29 @@ fn completions() -> Command {
 }
 
 fn man() -> Command {
-    let command = Arg::new("command").value_name("COMMAND").value_parser([CHECK, DECODE]);
+    let command = Arg::new("command").value_name("COMMAND").value_parser([RUN, CHECK, DECODE]);
     Command::new(MAN)
         .about("Prints the manual page of the program, or of one of its commands, in the format of man")
         .arg(command.help("The command that the page is about (default: the program)"))
         .after_help("As in: redistributed man > redistributed.1")
+}
+
+fn run() -> Command {
+    let variable = Arg::new("env").long("env").value_name("NAME").action(ArgAction::Append).help(
+        "A further variable that names the service's Redis by a URL or by host:port, or two, as in HOST,PORT; repeatable",
+    );
+    let command = Arg::new("command").value_name("COMMAND").value_parser(value_parser!(OsString));
+    Options::command()
+        .name("redistributed run")
+        .bin_name("redistributed run")
+        .override_usage("redistributed run [OPTIONS] -- <COMMAND> [ARGUMENTS]...")
+        .about(ABOUT_RUN)
+        .long_about(LONG_ABOUT_RUN)
+        .after_help(AFTER_HELP_RUN)
+        .after_long_help(AFTER_HELP_RUN)
+        .mut_args(|arg| if arg.get_env().is_none() { arg.hide(true) } else { arg })
+        .arg(variable)
+        .arg(command.num_args(1..).last(true).required(true).help("The service, as it is started without a proxy"))
 }
 
 fn check() -> Command {
@@ -170,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_definitions_are_consistent() {
-        for command in [whole(), check(), completions(), man()] {
+        for command in [whole(), run(), check(), completions(), man()] {
             command.debug_assert();
         }
     }

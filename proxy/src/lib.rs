@@ -27,6 +27,7 @@
 //! | [`decode`] | which trace context payloads carry |
 //! | [`check`] | tries everything that the settings name |
 //! | [`healthcheck`] | the same program asking whether it runs |
+//! | [`launch`] | a service that is started behind a proxy of its own |
 //! | [`cli`] | what the program was called for |
 //!
 //! [`run`] is the whole program between its settings and its end.
@@ -47,6 +48,7 @@ pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod healthcheck;
+pub mod launch;
 pub mod live_policy;
 pub mod logging;
 pub mod memory;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use redistributed::cli::{self, Call};
 use redistributed::decode::DecodeArgs;
-use redistributed::logging::{self, LIFECYCLE};
+use redistributed::launch::{Launch, LaunchError};
+use redistributed::logging::{self, LIFECYCLE, LevelHandle};
 use redistributed::net::listener::shortened_backlog;
 use redistributed::net::open_files;
 use redistributed::reload::Reloader;
@@ -24,18 +25,22 @@ const WRONG_SETTINGS: u8 = 2;
 const CANNOT_BIND: u8 = 3;
 
 fn main() -> ExitCode {
-    let invocation = match Call::read(std::env::args_os()) {
-        Ok(Call::Serve(invocation)) => invocation,
-        Ok(Call::Check(invocation, format)) => return check(&invocation, format),
-        Ok(Call::Decode(args)) => return decode(&args),
-        Ok(Call::Completions(shell)) => return written(&cli::write_completions(shell, &mut std::io::stdout())),
-        Ok(Call::Man(command)) => return written(&cli::write_man(command.as_deref(), &mut std::io::stdout())),
-        Err(error) => error.exit(),
-    };
-    let mut loaded = match invocation.load() {
+    match Call::read(std::env::args_os()) {
+        Ok(Call::Serve(invocation)) => serve(invocation),
+        Ok(Call::Run(launch)) => run(*launch),
+        Ok(Call::Check(invocation, format)) => check(&invocation, format),
+        Ok(Call::Decode(args)) => decode(&args),
+        Ok(Call::Completions(shell)) => written(&cli::write_completions(shell, &mut std::io::stdout())),
+        Ok(Call::Man(command)) => written(&cli::write_man(command.as_deref(), &mut std::io::stdout())),
+        Err(LaunchError::Settings(LoadError::CommandLine(error))) => error.exit(),
+        Err(error) => end(error.exit_code(), &error),
+    }
+}
+
+fn serve(invocation: Invocation) -> ExitCode {
+    let mut loaded = match load(&invocation) {
         Ok(loaded) => loaded,
-        Err(LoadError::CommandLine(error)) => error.exit(),
-        Err(error) => return end(WRONG_SETTINGS, &error),
+        Err(code) => return code,
     };
     if loaded.options.healthcheck {
         return healthcheck::check(&loaded.settings).map_or_else(|error| end(FAILED, &error), |()| ExitCode::SUCCESS);
@@ -43,12 +48,54 @@ fn main() -> ExitCode {
     if loaded.options.check_config {
         return check_config(&loaded);
     }
-    let level = logging::start(loaded.settings.log);
+    let level = prepare(&mut loaded.settings);
+    let services = Services::new(&loaded.settings);
+    let reloader = Arc::new(Reloader::new(invocation, &loaded, services.clone(), level));
+    with_runtime(serve_until_signal(loaded.settings, services, reloader))
+}
+
+/// Starts a service behind a proxy of its own.
+fn run(launch: Launch) -> ExitCode {
+    let mut loaded = match load(&launch.invocation) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if let Err(error) = preflight::open_files(&loaded) {
+        return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
+    }
+    launch.name_service(&mut loaded.settings);
+    prepare(&mut loaded.settings);
+    let services = Services::new(&loaded.settings);
+    with_runtime(async {
+        let listeners = match redistributed::bind(&loaded.settings).await {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                return end(CANNOT_BIND, &preflight::explained_bind(&error, &loaded.settings, &loaded.sources));
+            }
+        };
+        match launch.run(loaded, listeners, services).await {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => end(error.exit_code(), &error),
+        }
+    })
+}
+
+/// Reads the settings, or says why they cannot be read.
+fn load(invocation: &Invocation) -> Result<Loaded, ExitCode> {
+    invocation.load().map_err(|error| match error {
+        LoadError::CommandLine(error) => error.exit(),
+        error => end(WRONG_SETTINGS, &error),
+    })
+}
+
+/// Starts the log, says there what is remarkable of the settings, and makes room for the connections. Returns the log's level.
+fn prepare(settings: &mut Settings) -> LevelHandle {
+    let level = logging::start(settings.log);
     logging::report_panics();
-    for warning in loaded.settings.warnings.drain(..) {
+    for warning in settings.warnings.drain(..) {
         tracing::warn!("{warning}");
     }
-    let limits = &mut loaded.settings.limits;
+    let limits = &mut settings.limits;
     let wanted = limits.max_connections;
     let room = open_files::make_room(wanted, limits.threads.get());
     if room < wanted {
@@ -59,20 +106,22 @@ fn main() -> ExitCode {
     if let Some(allowed) = shortened_backlog() {
         tracing::warn!(allowed, "fewer clients may connect at once than Redis lets: raise net.core.somaxconn to 1024");
     }
-    // Accepts and waits; connections have threads of their own.
+    level
+}
+
+/// Runs the thread that accepts and waits; connections have threads of their own.
+fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(FAILED, &error),
     };
-    let services = Services::new(&loaded.settings);
-    let reloader = Arc::new(Reloader::new(invocation, &loaded, services.clone(), level));
-    let code = runtime.block_on(serve(loaded.settings, services, reloader));
+    let code = runtime.block_on(future);
     // A second signal leaves tasks behind, which must not be waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: Settings, services: Arc<Services>, reloader: Arc<Reloader>) -> ExitCode {
+async fn serve_until_signal(settings: Settings, services: Arc<Services>, reloader: Arc<Reloader>) -> ExitCode {
     let (mut signals, mut hangups) = match (Signals::listen(), Hangups::listen()) {
         (Ok(signals), Ok(hangups)) => (signals, hangups),
         (Err(error), _) | (_, Err(error)) => return end(FAILED, &error),
@@ -124,25 +173,22 @@ fn check_config(loaded: &Loaded) -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "this is the answer to the one who asked for it")]
 fn check(invocation: &Invocation, format: ReportFormat) -> ExitCode {
-    let loaded = match invocation.load() {
+    let loaded = match load(invocation) {
         Ok(loaded) => loaded,
-        Err(LoadError::CommandLine(error)) => error.exit(),
-        Err(error) => return end(WRONG_SETTINGS, &error),
+        Err(code) => return code,
     };
     if let Err(error) = preflight::open_files(&loaded) {
         return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return end(FAILED, &error),
-    };
-    match runtime.block_on(redistributed::check::run(&loaded.settings)) {
-        Ok(findings) => {
-            print!("{}", redistributed::check::report(&findings, format));
-            ExitCode::from(redistributed::check::worst(&findings).exit_code())
+    with_runtime(async {
+        match redistributed::check::run(&loaded.settings).await {
+            Ok(findings) => {
+                print!("{}", redistributed::check::report(&findings, format));
+                ExitCode::from(redistributed::check::worst(&findings).exit_code())
+            }
+            Err(error) => end(WRONG_SETTINGS, &error),
         }
-        Err(error) => end(WRONG_SETTINGS, &error),
-    }
+    })
 }
 
 fn written(outcome: &std::io::Result<()>) -> ExitCode {

@@ -21,6 +21,7 @@ mod foreign_text;
 mod halfclose;
 mod hostile;
 mod http;
+mod launch;
 mod layering;
 mod limits;
 mod listeners;

@@ -63,6 +63,7 @@ fn completions_and_manual_pages_are_made_for_every_shell_and_command() {
     }
     for (arguments, texts) in [
         (&["man"][..], [".TH redistributed", "upstream", "REDISTRIBUTED_LISTEN"]),
+        (&["man", "run"], [".TH redistributed-run", "REDIS_URL", "Exit codes"]),
         (&["man", "check"], [".TH redistributed-check", "findings", "Exit codes"]),
         (&["man", "decode"], [".TH redistributed-decode", "strip", "Exit codes"]),
     ] {

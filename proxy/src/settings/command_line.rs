@@ -91,9 +91,12 @@ fn with_negative_values(command: &Command, words: &[OsString]) -> Vec<OsString> 
         rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
     let mut joined: Vec<OsString> = Vec::with_capacity(words.len());
+    let mut is_over = false;
     for word in words {
+        // What follows is not of this program.
+        is_over |= word == "--";
         match joined.last_mut() {
-            Some(option) if is_negative(word) && takes_value(option) => {
+            Some(option) if !is_over && is_negative(word) && takes_value(option) => {
                 option.push("=");
                 option.push(word);
             }

@@ -58,6 +58,16 @@ impl Invocation {
         command_line::read(&self.command, &self.words, None).map(|(matches, _)| matches)
     }
 
+    /// Parses the command line, the environment and the file, which are not checked, and says where each value came from.
+    ///
+    /// # Errors
+    /// [`LoadError`] for the first of the three that cannot be read.
+    pub fn sources(&self) -> Result<(ArgMatches, Sources), LoadError> {
+        let matches = self.matches()?;
+        let file = command_line::path(&matches).map(|path| ConfigFile::read(path, &self.command)).transpose()?;
+        Ok(command_line::read(&self.command, &self.words, file.as_ref())?)
+    }
+
     /// Reads the command line, the environment and the file.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ use std::sync::Arc;
 use redistributed_core::http::HttpPolicy;
 use redistributed_core::policy::Policy;
 
-pub use address::{HostPort, ListenAddress, Upstream};
+pub use address::{AddressError, HostPort, ListenAddress, Upstream, UpstreamUrl};
 pub use admin::{AdminPort, Control};
 pub use environment::EnvironmentVariables;
 pub use error::{InvalidSettings, SettingError};

@@ -82,6 +82,15 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
                     arguments.drain(format..format + 2);
                 }
             }
+            if arguments.first() == Some(&"run") {
+                arguments.remove(0);
+                arguments.truncate(arguments.iter().position(|argument| *argument == "--").expect("a service"));
+                // These are the service's: whose they are is tried by the tests of `run`.
+                while let Some(own) = arguments.iter().position(|argument| *argument == "--env") {
+                    arguments.drain(own..own + 2);
+                }
+                arguments.extend(["--listen", "127.0.0.1:0", "--upstream", "redis://cache:6379"]);
+            }
             arguments.retain(|argument| !["--check-config", "--healthcheck"].contains(argument));
             for argument in &mut arguments {
                 if *argument == "/run/secrets/redis" {
@@ -101,8 +110,8 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
 
 /// Everything that `--help` of the program and of its subcommands names.
 fn options() -> BTreeSet<String> {
-    let help =
-        [&["--help"][..], &["check", "--help"], &["decode", "--help"]].map(|arguments| run(command(arguments)).stdout);
+    let all = [&["--help"][..], &["run", "--help"], &["check", "--help"], &["decode", "--help"]];
+    let help = all.map(|arguments| run(command(arguments)).stdout);
     let words = help.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
     words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
 }
