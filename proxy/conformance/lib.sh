@@ -149,7 +149,7 @@ proxy_command() {
   local listen=$1 upstream=$2 setting=()
   shift 2
   case ${SETTING:-} in
-    '') ;;
+    '') setting=(--follow off) ;;
     followed) setting=(--follow parent --commands all --http 127.0.0.1:0,127.0.0.1:9) ;;
     *) die "no setting '$SETTING'; there is: followed" ;;
   esac

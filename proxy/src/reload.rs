@@ -288,7 +288,7 @@ mod tests {
             &["--hide-channel-names"],
             &["--key-template", "h:*"],
             &["--relation", "link"],
-            &["--follow", "parent"],
+            &["--follow", "link"],
             &["--trust", "none"],
             &["--commands", "all"],
         ];

@@ -136,7 +136,7 @@ fn start_sidecar(
 ) -> Result<(), Failure> {
     let upstream = format!("redis://{redis}");
     let mut arguments = vec!["--listen", ports::ANY, "--upstream", &upstream, "--admin", "0"];
-    arguments.extend(["--follow", "parent", "--follow-window", FOLLOW_WINDOW, "--commands", "caused"]);
+    arguments.extend(["--follow-window", FOLLOW_WINDOW]);
     let http = service.http.map(|address| format!("{},{address}", ports::ANY));
     if let Some(http) = &http {
         // The client learns from the answer which trace is its request's.

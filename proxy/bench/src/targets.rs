@@ -174,9 +174,11 @@ impl<'a> Rig<'a> {
                 arguments.extend([free_address()?.to_string(), "--http".to_owned(), ports]);
             }
         }
-        if target == Target::Follow {
-            arguments.extend(["--follow", "parent", "--follow-window", WINDOW].map(str::to_owned));
-        }
+        let following: &[&str] = match target {
+            Target::Follow => &["--follow", "parent", "--follow-window", WINDOW],
+            _ => &["--follow", "off"],
+        };
+        arguments.extend(following.iter().map(|&word| word.to_owned()));
         let mut environment = vec![("REDISTRIBUTED_THREADS", THREADS), ("OTEL_SERVICE_NAME", name)];
         match target {
             Target::Off => environment.push(("OTEL_SDK_DISABLED", "true")),

@@ -88,9 +88,8 @@ def started(command, pattern, stream="stdout"):
 
 def behind_proxy(proxy, port, scheme=""):
     """Starts the proxy in front of a service, and returns it with its port."""
-    words = ["--mode", "inject", "--http", f"127.0.0.1:0,{scheme}127.0.0.1:{port}"]
-    if os.environ.get("SETTING") == "followed":
-        words += ["--follow", "parent"]
+    follow = "parent" if os.environ.get("SETTING") == "followed" else "off"
+    words = ["--mode", "inject", "--follow", follow, "--http", f"127.0.0.1:0,{scheme}127.0.0.1:{port}"]
     return started([proxy, *words], r'for HTTP address="http://127\.0\.0\.1:(\d+)"', "stderr")
 
 

@@ -17,7 +17,7 @@ pub(crate) struct FollowOptions {
     /// What becomes of the request or message for which a service sends a command, where it can be told for certain
     ///
     /// It is told from what is seen on the wire, and nothing in the service's traffic changes. See proxy/docs/causes.md.
-    #[arg(long, value_parser = parser::<Follow>(), default_value_t)]
+    #[arg(long, value_parser = parser::<Follow>(), default_value_t = Follow::Parent)]
     pub(super) follow: Follow,
 
     /// How long the span of a delivery stays open after the last work that is known to be caused by the message

@@ -139,7 +139,7 @@ class Sidecar:
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
         command = [program, "--listen", f"{address}:{SIDECAR_PORT}", "--upstream", f"redis://{address}:{REDIS_PORT}"]
-        command += ["--mode", mode, "--log-format", "json", "--log-level", "info"]
+        command += ["--mode", mode, "--follow", "off", "--log-format", "json", "--log-level", "info"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
         wait_until_listens(self._process, address, SIDECAR_PORT)
