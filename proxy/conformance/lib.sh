@@ -150,7 +150,7 @@ proxy_command() {
   shift 2
   case ${SETTING:-} in
     '') setting=(--follow off) ;;
-    followed) setting=(--follow parent --commands all --http 127.0.0.1:0,127.0.0.1:9) ;;
+    followed) setting=(--follow parent --commands all --http "127.0.0.1:0,127.0.0.1:9") ;;
     *) die "no setting '$SETTING'; there is: followed" ;;
   esac
   PROXY_COMMAND=(env OTEL_SERVICE_NAME="${OTEL_SERVICE_NAME:-conformance}" OTEL_BSP_SCHEDULE_DELAY=100
