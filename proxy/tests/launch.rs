@@ -173,7 +173,8 @@ fn what_is_wrong_is_said_before_anything_starts() {
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a str);
     let cases: &[Case<'_>] = &[
         (&[], &[redis], 2, "<COMMAND>"),
-        (&["true"], &[redis], 2, "true"),
+        (&["true"], &[redis], 2, "put `--` in front of the service's command"),
+        (&["--http", "1,2", "true", "--no-such"], &[redis], 2, "put `--` in front of the service's command"),
         (service, &[], 2, "nothing names the service's Redis: set REDIS_URL"),
         (service, &[("REDIS_URL", "redis://a:1,b:2")], 2, "REDIS_URL names several servers"),
         (service, &[("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.1:6379")], 2, "REDIS_PORT is not a number"),

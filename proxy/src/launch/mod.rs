@@ -17,6 +17,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,7 @@ impl Launch {
     /// [`LaunchError`] for settings and variables that cannot be used.
     pub fn read(definition: clap::Command, words: Vec<OsString>) -> Result<Self, LaunchError> {
         let given = Invocation::new(definition.clone(), words.clone());
-        let (matches, sources) = given.sources()?;
+        let (matches, sources) = given.sources().map_err(|error| with_tip(error, &words))?;
         let texts = |id: &str| matches.get_many::<String>(id).unwrap_or_default().cloned().collect::<Vec<_>>();
         let command: Vec<OsString> = matches.get_many("command").unwrap_or_default().cloned().collect();
         let is_given = |name: &str| sources.get(name).is_some_and(|setting| !setting.values.is_empty());
@@ -201,6 +202,20 @@ impl Launch {
             variables.extend(variables::rewritten(redirect, &reachable(address)));
         }
         Ok(variables)
+    }
+}
+
+/// `error` with the way to name the service, if its command may have been taken for options of the proxy.
+fn with_tip(error: LoadError, words: &[OsString]) -> LoadError {
+    match error {
+        LoadError::CommandLine(mut error)
+            if error.kind() == ErrorKind::UnknownArgument && !words.iter().any(|word| word == "--") =>
+        {
+            let tip = "put `--` in front of the service's command, as in `redistributed run -- python app.py`";
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            error.into()
+        }
+        error => error,
     }
 }
 
