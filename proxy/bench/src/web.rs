@@ -22,10 +22,10 @@ use crate::processes::{Process, free_address};
 /// The version of HTTP that a service speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Version {
-    /// HTTP/1.1.
+    /// The service speaks HTTP/1.1.
     #[value(name = "1")]
     One,
-    /// HTTP/2, of which clients know beforehand.
+    /// The service speaks HTTP/2, of which clients know beforehand.
     #[value(name = "2")]
     Two,
 }

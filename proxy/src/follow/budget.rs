@@ -29,7 +29,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Notes an event.
+    /// Takes one event of the service off the budget.
     pub(super) fn spend(&mut self) {
         self.spent += 1;
     }

@@ -67,7 +67,7 @@ pub enum VariableError {
     /// A variable names a Redis that cannot be reached.
     #[error("{variable} cannot be used: {problem}")]
     Address {
-        /// The variable's name.
+        /// The name of the variable that holds the address.
         variable: String,
         /// What is wrong with its value.
         problem: AddressError,

@@ -34,7 +34,7 @@ const PRIORITY: u8 = 32;
 
 const FRAME_HEAD: usize = 9;
 
-/// The largest window.
+/// The largest flow-control window, in bytes (RFC 9113, section 6.9.1).
 const WINDOW: u32 = (1 << 31) - 1;
 
 /// The window that a connection has at its beginning.

@@ -32,7 +32,7 @@ struct Pump<'a> {
     is_complete: bool,
 }
 
-/// What happened next.
+/// What a pump waits for, whichever of these comes first.
 enum Step {
     Left(Result<Reason, h2::Error>),
     Room(Option<Result<usize, h2::Error>>),
