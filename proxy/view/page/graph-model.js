@@ -1,0 +1,68 @@
+// The graph as it is drawn, from what the program tells: services and channels as nodes; requests come in beside the service that
+// gets them; commands to Redis, which every service has, are words in its box. Nothing here touches the document.
+(() => {
+  'use strict';
+  const RV = (globalThis.RV ??= {});
+
+  const LONGEST_NAME = 26;
+
+  const shortName = (name) => RV.format.clipped(name, LONGEST_NAME);
+
+  const widthOf = (...lines) => Math.max(96, Math.min(220, Math.max(...lines.map((line) => [...line].length)) * 6.9 + 34));
+
+  const timing = (edge) => (edge.p95_us > 0 ? `p95 ${RV.format.duration(edge.p95_us)}` : '');
+
+  const words = (...parts) => parts.filter(Boolean).join(' · ');
+
+  const service = ({ name, spans, errors }, redis) => {
+    const lines = [
+      words(RV.format.many(spans, 'span'), errors > 0 && RV.format.many(errors, 'error')),
+      redis && words(`Redis ${RV.format.rate(redis.rate)}`, timing(redis)),
+    ].filter(Boolean);
+    return node('service', name, lines, { errors, spans });
+  };
+
+  const node = (type, name, lines, more = {}) => ({
+    id: `${type} ${name}`, type, name, lines, title: shortName(name), width: widthOf(shortName(name), ...lines), height: 26 + 15 * lines.length, ...more,
+  });
+
+  /** Nodes and edges for the layout. An edge has `words`, what stands beside it, and `sentence`, which says all in words. */
+  const build = ({ services, channels, edges }) => {
+    const toRedis = new Map(edges.filter((edge) => edge.to.type === 'redis').map((edge) => [edge.from.name, edge]));
+    const nodes = new Map();
+    const add = (made) => nodes.has(made.id) || nodes.set(made.id, made);
+    for (const one of [...services].sort(byName)) add(service(one, toRedis.get(one.name)));
+    for (const one of [...channels].sort(byName)) {
+      add(node('channel', one.name, [words(RV.format.rate(one.rate), timing(one))], { messages: one.messages }));
+    }
+    const drawn = [];
+    for (const edge of edges) {
+      if (edge.to.type === 'redis') continue;
+      const from = edge.from.type === 'client' ? client(edge) : { type: edge.from.type, name: edge.from.name };
+      for (const end of [from, edge.to]) add(end.lines ? end : unknown(end));
+      drawn.push({
+        ...edge, from: from.id ?? `${from.type} ${from.name}`, to: `${edge.to.type} ${edge.to.name}`, ends: { from: edge.from, to: edge.to },
+        words: from.lines ? '' : words(RV.format.rate(edge.rate), timing(edge)), sentence: sentence(edge),
+      });
+    }
+    return { nodes: [...nodes.values()], edges: drawn };
+  };
+
+  const byName = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+
+  const client = (edge) => ({
+    ...node('client', edge.from.name || 'requests', [words(RV.format.rate(edge.rate), timing(edge))]),
+    id: `client ${edge.from.name} ${edge.to.name}`,
+  });
+
+  const unknown = ({ type, name }) => node(type, name, []);
+
+  const VERBS = { client: 'asks', service: 'publishes to', channel: 'delivers to' };
+
+  const sentence = (edge) => {
+    const verb = edge.to.type === 'redis' ? 'sends commands to' : VERBS[edge.from.type] ?? 'leads to';
+    return `${edge.from.name || 'A client'} ${verb} ${edge.to.name || 'Redis'}`;
+  };
+
+  RV.graphModel = { build, sentence };
+})();
