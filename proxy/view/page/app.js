@@ -91,6 +91,7 @@
     showState();
     await names().catch(() => {});
     show();
+    RV.server.transactions({}, null).then(({ kept }) => RV.memory.show(kept)).catch(() => {});
   };
 
   RV.names = { known: names };

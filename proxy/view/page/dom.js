@@ -73,10 +73,18 @@
     check: 'M3.5 8.5l3 3 6-7',
   };
 
-  /** A drawing. Without `title` it says nothing to a screen reader. */
-  const icon = (name, title) => s('svg.icon', {
-    viewBox: '0 0 16 16', 'aria-hidden': title ? null : 'true', role: title ? 'img' : null, 'aria-label': title ?? null,
-  }, title && s('title', title), s('path', { d: ICONS[name] }));
+  const drawn = new Map();
+
+  /** A drawing. Without `title` it says nothing to a screen reader. Each is made once and copied, because rows have many. */
+  const icon = (name, title) => {
+    const key = `${name} ${title ?? ''}`;
+    if (!drawn.has(key)) {
+      drawn.set(key, s('svg.icon', {
+        viewBox: '0 0 16 16', 'aria-hidden': title ? null : 'true', role: title ? 'img' : null, 'aria-label': title ?? null,
+      }, title && s('title', title), s('path', { d: ICONS[name] })));
+    }
+    return drawn.get(key).cloneNode(true);
+  };
 
   /** A button. `name` is what a screen reader says, and what is shown where the pointer rests. */
   const iconButton = (name, label, onclick, more = {}) =>

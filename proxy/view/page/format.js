@@ -11,7 +11,7 @@
   /** A number for a narrow place: `999`, `12.3k`, `4.6M`. */
   const compact = (n) => {
     if (n < 1_000) return String(n);
-    if (n < 999_950) return `${trimmed(n / 1_000, n < 99_950 ? 1 : 0)}k`;
+    if (n < 999_500) return `${trimmed(n / 1_000, n < 99_950 ? 1 : 0)}k`;
     return `${trimmed(n / 1_000_000, n < 99_950_000 ? 1 : 0)}M`;
   };
 
@@ -98,14 +98,9 @@
   // Control characters, those that turn the direction of text or are not seen, and halves of surrogate pairs.
   const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
-  const shown = (character) => {
-    const code = character.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    if (code === 0x7f) return '\u2421';
-    return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, '0')}\u27e9`;
-  };
+  const shown = (character) => `\u27e8U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}\u27e9`;
 
-  /** Text from elsewhere, with what a person would not see shown: a line break as `␊`, U+202E as `⟨U+202E⟩`. */
+  /** Text from elsewhere, with what a person would not see shown: the turn of direction U+202E as `⟨U+202E⟩`. */
   const visible = (text) => String(text).replace(UNSEEN, shown);
 
   /** The same, cut to `limit` UTF-16 units with an ellipsis. */

@@ -20,6 +20,7 @@
     orderLayers(graph);
     setRows(graph, gapY, margin);
     const size = setColumns(graph, gapX, margin);
+    setPorts(arcs, byId);
     for (const arc of arcs) {
       const points = pointsOf(arc, byId);
       arc.edge.isBack = turned.has(arc.edge);
@@ -205,15 +206,32 @@
     return { width: x - gapX + margin, height: bottom + margin };
   };
 
+  // Where each edge touches its nodes: those of one side are spread, in the order of where they lead.
+  const setPorts = (arcs, byId) => {
+    for (const node of byId.values()) {
+      const out = arcs.filter(({ from }) => from === node.id);
+      const into = arcs.filter(({ to }) => to === node.id);
+      spread(node, out, (arc) => (arc.bends[0] ?? byId.get(arc.to)).y, 'fromY');
+      spread(node, into, (arc) => (arc.bends.at(-1) ?? byId.get(arc.from)).y, 'toY');
+    }
+  };
+
+  const spread = (node, arcs, towards, name) => {
+    const distance = Math.min(9, (node.height - 14) / Math.max(1, arcs.length - 1));
+    [...arcs].sort((a, b) => towards(a) - towards(b)).forEach((arc, k) => {
+      arc[name] = node.y + (k - (arcs.length - 1) / 2) * distance;
+    });
+  };
+
   // Bends are passed straight through their column, so that no line runs under a node.
   const pointsOf = (arc, byId) => {
     const from = byId.get(arc.from);
     const to = byId.get(arc.to);
-    const points = [{ x: from.x + from.width / 2, y: from.y }];
+    const points = [{ x: from.x + from.width / 2, y: arc.fromY }];
     for (const bend of arc.bends) {
       points.push({ x: bend.x - bend.columnWidth / 2, y: bend.y }, { x: bend.x + bend.columnWidth / 2, y: bend.y });
     }
-    points.push({ x: to.x - to.width / 2, y: to.y });
+    points.push({ x: to.x - to.width / 2, y: arc.toY });
     return points;
   };
 

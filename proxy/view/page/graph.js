@@ -13,13 +13,15 @@
     const top = node.y - node.height / 2;
     const shape = { x: left, y: top, width: node.width, height: node.height, rx: node.type === 'service' ? 4 : node.height / 2 };
     const href = { service: RV.route.transactions({ service: node.name }), channel: RV.route.transactions({ channel: node.name }) }[node.type];
+    // Where requests come from has no box: its words stand before the arrow.
+    const at = node.type === 'client' ? { x: left + node.width - 8, 'text-anchor': 'end' } : { x: left + 17 };
     const drawing = [
       s('rect.node-box', shape),
       node.type === 'service' && s('rect.node-colour', {
         x: left, y: top, width: 5, height: node.height, rx: 2, 'data-colour': RV.colours.of(RV.colours.shared, node.name),
       }),
-      s('text.node-name', { x: left + 17, y: top + 18 }, node.title),
-      node.lines.map((line, k) => s('text.node-line', { x: left + 17, y: top + 33 + 15 * k }, line)),
+      s('text.node-name', { ...at, y: top + 18 }, node.title),
+      node.lines.map((line, k) => s('text.node-line', { ...at, y: top + 33 + 15 * k }, line)),
       s('title', `${RV.format.clipped(node.name, 400)}\n${node.lines.join('\n')}`),
     ];
     const classes = `node is-${node.type}${node.errors > 0 ? ' has-errors' : ''}`;
@@ -30,28 +32,38 @@
 
   const thickness = (edge) => 1.2 + Math.min(3, Math.log10(1 + Math.max(0, edge.rate) * 10));
 
-  // Where the words stand: at the end that fewer edges share.
+  // Where the words stand: on the level part of a long edge, otherwise at the end that fewer edges share.
   const wordsAt = (edge, degree) => {
-    const points = edge.points;
+    const { points } = edge;
+    for (let k = 1; points.length > 2 && k < points.length; k += 1) {
+      const [a, b] = [points[k - 1], points[k]];
+      if (Math.abs(a.y - b.y) < 0.5) return { x: (a.x + b.x) / 2, y: a.y - 5, anchor: 'middle' };
+    }
     const isAtEnd = degree.get(`in ${edge.to}`) <= degree.get(`out ${edge.from}`);
     const end = isAtEnd ? points.at(-1) : points[0];
     const other = isAtEnd ? points.at(-2) : points[1];
     const side = Math.sign(other.x - end.x) || 1;
-    return { x: end.x + side * 10, y: end.y - 5, anchor: side > 0 ? 'start' : 'end' };
+    return { x: end.x + side * 12, y: end.y - 6, anchor: side > 0 ? 'start' : 'end' };
   };
 
-  const line = (edge, degree) => {
-    const at = wordsAt(edge, degree);
-    const group = s('g.edge', { 'data-from': edge.from, 'data-to': edge.to },
-      s('path.edge-line', {
-        d: RV.graphLayout.path(edge.points), 'stroke-width': thickness(edge), 'marker-end': `url(#arrow${edge.errors > 0 ? '-error' : ''})`,
-      }),
-      edge.words && s('text.edge-words', { x: at.x, y: at.y, 'text-anchor': at.anchor }, edge.errors > 0 ? `⚠ ${edge.words}` : edge.words),
-      s('title', `${RV.format.visible(edge.sentence)}\n${summary(edge)}`));
-    group.classList.toggle('is-error', edge.errors > 0);
-    group.classList.toggle('is-back', edge.isBack);
-    group.classList.toggle('is-inferred', edge.inferred > 0 && edge.inferred >= edge.count);
-    return group;
+  const sorted = (edge, element) => {
+    element.classList.toggle('is-error', edge.errors > 0);
+    element.classList.toggle('is-inferred', edge.inferred > 0 && edge.inferred >= edge.count);
+    return element;
+  };
+
+  const ends = (edge) => ({ 'data-from': edge.from, 'data-to': edge.to });
+
+  const line = (edge) => sorted(edge, s('g.edge', ends(edge),
+    s('path.edge-room', { d: RV.graphLayout.path(edge.points) }),
+    s('path.edge-line', {
+      d: RV.graphLayout.path(edge.points), 'stroke-width': thickness(edge), 'marker-end': `url(#arrow${edge.errors > 0 ? '-error' : ''})`,
+    }),
+    s('title', `${RV.format.visible(edge.sentence)}\n${summary(edge)}`)));
+
+  const beside = (edge, degree) => {
+    const { x, y, anchor } = wordsAt(edge, degree);
+    return sorted(edge, s('text.edge.edge-words', { ...ends(edge), x, y, 'text-anchor': anchor }, edge.errors > 0 ? `⚠ ${edge.words}` : edge.words));
   };
 
   const summary = (edge) => [
@@ -104,7 +116,7 @@
         if (!this.nothing.firstChild) RV.dom.fill(this.nothing, RV.start.empty());
         return;
       }
-      this.window.textContent = `rates and latencies of the last ${RV.format.duration(answer.window_s * 1e6).replace(/\.00/, '')}`;
+      this.window.textContent = `rates and latencies of the last ${RV.format.count(answer.window_s)} s`;
       const model = RV.graphModel.build(answer);
       this.size = RV.graphLayout.layout(model.nodes, model.edges, { gapX: model.edges.length > MOST_WORDS ? 90 : 150 });
       this.draw(model);
@@ -118,8 +130,10 @@
         for (const key of [`out ${from}`, `in ${to}`]) degree.set(key, (degree.get(key) ?? 0) + 1);
       }
       const order = [...nodes].sort((a, b) => a.x - b.x || a.y - b.y);
-      RV.dom.fill(this.drawing, s('defs', arrow('arrow'), arrow('arrow-error')),
-        s('g', edges.filter((edge) => edge.points).map((edge) => line(edge, degree))), s('g', order.map(box)));
+      const placed = edges.filter((edge) => edge.points);
+      // Words last: no line may run over them.
+      RV.dom.fill(this.drawing, s('defs', arrow('arrow'), arrow('arrow-error')), s('g', placed.map(line)), s('g', order.map(box)),
+        s('g.words-layer', placed.filter((edge) => edge.words).map((edge) => beside(edge, degree))));
       this.drawing.classList.toggle('has-many', edges.length > MOST_WORDS);
       this.drawing.setAttribute('viewBox', `0 0 ${Math.ceil(this.size.width)} ${Math.ceil(this.size.height)}`);
       this.scale();

@@ -21,7 +21,7 @@
     });
     RV.dom.fill(dialog,
       h('header.dialog-head', h('h2', { id: 'help-title' }, 'Keys'), RV.dom.iconButton('close', 'Close', () => dialog.close())),
-      h('div.dialog-columns', area('Everywhere', EVERYWHERE), area('Transactions', LIST), area('One transaction', TRACE)),
+      h('div.dialog-columns', h('div', area('Everywhere', EVERYWHERE), area('Transactions', LIST)), area('One transaction', TRACE)),
       h('section', h('h3', 'How it is drawn'), h('dl.keys.signs',
         h('div', h('dt', h('span.sign-bar')), h('dd', 'A span whose parent is known: a context has told it.')),
         h('div', h('dt', h('span.sign-bar.is-inferred')), h('dd', 'A span whose parent the sidecar has inferred from what the service received and sent. It is right as far as is known, and no proof.')),

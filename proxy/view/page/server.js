@@ -11,17 +11,20 @@
     }
   }
 
-  const ask = async (path, options) => {
+  const request = async (path, options) => {
     let response;
     try {
       response = await fetch(path, { cache: 'no-store', ...options });
-    } catch {
+    } catch (error) {
+      if (error.name === 'AbortError') throw error;
       throw new Unanswered('The program that serves this page does not answer. It may have been stopped.', 0);
     }
-    if (response.ok) return response.json();
+    if (response.ok) return response;
     const body = await response.json().catch(() => ({}));
     throw new Unanswered(body.error ?? `The answer was ${response.status}.`, response.status);
   };
+
+  const ask = async (path, options) => (await request(path, options)).json();
 
   /** One page of the transactions that `query` asks for; `before` is the cursor of the page before. */
   const transactions = (query, before, signal) => {
@@ -30,7 +33,24 @@
     return ask(`/api/transactions?${parameters}`, { signal });
   };
 
-  const transaction = (trace, signal) => ask(`/api/transactions/${trace}`, { signal });
+  /** A transaction. `arrived(n)` is called now and then with the number of spans that have arrived. */
+  const transaction = async (trace, signal, arrived) => {
+    const response = await request(`/api/transactions/${trace}`, { signal });
+    const reader = response.body.getReader();
+    const decoder = new TextDecoder();
+    const pieces = RV.pieces.create();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (RV.pieces.push(pieces, done ? decoder.decode() : decoder.decode(value, { stream: true }))) {
+        arrived(pieces.spans.length);
+        await breath();
+      }
+      if (done) return RV.pieces.end(pieces);
+    }
+  };
+
+  // Lets the browser draw, and a person scroll.
+  const breath = () => (globalThis.scheduler?.yield ? scheduler.yield() : new Promise((resolve) => { setTimeout(resolve); }));
 
   const view = (name, signal) => ask(`/api/${name}`, { signal });
 

@@ -8,7 +8,8 @@
     constructor(place) {
       this.id = place.trace;
       this.span = place.span;
-      this.element = h('section.page.trace', h('h1.hidden-label', 'Transaction'), h('p.loading', { role: 'status' }, 'Loading the transaction …'));
+      this.progress = h('p.loading', { role: 'status' }, 'Loading the transaction …');
+      this.element = h('section.page.trace', h('h1.hidden-label', 'Transaction'), this.progress);
       this.seen = null;
     }
 
@@ -32,7 +33,9 @@
 
     async load() {
       try {
-        const answer = await RV.server.transaction(this.id, this.loading.signal);
+        const answer = await RV.server.transaction(this.id, this.loading.signal, (n) => {
+          if (!this.tree) this.progress.textContent = `Loading the transaction: ${RV.format.many(n, 'span')} so far …`;
+        });
         this.build(answer);
       } catch (error) {
         if (error.name === 'AbortError') return;

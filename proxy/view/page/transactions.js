@@ -5,26 +5,25 @@
   const { h, foreign, icon } = RV.dom;
 
   const ROW_HEIGHT = 34;
-  /** Names of services or channels that a row shows; of more it says how many. */
-  const MOST_NAMES = 4;
-
-  const names = (all, make) => [
-    all.slice(0, MOST_NAMES).map(make),
-    all.length > MOST_NAMES && h('span.more', { title: all.slice(MOST_NAMES).map((name) => RV.format.clipped(name, 80)).join(', ') },
-      `+${all.length - MOST_NAMES}`),
-  ];
+  /** The first names of services or channels, as many as a window of this width shows, and how many more there are. */
+  const names = (all, make) => {
+    const most = Math.max(2, Math.floor(innerWidth / 700));
+    return [
+      all.slice(0, most).map(make),
+      all.length > most && h('span.more', { title: all.slice(most, 40).map((name) => RV.format.clipped(name, 80)).join(', ') }, `+${all.length - most}`),
+    ];
+  };
 
   const cell = (kind, ...content) => h(`div.cell.${kind}`, { role: 'gridcell' }, content);
 
-  const makeRow = (summary, longest) => {
+  const makeRow = (summary) => {
     const others = summary.services.filter((name) => name !== summary.service);
-    const share = Math.max(0.004, Math.min(1, summary.duration_us / Math.max(1, longest)));
     return h('div.row.transaction', { role: 'row', id: `transaction-${summary.trace}`, 'data-trace': summary.trace },
       cell('when', RV.dom.time(summary.start)),
       cell('what', h('a.open', { href: RV.route.trace(summary.trace), tabindex: '-1' },
         RV.dom.service(summary.service), foreign(summary.name, 120, 'bdi.foreign.name')),
       summary.missing_root && h('span.tag', { title: 'The span that all others come from has not arrived.' }, 'no root')),
-      cell('took', h('span.share', { css: { '--share': `${share * 100}%` }, 'aria-hidden': 'true' }), RV.dom.duration(summary.duration_us)),
+      cell('took', RV.dom.duration(summary.duration_us)),
       cell('spans', RV.format.compact(summary.spans)),
       cell('state', summary.errors > 0 && h('span.tag.is-error', icon('error'), RV.format.many(summary.errors, 'error')),
         summary.inferred > 0 && h('span.tag.is-inferred', { title: `${RV.format.many(summary.inferred, 'parent')} inferred, not known` },
@@ -74,7 +73,7 @@
         make: (row) => this.make(row),
         stamp: (row) => {
           const { trace, updated } = this.list.rows[row];
-          return `${trace} ${updated} ${this.longest} ${trace === this.active}`;
+          return `${trace} ${updated}${trace === this.active ? ' active' : ''}`;
         },
       });
       this.stopListening = RV.server.listen((event) => this.hear(event));
@@ -160,7 +159,6 @@
     draw(kept) {
       const { rows, waiting } = this.list;
       this.kept = kept ?? this.kept;
-      this.longest = longest(rows);
       this.rows.reorder(rows.length);
       this.grid.setAttribute('aria-rowcount', String(rows.length + 1));
       this.scatter.show(rows);
@@ -188,7 +186,7 @@
 
     make(row) {
       const summary = this.list.rows[row];
-      const element = makeRow(summary, this.longest);
+      const element = makeRow(summary);
       element.setAttribute('aria-selected', String(summary.trace === this.active));
       return element;
     }
@@ -221,13 +219,6 @@
       event.preventDefault();
     }
   }
-
-  // What the bars of durations are measured by: a power of ten, or two or five of it, so that it seldom changes.
-  const longest = (rows) => {
-    let most = 1;
-    for (const row of rows.slice(0, 500)) most = Math.max(most, row.duration_us);
-    return RV.scale.step(most, 1);
-  };
 
   RV.transactions = { Transactions };
 })();

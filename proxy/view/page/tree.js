@@ -45,7 +45,10 @@
   const childLists = (spans, parent) => {
     const n = spans.length;
     const byStart = Array.from({ length: n }, (_, i) => i);
-    byStart.sort((a, b) => spans[a].start_us - spans[b].start_us || a - b);
+    // They nearly always come in this order.
+    if (spans.some((span, i) => i > 0 && span.start_us < spans[i - 1].start_us)) {
+      byStart.sort((a, b) => spans[a].start_us - spans[b].start_us || a - b);
+    }
     const first = new Int32Array(n).fill(NONE);
     const next = new Int32Array(n).fill(NONE);
     let top = NONE;

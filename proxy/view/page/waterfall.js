@@ -2,10 +2,14 @@
 (() => {
   'use strict';
   const RV = (globalThis.RV ??= {});
-  const { h, foreign, icon } = RV.dom;
+  const { h, s, foreign, icon } = RV.dom;
 
   const ROW_HEIGHT = 25;
+  /** How far a span is indented below its parent, in pixels: less where the tree is deep and its column narrow. */
   const INDENT = 14;
+  const LEAST_INDENT = 4;
+  /** What is left of the column for names, in pixels, however deep they stand. */
+  const NAMES = 190;
   /** Deeper spans are not indented further; their depth is told in words. */
   const DEEPEST = 24;
   /** Marks of events on one bar; of more only these are drawn. */
@@ -22,11 +26,14 @@
       this.found = new Set();
       this.view = { from: tree.from, to: tree.to };
       this.version = 0;
+      this.indent = INDENT;
+      this.deepest = Math.min(DEEPEST, tree.depth.reduce((most, depth) => Math.max(most, depth), 0));
       this.build();
     }
 
     build() {
       this.ruler = h('div.ruler');
+      this.lines = h('div.lines', { 'aria-hidden': 'true' });
       this.body = h('div.rows', { role: 'rowgroup' });
       this.splitter = h('div.splitter', {
         role: 'separator', tabindex: '0', 'aria-orientation': 'vertical', 'aria-label': 'Width of the names',
@@ -41,7 +48,7 @@
           h('div.cell.tree', { role: 'columnheader' }, 'Span'),
           h('div.cell.began', { role: 'columnheader' }, 'Start'),
           h('div.cell.took', { role: 'columnheader' }, 'Duration'),
-          h('div.cell.line', { role: 'columnheader', 'aria-label': 'Timeline' }, this.ruler))), this.body);
+          h('div.cell.line', { role: 'columnheader', 'aria-label': 'Timeline' }, this.ruler))), this.lines, this.body);
       this.element = h('div.waterfall-frame', this.grid, this.splitter);
       this.grid.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
       this.split(Number(RV.theme.setting('split')) || 42);
@@ -52,6 +59,7 @@
         scroller: this.grid, body: this.body, rowHeight: ROW_HEIGHT, make: (row) => this.make(row),
         stamp: (row) => `${this.visible[row]} ${this.version}${this.visible[row] === this.active ? ' active' : ''}`,
       });
+      this.treeHead = this.grid.querySelector('.head .tree');
       this.watch = new ResizeObserver(() => this.rule());
       this.watch.observe(this.ruler);
       this.rule();
@@ -81,8 +89,17 @@
       RV.dom.fill(this.ruler, all.map((us) => h('span.tick', {
         css: { left: `${x(us)}px` }, class: x(us) > width - 60 ? 'tick is-last' : 'tick',
       }, RV.scale.label(us, distance))));
-      this.grid.style.setProperty('--grid-step', `${(distance / (to - from)) * width}px`);
-      this.grid.style.setProperty('--grid-offset', `${x(all[0] ?? 0)}px`);
+      this.indentBy(this.treeHead.clientWidth);
+      const left = this.ruler.getBoundingClientRect().left - this.grid.getBoundingClientRect().left;
+      RV.dom.fill(this.lines, all.map((us) => h('i', { css: { left: `${left + x(us)}px` } })));
+    }
+
+    indentBy(width) {
+      const indent = Math.max(LEAST_INDENT, Math.min(INDENT, Math.floor((width - NAMES) / Math.max(1, this.deepest))));
+      if (indent === this.indent) return;
+      this.indent = indent;
+      this.version += 1;
+      this.rows.refresh();
     }
 
     show(view) {
@@ -118,17 +135,18 @@
     nameCell(i, span, isInner, isOpen) {
       const { tree } = this;
       const depth = Math.min(tree.depth[i], DEEPEST);
+      const service = this.resources[span.resource]?.service ?? '';
       const hidden = tree.size[i] - 1;
       const links = span.links.length + span.linked_from.length;
       const failedBelow = !isOpen && isInner ? tree.errors[i] - (span.status === 'error' ? 1 : 0) : 0;
       return h('div.cell.tree', { role: 'gridcell' },
         this.guides(i, depth),
-        h('span.toggle', { css: { left: `${depth * INDENT}px` }, 'aria-hidden': 'true' }, isInner && icon(isOpen ? 'down' : 'right')),
-        h('span.name', { css: { 'margin-left': `${depth * INDENT + 18}px` } },
+        isInner && h('span.toggle', { css: { left: `${depth * this.indent}px` }, 'aria-hidden': 'true' }, icon(isOpen ? 'down' : 'right')),
+        h('span.name', { css: { 'padding-left': `${depth * this.indent + 24}px` } },
           tree.depth[i] > DEEPEST && h('span.tag', { title: 'How deep the span stands' }, tree.depth[i] + 1),
-          RV.dom.service(this.resources[span.resource]?.service ?? ''),
+          RV.dom.swatch(service), foreign(service, 24, 'bdi.service-name'),
           icon(Object.hasOwn(KINDS, span.kind) && span.kind !== 'unspecified' ? span.kind : 'internal', KINDS[span.kind]),
-          foreign(span.name, 160, 'bdi.foreign.span-name')),
+          foreign(span.name, 160, 'bdi.span-name')),
         span.status === 'error' && h('span.tag.is-error', icon('error'), 'error'),
         failedBelow > 0 && h('span.tag.is-error', icon('error'), `${RV.format.compact(failedBelow)} below`),
         RV.tree.isOrphan(tree, i) && h('span.tag', { title: 'The span above this one has not arrived.' }, 'parent missing'),
@@ -139,18 +157,19 @@
     // The lines of the tree: a corner to this span, and one for each span above it that has another child further down.
     guides(i, depth) {
       if (depth === 0) return null;
-      const { tree } = this;
-      const lines = [];
+      const { tree, indent } = this;
+      const x = (level) => level * indent + 12.5;
+      let lines = '';
       let at = i;
-      for (let level = depth; level > 0; level -= 1) {
-        const hasMore = tree.next[at] !== RV.tree.NONE;
-        const classes = ['guide', at === i && 'is-own', hasMore && 'has-more', at === i && tree.spans[i].inferred && 'is-inferred'];
-        if (at === i || hasMore) {
-          lines.push(h('i', { class: classes.filter(Boolean).join(' '), css: { left: `${(level - 1) * INDENT + 8}px` }, 'aria-hidden': 'true' }));
-        }
+      for (let level = depth - 1; level >= 0; level -= 1) {
+        if (tree.next[at] !== RV.tree.NONE) lines += `M${x(level)} 0V${ROW_HEIGHT}`;
         at = tree.parent[at];
       }
-      return lines;
+      const corner = `M${x(depth - 1)} ${ROW_HEIGHT / 2}h${Math.max(3, indent - 5)}`;
+      if (tree.next[i] === RV.tree.NONE) lines += `M${x(depth - 1)} 0V${ROW_HEIGHT / 2}`;
+      const isInferred = Boolean(tree.spans[i].inferred);
+      return s('svg.guides', { 'aria-hidden': 'true', width: x(depth), height: ROW_HEIGHT },
+        s('path', { d: isInferred ? lines : lines + corner }), isInferred && s('path.is-inferred', { d: corner }));
     }
 
     bar(i, span, isError) {
