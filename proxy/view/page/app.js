@@ -10,11 +10,20 @@
     channels: () => new RV.channels.Channels(),
     untraced: () => new RV.untraced.Untraced(),
   };
-  const TITLES = { transactions: 'Transactions', trace: 'Transaction', graph: 'Graph', channels: 'Channels', untraced: 'Messages without a trace' };
+  const TITLES = {
+    transactions: 'Transactions',
+    trace: 'Transaction',
+    graph: 'Graph',
+    channels: 'Channels',
+    untraced: 'Messages without a trace',
+  };
   const STATES = {
     connecting: ['Connecting', 'Connecting to the program that serves this page'],
     live: ['Live', 'What happens appears here at once'],
-    lost: ['Connection lost', 'The program that serves this page does not answer. What is shown may be old. The page tries again by itself.'],
+    lost: [
+      'Connection lost',
+      'The program that serves this page does not answer. What is shown may be old. The page tries again by itself.',
+    ],
   };
 
   let place = null;
@@ -91,7 +100,10 @@
     showState();
     await names().catch(() => {});
     show();
-    RV.server.transactions({}, null).then(({ kept }) => RV.memory.show(kept)).catch(() => {});
+    RV.server
+      .transactions({}, null)
+      .then(({ kept }) => RV.memory.show(kept))
+      .catch(() => {});
   };
 
   RV.names = { known: names };

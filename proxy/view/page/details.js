@@ -11,20 +11,31 @@
 
   const valueOf = (value) => {
     const text = textOf(value);
-    const place = h('bdi.foreign.value', { 'data-type': Array.isArray(value) ? 'list' : typeof value }, RV.format.clipped(text, LONG));
+    const place = h(
+      'bdi.foreign.value',
+      { 'data-type': Array.isArray(value) ? 'list' : typeof value },
+      RV.format.clipped(text, LONG),
+    );
     if (text.length <= LONG) return place;
-    const all = h('button.quiet.small', {
-      type: 'button',
-      onclick: () => {
-        place.textContent = RV.format.visible(text);
-        all.remove();
+    const all = h(
+      'button.quiet.small',
+      {
+        type: 'button',
+        onclick: () => {
+          place.textContent = RV.format.visible(text);
+          all.remove();
+        },
       },
-    }, `all ${RV.format.count(text.length)} characters`);
+      `all ${RV.format.count(text.length)} characters`,
+    );
     return [place, all];
   };
 
-  const table = (attributes) => h('dl.attributes', attributes.map(([key, value]) =>
-    h('div.attribute', h('dt', foreign(key, 200)), h('dd', valueOf(value)))));
+  const table = (attributes) =>
+    h(
+      'dl.attributes',
+      attributes.map(([key, value]) => h('div.attribute', h('dt', foreign(key, 200)), h('dd', valueOf(value)))),
+    );
 
   const section = (title, ...content) => h('section.detail', h('h3', title), content);
 
@@ -37,24 +48,40 @@
     constructor({ tree, summary, resources, go, close }) {
       Object.assign(this, { tree, summary, resources, go, close });
       this.content = h('div.details-content');
-      this.element = h('aside.details', { 'aria-label': 'Details of the span', hidden: true, onkeydown: (event) => this.key(event) }, this.content);
+      this.element = h(
+        'aside.details',
+        { 'aria-label': 'Details of the span', hidden: true, onkeydown: (event) => this.key(event) },
+        this.content,
+      );
     }
 
     show(i) {
       const span = this.tree.spans[i];
       const resource = this.resources[span.resource] ?? { service: '', attributes: {} };
       this.heading = h('h2', { tabindex: '-1' }, foreign(span.name, 400));
-      RV.dom.fill(this.content,
-        h('header.details-head',
+      RV.dom.fill(
+        this.content,
+        h(
+          'header.details-head',
           h('div.details-title', RV.dom.service(resource.service), this.heading),
-          h('div.details-buttons',
+          h(
+            'div.details-buttons',
             RV.dom.iconButton('copy', 'Copy a link to this span', () => RV.dom.copy(this.address(span.id), 'Link')),
-            RV.dom.iconButton('close', 'Close the details', () => this.close()))),
-        this.failure(span), this.inference(i, span), this.skipped(span), this.facts(i, span),
-        this.links(i, span), this.events(span),
-        section(`Attributes (${RV.format.count(span.attributes.length)})`,
-          span.attributes.length > 0 ? table(span.attributes) : h('p.muted', 'None.')),
-        folded('Service and process', table(Object.entries(resource.attributes ?? {}))));
+            RV.dom.iconButton('close', 'Close the details', () => this.close()),
+          ),
+        ),
+        this.failure(span),
+        this.inference(i, span),
+        this.skipped(span),
+        this.facts(i, span),
+        this.links(i, span),
+        this.events(span),
+        section(
+          `Attributes (${RV.format.count(span.attributes.length)})`,
+          span.attributes.length > 0 ? table(span.attributes) : h('p.muted', 'None.'),
+        ),
+        folded('Service and process', table(Object.entries(resource.attributes ?? {}))),
+      );
       this.element.hidden = false;
       this.element.scrollTop = 0;
     }
@@ -66,60 +93,114 @@
     failure(span) {
       if (span.status !== 'error') return null;
       const type = span.attributes.find(([key]) => key === 'error.type')?.[1];
-      return h('div.callout.is-error', icon('error'), h('div', h('strong', 'Failed'),
-        h('p', type === undefined ? null : foreign(textOf(type), LONG), type !== undefined && span.message && ' – ',
-          span.message ? foreign(span.message, LONG) : type === undefined && 'No reason was given.')));
+      return h(
+        'div.callout.is-error',
+        icon('error'),
+        h(
+          'div',
+          h('strong', 'Failed'),
+          h(
+            'p',
+            type === undefined ? null : foreign(textOf(type), LONG),
+            type !== undefined && span.message && ' – ',
+            span.message ? foreign(span.message, LONG) : type === undefined && 'No reason was given.',
+          ),
+        ),
+      );
     }
 
     inference(i, span) {
       if (!span.inferred) return null;
       const what = this.tree.parent[i] === RV.tree.NONE && span.parent === null ? 'The cause' : 'The parent';
-      return h('div.callout.is-inferred', icon('inferred'), h('div',
-        h('strong', `${what} is inferred, by the rule `, foreign(span.inferred, 60)), h('p', RV.rules.rule(span.inferred))));
+      return h(
+        'div.callout.is-inferred',
+        icon('inferred'),
+        h(
+          'div',
+          h('strong', `${what} is inferred, by the rule `, foreign(span.inferred, 60)),
+          h('p', RV.rules.rule(span.inferred)),
+        ),
+      );
     }
 
     skipped(span) {
       const reason = span.attributes.find(([key]) => key === 'redistributed.context.skipped')?.[1];
       if (reason === undefined) return null;
-      return h('div.callout', icon('link'), h('div', h('strong', 'The message is not followed from here'),
-        h('p', 'It carries no context, so its deliveries are not below this span. The reason is ', foreign(textOf(reason), 80), '. ',
-          h('a', { href: '#/untraced' }, 'What that means'))));
+      return h(
+        'div.callout',
+        icon('link'),
+        h(
+          'div',
+          h('strong', 'The message is not followed from here'),
+          h(
+            'p',
+            'It carries no context, so its deliveries are not below this span. The reason is ',
+            foreign(textOf(reason), 80),
+            '. ',
+            h('a', { href: '#/untraced' }, 'What that means'),
+          ),
+        ),
+      );
     }
 
     facts(i, span) {
       const { tree } = this;
       const parent = tree.parent[i];
       const children = tree.size[i] - 1;
-      return h('dl.facts',
-        fact('Starts', h('span', { title: RV.format.exactDuration(span.start_us) }, RV.format.duration(span.start_us)), h('span.muted', ' after the first')),
+      return h(
+        'dl.facts',
+        fact(
+          'Starts',
+          h('span', { title: RV.format.exactDuration(span.start_us) }, RV.format.duration(span.start_us)),
+          h('span.muted', ' after the first'),
+        ),
         fact('At', RV.dom.time(RV.format.later(this.summary.start, span.start_us))),
         fact('Duration', RV.dom.duration(span.duration_us)),
         fact('Kind', RV.waterfall.KINDS[span.kind] ?? 'no kind'),
-        fact('Parent', parent === RV.tree.NONE
-          ? span.parent === null ? h('span.muted', 'none: it is the first') : [h('code', span.parent), h('span.muted', ' has not arrived')]
-          : this.way(parent)),
+        fact(
+          'Parent',
+          parent === RV.tree.NONE
+            ? span.parent === null
+              ? h('span.muted', 'none: it is the first')
+              : [h('code', span.parent), h('span.muted', ' has not arrived')]
+            : this.way(parent),
+        ),
         fact('Below', RV.format.many(children, 'span')),
-        fact('Span', h('code', span.id), RV.dom.iconButton('copy', 'Copy the span id', () => RV.dom.copy(span.id, 'Span id'))));
+        fact(
+          'Span',
+          h('code', span.id),
+          RV.dom.iconButton('copy', 'Copy the span id', () => RV.dom.copy(span.id, 'Span id')),
+        ),
+      );
     }
 
     // A link to another span of this transaction.
     way(i) {
       const span = this.tree.spans[i];
-      return h('a', {
-        href: RV.route.trace(this.summary.trace, span.id),
-        onclick: (event) => {
-          if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-          event.preventDefault();
-          this.go(i);
+      return h(
+        'a',
+        {
+          href: RV.route.trace(this.summary.trace, span.id),
+          onclick: (event) => {
+            if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+            event.preventDefault();
+            this.go(i);
+          },
         },
-      }, foreign(`${this.resources[span.resource]?.service ?? ''} ${span.name}`, 120));
+        foreign(`${this.resources[span.resource]?.service ?? ''} ${span.name}`, 120),
+      );
     }
 
     links(i, span) {
       if (span.links.length + span.linked_from.length === 0) return null;
-      return section('Links',
-        h('ul.links', span.links.map((link) => this.link('to', link, link.known, link.attributes)),
-          span.linked_from.map((link) => this.link('from', link, true, []))));
+      return section(
+        'Links',
+        h(
+          'ul.links',
+          span.links.map((link) => this.link('to', link, link.known, link.attributes)),
+          span.linked_from.map((link) => this.link('from', link, true, [])),
+        ),
+      );
     }
 
     link(direction, { trace, span }, isKnown, attributes) {
@@ -130,17 +211,30 @@
       const others = attributes.filter(([key]) => key !== 'redistributed.link');
       let target;
       if (at !== undefined) target = this.way(at);
-      else if (isKnown) target = h('a', { href: RV.route.trace(trace, span) }, h('code', span), ' in ', h('code', `${trace.slice(0, 8)}…`));
+      else if (isKnown)
+        target = h('a', { href: RV.route.trace(trace, span) }, h('code', span), ' in ', h('code', `${trace.slice(0, 8)}…`));
       else target = [h('code', span), ' in ', h('code', `${trace.slice(0, 8)}…`), h('span.muted', ', which is not kept here')];
       return h('li', icon('link'), h('div', h('span.muted', `${words} `), target, others.length > 0 && table(others)));
     }
 
     events(span) {
       if (span.events.length === 0) return null;
-      return section(`Events (${RV.format.count(span.events.length)})`, h('ol.events', span.events.slice(0, 200).map((event) =>
-        h('li', h('div.event', RV.dom.duration(event.at_us), foreign(event.name, 200)),
-          event.attributes.length > 0 && table(event.attributes)))),
-      span.events.length > 200 && h('p.muted', `The first 200 of ${RV.format.count(span.events.length)}. A saved trace has all.`));
+      return section(
+        `Events (${RV.format.count(span.events.length)})`,
+        h(
+          'ol.events',
+          span.events
+            .slice(0, 200)
+            .map((event) =>
+              h(
+                'li',
+                h('div.event', RV.dom.duration(event.at_us - span.start_us), foreign(event.name, 200)),
+                event.attributes.length > 0 && table(event.attributes),
+              ),
+            ),
+        ),
+        span.events.length > 200 && h('p.muted', `The first 200 of ${RV.format.count(span.events.length)}. A saved trace has all.`),
+      );
     }
 
     focus() {

@@ -53,11 +53,15 @@
   const ICONS = {
     open: 'M2.5 12.5V4a1 1 0 0 1 1-1h3l1.5 2h4.5a1 1 0 0 1 1 1v1M2.5 12.5l1.8-5h10.2l-1.8 5z',
     help: 'M6 6a2 2 0 1 1 3 1.7c-.7.4-1 .8-1 1.6M8 11.6v.2',
-    sun: 'M8 5.2a2.8 2.8 0 1 1 0 5.6 2.8 2.8 0 0 1 0-5.6M8 1.5v1.6M8 12.9v1.6M1.5 8h1.6M12.9 8h1.6M3.4 3.4l1.1 1.1M11.5 11.5l1.1 1.1M3.4 12.6l1.1-1.1M11.5 4.5l1.1-1.1',
+    sun:
+      'M8 5.2a2.8 2.8 0 1 1 0 5.6 2.8 2.8 0 0 1 0-5.6M8 1.5v1.6M8 12.9v1.6M1.5 8h1.6M12.9 8h1.6' +
+      'M3.4 3.4l1.1 1.1M11.5 11.5l1.1 1.1M3.4 12.6l1.1-1.1M11.5 4.5l1.1-1.1',
     moon: 'M13.2 9.6A5.6 5.6 0 0 1 6.4 2.8a5.6 5.6 0 1 0 6.8 6.8z',
     auto: 'M8 2.5a5.5 5.5 0 1 1 0 11 5.5 5.5 0 0 1 0-11M8 2.5v11M8 5h3.6M8 8h5.4M8 11h3.6',
     error: 'M8 2.2 14.2 13H1.8zM8 6.2v3.2M8 11.2v.2',
-    link: 'M6.8 9.2a2.6 2.6 0 0 0 3.7 0l2-2a2.6 2.6 0 0 0-3.7-3.7l-.7.7M9.2 6.8a2.6 2.6 0 0 0-3.7 0l-2 2a2.6 2.6 0 0 0 3.7 3.7l.7-.7',
+    link:
+      'M6.8 9.2a2.6 2.6 0 0 0 3.7 0l2-2a2.6 2.6 0 0 0-3.7-3.7l-.7.7' +
+      'M9.2 6.8a2.6 2.6 0 0 0-3.7 0l-2 2a2.6 2.6 0 0 0 3.7 3.7l.7-.7',
     copy: 'M6 6h7.5v7.5H6zM3.5 10H2.5V2.5H10v1',
     close: 'M4 4l8 8M12 4l-8 8',
     down: 'M4 6l4 4 4-4',
@@ -71,6 +75,7 @@
     search: 'M7 2.8a4.2 4.2 0 1 1 0 8.4 4.2 4.2 0 0 1 0-8.4M10.2 10.2l3.3 3.3',
     inferred: 'M3 13 13 3M9 3h4v4',
     check: 'M3.5 8.5l3 3 6-7',
+    fit: 'M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10',
   };
 
   const drawn = new Map();
@@ -79,9 +84,20 @@
   const icon = (name, title) => {
     const key = `${name} ${title ?? ''}`;
     if (!drawn.has(key)) {
-      drawn.set(key, s('svg.icon', {
-        viewBox: '0 0 16 16', 'aria-hidden': title ? null : 'true', role: title ? 'img' : null, 'aria-label': title ?? null,
-      }, title && s('title', title), s('path', { d: ICONS[name] })));
+      drawn.set(
+        key,
+        s(
+          'svg.icon',
+          {
+            viewBox: '0 0 16 16',
+            'aria-hidden': title ? null : 'true',
+            role: title ? 'img' : null,
+            'aria-label': title ?? null,
+          },
+          title && s('title', title),
+          s('path', { d: ICONS[name] }),
+        ),
+      );
     }
     return drawn.get(key).cloneNode(true);
   };

@@ -16,7 +16,8 @@
       const { transactions } = await RV.server.open(file);
       if (transactions.length === 0) RV.notice.show('There is no span in this file.', true);
       else location.hash = RV.route.trace(transactions[0].trace);
-      if (transactions.length > 1) RV.notice.show(`${RV.format.many(transactions.length, 'transaction')} opened. This is the first; all are in the list.`);
+      if (transactions.length > 1)
+        RV.notice.show(`${RV.format.many(transactions.length, 'transaction')} opened. This is the first; all are in the list.`);
       else if (transactions.length === 1) RV.notice.show('The trace is open, and kept like those that arrive.');
     } catch (error) {
       RV.notice.show(error.message, true);

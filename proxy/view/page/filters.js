@@ -14,11 +14,29 @@
    */
   const create = (query, names, changed) => {
     const text = h('input', {
-      type: 'search', name: 'text', id: 'search', placeholder: 'Name, or a trace id', value: query.text ?? '', autocomplete: 'off',
-      spellcheck: 'false', 'aria-keyshortcuts': '/',
+      type: 'search',
+      name: 'text',
+      id: 'search',
+      placeholder: 'Name, attribute, or a trace id',
+      value: query.text ?? '',
+      autocomplete: 'off',
+      spellcheck: 'false',
+      'aria-keyshortcuts': '/',
     });
-    const service = h('input', { name: 'service', list: 'known-services', value: query.service ?? '', autocomplete: 'off', placeholder: 'any' });
-    const channel = h('input', { name: 'channel', list: 'known-channels', value: query.channel ?? '', autocomplete: 'off', placeholder: 'any' });
+    const service = h('input', {
+      name: 'service',
+      list: 'known-services',
+      value: query.service ?? '',
+      autocomplete: 'off',
+      placeholder: 'any',
+    });
+    const channel = h('input', {
+      name: 'channel',
+      list: 'known-channels',
+      value: query.channel ?? '',
+      autocomplete: 'off',
+      placeholder: 'any',
+    });
     const least = h('input.short', { name: 'min_us', value: durationText(query.min_us), placeholder: '0 ms', autocomplete: 'off' });
     const most = h('input.short', { name: 'max_us', value: durationText(query.max_us), placeholder: 'any', autocomplete: 'off' });
     const errors = h('input', { type: 'checkbox', name: 'errors', checked: query.errors === '1' });
@@ -27,8 +45,16 @@
     const clear = h('button.quiet', { type: 'button', onclick: () => empty() }, 'Clear');
 
     const read = () => {
-      const asked = { text: text.value.trim(), service: service.value.trim(), channel: channel.value.trim(), errors: errors.checked ? '1' : '' };
-      for (const [name, input] of [['min_us', least], ['max_us', most]]) {
+      const asked = {
+        text: text.value.trim(),
+        service: service.value.trim(),
+        channel: channel.value.trim(),
+        errors: errors.checked ? '1' : '',
+      };
+      for (const [name, input] of [
+        ['min_us', least],
+        ['max_us', most],
+      ]) {
         const us = RV.format.parseDuration(input.value);
         const isWrong = input.value.trim() !== '' && us === null;
         input.setAttribute('aria-invalid', String(isWrong));
@@ -54,25 +80,47 @@
       text.focus();
     };
 
-    const form = h('form.filters', {
-      role: 'search', 'aria-label': 'Search transactions',
-      onsubmit: (event) => {
-        event.preventDefault();
-        ask();
+    const form = h(
+      'form.filters',
+      {
+        role: 'search',
+        'aria-label': 'Search transactions',
+        onsubmit: (event) => {
+          event.preventDefault();
+          ask();
+        },
+        oninput: () => {
+          clearTimeout(timer);
+          timer = setTimeout(ask, 250);
+        },
       },
-      oninput: () => {
-        clearTimeout(timer);
-        timer = setTimeout(ask, 250);
-      },
-    },
-    h('label.field.search', icon('search'), h('span.hidden-label', 'Search by name or trace id'), text, h('kbd', { 'aria-hidden': 'true' }, '/')),
-    field('Service', service), field('Channel', channel), field('At least', least), field('At most', most),
-    h('label.field.check', errors, h('span', 'Errors only')), clear, services, channels);
+      h(
+        'label.field.search',
+        icon('search'),
+        h('span.hidden-label', 'Search by name, attribute or trace id'),
+        text,
+        h('kbd', { 'aria-hidden': 'true' }, '/'),
+      ),
+      field('Service', service),
+      field('Channel', channel),
+      field('At least', least),
+      field('At most', most),
+      h('label.field.check', errors, h('span', 'Errors only')),
+      clear,
+      services,
+      channels,
+    );
 
     const learn = async () => {
       const known = await names();
-      RV.dom.fill(services, known.services.map((name) => h('option', { value: name })));
-      RV.dom.fill(channels, known.channels.map((name) => h('option', { value: name })));
+      RV.dom.fill(
+        services,
+        known.services.map((name) => h('option', { value: name })),
+      );
+      RV.dom.fill(
+        channels,
+        known.channels.map((name) => h('option', { value: name })),
+      );
     };
     learn().catch(() => {});
     read();

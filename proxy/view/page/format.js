@@ -47,7 +47,7 @@
   const parseDuration = (text) => {
     const found = /^\s*(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|min|m)?\s*$/i.exec(text);
     if (!found) return null;
-    const factor = { ns: 0.001, us: 1, 'µs': 1, 'μs': 1, ms: 1_000, s: 1_000_000, m: 60_000_000, min: 60_000_000 };
+    const factor = { ns: 0.001, us: 1, µs: 1, μs: 1, ms: 1_000, s: 1_000_000, m: 60_000_000, min: 60_000_000 };
     return Number(found[1]) * factor[(found[2] ?? 'ms').toLowerCase()];
   };
 
@@ -81,7 +81,8 @@
   /** A rate that is given for a second, for a second or for a minute: `4.2/s`, `12/min`. */
   const rate = (perSecond) => {
     if (!(perSecond > 0)) return '0/s';
-    if (perSecond >= 0.95) return `${perSecond < 99.5 ? trimmed(perSecond, perSecond < 9.95 ? 1 : 0) : compact(Math.round(perSecond))}/s`;
+    if (perSecond >= 0.95)
+      return `${perSecond < 99.5 ? trimmed(perSecond, perSecond < 9.95 ? 1 : 0) : compact(Math.round(perSecond))}/s`;
     return `${trimmed(perSecond * 60, perSecond * 60 < 9.95 ? 1 : 0)}/min`;
   };
 
@@ -96,7 +97,15 @@
   };
 
   // Control characters, those that turn the direction of text or are not seen, and halves of surrogate pairs.
-  const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+  const UNSEEN = new RegExp(
+    [
+      '[\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b\\u200e\\u200f]',
+      '[\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]',
+      '[\\ud800-\\udbff](?![\\udc00-\\udfff])',
+      '(?<![\\ud800-\\udbff])[\\udc00-\\udfff]',
+    ].join('|'),
+    'g',
+  );
 
   const shown = (character) => `\u27e8U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}\u27e9`;
 
@@ -110,6 +119,19 @@
   };
 
   RV.format = {
-    bytes, clipped, compact, count, duration, exactDuration, exactTime, later, many, newestFirst, parseDuration, rate, time, visible,
+    bytes,
+    clipped,
+    compact,
+    count,
+    duration,
+    exactDuration,
+    exactTime,
+    later,
+    many,
+    newestFirst,
+    parseDuration,
+    rate,
+    time,
+    visible,
   };
 })();

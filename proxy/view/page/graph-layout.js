@@ -14,7 +14,9 @@
     const byId = new Map(nodes.map((node) => [node.id, node]));
     const usable = edges.filter((edge) => byId.has(edge.from) && byId.has(edge.to) && edge.from !== edge.to);
     const turned = backEdges(nodes, usable);
-    const arcs = usable.map((edge) => (turned.has(edge) ? { edge, from: edge.to, to: edge.from } : { edge, from: edge.from, to: edge.to }));
+    const arcs = usable.map((edge) =>
+      turned.has(edge) ? { edge, from: edge.to, to: edge.from } : { edge, from: edge.from, to: edge.to },
+    );
     setLayers(nodes, arcs, byId);
     const graph = withBends(nodes, arcs, byId);
     orderLayers(graph);
@@ -37,7 +39,9 @@
       out.get(edge.from).push(edge);
       incoming.set(edge.to, incoming.get(edge.to) + 1);
     }
-    const starts = [...nodes].sort((a, b) => incoming.get(a.id) - incoming.get(b.id) || out.get(b.id).length - out.get(a.id).length);
+    const starts = [...nodes].sort(
+      (a, b) => incoming.get(a.id) - incoming.get(b.id) || out.get(b.id).length - out.get(a.id).length,
+    );
     const back = new Set();
     const state = new Map();
     for (const { id } of starts) {
@@ -111,9 +115,12 @@
   };
 
   const orderLayers = ({ layers }) => {
-    const number = () => layers.forEach((layer) => layer.forEach((node, place) => {
-      node.place = place;
-    }));
+    const number = () =>
+      layers.forEach((layer) =>
+        layer.forEach((node, place) => {
+          node.place = place;
+        }),
+      );
     number();
     let best = null;
     for (let sweep = 0; sweep <= SWEEPS; sweep += 1) {
@@ -122,10 +129,12 @@
       if (crossings === 0) break;
       const isForward = sweep % 2 === 0;
       for (const layer of isForward ? layers : [...layers].reverse()) {
-        const centre = new Map(layer.map((node) => {
-          const near = isForward ? node.before : node.after;
-          return [node, near.length > 0 ? near.reduce((sum, other) => sum + other.place, 0) / near.length : node.place];
-        }));
+        const centre = new Map(
+          layer.map((node) => {
+            const near = isForward ? node.before : node.after;
+            return [node, near.length > 0 ? near.reduce((sum, other) => sum + other.place, 0) / near.length : node.place];
+          }),
+        );
         layer.sort((a, b) => centre.get(a) - centre.get(b) || a.place - b.place);
         layer.forEach((node, place) => {
           node.place = place;
@@ -218,9 +227,11 @@
 
   const spread = (node, arcs, towards, name) => {
     const distance = Math.min(9, (node.height - 14) / Math.max(1, arcs.length - 1));
-    [...arcs].sort((a, b) => towards(a) - towards(b)).forEach((arc, k) => {
-      arc[name] = node.y + (k - (arcs.length - 1) / 2) * distance;
-    });
+    [...arcs]
+      .sort((a, b) => towards(a) - towards(b))
+      .forEach((arc, k) => {
+        arc[name] = node.y + (k - (arcs.length - 1) / 2) * distance;
+      });
   };
 
   // Bends are passed straight through their column, so that no line runs under a node.
@@ -236,13 +247,16 @@
   };
 
   /** The path of SVG through `points`: curves that leave and arrive level. */
-  const path = (points) => points.map(({ x, y }, k) => {
-    if (k === 0) return `M${round(x)} ${round(y)}`;
-    const before = points[k - 1];
-    if (Math.abs(before.y - y) < 0.5) return `L${round(x)} ${round(y)}`;
-    const middle = (before.x + x) / 2;
-    return `C${round(middle)} ${round(before.y)} ${round(middle)} ${round(y)} ${round(x)} ${round(y)}`;
-  }).join('');
+  const path = (points) =>
+    points
+      .map(({ x, y }, k) => {
+        if (k === 0) return `M${round(x)} ${round(y)}`;
+        const before = points[k - 1];
+        if (Math.abs(before.y - y) < 0.5) return `L${round(x)} ${round(y)}`;
+        const middle = (before.x + x) / 2;
+        return `C${round(middle)} ${round(before.y)} ${round(middle)} ${round(y)} ${round(x)} ${round(y)}`;
+      })
+      .join('');
 
   const round = (value) => Math.round(value * 10) / 10;
 

@@ -23,7 +23,14 @@
   };
 
   const node = (type, name, lines, more = {}) => ({
-    id: `${type} ${name}`, type, name, lines, title: shortName(name), width: widthOf(shortName(name), ...lines), height: 26 + 15 * lines.length, ...more,
+    id: `${type} ${name}`,
+    type,
+    name,
+    lines,
+    title: shortName(name),
+    width: widthOf(shortName(name), ...lines),
+    height: 26 + 15 * lines.length,
+    ...more,
   });
 
   /** Nodes and edges for the layout. An edge has `words`, what stands beside it, and `sentence`, which says all in words. */
@@ -41,8 +48,12 @@
       const from = edge.from.type === 'client' ? client(edge) : { type: edge.from.type, name: edge.from.name };
       for (const end of [from, edge.to]) add(end.lines ? end : unknown(end));
       drawn.push({
-        ...edge, from: from.id ?? `${from.type} ${from.name}`, to: `${edge.to.type} ${edge.to.name}`, ends: { from: edge.from, to: edge.to },
-        words: from.lines ? '' : words(RV.format.rate(edge.rate), timing(edge)), sentence: sentence(edge),
+        ...edge,
+        from: from.id ?? `${from.type} ${from.name}`,
+        to: `${edge.to.type} ${edge.to.name}`,
+        ends: { from: edge.from, to: edge.to },
+        words: from.lines ? '' : words(RV.format.rate(edge.rate), timing(edge)),
+        sentence: sentence(edge),
       });
     }
     return { nodes: [...nodes.values()], edges: drawn };
@@ -60,7 +71,7 @@
   const VERBS = { client: 'asks', service: 'publishes to', channel: 'delivers to' };
 
   const sentence = (edge) => {
-    const verb = edge.to.type === 'redis' ? 'sends commands to' : VERBS[edge.from.type] ?? 'leads to';
+    const verb = edge.to.type === 'redis' ? 'sends commands to' : (VERBS[edge.from.type] ?? 'leads to');
     return `${edge.from.name || 'A client'} ${verb} ${edge.to.name || 'Redis'}`;
   };
 

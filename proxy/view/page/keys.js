@@ -4,33 +4,89 @@
   const RV = (globalThis.RV ??= {});
   const { h } = RV.dom;
 
-  const EVERYWHERE = [['/', 'Search'], ['?', 'This list'], ['1 2 3 4', 'Transactions, graph, channels, without a trace'], ['Backspace', 'Back to where you came from']];
-  const LIST = [['↑ ↓', 'Go through the transactions'], ['Enter', 'Open the transaction']];
-  const TRACE = [['↑ ↓', 'Go through the spans'], ['← →', 'Close or open a span, or go to its parent or first child'], ['Enter', 'Details of the span'],
-    ['Escape', 'Close the details'], ['*', 'Close or open all'], ['e', 'Next error'], ['z', 'Show the time of the span'], ['0', 'Show the whole time'],
-    ['+ −', 'Show less or more time'], ['Shift ← →', 'Earlier or later'], ['Enter in the search', 'Next span that is found, with Shift the one before']];
+  const EVERYWHERE = [
+    ['/', 'Search'],
+    ['?', 'This list'],
+    ['1 2 3 4', 'Transactions, graph, channels, without a trace'],
+    ['Backspace', 'Back to where you came from'],
+  ];
+  const LIST = [
+    ['↑ ↓', 'Go through the transactions'],
+    ['Enter', 'Open the transaction'],
+  ];
+  const TRACE = [
+    ['↑ ↓', 'Go through the spans'],
+    ['← →', 'Close or open a span, or go to its parent or first child'],
+    ['Enter', 'Details of the span'],
+    ['Escape', 'Close the details'],
+    ['*', 'Close or open all'],
+    ['e', 'Next error'],
+    ['z', 'Show the time of the span'],
+    ['0', 'Show the whole time'],
+    ['+ −', 'Show less or more time'],
+    ['Shift ← →', 'Earlier or later'],
+    ['Enter in the search', 'Next span that is found, with Shift the one before'],
+  ];
 
-  const area = (name, keys) => h('section', h('h3', name), h('dl.keys', keys.map(([key, words]) =>
-    h('div', h('dt', key.split(' ').map((one) => (/^[a-z]/.test(one) && one.length > 1 ? h('span', ` ${one} `) : h('kbd', one)))), h('dd', words)))));
+  const area = (name, keys) =>
+    h(
+      'section',
+      h('h3', name),
+      h(
+        'dl.keys',
+        keys.map(([key, words]) =>
+          h(
+            'div',
+            h(
+              'dt',
+              key.split(' ').map((one) => (/^[a-z]/.test(one) && one.length > 1 ? h('span', ` ${one} `) : h('kbd', one))),
+            ),
+            h('dd', words),
+          ),
+        ),
+      ),
+    );
 
   const isOff = () => RV.theme.setting('keys') === 'off';
 
   const help = (dialog) => {
     const box = h('input', {
-      type: 'checkbox', checked: !isOff(), onchange: (event) => RV.theme.setSetting('keys', event.target.checked ? 'on' : 'off'),
+      type: 'checkbox',
+      checked: !isOff(),
+      onchange: (event) => RV.theme.setSetting('keys', event.target.checked ? 'on' : 'off'),
     });
-    RV.dom.fill(dialog,
-      h('header.dialog-head', h('h2', { id: 'help-title' }, 'Keys'), RV.dom.iconButton('close', 'Close', () => dialog.close())),
+    RV.dom.fill(
+      dialog,
+      h(
+        'header.dialog-head',
+        h('h2', { id: 'help-title' }, 'Keys'),
+        RV.dom.iconButton('close', 'Close', () => dialog.close()),
+      ),
       h('div.dialog-columns', h('div', area('Everywhere', EVERYWHERE), area('Transactions', LIST)), area('One transaction', TRACE)),
-      h('section', h('h3', 'How it is drawn'), h('dl.keys.signs',
-        h('div', h('dt', h('span.sign-bar')), h('dd', 'A span whose parent is known: a context has told it.')),
-        h('div', h('dt', h('span.sign-bar.is-inferred')), h('dd', 'A span whose parent the sidecar has inferred from what the service received and sent. It is right as far as is known, and no proof.')),
-        h('div', h('dt', h('span.sign-bar.is-error')), h('dd', 'A span that failed.')))),
-      h('label.field.check', box, h('span', 'Keys of one character work everywhere on the page')));
+      h(
+        'section',
+        h('h3', 'How it is drawn'),
+        h(
+          'dl.keys.signs',
+          h('div', h('dt', h('span.sign-bar')), h('dd', 'A span whose parent is known: a context has told it.')),
+          h(
+            'div',
+            h('dt', h('span.sign-bar.is-inferred')),
+            h(
+              'dd',
+              'A span whose parent the sidecar has inferred from what the service received and sent. It is not proven.',
+            ),
+          ),
+          h('div', h('dt', h('span.sign-bar.is-error')), h('dd', 'A span that failed.')),
+        ),
+      ),
+      h('label.field.check', box, h('span', 'Keys of one character work everywhere on the page')),
+    );
     dialog.showModal();
   };
 
-  const isTyping = (element) => element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement || element instanceof HTMLSelectElement;
+  const isTyping = (element) =>
+    element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement || element instanceof HTMLSelectElement;
 
   /** `view()` is the view that is shown. */
   const start = (dialog, button, view) => {

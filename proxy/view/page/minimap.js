@@ -34,7 +34,8 @@
     }
     // Above all others, and wide enough to be seen.
     pen.fillStyle = errorColour;
-    for (const k of failed) pen.fillRect((spans[order[k]].start_us - from) * scale - ratio, k * height, 3 * ratio, Math.max(thick, 3 * ratio));
+    for (const k of failed)
+      pen.fillRect((spans[order[k]].start_us - from) * scale - ratio, k * height, 3 * ratio, Math.max(thick, 3 * ratio));
   };
 
   /** The strip for `tree`. `changed(view)` is called when a person has chosen a part; null is the whole. */
@@ -43,7 +44,14 @@
     const left = h('div.shade');
     const right = h('div.shade');
     const window_ = h('div.window');
-    const element = h('div.minimap', { 'aria-hidden': 'true', title: 'Drag to look at a part, double-click for the whole' }, canvas, left, right, window_);
+    const element = h(
+      'div.minimap',
+      { 'aria-hidden': 'true', title: 'Drag to look at a part, double-click for the whole' },
+      canvas,
+      left,
+      right,
+      window_,
+    );
     const { from, to } = tree;
 
     const show = (view) => {

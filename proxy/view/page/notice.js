@@ -12,8 +12,12 @@
     const close = () => {
       place.hidden = true;
     };
-    fill(place, isError && RV.dom.icon('error', 'Error'), h('span', RV.format.clipped(text, 600)),
-      RV.dom.iconButton('close', 'Close the message', close));
+    fill(
+      place,
+      isError && RV.dom.icon('error', 'Error'),
+      h('span', RV.format.clipped(text, 600)),
+      RV.dom.iconButton('close', 'Close the message', close),
+    );
     place.classList.toggle('is-error', isError);
     place.hidden = false;
     clearTimeout(timer);
@@ -22,13 +26,23 @@
   };
 
   /** A message in place of content: a heading, sentences, and commands to copy. */
-  const empty = (heading, sentences, commands = []) => h('div.empty',
-    h('h2', heading),
-    sentences.map((sentence) => h('p', sentence)),
-    commands.map(([what, command]) => h('div.command',
-      h('p', what),
-      h('div.command-line', h('code', command),
-        RV.dom.iconButton('copy', `Copy the command: ${command}`, () => RV.dom.copy(command, 'Command'))))));
+  const empty = (heading, sentences, commands = []) =>
+    h(
+      'div.empty',
+      h('h2', heading),
+      sentences.map((sentence) => h('p', sentence)),
+      commands.map(([what, command]) =>
+        h(
+          'div.command',
+          h('p', what),
+          h(
+            'div.command-line',
+            h('code', command),
+            RV.dom.iconButton('copy', `Copy the command: ${command}`, () => RV.dom.copy(command, 'Command')),
+          ),
+        ),
+      ),
+    );
 
   RV.notice = { show, empty };
 })();

@@ -1,5 +1,5 @@
-// Reads a transaction piece by piece as it arrives, so that 50 MB do not hold up the page in one go. The program writes each span on
-// a line of its own, and no JSON string has a line feed in it. Nothing here touches the document.
+// Reads a transaction piece by piece as it arrives, so that 50 MB do not hold up the page in one go. The program writes each span
+// on a line of its own, and no JSON string has a line feed in it. Nothing here touches the document.
 (() => {
   'use strict';
   const RV = (globalThis.RV ??= {});
@@ -29,7 +29,7 @@
       reader.head = end < 0 ? lines : lines.slice(0, end);
       body = end < 0 ? '' : lines.slice(end + 1);
     }
-    const list = body.trim().replace(/,$/, '');
+    const list = body.trim().replace(/^,|,$/g, '');
     // One by one, because a list of 100,000 arguments would be too long.
     if (list) for (const span of JSON.parse(`[${list}]`)) reader.spans.push(span);
   };

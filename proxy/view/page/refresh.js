@@ -32,10 +32,13 @@
     };
     const soon = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        if (document.visibilityState === 'visible') ask();
-        else isChanged = true;
-      }, Math.max(0, last + PAUSE - Date.now()));
+      timer = setTimeout(
+        () => {
+          if (document.visibilityState === 'visible') ask();
+          else isChanged = true;
+        },
+        Math.max(0, last + PAUSE - Date.now()),
+      );
     };
     const seen = () => {
       if (document.visibilityState === 'visible' && isChanged) soon();

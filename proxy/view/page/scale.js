@@ -25,7 +25,8 @@
   const label = (us, distance) => {
     if (us === 0) return '0';
     const largest = Math.abs(us);
-    const [unit, factor] = largest >= 1e6 ? ['s', 1e6] : largest >= 1e3 ? ['ms', 1e3] : largest >= 1 || distance >= 1 ? ['µs', 1] : ['ns', 1e-3];
+    const [unit, factor] =
+      largest >= 1e6 ? ['s', 1e6] : largest >= 1e3 ? ['ms', 1e3] : largest >= 1 || distance >= 1 ? ['µs', 1] : ['ns', 1e-3];
     const decimals = Math.max(0, Math.min(6, -Math.floor(Math.log10(distance / factor) + 1e-9)));
     return `${(us / factor).toFixed(decimals).replace('-', '−')} ${unit}`;
   };

@@ -1,5 +1,5 @@
-// The transactions of the list as dots: when, and how long on a logarithmic scale. It shows at one glance what is slow or has failed;
-// the list says the same in words, so a screen reader passes over it.
+// The transactions of the list as dots: when, and how long on a logarithmic scale. It shows at one glance what is slow or has
+// failed; the list says the same in words, so a screen reader passes over it.
 (() => {
   'use strict';
   const RV = (globalThis.RV ??= {});
@@ -43,12 +43,23 @@
       const every = Math.ceil((high - low) / 3);
       for (let power = low; power <= high; power += every) {
         const at = Math.round(y(10 ** power)) + 0.5;
-        drawing.append(s('line.scatter-line', { x1: MARGIN.left, x2: width - MARGIN.right, y1: at, y2: at }),
-          s('text.scatter-label', { x: MARGIN.left - 8, y: at + 3.5, 'text-anchor': 'end' }, RV.scale.label(10 ** power, 10 ** power)));
+        drawing.append(
+          s('line.scatter-line', { x1: MARGIN.left, x2: width - MARGIN.right, y1: at, y2: at }),
+          s(
+            'text.scatter-label',
+            { x: MARGIN.left - 8, y: at + 3.5, 'text-anchor': 'end' },
+            RV.scale.label(10 ** power, 10 ** power),
+          ),
+        );
       }
-      const ends = [[dots.at(-1), 'start', MARGIN.left], [dots[0], 'end', width - MARGIN.right]];
+      const ends = [
+        [dots.at(-1), 'start', MARGIN.left],
+        [dots[0], 'end', width - MARGIN.right],
+      ];
       for (const [dot, anchor, x] of ends) {
-        drawing.append(s('text.scatter-label', { x, y: HEIGHT - 4, 'text-anchor': anchor }, RV.format.time(dot.row.start).replace(/\.\d+$/, '')));
+        drawing.append(
+          s('text.scatter-label', { x, y: HEIGHT - 4, 'text-anchor': anchor }, RV.format.time(dot.row.start).replace(/\.\d+$/, '')),
+        );
       }
       for (const dot of [...dots].reverse()) drawing.append(mark(dot, opened));
     };
@@ -64,9 +75,10 @@
 
   // A failed one is a cross, so that it is told by more than its colour.
   const mark = ({ x, y, row }, opened) => {
-    const shape = row.errors > 0
-      ? s('path.dot.is-error', { d: `M${x - 3.5} ${y - 3.5}l7 7m0 -7l-7 7` })
-      : s('circle.dot', { cx: x, cy: y, r: 3, 'data-colour': RV.colours.of(RV.colours.shared, row.service) });
+    const shape =
+      row.errors > 0
+        ? s('path.dot.is-error', { d: `M${x - 3.5} ${y - 3.5}l7 7m0 -7l-7 7` })
+        : s('circle.dot', { cx: x, cy: y, r: 3, 'data-colour': RV.colours.of(RV.colours.shared, row.service) });
     shape.append(s('title', `${RV.format.clipped(row.name, 80)} – ${RV.format.duration(row.duration_us)}`));
     shape.addEventListener('click', () => opened(row));
     return shape;

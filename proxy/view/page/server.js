@@ -50,7 +50,12 @@
   };
 
   // Lets the browser draw, and a person scroll.
-  const breath = () => (globalThis.scheduler?.yield ? scheduler.yield() : new Promise((resolve) => { setTimeout(resolve); }));
+  const breath = () =>
+    globalThis.scheduler?.yield
+      ? scheduler.yield()
+      : new Promise((resolve) => {
+          setTimeout(resolve);
+        });
 
   const view = (name, signal) => ask(`/api/${name}`, { signal });
 

@@ -29,7 +29,8 @@
     if (theme === 'auto') delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     RV.dom.fill(button, RV.dom.icon(ICONS[theme]));
-    const words = `Colours: ${theme === 'auto' ? 'as the system' : theme}. Change to ${NEXT[theme] === 'auto' ? 'those of the system' : NEXT[theme]}`;
+    const next = NEXT[theme] === 'auto' ? 'those of the system' : NEXT[theme];
+    const words = `Colours: ${theme === 'auto' ? 'as the system' : theme}. Change to ${next}`;
     button.setAttribute('aria-label', words);
     button.title = words;
   };

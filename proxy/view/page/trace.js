@@ -39,10 +39,16 @@
         this.build(answer);
       } catch (error) {
         if (error.name === 'AbortError') return;
-        RV.dom.fill(this.element, h('h1.hidden-label', 'Transaction'), RV.notice.empty(
-          error.status === 404 ? 'This transaction is not kept' : 'The transaction cannot be shown',
-          [error.status === 404 ? 'It may have been forgotten to make room for newer ones, or it has not arrived yet.' : error.message]),
-        h('p.empty', h('code', this.id)));
+        RV.dom.fill(
+          this.element,
+          h('h1.hidden-label', 'Transaction'),
+          RV.notice.empty(error.status === 404 ? 'This transaction is not kept' : 'The transaction cannot be shown', [
+            error.status === 404
+              ? 'It may have been forgotten to make room for newer ones, or it has not arrived yet.'
+              : error.message,
+          ]),
+          h('p.empty', h('code', this.id)),
+        );
       }
     }
 
@@ -55,7 +61,12 @@
     }
 
     build({ summary, resources, spans }) {
-      const before = this.waterfall && { collapsed: this.ids(this.waterfall.collapsed), view: this.waterfall.view, tree: this.tree, top: this.waterfall.grid.scrollTop };
+      const before = this.waterfall && {
+        collapsed: this.ids(this.waterfall.collapsed),
+        view: this.waterfall.view,
+        tree: this.tree,
+        top: this.waterfall.grid.scrollTop,
+      };
       this.endParts();
       this.summary = summary;
       this.seen = summary.updated;
@@ -63,16 +74,30 @@
       this.tree = RV.tree.build(spans);
       const { tree } = this;
       this.waterfall = new RV.waterfall.Waterfall({
-        tree, resources, chosen: (i, isOpened, isFocused) => this.choose(i, isOpened, isFocused), viewed: (view) => this.minimap.show(view),
+        tree,
+        resources,
+        chosen: (i, isOpened, isFocused) => this.choose(i, isOpened, isFocused),
+        viewed: (view) => this.minimap.show(view),
       });
       const colours = RV.theme.serviceColours();
       const colourOf = (span) => colours[RV.colours.of(RV.colours.shared, resources[span.resource]?.service ?? '')];
-      this.minimap = RV.minimap.create(tree, colourOf, (view) => this.waterfall.show(view === undefined ? this.waterfall.view : view));
+      this.minimap = RV.minimap.create(tree, colourOf, (view) =>
+        this.waterfall.show(view === undefined ? this.waterfall.view : view),
+      );
       this.details = new RV.details.Details({
-        tree, summary, resources, go: (i) => this.waterfall.go(i, true), close: () => this.closeDetails(),
+        tree,
+        summary,
+        resources,
+        go: (i) => this.waterfall.go(i, true),
+        close: () => this.closeDetails(),
       });
       this.stale = h('button.fresh', { type: 'button', hidden: true, onclick: () => this.load() });
-      RV.dom.fill(this.element, this.head(), this.minimap.element, h('div.trace-body', this.waterfall.element, this.details.element));
+      RV.dom.fill(
+        this.element,
+        this.head(),
+        this.minimap.element,
+        h('div.trace-body', this.waterfall.element, this.details.element),
+      );
       this.waterfall.start();
       this.minimap.show(this.waterfall.view);
       if (before) this.restore(before);
@@ -102,32 +127,87 @@
       const { summary, tree } = this;
       const services = [...new Set(this.resources.map((resource) => resource.service))];
       this.search = h('input', {
-        type: 'search', id: 'search', placeholder: 'Find in this transaction', autocomplete: 'off', spellcheck: 'false', 'aria-keyshortcuts': '/',
-        oninput: () => this.findSoon(), onkeydown: (event) => this.searchKey(event),
+        type: 'search',
+        id: 'search',
+        placeholder: 'Find in this transaction',
+        autocomplete: 'off',
+        spellcheck: 'false',
+        'aria-keyshortcuts': '/',
+        oninput: () => this.findSoon(),
+        onkeydown: (event) => this.searchKey(event),
       });
       this.foundCount = h('output.found-count');
-      return h('header.trace-head',
-        h('div.trace-title',
-          h('h1', RV.dom.service(summary.service), foreign(summary.name, 200, 'bdi.foreign.name')), this.stale,
-          h('div.trace-buttons',
-            h('a.button', { href: RV.server.download(this.id, 'jaeger'), download: `${this.id}.jaeger.json` }, icon('save'), 'Jaeger JSON'),
-            h('a.button', { href: RV.server.download(this.id, 'otlp'), download: `${this.id}.otlp.json` }, icon('save'), 'OTLP JSON'))),
-        h('div.trace-facts',
-          h('span.fact', h('code.trace-id', this.id), RV.dom.iconButton('copy', 'Copy the trace id', () => RV.dom.copy(this.id, 'Trace id'))),
+      return h(
+        'header.trace-head',
+        h(
+          'div.trace-title',
+          h('h1', RV.dom.service(summary.service), foreign(summary.name, 200, 'bdi.foreign.name')),
+          this.stale,
+          h(
+            'div.trace-buttons',
+            h(
+              'a.button',
+              { href: RV.server.download(this.id, 'jaeger'), download: `${this.id}.jaeger.json` },
+              icon('save'),
+              'Jaeger JSON',
+            ),
+            h(
+              'a.button',
+              { href: RV.server.download(this.id, 'otlp'), download: `${this.id}.otlp.json` },
+              icon('save'),
+              'OTLP JSON',
+            ),
+          ),
+        ),
+        h(
+          'div.trace-facts',
+          h(
+            'span.fact',
+            h('code.trace-id', this.id),
+            RV.dom.iconButton('copy', 'Copy the trace id', () => RV.dom.copy(this.id, 'Trace id')),
+          ),
           h('span.fact', RV.dom.time(summary.start)),
           h('span.fact.strong', RV.dom.duration(tree.to - tree.from)),
           h('span.fact', RV.format.many(tree.spans.length, 'span')),
           h('span.fact', RV.format.many(services.length, 'service')),
-          summary.errors > 0 && h('button.tag.is-error', { type: 'button', title: 'Go to the next one', onclick: () => this.nextError() },
-            icon('error'), RV.format.many(summary.errors, 'error')),
-          summary.inferred > 0 && h('span.tag.is-inferred', { title: 'Their parents are inferred, not known: dashed bars and lines' },
-            `${RV.format.count(summary.inferred)} inferred`),
-          summary.missing_root && h('span.tag', { title: 'The span that all others come from has not arrived.' }, 'no root')),
-        h('div.trace-tools',
-          h('label.field.search', icon('search'), h('span.hidden-label', 'Find in this transaction'), this.search, this.foundCount, h('kbd', { 'aria-hidden': 'true' }, '/')),
-          h('div.legend', services.slice(0, 12).map((name) => RV.dom.service(name)), services.length > 12 && h('span.more', `+${services.length - 12}`)),
-          h('button.quiet', { type: 'button', onclick: () => this.waterfall.collapseAll(this.waterfall.collapsed.size === 0) }, 'Collapse or expand all'),
-          h('button.quiet', { type: 'button', onclick: () => this.waterfall.show(null) }, 'Whole time')));
+          summary.errors > 0 &&
+            h(
+              'button.tag.is-error',
+              { type: 'button', title: 'Go to the next one', onclick: () => this.nextError() },
+              icon('error'),
+              RV.format.many(summary.errors, 'error'),
+            ),
+          summary.inferred > 0 &&
+            h(
+              'span.tag.is-inferred',
+              { title: 'Their parents are inferred, not known: dashed bars and lines' },
+              `${RV.format.count(summary.inferred)} inferred`,
+            ),
+          summary.missing_root && h('span.tag', { title: 'The span that all others come from has not arrived.' }, 'no root'),
+        ),
+        h(
+          'div.trace-tools',
+          h(
+            'label.field.search',
+            icon('search'),
+            h('span.hidden-label', 'Find in this transaction'),
+            this.search,
+            this.foundCount,
+            h('kbd', { 'aria-hidden': 'true' }, '/'),
+          ),
+          h(
+            'div.legend',
+            services.slice(0, 12).map((name) => RV.dom.service(name)),
+            services.length > 12 && h('span.more', `+${services.length - 12}`),
+          ),
+          h(
+            'button.quiet',
+            { type: 'button', onclick: () => this.waterfall.collapseAll(this.waterfall.collapsed.size === 0) },
+            'Collapse or expand all',
+          ),
+          h('button.quiet', { type: 'button', onclick: () => this.waterfall.show(null) }, 'Whole time'),
+        ),
+      );
     }
 
     choose(i, isOpened, isFocused) {
@@ -162,7 +242,11 @@
 
     find() {
       this.searched = this.search.value.trim();
-      this.matches = RV.tree.find(this.tree, this.resources.map(({ service }) => service), this.searched);
+      this.matches = RV.tree.find(
+        this.tree,
+        this.resources.map(({ service }) => service),
+        this.searched,
+      );
       this.match = -1;
       this.waterfall.setFound(new Set(this.matches));
       this.foundCount.textContent = this.searched ? RV.format.count(this.matches.length) : '';

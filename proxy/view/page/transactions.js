@@ -10,7 +10,17 @@
     const most = Math.max(2, Math.floor(innerWidth / 700));
     return [
       all.slice(0, most).map(make),
-      all.length > most && h('span.more', { title: all.slice(most, 40).map((name) => RV.format.clipped(name, 80)).join(', ') }, `+${all.length - most}`),
+      all.length > most &&
+        h(
+          'span.more',
+          {
+            title: all
+              .slice(most, 40)
+              .map((name) => RV.format.clipped(name, 80))
+              .join(', '),
+          },
+          `+${all.length - most}`,
+        ),
     ];
   };
 
@@ -18,23 +28,57 @@
 
   const makeRow = (summary) => {
     const others = summary.services.filter((name) => name !== summary.service);
-    return h('div.row.transaction', { role: 'row', id: `transaction-${summary.trace}`, 'data-trace': summary.trace },
+    return h(
+      'div.row.transaction',
+      { role: 'row', id: `transaction-${summary.trace}`, 'data-trace': summary.trace },
       cell('when', RV.dom.time(summary.start)),
-      cell('what', h('a.open', { href: RV.route.trace(summary.trace), tabindex: '-1' },
-        RV.dom.service(summary.service), foreign(summary.name, 120, 'bdi.foreign.name')),
-      summary.missing_root && h('span.tag', { title: 'The span that all others come from has not arrived.' }, 'no root')),
+      cell(
+        'what',
+        h(
+          'a.open',
+          { href: RV.route.trace(summary.trace), tabindex: '-1' },
+          RV.dom.service(summary.service),
+          foreign(summary.name, 120, 'bdi.foreign.name'),
+        ),
+        summary.missing_root && h('span.tag', { title: 'The span that all others come from has not arrived.' }, 'no root'),
+      ),
       cell('took', RV.dom.duration(summary.duration_us)),
       cell('spans', RV.format.compact(summary.spans)),
-      cell('state', summary.errors > 0 && h('span.tag.is-error', icon('error'), RV.format.many(summary.errors, 'error')),
-        summary.inferred > 0 && h('span.tag.is-inferred', { title: `${RV.format.many(summary.inferred, 'parent')} inferred, not known` },
-          `${RV.format.compact(summary.inferred)} inferred`)),
-      cell('others', names(others, (name) => RV.dom.service(name))),
-      cell('through', names(summary.channels, (name) => h('a.channel', { href: RV.route.transactions({ channel: name }), tabindex: '-1' },
-        foreign(name, 60)))));
+      cell(
+        'state',
+        summary.errors > 0 && h('span.tag.is-error', icon('error'), RV.format.many(summary.errors, 'error')),
+        summary.inferred > 0 &&
+          h(
+            'span.tag.is-inferred',
+            { title: `${RV.format.many(summary.inferred, 'parent')} inferred, not known` },
+            `${RV.format.compact(summary.inferred)} inferred`,
+          ),
+      ),
+      cell(
+        'others',
+        names(others, (name) => RV.dom.service(name)),
+      ),
+      cell(
+        'through',
+        names(summary.channels, (name) =>
+          h('a.channel', { href: RV.route.transactions({ channel: name }), tabindex: '-1' }, foreign(name, 60)),
+        ),
+      ),
+    );
   };
 
-  const HEADS = [['when', 'Time'], ['what', 'Transaction'], ['took', 'Duration'], ['spans', 'Spans'], ['state', 'State'],
-    ['others', 'Other services'], ['through', 'Channels']];
+  const HEADS = [
+    ['when', 'Time'],
+    ['what', 'Transaction'],
+    ['took', 'Duration'],
+    ['spans', 'Spans'],
+    ['state', 'State'],
+    ['others', 'Other services'],
+    ['through', 'Channels'],
+  ];
+
+  // The transaction that was opened from the list, until the list is shown again.
+  let lastOpened = null;
 
   class Transactions {
     constructor(place) {
@@ -54,22 +98,46 @@
       this.fresh = h('button.fresh', { type: 'button', hidden: true, onclick: () => this.release(true) });
       this.summary = h('p.list-summary', { id: 'list-summary' });
       this.body = h('div.rows', { role: 'rowgroup' });
-      this.grid = h('div.list', {
-        role: 'grid', tabindex: '0', 'aria-label': 'Transactions, newest first', 'aria-describedby': 'list-summary',
-        onkeydown: (event) => this.key(event), onclick: (event) => this.click(event),
-        onpointerenter: () => this.point(true), onpointerleave: () => this.point(false),
-        onfocus: () => this.activate(this.active ?? this.list.rows[0]?.trace, false), onscroll: () => this.scrolled(),
-      },
-      h('div.list-head', { role: 'rowgroup' }, h('div.row.head', { role: 'row', 'aria-rowindex': 1 },
-        HEADS.map(([kind, name]) => h(`div.cell.${kind}`, { role: 'columnheader' }, name)))), this.body);
+      this.grid = h(
+        'div.list',
+        {
+          role: 'grid',
+          tabindex: '0',
+          'aria-label': 'Transactions, newest first',
+          'aria-describedby': 'list-summary',
+          onkeydown: (event) => this.key(event),
+          onclick: (event) => this.click(event),
+          onpointerenter: () => this.point(true),
+          onpointerleave: () => this.point(false),
+          onfocus: () => this.activate(this.active ?? this.list.rows[0]?.trace, false),
+          onscroll: () => this.scrolled(),
+        },
+        h(
+          'div.list-head',
+          { role: 'rowgroup' },
+          h(
+            'div.row.head',
+            { role: 'row', 'aria-rowindex': 1 },
+            HEADS.map(([kind, name]) => h(`div.cell.${kind}`, { role: 'columnheader' }, name)),
+          ),
+        ),
+        this.body,
+      );
       this.nothing = h('div.nothing', { hidden: true });
-      this.element = h('section.page.transactions', h('h1.hidden-label', 'Transactions'), this.filters.element, this.scatter.element,
-        h('div.list-frame', h('div.list-bar', this.summary, this.fresh), this.grid, this.nothing));
+      this.element = h(
+        'section.page.transactions',
+        h('h1.hidden-label', 'Transactions'),
+        this.filters.element,
+        this.scatter.element,
+        h('div.list-frame', h('div.list-bar', this.summary, this.fresh), this.grid, this.nothing),
+      );
     }
 
     start() {
       this.rows = new RV.rows.VirtualRows({
-        scroller: this.grid, body: this.body, rowHeight: ROW_HEIGHT,
+        scroller: this.grid,
+        body: this.body,
+        rowHeight: ROW_HEIGHT,
         make: (row) => this.make(row),
         stamp: (row) => {
           const { trace, updated } = this.list.rows[row];
@@ -81,6 +149,8 @@
     }
 
     end() {
+      const next = RV.route.parse(location.hash);
+      lastOpened = next.page === 'trace' ? next.trace : null;
       this.loading?.abort();
       clearTimeout(this.again);
       this.stopListening();
@@ -108,12 +178,19 @@
         RV.memory.show(page.kept);
         if (isFirst) this.grid.scrollTop = 0;
         this.draw(page.kept);
+        this.comeBack();
       } catch (error) {
         if (loading !== this.loading || error.name === 'AbortError') return;
         RV.notice.show(error.message, true);
       } finally {
         if (loading === this.loading) this.loading = null;
       }
+    }
+
+    /** Whoever comes back from a transaction finds its row again. */
+    comeBack() {
+      if (lastOpened && this.list.byTrace.has(lastOpened)) this.activate(lastOpened);
+      lastOpened = null;
     }
 
     hear(event) {
@@ -169,6 +246,10 @@
     }
 
     showSummary(rows) {
+      if (rows.length === 0) {
+        this.summary.textContent = '';
+        return;
+      }
       const isSearch = Object.keys(this.query).length > 0;
       const all = this.list.cursor ? `the newest ${RV.format.count(rows.length)}` : RV.format.many(rows.length, 'transaction');
       const held = this.kept ? ` of ${RV.format.count(this.kept.transactions)} kept` : '';
@@ -179,9 +260,14 @@
       this.grid.hidden = isEmpty;
       this.nothing.hidden = !isEmpty;
       if (!isEmpty) return;
-      RV.dom.fill(this.nothing, Object.keys(this.query).length > 0 && this.kept?.transactions > 0
-        ? RV.notice.empty('Nothing is found', ['No transaction that is kept is what the search asks for. New ones that match appear here.'])
-        : RV.start.empty(this.kept));
+      RV.dom.fill(
+        this.nothing,
+        Object.keys(this.query).length > 0 && this.kept?.transactions > 0
+          ? RV.notice.empty('Nothing is found', [
+              'No transaction that is kept is what the search asks for. New ones that match appear here.',
+            ])
+          : RV.start.empty(this.kept),
+      );
     }
 
     make(row) {
@@ -211,7 +297,9 @@
       const { rows } = this.list;
       const at = rows.findIndex((summary) => summary.trace === this.active);
       const page = this.rows.page();
-      const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1, PageDown: at + page, PageUp: at - page }[event.key];
+      const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1, PageDown: at + page, PageUp: at - page }[
+        event.key
+      ];
       if (event.key === 'Enter' && this.active) location.hash = RV.route.trace(this.active);
       else if (event.key === 'Escape') this.grid.blur();
       else if (to !== undefined && rows.length > 0) this.activate(rows[Math.max(0, Math.min(rows.length - 1, to))].trace);

@@ -151,8 +151,23 @@
   /** Whether span `i` names a parent that has not arrived. */
   const isOrphan = (tree, i) => tree.parent[i] === NONE && tree.spans[i].parent !== null;
 
-  /** What stands beside a span's bar: that it failed, and otherwise what is worth most to know of it. */
-  const note = (span) => {
+  /** The number of deliveries below span `i`. */
+  const deliveries = (tree, i) => {
+    let seen = 0;
+    for (let at = tree.first[i]; at !== NONE; at = tree.next[at]) if (tree.spans[at].kind === 'consumer') seen += 1;
+    return seen;
+  };
+
+  // Receivers as Redis has counted them, and how many were seen, unless all were. Deliveries in traces of their own are links.
+  const receiversOf = (tree, i, said) => {
+    const seen = deliveries(tree, i);
+    const isComplete = seen === said || tree.spans[i].linked_from.length > 0;
+    return `${RV.format.many(said, 'receiver')}${isComplete ? '' : `, ${seen === 0 ? 'none' : RV.format.count(seen)} seen`}`;
+  };
+
+  /** What stands beside the bar of span `i`: that it failed, and otherwise what is worth most to know of it. */
+  const note = (tree, i) => {
+    const span = tree.spans[i];
     let status;
     let receivers;
     let error;
@@ -166,8 +181,15 @@
     const words = [];
     if (error !== undefined && String(error) !== String(status)) words.push(String(error));
     if (status !== undefined) words.push(String(status));
-    if (receivers !== undefined) words.push(RV.format.many(Number(receivers), 'receiver'));
-    if (skipped !== undefined) words.push('not followed');
+    if (receivers !== undefined) {
+      words.push(
+        skipped === undefined
+          ? receiversOf(tree, i, Number(receivers))
+          : `${RV.format.many(Number(receivers), 'receiver')}, not followed`,
+      );
+    } else if (skipped !== undefined) {
+      words.push('not followed');
+    }
     return words.join(', ');
   };
 
@@ -179,8 +201,14 @@
     const has = (text) => String(text).toLowerCase().includes(wanted);
     for (const i of tree.order) {
       const span = tree.spans[i];
-      if (has(span.name) || has(services[span.resource] ?? '') || span.id === wanted || has(span.message ?? '') ||
-        span.attributes.some(([key, value]) => has(value) || has(key)) || span.events.some((event) => has(event.name))) {
+      if (
+        has(span.name) ||
+        has(services[span.resource] ?? '') ||
+        span.id === wanted ||
+        has(span.message ?? '') ||
+        span.attributes.some(([key, value]) => has(value) || has(key)) ||
+        span.events.some((event) => has(event.name))
+      ) {
         found.push(i);
       }
     }

@@ -14,7 +14,14 @@
   const DEEPEST = 24;
   /** Marks of events on one bar; of more only these are drawn. */
   const MOST_MARKS = 40;
-  const KINDS = { server: 'server', client: 'client', producer: 'producer', consumer: 'consumer', internal: 'internal', unspecified: 'no kind' };
+  const KINDS = {
+    server: 'server',
+    client: 'client',
+    producer: 'producer',
+    consumer: 'consumer',
+    internal: 'internal',
+    unspecified: 'no kind',
+  };
 
   class Waterfall {
     /** `resources` are those of the spans; `chosen(index, isOpened)` is called when a person goes to a span. */
@@ -27,7 +34,10 @@
       this.view = { from: tree.from, to: tree.to };
       this.version = 0;
       this.indent = INDENT;
-      this.deepest = Math.min(DEEPEST, tree.depth.reduce((most, depth) => Math.max(most, depth), 0));
+      this.deepest = Math.min(
+        DEEPEST,
+        tree.depth.reduce((most, depth) => Math.max(most, depth), 0),
+      );
       this.build();
     }
 
@@ -36,19 +46,41 @@
       this.lines = h('div.lines', { 'aria-hidden': 'true' });
       this.body = h('div.rows', { role: 'rowgroup' });
       this.splitter = h('div.splitter', {
-        role: 'separator', tabindex: '0', 'aria-orientation': 'vertical', 'aria-label': 'Width of the names',
-        'aria-valuemin': '15', 'aria-valuemax': '75', onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.splitKey(event),
+        role: 'separator',
+        tabindex: '0',
+        'aria-orientation': 'vertical',
+        'aria-label': 'Width of the names',
+        'aria-valuemin': '15',
+        'aria-valuemax': '75',
+        onpointerdown: (event) => this.drag(event),
+        onkeydown: (event) => this.splitKey(event),
       });
-      this.grid = h('div.waterfall', {
-        role: 'treegrid', tabindex: '0', 'aria-label': 'Spans of the transaction', 'aria-readonly': 'true',
-        onkeydown: (event) => this.key(event), onclick: (event) => this.click(event), ondblclick: (event) => this.doubleClick(event),
-      },
-      h('div.waterfall-head', { role: 'rowgroup' },
-        h('div.span.head', { role: 'row', 'aria-rowindex': 1 },
-          h('div.cell.tree', { role: 'columnheader' }, 'Span'),
-          h('div.cell.began', { role: 'columnheader' }, 'Start'),
-          h('div.cell.took', { role: 'columnheader' }, 'Duration'),
-          h('div.cell.line', { role: 'columnheader', 'aria-label': 'Timeline' }, this.ruler))), this.lines, this.body);
+      this.grid = h(
+        'div.waterfall',
+        {
+          role: 'treegrid',
+          tabindex: '0',
+          'aria-label': 'Spans of the transaction',
+          'aria-readonly': 'true',
+          onkeydown: (event) => this.key(event),
+          onclick: (event) => this.click(event),
+          ondblclick: (event) => this.doubleClick(event),
+        },
+        h(
+          'div.waterfall-head',
+          { role: 'rowgroup' },
+          h(
+            'div.span.head',
+            { role: 'row', 'aria-rowindex': 1 },
+            h('div.cell.tree', { role: 'columnheader' }, 'Span'),
+            h('div.cell.began', { role: 'columnheader' }, 'Start'),
+            h('div.cell.took', { role: 'columnheader' }, 'Duration'),
+            h('div.cell.line', { role: 'columnheader', 'aria-label': 'Timeline' }, this.ruler),
+          ),
+        ),
+        this.lines,
+        this.body,
+      );
       this.element = h('div.waterfall-frame', this.grid, this.splitter);
       this.grid.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
       this.split(Number(RV.theme.setting('split')) || 42);
@@ -56,7 +88,10 @@
 
     start() {
       this.rows = new RV.rows.VirtualRows({
-        scroller: this.grid, body: this.body, rowHeight: ROW_HEIGHT, make: (row) => this.make(row),
+        scroller: this.grid,
+        body: this.body,
+        rowHeight: ROW_HEIGHT,
+        make: (row) => this.make(row),
         stamp: (row) => `${this.visible[row]} ${this.version}${this.visible[row] === this.active ? ' active' : ''}`,
       });
       this.treeHead = this.grid.querySelector('.head .tree');
@@ -86,12 +121,26 @@
       const { from, to } = this.view;
       const { distance, all } = RV.scale.ticks(from, to, Math.max(2, Math.floor(width / 110)));
       const x = (us) => ((us - from) / (to - from)) * width;
-      RV.dom.fill(this.ruler, all.map((us) => h('span.tick', {
-        css: { left: `${x(us)}px` }, class: x(us) > width - 60 ? 'tick is-last' : 'tick',
-      }, RV.scale.label(us, distance))));
+      RV.dom.fill(
+        this.ruler,
+        all.map((us) =>
+          h(
+            'span.tick',
+            {
+              css: { left: `${x(us)}px` },
+              class: x(us) > width - 60 ? 'tick is-last' : 'tick',
+            },
+            RV.scale.label(us, distance),
+          ),
+        ),
+      );
       this.indentBy(this.treeHead.clientWidth);
+      this.element.style.setProperty('--scrollbar', `${this.grid.offsetWidth - this.grid.clientWidth}px`);
       const left = this.ruler.getBoundingClientRect().left - this.grid.getBoundingClientRect().left;
-      RV.dom.fill(this.lines, all.map((us) => h('i', { css: { left: `${left + x(us)}px` } })));
+      RV.dom.fill(
+        this.lines,
+        all.map((us) => h('i', { css: { left: `${left + x(us)}px` } })),
+      );
     }
 
     indentBy(width) {
@@ -118,14 +167,25 @@
       const isOpen = isInner && !this.collapsed.has(i);
       const isActive = i === this.active;
       const isError = span.status === 'error';
-      const element = h('div.span', {
-        role: 'row', id: `span-${i}`, 'data-span': i, 'aria-level': tree.depth[i] + 1, 'aria-selected': String(isActive),
-        'aria-expanded': isInner ? String(isOpen) : null,
-      },
-      this.nameCell(i, span, isInner, isOpen),
-      h('div.cell.began', { role: 'gridcell', title: RV.format.exactDuration(span.start_us) }, RV.format.duration(span.start_us)),
-      h('div.cell.took', { role: 'gridcell', title: RV.format.exactDuration(span.duration_us) }, RV.format.duration(span.duration_us)),
-      h('div.cell.line', { role: 'gridcell' }, this.bar(i, span, isError)));
+      const element = h(
+        'div.span',
+        {
+          role: 'row',
+          id: `span-${i}`,
+          'data-span': i,
+          'aria-level': tree.depth[i] + 1,
+          'aria-selected': String(isActive),
+          'aria-expanded': isInner ? String(isOpen) : null,
+        },
+        this.nameCell(i, span, isInner, isOpen),
+        h('div.cell.began', { role: 'gridcell', title: RV.format.exactDuration(span.start_us) }, RV.format.duration(span.start_us)),
+        h(
+          'div.cell.took',
+          { role: 'gridcell', title: RV.format.exactDuration(span.duration_us) },
+          RV.format.duration(span.duration_us),
+        ),
+        h('div.cell.line', { role: 'gridcell' }, this.bar(i, span, isError)),
+      );
       element.classList.toggle('is-active', isActive);
       element.classList.toggle('is-found', this.found.has(i));
       element.classList.toggle('is-error', isError);
@@ -139,19 +199,33 @@
       const hidden = tree.size[i] - 1;
       const links = span.links.length + span.linked_from.length;
       const failedBelow = !isOpen && isInner ? tree.errors[i] - (span.status === 'error' ? 1 : 0) : 0;
-      return h('div.cell.tree', { role: 'gridcell' },
+      return h(
+        'div.cell.tree',
+        { role: 'gridcell' },
         this.guides(i, depth),
-        isInner && h('span.toggle', { css: { left: `${depth * this.indent}px` }, 'aria-hidden': 'true' }, icon(isOpen ? 'down' : 'right')),
-        h('span.name', { css: { 'padding-left': `${depth * this.indent + 24}px` } },
+        isInner &&
+          h('span.toggle', { css: { left: `${depth * this.indent}px` }, 'aria-hidden': 'true' }, icon(isOpen ? 'down' : 'right')),
+        h(
+          'span.name',
+          { css: { 'padding-left': `${depth * this.indent + 24}px` } },
           tree.depth[i] > DEEPEST && h('span.tag', { title: 'How deep the span stands' }, tree.depth[i] + 1),
-          RV.dom.swatch(service), foreign(service, 24, 'bdi.service-name'),
+          RV.dom.swatch(service),
+          foreign(service, 24, 'bdi.service-name'),
           icon(Object.hasOwn(KINDS, span.kind) && span.kind !== 'unspecified' ? span.kind : 'internal', KINDS[span.kind]),
-          foreign(span.name, 160, 'bdi.span-name')),
+          foreign(span.name, 160, 'bdi.span-name'),
+        ),
         span.status === 'error' && h('span.tag.is-error', icon('error'), 'error'),
         failedBelow > 0 && h('span.tag.is-error', icon('error'), `${RV.format.compact(failedBelow)} below`),
         RV.tree.isOrphan(tree, i) && h('span.tag', { title: 'The span above this one has not arrived.' }, 'parent missing'),
-        links > 0 && h('span.tag.is-link', { title: `${RV.format.many(links, 'link')} to or from other spans` }, icon('link'), links > 1 && links),
-        isInner && !isOpen && h('span.tag', { title: `${RV.format.many(hidden, 'span')} below` }, `+${RV.format.compact(hidden)}`));
+        links > 0 &&
+          h(
+            'span.tag.is-link',
+            { title: `${RV.format.many(links, 'link')} to or from other spans` },
+            icon('link'),
+            links > 1 && links,
+          ),
+        isInner && !isOpen && h('span.tag', { title: `${RV.format.many(hidden, 'span')} below` }, `+${RV.format.compact(hidden)}`),
+      );
     }
 
     // The lines of the tree: a corner to this span, and one for each span above it that has another child further down.
@@ -168,8 +242,12 @@
       const corner = `M${x(depth - 1)} ${ROW_HEIGHT / 2}h${Math.max(3, indent - 5)}`;
       if (tree.next[i] === RV.tree.NONE) lines += `M${x(depth - 1)} 0V${ROW_HEIGHT / 2}`;
       const isInferred = Boolean(tree.spans[i].inferred);
-      return s('svg.guides', { 'aria-hidden': 'true', width: x(depth), height: ROW_HEIGHT },
-        s('path', { d: isInferred ? lines : lines + corner }), isInferred && s('path.is-inferred', { d: corner }));
+      return s(
+        'svg.guides',
+        { 'aria-hidden': 'true', width: x(depth), height: ROW_HEIGHT },
+        s('path', { d: isInferred ? lines : lines + corner }),
+        isInferred && s('path.is-inferred', { d: corner }),
+      );
     }
 
     bar(i, span, isError) {
@@ -177,16 +255,20 @@
       const percent = (us) => ((us - from) / (to - from)) * 100;
       const begin = percent(span.start_us);
       const end = percent(span.start_us + Math.max(0, span.duration_us));
-      const words = RV.tree.note(span);
+      const words = RV.tree.note(this.tree, i);
       const note = [
         span.inferred && h('span.inferred-note', `inferred: ${RV.format.clipped(span.inferred, 40)}`),
         words && foreign(words, 60, isError ? 'bdi.note-error' : 'bdi.note-words'),
       ];
-      if (end < 0 || begin > 100) return h('span.outside', { class: end < 0 ? 'outside is-before' : 'outside' }, end < 0 ? '◂' : '▸');
+      if (end < 0 || begin > 100)
+        return h('span.outside', { class: end < 0 ? 'outside is-before' : 'outside' }, end < 0 ? '◂' : '▸');
       const left = Math.max(-1, begin);
       const width = Math.min(101, end) - left;
-      const bar = h('div.bar', { 'data-colour': RV.colours.of(RV.colours.shared, this.resources[span.resource]?.service ?? '') },
-        span.events.slice(0, MOST_MARKS).map((event) => this.mark(span, event)));
+      const bar = h(
+        'div.bar',
+        { 'data-colour': RV.colours.of(RV.colours.shared, this.resources[span.resource]?.service ?? '') },
+        span.events.slice(0, MOST_MARKS).map((event) => this.mark(span, event)),
+      );
       RV.dom.place(bar, `${left}%`, `${width}%`);
       bar.classList.toggle('is-inferred', Boolean(span.inferred));
       bar.classList.toggle('is-error', isError);
@@ -205,14 +287,20 @@
     }
 
     mark(span, event) {
-      const at = span.duration_us > 0 ? Math.min(100, Math.max(0, (event.at_us / span.duration_us) * 100)) : 0;
-      return h('i.mark', { css: { left: `${at}%` }, title: `${RV.format.clipped(event.name, 80)} after ${RV.format.duration(event.at_us)}` });
+      // Times of events count from the start of the transaction, as those of spans do.
+      const after = event.at_us - span.start_us;
+      const at = span.duration_us > 0 ? Math.min(100, Math.max(0, (after / span.duration_us) * 100)) : 0;
+      return h('i.mark', {
+        css: { left: `${at}%` },
+        title: `${RV.format.clipped(event.name, 80)} after ${RV.format.duration(after)}`,
+      });
     }
 
     pointOut() {
       if (this.active === RV.tree.NONE) return;
       const isShown = this.visible[RV.tree.rowOf(this.tree, this.visible, this.active)] === this.active;
-      if (isShown && document.getElementById(`span-${this.active}`)) this.grid.setAttribute('aria-activedescendant', `span-${this.active}`);
+      if (isShown && document.getElementById(`span-${this.active}`))
+        this.grid.setAttribute('aria-activedescendant', `span-${this.active}`);
       else this.grid.removeAttribute('aria-activedescendant');
     }
 
@@ -234,7 +322,9 @@
 
     collapseAll(isCollapsed) {
       this.collapsed = isCollapsed ? RV.tree.inner(this.tree) : new Set();
-      if (isCollapsed) for (let k = 0; k < this.tree.order.length; k += this.tree.size[this.tree.order[k]]) this.collapsed.delete(this.tree.order[k]);
+      if (isCollapsed)
+        for (let k = 0; k < this.tree.order.length; k += this.tree.size[this.tree.order[k]])
+          this.collapsed.delete(this.tree.order[k]);
       this.redraw();
       this.settle();
     }
@@ -307,11 +397,20 @@
     keyMoves({ key, shiftKey }) {
       const { visible } = this;
       const row = RV.tree.rowOf(this.tree, visible, this.active);
-      const step = { ArrowDown: 1, ArrowUp: -1, PageDown: this.rows.page(), PageUp: -this.rows.page(), Home: -row, End: visible.length }[key];
+      const step = {
+        ArrowDown: 1,
+        ArrowUp: -1,
+        PageDown: this.rows.page(),
+        PageUp: -this.rows.page(),
+        Home: -row,
+        End: visible.length,
+      }[key];
       if (step !== undefined) return () => this.go(visible[Math.max(0, Math.min(visible.length - 1, row + step))]);
       if (shiftKey && key === 'ArrowLeft') return () => this.pan(-0.2);
       if (shiftKey && key === 'ArrowRight') return () => this.pan(0.2);
-      return { '+': () => this.zoom(0.6), '-': () => this.zoom(1 / 0.6), 0: () => this.show(null), z: () => this.zoomToActive() }[key];
+      return { '+': () => this.zoom(0.6), '-': () => this.zoom(1 / 0.6), 0: () => this.show(null), z: () => this.zoomToActive() }[
+        key
+      ];
     }
 
     keyTree(key) {
@@ -327,7 +426,7 @@
 
     split(percent) {
       const width = Math.round(Math.min(75, Math.max(15, percent)));
-      this.element.style.setProperty('--split', `${width}%`);
+      this.element.style.setProperty('--split', String(width));
       this.splitter.setAttribute('aria-valuenow', String(width));
       RV.theme.setSetting('split', String(width));
       if (this.rows) this.rule();
@@ -339,7 +438,9 @@
       const box = this.element.getBoundingClientRect();
       const move = (moved) => this.split(((moved.clientX - box.left) / box.width) * 100);
       this.splitter.addEventListener('pointermove', move);
-      this.splitter.addEventListener('lostpointercapture', () => this.splitter.removeEventListener('pointermove', move), { once: true });
+      this.splitter.addEventListener('lostpointercapture', () => this.splitter.removeEventListener('pointermove', move), {
+        once: true,
+      });
     }
 
     splitKey(event) {

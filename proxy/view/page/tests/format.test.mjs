@@ -6,10 +6,28 @@ const { format } = load('format');
 
 test('a duration has three or four digits and the unit that fits', () => {
   const expected = [
-    [0, '0 µs'], [0.001, '1 ns'], [0.812, '812 ns'], [0.9994, '999 ns'], [0.9996, '1.00 µs'], [9.994, '9.99 µs'], [9.996, '10.0 µs'],
-    [99.96, '100 µs'], [812.4, '812 µs'], [999.4, '999 µs'], [999.6, '1.00 ms'], [6_500, '6.50 ms'], [87_460, '87.46 ms'],
-    [99_996, '100.0 ms'], [999_949, '999.9 ms'], [999_951, '1.00 s'], [59_994_000, '59.99 s'], [59_996_000, '1 min 00 s'],
-    [125_000_000, '2 min 05 s'], [3_600_000_000, '1 h 00 min'], [-300, '−300 µs'], [Number.NaN, '–'],
+    [0, '0 µs'],
+    [0.001, '1 ns'],
+    [0.812, '812 ns'],
+    [0.9994, '999 ns'],
+    [0.9996, '1.00 µs'],
+    [9.994, '9.99 µs'],
+    [9.996, '10.0 µs'],
+    [99.96, '100 µs'],
+    [812.4, '812 µs'],
+    [999.4, '999 µs'],
+    [999.6, '1.00 ms'],
+    [6_500, '6.50 ms'],
+    [87_460, '87.46 ms'],
+    [99_996, '100.0 ms'],
+    [999_949, '999.9 ms'],
+    [999_951, '1.00 s'],
+    [59_994_000, '59.99 s'],
+    [59_996_000, '1 min 00 s'],
+    [125_000_000, '2 min 05 s'],
+    [3_600_000_000, '1 h 00 min'],
+    [-300, '−300 µs'],
+    [Number.NaN, '–'],
   ];
   for (const [us, text] of expected) assert.equal(format.duration(us), text, `${us} µs`);
 });
@@ -20,7 +38,16 @@ test('nothing is rounded where all digits are shown', () => {
 });
 
 test('a typed duration is understood with and without a unit, and refused otherwise', () => {
-  const expected = [['250ms', 250_000], ['1.5 s', 1_500_000], ['80us', 80], ['80 µs', 80], ['.5', 500], ['2min', 120_000_000], ['7', 7_000], ['5ns', 0.005]];
+  const expected = [
+    ['250ms', 250_000],
+    ['1.5 s', 1_500_000],
+    ['80us', 80],
+    ['80 µs', 80],
+    ['.5', 500],
+    ['2min', 120_000_000],
+    ['7', 7_000],
+    ['5ns', 0.005],
+  ];
   for (const [text, us] of expected) assert.equal(format.parseDuration(text), us, text);
   for (const text of ['', 'ms', '-1ms', '1 year', '1e3', '1..2', '0x10']) assert.equal(format.parseDuration(text), null, text);
 });
@@ -47,10 +74,26 @@ test('later times come first, also where a number has fewer digits', () => {
 });
 
 test('counts and rates are short and do not round to the next unit twice', () => {
-  for (const [n, text] of [[999, '999'], [1_000, '1k'], [12_345, '12.3k'], [99_951, '100k'], [999_499, '999k'], [999_500, '1M'], [4_600_000, '4.6M']]) {
+  for (const [n, text] of [
+    [999, '999'],
+    [1_000, '1k'],
+    [12_345, '12.3k'],
+    [99_951, '100k'],
+    [999_499, '999k'],
+    [999_500, '1M'],
+    [4_600_000, '4.6M'],
+  ]) {
     assert.equal(format.compact(n), text, String(n));
   }
-  for (const [perSecond, text] of [[0, '0/s'], [0.2, '12/min'], [0.005, '0.3/min'], [0.96, '1/s'], [4.25, '4.3/s'], [20.8, '21/s'], [12_000, '12k/s']]) {
+  for (const [perSecond, text] of [
+    [0, '0/s'],
+    [0.2, '12/min'],
+    [0.005, '0.3/min'],
+    [0.96, '1/s'],
+    [4.25, '4.3/s'],
+    [20.8, '21/s'],
+    [12_000, '12k/s'],
+  ]) {
     assert.equal(format.rate(perSecond), text, String(perSecond));
   }
   assert.equal(format.many(1, 'span'), '1 span');

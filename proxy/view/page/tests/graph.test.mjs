@@ -36,7 +36,10 @@ test('an answer goes back, around what stands between, and ends where it leads',
   assert.ok(back.points[0].x > back.points.at(-1).x);
   assert.ok(Math.abs(back.points.at(-1).x - (nodes.a.x + 50)) < 1, 'it ends at the edge of a');
   for (const { x, y } of back.points.slice(1, -1)) {
-    assert.ok(Object.values(nodes).every((one) => Math.abs(x - one.x) > 50 || Math.abs(y - one.y) >= 20), 'no bend lies under a node');
+    assert.ok(
+      Object.values(nodes).every((one) => Math.abs(x - one.x) > 50 || Math.abs(y - one.y) >= 20),
+      'no bend lies under a node',
+    );
   }
 });
 
@@ -57,7 +60,10 @@ test('nodes never overlap, with circles, loops, unknown ends and 60 nodes', () =
 test('lines do not cross where they need not', () => {
   const { nodes } = drawn('abcxyz', 'az', 'by', 'cx');
   const order = (...ids) => ids.sort((p, q) => nodes[p].y - nodes[q].y).join('');
-  assert.equal(order('x', 'y', 'z'), order('a', 'b', 'c').replace(/./g, (id) => ({ a: 'z', b: 'y', c: 'x' })[id]));
+  assert.equal(
+    order('x', 'y', 'z'),
+    order('a', 'b', 'c').replace(/./g, (id) => ({ a: 'z', b: 'y', c: 'x' })[id]),
+  );
 });
 
 test('the same graph is drawn in the same way', () => {
@@ -73,14 +79,30 @@ const told = (from, to, over) => ({ from, to, count: 60, errors: 0, rate: 1, p50
 
 test('services and channels are nodes, requests come in beside their service, and Redis is words', () => {
   const { nodes, edges } = graphModel.build({
-    services: [{ name: 'worker', spans: 3, errors: 1 }, { name: 'api', spans: 2, errors: 0 }],
+    services: [
+      { name: 'worker', spans: 3, errors: 1 },
+      { name: 'api', spans: 2, errors: 0 },
+    ],
     channels: [{ name: 'reports', kind: 'channel', messages: 60, rate: 1, p50_us: 1, p95_us: 2_000 }],
-    edges: [told(side('client', ''), side('service', 'api')), told(side('service', 'api'), side('channel', 'reports')),
-      told(side('channel', 'reports'), side('service', 'worker')), told(side('service', 'worker'), side('redis'), { rate: 12 })],
+    edges: [
+      told(side('client', ''), side('service', 'api')),
+      told(side('service', 'api'), side('channel', 'reports')),
+      told(side('channel', 'reports'), side('service', 'worker')),
+      told(side('service', 'worker'), side('redis'), { rate: 12 }),
+    ],
   });
-  assert.deepEqual(nodes.map(({ id }) => id), ['service api', 'service worker', 'channel reports', 'client  api']);
-  assert.deepEqual(edges.map(({ from, to }) => [from, to]), [
-    ['client  api', 'service api'], ['service api', 'channel reports'], ['channel reports', 'service worker']]);
+  assert.deepEqual(
+    nodes.map(({ id }) => id),
+    ['service api', 'service worker', 'channel reports', 'client  api'],
+  );
+  assert.deepEqual(
+    edges.map(({ from, to }) => [from, to]),
+    [
+      ['client  api', 'service api'],
+      ['service api', 'channel reports'],
+      ['channel reports', 'service worker'],
+    ],
+  );
   const worker = nodes[1];
   assert.deepEqual(worker.lines, ['3 spans · 1 error', 'Redis 12/s · p95 900 µs']);
   assert.equal(edges[1].words, '1/s · p95 900 µs');
@@ -89,5 +111,8 @@ test('services and channels are nodes, requests come in beside their service, an
 
 test('an edge to something that is not listed has a node all the same', () => {
   const { nodes } = graphModel.build({ services: [], channels: [], edges: [told(side('service', 'a'), side('channel', 'b'))] });
-  assert.deepEqual(nodes.map(({ id }) => id), ['service a', 'channel b']);
+  assert.deepEqual(
+    nodes.map(({ id }) => id),
+    ['service a', 'channel b'],
+  );
 });

@@ -11,6 +11,19 @@ export const load = (...names) => {
 
 /** A span as the program tells it, with `over` in place of what it names. */
 export const span = (over) => ({
-  id: '0000000000000001', parent: null, resource: 0, name: 'SET', kind: 'client', start_us: 0, duration_us: 1, status: 'unset', message: '',
-  inferred: null, attributes: [], events: [], links: [], linked_from: [], ...over,
+  id: '0000000000000001',
+  parent: null,
+  resource: 0,
+  name: 'SET',
+  kind: 'client',
+  start_us: 0,
+  duration_us: 1,
+  status: 'unset',
+  message: '',
+  inferred: null,
+  attributes: [],
+  events: [],
+  links: [],
+  linked_from: [],
+  ...over,
 });

@@ -28,7 +28,8 @@ test('a pasted trace id or traceparent is told from words', () => {
 
 test('a summary that arrives is held against each filter', () => {
   const summary = { services: ['api', 'worker'], channels: ['reports'], errors: 0, duration_us: 500 };
-  for (const query of [{}, { service: 'worker' }, { channel: 'reports' }, { min_us: '500' }, { max_us: '500' }]) assert.ok(route.matches(summary, query));
+  for (const query of [{}, { service: 'worker' }, { channel: 'reports' }, { min_us: '500' }, { max_us: '500' }])
+    assert.ok(route.matches(summary, query));
   for (const query of [{ service: 'work' }, { channel: 'report' }, { min_us: '501' }, { max_us: '499' }, { errors: '1' }]) {
     assert.ok(!route.matches(summary, query), JSON.stringify(query));
   }

@@ -5,7 +5,8 @@ import { load, span } from './page.mjs';
 const { tree } = load('format', 'tree');
 const id = (n) => n.toString(16).padStart(16, '0');
 /** Spans from pairs of an id and its parent's; the n-th starts at n. */
-const spans = (...pairs) => pairs.map(([own, parent, over], k) => span({ id: id(own), parent: parent === null ? null : id(parent), start_us: k, ...over }));
+const spans = (...pairs) =>
+  pairs.map(([own, parent, over], k) => span({ id: id(own), parent: parent === null ? null : id(parent), start_us: k, ...over }));
 const ids = (built, indexes) => [...indexes].map((i) => Number.parseInt(built.spans[i].id, 16));
 
 test('parents come first, and siblings by their start', () => {
@@ -18,7 +19,10 @@ test('parents come first, and siblings by their start', () => {
 test('a span whose parent has not arrived stands at the top and is told from the first one', () => {
   const built = tree.build(spans([1, null], [2, 99], [3, 2]));
   assert.deepEqual(ids(built, built.order), [1, 2, 3]);
-  assert.deepEqual([0, 1, 2].map((i) => tree.isOrphan(built, i)), [false, true, false]);
+  assert.deepEqual(
+    [0, 1, 2].map((i) => tree.isOrphan(built, i)),
+    [false, true, false],
+  );
 });
 
 test('circles and spans that are their own parents are cut, and every span is shown once', () => {
@@ -62,17 +66,36 @@ test('the time covers what started before the first span, and is never empty', (
 });
 
 test('the words beside a bar are what is worth most', () => {
-  const note = (...attributes) => tree.note(span({ attributes }));
+  const note = (...attributes) => tree.note(tree.build([span({ attributes })]), 0);
   assert.equal(note(['http.response.status_code', 202]), '202');
-  assert.equal(note(['redis.pubsub.receivers', 1]), '1 receiver');
-  assert.equal(note(['redis.pubsub.receivers', '5'], ['redistributed.context.skipped', 'auto_unproxied']), '5 receivers, not followed');
+  assert.equal(note(['redis.pubsub.receivers', 0]), '0 receivers');
+  assert.equal(note(['redis.pubsub.receivers', 1]), '1 receiver, none seen');
+  assert.equal(
+    note(['redis.pubsub.receivers', '5'], ['redistributed.context.skipped', 'auto_unproxied']),
+    '5 receivers, not followed',
+  );
   assert.equal(note(['error.type', 'WRONGTYPE'], ['db.response.status_code', 'WRONGTYPE']), 'WRONGTYPE');
   assert.equal(note(['http.response.status_code', 500], ['error.type', '500']), '500');
   assert.equal(note(['messaging.system', 'redis']), '');
 });
 
+test('receivers that Redis has counted stand beside the deliveries below, if these are others', () => {
+  const attributes = [['redis.pubsub.receivers', 2]];
+  const words = (...deliveries) => tree.note(tree.build(spans([1, null, { attributes, kind: 'producer' }], ...deliveries)), 0);
+  assert.equal(words([2, 1, { kind: 'consumer' }], [3, 1, { kind: 'consumer' }]), '2 receivers');
+  assert.equal(words([2, 1, { kind: 'consumer' }], [3, 1, { kind: 'client' }]), '2 receivers, 1 seen');
+  const elsewhere = [{ trace: 't', span: 's' }];
+  assert.equal(tree.note(tree.build(spans([1, null, { attributes, linked_from: elsewhere }])), 0), '2 receivers');
+});
+
 test('spans are found by name, service, id, key and value, whatever the case', () => {
-  const built = tree.build(spans([1, null, { name: 'POST /Reports' }], [2, 1, { resource: 1 }], [3, 1, { attributes: [['db.operation.name', 'HINCRBY']] }]));
+  const built = tree.build(
+    spans(
+      [1, null, { name: 'POST /Reports' }],
+      [2, 1, { resource: 1 }],
+      [3, 1, { attributes: [['db.operation.name', 'HINCRBY']] }],
+    ),
+  );
   const found = (words) => ids(built, tree.find(built, ['api', 'worker-chart'], words));
   assert.deepEqual(found('reports'), [1]);
   assert.deepEqual(found('CHART'), [2]);

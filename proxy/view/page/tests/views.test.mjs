@@ -3,7 +3,16 @@ import { test } from 'node:test';
 import { load } from './page.mjs';
 
 const { scale, rows, colours, channels, scatter, pieces } = load(
-  'format', 'route', 'scale', 'colours', 'dom', 'rows', 'pieces', 'scatter', 'channels');
+  'format',
+  'route',
+  'scale',
+  'colours',
+  'dom',
+  'rows',
+  'pieces',
+  'scatter',
+  'channels',
+);
 
 test('marks of a ruler are 1, 2 or 5 times a power of ten, at most as many as there is room for', () => {
   assert.deepEqual(scale.ticks(0, 91_390, 8), { distance: 20_000, all: [0, 20_000, 40_000, 60_000, 80_000] });
@@ -11,7 +20,10 @@ test('marks of a ruler are 1, 2 or 5 times a power of ten, at most as many as th
   for (const length of [0.001, 0.37, 1, 812.5, 1e5, 3.6e9, 7e11]) {
     const { distance, all } = scale.ticks(0, length, 8);
     assert.ok(all.length >= 2 && all.length <= 10, `${length}: ${all}`);
-    assert.ok([1, 2, 5].includes(Number((distance / 10 ** Math.floor(Math.log10(distance) + 1e-9)).toPrecision(3))), `${length}: ${distance}`);
+    assert.ok(
+      [1, 2, 5].includes(Number((distance / 10 ** Math.floor(Math.log10(distance) + 1e-9)).toPrecision(3))),
+      `${length}: ${distance}`,
+    );
   }
 });
 
@@ -60,7 +72,10 @@ test('a service keeps its colour, and twelve have twelve', () => {
   const first = names.map((name) => colours.of(palette, name));
   assert.equal(new Set(first).size, 12);
   for (let k = 12; k < 40; k += 1) assert.ok(colours.of(palette, `service-${k}`) < colours.COLOURS);
-  assert.deepEqual(names.map((name) => colours.of(palette, name)), first);
+  assert.deepEqual(
+    names.map((name) => colours.of(palette, name)),
+    first,
+  );
   assert.equal(colours.of(colours.create(), 'api'), colours.of(colours.create(), 'api'));
 });
 
@@ -80,7 +95,8 @@ test('the drawing above the list has the oldest at its left and the slowest at i
   assert.ok(dots[1].y < dots[0].y && dots[0].y < dots[2].y);
 });
 
-const written = (spans) => `{"summary":{"trace":"t"},"resources":[],"spans":[\n${spans.map((span) => JSON.stringify(span)).join(',\n')}\n]}`;
+const written = (spans) =>
+  `{"summary":{"trace":"t"},"resources":[],"spans":[\n${spans.map((span) => JSON.stringify(span)).join(',\n')}\n]}`;
 
 test('a transaction is read piece by piece, wherever it is cut', () => {
   const spans = Array.from({ length: 5_000 }, (_, k) => ({ id: k, name: `line\nfeed "${'x'.repeat(k % 400)}" }],[{` }));
