@@ -1,5 +1,6 @@
-//! The command line as a whole: whether the program is to serve, to start a service behind it, to check its settings, to decode a payload, or to describe itself
-//! to a shell or to `man`.
+//! The command line as a whole: whether the program is to serve, to start a service behind it, to check its settings, to decode
+//! a payload, to show
+//! transactions, or to describe itself to a shell or to `man`.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,10 +12,12 @@ use crate::decode::DecodeArgs;
 use crate::launch::{Launch, LaunchError};
 use crate::report_format::ReportFormat;
 use crate::settings::{Invocation, Options, command_line};
+use crate::view::{self, ViewArgs};
 
 const RUN: &str = "run";
 const CHECK: &str = "check";
 const DECODE: &str = "decode";
+const VIEW: &str = "view";
 const COMPLETIONS: &str = "completions";
 const MAN: &str = "man";
 
@@ -31,7 +34,7 @@ The proxy listens on a free port of 127.0.0.1, forwards to the Redis that REDIS_
 REDIS_URL changed. The same is done for CELERY_BROKER_URL, CELERY_RESULT_BACKEND, for REDIS_HOST with REDIS_PORT, and for the \
 variables of --env, where they are set and name a Redis. --upstream names the Redis if no variable does. The service is \
 called after its program unless OTEL_SERVICE_NAME is set. All other options are those of the proxy; with --http, it stands in \
-front of the service's HTTP port too.
+front of the service's HTTP port too, and with --view, a page shows the service's transactions as they happen.
 
 Signals are passed on to the service. When it ends, the proxy exports the last spans and ends with the service's exit code.";
 
@@ -75,6 +78,8 @@ pub enum Call {
     Check(Invocation, ReportFormat),
     /// `decode`, with its options.
     Decode(DecodeArgs),
+    /// `view`, with its options.
+    View(Box<ViewArgs>),
     /// `completions`, for this shell.
     Completions(Shell),
     /// `man`, about the program or this command of it.
@@ -97,9 +102,13 @@ impl Call {
                 Ok(Self::Check(invocation, format))
             }
             Some(DECODE) => {
-                let command = DecodeArgs::command().bin_name("redistributed decode");
-                let matches = command.try_get_matches_from(rest()).map_err(command_line::redacted)?;
+                let matches = matches(DecodeArgs::command().name(DECODE), rest())?;
                 Ok(Self::Decode(DecodeArgs::from_arg_matches(&matches).map_err(command_line::redacted)?))
+            }
+            Some(VIEW) => {
+                let matches = matches(ViewArgs::command().name(VIEW), rest())?;
+                let args = ViewArgs::from_arg_matches(&matches).map_err(command_line::redacted)?;
+                Ok(Self::View(Box::new(args)))
             }
             Some(COMPLETIONS) => {
                 let matches = matches(completions(), rest())?;
@@ -137,6 +146,7 @@ pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<(
         Some(RUN) => run().name("redistributed-run").bin_name("redistributed run"),
         Some(CHECK) => check().name("redistributed-check").bin_name("redistributed check"),
         Some(DECODE) => DecodeArgs::command().name("redistributed-decode").bin_name("redistributed decode"),
+        Some(VIEW) => ViewArgs::command().name("redistributed-view").bin_name("redistributed view"),
         // The others have no page of their own to lead to.
         _ => whole().mut_subcommand(COMPLETIONS, |it| it.hide(true)).mut_subcommand(MAN, |it| it.hide(true)),
     };
@@ -160,6 +170,7 @@ fn whole() -> Command {
         .subcommand(run().name(RUN))
         .subcommand(check().name(CHECK))
         .subcommand(decode)
+        .subcommand(ViewArgs::command().name(VIEW))
         .subcommand(completions())
         .subcommand(man())
 }
@@ -173,7 +184,7 @@ fn completions() -> Command {
 }
 
 fn man() -> Command {
-    let command = Arg::new("command").value_name("COMMAND").value_parser([RUN, CHECK, DECODE]);
+    let command = Arg::new("command").value_name("COMMAND").value_parser([RUN, CHECK, DECODE, VIEW]);
     Command::new(MAN)
         .about("Prints the manual page of the program, or of one of its commands, in the format of man")
         .arg(command.help("The command that the page is about (default: the program)"))
@@ -184,6 +195,14 @@ fn run() -> Command {
     let variable = Arg::new("env").long("env").value_name("NAME").action(ArgAction::Append).help(
         "A further variable that names the service's Redis by a URL or by host:port, or two, as in HOST,PORT; repeatable",
     );
+    let view = Arg::new("view")
+        .long("view")
+        .value_name("ADDRESS")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("127.0.0.1:0")
+        .value_parser(view::page)
+        .help("Show transactions as they happen on a web page, at a free port of 127.0.0.1 or at --view=ADDRESS");
     let command = Arg::new("command").value_name("COMMAND").value_parser(value_parser!(OsString));
     Options::command()
         .name("redistributed run")
@@ -195,6 +214,7 @@ fn run() -> Command {
         .after_long_help(AFTER_HELP_RUN)
         .mut_args(|arg| if arg.get_env().is_none() { arg.hide(true) } else { arg })
         .arg(variable)
+        .arg(view)
         .arg(command.num_args(1..).last(true).required(true).help("The service, as it is started without a proxy"))
 }
 

@@ -12,8 +12,9 @@ use redistributed::net::open_files;
 use redistributed::reload::Reloader;
 use redistributed::report_format::ReportFormat;
 use redistributed::service::Services;
-use redistributed::settings::{Invocation, LoadError, Loaded, Settings, effective};
+use redistributed::settings::{Invocation, LoadError, Loaded, Log, LogFormat, LogLevel, Settings, effective};
 use redistributed::signals::{Hangups, Signal, Signals};
+use redistributed::view::ViewArgs;
 use redistributed::{RunError, healthcheck, preflight};
 use redistributed_core::printable::{printable, printable_lines};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Ok(Call::Run(launch)) => run(*launch),
         Ok(Call::Check(invocation, format)) => check(&invocation, format),
         Ok(Call::Decode(args)) => decode(&args),
+        Ok(Call::View(args)) => view(*args),
         Ok(Call::Completions(shell)) => written(&cli::write_completions(shell, &mut std::io::stdout())),
         Ok(Call::Man(command)) => written(&cli::write_man(command.as_deref(), &mut std::io::stdout())),
         Err(LaunchError::Settings(LoadError::CommandLine(error))) => error.exit(),
@@ -65,8 +67,13 @@ fn run(launch: Launch) -> ExitCode {
     }
     launch.name_service(&mut loaded.settings);
     prepare(&mut loaded.settings);
-    let services = Services::new(&loaded.settings);
     with_runtime(async {
+        // It ends after the proxy, which sends its last spans there.
+        let _view = match launch.view(&mut loaded).await {
+            Ok(view) => view,
+            Err(error) => return end(error.exit_code(), &error),
+        };
+        let services = Services::new(&loaded.settings);
         let listeners = match redistributed::bind(&loaded.settings).await {
             Ok(listeners) => listeners,
             Err(error) => {
@@ -208,6 +215,18 @@ fn decode(args: &DecodeArgs) -> ExitCode {
             end(WRONG_SETTINGS, &error)
         }
     }
+}
+
+/// Shows transactions.
+fn view(args: ViewArgs) -> ExitCode {
+    logging::start(Log { format: LogFormat::default(), level: LogLevel::default() });
+    logging::report_panics();
+    with_runtime(async {
+        match redistributed::view::run(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => end(error.exit_code(), &error),
+        }
+    })
 }
 
 #[expect(clippy::print_stderr, reason = "the last line of a process that cannot run, whatever its log level")]

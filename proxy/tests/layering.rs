@@ -25,6 +25,11 @@ fn no_module_of_the_core_is_in_a_circle() {
     assert_untangled("core/src");
 }
 
+#[test]
+fn no_module_of_the_viewer_is_in_a_circle() {
+    assert_untangled("view/src");
+}
+
 #[track_caller]
 fn assert_untangled(source: &str) {
     let graphs = graphs(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source));

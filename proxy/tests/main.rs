@@ -34,3 +34,4 @@ mod startup;
 mod support;
 mod tls;
 mod transparency;
+mod view;

@@ -25,6 +25,7 @@ use crate::logging::LIFECYCLE;
 use crate::serve::{Listeners, RunError, run_with};
 use crate::service::Services;
 use crate::settings::{HostPort, Invocation, ListenAddress, LoadError, Loaded, Settings};
+use crate::view::{Beside, ViewError};
 pub use child::StartError;
 use child::{Child, Signals};
 use variables::Redirect;
@@ -42,6 +43,7 @@ pub struct Launch {
     name: Option<String>,
     redirects: Vec<Redirect>,
     ignored: Vec<String>,
+    view: Option<HostPort>,
 }
 
 impl fmt::Debug for Launch {
@@ -65,6 +67,9 @@ pub enum LaunchError {
     /// The service cannot be told of an address like this.
     #[error("--listen {0}: with `run` it must be an address without TLS, as in 127.0.0.1:6380")]
     Listen(ListenAddress),
+    /// Transactions cannot be shown.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// The service cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -88,6 +93,7 @@ impl LaunchError {
         match self {
             Self::Settings(_) | Self::Variables(_) | Self::Option(_) | Self::Listen(_) => 2,
             Self::Start(error) => error.exit_code(),
+            Self::View(error) => error.exit_code(),
             Self::Proxy(RunError::Telemetry(_) | RunError::File(_) | RunError::Circle(_)) => 2,
             Self::Proxy(_) | Self::System(_) => 1,
         }
@@ -110,6 +116,7 @@ impl Launch {
             return Err(LaunchError::Option("--route"));
         }
         let upstream = texts("upstream").pop();
+        let view = matches.get_one::<HostPort>("view").cloned();
         let mut redirects = variables::find(&|name| std::env::var(name).ok(), &texts("env"))?;
         let mut ignored = Vec::new();
         let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
@@ -143,7 +150,7 @@ impl Launch {
         }
         options.push("--".into());
         options.extend(command.iter().cloned());
-        Ok(Self { invocation: Invocation::new(definition, options), command, name, redirects, ignored })
+        Ok(Self { invocation: Invocation::new(definition, options), command, name, redirects, ignored, view })
     }
 
     /// Names the service after its command, unless the settings name it.
@@ -153,8 +160,20 @@ impl Launch {
         }
     }
 
+    /// Starts the viewer, if there is to be one, and has the spans of `loaded` sent there. Inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`LaunchError::View`]: the settings have no spans for it, or it could not start.
+    pub async fn view(&self, loaded: &mut Loaded) -> Result<Option<Beside>, LaunchError> {
+        match &self.view {
+            Some(wanted) => Ok(Some(Beside::start(wanted, &mut loaded.settings.otel, &loaded.sources).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// Serves `listeners`, which are those of [`invocation`](Self::invocation), and starts the service behind them. Returns the
-    /// service's exit code once it has ended and the proxy has flushed its spans. Signals go to the service. Inside a tokio runtime.
+    /// service's exit code once it has ended and the proxy has flushed its spans. Signals go to the service. Inside a tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`LaunchError`]: the service or the proxy could not start, or the proxy has failed.

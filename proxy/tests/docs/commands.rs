@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use clap::Parser;
 use redistributed::settings::otel::{SECRETS, VARIABLES};
+use redistributed::view::ViewArgs;
 
 use crate::docs::page::{self, root};
 use crate::support::authority::Authority;
@@ -76,6 +78,12 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
                 tried += 1;
                 continue;
             }
+            if arguments.first() == Some(&"view") {
+                // It would serve, so its options are only read.
+                ViewArgs::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{}: {error}", page.path));
+                tried += 1;
+                continue;
+            }
             if arguments.first() == Some(&"check") {
                 arguments.remove(0);
                 if let Some(format) = arguments.iter().position(|argument| *argument == "--format") {
@@ -89,6 +97,7 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
                 while let Some(own) = arguments.iter().position(|argument| *argument == "--env") {
                     arguments.drain(own..own + 2);
                 }
+                arguments.retain(|argument| !argument.starts_with("--view"));
                 arguments.extend(["--listen", "127.0.0.1:0", "--upstream", "redis://cache:6379"]);
             }
             arguments.retain(|argument| !["--check-config", "--healthcheck"].contains(argument));
@@ -110,7 +119,7 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
 
 /// Everything that `--help` of the program and of its subcommands names.
 fn options() -> BTreeSet<String> {
-    let all = [&["--help"][..], &["run", "--help"], &["check", "--help"], &["decode", "--help"]];
+    let all = [&["--help"][..], &["run", "--help"], &["check", "--help"], &["decode", "--help"], &["view", "--help"]];
     let help = all.map(|arguments| run(command(arguments)).stdout);
     let words = help.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
     words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()

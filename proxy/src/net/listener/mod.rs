@@ -143,6 +143,14 @@ impl Socket {
         }
     }
 
+    /// The socket itself; `None` for a Unix socket.
+    pub fn into_tcp(self) -> Option<TcpListener> {
+        match self.kind {
+            SocketKind::Tcp(socket) => Some(socket),
+            SocketKind::Unix { .. } => None,
+        }
+    }
+
     /// Waits for the next client.
     ///
     /// # Errors
