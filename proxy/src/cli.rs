@@ -229,6 +229,8 @@ fn check() -> Command {
         .after_help(AFTER_HELP_CHECK)
         .after_long_help(AFTER_HELP_CHECK)
         .mut_args(|arg| if arg.get_env().is_none() { arg.hide(true) } else { arg })
+        // The name belongs to the answer here.
+        .mut_arg("console_format", |arg| arg.visible_alias(None))
         .arg(format.value_parser(value_parser!(ReportFormat)).default_value("text"))
 }
 

@@ -54,7 +54,7 @@ fn mode(modes: &Modes) -> String {
 
 /// Says in words where spans are sent.
 fn destination(otel: &OtelSettings) -> String {
-    match (&otel.otlp, otel.console) {
+    match (&otel.otlp, otel.console.is_some()) {
         (Some(otlp), console) => {
             let also = if console { " and to standard output" } else { "" };
             format!("go to {} by {}{also}", otlp.endpoint, otlp.protocol)

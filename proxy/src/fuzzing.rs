@@ -159,7 +159,7 @@ fn assert_usable(settings: &OtelSettings) {
     assert!((1..=settings.batch.max_queue_size).contains(&settings.batch.max_export_batch_size));
     assert!(settings.batch.export_timeout != Some(Duration::ZERO), "0 is no limit");
     assert!(settings.service_name.as_deref() != Some(""));
-    assert!(settings.enabled || settings.otlp.is_none() && !settings.console);
+    assert!(settings.enabled || settings.otlp.is_none() && settings.console.is_none());
     if let Some(otlp) = &settings.otlp {
         // A path may be anything; a query, where some vendors want a key, is never shown.
         assert!(!format!("{:?}{}", otlp.endpoint, otlp.endpoint).contains('?'));

@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
-use otlp_receiver::proto::trace::v1::span::SpanKind;
-
 use crate::client::Ordered;
 use crate::redis::{ANNOUNCEMENTS, JOBS};
-use crate::tree::{Span, Trace};
+use crate::tree::{Kind, Span, Trace};
 
 /// The request that orders a report.
 pub(crate) const ORDER: &str = "POST /reports";
@@ -120,30 +118,30 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn order(&mut self, expected: &Expected<'_>) {
-        let Some(request) = self.one(None, SpanKind::Server, expected.api, ORDER) else { return };
+        let Some(request) = self.one(None, Kind::Server, expected.api, ORDER) else { return };
         if request.status != Some(ACCEPTED) {
             self.problems.push(format!("the request was answered {:?} instead of {ACCEPTED}", request.status));
         }
         for name in OF_ORDER {
-            self.one(Some(request), SpanKind::Client, expected.api, name);
+            self.one(Some(request), Kind::Client, expected.api, name);
         }
         let job = self.publish(request, expected.api, JOBS, expected.workers.len());
         let Some(job) = job else { return };
         for worker in expected.workers {
-            let Some(delivery) = self.one(Some(job), SpanKind::Consumer, worker, &process(JOBS)) else { continue };
+            let Some(delivery) = self.one(Some(job), Kind::Consumer, worker, &process(JOBS)) else { continue };
             for name in OF_JOB {
-                self.one(Some(delivery), SpanKind::Client, worker, name);
+                self.one(Some(delivery), Kind::Client, worker, name);
             }
             let Some(announcement) = self.publish(delivery, worker, ANNOUNCEMENTS, 1) else { continue };
             if delivery.end + SAME_TIME < announcement.end {
                 self.problems.push(format!("the span of the job of {worker} ends before its announcement"));
             }
-            self.one(Some(announcement), SpanKind::Consumer, expected.api, &process(ANNOUNCEMENTS));
+            self.one(Some(announcement), Kind::Consumer, expected.api, &process(ANNOUNCEMENTS));
         }
     }
 
     fn publish(&mut self, parent: &Span, publisher: &str, channel: &str, receivers: usize) -> Option<&'a Span> {
-        let span = self.one(Some(parent), SpanKind::Producer, publisher, &publish(channel))?;
+        let span = self.one(Some(parent), Kind::Producer, publisher, &publish(channel))?;
         match span.receivers {
             Some(count) if usize::try_from(count) == Ok(receivers) => {}
             Some(count) => {
@@ -156,7 +154,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The one span of a service with this kind and name below `parent`, which without a parent is the root.
-    fn one(&mut self, parent: Option<&Span>, kind: SpanKind, service: &str, name: &str) -> Option<&'a Span> {
+    fn one(&mut self, parent: Option<&Span>, kind: Kind, service: &str, name: &str) -> Option<&'a Span> {
         let id = parent.map_or("", |parent| &parent.id);
         let is_it =
             |span: &&Span| span.parent == id && span.kind == kind && span.service == service && span.name == name;

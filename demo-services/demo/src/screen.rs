@@ -5,9 +5,10 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::Path;
 
 use redistributed_core::printable::{printable, printable_lines};
+use span_tree::{Look, Style, Tone, draw};
 
 use crate::failure::Failure;
-use crate::render::{self, Style, Tone};
+use crate::render;
 use crate::tree::Trace;
 
 /// How much of a log is shown after a failure, in lines.
@@ -18,12 +19,8 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// In colour on a terminal, unless `NO_COLOR` is set or the terminal is called dumb.
     pub(crate) fn stdout() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-        let style = if wanted && stdout().is_terminal() { Style::Ansi } else { Style::Plain };
-        Self { style }
+        Self { style: Style::of_output(stdout().is_terminal(), |name| std::env::var(name).ok()) }
     }
 
     pub(crate) fn line(&self, text: impl Display) {
@@ -49,7 +46,7 @@ impl Screen {
     }
 
     pub(crate) fn tree(&self, trace: &Trace, title: &str, link: Option<&str>) {
-        self.line(format_args!("\n{}", render::tree(trace, title, link, self.style).trim_end()));
+        self.line(format_args!("\n{}", draw(trace, title, link, Look { style: self.style, width: None }).trim_end()));
     }
 
     /// Transactions with their titles, each on one line.

@@ -25,13 +25,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::body::{Body, Bytes, Frame};
 use redistributed_core::glob::Glob;
-use redistributed_core::printable::{printable, printable_json};
+use redistributed_core::printable::printable;
 use redistributed_core::trace::{Change, Operation, SpanRecord};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
 use crate::service::Services;
+use crate::telemetry::quoted;
 use crate::telemetry::tap::{Passed, Seen, Watcher};
 
 /// The length up to which lines are sent together, in bytes, if they come faster than they are taken.
@@ -209,9 +210,4 @@ fn line(Passed { record, .. }: &Passed, route: &str, line: &mut String) {
         let _ = write!(line, ",\"error\":{}", quoted(error.as_str()));
     }
     line.push_str("}\n");
-}
-
-/// Returns `text` as a JSON string.
-fn quoted(text: &str) -> String {
-    printable_json(&serde_json::Value::from(text).to_string()).into_owned()
 }

@@ -11,17 +11,17 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
     }
     let mut names = settings.routes.iter().map(|route| &route.name).chain(settings.http.iter().map(|port| &port.name));
     let unnamed = otel.service_name.is_none() && names.any(Option::is_none);
-    if unnamed && (otel.console || otel.otlp.is_some()) {
+    if unnamed && (otel.console.is_some() || otel.otlp.is_some()) {
         findings.warning(
             "no service name is set: spans are those of `unknown_service:redistributed`",
             "set OTEL_SERVICE_NAME, or give the route a name",
         );
     }
-    if otel.console {
+    if otel.console.is_some() {
         findings.note("spans are written to standard output");
     }
     let Some(otlp) = &otel.otlp else {
-        if !otel.console {
+        if otel.console.is_none() {
             findings.note("OTEL_TRACES_EXPORTER is none: spans are made and thrown away");
         }
         return;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::origin::Origin;
 use super::redact::redact_url;
 use super::sources::Sources;
-use super::{Settings, http, listeners, naming, policy, routes};
+use super::{Settings, console, http, listeners, naming, policy, routes};
 
 /// Options whose values are redacted part by part before they come here. As a whole they would lose more than a secret.
 const REDACTED: [&str; 2] = ["route", "OTEL_RESOURCE_ATTRIBUTES"];
@@ -30,6 +30,7 @@ impl Settings {
         values.extend(self.auto.effective());
         values.extend(self.limits.effective());
         values.extend(self.tcp.effective());
+        values.extend(console::effective(self.otel.console));
         values.extend(self.log.effective());
         values.extend(self.otel.effective());
         for (name, value) in &mut values {

@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `routes`, [`http`], `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `follow`, `naming`, [`auto`], `limits`, `tcp`, `log` | one subject each: its options, their checked meaning, and how that is shown |
+//! | `routes`, [`http`], `admin`, `listeners`, `upstreams`, `neighbours`, `policy`, `follow`, `naming`, [`auto`], `limits`, `tcp`, `console`, `log` | one subject each: its options, their checked meaning, and how that is shown |
 //! | [`otel`], `otel_sources` | the `OTEL_*` variables, by the specification's rules, and where they come from |
 //! | `options`, `help` | the options of all subjects as one command line, and the text around them in `--help` |
 //! | [`file`](mod@file) | the same settings in TOML |
@@ -23,6 +23,7 @@ mod admin;
 pub mod auto;
 mod choices;
 pub mod command_line;
+mod console;
 pub mod credentials;
 pub mod effective;
 pub mod environment;
@@ -57,12 +58,14 @@ mod verification;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redistributed_core::http::HttpPolicy;
-use redistributed_core::policy::Policy;
+use redistributed_core::policy::{Follow, Policy};
 
 pub use address::{AddressError, HostPort, ListenAddress, Upstream, UpstreamUrl};
 pub use admin::{AdminPort, Control};
+pub use console::{ConsoleFormat, ConsoleSettings};
 pub use environment::EnvironmentVariables;
 pub use error::{InvalidSettings, SettingError};
 pub use follow::FollowSettings;
@@ -78,6 +81,7 @@ pub use upstreams::{UpstreamLogin, UpstreamTls};
 pub use verification::{Fingerprint, Verification};
 
 use auto::AutoSettings;
+use origin::Origin;
 use otel::OtelSettings;
 use sources::Sources;
 use tls::ServerFiles;
@@ -162,16 +166,22 @@ impl Settings {
         let socket_mode = validation.socket_mode(&options.listeners, &listens, &admin);
         let limits = validation.limits(&options.limits);
         let tcp = validation.tcp(&options.tcp);
-        let otel = validation.otel(lookup);
+        let mut otel = validation.otel(lookup);
         let auto = validation.auto(&options.auto);
         let follow = validation.follow(&options.follow);
         let otel_settings = otel.as_ref().map(|(otel, _)| otel);
         let mut policy = validation.policy(&options.tracing, &options.carriers, &options.follow, otel_settings);
         validation.naming(&options.naming, &mut policy);
+        if let Some((otel, _)) = &mut otel {
+            let window = if policy.follow == Follow::Off { Duration::ZERO } else { follow.window };
+            otel.console = otel.console.map(|_| options.console.settings(otel.batch.schedule_delay, window));
+        }
         match otel {
             Some((otel, mut warnings)) if validation.errors.is_empty() => Ok(Self {
                 warnings: {
                     warnings.extend(Validation::policy_warnings(&policy));
+                    let is_given = sources.origin_of("console-format") != Origin::Default;
+                    warnings.extend(console::warning(otel.console, is_given));
                     warnings
                 },
                 routes,

@@ -12,6 +12,7 @@ use clap::{Arg, Args, Command};
 
 use super::admin::AdminOptions;
 use super::auto::AutoOptions;
+use super::console::ConsoleOptions;
 use super::environment::PREFIX;
 use super::follow::FollowOptions;
 use super::help::{ABOUT, AFTER_HELP, AFTER_LONG_HELP, LONG_ABOUT};
@@ -101,6 +102,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub(crate) tcp: TcpOptions,
+
+    #[command(flatten)]
+    pub(crate) console: ConsoleOptions,
 
     #[command(flatten)]
     pub(crate) log: LogOptions,

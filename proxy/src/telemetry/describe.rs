@@ -1,5 +1,6 @@
 //! What a span is called. Both exporters use this, so that the console and the collector show the same names.
 
+use redistributed_core::printable::printable_json;
 use redistributed_core::trace::{Change, Destination, Operation, SpanContext, SpanRecord};
 
 /// The number of subscriptions on that Redis node that got a published message. The semantic conventions have no name for it.
@@ -103,4 +104,9 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
             request.route.as_deref().map_or((alone, ""), |route| (verb, route))
         }
     }
+}
+
+/// `text` as a JSON string, fit for a person too.
+pub fn quoted(text: &str) -> String {
+    printable_json(&serde_json::Value::from(text).to_string()).into_owned()
 }

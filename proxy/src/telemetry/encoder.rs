@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redistributed_core::trace::SpanRecord;
 
 use super::connection::Connection;
-use super::console::Lines;
+use super::describe::span_name;
 use super::otlp::{EncodedRequest, OpenRequest, SpanEncoder};
 use super::{Peer, Resource};
 use crate::settings::otel::{OtelSettings, SpanLimits};
@@ -47,7 +47,7 @@ pub(super) struct Encoder {
     resource: Arc<Resource>,
     peer: Peer,
     otlp: Option<SpanEncoder>,
-    lines: Option<Lines>,
+    console: bool,
     /// The length of the last batch in bytes, which the next one is likely to have too.
     last_len: AtomicUsize,
 }
@@ -57,8 +57,18 @@ pub(super) struct Encoder {
 pub(super) struct Batch {
     encoder: Arc<Encoder>,
     request: Option<OpenRequest>,
-    lines: String,
+    /// The spans as they are, for the console. Empty without it.
+    records: Vec<SpanRecord>,
+    /// The memory of `records` in bytes.
+    records_memory: usize,
     spans: usize,
+}
+
+/// Spans of one service, for the console.
+#[derive(Debug)]
+pub(super) struct ServiceSpans {
+    pub(super) service: Arc<str>,
+    pub(super) records: Vec<SpanRecord>,
 }
 
 /// A batch that is ready to be sent.
@@ -66,8 +76,8 @@ pub(super) struct Batch {
 pub(super) struct EncodedBatch {
     /// The request for the collector, if there is one.
     pub(super) request: Option<EncodedRequest>,
-    /// The lines for the console.
-    pub(super) lines: String,
+    /// The spans for the console, if they go there.
+    pub(super) console: Option<ServiceSpans>,
 }
 
 impl Encoders {
@@ -75,7 +85,7 @@ impl Encoders {
     pub(super) fn new(settings: &OtelSettings) -> Self {
         Self {
             otlp: settings.otlp.is_some(),
-            console: settings.console,
+            console: settings.console.is_some(),
             limits: settings.limits.clone(),
             all: Mutex::default(),
         }
@@ -94,7 +104,7 @@ impl Encoders {
             resource: Arc::clone(resource),
             peer: peer.clone(),
             otlp: self.otlp.then(|| SpanEncoder::new(resource.attributes(), peer, &self.limits)),
-            lines: self.console.then(|| Lines::new(resource.service_name())),
+            console: self.console,
             last_len: AtomicUsize::new(0),
         });
         all.push(Arc::clone(&encoder));
@@ -113,7 +123,7 @@ impl Encoder {
         // A little more, so that a request which is a little longer need not be copied to a larger buffer.
         let last_len = self.last_len.load(Ordering::Relaxed);
         let request = self.otlp.as_ref().map(|otlp| otlp.open(last_len + last_len / 16));
-        Batch { encoder: Arc::clone(self), request, lines: String::new(), spans: 0 }
+        Batch { encoder: Arc::clone(self), request, records: Vec::new(), records_memory: 0, spans: 0 }
     }
 }
 
@@ -129,8 +139,9 @@ impl Batch {
         if let (Some(otlp), Some(request)) = (&self.encoder.otlp, &mut self.request) {
             otlp.add(record, connection.attributes(otlp), request);
         }
-        if let Some(lines) = &self.encoder.lines {
-            lines.add(record, &mut self.lines);
+        if self.encoder.console {
+            self.records_memory += size_of::<SpanRecord>() + span_name(record).1.len();
+            self.records.push(record.clone());
         }
     }
 
@@ -138,7 +149,8 @@ impl Batch {
     pub(super) fn join(&mut self, other: Self) {
         debug_assert_eq!(self.key(), other.key());
         self.spans += other.spans;
-        self.lines.push_str(&other.lines);
+        self.records.extend(other.records);
+        self.records_memory += other.records_memory;
         if let (Some(request), Some(other)) = (&mut self.request, &other.request) {
             request.join(other);
         }
@@ -148,7 +160,9 @@ impl Batch {
     pub(super) fn finish(self) -> EncodedBatch {
         self.encoder.last_len.store(self.len(), Ordering::Relaxed);
         let request = self.encoder.otlp.as_ref().zip(self.request).map(|(otlp, request)| otlp.close(request));
-        EncodedBatch { request, lines: self.lines }
+        let service = Arc::clone(self.encoder.resource.service_name());
+        let console = self.encoder.console.then_some(ServiceSpans { service, records: self.records });
+        EncodedBatch { request, console }
     }
 
     /// The number of spans in the batch.
@@ -158,12 +172,12 @@ impl Batch {
 
     /// The memory that the batch takes, in bytes, with what will stand around its spans.
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + self.request.as_ref().map_or(0, OpenRequest::memory) + self.lines.len()
+        size_of::<Self>() + self.request.as_ref().map_or(0, OpenRequest::memory) + self.records_memory
     }
 
-    /// The length of the encoded spans in bytes, of the longer form if there are two.
+    /// The length of the encoded spans in bytes, or the memory of those for the console if that is more.
     pub(super) fn len(&self) -> usize {
-        self.request.as_ref().map_or(0, OpenRequest::len).max(self.lines.len())
+        self.request.as_ref().map_or(0, OpenRequest::len).max(self.records_memory)
     }
 }
 

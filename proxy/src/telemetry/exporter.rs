@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, MissedTickBehavior};
 
-use super::console::Console;
+use super::console::Printer;
 use super::encoder::{Batch, EncodedBatch};
 use super::loss_report::LossReport;
-use super::otlp::{Delivered, OtlpError, OtlpExporter};
+use super::otlp::{Delivered, EncodedRequest, OtlpError, OtlpExporter};
 use super::queue::SpanQueue;
 use super::totals::{ExportResult, Totals, Unsettled};
 use crate::logging::Throttle;
@@ -32,34 +32,28 @@ pub(super) struct Stop {
     pub(super) done: oneshot::Sender<()>,
 }
 
-/// The destinations of spans, as the settings name them.
+/// The collector, if the settings name one, and how long an export may take.
 pub(super) struct Destination {
     otlp: Option<OtlpExporter>,
-    console: Option<Console>,
     timeout: Option<Duration>,
 }
 
 impl Destination {
-    /// Prepares the destinations. Needs a tokio runtime.
+    /// Prepares the exporter for the collector. Needs a tokio runtime.
     pub(super) fn new(settings: &OtelSettings, material: &CollectorMaterial) -> Result<Self, OtlpError> {
         let timeouts = [settings.otlp.as_ref().and_then(|otlp| otlp.timeout), settings.batch.export_timeout];
         Ok(Self {
             otlp: settings.otlp.as_ref().map(|otlp| OtlpExporter::new(otlp, material)).transpose()?,
-            console: settings.console.then(Console::new),
             timeout: timeouts.into_iter().flatten().min(),
         })
     }
 
-    async fn export(&self, batch: EncodedBatch) -> Result<Delivered, String> {
+    async fn export(&self, request: EncodedRequest) -> Result<Delivered, String> {
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let export = async {
-            if let Some(console) = &self.console {
-                let written = console.export(batch.lines).await;
-                written.map_err(|error| format!("cannot write to standard output: {error}"))?;
-            }
-            match (&self.otlp, batch.request) {
-                (Some(otlp), Some(request)) => otlp.export(request, deadline).await,
-                _ => Ok(Delivered { rejected: 0, message: String::new(), recovered: false }),
+            match &self.otlp {
+                Some(otlp) => otlp.export(request, deadline).await,
+                None => Ok(Delivered { rejected: 0, message: String::new(), recovered: false }),
             }
         };
         let Some(timeout) = self.timeout else { return export.await };
@@ -72,6 +66,8 @@ impl Destination {
 
 /// The outcome of an export task, for the log.
 struct Settled {
+    /// Whether it was about the console.
+    printed: bool,
     lost: u64,
     reason: Option<String>,
     /// What the collector said though it has taken all spans.
@@ -84,12 +80,17 @@ pub(super) struct Exporter {
     /// The name of the destination in the log.
     target: String,
     destination: Arc<Destination>,
+    /// Makes text of the spans, if they go to the console.
+    printer: Option<Printer>,
     queue: Arc<SpanQueue>,
     totals: Arc<Totals>,
     in_flight: JoinSet<Settled>,
+    /// Whether text is being written. What comes meanwhile waits for its turn.
+    printing: bool,
     /// The number of full batches that are exported before the open ones, which have waited long enough for more spans.
     ahead: Option<usize>,
     failures: LossReport,
+    unprinted: LossReport,
     overflows: LossReport,
     overflows_seen: u64,
     remarks: Throttle,
@@ -107,11 +108,14 @@ impl Exporter {
             settings: settings.batch.clone(),
             target,
             destination: Arc::new(destination),
+            printer: settings.console.map(Printer::new),
             queue,
             totals,
             in_flight: JoinSet::new(),
+            printing: false,
             ahead: None,
             failures: LossReport::default(),
+            unprinted: LossReport::default(),
             overflows: LossReport::default(),
             overflows_seen: 0,
             remarks: Throttle::new(),
@@ -125,15 +129,17 @@ impl Exporter {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let queue = Arc::clone(&self.queue);
         let stop = loop {
+            let due = self.printer.as_ref().filter(|_| !self.printing).and_then(|printer| printer.due(Instant::now()));
             tokio::select! {
                 stop = &mut stopped => break stop.ok(),
+                () = time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.print(),
                 _ = timer.tick() => {
                     self.report_overflow();
                     self.ahead.get_or_insert_with(|| queue.full_len());
                     self.pump();
                 }
                 // While no more requests may start a full batch is no news, and its wake-ups would come without end.
-                () = queue.ready(), if self.in_flight.len() < MAX_IN_FLIGHT => self.pump(),
+                () = queue.ready(), if self.has_room() => self.pump(),
                 Some(done) = self.in_flight.join_next() => {
                     self.settle(done);
                     self.pump();
@@ -148,10 +154,15 @@ impl Exporter {
         }
     }
 
+    /// Whether another batch may leave the queue.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < MAX_IN_FLIGHT && !self.printer.as_ref().is_some_and(Printer::is_full)
+    }
+
     /// Starts as many exports as may be in flight: of full batches, and then of open ones if it is time for that or the queue
     /// needs the room.
     fn pump(&mut self) {
-        while self.in_flight.len() < MAX_IN_FLIGHT {
+        while self.has_room() {
             if self.ahead == Some(0) {
                 self.ahead = None;
                 self.queue.flush();
@@ -176,11 +187,17 @@ impl Exporter {
         let spans = batch.spans();
         let unsettled = Unsettled::new(&self.totals, spans as u64);
         self.queue.release(spans);
+        let EncodedBatch { request, console } = batch.finish();
+        // What becomes of spans at a collector decides how they are counted, otherwise what becomes of them on the console.
+        let (sent, printed) = if request.is_some() { (Some(unsettled), None) } else { (None, Some(unsettled)) };
+        if let (Some(printer), Some(console)) = (&mut self.printer, console) {
+            printer.add(console, printed, Instant::now());
+        }
+        let (Some(request), Some(unsettled)) = (request, sent) else { return };
         let (destination, totals) = (Arc::clone(&self.destination), Arc::clone(&self.totals));
-        let batch = batch.finish();
         self.in_flight.spawn(async move {
             let (spans, began) = (unsettled.spans(), Instant::now());
-            match destination.export(batch).await {
+            match destination.export(request).await {
                 Ok(delivered) => {
                     let lost = delivered.rejected.min(spans);
                     let result = if lost > 0 { ExportResult::Partial } else { ExportResult::Ok };
@@ -188,14 +205,32 @@ impl Exporter {
                     unsettled.sent(lost);
                     let said = Some(delivered.message).filter(|message| lost > 0 || !message.is_empty());
                     let (reason, remark) = if lost > 0 { (said, None) } else { (None, said) };
-                    Settled { lost, reason, remark, recovered: delivered.recovered }
+                    Settled { printed: false, lost, reason, remark, recovered: delivered.recovered }
                 }
                 Err(reason) => {
                     totals.exported(ExportResult::Failed, began.elapsed());
                     unsettled.failed();
-                    Settled { lost: spans, reason: Some(reason), remark: None, recovered: false }
+                    Settled { printed: false, lost: spans, reason: Some(reason), remark: None, recovered: false }
                 }
             }
+        });
+    }
+
+    /// Starts to write what is to be printed now, unless text is being written.
+    fn print(&mut self) {
+        let Some(printer) = self.printer.as_mut().filter(|_| !self.printing) else { return };
+        let Some(text) = printer.take(Instant::now()) else { return };
+        self.printing = true;
+        let (output, patience, totals) = (printer.output(), self.destination.timeout, Arc::clone(&self.totals));
+        self.in_flight.spawn(async move {
+            let (spans, began) = (text.spans(), Instant::now());
+            let reason = text.write(output, patience).await.err();
+            if spans > 0 {
+                let result = if reason.is_none() { ExportResult::Ok } else { ExportResult::Failed };
+                totals.exported(result, began.elapsed());
+            }
+            let lost = if reason.is_some() { spans } else { 0 };
+            Settled { printed: true, lost, reason, remark: None, recovered: false }
         });
     }
 
@@ -203,29 +238,37 @@ impl Exporter {
     fn settle(&mut self, settled: Result<Settled, JoinError>) {
         let settled = match settled {
             Ok(settled) => settled,
-            Err(error) => return tracing::error!(%error, "an export ended in a bug; its spans are dropped"),
+            Err(error) => {
+                self.printing = false;
+                return tracing::error!(%error, "an export ended in a bug; its spans are dropped");
+            }
+        };
+        let (collector, report) = if settled.printed {
+            self.printing = false;
+            ("console", &mut self.unprinted)
+        } else {
+            (&*self.target, &mut self.failures)
         };
         if let Some(remark) = settled.remark
             && let Some(more) = self.remarks.admit(Instant::now())
         {
-            let collector = &self.target;
             tracing::warn!(collector, remark, more, "the collector has taken the spans, and warns");
         }
         match settled.reason {
             Some(reason) => {
-                if let Some(spans) = self.failures.lost(settled.lost, time::Instant::now()) {
+                if let Some(spans) = report.lost(settled.lost, time::Instant::now()) {
                     tracing::warn!(
                         spans,
-                        collector = self.target,
+                        collector,
                         reason,
                         "spans were lost; more losses are summed up once a minute"
                     );
                 }
             }
             None => {
-                if let Some(spans) = self.failures.recovered().or(settled.recovered.then_some(0)) {
+                if let Some(spans) = report.recovered().or(settled.recovered.then_some(0)) {
                     // As loud as the warning that it takes back.
-                    tracing::warn!(lost_meanwhile = spans, collector = self.target, "spans are exported again");
+                    tracing::warn!(lost_meanwhile = spans, collector, "spans are exported again");
                 }
             }
         }
@@ -250,13 +293,21 @@ impl Exporter {
     async fn drain(mut self, deadline: Instant) {
         self.queue.close();
         self.queue.flush();
-        self.pump();
-        while let Ok(Some(done)) = time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
-            self.settle(done);
+        loop {
             self.pump();
+            // A trace is in one piece if all of its spans have come.
+            if let Some(printer) = self.printer.as_mut().filter(|_| self.queue.full_len() == 0) {
+                printer.flush();
+            }
+            self.print();
+            match time::timeout_at(deadline.into(), self.in_flight.join_next()).await {
+                Ok(Some(done)) => self.settle(done),
+                Ok(None) | Err(_) => break,
+            }
         }
         // Ending the tasks drops their spans, and dropping them counts them.
         self.in_flight.shutdown().await;
+        self.printer = None;
         self.queue.abandon();
     }
 }

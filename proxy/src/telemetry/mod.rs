@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use connection::{Connection, NetworkPeer};
-pub use describe::{CAUSE, HANDED_OVER, LINK, RECEIVERS, SHARDED, SKIPPED, WRITER};
+pub use describe::{CAUSE, HANDED_OVER, LINK, RECEIVERS, SHARDED, SKIPPED, WRITER, quoted};
 pub use otlp::{ConnectionAttributes, OpenRequest, OtlpError, SpanEncoder};
 pub use resource::{Host, Resource, service_name};
 pub use sink::SpanSink;
@@ -104,7 +104,7 @@ impl Telemetry {
         threads: NonZeroUsize,
     ) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
-        if settings.otlp.is_none() && !settings.console {
+        if settings.otlp.is_none() && settings.console.is_none() {
             return Ok(Self { export: None, totals, tap: Arc::default(), stop: None });
         }
         if let Some((otlp, proxy)) = settings.otlp.as_ref().and_then(|otlp| Some((otlp, otlp.proxy.as_ref()?))) {

@@ -124,6 +124,13 @@ impl Unsettled {
         self.spans
     }
 
+    /// Takes so many of them away, or all if there are fewer, to be counted by themselves.
+    pub(super) fn split(&mut self, spans: u64) -> Self {
+        let spans = spans.min(self.spans);
+        self.spans -= spans;
+        Self { totals: Arc::clone(&self.totals), spans }
+    }
+
     /// Counts them as sent, except for the number that the collector `rejected`.
     pub(super) fn sent(mut self, rejected: u64) {
         let rejected = rejected.min(self.spans);

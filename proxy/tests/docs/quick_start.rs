@@ -36,15 +36,11 @@ async fn a_message_between_two_clients_of_the_proxy_is_one_trace() {
     let ended = proxy.process.ended();
     assert_eq!(ended.code, Some(0));
 
-    assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
-    let span = |kind: &str| ended.stdout.lines().find(|line| line.contains(kind)).expect(kind);
-    let (published, delivered) = (span(" PRODUCER publish greetings "), span(" CONSUMER process greetings "));
-    let word = |line: &str, name: &str| {
-        line.split(' ').find_map(|word| word.strip_prefix(&format!("{name}="))).expect(name).to_owned()
-    };
-    assert_eq!(word(published, "trace"), word(delivered, "trace"));
-    assert_eq!(word(published, "span"), word(delivered, "parent"));
-    assert_eq!(word(published, "service"), "orders");
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let [trace, _, published, delivered, ""] = lines[..] else { panic!("not one tree:\n{}", ended.stdout) };
+    assert!(trace.contains("  2 spans, 1 service, "), "{trace}");
+    assert!(published.contains(" ms  orders     publish greetings  1 receiver  "), "{published}");
+    assert!(delivered.contains(" ms  └─ orders  process greetings  "), "{delivered}");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn traces_exporter_console_writes_to_standard_output() {
     let variables = vec![("OTEL_TRACES_EXPORTER", "console".to_owned())];
     let output = again("export::process::traces_exporter_console_writes_to_standard_output", variables).await;
     let output = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<_> = output.lines().filter(|line| line.contains("PRODUCER publish reports ")).collect();
+    let lines: Vec<_> = output.lines().filter(|line| line.contains("publish reports  4 receivers")).collect();
     assert_eq!(lines.len(), 1, "{output}");
 }
 
@@ -71,6 +71,6 @@ async fn two_exporters_both_get_the_span() {
     let mut variables = variables(&receiver, Transport::Http);
     variables.push(("OTEL_TRACES_EXPORTER", "otlp,console".to_owned()));
     let output = again("export::process::two_exporters_both_get_the_span", variables).await;
-    assert!(String::from_utf8(output.stdout).unwrap().contains("PRODUCER publish reports "));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("publish reports  4 receivers"));
     assert_eq!(receiver.spans().len(), 1);
 }

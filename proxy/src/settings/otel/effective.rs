@@ -28,7 +28,7 @@ impl OtelSettings {
         let mut values = vec![
             ("OTEL_SERVICE_NAME", service_name.clone().unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())),
             ("OTEL_RESOURCE_ATTRIBUTES", list(attributes)),
-            ("OTEL_TRACES_EXPORTER", exporter_names(otlp.is_some(), self.console).to_owned()),
+            ("OTEL_TRACES_EXPORTER", exporter_names(otlp.is_some(), self.console.is_some()).to_owned()),
         ];
         if let Some(otlp) = otlp {
             let identity = otlp.client_identity.as_ref();

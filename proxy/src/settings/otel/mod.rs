@@ -22,6 +22,7 @@ use redistributed_core::trace::Sampler;
 pub(crate) use otlp::TRACES_PATH;
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol, Proxy};
 
+use crate::settings::console::{ConsoleFormat, ConsoleSettings};
 use crate::settings::redact::redact;
 pub use reader::OtelWarning;
 use reader::VariableReader;
@@ -99,8 +100,9 @@ pub struct OtelSettings {
     pub propagators: Propagators,
     /// The OTLP exporter, if `otlp` is among `OTEL_TRACES_EXPORTER`, which it is by default, and the SDK is not disabled.
     pub otlp: Option<OtlpSettings>,
-    /// Whether spans are written to the console: `console` is among `OTEL_TRACES_EXPORTER`, and the SDK is not disabled.
-    pub console: bool,
+    /// The console exporter, if `console` is among `OTEL_TRACES_EXPORTER`, and the SDK is not disabled. Its form is that of
+    /// `--console-format`, which no variable decides.
+    pub console: Option<ConsoleSettings>,
     /// How spans are batched: `OTEL_BSP_*`.
     pub batch: BatchSettings,
     /// How much one span may hold: `OTEL_*_LIMIT`.
@@ -226,7 +228,7 @@ impl Default for OtelSettings {
             sampler: Sampler::default(),
             propagators: Propagators::default(),
             otlp: Some(OtlpSettings::default()),
-            console: false,
+            console: None,
             batch: BatchSettings::default(),
             limits: SpanLimits::default(),
             set_aside: Vec::new(),
@@ -266,11 +268,13 @@ impl OtelSettings {
             sampler: sampling::read_sampler(&mut reader),
             propagators: sampling::read_propagators(&mut reader),
             otlp: if enabled && exporters.otlp { Some(otlp::read(&mut reader)?) } else { None },
-            console: enabled && exporters.console,
+            console: None,
             batch: read_batch(&mut reader),
             limits: read_limits(&mut reader),
             set_aside: Vec::new(),
         };
+        settings.console = (enabled && exporters.console)
+            .then(|| ConsoleSettings::new(ConsoleFormat::default(), settings.batch.schedule_delay, Duration::ZERO));
         let warnings;
         (warnings, settings.set_aside) = reader.into_parts();
         Ok((settings, warnings))

@@ -52,7 +52,7 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn without_variables_the_defaults_apply() {
     let defaults = settings(&[]);
     assert_eq!(defaults, OtelSettings::default());
-    assert!(defaults.enabled && !defaults.console);
+    assert!(defaults.enabled && defaults.console.is_none());
     let otlp = defaults.otlp.unwrap();
     assert_eq!(otlp.protocol, Protocol::HttpProtobuf);
     assert_eq!(otlp.endpoint.url(), "http://localhost:4318/v1/traces");
@@ -90,7 +90,7 @@ fn sdk_disabled_is_only_true_in_any_case() {
     for value in ["true", "TRUE", " True "] {
         let disabled = settings(&[("OTEL_SDK_DISABLED", value), ("OTEL_TRACES_EXPORTER", "otlp,console")]);
         assert!(!disabled.enabled, "{value}");
-        assert_eq!((disabled.otlp, disabled.console), (None, false), "{value}");
+        assert_eq!((disabled.otlp, disabled.console), (None, None), "{value}");
     }
     assert!(settings(&[("OTEL_SDK_DISABLED", "false")]).enabled);
     for value in ["1", "yes"] {
@@ -132,7 +132,7 @@ fn resource_attributes_with_one_mistake_are_ignored_as_a_whole() {
 fn traces_exporter_is_a_list() {
     let chosen = |value| {
         let read = settings(&[("OTEL_TRACES_EXPORTER", value)]);
-        (read.otlp.is_some(), read.console)
+        (read.otlp.is_some(), read.console.is_some())
     };
     assert_eq!(chosen("otlp"), (true, false));
     assert_eq!(chosen("Console"), (false, true));
@@ -146,9 +146,9 @@ fn traces_exporter_ignores_what_it_does_not_know() {
     let read = warned(&[("OTEL_TRACES_EXPORTER", "zipkin")], "zipkin");
     assert!(read.otlp.is_some(), "the default applies");
     let read = warned(&[("OTEL_TRACES_EXPORTER", "console,zipkin")], "zipkin");
-    assert_eq!((read.otlp.is_some(), read.console), (false, true));
+    assert_eq!((read.otlp.is_some(), read.console.is_some()), (false, true));
     let read = warned(&[("OTEL_TRACES_EXPORTER", "none,console")], "none");
-    assert!(read.console);
+    assert!(read.console.is_some());
 }
 
 #[test]
