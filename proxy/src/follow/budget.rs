@@ -34,6 +34,11 @@ impl Budget {
         self.spent += 1;
     }
 
+    /// Whether there was no event since it was last asked whether the budget [is kept](Self::is_kept).
+    pub(super) fn is_unused(&self) -> bool {
+        self.spent == 0
+    }
+
     /// Whether there were no more events than there may be. It is to be asked some times a second; after too many it is full again.
     pub(super) fn is_kept(&mut self, now: UnixNanos) -> bool {
         let passed = now.0.saturating_sub(self.filled.0).min(SECOND);

@@ -31,7 +31,7 @@ use redistributed_core::causes::{Causes, HashKey, Tally};
 use redistributed_core::http::witness::Witnesses;
 use redistributed_core::policy::{Follow as Mode, Policy};
 use redistributed_core::trace::{SpanRecord, UnixNanos};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -49,6 +49,9 @@ use writers::WritersOf;
 /// How often spans are looked at that may have waited for long enough.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How often the time is told while nothing happens and no span waits.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
 /// What the connections of a service know together of causes.
 pub struct Follow {
     policy: Arc<LivePolicy>,
@@ -62,6 +65,8 @@ pub struct Follow {
     is_on: AtomicBool,
     /// Until when nothing is followed, because there was too much.
     paused_until: AtomicU64,
+    /// Told of the first event after nothing has happened.
+    woken: Notify,
     state: Mutex<Option<Box<State>>>,
 }
 
@@ -70,6 +75,8 @@ struct State {
     contexts: Contexts,
     waiting: Waiting,
     budget: Budget,
+    /// Whether nothing happens and no span waits, so that the next event has to wake [`Follow::run`].
+    is_idle: bool,
 }
 
 /// A span that waits for what may still become known of it, and where it is to be left then.
@@ -104,6 +111,7 @@ impl Follow {
             writers,
             is_on: AtomicBool::new(false),
             paused_until: AtomicU64::new(0),
+            woken: Notify::new(),
             state: Mutex::default(),
         })
     }
@@ -134,31 +142,41 @@ impl Follow {
     /// Hands over the spans that have waited for long enough, until `stopping`. Those that wait then are handed over by
     /// [`flush`](Self::flush).
     pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
-            if self.is_on.load(Ordering::Relaxed) || self.waiting() != (0, 0) {
-                self.tick(clock::now());
-            }
+        let mut is_idle = true;
+        while stopping.run_until_cancelled(self.pause(is_idle)).await.is_some() {
+            is_idle = self.tick(clock::now());
         }
     }
 
-    fn tick(&self, now: UnixNanos) {
+    /// Waits until spans are to be looked at. A proxy whose service does nothing is woken once a second.
+    async fn pause(&self, is_idle: bool) {
+        if is_idle && tokio::time::timeout(IDLE_TICK, self.woken.notified()).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+
+    /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time and nothing waits.
+    fn tick(&self, now: UnixNanos) -> bool {
         let window = self.window;
-        let finished = {
+        let (finished, is_idle) = {
             let mut state = self.state();
-            let Some(state) = state.as_mut() else { return };
+            let Some(state) = state.as_mut() else { return true };
             state.causes.forget_old(now);
             state.contexts.forget_old(now);
+            let is_unused = state.budget.is_unused();
             if !state.budget.is_kept(now) {
                 self.paused_until.store(now.0.saturating_add(PAUSE), Ordering::Relaxed);
                 tracing::info!(
                     "a service sends and receives too much to follow causes: they are not followed for a while"
                 );
             }
-            state.waiting.take_due(now, window)
+            let finished = state.waiting.take_due(now, window);
+            state.is_idle = is_unused && state.waiting.len() == (0, 0);
+            (finished, state.is_idle)
         };
         self.hand_over(finished);
+        is_idle
     }
 
     /// Hands over all spans that wait.
@@ -198,6 +216,9 @@ impl Follow {
         let mut guard = self.state();
         let state = guard.get_or_insert_with(|| Box::new(State::new(self.key)));
         state.budget.spend();
+        if std::mem::take(&mut state.is_idle) {
+            self.woken.notify_one();
+        }
         let result = event(state);
         let mut finished = Vec::new();
         while let Some(late) = state.causes.next_late() {
@@ -225,6 +246,7 @@ impl State {
             contexts: Contexts::default(),
             waiting: Waiting::default(),
             budget: Budget::default(),
+            is_idle: true,
         }
     }
 }
