@@ -30,6 +30,11 @@ impl Rule {
         }
         pattern.replace_all(text, self.becomes).into_owned()
     }
+
+    /// Whether the rule changes `text`.
+    fn changes(&self, pattern: &Regex, text: &str) -> bool {
+        if self.becomes == SORTED { self.apply(pattern, text) != text } else { pattern.is_match(text) }
+    }
 }
 
 /// The name under which conversations are compared.
@@ -234,7 +239,13 @@ impl Rules {
         let is_tried = |index: usize, rule: &Rule| {
             !rule.of.contains(&"*") && direct.len() < LONGEST_TRIED && !self.matched().contains(&index)
         };
-        if direct == proxied && !rules().any(|(index, (rule, _))| is_tried(index, rule)) {
+        if direct == proxied {
+            let tried: Vec<_> = rules().filter(|&(index, (rule, _))| is_tried(index, rule)).collect();
+            if !tried.is_empty() {
+                let text = text(direct);
+                let matched = tried.iter().filter(|(_, (rule, pattern))| rule.changes(pattern, &text));
+                self.matched().extend(matched.map(|&(index, _)| index));
+            }
             return Ok(());
         }
         let (mut direct, mut proxied) = (text(direct), text(proxied));
