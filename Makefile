@@ -17,7 +17,7 @@ demo: ## follow one report, then twenty at once, through API and workers on this
 test: ## run all tests, with the servers and the test clients installed first where they are missing
 	@.ci/test
 
-conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,http,collector,article SERVERS=redis-7.0,...
+conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,http,view,collector,article SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts, container files and metrics

@@ -18,7 +18,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=.ci/lib/cargo.sh
 . "$root/.ci/lib/cargo.sh"
 
-PARTS=(oracle clients frameworks faults http)
+PARTS=(oracle clients frameworks faults http view)
 ON_REQUEST=(collector article)
 
 main() {
@@ -56,6 +56,7 @@ part_clients() { "$here/clients/run.sh"; }
 part_frameworks() { "$here/frameworks/run.sh"; }
 part_faults() { "$here/faults/run.sh"; }
 part_http() { "$here/http/run.sh"; }
+part_view() { "$here/view/run.sh"; }
 part_collector() { "$here/collector/run.sh"; }
 part_article() { "$here/article/run.sh"; }
 
