@@ -127,9 +127,9 @@ for (const theme of ['light', 'dark']) {
 
 test('the focus goes through the page in the order in which it is read, and can always be seen', async () => {
   const page = await openView('waterfall', 'light');
-  await page.evaluate(() => document.activeElement.blur());
-  const steps = [];
-  for (let k = 0; k < 30; k += 1) {
+  // From wherever the focus is, once through the page and past its end, where it begins anew.
+  let steps = [];
+  for (let k = 0; k < 60; k += 1) {
     await page.keyboard.press('Tab');
     steps.push(
       await page.evaluate(() => {
@@ -148,6 +148,7 @@ test('the focus goes through the page in the order in which it is read, and can 
       }),
     );
   }
+  steps = steps.slice(steps.findIndex(({ name }) => name === 'Skip to the content'));
   const names = steps.map(({ name }) => name);
   const inOrder = [
     'Skip to the content',

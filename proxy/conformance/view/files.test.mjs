@@ -32,7 +32,7 @@ for (const [button, key] of [
     await page.locator('.waterfall .rows .span').nth(8).waitFor();
     const rows = await waterfall(page);
     const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: button }).click()]);
-    assert.match(download.suggestedFilename(), new RegExp(`^${trace}.*json$`));
+    assert.match(download.suggestedFilename(), new RegExp(`^trace-${trace}\\.${button.split(' ')[0].toLowerCase()}\\.json$`));
     const path = join(folder, download.suggestedFilename());
     await download.saveAs(path);
     assert.ok(Array.isArray(JSON.parse(await readFile(path, 'utf8'))[key]));

@@ -29,7 +29,7 @@ const open = async (place, more) => {
 const row = (page, name, k = 0) =>
   page
     .locator('.waterfall .rows .span')
-    .filter({ has: page.locator('.span-name', { hasText: new RegExp(`^${name}$`) }) })
+    .filter({ has: page.locator('.span-name', { hasText: new RegExp(`^${name.replace(/\W/g, '\\$&')}$`) }) })
     .nth(k);
 const active = (page) => page.locator('.waterfall .span.is-active .span-name').textContent();
 

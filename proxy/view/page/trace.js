@@ -147,13 +147,13 @@
             'div.trace-buttons',
             h(
               'a.button',
-              { href: RV.server.download(this.id, 'jaeger'), download: `${this.id}.jaeger.json` },
+              { href: RV.server.download(this.id, 'jaeger'), download: true },
               icon('save'),
               'Jaeger JSON',
             ),
             h(
               'a.button',
-              { href: RV.server.download(this.id, 'otlp'), download: `${this.id}.otlp.json` },
+              { href: RV.server.download(this.id, 'otlp'), download: true },
               icon('save'),
               'OTLP JSON',
             ),

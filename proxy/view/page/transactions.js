@@ -107,8 +107,6 @@
           'aria-describedby': 'list-summary',
           onkeydown: (event) => this.key(event),
           onclick: (event) => this.click(event),
-          onpointerenter: () => this.point(true),
-          onpointerleave: () => this.point(false),
           onfocus: () => this.activate(this.active ?? this.list.rows[0]?.trace, false),
           onscroll: () => this.scrolled(),
         },
@@ -129,7 +127,14 @@
         h('h1.hidden-label', 'Transactions'),
         this.filters.element,
         this.scatter.element,
-        h('div.list-frame', h('div.list-bar', this.summary, this.fresh), this.grid, this.nothing),
+        // With the bar: the button for what is new must not vanish on the way there.
+        h(
+          'div.list-frame',
+          { onpointerenter: () => this.point(true), onpointerleave: () => this.point(false) },
+          h('div.list-bar', this.summary, this.fresh),
+          this.grid,
+          this.nothing,
+        ),
       );
     }
 
