@@ -5,7 +5,7 @@ let last = 0;
 /** A new id of `digits` hexadecimal digits. */
 export const id = (digits) => {
   last += 1;
-  return last.toString(16).padStart(digits, 'a');
+  return `a${last.toString(16).padStart(digits - 1, '0')}`;
 };
 
 const valueOf = (value) => {
