@@ -19,7 +19,7 @@ test('a lost connection is said, and after it is back the page shows what was mi
   await page.locator('.transaction').waitFor();
   await program.stop();
   await page.getByRole('alert').filter({ hasText: 'The connection to the program is lost' }).waitFor();
-  assert.equal(await page.locator('.connection').textContent(), 'Connection lost');
+  assert.equal(await page.locator('.connection .words').textContent(), 'Connection lost');
   assert.equal(await page.locator('.transaction').count(), 1, 'what was there can still be read');
   await picture(page, 'lost-light');
 

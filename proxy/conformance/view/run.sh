@@ -36,14 +36,14 @@ main() {
   say "pictures are in $VIEW_SCREENSHOTS"
 }
 
-# The path of Chromium. Google's own builds would do as well, but the kit takes what the system's packages have.
+# The path of Chromium: what the machine has, otherwise the system's package.
 browser() {
   local name
-  for name in chromium chromium-browser; do
+  for name in chromium chromium-browser google-chrome; do
     ! have "$name" || { command -v "$name" && return; }
   done
   install_packages chromium fonts-dejavu-core >&2 || die "no Chromium. Install it by hand, then try again"
-  command -v chromium || command -v chromium-browser || die "no Chromium on PATH"
+  command -v chromium || die "no Chromium on PATH"
 }
 
 # bring FOLDER: what package-lock.json pins, and the tests beside it, where Node finds the packages.

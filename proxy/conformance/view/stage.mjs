@@ -28,10 +28,15 @@ export const startProgram = async (page = 0, more = []) => {
     });
   });
   child.removeAllListeners('exit');
+  // A test that fails leaves its program running, which must not keep the tests from ending.
+  child.unref();
+  child.stderr.unref();
+  process.once('exit', () => child.kill('SIGKILL'));
   const ended = new Promise((resolve) => {
     child.once('exit', resolve);
   });
   const stop = async () => {
+    child.ref();
     child.kill('SIGTERM');
     assert.equal(await ended, 0, `the program did not end well:\n${log.join('\n')}`);
   };
