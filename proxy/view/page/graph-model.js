@@ -6,9 +6,16 @@
 
   const LONGEST_NAME = 26;
 
-  const shortName = (name) => RV.format.clipped(name, LONGEST_NAME);
+  const shortName = (name) => {
+    const text = RV.format.clipped(name, 200);
+    return text.length <= LONGEST_NAME ? text : `${text.slice(0, LONGEST_NAME)}…`;
+  };
 
-  const widthOf = (...lines) => Math.max(96, Math.min(220, Math.max(...lines.map((line) => [...line].length)) * 6.9 + 34));
+  // For a font with wide letters, which is better than names that stand over the edge of their box.
+  const widthOf = (name, lines) => {
+    const longest = Math.max(name.length * 8, ...lines.map((line) => line.length * 6.7));
+    return Math.max(96, longest + 34);
+  };
 
   const timing = (edge) => (edge.p95_us > 0 ? `p95 ${RV.format.duration(edge.p95_us)}` : '');
 
@@ -28,7 +35,7 @@
     name,
     lines,
     title: shortName(name),
-    width: widthOf(shortName(name), ...lines),
+    width: widthOf(shortName(name), lines),
     height: 26 + 15 * lines.length,
     ...more,
   });
@@ -68,12 +75,14 @@
 
   const unknown = ({ type, name }) => node(type, name, []);
 
-  const VERBS = { client: 'asks', service: 'publishes to', channel: 'delivers to' };
+  const VERBS = { client: 'ask', service: 'publishes to', channel: 'delivers to' };
 
-  const sentence = (edge) => {
-    const verb = edge.to.type === 'redis' ? 'sends commands to' : (VERBS[edge.from.type] ?? 'leads to');
-    return `${edge.from.name || 'A client'} ${verb} ${edge.to.name || 'Redis'}`;
-  };
+  /** An edge in words: who, what it does, and to whom. */
+  const sentence = ({ from, to }) => [
+    from.name || 'clients',
+    to.type === 'redis' ? 'sends commands to' : (VERBS[from.type] ?? 'leads to'),
+    to.name || 'Redis',
+  ];
 
   RV.graphModel = { build, sentence };
 })();

@@ -77,7 +77,7 @@
           'stroke-width': thickness(edge),
           'marker-end': `url(#arrow${edge.errors > 0 ? '-error' : ''})`,
         }),
-        s('title', `${RV.format.visible(edge.sentence)}\n${summary(edge)}`),
+        s('title', `${edge.sentence.map((part) => RV.format.clipped(part, 80)).join(' ')}\n${summary(edge)}`),
       ),
     );
 
@@ -99,6 +99,12 @@
     ]
       .filter(Boolean)
       .join(', ');
+
+  // Each name for itself, so that the direction of one does not turn the others.
+  const connection = (edge) => {
+    const [from, verb, to] = RV.graphModel.sentence(edge);
+    return [foreign(from, 80), ` ${verb} `, foreign(to, 80)];
+  };
 
   const arrow = (name) =>
     s(
@@ -272,7 +278,7 @@
             all.map((edge) =>
               h(
                 'tr',
-                h('th', { scope: 'row' }, foreign(RV.graphModel.sentence(edge), 160)),
+                h('th', { scope: 'row' }, connection(edge)),
                 h('td.number', RV.format.count(edge.count)),
                 h('td.number', RV.format.rate(edge.rate)),
                 h('td.number', RV.dom.duration(edge.p50_us)),

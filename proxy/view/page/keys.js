@@ -72,10 +72,7 @@
           h(
             'div',
             h('dt', h('span.sign-bar.is-inferred')),
-            h(
-              'dd',
-              'A span whose parent the sidecar has inferred from what the service received and sent. It is not proven.',
-            ),
+            h('dd', 'A span whose parent the sidecar has inferred from what the service received and sent. It is not proven.'),
           ),
           h('div', h('dt', h('span.sign-bar.is-error')), h('dd', 'A span that failed.')),
         ),

@@ -145,18 +145,8 @@
           this.stale,
           h(
             'div.trace-buttons',
-            h(
-              'a.button',
-              { href: RV.server.download(this.id, 'jaeger'), download: true },
-              icon('save'),
-              'Jaeger JSON',
-            ),
-            h(
-              'a.button',
-              { href: RV.server.download(this.id, 'otlp'), download: true },
-              icon('save'),
-              'OTLP JSON',
-            ),
+            h('a.button', { href: RV.server.download(this.id, 'jaeger'), download: true }, icon('save'), 'Jaeger JSON'),
+            h('a.button', { href: RV.server.download(this.id, 'otlp'), download: true }, icon('save'), 'OTLP JSON'),
           ),
         ),
         h(

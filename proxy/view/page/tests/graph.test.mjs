@@ -106,7 +106,7 @@ test('services and channels are nodes, requests come in beside their service, an
   const worker = nodes[1];
   assert.deepEqual(worker.lines, ['3 spans · 1 error', 'Redis 12/s · p95 900 µs']);
   assert.equal(edges[1].words, '1/s · p95 900 µs');
-  assert.equal(edges[2].sentence, 'reports delivers to worker');
+  assert.deepEqual(edges[2].sentence, ['reports', 'delivers to', 'worker']);
 });
 
 test('an edge to something that is not listed has a node all the same', () => {
