@@ -324,18 +324,37 @@ pub(crate) struct Batch {
     pub(crate) reason: Option<&'static str>,
 }
 
-impl Batch {
+/// Hands spans on in portions, so that many small ones take no more memory than few.
+pub(crate) struct Portions<'t> {
+    take: &'t mut dyn FnMut(Batch),
+    batch: Batch,
+}
+
+impl<'t> Portions<'t> {
+    /// The number of spans in a portion.
+    pub(crate) const SPANS: usize = 1_000;
+
+    /// Hands portions to `take`.
+    pub(crate) fn new(take: &'t mut dyn FnMut(Batch)) -> Self {
+        Self { take, batch: Batch::default() }
+    }
+
     /// Adds what [`Entry::read`] or [`Entry::of`] has returned.
     pub(crate) fn push(&mut self, read: Result<(TraceId, Entry), &'static str>) {
         match read {
-            Ok(span) => self.spans.push(span),
-            Err(reason) => self.refuse(1, reason),
+            Ok(span) => self.batch.spans.push(span),
+            Err(reason) => {
+                self.batch.refused += 1;
+                self.batch.reason.get_or_insert(reason);
+            }
+        }
+        if self.batch.spans.len() == Self::SPANS {
+            (self.take)(std::mem::take(&mut self.batch));
         }
     }
 
-    /// Counts spans that cannot be kept.
-    pub(crate) fn refuse(&mut self, spans: u64, reason: &'static str) {
-        self.refused += spans;
-        self.reason.get_or_insert(reason);
+    /// Hands on the last portion, which may be empty.
+    pub(crate) fn finish(self) {
+        (self.take)(self.batch);
     }
 }

@@ -14,6 +14,9 @@ use crate::entry::MAX_SPAN;
 /// The longest text of a span in JSON, in bytes. Its names and digits take more room than in protobuf.
 const MAX_TEXT: usize = 3 * MAX_SPAN;
 
+/// What the sender of a span that [`parse`] does not take is told.
+pub(crate) const TOO_LARGE: &str = "a span in JSON may have 3 MiB, and be nested 127 times";
+
 /// Calls `each` with every element of the list `raw`. Null counts as empty.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::store::{ChannelReport, Edge, Found, Graph, Kept, Node, Snapshot, Span
 
 /// Nanoseconds as microseconds.
 fn microseconds(nanoseconds: u64) -> Value {
-    if nanoseconds % 1_000 == 0 { (nanoseconds / 1_000).into() } else { (nanoseconds as f64 / 1_000.0).into() }
+    if nanoseconds.is_multiple_of(1_000) { (nanoseconds / 1_000).into() } else { (nanoseconds as f64 / 1_000.0).into() }
 }
 
 /// A summary.

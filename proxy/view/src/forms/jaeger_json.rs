@@ -11,13 +11,11 @@ use serde_json::value::RawValue;
 use serde_json::{Error, Value, json};
 
 use super::values;
-use crate::entry::{self, Batch, Entry, Kind, Origin};
+use crate::entry::{self, Batch, Entry, Kind, Origin, Portions};
 use crate::ids;
-use crate::json::{elements, list, member, members, number, parse, text};
+use crate::json::{self, elements, list, member, members, number, parse, text};
 use crate::proto::{self, Event, KeyValue, Link, Resource, Scope, Span, Status};
 use crate::store::{Snapshot, SpanView};
-
-const PORTION: usize = 1_000;
 
 const KIND: &str = "span.kind";
 const STATUS_CODE: &str = "otel.status_code";
@@ -42,23 +40,20 @@ pub(crate) fn read(trace: &RawValue, take: &mut dyn FnMut(Batch)) -> Result<(), 
         })?;
     }
     let unknown = read_process(&Value::Null);
-    let mut batch = Batch::default();
+    let mut portions = Portions::new(take);
     let Some(spans) = member(trace, "spans")? else { return Ok(()) };
     elements(spans, |span| {
         match parse(span) {
             Ok(span) => {
                 let resource = processes.get(text(&span, "processID")).unwrap_or(&unknown);
                 let (span, scope) = read_span(&span);
-                batch.push(Entry::of(&Origin { resource: Arc::clone(resource), scope }, &span));
+                portions.push(Entry::of(&Origin { resource: Arc::clone(resource), scope }, &span));
             }
-            Err(_) => batch.refuse(1, "a span in JSON may have 3 MiB, and be nested 127 times"),
-        }
-        if batch.spans.len() == PORTION {
-            take(std::mem::take(&mut batch));
+            Err(_) => portions.push(Err(json::TOO_LARGE)),
         }
         Ok(())
     })?;
-    take(batch);
+    portions.finish();
     Ok(())
 }
 

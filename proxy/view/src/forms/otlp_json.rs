@@ -9,21 +9,18 @@ use serde_json::value::RawValue;
 use serde_json::{Error, Value, json};
 
 use super::values;
-use crate::entry::{self, Batch, Entry, Kind, Origin};
+use crate::entry::{self, Batch, Entry, Kind, Origin, Portions};
 use crate::ids;
-use crate::json::{elements, get, list, member, number, parse, text};
+use crate::json::{self, elements, get, list, member, number, parse, text};
 use crate::proto::{Event, Link, Resource, Scope, Span, Status};
 use crate::store::{Snapshot, SpanView};
-
-/// The number of spans in a portion.
-const PORTION: usize = 1_000;
 
 /// Hands the spans of `request` to `take` in portions. Each portion counts those that cannot be kept.
 ///
 /// # Errors
 /// The text has another form. Spans before the mistake may have been taken.
 pub(crate) fn read(request: &RawValue, take: &mut dyn FnMut(Batch)) -> Result<(), Error> {
-    let mut batch = Batch::default();
+    let mut portions = Portions::new(take);
     let Some(resources) = member(request, "resourceSpans")? else { return Ok(()) };
     elements(resources, |of_resource| {
         let schema = member(of_resource, "schemaUrl")?.map(parse).transpose()?;
@@ -39,17 +36,14 @@ pub(crate) fn read(request: &RawValue, take: &mut dyn FnMut(Batch)) -> Result<()
             let Some(spans) = member(of_scope, "spans")? else { return Ok(()) };
             elements(spans, |span| {
                 match parse(span) {
-                    Ok(span) => batch.push(Entry::of(&origin, &read_span(&span))),
-                    Err(_) => batch.refuse(1, "a span in JSON may have 3 MiB, and be nested 127 times"),
-                }
-                if batch.spans.len() == PORTION {
-                    take(std::mem::take(&mut batch));
+                    Ok(span) => portions.push(Entry::of(&origin, &read_span(&span))),
+                    Err(_) => portions.push(Err(json::TOO_LARGE)),
                 }
                 Ok(())
             })
         })
     })?;
-    take(batch);
+    portions.finish();
     Ok(())
 }
 

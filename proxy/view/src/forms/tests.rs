@@ -67,7 +67,7 @@ fn full() -> Span {
 fn store(spans: &[(Origin, Span)]) -> Store {
     let (store, mut batch) = (Store::new(1 << 20), Batch::default());
     for (origin, span) in spans {
-        batch.push(Entry::of(origin, span));
+        batch.spans.push(Entry::of(origin, span).unwrap());
     }
     assert_eq!(store.insert(batch), (0, None));
     store
@@ -108,7 +108,7 @@ fn a_trace_saved_as_otlp_json_is_the_same_when_it_is_opened() {
     ];
     let before = two_services();
     let mut batch = Batch::default();
-    batch.push(Entry::of(&origin("api", "x"), &odd));
+    batch.spans.push(Entry::of(&origin("api", "x"), &odd).unwrap());
     before.insert(batch);
     let text: String = otlp_json::write(snapshot(&before)).collect();
     let saved: Json = serde_json::from_str(&text).unwrap();

@@ -230,10 +230,10 @@ impl Inner {
             if transaction.services.insert(service.clone()) {
                 self.kept.bytes += self.services.add(service, transaction.number);
             }
-            if let Some(channel) = &entry.channel {
-                if transaction.channels.insert(channel.clone()) {
-                    self.kept.bytes += self.channels.add(&channel.name, transaction.number);
-                }
+            if let Some(channel) = &entry.channel
+                && transaction.channels.insert(channel.clone())
+            {
+                self.kept.bytes += self.channels.add(&channel.name, transaction.number);
             }
             transaction.add(Arc::new(entry), cost);
         }

@@ -38,7 +38,7 @@ fn below(parent: u64, span: Span) -> Span {
 fn insert(store: &Store, service: &str, spans: impl IntoIterator<Item = Span>) -> u64 {
     let (mut batch, origin) = (Batch::default(), origin(service));
     for span in spans {
-        batch.push(Entry::of(&origin, &span));
+        batch.spans.push(Entry::of(&origin, &span).unwrap());
     }
     store.insert(batch).0
 }
@@ -208,6 +208,21 @@ fn changes_are_told_once_the_latest_first() {
     assert!(!changes.is_cut);
     assert!(store.changes_since(changes.sequence, 2).transactions.is_empty());
     assert_eq!(store.summaries(&BTreeSet::from([trace(2), trace(77)])).len(), 1);
+}
+
+#[test]
+fn a_summary_stays_short() {
+    let store = Store::new(16 << 20);
+    let channel = |id: u64| Span {
+        kind: 4,
+        attributes: vec![text("messaging.destination.name", &format!("channel-{id}"))],
+        ..below(1, span(1, id, "publish"))
+    };
+    insert(&store, "api", [span(1, 1, &"ü".repeat(100_000))]);
+    insert(&store, "api", (2..200).map(channel));
+    let summary = store.transaction(trace(1)).unwrap().summary;
+    assert_eq!((summary.name.chars().count(), summary.channels.len(), summary.spans), (101, 50, 199));
+    assert_eq!(search(&store, Query { channel: Some("channel-199".to_owned()), ..all() }), [1], "all can be found");
 }
 
 #[test]

@@ -8,6 +8,12 @@ use redistributed_core::trace::{SpanId, TraceId};
 
 use crate::entry::{Channel, Entry, Role};
 
+/// The number of services, and of channels, that a summary names at most.
+const MOST_NAMES: usize = 50;
+
+/// The number of characters of a name that a summary shows at most.
+const MOST_OF_A_NAME: usize = 100;
+
 /// The spans of one trace that are kept.
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -42,7 +48,7 @@ struct Title {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) trace: TraceId,
-    /// The name of the first root; that of the first span if no root has come.
+    /// The begin of the name of the first root; that of the first span if no root has come.
     pub(crate) name: Box<str>,
     /// The service of the same span.
     pub(crate) service: Arc<str>,
@@ -53,7 +59,9 @@ pub(crate) struct Summary {
     pub(crate) spans: usize,
     /// The number of spans that failed.
     pub(crate) errors: usize,
+    /// The services that take part, at most 50 of them.
     pub(crate) services: Vec<Arc<str>>,
+    /// The channels, at most 50 of them.
     pub(crate) channels: Vec<Arc<str>>,
     /// The number of spans whose parent or link was inferred.
     pub(crate) inferred: usize,
@@ -66,7 +74,7 @@ pub(crate) struct Summary {
 impl Transaction {
     /// The memory of a transaction without spans, in bytes: with its places in the trees of the store, and the first nodes of its
     /// own trees.
-    pub(super) const COST: usize = 2 * (size_of::<TraceId>() + size_of::<Self>() + 2 * 24) + 3 * 240;
+    pub(super) const COST: usize = 2 * (size_of::<TraceId>() + size_of::<Self>() + 2 * 24) + 3 * 240 + MOST_OF_A_NAME;
 
     pub(super) fn new(trace: TraceId, number: u64) -> Self {
         Self {
@@ -100,7 +108,7 @@ impl Transaction {
             .as_ref()
             .is_none_or(|title| (is_root && !title.is_root) || (is_root == title.is_root && entry.start < title.start));
         if is_better {
-            let (name, service) = (entry.name().into(), Arc::clone(&entry.origin.resource.service));
+            let (name, service) = (shortened(entry.name()), Arc::clone(&entry.origin.resource.service));
             self.title = Some(Title { is_root, start: entry.start, name, service });
         }
         self.spans.insert(entry.id, entry);
@@ -120,7 +128,8 @@ impl Transaction {
             Some(title) => (title.name.clone(), Arc::clone(&title.service)),
             None => (Box::default(), Arc::default()),
         };
-        let mut channels: Vec<_> = self.channels.iter().map(|channel| Arc::clone(&channel.name)).collect();
+        let mut channels: Vec<_> =
+            self.channels.iter().map(|channel| Arc::clone(&channel.name)).take(MOST_NAMES).collect();
         channels.dedup();
         Summary {
             trace: self.trace,
@@ -130,12 +139,20 @@ impl Transaction {
             duration: self.duration(),
             spans: self.spans.len(),
             errors: self.errors,
-            services: self.services.iter().map(Arc::clone).collect(),
+            services: self.services.iter().map(Arc::clone).take(MOST_NAMES).collect(),
             channels,
             inferred: self.inferred,
             is_missing_root: self.roots == 0,
             updated: self.updated,
         }
+    }
+}
+
+/// The begin of a name, for a list.
+fn shortened(name: &str) -> Box<str> {
+    match name.char_indices().nth(MOST_OF_A_NAME) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()).into(),
+        None => name.into(),
     }
 }
 
