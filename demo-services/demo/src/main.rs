@@ -20,6 +20,7 @@ mod sidecar;
 mod signals;
 mod story;
 mod tree;
+mod viewer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ use crate::relay::{Destination, Relay};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::story::Story;
+use crate::viewer::Viewer;
 
 /// One thread, and no more: children are tied to the thread that starts them (see the module `launch`).
 #[tokio::main(flavor = "current_thread")]
@@ -67,7 +69,11 @@ impl From<Failure> for Unsuccessful {
 /// Whatever happens in the middle, the end is the same: processes are ended in order, spans on their way are sent on.
 async fn demonstrate(options: &Options, screen: &Screen) -> Result<(), Unsuccessful> {
     let mut signals = Signals::new()?;
-    let destination = Destination::from_environment()?;
+    let viewer = if options.view { Some(Viewer::start(options, screen).await?) } else { None };
+    let destination = match &viewer {
+        Some(viewer) => Some(Destination::viewer(viewer.otlp, viewer.page)?),
+        None => Destination::from_environment()?,
+    };
     let receiver = Arc::new(Receiver::start().await.map_err(Failure::Port)?);
     let mut processes = Processes::new()?;
     let mut story = Story::new(screen, &receiver, destination.as_ref());
@@ -77,7 +83,7 @@ async fn demonstrate(options: &Options, screen: &Screen) -> Result<(), Unsuccess
         told = story.tell(options, &mut processes) => told,
         interrupted = signals.next() => Err(interrupted),
     };
-    if told.is_ok() && options.keep {
+    if told.is_ok() && options.keeps() {
         told = tokio::select! {
             told = story.go_on(&mut processes) => told,
             _ = signals.next() => Ok(()),
@@ -92,7 +98,11 @@ async fn demonstrate(options: &Options, screen: &Screen) -> Result<(), Unsuccess
         Some(relay) => relay.finish(screen).await,
         None => Ok(()),
     };
-    match told.and(ended).and_then(|()| story.conclude()).and(relayed) {
+    let viewed = match viewer {
+        Some(viewer) => viewer.end().await,
+        None => Ok(()),
+    };
+    match told.and(ended).and_then(|()| story.conclude()).and(relayed).and(viewed) {
         Ok(()) => Ok(()),
         Err(failure @ Failure::Interrupted { .. }) => Err(failure.into()),
         Err(failure) => Err(Unsuccessful { failure, logs: Some(processes.keep_logs()) }),

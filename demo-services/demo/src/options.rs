@@ -17,6 +17,10 @@ pub(crate) struct Options {
     #[arg(long, env = "KEEP", value_parser = FalseyValueParser::new())]
     pub(crate) keep: bool,
 
+    /// Show transactions on a web page, too, and leave everything running until Ctrl-C
+    #[arg(long, env = "VIEW", value_parser = FalseyValueParser::new())]
+    pub(crate) view: bool,
+
     /// The folder of the programs `redistributed`, `demo-api` and `demo-worker` [default: this program's own]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) programs: Option<PathBuf>,
@@ -52,6 +56,11 @@ impl Options {
     /// Exits with the parser's message if the command line is wrong.
     pub(crate) fn from_process() -> Self {
         Self::parse()
+    }
+
+    /// Whether everything is left running until Ctrl-C.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keep || self.view
     }
 
     /// The Python and the source that it is to run. Both are absolute, because processes run in a folder of their own;

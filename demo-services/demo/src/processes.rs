@@ -39,6 +39,8 @@ pub(crate) enum Role {
     Sidecar,
     /// Everybody's server.
     Redis,
+    /// Shows what the others have sent.
+    Viewer,
 }
 
 /// All processes of the demo. Dropping it kills those that still run.
@@ -120,6 +122,11 @@ impl Processes {
         self.address_after(name, "listening for HTTP").await
     }
 
+    /// The address at which the viewer `name` takes spans, once its log names it.
+    pub(crate) async fn otlp_address(&mut self, name: &str) -> Result<SocketAddr, Failure> {
+        self.address_after(name, "listening for OTLP").await
+    }
+
     async fn address_after(&mut self, name: &str, what: &str) -> Result<SocketAddr, Failure> {
         let log = self.folder().join(format!("{name}.log"));
         let mut address = None;
@@ -178,7 +185,7 @@ impl Processes {
     /// The first process that did not end with status 0 by itself.
     pub(crate) async fn end(&mut self) -> Result<(), Failure> {
         let mut first = Ok(());
-        for role in [Role::Service, Role::Sidecar, Role::Redis] {
+        for role in [Role::Service, Role::Sidecar, Role::Redis, Role::Viewer] {
             let (mut now, later): (Vec<_>, Vec<_>) = self.running.drain(..).partition(|process| process.role == role);
             self.running = later;
             now.iter().for_each(Process::terminate);

@@ -3,6 +3,7 @@
 //! The sidecars send to the demo's receiver only; this passes each of their requests on unchanged, so that the demo's
 //! trees and Jaeger's pages show the same spans.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,18 @@ impl Destination {
         variable(ENDPOINT).map(|endpoint| Self::new(endpoint, variable(PROTOCOL), variable(PAGES))).transpose()
     }
 
+    /// The viewer, which takes spans at `otlp` and shows them at `page`.
+    ///
+    /// # Errors
+    /// A collector is set, and spans are sent on to one place.
+    pub(crate) fn viewer(otlp: SocketAddr, page: SocketAddr) -> Result<Self, Failure> {
+        if Self::from_environment()?.is_some() {
+            let reason = "with --view, spans are sent on to the viewer, and there is one place for them";
+            return Err(Failure::Setting { variable: ENDPOINT, reason: reason.to_owned() });
+        }
+        Ok(Self { endpoint: format!("http://{otlp}"), protocol: Protocol::Http, pages: format!("http://{page}/#") })
+    }
+
     fn new(endpoint: String, protocol: Option<String>, pages: Option<String>) -> Result<Self, Failure> {
         let wrong = |variable, reason: &str| Failure::Setting { variable, reason: reason.to_owned() };
         let uri: Uri = endpoint.parse().map_err(|_| wrong(ENDPOINT, "it is not a URL"))?;
@@ -96,7 +109,7 @@ impl Destination {
         })
     }
 
-    /// Jaeger's page for a trace.
+    /// Jaeger's page, or the viewer's, for a trace.
     pub(crate) fn link(&self, trace_id: &str) -> String {
         format!("{}/trace/{trace_id}", self.pages)
     }

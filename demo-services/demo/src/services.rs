@@ -157,14 +157,14 @@ fn sidecar_name(service: &str) -> String {
 }
 
 /// Where the programs are.
-struct Programs {
-    sidecar: PathBuf,
+pub(crate) struct Programs {
+    pub(crate) sidecar: PathBuf,
     api: PathBuf,
     worker: PathBuf,
 }
 
 impl Programs {
-    fn find(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn find(options: &Options) -> Result<Self, Failure> {
         let start = |cause| Failure::Start { name: "the demo's programs".to_owned(), cause };
         let own = std::env::current_exe().map_err(start)?;
         let folder = options.programs.as_deref().or(own.parent()).unwrap_or(Path::new("."));

@@ -79,7 +79,7 @@ impl<'a> Story<'a> {
 
     /// The whole story: start, learn, order, wait, show, judge.
     pub(crate) async fn tell(&mut self, options: &Options, processes: &mut Processes) -> Result<(), Failure> {
-        self.keep = options.keep;
+        self.keep = options.keeps();
         self.screen.heading("On the stage: each service has a Redis URL, and no line of tracing in its code");
         let cast = services::start(options, self.screen, self.receiver, processes).await?;
         let api = cast.api.clone();
