@@ -83,6 +83,9 @@
     );
   };
 
+  /** Rows of the table, which is made anew while spans arrive. */
+  const MOST_ROWS = 300;
+
   const HEADS = [
     ['Channel'],
     ['Published by'],
@@ -171,7 +174,8 @@
         : wanted
           ? `${RV.format.count(shown.length)} of ${RV.format.count(this.channels.length)}`
           : RV.format.count(shown.length);
-      if (!getSelection().toString() || !this.body.firstChild) this.replace(shown.map(row));
+      if (!getSelection().toString() || !this.body.firstChild) this.replace(shown.slice(0, MOST_ROWS).map(row));
+      if (shown.length > MOST_ROWS) this.counted.textContent += `, of which the first ${RV.format.count(MOST_ROWS)} are shown`;
     }
 
     // The focus stays on the link that it was on.

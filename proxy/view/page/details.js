@@ -6,6 +6,8 @@
 
   /** A value longer than this is shown in part, until somebody asks for the rest. */
   const LONG = 600;
+  /** Of attributes, links and events so many are shown, until somebody asks for the rest. */
+  const MOST = 200;
 
   const textOf = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
@@ -31,11 +33,27 @@
     return [place, all];
   };
 
-  const table = (attributes) =>
-    h(
-      'dl.attributes',
-      attributes.map(([key, value]) => h('div.attribute', h('dt', foreign(key, 200)), h('dd', valueOf(value)))),
+  /** A list of what `make` makes of each of `all`: of the first `most`, and of the others when its button is pressed. */
+  const listOf = (spec, all, most, make) => {
+    const list = h(spec, all.slice(0, most).map(make));
+    if (all.length <= most) return list;
+    const rest = h(
+      'button.quiet.small',
+      {
+        type: 'button',
+        onclick: () => {
+          list.append(...all.slice(most).map(make));
+          rest.remove();
+        },
+      },
+      `${RV.format.count(all.length - most)} more`,
     );
+    return [list, rest];
+  };
+
+  const attribute = ([key, value]) => h('div.attribute', h('dt', foreign(key, 200)), h('dd', valueOf(value)));
+
+  const table = (attributes) => listOf('dl.attributes', attributes, MOST, attribute);
 
   const section = (title, ...content) => h('section.detail', h('h3', title), content);
 
@@ -74,7 +92,7 @@
         this.inference(i, span),
         this.skipped(span),
         this.facts(i, span),
-        this.links(i, span),
+        this.links(span),
         this.events(span),
         section(
           `Attributes (${RV.format.count(span.attributes.length)})`,
@@ -191,15 +209,13 @@
       );
     }
 
-    links(i, span) {
+    links(span) {
       if (span.links.length + span.linked_from.length === 0) return null;
+      const to = span.links.map((link) => () => this.link('to', link, link.known, link.attributes));
+      const from = span.linked_from.map((link) => () => this.link('from', link, true, []));
       return section(
         'Links',
-        h(
-          'ul.links',
-          span.links.map((link) => this.link('to', link, link.known, link.attributes)),
-          span.linked_from.map((link) => this.link('from', link, true, [])),
-        ),
+        listOf('ul.links', [...to, ...from], MOST, (make) => make()),
       );
     }
 
@@ -219,22 +235,13 @@
 
     events(span) {
       if (span.events.length === 0) return null;
-      return section(
-        `Events (${RV.format.count(span.events.length)})`,
+      const event = ({ name, at_us: at, attributes }) =>
         h(
-          'ol.events',
-          span.events
-            .slice(0, 200)
-            .map((event) =>
-              h(
-                'li',
-                h('div.event', RV.dom.duration(event.at_us - span.start_us), foreign(event.name, 200)),
-                event.attributes.length > 0 && table(event.attributes),
-              ),
-            ),
-        ),
-        span.events.length > 200 && h('p.muted', `The first 200 of ${RV.format.count(span.events.length)}. A saved trace has all.`),
-      );
+          'li',
+          h('div.event', RV.dom.duration(at - span.start_us), foreign(name, 200)),
+          attributes.length > 0 && table(attributes),
+        );
+      return section(`Events (${RV.format.count(span.events.length)})`, listOf('ol.events', span.events, MOST, event));
     }
 
     focus() {

@@ -4,6 +4,9 @@
   const RV = (globalThis.RV ??= {});
   const { h, icon } = RV.dom;
 
+  /** Names that are offered for a field. */
+  const MOST_NAMES = 500;
+
   const field = (label, input) => h('label.field', h('span.field-name', label), input);
 
   const durationText = (us) => (us ? RV.format.duration(Number(us)).replace(' ', ' ') : '');
@@ -115,11 +118,11 @@
       const known = await names();
       RV.dom.fill(
         services,
-        known.services.map((name) => h('option', { value: name })),
+        known.services.slice(0, MOST_NAMES).map((name) => h('option', { value: name })),
       );
       RV.dom.fill(
         channels,
-        known.channels.map((name) => h('option', { value: name })),
+        known.channels.slice(0, MOST_NAMES).map((name) => h('option', { value: name })),
       );
     };
     learn().catch(() => {});

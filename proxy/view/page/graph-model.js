@@ -40,8 +40,38 @@
     ...more,
   });
 
-  /** Nodes and edges for the layout. An edge has `words`, what stands beside it, and `sentence`, which says all in words. */
-  const build = ({ services, channels, edges }) => {
+  /** So many channels are drawn at most, the busiest ones; with more, nobody could read the drawing. */
+  const MOST_CHANNELS = 60;
+
+  // The busiest channels, the edges to and from them, and the services that these edges touch; all of a graph that is small.
+  const busiest = ({ services, channels, edges }, most) => {
+    if (channels.length <= most && services.length <= most) return { services, channels, edges };
+    const kept = [...channels].sort((a, b) => b.messages - a.messages || byName(a, b)).slice(0, most);
+    const names = new Set(kept.map(({ name }) => name));
+    const isKept = (end) => end.type !== 'channel' || names.has(end.name);
+    const left = edges.filter(({ from, to }) => isKept(from) && isKept(to));
+    const touched = new Set(
+      left
+        .filter(({ from, to }) => from.type === 'channel' || to.type === 'channel')
+        .flatMap(({ from, to }) => [from, to])
+        .filter(({ type }) => type === 'service')
+        .map(({ name }) => name),
+    );
+    const isTouched = (end) => end.type !== 'service' || touched.has(end.name);
+    return {
+      services: services.filter(({ name }) => touched.has(name)),
+      channels: kept,
+      edges: left.filter(({ from, to }) => isTouched(from) && isTouched(to)),
+    };
+  };
+
+  /**
+   * Nodes and edges for the layout. An edge has `words`, what stands beside it, and `sentence`, which says all in words. Of more
+   * than `most` channels or services only the busiest are drawn; `left` says how many are not.
+   */
+  const build = (answer, most = MOST_CHANNELS) => {
+    const { services, channels, edges } = busiest(answer, most);
+    const left = { channels: answer.channels.length - channels.length, services: answer.services.length - services.length };
     const toRedis = new Map(edges.filter((edge) => edge.to.type === 'redis').map((edge) => [edge.from.name, edge]));
     const nodes = new Map();
     const add = (made) => nodes.has(made.id) || nodes.set(made.id, made);
@@ -58,12 +88,11 @@
         ...edge,
         from: from.id ?? `${from.type} ${from.name}`,
         to: `${edge.to.type} ${edge.to.name}`,
-        ends: { from: edge.from, to: edge.to },
         words: from.lines ? '' : words(RV.format.rate(edge.rate), timing(edge)),
         sentence: sentence(edge),
       });
     }
-    return { nodes: [...nodes.values()], edges: drawn };
+    return { nodes: [...nodes.values()], edges: drawn, left };
   };
 
   const byName = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);

@@ -6,6 +6,8 @@
 
   /** With more edges than this, what stands beside an edge is shown for the node that is pointed at only. */
   const MOST_WORDS = 30;
+  /** Rows of the table, which is made anew while spans arrive. */
+  const MOST_ROWS = 300;
   /** A graph is not made smaller than this to fit, because its words could not be read; then it scrolls. */
   const SMALLEST_FIT = 0.8;
   const ZOOMS = [0.35, 0.5, 0.7, 0.85, 1, 1.25, 1.6];
@@ -187,8 +189,15 @@
         if (!this.nothing.firstChild) RV.dom.fill(this.nothing, RV.start.empty());
         return;
       }
-      this.window.textContent = `rates and latencies of the last ${RV.format.count(answer.window_s)} s`;
       const model = RV.graphModel.build(answer);
+      const { left } = model;
+      this.window.textContent = [
+        `rates and latencies of the last ${RV.format.count(answer.window_s)} s`,
+        left.channels > 0 && `${RV.format.many(left.channels, 'quieter channel')} not drawn`,
+        left.services > 0 && `${RV.format.many(left.services, 'service')} not drawn`,
+      ]
+        .filter(Boolean)
+        .join(', ');
       this.size = RV.graphLayout.layout(model.nodes, model.edges, { gapX: model.edges.length > MOST_WORDS ? 70 : 150 });
       this.draw(model);
       this.list(answer);
@@ -258,7 +267,7 @@
     }
 
     list({ edges }) {
-      const all = [...edges].sort((a, b) => b.rate - a.rate || b.count - a.count);
+      const all = [...edges].sort((a, b) => b.rate - a.rate || b.count - a.count).slice(0, MOST_ROWS);
       RV.dom.fill(
         this.table,
         h(

@@ -4,6 +4,9 @@
   const RV = (globalThis.RV ??= {});
   const { h, foreign } = RV.dom;
 
+  /** Rows of the table, the newest ones. It is made anew while spans arrive. */
+  const MOST_ROWS = 300;
+
   const message = ({ trace, span, at, service, channel, reason }) =>
     h(
       'tr',
@@ -97,7 +100,7 @@
       );
       if (getSelection().toString() && this.body.firstChild) return;
       const focused = this.body.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
-      RV.dom.fill(this.body, messages.map(message));
+      RV.dom.fill(this.body, messages.slice(0, MOST_ROWS).map(message));
       if (focused) this.body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     }
   }

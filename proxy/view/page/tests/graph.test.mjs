@@ -116,3 +116,24 @@ test('an edge to something that is not listed has a node all the same', () => {
     ['service a', 'channel b'],
   );
 });
+
+test('of many channels the busiest are drawn, with the services that they connect, and the rest is counted', () => {
+  const all = Array.from({ length: 50 }, (_, k) => k);
+  const { nodes, edges, left } = graphModel.build(
+    {
+      services: all.map((k) => ({ name: `s${k}`, spans: 1, errors: 0 })),
+      channels: all.map((k) => ({ name: `c${k}`, kind: 'channel', messages: k, rate: k, p50_us: 1, p95_us: 1 })),
+      edges: all.flatMap((k) => [
+        told(side('service', `s${k}`), side('channel', `c${k}`)),
+        told(side('client', ''), side('service', `s${k}`)),
+      ]),
+    },
+    2,
+  );
+  assert.deepEqual(
+    nodes.map(({ id }) => id),
+    ['service s48', 'service s49', 'channel c48', 'channel c49', 'client  s48', 'client  s49'],
+  );
+  assert.equal(edges.length, 4);
+  assert.deepEqual(left, { channels: 48, services: 48 });
+});
