@@ -169,7 +169,7 @@
         'dl.facts',
         fact(
           'Starts',
-          h('span', { title: RV.format.exactDuration(span.start_us) }, RV.format.duration(span.start_us)),
+          h('span', { title: RV.format.exactDuration(span.start_us) }, RV.format.offset(span.start_us)),
           h('span.muted', ' after the first'),
         ),
         fact('At', RV.dom.time(RV.format.later(this.summary.start, span.start_us))),

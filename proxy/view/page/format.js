@@ -40,6 +40,13 @@
     return `${count(Math.floor(whole / 3_600))} h ${two(Math.floor((whole % 3_600) / 60))} min`;
   };
 
+  /** A time since the start of a transaction, in microseconds: as a duration, but with digits that tell neighbours apart. */
+  const offset = (us) => {
+    if (us < 0) return `−${offset(-us)}`;
+    if (us < 99_995 || us >= 3_600_000_000) return duration(us);
+    return us < 999_995 ? `${(us / 1_000).toFixed(2)} ms` : `${(us / 1e6).toFixed(us < 99_999_950 ? 4 : 3)} s`;
+  };
+
   /** A duration in microseconds without rounding: `87,460.123 µs`. */
   const exactDuration = (us) => (Number.isFinite(us) ? `${us < 0 ? '−' : ''}${count(Math.abs(us))} µs` : '–');
 
@@ -63,12 +70,12 @@
     return day(date) === day(now) ? text : `${day(date)} ${text}`;
   };
 
-  /** The local time to the nanosecond, with its offset from UTC: `2026-11-30 16:38:02.123456789 UTC+01:00`. */
+  /** The local time to the nanosecond, with its minutes from UTC: `2026-11-30 16:38:02.123456789 UTC+01:00`. */
   const exactTime = (ns) => {
     const date = dateOf(ns);
-    const offset = -date.getTimezoneOffset();
-    const sign = offset < 0 ? '−' : '+';
-    const zone = `UTC${sign}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
+    const minutes = -date.getTimezoneOffset();
+    const sign = minutes < 0 ? '−' : '+';
+    const zone = `UTC${sign}${two(Math.floor(Math.abs(minutes) / 60))}:${two(Math.abs(minutes) % 60)}`;
     return `${day(date)} ${clock(date)}.${String(BigInt(ns) % 1_000_000_000n).padStart(9, '0')} ${zone}`;
   };
 
@@ -129,6 +136,7 @@
     later,
     many,
     newestFirst,
+    offset,
     parseDuration,
     rate,
     time,

@@ -178,7 +178,7 @@
           'aria-expanded': isInner ? String(isOpen) : null,
         },
         this.nameCell(i, span, isInner, isOpen),
-        h('div.cell.began', { role: 'gridcell', title: RV.format.exactDuration(span.start_us) }, RV.format.duration(span.start_us)),
+        h('div.cell.began', { role: 'gridcell', title: RV.format.exactDuration(span.start_us) }, RV.format.offset(span.start_us)),
         h(
           'div.cell.took',
           { role: 'gridcell', title: RV.format.exactDuration(span.duration_us) },

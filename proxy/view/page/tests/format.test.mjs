@@ -32,6 +32,22 @@ test('a duration has three or four digits and the unit that fits', () => {
   for (const [us, text] of expected) assert.equal(format.duration(us), text, `${us} µs`);
 });
 
+test('a time since the start has digits that tell neighbours apart', () => {
+  const expected = [
+    [0, '0 µs'],
+    [1_580, '1.58 ms'],
+    [99_994, '99.99 ms'],
+    [99_996, '100.00 ms'],
+    [111_123, '111.12 ms'],
+    [999_996, '1.0000 s'],
+    [1_111_234, '1.1112 s'],
+    [125_123_456, '125.123 s'],
+    [-300_000, '−300.00 ms'],
+    [3_600_000_000, '1 h 00 min'],
+  ];
+  for (const [us, text] of expected) assert.equal(format.offset(us), text, `${us} µs`);
+});
+
 test('nothing is rounded where all digits are shown', () => {
   assert.equal(format.exactDuration(87_460.123), '87,460.123 µs');
   assert.equal(format.exactDuration(-0.5), '−0.5 µs');
