@@ -70,7 +70,7 @@
     return day(date) === day(now) ? text : `${day(date)} ${text}`;
   };
 
-  /** The local time to the nanosecond, with its minutes from UTC: `2026-11-30 16:38:02.123456789 UTC+01:00`. */
+  /** The local time to the nanosecond, with its offset from UTC: `2026-11-30 16:38:02.123456789 UTC+01:00`. */
   const exactTime = (ns) => {
     const date = dateOf(ns);
     const minutes = -date.getTimezoneOffset();
