@@ -1,6 +1,5 @@
 //! The command line as a whole: whether the program is to serve, to start a service behind it, to check its settings, to decode
-//! a payload, to show
-//! transactions, or to describe itself to a shell or to `man`.
+//! a payload, to show transactions or what proxies do, or to describe itself to a shell or to `man`.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,12 +11,14 @@ use crate::decode::DecodeArgs;
 use crate::launch::{Launch, LaunchError};
 use crate::report_format::ReportFormat;
 use crate::settings::{Invocation, Options, command_line};
+use crate::top::TopArgs;
 use crate::view::{self, ViewArgs};
 
 const RUN: &str = "run";
 const CHECK: &str = "check";
 const DECODE: &str = "decode";
 const VIEW: &str = "view";
+const TOP: &str = "top";
 const COMPLETIONS: &str = "completions";
 const MAN: &str = "man";
 
@@ -80,6 +81,8 @@ pub enum Call {
     Decode(DecodeArgs),
     /// `view`, with its options.
     View(Box<ViewArgs>),
+    /// `top`, with its options.
+    Top(TopArgs),
     /// `completions`, for this shell.
     Completions(Shell),
     /// `man`, about the program or this command of it.
@@ -109,6 +112,10 @@ impl Call {
                 let matches = matches(ViewArgs::command().name(VIEW), rest())?;
                 let args = ViewArgs::from_arg_matches(&matches).map_err(command_line::redacted)?;
                 Ok(Self::View(Box::new(args)))
+            }
+            Some(TOP) => {
+                let matches = matches(TopArgs::command().name(TOP), rest())?;
+                Ok(Self::Top(TopArgs::from_arg_matches(&matches).map_err(command_line::redacted)?))
             }
             Some(COMPLETIONS) => {
                 let matches = matches(completions(), rest())?;
@@ -147,6 +154,7 @@ pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<(
         Some(CHECK) => check().name("redistributed-check").bin_name("redistributed check"),
         Some(DECODE) => DecodeArgs::command().name("redistributed-decode").bin_name("redistributed decode"),
         Some(VIEW) => ViewArgs::command().name("redistributed-view").bin_name("redistributed view"),
+        Some(TOP) => TopArgs::command().name("redistributed-top").bin_name("redistributed top"),
         // The others have no page of their own to lead to.
         _ => whole().mut_subcommand(COMPLETIONS, |it| it.hide(true)).mut_subcommand(MAN, |it| it.hide(true)),
     };
@@ -171,6 +179,7 @@ fn whole() -> Command {
         .subcommand(check().name(CHECK))
         .subcommand(decode)
         .subcommand(ViewArgs::command().name(VIEW))
+        .subcommand(TopArgs::command().name(TOP))
         .subcommand(completions())
         .subcommand(man())
 }
@@ -184,7 +193,7 @@ fn completions() -> Command {
 }
 
 fn man() -> Command {
-    let command = Arg::new("command").value_name("COMMAND").value_parser([RUN, CHECK, DECODE, VIEW]);
+    let command = Arg::new("command").value_name("COMMAND").value_parser([RUN, CHECK, DECODE, VIEW, TOP]);
     Command::new(MAN)
         .about("Prints the manual page of the program, or of one of its commands, in the format of man")
         .arg(command.help("The command that the page is about (default: the program)"))

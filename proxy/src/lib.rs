@@ -27,6 +27,7 @@
 //! | [`decode`] | which trace context payloads carry |
 //! | [`check`] | tries everything that the settings name |
 //! | [`healthcheck`] | the same program asking whether it runs |
+//! | [`top`] | what running proxies do, in a terminal |
 //! | [`view`] | the collector with a web page |
 //! | [`launch`] | a service that is started behind a proxy of its own |
 //! | [`cli`] | what the program was called for |
@@ -64,6 +65,7 @@ pub mod service;
 pub mod settings;
 pub mod signals;
 pub mod telemetry;
+pub mod top;
 pub mod view;
 pub mod workers;
 

@@ -14,6 +14,7 @@ use redistributed::report_format::ReportFormat;
 use redistributed::service::Services;
 use redistributed::settings::{Invocation, LoadError, Loaded, Log, LogFormat, LogLevel, Settings, effective};
 use redistributed::signals::{Hangups, Signal, Signals};
+use redistributed::top::{TopArgs, TopError};
 use redistributed::view::ViewArgs;
 use redistributed::{RunError, healthcheck, preflight};
 use redistributed_core::printable::{printable, printable_lines};
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Ok(Call::Check(invocation, format)) => check(&invocation, format),
         Ok(Call::Decode(args)) => decode(&args),
         Ok(Call::View(args)) => view(*args),
+        Ok(Call::Top(args)) => top(args),
         Ok(Call::Completions(shell)) => written(&cli::write_completions(shell, &mut std::io::stdout())),
         Ok(Call::Man(command)) => written(&cli::write_man(command.as_deref(), &mut std::io::stdout())),
         Err(LaunchError::Settings(LoadError::CommandLine(error))) => error.exit(),
@@ -194,6 +196,18 @@ fn check(invocation: &Invocation, format: ReportFormat) -> ExitCode {
                 ExitCode::from(redistributed::check::worst(&findings).exit_code())
             }
             Err(error) => end(WRONG_SETTINGS, &error),
+        }
+    })
+}
+
+/// Shows what running proxies do.
+fn top(args: TopArgs) -> ExitCode {
+    with_runtime(async {
+        match redistributed::top::run(args).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(FAILED),
+            Err(error @ TopError::Token(_)) => end(WRONG_SETTINGS, &error),
+            Err(error) => end(FAILED, &error),
         }
     })
 }

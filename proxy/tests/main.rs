@@ -33,5 +33,6 @@ mod settings_doc;
 mod startup;
 mod support;
 mod tls;
+mod top;
 mod transparency;
 mod view;

@@ -67,6 +67,7 @@ fn completions_and_manual_pages_are_made_for_every_shell_and_command() {
         (&["man", "check"], [".TH redistributed-check", "findings", "Exit codes"]),
         (&["man", "decode"], [".TH redistributed-decode", "strip", "Exit codes"]),
         (&["man", "view"], [".TH redistributed-view", "memory", "Exit codes"]),
+        (&["man", "top"], [".TH redistributed-top", "interval", "Exit codes"]),
     ] {
         let ended = run(command(arguments));
         let page = ended.stdout.replace('\\', "");

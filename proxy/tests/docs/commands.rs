@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use clap::Parser;
 use redistributed::settings::otel::{SECRETS, VARIABLES};
+use redistributed::top::TopArgs;
 use redistributed::view::ViewArgs;
 
 use crate::docs::page::{self, root};
@@ -84,6 +85,11 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
                 tried += 1;
                 continue;
             }
+            if arguments.first() == Some(&"top") {
+                TopArgs::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{}: {error}", page.path));
+                tried += 1;
+                continue;
+            }
             if arguments.first() == Some(&"check") {
                 arguments.remove(0);
                 if let Some(format) = arguments.iter().position(|argument| *argument == "--format") {
@@ -119,7 +125,14 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
 
 /// Everything that `--help` of the program and of its subcommands names.
 fn options() -> BTreeSet<String> {
-    let all = [&["--help"][..], &["run", "--help"], &["check", "--help"], &["decode", "--help"], &["view", "--help"]];
+    let all = [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["decode", "--help"],
+        &["view", "--help"],
+        &["top", "--help"],
+    ];
     let help = all.map(|arguments| run(command(arguments)).stdout);
     let words = help.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
     words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
