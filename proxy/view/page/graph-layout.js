@@ -5,6 +5,8 @@
   const RV = (globalThis.RV ??= {});
 
   const SWEEPS = 16;
+  /** A drawing with more layers than this is made again in fewer, with more edges that lead back. */
+  const MOST_LAYERS = 9;
 
   /**
    * Gives each of `nodes` (`{id, width, height}`) an `x`, a `y` (of its middle) and a `layer`, and each of `edges` (`{from, to}`)
@@ -13,11 +15,14 @@
   const layout = (nodes, edges, { gapX = 96, gapY = 18, margin = 16 } = {}) => {
     const byId = new Map(nodes.map((node) => [node.id, node]));
     const usable = edges.filter((edge) => byId.has(edge.from) && byId.has(edge.to) && edge.from !== edge.to);
-    const turned = backEdges(nodes, usable);
-    const arcs = usable.map((edge) =>
-      turned.has(edge) ? { edge, from: edge.to, to: edge.from } : { edge, from: edge.from, to: edge.to },
-    );
+    let turned = backEdges(nodes, usable);
+    let arcs = arcsOf(usable, turned);
     setLayers(nodes, arcs, byId);
+    if (nodes.some(({ layer }) => layer >= MOST_LAYERS)) {
+      turned = farEdges(nodes, usable);
+      arcs = arcsOf(usable, turned);
+      setLayers(nodes, arcs, byId);
+    }
     const graph = withBends(nodes, arcs, byId);
     orderLayers(graph);
     setRows(graph, gapY, margin);
@@ -31,8 +36,11 @@
     return size;
   };
 
-  // The edges that lead back to where a walk along the edges came from.
-  const backEdges = (nodes, edges) => {
+  const arcsOf = (edges, turned) =>
+    edges.map((edge) => (turned.has(edge) ? { edge, from: edge.to, to: edge.from } : { edge, from: edge.from, to: edge.to }));
+
+  // What leaves each node, and all nodes in the order in which a walk should begin: with what nothing leads to.
+  const survey = (nodes, edges) => {
     const out = new Map(nodes.map((node) => [node.id, []]));
     const incoming = new Map(nodes.map((node) => [node.id, 0]));
     for (const edge of edges) {
@@ -42,6 +50,39 @@
     const starts = [...nodes].sort(
       (a, b) => incoming.get(a.id) - incoming.get(b.id) || out.get(b.id).length - out.get(a.id).length,
     );
+    return { out, starts };
+  };
+
+  // The edges that lead towards the start. Distances are counted along edges from one start of each part of the graph; what leads to
+  // a node that has one stands just before it.
+  const farEdges = (nodes, edges) => {
+    const { out, starts } = survey(nodes, edges);
+    const distance = new Map();
+    const walk = (id, begin) => {
+      distance.set(id, begin);
+      const queue = [id];
+      while (queue.length > 0) {
+        const at = queue.shift();
+        for (const { to } of out.get(at)) {
+          if (distance.has(to)) continue;
+          distance.set(to, distance.get(at) + 1);
+          queue.push(to);
+        }
+      }
+    };
+    while (distance.size < nodes.length) {
+      const before = edges.find(({ from, to }) => !distance.has(from) && distance.has(to));
+      if (before) walk(before.from, distance.get(before.to) - 1);
+      else walk(starts.find(({ id }) => !distance.has(id)).id, 0);
+    }
+    const number = new Map([...distance.keys()].map((id, k) => [id, k]));
+    const length = ({ from, to }) => distance.get(to) - distance.get(from) || number.get(to) - number.get(from);
+    return new Set(edges.filter((edge) => length(edge) < 0));
+  };
+
+  // The edges that lead back to where a walk along the edges came from.
+  const backEdges = (nodes, edges) => {
+    const { out, starts } = survey(nodes, edges);
     const back = new Set();
     const state = new Map();
     for (const { id } of starts) {

@@ -192,7 +192,7 @@
       const model = RV.graphModel.build(answer);
       const { left } = model;
       this.window.textContent = [
-        `rates and latencies of the last ${RV.format.count(answer.window_s)} s`,
+        `rates and latencies of the last ${RV.format.count(Math.ceil(answer.window_s))} s`,
         left.channels > 0 && `${RV.format.many(left.channels, 'quieter channel')} not drawn`,
         left.services > 0 && `${RV.format.many(left.services, 'service')} not drawn`,
       ]

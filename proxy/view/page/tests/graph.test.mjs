@@ -57,6 +57,20 @@ test('nodes never overlap, with circles, loops, unknown ends and 60 nodes', () =
   assert.ok(edges.filter(({ from, to }) => from !== to && nodes[to]).every(({ points }) => points.length >= 2));
 });
 
+test('a large graph with many circles is not one long row', () => {
+  const letters = Array.from({ length: 60 }, (_, k) => String.fromCharCode(0x4e00 + k));
+  // Thirty services with a channel each, which three others receive.
+  const pairs = letters.slice(0, 30).flatMap((service, k) => {
+    const channel = letters[30 + k];
+    const receivers = [k * 11 + 3, k * 7 + 1, k * 17 + 5].map((to) => letters[to % 30]);
+    return [`${service}${channel}`, ...receivers.map((to) => `${channel}${to}`)];
+  });
+  const { nodes } = drawn(letters.join(''), ...pairs);
+  assertApart(nodes);
+  const layers = new Set(Object.values(nodes).map(({ layer }) => layer)).size;
+  assert.ok(layers <= 14, `${layers} layers`);
+});
+
 test('lines do not cross where they need not', () => {
   const { nodes } = drawn('abcxyz', 'az', 'by', 'cx');
   const order = (...ids) => ids.sort((p, q) => nodes[p].y - nodes[q].y).join('');
