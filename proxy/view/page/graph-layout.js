@@ -53,8 +53,8 @@
     return { out, starts };
   };
 
-  // The edges that lead towards the start. Distances are counted along edges from one start of each part of the graph; what leads to
-  // a node that has one stands just before it.
+  // The edges that lead towards the start. Distances are counted along edges from one start of each part of the graph; what leads
+  // to a node that has one stands just before it.
   const farEdges = (nodes, edges) => {
     const { out, starts } = survey(nodes, edges);
     const distance = new Map();
