@@ -107,9 +107,10 @@ impl Printer {
 
     fn make_ready(&mut self, next: impl Fn(&mut Held<Option<Unsettled>>) -> Option<Part<Option<Unsettled>>>) {
         if let Form::Tree(held) = &mut self.form {
-            while let Some(part) = next(held) {
-                self.ready.add(part, &self.output);
-            }
+            let mut parts: Vec<_> = std::iter::from_fn(|| next(held)).collect();
+            // Traces that are due together came in the order of services, not of time.
+            parts.sort_by_key(|part| part.trace.start());
+            parts.into_iter().for_each(|part| self.ready.add(part, &self.output));
         }
     }
 
@@ -199,6 +200,21 @@ mod tests {
         let shown = String::from_utf8(out.lock().unwrap().clone()).unwrap();
         assert!(shown.contains("GET  parent 0000000000000009 not here, inferred, link to trace 000"), "{shown}");
         assert!(printer.due(now).is_none());
+    }
+
+    #[tokio::test]
+    async fn traces_that_are_due_together_are_printed_by_their_starts() {
+        let (out, now) = (Arc::default(), Instant::now());
+        let mut printer = printer(ConsoleFormat::Tree, &out);
+        let mut earlier = record(2);
+        earlier.context.trace_id = TraceId::from_u128(0xabc).unwrap();
+        earlier.start = UnixNanos(1_600_000_000_000_000_000);
+        printer.add(spans(vec![record(1), earlier]), None, now);
+        printer.flush();
+        printer.take(now).unwrap().write(printer.output(), None).await.unwrap();
+        let shown = String::from_utf8(out.lock().unwrap().clone()).unwrap();
+        let years: Vec<&str> = shown.lines().filter(|line| line.contains("  trace ")).map(|line| &line[..4]).collect();
+        assert_eq!(years, ["2020", "2023"], "{shown}");
     }
 
     #[tokio::test]
