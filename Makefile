@@ -33,7 +33,7 @@ bench: ## measure cost beside HAProxy; QUICK=1 three minutes, FULL=1 everything,
 bench-core: ## count the core's instructions and allocations and compare with the baseline; UPDATE=1 rewrites it
 	@proxy/bench/core.sh $(if $(UPDATE),--update)
 
-bench-causes: ## judge inferred causes by recordings (DIR=folder) and by services behind the proxy (ONLY=rust,node or none): five minutes
+bench-causes: ## judge inferred causes by recordings (DIR=folder) and by services behind the proxy (ONLY=rust,node or none): ten minutes
 	@ONLY='$(ONLY)' proxy/bench/causes.sh $(if $(DIR),'$(DIR)')
 
 fuzz-smoke: ## run each fuzz target for ten seconds (with a nightly toolchain), or its seeds once (without)

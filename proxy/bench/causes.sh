@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `make bench-causes`: judges the inference of causes, by recordings of services with known truth, and by real services behind the
-# proxy. DIR=folder takes other recordings than the short ones of the core's tests; ONLY='node 10 at once,rust' takes some of the
-# services and levels, and ONLY=none only the recordings. proxy/docs/causes.md says what recordings are, and services/README.md
-# what the services do. Arguments are passed on to the program.
+# proxy. DIR=folder takes other recordings than those of proxy/bench/recordings and the short ones of the core's tests;
+# ONLY='node 10 at once,rust' takes some of the services and levels, and ONLY=none only the recordings. proxy/docs/causes.md says what
+# recordings are, and services/README.md what the services do. Arguments are passed on to the program.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"

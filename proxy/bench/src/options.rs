@@ -85,9 +85,9 @@ pub(crate) struct Core {
 
 #[derive(Debug, Args)]
 pub(crate) struct Causes {
-    /// The folder of recordings, each of which is NAME.log and NAME.truth, also compressed as .xz
-    #[arg(value_name = "DIR", default_value = "proxy/core/tests/causes/recordings")]
-    pub(crate) recordings: PathBuf,
+    /// The folders of recordings, each of which is NAME.log and NAME.truth, also compressed as .xz
+    #[arg(value_name = "DIR", default_values = ["proxy/core/tests/causes/recordings", "proxy/bench/recordings"])]
+    pub(crate) recordings: Vec<PathBuf>,
     /// The core's example `replay`
     #[arg(long, value_name = "PATH", default_value = "target/release/examples/replay")]
     pub(crate) replay: PathBuf,

@@ -13,7 +13,8 @@ use std::time::Instant;
 use redistributed_core::carrier::{self, Carrier, ContextKeys, Place};
 use redistributed_core::policy::{Follow, Mode};
 use redistributed_core::service::{
-    Attribution, Bulks, Environment, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery,
+    Attribution, Bulks, Environment, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
+    ObservedRead, Reading,
 };
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{CommandId, Propagators, Sampler, SpanContext, SpanId, UnixNanos, sampler::Root};
@@ -168,6 +169,17 @@ impl Inference for Unknowing {
         self.last = self.last.checked_add(1).unwrap_or(NonZeroU32::MIN);
         Attribution { command: Some(CommandId(self.last)), ..Attribution::default() }
     }
+
+    fn reads(&mut self, _: UnixNanos, read: &ObservedRead<'_>) -> Reading {
+        black_box(read);
+        Reading::Other
+    }
+
+    fn handed_over(&mut self, _: UnixNanos, item: &ObservedItem<'_>) {
+        black_box(item);
+    }
+
+    fn missed(&mut self, _: UnixNanos) {}
 
     fn injected(&mut self, publish: CommandId, span: SpanId) {
         black_box((publish, span));

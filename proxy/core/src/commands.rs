@@ -3,6 +3,7 @@
 //! A command's row has all that the proxy knows of it: how much of a request has to be read, how it is answered, and which
 //! plan may change it. A command without a row is answered by one reply and changes nothing that the proxy has to follow.
 
+use crate::handover::Shape;
 use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
 
 /// Longest word of a request that is looked at, in bytes.
@@ -26,6 +27,8 @@ pub(crate) struct Command {
     manages: bool,
     /// Where the command has the name that a client gives the connection, if it can have one.
     pub(crate) naming: Option<Naming>,
+    /// How the reply has the items that it hands over, if it hands any over.
+    pub(crate) hands_over: Option<Shape>,
 }
 
 /// The commands that can name a connection.
@@ -148,7 +151,7 @@ const fn publish(name: &'static str, sharded: bool) -> Command {
 
 const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
     let Some(key) = key(name.as_bytes()) else { panic!("no name is this long") };
-    Command { key, words, plan: None, answer, manages: false, naming: None }
+    Command { key, words, plan: None, answer, manages: false, naming: None, hands_over: None }
 }
 
 const fn managing(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
@@ -157,6 +160,17 @@ const fn managing(name: &'static str, words: u64, answer: fn(&Request<'_>) -> An
 
 const fn naming(naming: Naming, row: Command) -> Command {
     Command { naming: Some(naming), ..row }
+}
+
+/// A command that takes items out of a list, a sorted set or a stream. It waits for them if its name begins with a B.
+const fn taking(name: &'static str, shape: Shape) -> Command {
+    let row = if matches!(name.as_bytes(), [b'B', ..]) { blocking(name) } else { plain(name, 1, ONE_REPLY) };
+    Command { hands_over: Some(shape), ..row }
+}
+
+/// A command that reads entries of streams, and may wait for them.
+const fn reading(name: &'static str) -> Command {
+    Command { hands_over: Some(Shape::Entries), ..blocking(name) }
 }
 
 const ONE_REPLY: fn(&Request<'_>) -> Answer = |_| Answer::Replies(1);
@@ -180,6 +194,8 @@ static COMMANDS: [&[Command]; 13] = [
         managing("ECHO", 1, ONE_REPLY),
         managing("PING", 1, ONE_REPLY),
         managing("QUIT", 1, ONE_REPLY),
+        taking("LPOP", Shape::Values),
+        taking("RPOP", Shape::Values),
     ],
     &[
         plain("MULTI", 1, |request| request.alone(Answer::Multi)),
@@ -187,16 +203,19 @@ static COMMANDS: [&[Command]; 13] = [
         plain("PSYNC", 1, |_| Answer::Sync),
         naming(Naming::Hello, managing("HELLO", 2, |request| request.hello())),
         script("FCALL"),
-        blocking("BLPOP"),
-        blocking("BRPOP"),
-        blocking("XREAD"),
+        taking("BLPOP", Shape::KeyAndValue),
+        taking("BRPOP", Shape::KeyAndValue),
+        reading("XREAD"),
+        taking("LMOVE", Shape::Values),
+        taking("LMPOP", Shape::KeyAndValues),
+        taking("ZMPOP", Shape::KeyAndMembers),
     ],
     &[
         naming(Naming::Client, managing("CLIENT", 3, |request| request.client())),
         managing("SELECT", 2, |request| request.select()),
-        blocking("BLMOVE"),
-        blocking("BLMPOP"),
-        blocking("BZMPOP"),
+        taking("BLMOVE", Shape::Values),
+        taking("BLMPOP", Shape::KeyAndValues),
+        taking("BZMPOP", Shape::KeyAndMembers),
         managing("ASKING", 1, ONE_REPLY),
     ],
     &[
@@ -207,22 +226,28 @@ static COMMANDS: [&[Command]; 13] = [
         script("EVAL_RO"),
         blocking("WAITAOF"),
         managing("COMMAND", 1, ONE_REPLY),
+        taking("ZPOPMIN", Shape::Members),
+        taking("ZPOPMAX", Shape::Members),
     ],
     &[
         publish("SPUBLISH", true),
         plain("REPLCONF", 2, |request| request.replconf()),
         script("FCALL_RO"),
-        blocking("BZPOPMIN"),
-        blocking("BZPOPMAX"),
+        taking("BZPOPMIN", Shape::KeyAndMember),
+        taking("BZPOPMAX", Shape::KeyAndMember),
         managing("READONLY", 1, ONE_REPLY),
     ],
-    &[plain("SUBSCRIBE", 1, |request| request.subscribe(Channel)), managing("READWRITE", 1, ONE_REPLY)],
+    &[
+        plain("SUBSCRIBE", 1, |request| request.subscribe(Channel)),
+        managing("READWRITE", 1, ONE_REPLY),
+        taking("RPOPLPUSH", Shape::Values),
+    ],
     &[
         plain("PSUBSCRIBE", 1, |request| request.subscribe(Pattern)),
         plain("SSUBSCRIBE", 1, |request| request.subscribe(Shard)),
         script("EVALSHA_RO"),
-        blocking("BRPOPLPUSH"),
-        blocking("XREADGROUP"),
+        taking("BRPOPLPUSH", Shape::Values),
+        reading("XREADGROUP"),
     ],
     &[plain("UNSUBSCRIBE", 1, |request| request.unsubscribe(Channel))],
     &[

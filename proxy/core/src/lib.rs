@@ -15,6 +15,7 @@
 //! | [`carrier`] | how a context is added to a payload, found there and removed again |
 //! | [`policy`] | the operator's decisions about which messages are changed, and how |
 //! | [`service`] | what a session asks of its service, and the events that it reports |
+//! | `handover` | what a reply hands over of a list, a sorted set or a stream |
 //! | `output` | the output of a call of the session |
 //! | `commands` | the table of the commands that are not simply "one request, one reply" |
 //! | `pairing` | which command a reply answers, and what comes next from the server |
@@ -41,6 +42,7 @@ pub mod counts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod glob;
+mod handover;
 pub mod http;
 pub mod naming;
 mod output;

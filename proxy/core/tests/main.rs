@@ -9,6 +9,7 @@ mod following;
 mod http;
 mod large;
 mod properties;
+mod queues;
 mod simulation;
 mod support;
 mod transcripts;

@@ -5,12 +5,15 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use redistributed_core::causes::{Answer, Command, Connection as CausesConnection, Delivery, Reason, Ticket};
+use redistributed_core::causes::{
+    Answer, Command, Connection as CausesConnection, Delivery, QueueItem, QueueRead, Reason, Taking, Ticket,
+};
 use redistributed_core::policy::Policy;
 use redistributed_core::service::{
-    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery,
+    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
+    ObservedRead, Reading,
 };
-use redistributed_core::trace::{CommandId, SpanContext, SpanId, UnixNanos};
+use redistributed_core::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
 
 use super::access::Access;
 use super::spans::{FollowedSpans, id_of_command, id_of_span};
@@ -57,6 +60,21 @@ impl FollowedConnection {
         FollowedSpans::new(Arc::clone(&self.follow), self.number)
     }
 
+    /// The number of the next command.
+    fn next(&mut self) -> Option<CommandId> {
+        self.last = self.last.checked_add(1).unwrap_or(1);
+        NonZeroU32::new(self.last).map(CommandId)
+    }
+
+    /// Waits for the reply to a command.
+    fn expect(&mut self, unanswered: Unanswered) {
+        if self.unanswered.len() >= MAX_UNANSWERED {
+            // Replies may be switched off, and on again.
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back(unanswered);
+    }
+
     /// The number of a command among those of all connections.
     fn id(&self, command: CommandId) -> u64 {
         id_of_command(self.number, command)
@@ -65,8 +83,7 @@ impl FollowedConnection {
 
 impl Inference for FollowedConnection {
     fn command(&mut self, now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution {
-        self.last = self.last.checked_add(1).unwrap_or(1);
-        let Some(number) = NonZeroU32::new(self.last).map(CommandId) else { return Attribution::default() };
+        let Some(number) = self.next() else { return Attribution::default() };
         let observed = command;
         let command = Command { id: self.id(number), name: command.name, arguments: command.arguments.as_slice() };
         let connection = &mut self.connection;
@@ -81,12 +98,36 @@ impl Inference for FollowedConnection {
             writers.sent(now, observed.database, &access, cause)
         });
         let Some(ticket) = ticket else { return attribution };
-        if self.unanswered.len() >= MAX_UNANSWERED {
-            // Replies may be switched off, and on again.
-            self.unanswered.pop_front();
-        }
-        self.unanswered.push_back(Unanswered { number, ticket, cause, pending });
+        self.expect(Unanswered { number, ticket, cause, pending });
         Attribution { command: Some(number), ..attribution }
+    }
+
+    fn reads(&mut self, now: UnixNanos, read: &ObservedRead<'_>) -> Reading {
+        let connection = &mut self.connection;
+        let read = QueueRead { key: read.key, takes_work: read.takes_work };
+        let taking = self.follow.with(|state| state.causes.takes(now, connection, &read));
+        match (taking, self.next()) {
+            (Taking::Work, Some(number)) => Reading::Work(number),
+            (Taking::Answer(ticket), Some(number)) => {
+                self.expect(Unanswered { number, ticket, cause: None, pending: None });
+                Reading::Reply(number)
+            }
+            _ => Reading::Other,
+        }
+    }
+
+    fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) {
+        let (id, connection) = (id_of_span(item.id), &mut self.connection);
+        self.follow.with(|state| {
+            let trace = item.context.map(|context| context.span.trace_id.low_u64());
+            let values = item.values.as_slice().iter().copied();
+            state.causes.item(now, connection, &QueueItem { id, trace, key: item.key, entry: item.entry }, values);
+            state.begin(now, id, item.context);
+        });
+    }
+
+    fn missed(&mut self, now: UnixNanos) {
+        self.follow.with(|state| state.causes.warm_up(now));
     }
 
     fn injected(&mut self, publish: CommandId, span: SpanId) {
@@ -125,12 +166,7 @@ impl Inference for FollowedConnection {
                     payload: delivery.payload,
                 },
             );
-            if let Some(context) = delivery.context {
-                state.contexts.insert(now, id, context.clone());
-                if context.span.flags.is_sampled() {
-                    state.waiting.delivery_begins(now, id);
-                }
-            }
+            state.begin(now, id, delivery.context);
         });
     }
 }
@@ -143,6 +179,15 @@ impl fmt::Debug for FollowedConnection {
 }
 
 impl State {
+    /// A message or an item is handed over to the service, whose span waits for the work that comes of it.
+    fn begin(&mut self, now: UnixNanos, id: u64, context: Option<&Context>) {
+        let Some(context) = context else { return };
+        self.contexts.insert(now, id, context.clone());
+        if context.span.flags.is_sampled() {
+            self.waiting.delivery_begins(now, id);
+        }
+    }
+
     /// What an answer means to the span of the command: the id of the cause, and the contexts.
     fn attribute(&mut self, now: UnixNanos, answer: Option<Answer>) -> (Option<u64>, Attribution) {
         let mut attribution = Attribution::default();

@@ -62,7 +62,7 @@ impl Kind {
     pub(super) fn of(record: &SpanRecord) -> Self {
         match record.operation {
             Operation::Publish { .. } => Self::Producer,
-            Operation::Deliver { .. } => Self::Consumer,
+            Operation::Deliver { .. } | Operation::Item { .. } => Self::Consumer,
             Operation::Command { .. } => Self::Client,
             Operation::Request(_) => Self::Server,
         }
@@ -82,12 +82,15 @@ impl Kind {
 /// `messaging.operation.name` of a publish, and the first word of its span's name.
 pub(super) const PUBLISH: &str = "publish";
 
-/// `messaging.operation.name` of a delivery, and the first word of its span's name.
+/// `messaging.operation.name` of a delivery and of an item of a queue, and the first word of its span's name.
 pub(super) const PROCESS: &str = "process";
+
+/// [`PROCESS`] in front of a destination.
+const PROCESS_VERB: &str = "process ";
 
 /// The two parts of a span's name: `{messaging.operation.name}`, with a space at its end if a `{destination}` follows,
 /// or nothing and `{db.query.summary}`, otherwise `{db.operation.name}`, or `{http.request.method}` and `{http.route}`.
-/// The destination is a channel's template, otherwise its name.
+/// The destination is a channel's template, otherwise its name, or the template of a queue's key.
 pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     fn of_channel<'a>(alone: &'static str, verb: &'static str, channel: &'a Destination) -> (&'static str, &'a str) {
         match channel.group() {
@@ -97,7 +100,8 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
     }
     match &record.operation {
         Operation::Publish { channel, .. } => of_channel(PUBLISH, "publish ", channel),
-        Operation::Deliver { channel, .. } => of_channel(PROCESS, "process ", channel),
+        Operation::Deliver { channel, .. } => of_channel(PROCESS, PROCESS_VERB, channel),
+        Operation::Item { queue, .. } => queue.as_deref().map_or((PROCESS, ""), |queue| (PROCESS_VERB, queue)),
         Operation::Command { name, summary, .. } => ("", summary.as_deref().unwrap_or(name)),
         Operation::Request(request) => {
             let (alone, verb) = request.method.in_span_name();

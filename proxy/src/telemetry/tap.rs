@@ -80,7 +80,7 @@ impl Tap {
 
     /// Shows a finished record to the watchers, if it is the record of a message.
     pub fn show(&self, service: &Arc<str>, record: SpanRecord) {
-        if !matches!(record.operation, Operation::Command { .. } | Operation::Request(_)) {
+        if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. }) {
             // Nobody is there any more: then nobody misses it.
             let _ = self.ring.send(Arc::new(Passed { service: Arc::clone(service), record }));
         }

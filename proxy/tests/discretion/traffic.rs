@@ -180,6 +180,24 @@ impl Observed {
         .iter()
         .map(|text| words(&put(text.split(' ').next().unwrap(), text)))
         .collect();
+        // What queues and streams hand over. The name of a group is shown, and the id of an entry.
+        let queue = put("queue", "CANARY");
+        for text in [
+            "RPUSH QUEUE CANARY CANARY CANARY CANARY",
+            "BLPOP QUEUE 1",
+            "LPOP QUEUE",
+            "BLMOVE QUEUE CANARY LEFT RIGHT 1",
+            "LMPOP 2 CANARY QUEUE LEFT COUNT 5",
+            "ZADD QUEUE 1 CANARY",
+            "BZPOPMIN QUEUE 1",
+            "XGROUP CREATE QUEUE workers $ MKSTREAM",
+            "XADD QUEUE * CANARY CANARY",
+            "XREADGROUP GROUP workers CANARY BLOCK 1 STREAMS QUEUE >",
+            "XREAD BLOCK 1 STREAMS QUEUE 0",
+            "DEL QUEUE",
+        ] {
+            commands.push(words(&put(text.split(' ').next().unwrap(), text).replace("QUEUE", &queue)));
+        }
         for command in ["PUBLISH", "SPUBLISH", "publish"] {
             commands.push(words(&put(command, &format!("{command} {CHANNEL} CANARY"))));
             commands.push(words(&put(command, &format!("{command} {CHANNEL} CANARY CANARY"))));

@@ -51,6 +51,9 @@ async fn told() -> Told {
     assert_eq!(service.call("SELECT 1").await, Value::Status("OK".to_owned()));
     assert_eq!(service.call("SET key value").await, Value::Status("OK".to_owned()));
     assert!(matches!(service.call("LPUSH key value").await, Value::Error(_)));
+    service.call("XGROUP CREATE stream workers $ MKSTREAM").await;
+    service.call("XADD stream * field value").await;
+    assert!(matches!(service.call("XREADGROUP GROUP workers me STREAMS stream >").await, Value::Array(_)));
     for command in ["MULTI", "SET key one", "SET key two", "EXEC"] {
         assert!(!matches!(service.call(command).await, Value::Error(_)), "{command}");
     }
@@ -84,7 +87,7 @@ fn documented_attributes(page: &Page) -> BTreeMap<String, BTreeSet<String>> {
     let rows = page.table("attribute").into_iter();
     rows.map(|row| {
         let kinds: BTreeSet<_> = match row[1].text.as_str() {
-            "all" => ["publish", "delivery", "command"].map(str::to_owned).into(),
+            "all" => ["publish", "delivery", "item", "command"].map(str::to_owned).into(),
             kinds => kinds.split(", ").map(str::to_owned).collect(),
         };
         (row[0].text.clone(), kinds)
@@ -95,6 +98,7 @@ fn documented_attributes(page: &Page) -> BTreeMap<String, BTreeSet<String>> {
 fn kind(span: &ReceivedSpan) -> &'static str {
     match span.span.kind() {
         SpanKind::Producer => "publish",
+        SpanKind::Consumer if span.span.attributes.iter().any(|other| other.key == "messaging.message.id") => "item",
         SpanKind::Consumer => "delivery",
         SpanKind::Client => "command",
         other => panic!("a span of the kind {other:?}"),
@@ -112,8 +116,8 @@ async fn every_attribute_and_every_field_of_the_tap_is_documented_and_no_other()
             seen.entry(attribute.key.clone()).or_default().insert(kind(span).to_owned());
         }
     }
-    // Why a delivery fails is a subscriber that has gone, which cannot be made to happen at will.
-    seen.entry("error.type".to_owned()).or_default().insert("delivery".to_owned());
+    // Why a delivery or an item fails is a client that has gone, which cannot be made to happen at will.
+    seen.entry("error.type".to_owned()).or_default().extend(["delivery", "item"].map(str::to_owned));
     // Causes are told when a service has been seen for a while, for which `e2e::following` waits.
     seen.insert("redistributed.cause".to_owned(), ["publish", "command"].map(str::to_owned).into());
     assert_eq!(documented_attributes(&page), seen, "the document has left, the spans right");

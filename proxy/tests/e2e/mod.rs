@@ -11,6 +11,7 @@
 //! | [`quick_start`] | the README's quick start changes nothing for a subscriber without a proxy |
 //! | [`commands`] | the spans of commands that are no publishes |
 //! | [`following`] | the work of a plain worker is below the delivery that caused it |
+//! | [`queues`] | the work of a plain worker is below the item of a list or a stream that caused it |
 //!
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
 //! arrived, in a form that tests can compare) and [`clients`]. The oracle shows that the proxy changes nothing else.
@@ -26,6 +27,7 @@ mod every_client;
 mod following;
 mod in_a_row;
 mod modes;
+mod queues;
 mod quick_start;
 mod sampling;
 mod span_fields;

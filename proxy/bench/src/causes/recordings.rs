@@ -21,20 +21,23 @@ struct Truth {
     publishes: Vec<u64>,
 }
 
-/// Plays all recordings of a folder, says how good the answers are, and holds them against `bounds`.
+/// Plays all recordings of the folders, says how good the answers are, and holds them against `bounds`.
 ///
 /// # Errors
 /// If a recording cannot be played.
 pub(super) fn check(options: &Causes, bounds: &mut Bounds, say: &impl Fn(&str)) -> Result<(), Failure> {
-    let names = recordings(&options.recordings)?;
+    let mut names = Vec::new();
+    for folder in &options.recordings {
+        names.extend(recordings(folder)?.into_iter().map(|name| (folder, name)));
+    }
     let folder = tempfile::tempdir().map_err(Failure::Folder)?;
     for (when, warm) in [("recordings, cold", false), ("recordings, warm", true)] {
         say(&Score::heading(when));
         let mut totals = BTreeMap::<u32, Score>::new();
         let mut all = Score::default();
-        for name in &names {
-            let log = unpacked(&options.recordings, &format!("{name}.log"), folder.path())?;
-            let truth = Truth::read(&options.recordings, name, &log, folder.path())?;
+        for (from, name) in &names {
+            let log = unpacked(from, &format!("{name}.log"), folder.path())?;
+            let truth = Truth::read(from, name, &log, folder.path())?;
             let score = truth.judge(&replay(&options.replay, &log, warm)?);
             say(&score.row(name));
             all.add(&score);

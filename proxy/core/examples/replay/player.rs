@@ -1,8 +1,10 @@
 //! Plays the events of a recording to one [`Causes`] for each service, as a sidecar would report them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use redistributed_core::causes::{Answer, Causes, Command, Connection, Delivery, HashKey, Links, RequestHead, Ticket};
+use redistributed_core::causes::{
+    Answer, Causes, Command, Connection, Delivery, HashKey, Links, QueueItem, QueueRead, RequestHead, Taking, Ticket,
+};
 use redistributed_core::trace::UnixNanos;
 use serde_json::{Value, json};
 
@@ -21,6 +23,8 @@ struct Service {
     connections: HashMap<u64, Connection>,
     /// What unanswered requests and commands are reported with.
     tickets: HashMap<u64, Ticket>,
+    /// The commands whose replies hand work over.
+    reads: HashSet<u64>,
     /// Whether a connection was open before the recording began, so that the service was at work already.
     begun_midway: bool,
 }
@@ -54,7 +58,13 @@ impl World {
 impl Default for Service {
     fn default() -> Self {
         let causes = Causes::new(HashKey::new(*b"a key for a test"));
-        Self { causes, connections: HashMap::new(), tickets: HashMap::new(), begun_midway: false }
+        Self {
+            causes,
+            connections: HashMap::new(),
+            tickets: HashMap::new(),
+            reads: HashSet::new(),
+            begun_midway: false,
+        }
     }
 }
 
@@ -108,6 +118,17 @@ impl Service {
                     Delivery { id: own_id, trace: Some(trace), publish, channel: &channel, payload: &payload };
                 self.causes.message(now, &message);
             }
+            "item" => {
+                let connection = self.connections.entry(connection_id).or_default();
+                if self.reads.contains(&id("of")?) {
+                    traces.insert(own_id, own_id);
+                    let (key, entry, values) =
+                        (bytes(&event["key"]), bytes(&event["entry"]), all_bytes(&event["values"]));
+                    let item = QueueItem { id: own_id, trace: Some(own_id), key: &key, entry: &entry };
+                    self.causes.item(now, connection, &item, values.iter().map(Vec::as_slice));
+                }
+            }
+            "cmd" if event["takes"].is_u64() && self.takes(event, now, own_id, connection_id) => {}
             "cmd" => {
                 let connection = self.connections.entry(connection_id).or_default();
                 let (name, arguments) = (bytes(&event["name"]), all_bytes(&event["args"]));
@@ -127,7 +148,9 @@ impl Service {
                 return sent.answer;
             }
             "rep" => {
-                let ticket = self.tickets.remove(&id("of")?)?;
+                let command = id("of")?;
+                self.reads.remove(&command);
+                let ticket = self.tickets.remove(&command)?;
                 let values = all_bytes(&event["val"]);
                 self.causes.reply(now, ticket, values.iter().map(Vec::as_slice));
             }
@@ -138,6 +161,21 @@ impl Service {
             _ => {}
         }
         None
+    }
+}
+
+impl Service {
+    /// Reports a command that takes items out of a list, a sorted set or a stream. Returns whether that is all that it is.
+    fn takes(&mut self, event: &Value, now: UnixNanos, id: u64, connection: u64) -> bool {
+        let connection = self.connections.entry(connection).or_default();
+        let key = bytes(&event["key"]);
+        match self.causes.takes(now, connection, &QueueRead { key: &key, takes_work: number(event, "takes") == 1 }) {
+            Taking::Work => drop(self.reads.insert(id)),
+            Taking::Answer(ticket) => drop(self.tickets.insert(id, ticket)),
+            // Nothing waits by itself because of anything.
+            Taking::Unknown => return number(event, "takes") == 1,
+        }
+        true
     }
 }
 

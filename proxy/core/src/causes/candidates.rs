@@ -1,5 +1,7 @@
 //! The candidates: who is in work, who was joined to whom, and who is forgotten.
 
+use core::num::NonZeroU32;
+
 use super::owners::{Given, NodeId};
 use super::slots::{Slot, SlotSet};
 use super::steps::{ClassId, Step, TemplateId, TemplateSet};
@@ -84,6 +86,9 @@ pub(super) struct Candidate {
     /// What it has done, and what of it twice.
     pub(super) did: TemplateSet,
     pub(super) did_twice: TemplateSet,
+    /// Of an item of a queue: the read that has handed it over, and whether that connection has read again.
+    pub(super) read: Option<NonZeroU32>,
+    pub(super) has_read_again: bool,
     /// Of unattributed work: its commands, which may get an answer later, and the batch that it is of.
     pub(super) log: Log,
     pub(super) batch: Option<BatchRef>,
@@ -114,6 +119,8 @@ impl Candidate {
         serial: 0,
         did: TemplateSet::EMPTY,
         did_twice: TemplateSet::EMPTY,
+        read: None,
+        has_read_again: false,
         log: Log::EMPTY,
         batch: None,
     };
@@ -256,7 +263,8 @@ impl Causes {
                 self.by_phase.remove(&mut class.at_work, slot);
             }
         }
-        for set in [&mut self.requests, &mut self.messages, &mut self.unattributed, &mut self.finished] {
+        for set in [&mut self.requests, &mut self.messages, &mut self.unattributed, &mut self.finished, &mut self.items]
+        {
             set.remove(slot);
         }
         self.done.remove_from_all(slot);
@@ -266,7 +274,7 @@ impl Causes {
     }
 
     /// Lets a candidate's class learn from what it has done.
-    fn learn_flow(&mut self, slot: Slot) {
+    pub(super) fn learn_flow(&mut self, slot: Slot) {
         let candidate = &mut self.candidates[slot];
         let (Some(class), false) = (candidate.class, candidate.learnt || candidate.is_unattributed()) else { return };
         candidate.learnt = true;

@@ -1,4 +1,4 @@
-//! What comes in: requests, their bodies and responses, and messages.
+//! What comes in: requests, their bodies and responses, and messages. `queues` has what is taken out of queues.
 
 use super::candidates::{Kind, Ticket};
 use super::learned::Class;
@@ -175,7 +175,7 @@ impl Causes {
         }
     }
 
-    fn arrive(&mut self, kind: Kind, id: u64, class: Option<ClassId>, trace: Option<u64>) -> Slot {
+    pub(super) fn arrive(&mut self, kind: Kind, id: u64, class: Option<ClassId>, trace: Option<u64>) -> Slot {
         let slot = self.admit(kind, id, class, trace);
         if let Some(class) = class {
             let class = &mut self.classes[class];
@@ -190,7 +190,7 @@ impl Causes {
 
     /// The class of what has this name. Without room for it, the one that has not been seen for longest is forgotten, if nothing
     /// of it is known any more.
-    fn class(&mut self, kind: &[u8], name: &[u8]) -> Option<ClassId> {
+    pub(super) fn class(&mut self, kind: &[u8], name: &[u8]) -> Option<ClassId> {
         let hash = self.names.template(self.key, kind, name);
         if let Some(class) = self.class_index.find(hash) {
             return Some(class);

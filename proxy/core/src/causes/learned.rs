@@ -26,6 +26,16 @@ const KNOWN_ONCE: u8 = 30;
 /// The bit that says that one of a class did something twice.
 const TWICE: u8 = 1 << 7;
 
+/// Commands that came by themselves of a template that may be a timer's, and commands after which its times tell whether it is.
+const BY_ITSELF: u64 = 3;
+const UNCERTAIN: u64 = 64;
+
+/// Commands of a class that name their items which show that all of its work comes before the next read.
+const KNOWN_ENDING: u32 = 100;
+
+/// Commands that name the item of their connection, for each that names another one.
+const EXCEPTION: u32 = 333;
+
 /// Tokens' places that are remembered of a template, and steps that it follows.
 const PLACES: usize = 24;
 pub(super) const SUCCESSIONS: usize = 6;
@@ -37,6 +47,8 @@ pub(super) struct Template {
     pub(super) commands: u64,
     /// Commands while nobody was in work.
     pub(super) orphans: u64,
+    /// Commands while no request and no message was known, not even one that is finished.
+    pub(super) by_itself: u64,
     /// Commands whose cause was found at once, and those of them whose cause was a request that had been answered.
     pub(super) attributed: u64,
     pub(super) answered: u64,
@@ -55,6 +67,7 @@ impl Template {
             last_seen: 0,
             commands: 0,
             orphans: 0,
+            by_itself: 0,
             attributed: 0,
             answered: 0,
             classes: ClassSet::EMPTY,
@@ -64,6 +77,11 @@ impl Template {
             places: Bounded::new(),
             successions: Bounded::new(),
         }
+    }
+
+    /// Whether so few are known that some of them, which came by themselves, may be a timer's that is not known to be regular yet.
+    pub(super) fn may_be_a_timers(&self) -> bool {
+        self.commands <= UNCERTAIN && self.by_itself >= BY_ITSELF
     }
 
     /// Whether such commands mostly come from requests that have been answered.
@@ -109,6 +127,44 @@ impl Turns {
     }
 }
 
+/// Whether the work on the items of a class ends before their connection reads again, as that of a worker does that does one thing
+/// after the other.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ending {
+    before: u32,
+    after: u32,
+}
+
+impl Ending {
+    pub(super) fn see(&mut self, has_read_again: bool) {
+        let count = if has_read_again { &mut self.after } else { &mut self.before };
+        *count = count.saturating_add(1);
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.before >= KNOWN_ENDING && self.after == 0
+    }
+}
+
+/// Whether a connection that has taken one item of a class is used for that item only until it reads again, as that of a worker is
+/// that has one connection.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Holding {
+    own: u32,
+    foreign: u32,
+}
+
+impl Holding {
+    pub(super) fn see(&mut self, is_own: bool) {
+        let count = if is_own { &mut self.own } else { &mut self.foreign };
+        *count = count.saturating_add(1);
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.own >= KNOWN_ENDING && self.own >= EXCEPTION.saturating_mul(self.foreign)
+    }
+}
+
 /// What is known of a class of requests or messages.
 #[derive(Clone, Copy)]
 pub(super) struct Class {
@@ -125,6 +181,9 @@ pub(super) struct Class {
     /// The messages in work, by age.
     pub(super) at_work: List,
     pub(super) beat: Beat,
+    /// Of the items of a queue.
+    pub(super) ending: Ending,
+    pub(super) holding: Holding,
 }
 
 impl Class {
@@ -139,6 +198,8 @@ impl Class {
             members: SlotSet::EMPTY,
             at_work: List::default(),
             beat: Beat::default(),
+            ending: Ending::default(),
+            holding: Holding::default(),
         }
     }
 
@@ -166,6 +227,13 @@ impl Class {
         if let Some(flow) = self.flow.get_mut(template.index()) {
             let times = (*flow & !TWICE).saturating_add(1).min(!TWICE);
             *flow = times | *flow & TWICE | if twice { TWICE } else { 0 };
+        }
+    }
+
+    /// Learns that one of the class may have done this.
+    pub(super) fn may_do(&mut self, template: TemplateId) {
+        if let Some(flow) = self.flow.get_mut(template.index()) {
+            *flow = (*flow).max(1);
         }
     }
 

@@ -13,6 +13,7 @@
 //! the cases in which the cause was certain for another reason, or from how often the set is empty and how often it is not.
 //!
 //! * `inbound`: requests, messages and responses become candidates, with the `tokens` that they name.
+//! * `queues`: items of lists, sorted sets and streams, which are candidates as messages are.
 //! * `outbound`: a command. `votes`: whom do its tokens name? `settle`: who is it, all in all? `learn`: what follows
 //!   from it for the commands to come.
 //! * `candidates`: who is in work, who has been joined to whom, and who is forgotten.
@@ -36,6 +37,7 @@ mod names;
 mod outbound;
 mod owners;
 mod question;
+mod queues;
 mod settle;
 mod slots;
 mod steps;
@@ -50,6 +52,7 @@ pub use candidates::Ticket;
 pub use hash::HashKey;
 pub use inbound::{Delivery, RequestHead, Text};
 pub use outbound::{Command, Connection, Sent};
+pub use queues::{QueueItem, QueueRead, Taking};
 pub use tokens::SEARCHED;
 
 use alloc::collections::VecDeque;
@@ -61,6 +64,7 @@ use learned::{Class, LONGEST_WORK, Template};
 use lists::{List, Lists};
 use names::Names;
 use owners::Owners;
+use queues::Queues;
 use slots::{SLOTS, SetTable, Slot, SlotSet};
 use steps::{ClassId, TemplateId};
 use table::{HashIndex, Table};
@@ -115,6 +119,8 @@ pub struct Causes {
     messages: SlotSet,
     unattributed: SlotSet,
     finished: SlotSet,
+    /// The messages that are items of queues.
+    items: SlotSet,
     /// Whom unattributed work may be of.
     may_be_of: SetTable<WorkId>,
     /// Who has done what.
@@ -126,6 +132,9 @@ pub struct Causes {
     batches: Batches,
     circles: Circles,
     names: Names,
+    queues: Queues,
+    /// Reads so far that have handed items over.
+    reads: u32,
     templates: Table<TemplateId, Template>,
     template_index: HashIndex<TemplateId>,
     /// The classes, of which the first so many are used.
@@ -176,6 +185,7 @@ impl Causes {
             messages: SlotSet::EMPTY,
             unattributed: SlotSet::EMPTY,
             finished: SlotSet::EMPTY,
+            items: SlotSet::EMPTY,
             may_be_of: SetTable::new(),
             done: SetTable::new(),
             owners: Owners::new(),
@@ -184,6 +194,8 @@ impl Causes {
             batches: Batches::new(),
             circles: Circles::new(),
             names: Names::new(),
+            queues: Queues::new(),
+            reads: 0,
             templates: Table::new(Template::new()),
             template_index: HashIndex::new(),
             classes: Table::new(Class::new()),
@@ -229,7 +241,7 @@ impl Causes {
     /// The bytes that this takes. [`Causes::new`] has taken all of them.
     pub fn memory(&self) -> usize {
         let lists = self.by_age.memory() + self.by_phase.memory() + self.to_learn.memory();
-        let learned = self.templates.memory() + self.classes.memory() + self.names.memory();
+        let learned = self.templates.memory() + self.classes.memory() + self.names.memory() + self.queues.memory();
         let hashes = self.template_index.memory() + self.class_index.memory();
         let sets = self.may_be_of.memory() + self.done.memory();
         let logs = self.logs.memory() + self.batches.memory() + self.circles.memory() + self.joined.memory();

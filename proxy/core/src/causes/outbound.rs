@@ -1,5 +1,7 @@
 //! What goes out: commands and their replies.
 
+use core::num::NonZeroU32;
+
 use super::answer::{Answer, Links, Reason, Rule};
 use super::candidates::{Kind, Ticket};
 use super::learned::Template;
@@ -89,6 +91,10 @@ pub struct Connection {
     transaction: Option<Ticket>,
     /// Who has used the connection last.
     pub(super) last: Option<Ticket>,
+    /// The read on it that has handed items over last.
+    pub(super) read: Option<NonZeroU32>,
+    /// What that read has handed over, if it is only one item.
+    pub(super) item: Option<Ticket>,
 }
 
 /// What came of a command.
@@ -161,6 +167,11 @@ impl Causes {
             self.settle(&question, &votes)
         };
         self.learn(&question, &votes, &settled);
+        if let (Some(taken), Some(slot), Some(Rule::Token)) = (question.taken, settled.slot, settled.rule)
+            && let Some(class) = self.candidates[taken].class
+        {
+            self.classes[class].holding.see(slot == taken);
+        }
         let (answer, slot) = match settled.slot {
             Some(slot) => (self.answer(slot, settled.rule), slot),
             None => self.begin_work(&question, &votes, &settled, batch),
@@ -193,6 +204,7 @@ impl Causes {
             feasible: self.feasible(template, in_work),
             forgetful,
             after_answers,
+            taken: self.taken_by(connection),
             last_user: connection.last.and_then(|last| self.find(last)),
             next: if after_answers || forgetful { None } else { self.next(template) },
         }
@@ -203,6 +215,9 @@ impl Causes {
         let template = &self.templates[question.template];
         if template.commands < NEW {
             return Some(Reason::New);
+        }
+        if template.may_be_a_timers() {
+            return Some(Reason::Periodic);
         }
         // It comes at regular times, and nothing comes in at the same ones.
         let period = template.beat.period().filter(|period| {
@@ -258,9 +273,16 @@ impl Causes {
         settled: &Settled,
         batch: Option<SlotSet>,
     ) -> (Answer, Slot) {
-        let ids = |slots: SlotSet| Links::new(slots.iter().map(|slot| self.candidates[slot].id));
         let named = votes.voted && !votes.named.is_empty();
         let candidates = votes.named & question.in_work;
+        if named && batch.is_none() && candidates.meets(&self.items) {
+            // Nothing but this command tells an item from the request that works on the same thing, so that what is left open must not
+            // count as what such requests never do.
+            for class in candidates.iter().filter_map(|slot| self.candidates[slot].class) {
+                self.classes[class].may_do(question.template);
+            }
+        }
+        let ids = |slots: SlotSet| Links::new(slots.iter().map(|slot| self.candidates[slot].id));
         let answer = match batch {
             Some(batch) => Answer::Batch(ids(batch)),
             None if named && !settled.is_spontaneous() && (2..=ONE_OF).contains(&candidates.len()) => {
@@ -308,6 +330,9 @@ impl Causes {
             self.attributed += 1;
             if let Some(class) = candidate.class {
                 template.classes.insert(class);
+                if candidate.read.is_some() && matches!(settled.rule, Some(Rule::Token | Rule::Work | Rule::Answered)) {
+                    self.classes[class].ending.see(candidate.has_read_again);
+                }
             }
             match (settled.rule, candidate.kind, candidate.class) {
                 // Such messages are in work for longer than any before.
@@ -342,8 +367,10 @@ impl Causes {
             Some(template) => template,
             None => self.new_template(hash)?,
         };
+        let is_by_itself = self.oldest.first().is_none() && self.is_blind().is_none();
         let known = &mut self.templates[template];
         known.commands += 1;
+        known.by_itself += u64::from(is_by_itself);
         known.last_seen = self.now;
         known.beat.see(self.now);
         Some(template)

@@ -21,6 +21,8 @@ pub(super) struct Question<'a> {
     pub(super) after_answers: bool,
     /// Who has used the connection last.
     pub(super) last_user: Option<Slot>,
+    /// The item of a queue that the connection has taken.
+    pub(super) taken: Option<Slot>,
     /// Those of whom the next such command is expected.
     pub(super) next: Option<Next>,
 }

@@ -12,6 +12,9 @@ use super::votes::Votes;
 const CONNECTION_CASES: u32 = 20;
 const CONNECTION_EXCEPTIONS: u32 = 3;
 
+/// Messages that have done nothing, of which there are enough to tell that they wait.
+const MANY_IDLE: usize = 8;
+
 /// Commands of a template that were attributed before it is told which classes never do it.
 const KNOWN_CLASSES: u64 = 20;
 
@@ -43,6 +46,10 @@ impl Settled {
 impl Causes {
     /// Asks one rule after the other, and joins work to its cause where the command shows it.
     pub(super) fn settle(&mut self, question: &Question<'_>, votes: &Votes) -> Settled {
+        if votes.is_of_finished && !votes.voted && votes.work.is_empty() {
+            let finished = self.finished_owner(question);
+            return finished.map_or(Settled::unknown(Reason::Several), |slot| Settled::by(slot, Rule::Answered));
+        }
         let mut among = if votes.voted { votes.named } else { question.feasible };
         let mut rule = votes.voted.then_some(Rule::Token);
         let work = votes.work.single();
@@ -145,6 +152,13 @@ impl Causes {
         among: SlotSet,
         work: Option<Slot>,
     ) -> Option<(Slot, Rule)> {
+        if let Some(taken) = question.taken.filter(|taken| among.contains(*taken) && self.keeps_connection(*taken))
+            && !question.forgetful
+            && self.is_caused(question)
+            && work.is_none_or(|work| self.can_be_of(work, taken))
+        {
+            return Some((taken, Rule::Connection));
+        }
         if let Some(next) = question.next
             && let Some(found) = self.succeeding(question, votes, among, work, next)
         {
@@ -157,9 +171,26 @@ impl Causes {
             return Some((slot, Rule::Flow));
         }
         let only = question.feasible.single().filter(|_| question.feasible == question.in_work)?;
+        if self.lags_behind(only) {
+            return None;
+        }
+        (self.is_caused(question) && 200 * self.answered <= self.attributed).then_some((only, Rule::Alone))
+    }
+
+    /// Whether most messages of a class count as finished without having done anything: they wait within the service, which is slow.
+    fn lags_behind(&self, message: Slot) -> bool {
+        let Some(class) = self.candidates[message].class.filter(|_| self.messages.contains(message)) else {
+            return false;
+        };
+        let finished = self.finished & self.classes[class].members;
+        let idle = finished.iter().filter(|slot| self.candidates[*slot].did.is_empty()).count();
+        idle >= MANY_IDLE && 4 * idle >= 3 * finished.len()
+    }
+
+    /// Whether there was mostly somebody in work when such a command came.
+    fn is_caused(&self, question: &Question<'_>) -> bool {
         let template = &self.templates[question.template];
-        let caused = 100 * template.orphans <= template.commands && 200 * self.answered <= self.attributed;
-        caused.then_some((only, Rule::Alone))
+        100 * template.orphans <= template.commands
     }
 
     /// The one that has just done what such commands follow.

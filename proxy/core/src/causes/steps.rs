@@ -50,6 +50,10 @@ impl<const WORDS: usize> IdSet<WORDS> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     pub(super) fn contains(&self, id: impl Id) -> bool {
         self.0.get(id.index() / 64).is_some_and(|word| word & 1 << (id.index() % 64) != 0)
     }

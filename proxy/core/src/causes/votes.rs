@@ -23,6 +23,8 @@ pub(super) struct Votes {
     pub(super) voted: bool,
     /// Whether one of these tokens is an id.
     pub(super) by_id: bool,
+    /// Whether an id stands where the cause's has always stood, and is only of somebody who is not in work any more.
+    pub(super) is_of_finished: bool,
     /// Whether the tokens name different ones.
     pub(super) contradictory: bool,
     /// Messages each of which alone has an id of the command, if the tokens contradict each other.
@@ -48,6 +50,7 @@ impl Causes {
             named: question.feasible,
             voted: false,
             by_id: false,
+            is_of_finished: false,
             contradictory: false,
             batch: None,
             work: SlotSet::EMPTY,
@@ -59,8 +62,12 @@ impl Causes {
             if question.after_answers {
                 continue;
             }
-            let owners = self.owners.of(token.hash) & known;
+            let all = self.owners.of(token.hash);
+            let owners = all & known;
             if owners.is_empty() {
+                let known = place.and_then(|place| template.places.as_slice().get(place));
+                let is_the_causes = known.and_then(|known| known.evidence.sure()).is_some_and(|sure| sure >= ID_SURE);
+                votes.is_of_finished |= token.is_id && is_the_causes && all.meets(&self.finished);
                 continue;
             }
             asked.0 = if owners.is_several() { Held::Several } else { Held::One };
@@ -93,6 +100,11 @@ impl Causes {
                     votes.work
                 };
             }
+        }
+        if votes.is_of_finished && !votes.by_id {
+            // What else the command names is less than the id of somebody.
+            votes.voted = false;
+            votes.named = question.feasible;
         }
         votes.contradictory = votes.voted && votes.named.is_empty();
         if votes.contradictory {

@@ -180,6 +180,11 @@ impl Pairing {
         !self.lost && self.queue.is_empty() && self.executing.is_empty()
     }
 
+    /// Whether the client has begun a transaction and not ended it.
+    pub(crate) fn is_queueing(&self) -> bool {
+        self.queueing.is_some()
+    }
+
     /// The number of the database that is selected when all has been executed that the client has sent.
     pub(crate) fn asked_database(&self) -> u32 {
         self.asked_database

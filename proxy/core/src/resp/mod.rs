@@ -16,6 +16,7 @@ pub(crate) use number::{MAX_HEADER_LEN, write_header};
 pub use scan::Scan;
 pub(crate) use scan::end_of_line;
 pub use values::Values;
+pub(crate) use values::take_line;
 
 /// How far a resumable reader has come with the bytes that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,14 +15,6 @@ impl<'a> Values<'a> {
         Self { rest: frame }
     }
 
-    fn line(&mut self) -> Option<(u8, &'a [u8])> {
-        let (kind, rest) = self.rest.split_first()?;
-        let end = memchr::memchr(b'\r', rest)?;
-        let line = rest.get(..end)?;
-        self.rest = rest.get(end + 2..)?;
-        Some((*kind, line))
-    }
-
     fn bulk(&mut self, len: &[u8]) -> Option<&'a [u8]> {
         let len = usize::try_from(decimal(len)?).ok()?;
         let body = self.rest.get(..len)?;
@@ -31,12 +23,21 @@ impl<'a> Values<'a> {
     }
 }
 
+/// Takes a line from the beginning of `rest`, as its type byte and what follows on it.
+pub(crate) fn take_line<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (kind, behind) = rest.split_first()?;
+    let end = memchr::memchr(b'\r', behind)?;
+    let line = behind.get(..end)?;
+    *rest = behind.get(end + 2..)?;
+    Some((*kind, line))
+}
+
 impl<'a> Iterator for Values<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
-            let (kind, line) = self.line()?;
+            let (kind, line) = take_line(&mut self.rest)?;
             match kind {
                 b'$' | b'=' | b'!' if line == b"-1" => {}
                 b'$' | b'=' | b'!' => return self.bulk(line),

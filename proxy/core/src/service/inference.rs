@@ -17,11 +17,21 @@ pub const MAX_VALUES: usize = 16;
 
 /// Infers what caused the commands of one connection.
 ///
-/// It is told of commands, replies and messages in their order, before they are passed on. It is not told of inline commands, of
-/// commands that block, and of those that change the protocol, the database or the subscriptions, and of their replies.
+/// It is told of commands, replies, messages and what queues hand over in their order, before they are passed on. It is not told
+/// of inline commands, of commands that block without handing anything over, and of those that change the protocol, the database
+/// or the subscriptions, and of their replies.
 pub trait Inference: Debug + Send {
     /// The client has sent a command that is answered at once, or begins or ends a transaction.
     fn command(&mut self, now: UnixNanos, command: &ObservedCommand<'_>) -> Attribution;
+
+    /// The client has sent a command that takes items out of a list, a sorted set or a stream. Returns what its reply is.
+    fn reads(&mut self, now: UnixNanos, read: &ObservedRead<'_>) -> Reading;
+
+    /// The reply to a command that reads from a queue has handed an item over.
+    fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>);
+
+    /// A reply has handed items over that were not told.
+    fn missed(&mut self, now: UnixNanos);
 
     /// The context of this span has been added to a publish.
     fn injected(&mut self, publish: CommandId, span: SpanId);
@@ -43,6 +53,42 @@ pub struct ObservedCommand<'a> {
     pub database: u32,
     /// The first arguments, without the command's name.
     pub arguments: Bulks<'a, MAX_ARGUMENTS>,
+}
+
+/// A command that takes items out of a list, a sorted set or a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct ObservedRead<'a> {
+    /// The first key that it names.
+    pub key: &'a [u8],
+    /// Whether it takes work for certain: it waits for it, or is an `XREADGROUP` of new entries. Another command may look
+    /// something up as well.
+    pub takes_work: bool,
+}
+
+/// What the reply to a command is that takes items out of a list, a sorted set or a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The items are work that the service begins. Where its reply is reported, the command is called so.
+    Work(CommandId),
+    /// The reply is what a request or a message in work waits for. It is reported like that to any other command.
+    Reply(CommandId),
+    /// Nothing is known of it, so that the command is like any other.
+    Other,
+}
+
+/// An item that a queue or a stream hands over to the client.
+#[derive(Clone, Debug)]
+pub struct ObservedItem<'a> {
+    /// The span of the item. If it has none, no other span has this id.
+    pub id: SpanId,
+    /// What the spans that it causes descend from. `None` if the item is not traced.
+    pub context: Option<&'a Context>,
+    /// The key that it was taken from.
+    pub key: &'a [u8],
+    /// The id of an entry of a stream. It is empty for others.
+    pub entry: &'a [u8],
+    /// What it says: the item, or the values of the entry's fields.
+    pub values: Bulks<'a, MAX_VALUES>,
 }
 
 /// A message that is delivered to the client.
@@ -84,10 +130,7 @@ impl<'a, const N: usize> Bulks<'a, N> {
     /// The first `N` of these.
     pub fn new(all: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut bulks = Self { items: [&[]; N], len: 0 };
-        for (place, item) in bulks.items.iter_mut().zip(all) {
-            *place = item;
-            bulks.len += 1;
-        }
+        all.into_iter().take(N).for_each(|item| bulks.push(item));
         bulks
     }
 
@@ -99,6 +142,14 @@ impl<'a, const N: usize> Bulks<'a, N> {
     /// The values of a reply in RESP, however they are nested. It may be cut off.
     pub fn of_reply(reply: &'a [u8]) -> Self {
         Self::new(Values::new(reply))
+    }
+
+    /// Adds a string, if there is room for it.
+    pub(crate) fn push(&mut self, item: &'a [u8]) {
+        if let Some(place) = self.items.get_mut(self.len) {
+            *place = item;
+            self.len += 1;
+        }
     }
 
     /// The strings that were kept, in their order.

@@ -11,4 +11,7 @@ mod inference;
 pub use audience::{Audience, ExpectedReceivers, NotProven};
 pub use environment::Environment;
 pub use event::{Event, SubscriptionChange, SubscriptionKind};
-pub use inference::{Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery};
+pub use inference::{
+    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
+    ObservedRead, Reading,
+};

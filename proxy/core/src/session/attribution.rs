@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::Parts;
+use super::{Parts, handovers};
 use crate::commands::Answer;
 use crate::rewrite::Publish;
 use crate::service::{Attribution, Bulks, Event, ObservedCommand};
@@ -30,6 +30,9 @@ fn ask_about_publish(publish: &Publish<'_>, payload: &[u8], parts: &mut Parts<'_
 /// `None` if causes are not followed, or if nothing causes such a command.
 pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
     parts.call.env.inference.as_ref()?;
+    if let Some(attribution) = handovers::of_read(answer, name, frame, parts) {
+        return Some(attribution);
+    }
     match answer {
         Answer::Replies(_) | Answer::Script | Answer::Multi | Answer::Exec { .. } | Answer::Discard => {
             let database = parts.pairing.asked_database();
@@ -62,6 +65,9 @@ fn tell_reply(frame: &[u8], parts: &mut Parts<'_>) {
     if let Some(inference) = parts.call.env.inference.as_deref_mut()
         && let Some((command, event)) = parts.pairing.take_answered()
     {
+        if let Some(read) = parts.reads.take(command) {
+            return handovers::hand_over(&read, frame, parts);
+        }
         let writers = inference.replied(now, command, Bulks::of_reply(frame));
         if !writers.is_empty() {
             link_to_writers(&writers, event, parts);

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// Most bytes of a frame that are kept. What they name is looked for only at the beginning of a frame anyway.
-const MAX_LEN: usize = 4 * 1024;
+pub(super) const MAX_LEN: usize = 4 * 1024;
 
 /// Keeps the beginning of the frame that is being read, from one input to the next. While it is not used it takes no memory.
 #[derive(Debug, Default)]
@@ -11,13 +11,16 @@ pub(super) struct Capture {
     kept: Vec<u8>,
     /// Where the frame begins in the input, or 0 if it has begun in an earlier one.
     start: usize,
+    /// Most bytes that are kept of this frame.
+    most: usize,
 }
 
 impl Capture {
-    /// A frame begins at this position of the input.
-    pub(super) fn begin(&mut self, start: usize) {
+    /// A frame begins at this position of the input, of which `most` bytes are kept at most.
+    pub(super) fn begin(&mut self, start: usize, most: usize) {
         self.kept.clear();
         self.start = start;
+        self.most = most;
     }
 
     /// The input ends, within a frame or not. Between frames no memory is taken.
@@ -32,7 +35,7 @@ impl Capture {
     }
 
     fn keep(&mut self, input: &[u8]) {
-        let room = MAX_LEN.saturating_sub(self.kept.len());
+        let room = self.most.saturating_sub(self.kept.len());
         let piece = input.get(self.start..).unwrap_or_default();
         self.kept.extend_from_slice(piece.get(..room).unwrap_or(piece));
         self.start = 0;
@@ -63,7 +66,7 @@ mod tests {
         let (start, end) = (6, 20);
         for cut in start..=end {
             let mut capture = Capture::default();
-            capture.begin(start);
+            capture.begin(start, MAX_LEN);
             if cut < end {
                 capture.end_of_input(&stream[..cut], true);
                 assert_eq!(capture.frame(&stream[cut..], end - cut), &stream[start..end], "{cut}");
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn only_the_beginning_of_a_long_frame_is_kept() {
         let mut capture = Capture::default();
-        capture.begin(0);
+        capture.begin(0, MAX_LEN);
         for _ in 0..100 {
             capture.end_of_input(&[b'x'; 1000], true);
         }

@@ -16,6 +16,7 @@ mod attribution;
 mod capture;
 mod client_name;
 mod complete_message;
+mod handovers;
 mod inline;
 mod publishes;
 mod pubsub_frame;
@@ -25,6 +26,7 @@ mod summary;
 
 use alloc::sync::Arc;
 
+use self::handovers::Reads;
 use self::replies::ReplyReader;
 use self::requests::RequestReader;
 use crate::output::{Call, Output};
@@ -53,6 +55,7 @@ pub struct Session {
     requests: RequestReader,
     replies: ReplyReader,
     pairing: Pairing,
+    reads: Reads,
     publish: PublishPlan,
     deliver: DeliverPlan,
     /// The policy by which the plans have looked up channels.
@@ -62,6 +65,8 @@ pub struct Session {
 /// What the reader of one direction uses besides its own state, for one call.
 struct Parts<'a> {
     pairing: &'a mut Pairing,
+    /// The commands whose replies hand items of queues over, if causes are followed.
+    reads: &'a mut Reads,
     publish: &'a mut PublishPlan,
     deliver: &'a mut DeliverPlan,
     /// Whether commands other than publishes may have spans or causes.
@@ -82,6 +87,7 @@ impl Session {
             requests: RequestReader::new(),
             replies: ReplyReader::new(),
             pairing: Pairing::new(),
+            reads: Reads::default(),
             publish: PublishPlan::default(),
             deliver: DeliverPlan::default(),
             policy: None,
@@ -108,9 +114,9 @@ impl Session {
     /// `out`. The bytes that leave do not depend on how the stream is cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
-        let Self { requests, replies, pairing, publish, deliver, .. } = self;
+        let Self { requests, replies, pairing, reads, publish, deliver, .. } = self;
         let are_commands_described = env.inference.is_some() || env.policy.commands.any();
-        let mut parts = Parts { pairing, publish, deliver, are_commands_described, call: Call { env, out } };
+        let mut parts = Parts { pairing, reads, publish, deliver, are_commands_described, call: Call { env, out } };
         match from {
             Side::Client => requests.receive(input, &mut parts),
             Side::Server => {
@@ -124,7 +130,7 @@ impl Session {
 
     /// The bytes of memory that the session takes for what is held back, for open spans and for unanswered requests.
     pub fn held_bytes(&self) -> usize {
-        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes()
+        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes() + self.reads.bytes()
     }
 
     /// Takes the end of the stream from `from`. Adds the held bytes of an incomplete frame to `out`, unchanged.

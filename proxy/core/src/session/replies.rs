@@ -252,7 +252,7 @@ impl ReplyReader {
             Next::PubSub { messages: Messages::All, .. } if complete_message(input, kind, parts) => return,
             _ => {}
         }
-        self.capture.begin(input.pos);
+        self.capture.begin(input.pos, parts.reads.most_kept(parts.call.env.memory_is_scarce));
         input.pos += 1;
         match kind {
             b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::Parts;
 use super::attribution;
-use super::capture::Capture;
+use super::capture::{self, Capture};
 use super::client_name::ClientNameReader;
 use super::inline::{self, Line};
 use super::publishes;
@@ -117,7 +117,7 @@ impl RequestReader {
                         continue;
                     }
                     self.request.start = parts.call.env.now;
-                    self.capture.begin(input.pos);
+                    self.capture.begin(input.pos, capture::MAX_LEN);
                     if byte == b'*' {
                         input.pos += 1;
                         self.state = State::Count(NumberLine::default());

@@ -1,7 +1,7 @@
 //! A finished span as plain data. The exporter decides about its name and its attributes.
 //!
 //! No record can hold a payload, a key or an argument. Its only texts are the channel, a subscription's pattern,
-//! a command's name, the operator's template of a key, the leading word of a Redis error, and what [`Request`] lists of an HTTP
+//! a command's name, the operator's template of a key, a consumer group, the leading word of a Redis error, and what [`Request`] lists of an HTTP
 //! request's head.
 
 use alloc::boxed::Box;
@@ -15,7 +15,7 @@ use super::request::Request;
 use super::time::UnixNanos;
 use crate::counts::Counter;
 
-/// A span of a publish, a delivery, another command or an HTTP request.
+/// A span of a publish, a delivery, an item of a queue, another command or an HTTP request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanRecord {
     /// The identity of the span.
@@ -111,6 +111,19 @@ pub enum Operation {
         /// Whether the message is an `smessage`.
         sharded: bool,
         /// The payload's length in bytes, as the subscriber gets it.
+        body_size: u64,
+    },
+    /// A CONSUMER span of an item that a list, a sorted set or a stream has handed over, from its arrival until it has been written
+    /// to the service, or until the last work that it is known to have caused.
+    Item {
+        /// The template of the key that the item was taken from ([`Policy::key_templates`](crate::Policy::key_templates)). The
+        /// key itself is never told.
+        queue: Option<Arc<str>>,
+        /// The consumer group that the entry of a stream was handed over to.
+        group: Option<Arc<str>>,
+        /// The id of an entry of a stream: two numbers.
+        id: Option<Arc<str>>,
+        /// The item's length in bytes, or that of an entry's fields with their names.
         body_size: u64,
     },
     /// A CLIENT span of any other command (`--commands all`), from the request to its reply.

@@ -1,7 +1,8 @@
 //! A service that reports what happens to it, for tests.
 
 use redistributed_core::causes::{
-    Answer, Causes, Command, Connection, Delivery, HashKey, LateAnswer, Reason, RequestHead, Rule, Sent, Ticket,
+    Answer, Causes, Command, Connection, Delivery, HashKey, LateAnswer, QueueItem, QueueRead, Reason, RequestHead,
+    Rule, Sent, Taking, Ticket,
 };
 use redistributed_core::trace::UnixNanos;
 
@@ -114,6 +115,23 @@ impl Driver {
     pub(crate) fn reply(&mut self, command: Ticket, value: &str) {
         self.causes.reply(self.now(), command, [value.as_bytes()]);
         self.fetch();
+    }
+
+    /// A command on a connection that takes items out of `key`, for certain or perhaps.
+    pub(crate) fn takes(&mut self, connection: usize, key: &str, takes_work: bool) -> Taking {
+        let read = QueueRead { key: key.as_bytes(), takes_work };
+        self.causes.takes(self.now(), &mut self.connections[connection], &read)
+    }
+
+    /// An item that was handed over to a connection, as its id.
+    pub(crate) fn item(&mut self, connection: usize, key: &str, entry: &str, values: &[&str]) -> u64 {
+        self.ids += 1;
+        let (key, entry) = (key.as_bytes(), entry.as_bytes());
+        let item = QueueItem { id: self.ids, trace: Some(self.ids), key, entry };
+        let values = values.iter().map(|value| value.as_bytes());
+        self.causes.item(self.now(), &mut self.connections[connection], &item, values);
+        self.fetch();
+        self.ids
     }
 
     fn fetch(&mut self) {

@@ -4,6 +4,7 @@ mod bounds;
 mod driver;
 #[cfg(target_os = "linux")]
 mod memory;
+mod queues;
 mod reasons;
 mod recordings;
 mod rules;

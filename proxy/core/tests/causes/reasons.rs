@@ -75,6 +75,41 @@ fn a_heartbeat_is_nobodys_child() {
     assert!(last.iter().all(|answer| *answer == unknown(Reason::Periodic)), "{last:?}");
 }
 
+/// Only the last one counts as in work, and the service is still at those before it.
+#[test]
+fn while_messages_wait_within_the_service_the_last_one_is_not_alone() {
+    let mut service = Driver::new();
+    let mut last = 0;
+    for number in 0..20 {
+        last = service.wait(5_100_000 + 1_900_000 * (number * 5 % 7)).message("jobs", "one");
+        let answer = service.wait(SOON * (1 + number % 4)).command("INCR done");
+        assert!(number < 8 || answer == cause(last, Rule::Alone), "{number}: {answer:?}");
+    }
+    for number in 0..30 {
+        service.wait(10_000 * (1 + number % 3)).message("jobs", "one");
+    }
+    let message = service.wait(5_500_000).message("jobs", "one");
+    assert!(message > last);
+    assert_eq!(service.wait(SOON).command("INCR done"), unknown(Reason::Several));
+}
+
+/// Its times do not tell yet, because the machine stalls from the start.
+#[test]
+fn what_has_come_when_nothing_could_have_caused_it_may_be_a_heartbeat_until_it_is_better_known() {
+    let mut service = Driver::new();
+    for number in 0..8 {
+        service.wait(90_000 * (1 + number * 5 % 7)).command("PUBLISH alive none");
+    }
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        service.wait(60_000 * (1 + number * 3 % 5)).message("jobs", &uuid(number));
+        answers.push(service.wait(SOON).command(&format!("PUBLISH alive {}", uuid(number))));
+    }
+    let caused = |answer: &Answer| matches!(answer, Answer::Cause { .. });
+    assert!(answers[..56].iter().all(|answer| *answer == unknown(Reason::Periodic)), "{answers:?}");
+    assert!(answers[57..].iter().any(caused), "it is not for ever");
+}
+
 #[test]
 fn a_heartbeat_stays_one_when_the_machine_stalls() {
     let mut service = experienced();

@@ -28,7 +28,7 @@ pub(super) fn add(service: &str, record: &SpanRecord, line: &mut String) {
                 let _ = write!(line, ",\"receivers\":{receivers}");
             }
         }
-        Operation::Deliver { body_size, .. } => {
+        Operation::Deliver { body_size, .. } | Operation::Item { body_size, .. } => {
             let _ = write!(line, ",\"bytes\":{body_size}");
         }
         Operation::Request(request) => {

@@ -22,7 +22,9 @@ pub(super) fn span(service: &str, record: &SpanRecord) -> Span {
         Operation::Publish { receivers: count, body_size: size, .. } => {
             (receivers, body_size) = (count.map(number), Some(number(*size)));
         }
-        Operation::Deliver { body_size: size, .. } => body_size = Some(number(*size)),
+        Operation::Deliver { body_size: size, .. } | Operation::Item { body_size: size, .. } => {
+            body_size = Some(number(*size));
+        }
         Operation::Request(request) => status = request.status.map(i64::from),
         Operation::Command { .. } => {}
     }

@@ -69,6 +69,8 @@ struct Keys {
     processed_from: DestinationKeys,
     template: Key,
     subscription: Key,
+    group: Key,
+    message_id: Key,
     /// Preceded by the constant attributes of the server.
     server_and_body_size: Key,
     body_size: Key,
@@ -158,6 +160,8 @@ impl SpanEncoder {
             processed_from: DestinationKeys::new(messaging(PROCESS, "process")),
             template: Key::new(key::MESSAGING_DESTINATION_TEMPLATE),
             subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
+            group: Key::new(key::MESSAGING_CONSUMER_GROUP_NAME),
+            message_id: Key::new(key::MESSAGING_MESSAGE_ID),
             server_and_body_size: Key::after(&server_of_messages, key::MESSAGING_MESSAGE_BODY_SIZE),
             body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
             receivers: Key::new(RECEIVERS),
@@ -269,7 +273,7 @@ impl SpanEncoder {
 
         let mut attributes = Attributes::new(out, &self.limits);
         self.describe(record, &mut attributes);
-        if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. }) {
+        if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Item { .. }) {
             attributes.constants(&connection.client_id);
         }
         attributes.constants(&connection.peer);
@@ -336,6 +340,19 @@ impl SpanEncoder {
                 if *sharded {
                     attributes.flag(&self.keys.sharded);
                 }
+            }
+            Operation::Item { queue, group, id, body_size } => {
+                attributes.constants(&self.keys.processed_from.operation);
+                if let Some(template) = queue {
+                    attributes.text(&self.keys.template, template);
+                }
+                if let Some(group) = group {
+                    attributes.text(&self.keys.group, group);
+                }
+                if let Some(id) = id {
+                    attributes.text(&self.keys.message_id, id);
+                }
+                self.server_and_body_size(attributes, record.error.as_ref(), *body_size);
             }
             Operation::Command { name, summary, database, batch_size } => {
                 attributes.text(&self.keys.operation, name);

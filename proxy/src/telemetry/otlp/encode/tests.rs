@@ -85,9 +85,15 @@ impl Rng {
     fn operation(&mut self) -> Operation {
         let channel = self.destination();
         let (sharded, body_size) = (self.yes(), self.number());
-        match self.below(4) {
+        match self.below(5) {
             0 => Operation::Publish { channel, sharded, receivers: self.yes().then(|| self.number()), body_size },
             3 => Operation::Request(Box::new(self.request())),
+            4 => Operation::Item {
+                queue: self.yes().then(|| self.text().into()),
+                group: self.yes().then(|| self.text().into()),
+                id: self.yes().then(|| "1700000000000-0".into()),
+                body_size,
+            },
             1 => Operation::Deliver { channel, pattern: self.yes().then(|| self.text().into()), sharded, body_size },
             _ => Operation::Command {
                 name: self.one_of(&["GET", "hGet", "MULTI", "MULTI INCR", ""]).into(),
@@ -237,6 +243,17 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.push(number("messaging.message.body.size", *body_size));
             all.extend(sharded.then(|| attribute("redis.pubsub.sharded", Value::BoolValue(true))));
         }
+        Operation::Item { queue, group, id, body_size } => {
+            all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "process")]);
+            all.extend([text("messaging.operation.type", "process")]);
+            all.extend(queue.as_deref().map(|template| text("messaging.destination.template", template)));
+            all.extend(group.as_deref().map(|group| text("messaging.consumer.group.name", group)));
+            all.extend(id.as_deref().map(|id| text("messaging.message.id", id)));
+            all.push(address);
+            all.extend(port);
+            all.extend(error.map(|error| text("error.type", error)));
+            all.push(number("messaging.message.body.size", *body_size));
+        }
         Operation::Command { name, summary, database, batch_size } => {
             all.extend([text("db.system.name", "redis"), text("db.operation.name", &**name)]);
             all.extend(summary.as_deref().map(|summary| text("db.query.summary", summary)));
@@ -266,7 +283,7 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.push(number("http.response.body.size", request.response_size));
         }
     }
-    if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. }) {
+    if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Item { .. }) {
         all.extend(connection.client_id().map(|id| text("messaging.client.id", id)));
     }
     match connection.peer() {
@@ -324,6 +341,10 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
     let (kind, name) = match &record.operation {
         Operation::Publish { channel, .. } => (SpanKind::Producer, named("publish", channel)),
         Operation::Deliver { channel, .. } => (SpanKind::Consumer, named("process", channel)),
+        Operation::Item { queue, .. } => {
+            let template = queue.as_deref().map(|template| format!(" {template}")).unwrap_or_default();
+            (SpanKind::Consumer, format!("process{template}"))
+        }
         Operation::Command { name, summary, .. } => (SpanKind::Client, summary.as_deref().unwrap_or(name).to_owned()),
         Operation::Request(request) => {
             let method = if request.method == Method::Other { "HTTP" } else { request.method.as_str() };

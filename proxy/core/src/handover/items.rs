@@ -1,0 +1,240 @@
+//! The items in a reply.
+
+use alloc::vec::Vec;
+
+use super::{Role, Shape};
+use crate::resp::complete::decimal;
+use crate::resp::take_line;
+use crate::service::{Bulks, MAX_VALUES};
+
+/// The most items of a reply that are taken.
+pub(crate) const MAX_ITEMS: usize = 128;
+
+/// The deepest nesting of what is read: that of the fields of an entry.
+const MAX_DEPTH: usize = 6;
+
+/// Something that a reply hands over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item<'a> {
+    /// The key that it was taken from, if the reply says so.
+    pub(crate) key: Option<&'a [u8]>,
+    /// The id of an entry of a stream.
+    pub(crate) id: Option<&'a [u8]>,
+    /// What it says: the item, or the values of an entry's fields. The last one may be cut off.
+    pub(crate) values: Bulks<'a, MAX_VALUES>,
+    /// The length of it in bytes, with the names of an entry's fields.
+    pub(crate) size: u64,
+}
+
+/// The items of a reply.
+#[derive(Debug, Default)]
+pub(crate) struct Handed<'a> {
+    /// The items, [`MAX_ITEMS`] at most.
+    pub(crate) items: Vec<Item<'a>>,
+    /// Whether there are more items, or may be.
+    pub(crate) is_incomplete: bool,
+}
+
+/// An aggregate that has begun.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    left: u64,
+    index: u64,
+    is_map: bool,
+}
+
+/// Finds the items in `frame`, the beginning of a reply of this shape. An empty one stands for a null.
+pub(crate) fn items(shape: Shape, frame: &[u8]) -> Handed<'_> {
+    if frame.is_empty() {
+        return Handed::default();
+    }
+    let mut reader = Reader { shape, rest: frame, levels: Vec::new(), key: None, handed: Handed::default() };
+    while let Some(more) = reader.value() {
+        if !more {
+            return reader.handed;
+        }
+    }
+    // The frame is cut off, or is not understood.
+    let outer = reader.levels.iter().take(shape.depth_of_items());
+    reader.handed.is_incomplete |= reader.levels.is_empty() || outer.into_iter().any(|level| level.left > 0);
+    reader.handed
+}
+
+struct Reader<'a> {
+    shape: Shape,
+    rest: &'a [u8],
+    levels: Vec<Level>,
+    key: Option<&'a [u8]>,
+    handed: Handed<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a value, or the header of an aggregate. Returns whether more belongs to the reply; `None` if the frame ends here.
+    fn value(&mut self) -> Option<bool> {
+        let (kind, line) = take_line(&mut self.rest)?;
+        match kind {
+            b'$' | b'=' | b'!' if line.starts_with(b"-") => self.scalar(None),
+            b'$' | b'=' => {
+                let len = decimal(line)?;
+                let body = usize::try_from(len).ok()?;
+                let is_whole = self.rest.len() >= body;
+                let bytes = self.rest.get(..body).unwrap_or(self.rest);
+                self.rest = self.rest.get(body.checked_add(2)?..).unwrap_or_default();
+                self.scalar(Some((bytes, len)));
+                if !is_whole {
+                    return None;
+                }
+            }
+            b'*' | b'~' if line.starts_with(b"-") => self.scalar(None),
+            b'*' | b'~' => self.aggregate(decimal(line)?, false)?,
+            b'%' => self.aggregate(decimal(line)?.checked_mul(2)?, true)?,
+            b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' | b'!' => self.scalar(None),
+            _ => return None,
+        }
+        while self.levels.pop_if(|level| level.left == 0).is_some() {}
+        Some(!self.levels.is_empty())
+    }
+
+    fn aggregate(&mut self, values: u64, is_map: bool) -> Option<()> {
+        self.place();
+        if self.levels.len() >= MAX_DEPTH {
+            return None;
+        }
+        self.levels.push(Level { left: values, index: 0, is_map });
+        Some(())
+    }
+
+    /// Takes the place of the next value: the number of aggregates around it, and which one of the innermost it is.
+    fn place(&mut self) -> (usize, u64) {
+        let depth = self.levels.iter().map(|level| if level.is_map { 2 } else { 1 }).sum();
+        let Some(level) = self.levels.last_mut() else { return (depth, 0) };
+        let index = if level.is_map { level.index % 2 } else { level.index };
+        level.index += 1;
+        level.left = level.left.saturating_sub(1);
+        (depth, index)
+    }
+
+    /// A value, with its length, which may be above what is there of it.
+    fn scalar(&mut self, value: Option<(&'a [u8], u64)>) {
+        let (depth, index) = self.place();
+        let role = self.shape.role(depth, index);
+        let Some((value, size)) = value else { return };
+        match role {
+            Role::Key => self.key = Some(value),
+            Role::Item => self.begin(Item { key: self.key, id: None, values: Bulks::new([value]), size }),
+            Role::EntryId => self.begin(Item { key: self.key, id: Some(value), values: Bulks::new([]), size: 0 }),
+            Role::FieldValue | Role::FieldName => {
+                // Of an entry that was left out nothing is added to the one before.
+                if let Some(entry) = self.handed.items.last_mut().filter(|_| !self.handed.is_incomplete) {
+                    entry.size = entry.size.saturating_add(size);
+                    if role == Role::FieldValue {
+                        entry.values.push(value);
+                    }
+                }
+            }
+            Role::Other => {}
+        }
+    }
+
+    fn begin(&mut self, item: Item<'a>) {
+        if self.handed.items.len() < MAX_ITEMS {
+            self.handed.items.push(item);
+        } else {
+            self.handed.is_incomplete = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::{String, ToString};
+
+    use super::*;
+
+    fn found(shape: Shape, frame: &[u8]) -> Vec<String> {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        let line = |item: &Item<'_>| {
+            let values: Vec<_> = item.values.as_slice().iter().map(|value| text(value)).collect();
+            let [key, id] = [item.key, item.id].map(|name| name.map_or("-".into(), text));
+            format!("{key} {id} {} {}", values.join("+"), item.size)
+        };
+        let handed = items(shape, frame);
+        let mut lines: Vec<_> = handed.items.iter().map(line).collect();
+        lines.extend(handed.is_incomplete.then(|| "...".into()));
+        lines
+    }
+
+    #[test]
+    fn items_are_found_in_the_reply_of_each_command_in_both_protocols() {
+        let (two, member) = (["- - a 1", "- - bc 2"].map(String::from), String::from("q - m 1"));
+        for (shape, frame, expected) in [
+            (Shape::Values, "$1\r\na\r\n", &two[..1]),
+            (Shape::Values, "*2\r\n$1\r\na\r\n$2\r\nbc\r\n", &two[..]),
+            (Shape::Values, "$-1\r\n", &[]),
+            (Shape::Values, "*-1\r\n", &[]),
+            (Shape::Values, "_\r\n", &[]),
+            (Shape::Values, "-WRONGTYPE Operation\r\n", &[]),
+            (Shape::KeyAndValue, "*2\r\n$1\r\nq\r\n$1\r\nm\r\n", core::slice::from_ref(&member)),
+            (Shape::KeyAndValues, "*2\r\n$1\r\nq\r\n*1\r\n$1\r\nm\r\n", core::slice::from_ref(&member)),
+            (Shape::KeyAndMember, "*3\r\n$1\r\nq\r\n$1\r\nm\r\n$1\r\n7\r\n", core::slice::from_ref(&member)),
+            (Shape::KeyAndMember, "*3\r\n$1\r\nq\r\n$1\r\nm\r\n,7\r\n", core::slice::from_ref(&member)),
+            (Shape::KeyAndMembers, "*2\r\n$1\r\nq\r\n*1\r\n*2\r\n$1\r\nm\r\n,7\r\n", core::slice::from_ref(&member)),
+            (Shape::Members, "*4\r\n$1\r\na\r\n$1\r\n7\r\n$2\r\nbc\r\n$1\r\n8\r\n", &two[..]),
+            (Shape::Members, "*2\r\n$1\r\na\r\n,7\r\n", &two[..1]),
+            (Shape::Members, "*2\r\n*2\r\n$1\r\na\r\n,7\r\n*2\r\n$2\r\nbc\r\n,8\r\n", &two[..]),
+            (Shape::Members, "*0\r\n", &[]),
+        ] {
+            assert_eq!(found(shape, frame.as_bytes()), expected, "{shape:?} {frame}");
+        }
+    }
+
+    #[test]
+    fn entries_have_their_ids_and_the_values_of_their_fields() {
+        let entries =
+            "*2\r\n*2\r\n$3\r\n1-0\r\n*4\r\n$2\r\nid\r\n$1\r\na\r\n$1\r\nn\r\n$2\r\nbc\r\n*2\r\n$3\r\n1-1\r\n*-1\r\n";
+        let expected = ["s 1-0 a+bc 6", "s 1-1  0"];
+        for frame in [format!("*1\r\n*2\r\n$1\r\ns\r\n{entries}"), format!("%1\r\n$1\r\ns\r\n{entries}")] {
+            assert_eq!(found(Shape::Entries, frame.as_bytes()), expected);
+        }
+        let two = "%2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n$1\r\nt\r\n*1\r\n*4\r\n$3\r\n2-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n:5\r\n:1\r\n";
+        assert_eq!(found(Shape::Entries, two.as_bytes()), ["s 1-0  0", "t 2-0 v 2"]);
+        for none in ["*-1\r\n", "_\r\n", "%0\r\n"] {
+            assert!(found(Shape::Entries, none.as_bytes()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_cut_reply_has_what_is_there_of_the_last_item_and_says_whether_more_may_follow() {
+        let job = b"*2\r\n$1\r\nq\r\n$6\r\nabcdef\r\n";
+        assert_eq!(found(Shape::KeyAndValue, &job[..18]), ["q - abc 6"]);
+        assert_eq!(found(Shape::KeyAndValue, &job[..9]), ["..."]);
+        assert_eq!(found(Shape::Values, &b"*2\r\n$6\r\nabcdef\r\n"[..11]), ["- - abc 6", "..."]);
+        assert_eq!(found(Shape::Values, b"$6\r\nabc"), ["- - abc 6", "..."]);
+        let last = b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$6\r\nabc";
+        assert_eq!(found(Shape::Entries, last), ["s 1-0 abc 7"]);
+        let first = b"*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$6\r\nabc";
+        assert_eq!(found(Shape::Entries, first), ["s 1-0 abc 7", "..."]);
+    }
+
+    #[test]
+    fn no_more_items_are_taken_than_there_is_room_for() {
+        let many = format!("*{}\r\n{}", MAX_ITEMS + 1, "$1\r\nx\r\n".repeat(MAX_ITEMS + 1));
+        let handed = items(Shape::Values, many.as_bytes());
+        assert_eq!((handed.items.len(), handed.is_incomplete), (MAX_ITEMS, true));
+        let entry = "*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n";
+        let many = format!("*1\r\n*2\r\n$1\r\ns\r\n*{}\r\n{}", MAX_ITEMS + 2, entry.repeat(MAX_ITEMS + 2));
+        let handed = items(Shape::Entries, many.as_bytes());
+        assert_eq!((handed.items.len(), handed.items[MAX_ITEMS - 1].size), (MAX_ITEMS, 2));
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_or_no_resp_hands_nothing_over() {
+        let deep = "*1\r\n".repeat(100_000);
+        for frame in [deep.as_bytes(), b"", b"x", b"$99999999999999999999\r\nx\r\n", b"*1\r\n|1\r\n"] {
+            for shape in [Shape::Values, Shape::Entries, Shape::KeyAndMembers] {
+                assert!(items(shape, frame).items.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a reply hands over to the service: the items of a list, a sorted set or a stream that it has taken out to work on them.
+//!
+//! A row of the table of commands names the [`Shape`] of such a reply. [`Read`] is what the request says, and [`items`] finds
+//! the items in the reply. Nothing here changes a byte, and nothing is read unless causes are followed (`--follow`).
+
+mod items;
+mod read;
+
+pub(crate) use items::{Item, items};
+pub(crate) use read::Read;
+
+/// How the reply to a command has its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// An item, or an array of items: `LPOP`, `RPOPLPUSH`.
+    Values,
+    /// The key and an item: `BLPOP`.
+    KeyAndValue,
+    /// The key and an array of items: `LMPOP`.
+    KeyAndValues,
+    /// Each item is followed by its score, or is in an array with it: `ZPOPMIN`.
+    Members,
+    /// The key, an item and its score: `BZPOPMIN`.
+    KeyAndMember,
+    /// The key, and an array of arrays of an item and its score: `ZMPOP`.
+    KeyAndMembers,
+    /// For each stream its key and its entries, of which each has an id and its fields: `XREADGROUP`.
+    Entries,
+}
+
+/// What a value of a reply is, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The key of the items that follow.
+    Key,
+    /// An item.
+    Item,
+    /// The id of an entry, which begins here.
+    EntryId,
+    /// The value of a field of an entry.
+    FieldValue,
+    /// The name of a field of an entry.
+    FieldName,
+    /// A score, or what newer servers add.
+    Other,
+}
+
+impl Shape {
+    /// What a value is that lies in so many aggregates, and is the `index`th of the innermost. A map counts as an array of pairs.
+    fn role(self, depth: usize, index: u64) -> Role {
+        match (self, depth, index) {
+            (Self::Values, 0 | 1, _) | (Self::KeyAndValues, 2, _) => Role::Item,
+            (Self::KeyAndValue | Self::KeyAndMember, 1, 1) => Role::Item,
+            (Self::KeyAndMembers, 3, 0) | (Self::Members, 2, 0) => Role::Item,
+            (Self::Members, 1, index) if index % 2 == 0 => Role::Item,
+            (Self::KeyAndValue | Self::KeyAndValues | Self::KeyAndMember | Self::KeyAndMembers, 1, 0) => Role::Key,
+            (Self::Entries, 2, 0) => Role::Key,
+            (Self::Entries, 4, 0) => Role::EntryId,
+            (Self::Entries, 5, index) if index % 2 == 0 => Role::FieldName,
+            (Self::Entries, 5, _) => Role::FieldValue,
+            _ => Role::Other,
+        }
+    }
+
+    /// The number of aggregates in which the last level of items lies.
+    fn depth_of_items(self) -> usize {
+        match self {
+            Self::Values | Self::KeyAndValue | Self::KeyAndMember | Self::Members => 1,
+            Self::KeyAndValues | Self::KeyAndMembers => 2,
+            Self::Entries => 3,
+        }
+    }
+}

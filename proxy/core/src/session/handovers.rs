@@ -1,0 +1,140 @@
+//! What the replies of a connection hand over of lists, sorted sets and streams (`--follow`): one CONSUMER span for each item, and
+//! what the inference of causes is told of it.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use super::Parts;
+use super::capture;
+use crate::commands::{self, Answer};
+use crate::handover::{self, Item, Read, Shape};
+use crate::policy::Mode;
+use crate::rewrite::child_of;
+use crate::service::{Attribution, Event, ObservedItem, ObservedRead, Reading};
+use crate::trace::{CommandId, Context, Operation, SpanRecord};
+
+/// Most reads of a connection whose replies are waited for. The oldest makes room for further ones.
+const MAX_READS: usize = 64;
+
+/// Most bytes that are kept of the reply to a read that does not come at once.
+const MAX_KEPT: usize = 256 * 1024;
+
+/// The longest key, and the longest name of a group, in bytes, that is kept until the reply comes.
+const MAX_NAME_LEN: usize = 1024;
+
+/// The length of the longest id of an entry, in bytes: two numbers of 64 bits.
+const MAX_ENTRY_ID_LEN: usize = 41;
+
+/// The commands of a connection whose replies hand work over, as long as they are not answered.
+#[derive(Debug, Default)]
+pub(super) struct Reads(VecDeque<Waiting>);
+
+/// A command that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    command: CommandId,
+    shape: Shape,
+    /// The key that it names, where the reply does not tell it.
+    key: Box<[u8]>,
+    group: Option<Arc<str>>,
+}
+
+impl Reads {
+    /// Most bytes that are kept of a reply that begins now.
+    pub(super) fn most_kept(&self, memory_is_scarce: bool) -> usize {
+        if self.0.is_empty() || memory_is_scarce { capture::MAX_LEN } else { MAX_KEPT }
+    }
+
+    /// Takes the command that was answered, if it is one of these. Those before it will not be answered any more.
+    pub(super) fn take(&mut self, answered: CommandId) -> Option<Waiting> {
+        let at = self.0.iter().position(|read| read.command == answered)?;
+        let read = self.0.drain(..=at).next_back();
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+        read
+    }
+
+    fn push(&mut self, read: Waiting) {
+        if self.0.len() >= MAX_READS {
+            self.0.pop_front();
+        }
+        self.0.push_back(read);
+    }
+
+    /// The bytes of memory that are taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Waiting>() + self.0.iter().map(|read| read.key.len()).sum::<usize>()
+    }
+}
+
+/// What is known of the command `name` if it takes items out of a list, a sorted set or a stream as work to do. `None` if it is like
+/// any other command. In a transaction it is, because the whole transaction has one cause.
+pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Parts<'_>) -> Option<Box<Attribution>> {
+    let shape = commands::find(name)?.hands_over?;
+    if parts.pairing.is_queueing() {
+        return None;
+    }
+    let read = Read::of_request(shape, matches!(answer, Answer::LateReplies(_)), frame)?;
+    if read.key.len() > MAX_NAME_LEN {
+        return None;
+    }
+    let now = parts.call.env.now;
+    let observed = ObservedRead { key: read.key, takes_work: read.takes_work };
+    let command = match parts.call.env.inference.as_deref_mut()?.reads(now, &observed) {
+        Reading::Work(command) => {
+            let group =
+                read.group.filter(|group| group.len() <= MAX_NAME_LEN && !parts.call.env.policy.hide_channel_names);
+            let group = group.and_then(|group| core::str::from_utf8(group).ok()).map(Arc::from);
+            parts.reads.push(Waiting { command, shape, key: read.key.into(), group });
+            command
+        }
+        Reading::Reply(command) => command,
+        Reading::Other => return None,
+    };
+    Some(Box::new(Attribution { command: Some(command), ..Attribution::default() }))
+}
+
+/// Tells the inference of the items in `frame`, the beginning of the reply to this read, and begins their spans.
+pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
+    let handed = handover::items(read.shape, frame);
+    for item in &handed.items {
+        hand_item_over(read, item, parts);
+    }
+    let now = parts.call.env.now;
+    if handed.is_incomplete
+        && let Some(inference) = parts.call.env.inference.as_deref_mut()
+    {
+        inference.missed(now);
+    }
+}
+
+fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
+    let (now, policy) = (parts.call.env.now, &**parts.call.env.policy);
+    let key = item.key.unwrap_or(&read.key);
+    // Nothing carries a context beside an item, so it begins a trace.
+    let begins_trace = policy.enabled && policy.mode != Mode::Observe;
+    let own = begins_trace.then(|| child_of(None, policy, parts.call.env.ids));
+    if let Some((context, true)) = own {
+        let operation = Operation::Item {
+            queue: policy.key_template(key).map(Arc::from),
+            group: read.group.clone(),
+            id: item.id.and_then(entry_id),
+            body_size: item.size,
+        };
+        parts.call.out.events.push(Event::Delivered(SpanRecord::new(context, now, operation)));
+    }
+    let context = own.map(|(context, _)| Context::from(context));
+    let id = context.as_ref().map_or_else(|| parts.call.env.ids.span_id(), |context| context.span.span_id);
+    if let Some(inference) = parts.call.env.inference.as_deref_mut() {
+        let entry = item.id.unwrap_or_default();
+        inference.handed_over(now, &ObservedItem { id, context: context.as_ref(), key, entry, values: item.values });
+    }
+}
+
+/// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.
+fn entry_id(id: &[u8]) -> Option<Arc<str>> {
+    let is_id = id.len() <= MAX_ENTRY_ID_LEN && id.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
+    core::str::from_utf8(id).ok().filter(|_| is_id).map(Arc::from)
+}

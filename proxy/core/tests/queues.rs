@@ -1,0 +1,135 @@
+//! What a session makes of replies that hand over items of lists, sorted sets and streams (`--follow`).
+
+use redistributed_core::Policy;
+use redistributed_core::glob::Glob;
+use redistributed_core::policy::{Commands, Mode};
+use redistributed_core::trace::{Operation, SpanRecord};
+
+use crate::following::{Conversation, both_ways, following};
+
+/// The operations of the spans of items, and whether these begin traces.
+fn items(talk: &mut Conversation) -> Vec<String> {
+    let described = |record: SpanRecord| {
+        let Operation::Item { queue, group, id, body_size } = record.operation else { panic!("{record:?}") };
+        assert_eq!((record.parent, record.link), (None, None), "nothing carries a context to it");
+        let or_dash = |text: Option<std::sync::Arc<str>>| text.unwrap_or("-".into());
+        format!("{} {} {} {body_size}", or_dash(queue), or_dash(group), or_dash(id))
+    };
+    std::mem::take(&mut talk.driver.deliveries).into_iter().map(described).collect()
+}
+
+fn with_templates() -> Policy {
+    let key_templates = ["queue:a*", "queue:s*"].map(|glob| Glob::new(glob).unwrap()).to_vec();
+    Policy { key_templates, ..following(Commands::None) }
+}
+
+#[test]
+fn each_item_has_a_span_and_is_told_before_it_is_passed_on() {
+    both_ways(&with_templates(), |mut talk| {
+        talk.client(&["BLPOP", "queue:a7", "queue:b", "5"]);
+        talk.client(&["LPOP", "queue:a7", "2"]);
+        talk.client(&["ZPOPMIN", "queue:b"]);
+        talk.client(&["GET", "k"]);
+        let told = talk.told();
+        assert_eq!(told, ["1 reads queue:a7 true", "2 reads queue:a7 false", "3 reads queue:b false", "4 GET k"]);
+        talk.server(
+            "*2\r\n$7\r\nqueue:b\r\n$3\r\njob\r\n*2\r\n$1\r\nx\r\n$2\r\nyz\r\n*2\r\n$1\r\nm\r\n$1\r\n7\r\n$1\r\nv\r\n",
+        );
+        let told = talk.told();
+        let expected = [
+            "item queue:b  job traced=true",
+            "item queue:a7  x traced=true",
+            "item queue:a7  yz traced=true",
+            "item queue:b  m traced=true",
+            "4 answered v",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(items(&mut talk), ["- - - 3", "queue:a* - - 1", "queue:a* - - 2", "- - - 1"]);
+    });
+}
+
+#[test]
+fn entries_have_their_ids_and_their_group() {
+    const ENTRIES: &str =
+        "*2\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$3\r\njob\r\n*2\r\n$3\r\n2-0\r\n*2\r\n$1\r\nf\r\n$1\r\nx\r\n";
+    for head in ["*1\r\n*2\r\n$7\r\nqueue:s\r\n", "%1\r\n$7\r\nqueue:s\r\n"] {
+        both_ways(&with_templates(), |mut talk| {
+            talk.client(&["XREADGROUP", "GROUP", "workers", "me", "STREAMS", "queue:s", ">"]);
+            talk.server(&format!("{head}{ENTRIES}"));
+            let expected =
+                ["1 reads queue:s true", "item queue:s 1-0 job traced=true", "item queue:s 2-0 x traced=true"];
+            assert_eq!(talk.told(), expected);
+            assert_eq!(items(&mut talk), ["queue:s* workers 1-0 4", "queue:s* workers 2-0 2"]);
+        });
+    }
+    // The name of a group is one of those that are hidden.
+    both_ways(&Policy { hide_channel_names: true, ..with_templates() }, |mut talk| {
+        talk.client(&["XREADGROUP", "GROUP", "workers", "me", "STREAMS", "queue:s", ">"]);
+        talk.server(&format!("*1\r\n*2\r\n$7\r\nqueue:s\r\n{ENTRIES}"));
+        assert_eq!(items(&mut talk), ["queue:s* - 1-0 4", "queue:s* - 2-0 2"]);
+    });
+}
+
+#[test]
+fn nothing_is_handed_over_by_a_null_or_an_error_or_in_a_transaction() {
+    both_ways(&with_templates(), |mut talk| {
+        for words in [&["BLPOP", "queue:a", "1"][..], &["LPOP", "queue:a"], &["BRPOP", "queue:a", "1"]] {
+            talk.client(words);
+        }
+        talk.server("*-1\r\n$-1\r\n-WRONGTYPE Operation\r\n");
+        for words in [&["MULTI"][..], &["LPOP", "queue:a"], &["EXEC"]] {
+            talk.client(words);
+        }
+        talk.server("+OK\r\n+QUEUED\r\n*1\r\n$1\r\nx\r\n");
+        let told = talk.told();
+        assert_eq!(told[3..], ["4 MULTI ", "5 LPOP queue:a", "6 EXEC ", "4 answered OK", "5 answered x"]);
+        assert!(items(&mut talk).is_empty());
+    });
+}
+
+#[test]
+fn what_is_no_queue_is_told_like_any_other_command() {
+    both_ways(&with_templates(), |mut talk| {
+        talk.client(&["LPOP", "pool"]);
+        talk.client(&["BLPOP", "pool", "1"]);
+        talk.client(&["BLPOP", "answer:7", "1"]);
+        talk.server("$1\r\nx\r\n*2\r\n$4\r\npool\r\n$1\r\ny\r\n*2\r\n$8\r\nanswer:7\r\n$1\r\nz\r\n");
+        let expected = [
+            "1 reads pool false",
+            "2 LPOP pool",
+            "3 reads pool true",
+            "4 reads answer:7 true",
+            "2 answered x",
+            "4 answered answer:7 z",
+        ];
+        assert_eq!(talk.told(), expected);
+        assert!(items(&mut talk).is_empty());
+    });
+}
+
+#[test]
+fn a_long_item_is_told_by_its_beginning_and_items_that_are_not_told_are_missed() {
+    both_ways(&with_templates(), |mut talk| {
+        let long = "x".repeat(600_000);
+        talk.client(&["BLPOP", "queue:a", "1"]);
+        talk.server(&format!("*2\r\n$7\r\nqueue:a\r\n$600000\r\n{long}\r\n"));
+        let told = talk.told();
+        assert!(told.len() == 2 && told[1].starts_with("item queue:a  xxx"), "{}", told.len());
+        assert_eq!(items(&mut talk), ["queue:a* - - 600000"]);
+        talk.client(&["LPOP", "queue:a", "200"]);
+        talk.server(&format!("*200\r\n{}", "$1\r\nx\r\n".repeat(200)));
+        let told = talk.told();
+        assert_eq!((told.len(), told.last().map(String::as_str)), (1 + 128 + 1, Some("missed")));
+        assert_eq!(items(&mut talk).len(), 128);
+    });
+}
+
+#[test]
+fn where_a_service_is_only_observed_items_begin_no_traces() {
+    both_ways(&Policy { mode: Mode::Observe, ..with_templates() }, |mut talk| {
+        talk.client(&["BLPOP", "queue:a", "1"]);
+        talk.server("*2\r\n$7\r\nqueue:a\r\n$1\r\nx\r\n");
+        assert_eq!(talk.told()[1..], ["item queue:a  x traced=false"]);
+        assert!(items(&mut talk).is_empty());
+    });
+}

@@ -1,0 +1,125 @@
+//! What a plain worker does because of an item that it has taken from a list or a stream is below the span of the item
+//! (`--follow`).
+
+use std::time::{Duration, Instant};
+
+use otlp_receiver::ReceivedSpan;
+
+use crate::e2e::deployment::{Deployment, Sidecar};
+use crate::e2e::following::id;
+use crate::e2e::spans::Span;
+use crate::support::DEADLINE;
+use crate::support::wire::{Value, Wire};
+
+const FOLLOWING: [&str; 6] = ["--follow", "parent", "--follow-window", "1s", "--key-template", "jobs:*"];
+
+/// A worker that reads a job's price, stores a result and announces it, on another connection than that on which it waits for
+/// jobs.
+struct Worker {
+    waiting: Wire,
+    commands: Wire,
+}
+
+impl Worker {
+    async fn start(sidecar: &Sidecar) -> Self {
+        Self { waiting: sidecar.connect().await, commands: sidecar.connect().await }
+    }
+
+    /// Takes a job, and works on it. The job is the last string of what is handed over.
+    async fn work(&mut self, take: &str) -> Value {
+        let taken = self.waiting.call(take).await;
+        let mut job = &taken;
+        while let Value::Array(values) = job {
+            job = values.last().expect("something was handed over");
+        }
+        let Value::Bulk(job) = job else { panic!("{taken:?}") };
+        let job = String::from_utf8_lossy(job).into_owned();
+        self.commands.call(&format!("GET price:{job}")).await;
+        self.commands.call(&format!("SET result:{job} done")).await;
+        self.commands.call(&format!("PUBLISH done result:{job}")).await;
+        taken
+    }
+}
+
+/// Whether all work on some item has been received, below it.
+fn has_whole_work(spans: &[ReceivedSpan]) -> bool {
+    let items = spans.iter().filter(|span| span.span.name == "process jobs:*");
+    items.into_iter().any(|item| spans.iter().filter(|span| span.parent_span_id() == item.span_id()).count() >= 3)
+}
+
+/// Runs jobs through a worker that takes them by `take`, and returns its spans. `give` puts a job there, and `end` says that it is done.
+async fn run(deployment: &Deployment, give: &str, take: &str, end: Option<&str>) -> Vec<Span> {
+    let worker = deployment.sidecar("worker", &FOLLOWING);
+    let mut giver = deployment.direct().await;
+    let mut service = Worker::start(&worker).await;
+    // In its first five seconds the proxy cannot know what the service had received before.
+    let began = Instant::now();
+    for number in 1.. {
+        giver.call(&give.replace("{id}", &id(number))).await;
+        let taken = service.work(take).await;
+        if let Some(end) = end {
+            let entry = entry_id(&taken).expect("an entry has an id");
+            service.commands.call(&end.replace("{entry}", &entry)).await;
+        }
+        if deployment.has_received(has_whole_work) {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "no work is below its item after {number} jobs");
+        // As many jobs as people make, and not as many as a loop can.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(service);
+    deployment.spans([worker]).await.0
+}
+
+/// The id of the entry in a reply.
+fn entry_id(reply: &Value) -> Option<String> {
+    match reply {
+        Value::Array(values) => values.iter().find_map(entry_id),
+        Value::Bulk(bytes) => {
+            let is_id =
+                |text: &&str| text.contains('-') && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+            std::str::from_utf8(bytes).ok().filter(is_id).map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+/// Checks the spans of items, and that the work on one of them is below it and within its time.
+fn check(spans: &[Span]) -> &Span {
+    let items: Vec<_> = spans.iter().filter(|span| span.name == "process jobs:*").collect();
+    for item in &items {
+        assert!(item.parent.is_empty() && item.text("messaging.destination.name").is_none(), "{item:?}");
+        assert_eq!(item.text("messaging.system"), Some("redis"));
+        assert_eq!(item.text("messaging.operation.type"), Some("process"));
+        assert_eq!(item.text("messaging.destination.template"), Some("jobs:*"));
+        assert!(!format!("{item:?}").contains("jobs:secret"), "no key is told");
+    }
+    let below = |item: &Span| spans.iter().filter(|span| span.parent == item.span_id).cloned().collect::<Vec<_>>();
+    let item = items.into_iter().find(|item| below(item).len() >= 3).expect("the work that had been received");
+    for span in below(item) {
+        assert!(span.text("redistributed.cause").is_some(), "{span:?}");
+        // They are dated one after the other, by a wall clock that may be slewed meanwhile.
+        assert!(item.start <= span.start && span.end <= item.end + 1_000_000, "the item lasts as long as its work");
+    }
+    item
+}
+
+#[tokio::test]
+async fn the_work_of_a_plain_worker_is_below_the_item_of_the_list_that_caused_it() {
+    let deployment = Deployment::start().await;
+    let spans = run(&deployment, "LPUSH jobs:secret {id}", "BRPOP other jobs:secret 5", None).await;
+    let item = check(&spans);
+    assert_eq!((item.text("messaging.message.id"), item.text("messaging.consumer.group.name")), (None, None));
+}
+
+#[tokio::test]
+async fn the_work_of_a_plain_worker_is_below_the_entry_of_the_stream_that_caused_it() {
+    let deployment = Deployment::start().await;
+    deployment.direct().await.call("XGROUP CREATE jobs:secret workers $ MKSTREAM").await;
+    let take = "XREADGROUP GROUP workers me COUNT 10 BLOCK 5000 STREAMS jobs:secret >";
+    let spans = run(&deployment, "XADD jobs:secret * job {id}", take, Some("XACK jobs:secret workers {entry}")).await;
+    let item = check(&spans);
+    assert!(item.text("messaging.message.id").is_some_and(|id| id.contains('-')), "{item:?}");
+    assert_eq!(item.text("messaging.consumer.group.name"), Some("workers"));
+}
