@@ -21,6 +21,7 @@
 //! | [`reload`] | the settings read again in a running process |
 //! | [`admin`] | health, metrics, settings and the mode switch over HTTP |
 //! | [`serve`] | the life of the process: bind, build, serve, drain |
+//! | [`service_manager`] | what systemd is told of the state of the process |
 //! | [`signals`] | the signals that end the process, or have the settings read again |
 //! | [`preflight`] | mistakes that show before anything is served, with the setting that they come from |
 //! | [`report_format`] | the form in which `check` and `decode` answer |
@@ -62,6 +63,7 @@ pub mod reload;
 pub mod report_format;
 pub mod serve;
 pub mod service;
+pub mod service_manager;
 pub mod settings;
 pub mod signals;
 pub mod telemetry;
@@ -69,4 +71,4 @@ pub mod top;
 pub mod view;
 pub mod workers;
 
-pub use serve::{Listeners, Report, RunError, bind, run, run_with};
+pub use serve::{Listeners, Report, RunError, bind, bind_with, run, run_with};

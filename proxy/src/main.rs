@@ -7,7 +7,7 @@ use redistributed::cli::{self, Call};
 use redistributed::decode::DecodeArgs;
 use redistributed::launch::{Launch, LaunchError};
 use redistributed::logging::{self, LIFECYCLE, LevelHandle};
-use redistributed::net::listener::shortened_backlog;
+use redistributed::net::listener::{PassedSockets, shortened_backlog};
 use redistributed::net::open_files;
 use redistributed::reload::Reloader;
 use redistributed::report_format::ReportFormat;
@@ -16,7 +16,7 @@ use redistributed::settings::{Invocation, LoadError, Loaded, Log, LogFormat, Log
 use redistributed::signals::{Hangups, Signal, Signals};
 use redistributed::top::{TopArgs, TopError};
 use redistributed::view::ViewArgs;
-use redistributed::{RunError, healthcheck, preflight};
+use redistributed::{RunError, healthcheck, preflight, service_manager};
 use redistributed_core::printable::{printable, printable_lines};
 use tokio_util::sync::CancellationToken;
 
@@ -52,10 +52,15 @@ fn serve(invocation: Invocation) -> ExitCode {
     if loaded.options.check_config {
         return check_config(&loaded);
     }
+    // Before there are other threads.
+    let passed = match PassedSockets::from_environment() {
+        Ok(passed) => passed,
+        Err(error) => return end(CANNOT_BIND, &error),
+    };
     let level = prepare(&mut loaded.settings);
     let services = Services::new(&loaded.settings);
     let reloader = Arc::new(Reloader::new(invocation, &loaded, services.clone(), level));
-    with_runtime(serve_until_signal(loaded.settings, services, reloader))
+    with_runtime(serve_until_signal(loaded.settings, passed, services, reloader))
 }
 
 /// Starts a service behind a proxy of its own.
@@ -130,12 +135,17 @@ fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
     code
 }
 
-async fn serve_until_signal(settings: Settings, services: Arc<Services>, reloader: Arc<Reloader>) -> ExitCode {
+async fn serve_until_signal(
+    settings: Settings,
+    passed: PassedSockets,
+    services: Arc<Services>,
+    reloader: Arc<Reloader>,
+) -> ExitCode {
     let (mut signals, mut hangups) = match (Signals::listen(), Hangups::listen()) {
         (Ok(signals), Ok(hangups)) => (signals, hangups),
         (Err(error), _) | (_, Err(error)) => return end(FAILED, &error),
     };
-    let listeners = match redistributed::bind(&settings).await {
+    let listeners = match redistributed::bind_with(&settings, passed).await {
         Ok(listeners) => listeners,
         Err(error) => return end(CANNOT_BIND, &preflight::explained_bind(&error, &settings, &reloader.sources())),
     };
@@ -143,19 +153,24 @@ async fn serve_until_signal(settings: Settings, services: Arc<Services>, reloade
     let second_signal = async {
         let first = signals.next().await;
         tracing::info!(target: LIFECYCLE, signal = first.name(), "stopping; a second signal ends at once");
+        service_manager::stopping();
         stop.cancel();
         signals.next().await
     };
     let reload = async {
         loop {
             hangups.next().await;
+            service_manager::reloading();
             let reloader = reloader.clone();
             // The log has said what came of it; and a file may be somewhere that does not answer.
             let _ = tokio::task::spawn_blocking(move || reloader.reload()).await;
+            service_manager::ready();
         }
     };
     tokio::select! {
-        ended = redistributed::run_with(settings, listeners, services, Some(reloader.clone()), stop.cancelled()) => match ended {
+        ended = redistributed::run_with(
+            settings, listeners, services, Some(reloader.clone()), service_manager::ready, stop.cancelled(),
+        ) => match ended {
             Ok(_) => ExitCode::SUCCESS,
             Err(error @ (RunError::Telemetry(_) | RunError::File(_) | RunError::Circle(_))) => {
                 end(WRONG_SETTINGS, &preflight::explained(&error, &reloader.sources()))

@@ -22,7 +22,7 @@ use crate::logging::LIFECYCLE;
 use crate::memory;
 use crate::net::hop::Questions;
 use crate::net::key_material::KeyMaterial;
-use crate::net::listener::{BindError, Handshakes, Listener, Socket};
+use crate::net::listener::{BindError, Handshakes, Listener, PassedSockets, Socket};
 use crate::net::upstream::Dialer;
 use crate::reload::Reloader;
 use crate::service::Services;
@@ -85,18 +85,27 @@ pub struct Listeners {
 /// # Errors
 /// The first address that cannot be bound.
 pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
+    bind_with(settings, PassedSockets::default()).await
+}
+
+/// The same with sockets that the service manager has passed, each for the address that it is bound to.
+///
+/// # Errors
+/// The first address that cannot be bound, or the first passed socket that has no place in the settings.
+pub async fn bind_with(settings: &Settings, mut passed: PassedSockets) -> Result<Listeners, BindError> {
     let mut routes = Vec::with_capacity(settings.routes.len());
     for route in &settings.routes {
-        routes.push(Listener::bind(route, settings).await?);
+        routes.push(Listener::bind(route, settings, &mut passed).await?);
     }
     let mut http = Vec::with_capacity(settings.http.len());
     for port in &settings.http {
-        http.push(Socket::bind(HTTP, &port.listen, settings.socket_mode).await?);
+        http.push(Socket::bind(HTTP, &port.listen, settings.socket_mode, &mut passed).await?);
     }
     let admin = match &settings.admin.address {
-        Some(address) => Some(Socket::bind("--admin", address, settings.socket_mode).await?),
+        Some(address) => Some(Socket::bind("--admin", address, settings.socket_mode, &mut passed).await?),
         None => None,
     };
+    passed.all_taken()?;
     Ok(Listeners { routes, http, admin })
 }
 
@@ -106,11 +115,11 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, BindError> {
 /// [`RunError`]: it could not start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Report, RunError> {
     let services = Services::new(&settings);
-    run_with(settings, listeners, services, None, stop).await
+    run_with(settings, listeners, services, None, || (), stop).await
 }
 
 /// The same with services whose policy the caller can change meanwhile, and with what reads the settings again for the admin
-/// port.
+/// port. `serving` is called once clients are accepted.
 ///
 /// # Errors
 /// As [`run`].
@@ -119,14 +128,16 @@ pub async fn run_with(
     listeners: Listeners,
     services: Arc<Services>,
     reloader: Option<Arc<Reloader>>,
+    serving: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let Listeners { routes, http, admin } = listeners;
     let server = Server::build(settings, services, reloader)?;
     let endpoints = routes.into_iter().map(|listener| server.endpoint(listener)).collect::<Result<Vec<_>, _>>()?;
-    let mut serving = server.serve(endpoints, http, admin)?;
-    serving.until(stop).await?;
-    serving.drain().await
+    let mut served = server.serve(endpoints, http, admin)?;
+    serving();
+    served.until(stop).await?;
+    served.drain().await
 }
 
 /// What is built once and serves all endpoints.

@@ -29,6 +29,7 @@ mod login;
 mod own_redis;
 mod process;
 mod retry;
+mod service_manager;
 mod settings_doc;
 mod startup;
 mod support;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Findings;
 use crate::net::key_material::KeyMaterial;
-use crate::net::listener::{BindError, Listener, Socket};
+use crate::net::listener::{BindError, Listener, PassedSockets, Socket};
 use crate::net::stream::Stream;
 use crate::net::upstream::Dialer;
 use crate::redis::{Connection, Error};
@@ -35,7 +35,7 @@ enum Occupant {
 /// Checks the address of `route`. `run_id` identifies the route's Redis, if that is known.
 pub(super) async fn check(route: &Route, settings: &Settings, run_id: Option<&str>, findings: &mut Findings) {
     const REMEDY: &str = "name another address, or stop what listens there";
-    let bound = Listener::bind(route, settings).await.map(drop);
+    let bound = Listener::bind(route, settings, &mut PassedSockets::default()).await.map(drop);
     let Some(error) = report_unless_in_use(bound, findings) else { return };
     match (run_id, occupant(&route.listen, settings).await) {
         (Some(ours), Occupant::Redis { run_id }) if ours == run_id => {
@@ -59,7 +59,7 @@ pub(super) async fn check(route: &Route, settings: &Settings, run_id: Option<&st
 pub(super) async fn check_http(port: &HttpPort, settings: &Settings, findings: &mut Findings) {
     const REMEDY: &str =
         "clients are refused until it listens there; start it, or correct the second address of --http";
-    let bound = Socket::bind(HTTP, &port.listen, settings.socket_mode).await.map(drop);
+    let bound = Socket::bind(HTTP, &port.listen, settings.socket_mode, &mut PassedSockets::default()).await.map(drop);
     if let Some(error) = report_unless_in_use(bound, findings) {
         findings.problem(error.problem, error.remedy);
     }
@@ -75,7 +75,7 @@ pub(super) async fn check_http(port: &HttpPort, settings: &Settings, findings: &
 
 /// Checks the address of the admin port.
 pub(super) async fn check_admin(address: &ListenAddress, settings: &Settings, findings: &mut Findings) {
-    let bound = Socket::bind("--admin", address, settings.socket_mode).await.map(drop);
+    let bound = Socket::bind("--admin", address, settings.socket_mode, &mut PassedSockets::default()).await.map(drop);
     let Some(error) = report_unless_in_use(bound, findings) else { return };
     match timeout(TIMEOUT, admin_index(address)).await {
         Ok(Ok(page)) if page.contains("/healthz") && page.contains("/mode") => {

@@ -190,7 +190,7 @@ impl Launch {
         let program = self.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
         tracing::info!(target: LIFECYCLE, "started {program} with another {}", names.join(", "));
         let stop = CancellationToken::new();
-        let mut proxy = pin!(run_with(loaded.settings, listeners, services, None, stop.cancelled()));
+        let mut proxy = pin!(run_with(loaded.settings, listeners, services, None, || (), stop.cancelled()));
         loop {
             tokio::select! {
                 code = service.ended() => {

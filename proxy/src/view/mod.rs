@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::LIFECYCLE;
-use crate::net::listener::{BindError, Socket};
+use crate::net::listener::{BindError, PassedSockets, Socket};
 use crate::settings::otel::{BatchSettings, OtelSettings};
 use crate::settings::redact::redact_path;
 use crate::settings::sources::Sources;
@@ -165,7 +165,7 @@ fn to(collector: SocketAddr) -> Option<crate::settings::otel::OtlpSettings> {
 /// Binds `wanted`, which the option `setting` names.
 async fn bind(setting: &'static str, wanted: &HostPort) -> Result<(TcpListener, SocketAddr), ViewError> {
     // The mode is for the file of a Unix socket.
-    let socket = Socket::bind(setting, &ListenAddress::Tcp(wanted.clone()), 0).await?;
+    let socket = Socket::bind(setting, &ListenAddress::Tcp(wanted.clone()), 0, &mut PassedSockets::default()).await?;
     let address = socket.socket_address();
     match (socket.into_tcp(), address) {
         (Some(socket), Some(address)) => Ok((socket, address)),

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `bind_error` | an address that cannot be bound: why, and what to do |
 //! | `socket_file` | the file of a Unix socket: whether one that is there is in use, and its removal |
+//! | `passed` | sockets that the service manager has opened |
 //! | `start_lock` | the lock under which a Unix socket's file is put in its place |
 //! | `handshake` | from a client's connection to its TLS stream |
 
 mod bind_error;
 mod handshake;
+mod passed;
 mod socket_file;
 mod start_lock;
 
@@ -23,6 +25,7 @@ use crate::settings::Route;
 use crate::settings::{HostPort, ListenAddress, Settings, TcpTimeouts};
 pub use bind_error::BindError;
 pub use handshake::{HandshakeError, Handshakes};
+pub use passed::PassedSockets;
 use socket_file::SocketFile;
 
 /// A bound socket and the route it serves.
@@ -43,8 +46,8 @@ pub struct Socket {
 enum SocketKind {
     Tcp(TcpListener),
     Unix {
-        /// Dropped before the socket, for the reason that [`SocketFile`] gives.
-        _file: SocketFile,
+        /// Dropped before the socket, for the reason that [`SocketFile`] gives. A socket that was passed keeps its file.
+        _file: Option<SocketFile>,
         socket: UnixListener,
     },
 }
@@ -85,11 +88,16 @@ fn shorter_than_wanted(allowed: &str) -> Option<u32> {
     allowed.trim().parse().ok().filter(|&allowed| allowed < BACKLOG)
 }
 
-/// Binds a TCP address. If a host name has several addresses, the first that can be bound is used.
-async fn bind(setting: &'static str, address: &HostPort) -> Result<TcpListener, BindError> {
+/// Takes the socket of a TCP address from those that were passed, or binds one. If a host name has several addresses, the first
+/// that was passed is used, otherwise the first that can be bound.
+async fn bind(setting: &'static str, address: &HostPort, passed: &mut PassedSockets) -> Result<TcpListener, BindError> {
     let failed = |source| BindError::tcp(setting, address, source);
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for address in lookup_host((address.host.as_str(), address.port)).await.map_err(failed)? {
+    let addresses: Vec<_> = lookup_host((address.host.as_str(), address.port)).await.map_err(failed)?.collect();
+    if let Some(socket) = addresses.iter().find_map(|&address| passed.take_tcp(address)) {
+        return TcpListener::from_std(socket).map_err(failed);
+    }
+    for address in addresses {
         match listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
@@ -107,20 +115,28 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Socket {
-    /// Binds `wanted`, which the option `setting` names. If a host name has several addresses, the first that can be bound is
-    /// used. `mode` is for the file of a Unix socket.
+    /// Binds `wanted`, which the option `setting` names, unless its socket is among those that were passed. If a host name has
+    /// several addresses, the first that can be bound is used. `mode` is for the file of a Unix socket.
     ///
     /// # Errors
     /// [`BindError`] if it cannot be bound.
-    pub async fn bind(setting: &'static str, wanted: &ListenAddress, mode: u32) -> Result<Self, BindError> {
+    pub async fn bind(
+        setting: &'static str,
+        wanted: &ListenAddress,
+        mode: u32,
+        passed: &mut PassedSockets,
+    ) -> Result<Self, BindError> {
         let (kind, address) = match wanted {
             ListenAddress::Unix(path) => {
-                let (socket, file) = socket_file::bind(setting, path, mode)?;
+                let (socket, file) = match passed.take_unix(path).map(UnixListener::from_std) {
+                    Some(socket) => (socket.map_err(|source| BindError::unix(setting, path, source))?, None),
+                    None => socket_file::bind(setting, path, mode).map(|(socket, file)| (socket, Some(file)))?,
+                };
                 (SocketKind::Unix { _file: file, socket }, wanted.clone())
             }
             ListenAddress::Tcp(host_port) | ListenAddress::Tls(host_port) => {
                 let failed = |source| BindError::tcp(setting, host_port, source);
-                let socket = bind(setting, host_port).await?;
+                let socket = bind(setting, host_port, passed).await?;
                 let bound = socket.local_addr().map_err(failed)?;
                 let bound = HostPort { host: bound.ip().to_string(), port: bound.port() };
                 let is_tls = matches!(wanted, ListenAddress::Tls(_));
@@ -171,12 +187,12 @@ impl Socket {
 }
 
 impl Listener {
-    /// Binds the route's listen address.
+    /// Binds the route's listen address, unless its socket is among those that were passed.
     ///
     /// # Errors
     /// [`BindError`] if it cannot be bound.
-    pub async fn bind(route: &Route, settings: &Settings) -> Result<Self, BindError> {
-        let socket = Socket::bind(route.setting("--listen"), &route.listen, settings.socket_mode).await?;
+    pub async fn bind(route: &Route, settings: &Settings, passed: &mut PassedSockets) -> Result<Self, BindError> {
+        let socket = Socket::bind(route.setting("--listen"), &route.listen, settings.socket_mode, passed).await?;
         Ok(Self { route: route.clone(), socket })
     }
 
