@@ -25,6 +25,8 @@ if [ "$profile" = dev ]; then
 fi
 export CARGO_ENCODED_RUSTFLAGS
 mkdir -p "$build" "$out/usr/local/bin" "$out/etc/ssl/certs" "$out/usr/share/doc/redistributed"
+# For packaging/build.sh, whose wheel holds the same program.
+printf '%s' "$CARGO_ENCODED_RUSTFLAGS" >"$build/rustflags"
 cargo build --manifest-path "$root/Cargo.toml" --target-dir "$compiled" --locked --profile "$profile" --target "$target" \
   --package redistributed --message-format json-render-diagnostics >"$build/messages.json"
 

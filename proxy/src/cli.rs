@@ -156,7 +156,10 @@ pub fn write_man(command: Option<&str>, out: &mut dyn io::Write) -> io::Result<(
         Some(VIEW) => ViewArgs::command().name("redistributed-view").bin_name("redistributed view"),
         Some(TOP) => TopArgs::command().name("redistributed-top").bin_name("redistributed top"),
         // The others have no page of their own to lead to.
-        _ => whole().mut_subcommand(COMPLETIONS, |it| it.hide(true)).mut_subcommand(MAN, |it| it.hide(true)),
+        _ => whole()
+            .disable_help_subcommand(true)
+            .mut_subcommand(COMPLETIONS, |it| it.hide(true))
+            .mut_subcommand(MAN, |it| it.hide(true)),
     };
     clap_mangen::Man::new(page.version(env!("CARGO_PKG_VERSION"))).render(out)
 }
