@@ -67,6 +67,7 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
     authority.write("context-keys", "0123456789abcdef0123456789abcdef\n");
     let example = std::fs::read_to_string(root().join("compose/redistributed.toml")).unwrap();
     authority.write("redistributed.toml", &example);
+    let packaged = root().join("packaging/systemd/redistributed.toml");
     let mut tried = 0;
     for page in page::all() {
         for call in calls(&page) {
@@ -108,8 +109,11 @@ fn every_call_of_the_program_has_settings_that_it_accepts() {
             }
             arguments.retain(|argument| !["--check-config", "--healthcheck"].contains(argument));
             for argument in &mut arguments {
-                if *argument == "/run/secrets/redis" {
-                    *argument = password.to_str().unwrap();
+                match *argument {
+                    "/run/secrets/redis" => *argument = password.to_str().unwrap(),
+                    // The file that the Debian package brings.
+                    "/etc/redistributed/redistributed.toml" => *argument = packaged.to_str().unwrap(),
+                    _ => {}
                 }
             }
             arguments.push("--check-config");
