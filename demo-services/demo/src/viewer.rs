@@ -32,7 +32,7 @@ impl Viewer {
         Ok(Self { processes, otlp, page })
     }
 
-    /// Ends it.
+    /// Ends the viewer's process, and waits for that.
     ///
     /// # Errors
     /// It did not end with status 0 by itself.

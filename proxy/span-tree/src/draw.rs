@@ -18,12 +18,13 @@ const TIMES: usize = 2 + 9 + 2 + 9 + 2;
 /// The columns that are left for names on however narrow a terminal.
 const NARROWEST_NAME: usize = 12;
 
-/// How a trace is drawn.
+/// The form in which a trace is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// How text stands out.
+    /// Whether text has colours.
     pub style: Style,
-    /// The columns that no line exceeds, as those of a terminal. `None`: names are never cut, and only the timeline stays within 100.
+    /// The columns that no line exceeds, as those of a terminal. With `None`, names are never cut, and only the timeline stays
+    /// within 100 columns.
     pub width: Option<usize>,
 }
 

@@ -2,7 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How text is made to stand out.
+/// Whether text is written with the colours of a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
     /// Text does not stand out: for pipes and files, and where the user asks for it (`NO_COLOR`).
@@ -15,21 +15,21 @@ pub enum Style {
 /// What a piece of text is, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// A name or a heading.
+    /// The text is a heading, or the name of a trace.
     Strong,
-    /// What is only there for orientation.
+    /// The text only helps the eye: branches, times, rulers.
     Faint,
-    /// A request.
+    /// The text belongs to a span of kind `SERVER`.
     Request,
-    /// A command.
+    /// The text belongs to a span of kind `CLIENT`.
     Command,
-    /// A publish.
+    /// The text belongs to a span of kind `PRODUCER`.
     Publish,
-    /// A delivery.
+    /// The text belongs to a span of kind `CONSUMER`.
     Delivery,
-    /// Good news.
+    /// The text says that something is as it should be.
     Good,
-    /// A failure.
+    /// The text says that something has failed.
     Bad,
 }
 

@@ -41,16 +41,16 @@ pub struct Span {
 /// The role of a span, in the words of OpenTelemetry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// None of the others.
+    /// The span has no remote side, or its kind is not known.
     #[default]
     Internal,
-    /// A request to a service.
+    /// The span covers the handling of a request by a service.
     Server,
-    /// A command.
+    /// The span covers a command to Redis, up to its reply.
     Client,
-    /// A publish.
+    /// The span covers the publishing of a message.
     Producer,
-    /// A delivery.
+    /// The span covers a delivered message and the work that it has caused.
     Consumer,
 }
 

@@ -22,12 +22,12 @@ pub(super) struct Channels {
 /// What was seen on a channel.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Channel {
-    /// In the interval that has begun.
+    /// The messages of the interval that has begun.
     new: Counts,
-    /// In the last whole interval, and how long that was.
+    /// The messages of the last whole interval.
     last: Counts,
     lasted: Duration,
-    /// Since watching began.
+    /// The messages since watching began.
     pub(super) total: Counts,
     /// Why the last publish without a context got none.
     pub(super) skipped: Option<String>,

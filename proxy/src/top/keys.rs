@@ -1,6 +1,6 @@
 //! The keys of a terminal, from the bytes that it sends.
 
-/// A key that means something here.
+/// A key of the keyboard that `top` reacts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Char(char),

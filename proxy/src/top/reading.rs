@@ -17,7 +17,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads a page.
+    /// Reads a port's page of metrics, as `/metrics` writes it.
     ///
     /// # Errors
     /// The page is not that of a redistributed.

@@ -35,7 +35,7 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// The columns and lines.
+    /// The size of the terminal in columns and lines.
     pub(super) fn size(&self) -> (usize, usize) {
         let size = tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
         size.map_or(USUAL_SIZE, |size| (usize::from(size.ws_col), usize::from(size.ws_row)))

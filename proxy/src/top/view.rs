@@ -106,7 +106,7 @@ fn rate(value: Option<f64>) -> (Cell, Option<f64>) {
     ((shown, None), Some(value.unwrap_or(-1.0)))
 }
 
-/// A number with three digits or more.
+/// Writes a number with one decimal below 100, without decimals up to 9,999, and in thousands, millions or billions above.
 fn figure(value: f64) -> String {
     match value {
         value if value >= 999_950_000.0 => format!("{:.1}G", value / 1e9),

@@ -60,7 +60,7 @@ pub struct ViewArgs {
 pub enum Port {
     /// There is none.
     Off,
-    /// It is at this address.
+    /// The port is bound to this address.
     At(HostPort),
 }
 

@@ -1,6 +1,5 @@
-//! `view`: the collector with a web page, as a program of its own or beside the proxy of `run`. What it shows, and how spans get
-//! there,
-//! is in the package `redistributed-view`; here are its sockets, its log and its end.
+//! `view`: the collector with a web page, as a program of its own or beside the proxy of `run`. What it shows, and how spans
+//! get there, is in the package `redistributed-view`; here are its sockets, its log and its end.
 
 mod args;
 
@@ -36,13 +35,13 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP
 /// The reason why there is nothing to look at.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
-    /// An address cannot be had.
+    /// One of the viewer's addresses cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A file cannot be opened, or is none with traces.
     #[error("{path}: {problem}")]
     File {
-        /// The file.
+        /// The path of the file, without what may be secret.
         path: String,
         /// What is wrong with it, and what to do.
         problem: String,
@@ -50,7 +49,7 @@ pub enum ViewError {
     /// The settings name a collector, and spans go to one place.
     #[error("--view and {0} are both set, and spans go to one place: leave one of them out")]
     Collector(&'static str),
-    /// No spans are made.
+    /// `OTEL_SDK_DISABLED` is true, so no spans are made.
     #[error("--view has nothing to show, because OTEL_SDK_DISABLED is true: leave one of them out")]
     Disabled,
     /// The system refuses a handler for signals, a thread or an event loop.

@@ -17,7 +17,7 @@ use crate::support::within;
 pub(crate) const PORTS: [&str; 7] =
     ["view", "--listen", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"];
 
-/// A running viewer.
+/// A viewer that runs as a process of its own, with the addresses of its three ports.
 pub(crate) struct Viewer {
     pub(crate) process: Spawned,
     pub(crate) page: Page,
@@ -29,7 +29,7 @@ pub(crate) struct Viewer {
 #[derive(Clone, Copy)]
 pub(crate) struct Page(pub(crate) SocketAddr);
 
-/// An answer.
+/// What the viewer has answered to one HTTP request.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -65,7 +65,7 @@ impl Page {
         ask(self.0, &format!("GET {path}"), "", b"").await
     }
 
-    /// The answer to a question that has one.
+    /// Asks for `path`, and reads the answer, which has to be a 200, as JSON.
     pub(crate) async fn json(self, path: &str) -> Json {
         let answer = self.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());

@@ -1,9 +1,9 @@
 //! Whom the page's listener answers.
 //!
 //! It listens on loopback unless it is told otherwise, but a browser on this machine also shows other people's pages. A page of
-//! another
-//! site may not read answers, and must not be able to bring spans. A name that was made to lead to 127.0.0.1 (DNS rebinding) would
-//! make its page one of this site. So the host that a request names must be known, and an origin must be that host.
+//! another site may not read answers, and must not be able to bring spans. A name that was made to lead to 127.0.0.1 (DNS
+//! rebinding) would make its page one of this site. So the host that a request names must be known, and an origin must be that
+//! host.
 
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;

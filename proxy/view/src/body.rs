@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 /// The body of an answer.
 pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// An answer.
+/// The response to a request of any of the viewer's ports.
 pub(crate) type Answer = Response<AnswerBody>;
 
 /// How long a body may take to arrive after its head.
@@ -61,7 +61,7 @@ where
 /// Decompresses a body to at most `most` bytes.
 ///
 /// # Errors
-/// It is longer, or no gzip.
+/// [`BodyError`] if the body is longer than that when decompressed, or is not gzip.
 pub(crate) fn gunzip(body: &[u8], most: usize) -> Result<Bytes, BodyError> {
     let mut plain = Vec::new();
     let read = MultiGzDecoder::new(body).take(most as u64 + 1).read_to_end(&mut plain);

@@ -43,13 +43,13 @@ pub(crate) struct Scope {
 pub(crate) struct Origin {
     /// Whose span it is.
     pub(crate) resource: Arc<Resource>,
-    /// The library that made it.
+    /// The instrumentation scope, which names the library that made the span.
     pub(crate) scope: Arc<Scope>,
 }
 
 /// What spans share, and is kept once for all that have the same bytes.
 pub(crate) trait Shared {
-    /// The bytes.
+    /// The protobuf message, by which equal values are recognised.
     fn encoded(&self) -> &[u8];
 }
 
@@ -92,11 +92,11 @@ pub(crate) struct Channel {
 /// A span as it is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// Who made it.
+    /// The resource and the instrumentation scope of the span.
     pub(crate) origin: Origin,
     /// The protobuf message.
     pub(crate) encoded: Arc<[u8]>,
-    /// Its id.
+    /// The span id.
     pub(crate) id: SpanId,
     /// The id of its parent; `None` for a root.
     pub(crate) parent: Option<SpanId>,
@@ -104,7 +104,7 @@ pub(crate) struct Entry {
     pub(crate) start: u64,
     /// Its end, in nanoseconds since the epoch, and not before its begin.
     pub(crate) end: u64,
-    /// The number of its kind in OTLP.
+    /// The span's kind.
     pub(crate) kind: Kind,
     /// Whether its status is an error.
     pub(crate) is_error: bool,
@@ -151,12 +151,12 @@ impl Kind {
         Self::ALL.iter().find(|(_, _, of_kind)| *of_kind == name).map_or(Self::Unspecified, |(kind, _, _)| *kind)
     }
 
-    /// Its number in OTLP.
+    /// The number of the kind in OTLP's enumeration `SpanKind`.
     pub(crate) fn number(self) -> i32 {
         Self::ALL.iter().find(|(kind, _, _)| *kind == self).map_or(0, |(_, number, _)| *number)
     }
 
-    /// Its name in lower case.
+    /// The name of the kind in lower case, as in `server`.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("unspecified", |(_, _, name)| name)
     }
@@ -318,7 +318,7 @@ fn channel(kind: Kind, span: &Span) -> Option<Channel> {
 pub(crate) struct Batch {
     /// The spans that can be kept.
     pub(crate) spans: Vec<(TraceId, Entry)>,
-    /// The number of those that cannot.
+    /// The number of spans that cannot be kept.
     pub(crate) refused: u64,
     /// Why the first of them cannot be kept.
     pub(crate) reason: Option<&'static str>,

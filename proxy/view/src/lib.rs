@@ -6,8 +6,7 @@
 //! ```
 //!
 //! It connects to nothing. Spans come to its ports for OTLP and stay in memory of a stated size, and a page that is part of the
-//! program
-//! shows them.
+//! program shows them.
 //!
 //! Each module uses only those above it in this table.
 //!

@@ -49,7 +49,7 @@ const SCRIPT_PLACE: &str = "<!-- script -->";
 /// The page with its policy.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The document.
+    /// The HTML document, with its style and its script.
     pub(crate) html: String,
     /// The value of `Content-Security-Policy`.
     pub(crate) policy: String,

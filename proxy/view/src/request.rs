@@ -34,10 +34,10 @@ trait Visitor {
     fn span(&mut self, span: &[u8]);
 }
 
-/// A visitor for the sake of the walk.
+/// A visitor that does nothing, with which a request is only checked.
 struct Check;
 
-/// Reads what it sees.
+/// A visitor that decodes each span, and hands spans on in portions.
 struct Reader<'t> {
     portions: Portions<'t>,
     resource: Option<Arc<entry::Resource>>,

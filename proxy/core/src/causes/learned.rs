@@ -181,7 +181,7 @@ pub(super) struct Class {
     /// The messages in work, by age.
     pub(super) at_work: List,
     pub(super) beat: Beat,
-    /// Of the items of a queue.
+    /// How the work on items of a queue ends, if the class is one of them.
     pub(super) ending: Ending,
     pub(super) holding: Holding,
 }

@@ -31,17 +31,17 @@ pub(crate) enum Shape {
 /// What a value of a reply is, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
-    /// The key of the items that follow.
+    /// The value is the key of the items that follow.
     Key,
-    /// An item.
+    /// The value is an item, as of a list or a sorted set.
     Item,
-    /// The id of an entry, which begins here.
+    /// The value is the id of an entry of a stream, which begins with it.
     EntryId,
-    /// The value of a field of an entry.
+    /// The value belongs to a field of an entry.
     FieldValue,
-    /// The name of a field of an entry.
+    /// The value names a field of an entry.
     FieldName,
-    /// A score, or what newer servers add.
+    /// The value is a score, or something that newer servers add.
     Other,
 }
 

@@ -13,7 +13,7 @@ const MAX_STREAMS: usize = 64;
 /// A request whose reply may hand something over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Read<'a> {
-    /// How the reply has its items.
+    /// Where the items stand in the reply.
     pub(crate) shape: Shape,
     /// The first key that is read.
     pub(crate) key: &'a [u8],

@@ -31,7 +31,7 @@ impl Output {
         Self { out, style: Style::Plain, width: || None }
     }
 
-    /// How trees are drawn here.
+    /// The form in which trees are drawn on this output, at its present width.
     pub(super) fn look(&self) -> Look {
         Look { style: self.style, width: (self.width)() }
     }

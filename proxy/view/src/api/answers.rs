@@ -18,7 +18,7 @@ fn microseconds(nanoseconds: u64) -> Value {
     if nanoseconds.is_multiple_of(1_000) { (nanoseconds / 1_000).into() } else { (nanoseconds as f64 / 1_000.0).into() }
 }
 
-/// A summary.
+/// A transaction's summary as the page's list shows it, in JSON. Times are in microseconds, its start in nanoseconds as a text.
 pub(super) fn summary(of: &Summary) -> Value {
     json!({
         "trace": trace_text(of.trace),
@@ -36,7 +36,7 @@ pub(super) fn summary(of: &Summary) -> Value {
     })
 }
 
-/// How much is kept, and where more comes in.
+/// What the store keeps and may keep, and the addresses at which spans come in, in JSON.
 pub(super) fn kept(of: Kept, receivers: Receivers) -> Value {
     json!({
         "receivers": {"http": receivers.http, "grpc": receivers.grpc},

@@ -42,9 +42,9 @@ const LISTENERS: usize = 16;
 /// Where spans come in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Receivers {
-    /// OTLP over HTTP.
+    /// The address that takes OTLP over HTTP, unless it is off.
     pub(crate) http: Option<SocketAddr>,
-    /// OTLP over gRPC.
+    /// The address that takes OTLP over gRPC, unless it is off.
     pub(crate) grpc: Option<SocketAddr>,
 }
 

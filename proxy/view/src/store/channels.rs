@@ -42,7 +42,7 @@ pub(crate) struct Untraced {
 /// The messages that got no context.
 #[derive(Debug, Default)]
 pub(crate) struct UntracedReport {
-    /// The newest of them.
+    /// The newest of these messages.
     pub(crate) messages: Vec<Untraced>,
     /// The number of all of them, by the reason.
     pub(crate) reasons: BTreeMap<Box<str>, usize>,

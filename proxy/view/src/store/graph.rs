@@ -24,7 +24,7 @@ pub(crate) struct Graph {
     pub(crate) edges: BTreeMap<(Node, Node), Edge>,
 }
 
-/// An end of an edge.
+/// A service, a channel, the clients or Redis: what an edge of the graph begins or ends at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Node {
     Service(Arc<str>),

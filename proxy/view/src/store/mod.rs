@@ -51,7 +51,7 @@ pub(crate) struct Store {
     began: Instant,
 }
 
-/// How much is kept.
+/// What the store keeps, what it may keep, and what it has forgotten or refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) spans: usize,

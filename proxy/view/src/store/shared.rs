@@ -39,7 +39,7 @@ impl<T: Shared> PartialEq for ByBytes<T> {
 impl<T: Shared> Eq for ByBytes<T> {}
 
 impl<T: Shared> Pool<T> {
-    /// A pool without values.
+    /// Makes a pool that holds no value yet.
     pub(super) fn new() -> Self {
         Self { values: HashMap::new() }
     }
