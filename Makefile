@@ -11,7 +11,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: ## follow one report, then twenty at once, through API and workers on this machine; KEEP=1 leaves it running, VIEW=1 with a web page
+demo: ## follow one report, then twenty at once, through API and workers on this machine; KEEP=1 leaves it running, with a web page
 	@KEEP='$(KEEP)' VIEW='$(VIEW)' demo-services/demo/run.sh
 
 test: ## run all tests, with the servers and the test clients installed first where they are missing

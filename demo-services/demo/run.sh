@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make demo`: makes sure of what the demo needs, builds, and runs it. KEEP=1 leaves it running until Ctrl-C, VIEW=1 too, and
-# shows the transactions on a web page.
+# `make demo`: makes sure of what the demo needs, builds, and runs it. KEEP=1 leaves it running until Ctrl-C, and shows
+# the transactions on a web page unless a collector does. VIEW=1 does that in any case.
 # Arguments are passed on to the demo program (`run.sh --help`).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

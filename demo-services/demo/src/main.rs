@@ -69,10 +69,11 @@ impl From<Failure> for Unsuccessful {
 /// Whatever happens in the middle, the end is the same: processes are ended in order, spans on their way are sent on.
 async fn demonstrate(options: &Options, screen: &Screen) -> Result<(), Unsuccessful> {
     let mut signals = Signals::new()?;
-    let viewer = if options.view { Some(Viewer::start(options, screen).await?) } else { None };
+    let collector = Destination::from_environment()?;
+    let viewer = if options.views(collector.is_some()) { Some(Viewer::start(options, screen).await?) } else { None };
     let destination = match &viewer {
         Some(viewer) => Some(Destination::viewer(viewer.otlp, viewer.page)?),
-        None => Destination::from_environment()?,
+        None => collector,
     };
     let receiver = Arc::new(Receiver::start().await.map_err(Failure::Port)?);
     let mut processes = Processes::new()?;

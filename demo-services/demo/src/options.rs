@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Options {
-    /// Leave everything running until Ctrl-C, and print new transactions as they happen
+    /// Leave everything running until Ctrl-C, and print new transactions as they happen; without a collector also show them on
+    /// a web page
     #[arg(long, env = "KEEP", value_parser = FalseyValueParser::new())]
     pub(crate) keep: bool,
 
@@ -58,6 +59,12 @@ impl Options {
         Self::parse()
     }
 
+    /// Whether transactions are shown on a web page. One who keeps the demo running without a collector has no other place to
+    /// look at them.
+    pub(crate) fn views(&self, has_collector: bool) -> bool {
+        self.view || (self.keep && !has_collector)
+    }
+
     /// Whether everything is left running until Ctrl-C.
     pub(crate) fn keeps(&self) -> bool {
         self.keep || self.view
@@ -83,5 +90,15 @@ mod tests {
         let options = Options::parse_from(["demo", "launch", "7", "redis-server", "--port", "1", "--save", ""]);
         let Some(Command::Launch { parent: 7, command }) = options.command else { panic!("{options:?}") };
         assert_eq!(command, ["redis-server", "--port", "1", "--save", ""]);
+    }
+
+    #[test]
+    fn what_is_kept_running_is_shown_unless_a_collector_shows_it() {
+        let views = |arguments: &[&str], has_collector| {
+            Options::parse_from([&["demo"][..], arguments].concat()).views(has_collector)
+        };
+        assert!(!views(&[], false) && !views(&[], true));
+        assert!(views(&["--keep"], false) && !views(&["--keep"], true));
+        assert!(views(&["--view"], false) && views(&["--view"], true));
     }
 }
