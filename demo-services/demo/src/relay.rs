@@ -113,6 +113,11 @@ impl Destination {
     pub(crate) fn link(&self, trace_id: &str) -> String {
         format!("{}/trace/{trace_id}", self.pages)
     }
+
+    /// The address of these pages.
+    pub(crate) fn page(&self) -> &str {
+        self.pages.trim_end_matches('#')
+    }
 }
 
 impl Relay {

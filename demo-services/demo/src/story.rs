@@ -246,7 +246,12 @@ impl<'a> Story<'a> {
         ));
         self.screen.line(format_args!("  curl '{url}/reports/{}?wait=10'", report.id));
         self.screen.line(format_args!("  curl {url}/reports -d 'no JSON'"));
-        self.screen.line("New transactions appear here.");
+        match self.destination {
+            Some(destination) => {
+                self.screen.line(format_args!("New transactions appear here, and at {}", destination.page()));
+            }
+            None => self.screen.line("New transactions appear here."),
+        }
     }
 
     fn show(&self, trace: &Trace, title: &str) {
