@@ -131,6 +131,10 @@ impl Drop for Spawned {
         // This fails if the process has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.seen.extend(self.lines.iter());
+            eprintln!("the log of a proxy of the test that failed:\n{}", self.seen.join("\n"));
+        }
     }
 }
 
