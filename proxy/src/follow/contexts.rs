@@ -47,6 +47,11 @@ impl Contexts {
         }
     }
 
+    /// Whether no context of a cause is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_age.is_empty()
+    }
+
     /// Remembers that this command of the service has published the context of this span.
     pub(super) fn published(&mut self, span: SpanId, command: u64) {
         if self.publishes_by_age.len() >= MAX_PUBLISHES
@@ -82,6 +87,7 @@ mod tests {
         contexts.insert(UnixNanos(KEPT), 2, context(2));
         contexts.forget_old(UnixNanos(KEPT + 1));
         assert_eq!((contexts.get(1), contexts.get(2)), (None, Some(&context(2))));
+        assert!(!contexts.is_empty());
         for id in 0..MAX_CONTEXTS as u64 {
             contexts.insert(UnixNanos(KEPT), 100 + id, context(100 + id));
         }

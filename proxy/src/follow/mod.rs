@@ -49,7 +49,7 @@ use writers::WritersOf;
 /// How often spans are looked at that may have waited for long enough.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How often the time is told while nothing happens and no span waits.
+/// How often the time is told while nothing happens, nothing is remembered and no span waits.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// What the connections of a service know together of causes.
@@ -75,7 +75,7 @@ struct State {
     contexts: Contexts,
     waiting: Waiting,
     budget: Budget,
-    /// Whether nothing happens and no span waits, so that the next event has to wake [`Follow::run`].
+    /// Whether nothing happens, nothing is remembered and no span waits, so that the next event has to wake [`Follow::run`].
     is_idle: bool,
 }
 
@@ -156,7 +156,8 @@ impl Follow {
         tokio::time::sleep(TICK).await;
     }
 
-    /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time and nothing waits.
+    /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time, nothing waits, and nothing has
+    /// to be forgotten in time.
     fn tick(&self, now: UnixNanos) -> bool {
         let window = self.window;
         let (finished, is_idle) = {
@@ -172,7 +173,8 @@ impl Follow {
                 );
             }
             let finished = state.waiting.take_due(now, window);
-            state.is_idle = is_unused && state.waiting.len() == (0, 0);
+            let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
+            state.is_idle = is_unused && is_forgotten && state.waiting.len() == (0, 0);
             (finished, state.is_idle)
         };
         self.hand_over(finished);

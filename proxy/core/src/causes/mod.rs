@@ -228,6 +228,11 @@ impl Causes {
         self.age(now.0 / 1000);
     }
 
+    /// Whether nothing is remembered that has to be forgotten in time: no request, message or work, and so no token.
+    pub fn remembers_nothing(&self) -> bool {
+        self.oldest.first().is_none() && self.oldest_work.first().is_none()
+    }
+
     /// The next answer that became known after its command had passed. They are to be fetched after each event.
     pub fn next_late(&mut self) -> Option<LateAnswer> {
         self.late.pop_front()

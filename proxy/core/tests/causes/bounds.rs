@@ -113,11 +113,12 @@ fn everything_is_forgotten_after_ten_seconds() {
         service.wait(SOON).request("POST", "/jobs", &uuid(100 + number));
         service.wait(SOON).command(&format!("GET job:{}", uuid(200 + number)));
     }
-    assert!(!format!("{:?}", service.causes).contains("messages: 0"));
+    assert!(!format!("{:?}", service.causes).contains("messages: 0") && !service.causes.remembers_nothing());
     let later = service.wait(10_100_000).now();
     service.causes.forget_old(later);
     let shown = format!("{:?}", service.causes);
     assert!(shown.starts_with("Causes { requests: 0, messages: 0, unattributed: 0, finished: 0, "), "{shown}");
+    assert!(service.causes.remembers_nothing());
 }
 
 #[test]
