@@ -118,6 +118,8 @@ pub(crate) struct Entry {
     pub(crate) links: Box<[(TraceId, SpanId)]>,
     /// When it arrived, in milliseconds since the start of the store.
     pub(crate) arrived_ms: u64,
+    /// The number of spans of its transaction that were kept before it came.
+    pub(crate) place: usize,
 }
 
 /// `Span.SpanKind`.
@@ -245,6 +247,7 @@ impl Entry {
             channel: channel(kind, span),
             links: links.collect(),
             arrived_ms: 0,
+            place: 0,
         };
         Ok((trace, entry))
     }

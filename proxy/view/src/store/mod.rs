@@ -87,7 +87,7 @@ struct Inner {
     numbers: u64,
 }
 
-/// A transaction as it was at one time, with all its spans in the order of their begin.
+/// A transaction as it was at one time, with all its spans in the order of their begin, then of their arrival.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) summary: Summary,
@@ -194,7 +194,8 @@ impl Store {
             .collect();
         let summary = transaction.summary();
         drop(inner);
-        spans.sort_by_key(|span| (span.entry.start, span.entry.id));
+        // Commands that were sent at once begin at once, and their spans come in the order of the commands.
+        spans.sort_by_key(|span| (span.entry.start, span.entry.place));
         Some(Snapshot { summary, spans })
     }
 
@@ -235,6 +236,7 @@ impl Inner {
             {
                 self.kept.bytes += self.channels.add(&channel.name, transaction.number);
             }
+            entry.place = transaction.spans.len();
             transaction.add(Arc::new(entry), cost);
         }
         while self.kept.bytes > self.kept.limit_bytes {

@@ -92,6 +92,17 @@ fn spans_of_a_trace_are_one_transaction_in_whatever_order_they_come() {
 }
 
 #[test]
+fn spans_that_begin_at_once_stand_in_the_order_in_which_they_came() {
+    let store = Store::new(1 << 20);
+    let at_once = |id, name| Span { start_time_unix_nano: START, ..span(7, id, name) };
+    insert(&store, "worker", [at_once(9, "SET"), at_once(4, "HINCRBY"), at_once(6, "EXPIRE")]);
+    insert(&store, "worker", [at_once(2, "GET")]);
+    let spans = store.transaction(trace(7)).unwrap().spans;
+    let names: Vec<_> = spans.iter().map(|span| span.entry.name().to_owned()).collect();
+    assert_eq!(names, ["SET", "HINCRBY", "EXPIRE", "GET"]);
+}
+
+#[test]
 fn a_question_is_answered_newest_first_and_page_by_page() {
     let store = Store::new(1 << 20);
     insert(&store, "api", (1..=9).map(|number| span(number, 1, "GET /")));
