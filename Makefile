@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance lint image bench bench-core bench-causes fuzz-smoke ci
+.PHONY: help demo pictures test conformance lint image bench bench-core bench-causes fuzz-smoke ci
 
 # rustup puts cargo here, and a shell opened before the installation does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -13,6 +13,9 @@ help: ## print this list
 
 demo: ## follow one report, then twenty at once, through API and workers on this machine; KEEP=1 leaves it running, with a web page
 	@KEEP='$(KEEP)' VIEW='$(VIEW)' demo-services/demo/run.sh
+
+pictures: ## run the demo, and make anew the trees and the pictures that the documents show of it
+	@.ci/make-pictures
 
 test: ## run all tests, with the servers and the test clients installed first where they are missing
 	@.ci/test

@@ -1,0 +1,59 @@
+// The pictures of the documents, of a viewer that shows the demo. `.ci/make-pictures` runs this:
+//   node pictures.mjs URL TRACE FOLDER
+// URL is that of the page, TRACE the transaction whose waterfall is shown. VIEW_BROWSER is Chromium.
+import assert from 'node:assert/strict';
+import { chromium } from 'playwright-core';
+
+const [url, trace, folder] = process.argv.slice(2);
+
+// A window hardly wider than documents show a picture, with pixels that are dense enough for sharp text.
+const WIDTH = 1_200;
+const SCALE = 1.5;
+// Higher than any of the pictures.
+const HEIGHT = 1_600;
+// One of the fonts that the page names. Otherwise the pictures had the font of the machine that they are taken on.
+const FONT = 'Inter';
+
+// Opens a view in a window of this height, waits until it shows `what`, and hands the page to `use`.
+const look = async (browser, { theme, place, height, what }, use) => {
+  const context = await browser.newContext({
+    viewport: { width: WIDTH, height },
+    deviceScaleFactor: SCALE,
+    colorScheme: theme,
+    reducedMotion: 'reduce',
+    locale: 'en-GB',
+  });
+  const page = await context.newPage();
+  await page.goto(`${url}${place}`);
+  await page.evaluate((font) => document.documentElement.style.setProperty('--sans', font), FONT);
+  await page.locator(what).first().waitFor();
+  assert.ok(await page.evaluate((font) => document.fonts.check(`13px ${font}`), FONT), `there is no font ${FONT}`);
+  // Away from what changes under a pointer.
+  await page.mouse.move(3, 3);
+  const used = await use(page);
+  await context.close();
+  return used;
+};
+
+const browser = await chromium.launch({
+  executablePath: process.env.VIEW_BROWSER,
+  args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'],
+});
+for (const theme of ['light', 'dark']) {
+  const shoot = (name, clip) => (page) => page.screenshot({ path: `${folder}/${name}-${theme}.png`, clip });
+  const waterfall = { theme, place: `#/trace/${trace}`, what: '.waterfall .rows .span' };
+  const rows = (page) => page.locator(waterfall.what).evaluateAll((all) => all.map((row) => row.getBoundingClientRect().bottom));
+  const bottoms = await look(browser, { ...waterfall, height: HEIGHT }, rows);
+  const bottom = Math.max(...bottoms);
+  assert.ok(bottom < HEIGHT, `the waterfall is higher than ${HEIGHT} pixels`);
+  await look(browser, { ...waterfall, height: Math.ceil(bottom) + 8 }, shoot('waterfall'));
+
+  const graph = { theme, place: '#/graph', what: '.node', height: 760 };
+  await look(browser, graph, async (page) => {
+    const drawn = await page
+      .locator('.graph-drawing :is(.node, .edge)')
+      .evaluateAll((all) => all.map((one) => one.getBoundingClientRect().bottom));
+    await shoot('graph', { x: 0, y: 0, width: WIDTH, height: Math.ceil(Math.max(...drawn)) + 24 })(page);
+  });
+}
+await browser.close();
