@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// What the kernel says of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing else answers"))]
 pub(super) enum Answer {
     /// There is such a socket in this network namespace.
     Socket(Facts),

@@ -26,7 +26,10 @@ mod wire;
 mod capacity;
 mod clients;
 mod collector;
+// Only Linux lets a process change the limits of another, and a socket lose packets.
+#[cfg(target_os = "linux")]
 mod descriptors;
+#[cfg(target_os = "linux")]
 mod paths;
 mod redis;
 mod silent;

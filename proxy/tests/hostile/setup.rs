@@ -81,6 +81,7 @@ impl Setup {
     }
 
     /// The growth of the process's memory that is left, in bytes, without the tables of causes.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     pub(crate) fn grown_by_now(&self) -> usize {
         memory::resident(self.proxy.pid()).saturating_sub(self.before + CAUSES)
     }

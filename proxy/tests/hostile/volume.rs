@@ -3,13 +3,11 @@
 use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use redistributed_core::carrier::trailer;
 use redistributed_core::trace::{Context, SpanContext};
 
 use crate::hostile::setup::{Setup, expect, send, shown};
-use crate::support::DEADLINE;
 use crate::support::redis::RealRedis;
 
 /// Sends all of `request` while it reads as many bytes as `reply` has, and compares them.
@@ -189,8 +187,11 @@ fn the_memory_of_a_burst_is_given_back_when_its_clients_have_left() {
 }
 
 /// Looks again and again, because the kernel tells nobody what becomes of the memory of a process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn wait_until(what: &str, grown: impl Fn() -> usize, is_so: impl Fn(usize) -> bool) {
-    let deadline = Instant::now() + DEADLINE;
+    use std::time::{Duration, Instant};
+
+    let deadline = Instant::now() + crate::support::DEADLINE;
     while !is_so(grown()) {
         assert!(Instant::now() < deadline, "{what}: it has grown by {} bytes", grown());
         thread::sleep(Duration::from_millis(50));
