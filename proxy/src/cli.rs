@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, value_parser};
 use clap_complete::Shell;
 
@@ -68,6 +69,10 @@ Exit codes:
   2    the settings cannot be used
   3    there are problems: something that the settings name does not work";
 
+/// What is meant by who names a file or an address, without an option.
+const TIP_DECODE: &str = "the payload is read from standard input, as in `redistributed decode < payload`";
+const TIP_TOP: &str = "name admin ports by their option, as in `redistributed top --admin 127.0.0.1:9127`";
+
 /// The command that the program was called with.
 #[derive(Debug)]
 pub enum Call {
@@ -105,7 +110,8 @@ impl Call {
                 Ok(Self::Check(invocation, format))
             }
             Some(DECODE) => {
-                let matches = matches(DecodeArgs::command().name(DECODE), rest())?;
+                let matches = matches(DecodeArgs::command().name(DECODE), rest())
+                    .map_err(|error| tip_for_word(error, TIP_DECODE))?;
                 Ok(Self::Decode(DecodeArgs::from_arg_matches(&matches).map_err(command_line::redacted)?))
             }
             Some(VIEW) => {
@@ -114,7 +120,8 @@ impl Call {
                 Ok(Self::View(Box::new(args)))
             }
             Some(TOP) => {
-                let matches = matches(TopArgs::command().name(TOP), rest())?;
+                let matches =
+                    matches(TopArgs::command().name(TOP), rest()).map_err(|error| tip_for_word(error, TIP_TOP))?;
                 Ok(Self::Top(TopArgs::from_arg_matches(&matches).map_err(command_line::redacted)?))
             }
             Some(COMPLETIONS) => {
@@ -131,6 +138,14 @@ impl Call {
 fn matches(command: Command, words: impl Iterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
     let bin_name = format!("{PROGRAM} {}", command.get_name());
     command.bin_name(bin_name).try_get_matches_from(words).map_err(command_line::redacted)
+}
+
+/// `error` with a `tip`, if a word that is no option was not expected.
+fn tip_for_word(error: clap::Error, tip: &'static str) -> clap::Error {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) if !word.starts_with('-') => command_line::with_tip(error, tip),
+        _ => error,
+    }
 }
 
 /// Writes the completions of a shell for the whole command line.

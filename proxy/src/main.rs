@@ -1,5 +1,6 @@
 //! The order of steps from the command line to the exit code, and nothing else.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
         Ok(Call::Decode(args)) => decode(&args),
         Ok(Call::View(args)) => view(*args),
         Ok(Call::Top(args)) => top(args),
-        Ok(Call::Completions(shell)) => written(&cli::write_completions(shell, &mut std::io::stdout())),
-        Ok(Call::Man(command)) => written(&cli::write_man(command.as_deref(), &mut std::io::stdout())),
+        Ok(Call::Completions(shell)) => written(cli::write_completions(shell, &mut std::io::stdout()), 0),
+        Ok(Call::Man(command)) => written(cli::write_man(command.as_deref(), &mut std::io::stdout()), 0),
         Err(LaunchError::Settings(LoadError::CommandLine(error))) => error.exit(),
         Err(error) => end(error.exit_code(), &error),
     }
@@ -185,17 +186,16 @@ async fn serve_until_signal(
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the answer to the one who asked for it")]
+#[expect(clippy::print_stderr, reason = "this is the answer to the one who asked for it")]
 fn check_config(loaded: &Loaded) -> ExitCode {
     if let Err(error) = preflight::open_files(loaded) {
         return end(WRONG_SETTINGS, &preflight::explained(&error, &loaded.sources));
     }
-    print!("{}", effective::page(&loaded.settings, &loaded.sources));
+    let code = answer(&effective::page(&loaded.settings, &loaded.sources), 0);
     loaded.settings.warnings.iter().for_each(|warning| eprintln!("redistributed: warning: {}", printable(warning)));
-    ExitCode::SUCCESS
+    code
 }
 
-#[expect(clippy::print_stdout, reason = "this is the answer to the one who asked for it")]
 fn check(invocation: &Invocation, format: ReportFormat) -> ExitCode {
     let loaded = match load(invocation) {
         Ok(loaded) => loaded,
@@ -207,8 +207,8 @@ fn check(invocation: &Invocation, format: ReportFormat) -> ExitCode {
     with_runtime(async {
         match redistributed::check::run(&loaded.settings).await {
             Ok(findings) => {
-                print!("{}", redistributed::check::report(&findings, format));
-                ExitCode::from(redistributed::check::worst(&findings).exit_code())
+                let code = redistributed::check::worst(&findings).exit_code();
+                answer(&redistributed::check::report(&findings, format), code)
             }
             Err(error) => end(WRONG_SETTINGS, &error),
         }
@@ -227,10 +227,18 @@ fn top(args: TopArgs) -> ExitCode {
     })
 }
 
-fn written(outcome: &std::io::Result<()>) -> ExitCode {
+/// Writes the answer to standard output. The exit code is `code`, and not that of success if the answer could not be written.
+fn answer(text: &str, code: u8) -> ExitCode {
+    written(std::io::stdout().write_all(text.as_bytes()), code)
+}
+
+/// The exit code after an answer was written. Who has read enough is content, as in `redistributed man | head -1`.
+fn written(outcome: std::io::Result<()>, code: u8) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => end(FAILED, error),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            end(code.max(FAILED), &format!("cannot write to standard output: {error}"))
+        }
+        _ => ExitCode::from(code),
     }
 }
 

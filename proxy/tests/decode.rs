@@ -72,6 +72,10 @@ fn exit_codes_tell_none_and_wrong_usage_apart() {
     assert_eq!(decode(&["--input", "hex"], b"hunter2").status.code(), Some(2));
     assert_eq!(decode(&["--carrier", "mail"], b"hello").status.code(), Some(2));
     assert_eq!(decode(&["--listen", "h:1"], b"hello").status.code(), Some(2));
+    let output = decode(&["payload.bin"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("standard input, as in `redistributed decode < payload`"), "{said}");
     let output = decode(&["--input", "hex"], b"hunter2");
     assert!(output.stdout.is_empty() && !String::from_utf8(output.stderr).unwrap().contains("hunter2"));
 }

@@ -176,6 +176,9 @@ fn what_is_wrong_is_said_before_anything_starts() {
         (&["true"], &[redis], 2, "put `--` in front of the service's command"),
         (&["--http", "1,2", "true", "--no-such"], &[redis], 2, "put `--` in front of the service's command"),
         (service, &[], 2, "nothing names the service's Redis: set REDIS_URL"),
+        (service, &[("REDIS_URL", "")], 2, "nothing names the service's Redis: set REDIS_URL"),
+        (service, &[("REDIS_URL", "127.0.0.1:6379")], 2, "REDIS_URL does not name a Redis: write redis://host:port"),
+        (service, &[("REDIS_URL", "http://cache:6379")], 2, "REDIS_URL does not name a Redis: write redis://host:port"),
         (service, &[("REDIS_URL", "redis://a:1,b:2")], 2, "REDIS_URL names several servers"),
         (service, &[("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.1:6379")], 2, "REDIS_PORT is not a number"),
         (&["--env", "OWN", "--", "true"], &[redis], 2, "--env OWN: the variable is not set"),
@@ -185,6 +188,10 @@ fn what_is_wrong_is_said_before_anything_starts() {
         (&["--mode", "no", "--", "true"], &[redis], 2, "--mode"),
         (&["--", "./no such program"], &[redis], 127, "cannot start `./no such program`"),
         (&["--", "/dev/null"], &[redis], 126, "it is not executable"),
+        (&["--", "/dev"], &[redis], 126, "it is a directory"),
+        (&["--view", "python", "app.py"], &[redis], 2, "put `--` in front of the service's command"),
+        (&["--view", "127.0.0.1:0", "--", "true"], &[redis], 2, "as in `--view=127.0.0.1:16680`"),
+        (&["--view", "--view", "--", "true"], &[redis], 2, "cannot be used multiple times"),
     ];
     for (arguments, variables, code, text) in cases {
         let ended = refused(arguments, variables);

@@ -107,4 +107,9 @@ fn what_cannot_be_meant_is_an_error() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
         assert!(!ended.stderr.is_empty());
     }
+    let ended = run(command(&["top", "127.0.0.1:9127"]));
+    assert!(
+        ended.code == Some(2) && ended.stderr.contains("as in `redistributed top --admin 127.0.0.1:9127`"),
+        "{ended:?}"
+    );
 }

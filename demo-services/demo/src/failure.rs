@@ -19,8 +19,13 @@ pub(crate) enum Failure {
     Signals(io::Error),
     #[error("{variable} cannot be used: {reason}")]
     Setting { variable: &'static str, reason: String },
-    #[error("{} is missing; `cargo build --workspace --bins` builds it", .0.display())]
+    #[error("{} is missing: `make demo` builds it, and in an archive of the demo it stands beside `demo`", .0.display())]
     Program(PathBuf),
+    #[error(
+        "there is no redis-server on PATH, and the demo starts one: install Redis (apt-get install redis-server, brew install \
+         redis), or name its program by --redis-server FILE"
+    )]
+    NoRedis,
     #[error("cannot start {name}: {cause}")]
     Start { name: String, cause: io::Error },
     #[error("{name} ended by itself ({status})")]

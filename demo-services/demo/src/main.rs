@@ -11,6 +11,7 @@ mod launch;
 mod options;
 mod ports;
 mod processes;
+mod programs;
 mod redis;
 mod relay;
 mod render;
@@ -31,6 +32,7 @@ use otlp_receiver::Receiver;
 use crate::failure::Failure;
 use crate::options::{Command, Options};
 use crate::processes::Processes;
+use crate::programs::Programs;
 use crate::relay::{Destination, Relay};
 use crate::screen::Screen;
 use crate::signals::Signals;
@@ -70,7 +72,8 @@ impl From<Failure> for Unsuccessful {
 async fn demonstrate(options: &Options, screen: &Screen) -> Result<(), Unsuccessful> {
     let mut signals = Signals::new()?;
     let collector = Destination::from_environment()?;
-    let viewer = if options.views(collector.is_some()) { Some(Viewer::start(options, screen).await?) } else { None };
+    let programs = Programs::find(options)?;
+    let viewer = if options.views(collector.is_some()) { Some(Viewer::start(&programs, screen).await?) } else { None };
     let destination = match &viewer {
         Some(viewer) => Some(Destination::viewer(viewer.otlp, viewer.page)?),
         None => collector,
@@ -81,7 +84,7 @@ async fn demonstrate(options: &Options, screen: &Screen) -> Result<(), Unsuccess
     let relay = destination.clone().map(|destination| Relay::start(destination, Arc::clone(&receiver)));
 
     let mut told = tokio::select! {
-        told = story.tell(options, &mut processes) => told,
+        told = story.tell(options.keeps(), &programs, &mut processes) => told,
         interrupted = signals.next() => Err(interrupted),
     };
     if told.is_ok() && options.keeps() {

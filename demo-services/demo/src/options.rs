@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
 
+/// The Redis that is started unless the command line names another.
+pub(crate) const REDIS_SERVER: &str = "redis-server";
+
 /// Follows reports through plain services, and prints each transaction as a tree
 ///
 /// With OTEL_EXPORTER_OTLP_ENDPOINT set (and OTEL_EXPORTER_OTLP_PROTOCOL, `http/protobuf` or `grpc`), every span is
@@ -27,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) programs: Option<PathBuf>,
 
     /// The Redis server to start
-    #[arg(long, value_name = "FILE", default_value = "redis-server")]
+    #[arg(long, value_name = "FILE", default_value = REDIS_SERVER)]
     pub(crate) redis_server: PathBuf,
 
     /// A Python that can import `redis`, for the Python worker [default: run without that worker]
@@ -68,13 +71,6 @@ impl Options {
     /// Whether everything is left running until Ctrl-C.
     pub(crate) fn keeps(&self) -> bool {
         self.keep || self.view
-    }
-
-    /// The Python and the source that it is to run. Both are absolute, because processes run in a folder of their own;
-    /// a link stays a link, because a virtual environment is known by the path of its Python.
-    pub(crate) fn python_worker(&self) -> Option<(PathBuf, PathBuf)> {
-        let absolute = |path: &PathBuf| std::path::absolute(path).ok();
-        Some((self.python.as_ref().and_then(absolute)?, self.python_worker.as_ref().and_then(absolute)?))
     }
 }
 

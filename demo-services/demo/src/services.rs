@@ -9,8 +9,8 @@ use otlp_receiver::Receiver;
 
 use crate::client::ApiClient;
 use crate::failure::Failure;
-use crate::options::Options;
 use crate::processes::{Processes, Role};
+use crate::programs::Programs;
 use crate::screen::Screen;
 use crate::{ports, redis, sidecar};
 
@@ -49,16 +49,15 @@ struct Service {
 
 /// Starts everything and returns when all workers have subscribed and the API answers.
 pub(crate) async fn start(
-    options: &Options,
+    programs: &Programs,
     screen: &Screen,
     receiver: &Receiver,
     processes: &mut Processes,
 ) -> Result<Cast, Failure> {
-    let programs = Programs::find(options)?;
-    let services = services(options, &programs, ports::free()?);
+    let services = services(programs, ports::free()?);
     let workers: Vec<String> = services.iter().map(|service| service.name.clone()).filter(|name| name != API).collect();
 
-    let redis = redis::start(processes, &options.redis_server).await?;
+    let redis = redis::start(processes, &programs.redis).await?;
     screen.started("redis", &format!("redis://{redis}"));
 
     for service in &services {
@@ -97,7 +96,7 @@ pub(crate) async fn start(
     Ok(Cast { api: client, workers })
 }
 
-fn services(options: &Options, programs: &Programs, http: SocketAddr) -> Vec<Service> {
+fn services(programs: &Programs, http: SocketAddr) -> Vec<Service> {
     let mut services = vec![Service {
         name: API.to_owned(),
         program: programs.api.clone(),
@@ -114,7 +113,7 @@ fn services(options: &Options, programs: &Programs, http: SocketAddr) -> Vec<Ser
         environment: vec![("KIND", kind.to_owned())],
         language: "Rust",
     }));
-    if let Some((python, worker)) = options.python_worker() {
+    if let Some((python, worker)) = programs.python_worker.clone() {
         services.push(Service {
             name: format!("worker-{PYTHON_KIND}"),
             program: python,
@@ -154,24 +153,4 @@ fn start_sidecar(
 
 fn sidecar_name(service: &str) -> String {
     format!("sidecar-of-{service}")
-}
-
-/// Where the programs are.
-pub(crate) struct Programs {
-    pub(crate) sidecar: PathBuf,
-    api: PathBuf,
-    worker: PathBuf,
-}
-
-impl Programs {
-    pub(crate) fn find(options: &Options) -> Result<Self, Failure> {
-        let start = |cause| Failure::Start { name: "the demo's programs".to_owned(), cause };
-        let own = std::env::current_exe().map_err(start)?;
-        let folder = options.programs.as_deref().or(own.parent()).unwrap_or(Path::new("."));
-        let find = |name: &str| {
-            let program = std::path::absolute(folder.join(name)).map_err(start)?;
-            if program.is_file() { Ok(program) } else { Err(Failure::Program(program)) }
-        };
-        Ok(Self { sidecar: find("redistributed")?, api: find("demo-api")?, worker: find("demo-worker")? })
-    }
 }

@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use crate::check::{Expected, ORDER};
 use crate::client::{ApiClient, Ordered};
 use crate::failure::Failure;
-use crate::options::Options;
 use crate::processes::Processes;
+use crate::programs::Programs;
 use crate::relay::Destination;
 use crate::screen::Screen;
 use crate::services::{self, API, Cast};
@@ -78,10 +78,15 @@ impl<'a> Story<'a> {
     }
 
     /// The whole story: start, learn, order, wait, show, judge.
-    pub(crate) async fn tell(&mut self, options: &Options, processes: &mut Processes) -> Result<(), Failure> {
-        self.keep = options.keeps();
+    pub(crate) async fn tell(
+        &mut self,
+        keep: bool,
+        programs: &Programs,
+        processes: &mut Processes,
+    ) -> Result<(), Failure> {
+        self.keep = keep;
         self.screen.heading("On the stage: each service has a Redis URL, and no line of tracing in its code");
-        let cast = services::start(options, self.screen, self.receiver, processes).await?;
+        let cast = services::start(programs, self.screen, self.receiver, processes).await?;
         let api = cast.api.clone();
         self.cast = Some(cast);
 

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::failure::Failure;
-use crate::options::Options;
 use crate::ports;
 use crate::processes::{Processes, Role};
+use crate::programs::Programs;
 use crate::screen::Screen;
-use crate::services::Programs;
 
 const NAME: &str = "viewer";
 
@@ -22,10 +21,10 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     /// Starts it, and returns when it listens.
-    pub(crate) async fn start(options: &Options, screen: &Screen) -> Result<Self, Failure> {
+    pub(crate) async fn start(programs: &Programs, screen: &Screen) -> Result<Self, Failure> {
         let mut processes = Processes::new()?;
         let arguments = ["view", "--listen", ports::ANY, "--otlp-http", ports::ANY, "--otlp-grpc", "off"];
-        processes.start(Role::Viewer, NAME, &Programs::find(options)?.sidecar, arguments, &[])?;
+        processes.start(Role::Viewer, NAME, &programs.sidecar, arguments, &[])?;
         let page = processes.address(NAME).await?;
         let otlp = processes.otlp_address(NAME).await?;
         screen.started(NAME, &format!("open http://{page}/"));

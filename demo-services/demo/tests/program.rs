@@ -2,9 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// A folder with programs of the names that the demo looks for, each of them this shell script.
 fn programs(script: &str) -> tempfile::TempDir {
@@ -80,10 +79,39 @@ fn what_cannot_work_is_said_before_anything_is_started() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("demo-worker is missing"));
 }
 
+#[test]
+fn a_program_that_cannot_be_started_is_said_with_its_option_before_anything_is_started() {
+    let folder = programs("exit 0");
+    let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (missing, source, directory) = (named("missing"), named("worker.py"), named("."));
+    std::fs::write(&source, "").unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--redis-server", &missing], "--redis-server cannot be used: "),
+        (&["--redis-server", &directory], "is not a file"),
+        (&["--redis-server", &source], "is not executable"),
+        (&["--redis-server", "no-such-server"], "there is no program no-such-server on PATH"),
+        (&["--python", &missing, "--python-worker", &source], "--python cannot be used: "),
+        (&["--python", "sh", "--python-worker", &missing], "--python-worker cannot be used: "),
+    ];
+    for (arguments, text) in cases {
+        let output = demo(folder.path(), arguments, &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {said}");
+        assert!(said.contains(text) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+    let output = demo(folder.path(), &[], &[("PATH", folder.path().to_str().unwrap())]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("no redis-server on PATH") && said.contains("--redis-server FILE"), "{said}");
+}
+
 /// `cat` waits for the end of its input, which does not come: only the kernel can end it here.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_child_does_not_outlive_the_thread_that_started_it() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+
     let start = || {
         let mut child = Command::new(env!("CARGO_BIN_EXE_demo"))
             .args(["launch", &std::process::id().to_string(), "--", "cat"])

@@ -1,8 +1,9 @@
 //! The service as a child process: its start, the signals that are passed on to it, and its exit code.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::future::poll_fn;
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::task::Poll;
 
@@ -19,7 +20,7 @@ const NOT_EXECUTABLE: u8 = 126;
 
 /// The service cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start `{}`: {error}{}", .program.to_string_lossy(), remedy(.error))]
+#[error("cannot start `{}`: {error}{}", .program.to_string_lossy(), remedy(.program, .error))]
 pub struct StartError {
     program: OsString,
     error: io::Error,
@@ -32,8 +33,9 @@ impl StartError {
     }
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+fn remedy(program: &OsStr, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if Path::new(program).is_dir() => "; it is a directory",
         io::ErrorKind::NotFound => "; it is neither a path nor on PATH",
         io::ErrorKind::PermissionDenied => "; it is not executable",
         _ => "",

@@ -17,14 +17,13 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::LIFECYCLE;
 use crate::serve::{Listeners, RunError, run_with};
 use crate::service::Services;
-use crate::settings::{HostPort, Invocation, ListenAddress, LoadError, Loaded, Settings};
+use crate::settings::{HostPort, Invocation, ListenAddress, LoadError, Loaded, Settings, command_line};
 use crate::view::{Beside, ViewError};
 pub use child::StartError;
 use child::{Child, Signals};
@@ -117,7 +116,8 @@ impl Launch {
         }
         let upstream = texts("upstream").pop();
         let view = matches.get_one::<HostPort>("view").cloned();
-        let mut redirects = variables::find(&|name| std::env::var(name).ok(), &texts("env"))?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let mut redirects = variables::find(&variable, &texts("env"))?;
         let mut ignored = Vec::new();
         let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
         let mut options: Vec<OsString> = words.into_iter().take(end).collect();
@@ -126,7 +126,7 @@ impl Launch {
             let (redirect, others) = Redirect::of_option(&upstream, redirects);
             (redirects, ignored) = (vec![redirect], others);
         } else if redirects.is_empty() {
-            return Err(VariableError::None.into());
+            return Err(variables::none(&variable).into());
         }
         match &redirects[..] {
             [one] => {
@@ -224,18 +224,20 @@ impl Launch {
     }
 }
 
-/// `error` with the way to name the service, if its command may have been taken for options of the proxy.
+/// `error` with what was probably meant, if a word was not expected.
 fn with_tip(error: LoadError, words: &[OsString]) -> LoadError {
-    match error {
-        LoadError::CommandLine(mut error)
-            if error.kind() == ErrorKind::UnknownArgument && !words.iter().any(|word| word == "--") =>
-        {
-            let tip = "put `--` in front of the service's command, as in `redistributed run -- python app.py`";
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
-            error.into()
-        }
-        error => error,
-    }
+    let LoadError::CommandLine(error) = error else { return error };
+    let is_address = |pair: &[OsString]| match pair {
+        [option, word] => option == "--view" && !word.as_encoded_bytes().starts_with(b"-"),
+        _ => false,
+    };
+    let own = words.iter().position(|word| word == "--").map(|end| words.iter().take(end).cloned().collect::<Vec<_>>());
+    let tip = match own {
+        None => "put `--` in front of the service's command, as in `redistributed run -- python app.py`",
+        Some(own) if own.windows(2).any(is_address) => "join the address to its option, as in `--view=127.0.0.1:16680`",
+        Some(_) => return error.into(),
+    };
+    command_line::with_tip(error, tip).into()
 }
 
 /// The way to a listener on this machine.

@@ -55,6 +55,12 @@ pub enum VariableError {
          --upstream, and the service gets REDIS_URL"
     )]
     None,
+    /// No variable and no option names a Redis, and the value of this variable, which should, is of no known form.
+    #[error(
+        "{0} does not name a Redis: write redis://host:port, rediss://host:port for TLS or unix:/path, or name the Redis by \
+         --upstream"
+    )]
+    NoUrl(String),
     /// A variable that `--env` names is not set, or empty.
     #[error("--env {0}: the variable is not set")]
     NotSet(String),
@@ -116,6 +122,14 @@ pub(super) fn find(
         }
     }
     Ok(found.0)
+}
+
+/// The reason why [`find`] has found nothing.
+pub(super) fn none(variables: &dyn Fn(&str) -> Option<String>) -> VariableError {
+    match variables(URLS[0]) {
+        Some(value) if !value.is_empty() => VariableError::NoUrl(URLS[0].to_owned()),
+        _ => VariableError::None,
+    }
 }
 
 /// The values of the redirected variables, in which `address` takes the place of the Redis.

@@ -30,6 +30,14 @@ impl Options {
     }
 }
 
+/// `error` with a `tip` in place of the parser's, if a word was not expected; otherwise as it is.
+pub(crate) fn with_tip(mut error: clap::Error, tip: &'static str) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 /// The configuration file that the command line or the environment names.
 pub(super) fn path(matches: &ArgMatches) -> Option<&Path> {
     matches.get_one::<PathBuf>("config").map(PathBuf::as_path)

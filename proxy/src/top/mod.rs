@@ -74,7 +74,9 @@ enum News {
 pub async fn run(args: TopArgs) -> Result<bool, TopError> {
     let token = args.admin_token_file.as_deref().map(token).transpose().map_err(TopError::Token)?;
     let ports = args.admin.iter().map(|address| Port::new(address.label())).collect();
-    if args.once || !io::stdout().is_terminal() {
+    // Escape sequences would stand as text on a terminal that takes none.
+    let is_able = io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb");
+    if args.once || !is_able {
         return once(&args, ports, token).await;
     }
     live(&args, ports, token).await.map(|()| true)
@@ -110,7 +112,11 @@ async fn once(args: &TopArgs, mut ports: Vec<Port>, token: Option<String>) -> Re
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{gap}{}\n{}", view.name().to_uppercase(), lines.collect::<Vec<_>>().join("\n"));
     }
-    io::stdout().write_all(text.as_bytes()).map_err(TopError::Output)?;
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(TopError::Output(error)),
+        // As in `top --once | head -1`: who has read enough is content.
+        _ => {}
+    }
     Ok(ports.iter().all(|port| port.problem.is_none()))
 }
 

@@ -47,7 +47,7 @@ pub struct ViewArgs {
     pub memory: Memory,
 
     /// A further name or address by which the page may be asked for; repeatable
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub allow_host: Vec<String>,
 
     /// Traces that were saved before, in Jaeger's JSON or in that of OTLP

@@ -1,10 +1,9 @@
 //! Start, end, and what the viewer may take.
 
-use prost::Message;
 use rustix::process::Signal;
 
 use crate::support::spawn::{as_typed, run};
-use crate::view::setup::{PORTS, Viewer, attribute, request, span};
+use crate::view::setup::{PORTS, Viewer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_it_also_while_a_page_listens() {
@@ -27,6 +26,7 @@ fn what_is_wrong_is_said_before_anything_is_served() {
     std::fs::write(&no_trace, "{}").unwrap();
     for (more, code, part) in [
         (&["--listen", &*taken][..], 3, "--listen `127.0.0.1:"),
+        (&["--allow-host", ""], 2, "--allow-host <HOST>"),
         (&["--otlp-http", &taken], 3, "something else listens there"),
         (&["--otlp-grpc", &taken], 3, "choose another port"),
         (&["--memory", "1KiB"], 2, "less than 1MiB"),
@@ -46,6 +46,10 @@ fn what_is_wrong_is_said_before_anything_is_served() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_under_six_times_as_many_spans() {
+    use prost::Message;
+
+    use crate::view::setup::{attribute, request, span};
+
     const MIB: usize = 1 << 20;
     let viewer = Viewer::start(&["--memory", "8MiB"]);
     let page = viewer.page;
