@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# Makes what is published of one version for this machine's kind of processor: an archive, a Debian package, a wheel and the
-# bill of materials, with their checksums, all of the same static program.
+# Makes what is published of one version for this machine's kind of processor: an archive, a Debian package, a wheel, an archive of
+# the demo and the bill of materials, with their checksums, all of the same static program.
 #   packaging/build.sh [FOLDER]     target/package/out unless named
-# STATIC_PROFILE=dev makes them of an unoptimised program, to see whether they can be made.
+# STATIC_PROFILE=dev makes them of an unoptimised program, to see whether they can be made. The demo's other programs are then those
+# that `make demo` builds, which are not static.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=.ci/lib/system.sh
 . "$root/.ci/lib/system.sh"
 # shellcheck source=.ci/lib/cargo.sh
 . "$root/.ci/lib/cargo.sh"
+if [ $# -gt 1 ] || [[ "${1:-}" == -* ]]; then
+  say "usage: packaging/build.sh [FOLDER], with no option; FOLDER is emptied first"
+  exit 2
+fi
 out=${1:-$root/target/package/out}
+if [ -n "${1:-}" ] && [ ! -e "$out/SHA256SUMS" ] && [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
+  die "$out holds something else than packages, and is not emptied: name another folder"
+fi
 
 # Where proxy/Cargo.toml expects what goes into the Debian package.
 stage=$root/target/package/root
@@ -17,6 +25,7 @@ tools=$(target_folder)/package-tools
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 machine=$(uname -m)
 name=redistributed-$version-$machine-linux
+demo=redistributed-demo-$version-$machine-linux
 
 main() {
   ensure_venv "$tools" "$root/packaging/tools.txt" maturin
@@ -28,6 +37,7 @@ main() {
   (cd "$root/target/package" && rm -rf "$name" && cp -R root "$name" && archive "$out/$name.tar.gz" "$name" && rm -rf "$name")
   make_debian_package
   make_wheel
+  make_demo_archive
   cp "$static/usr/share/doc/redistributed/redistributed.cdx.json" "$out/$name.cdx.json"
   (cd "$out" && sha256sum -- * >SHA256SUMS)
   printf '%s\n' "$out"
@@ -101,6 +111,41 @@ make_wheel() {
   ) >&2 || die "the wheel could not be made"
   wheel tags --remove --platform-tag "manylinux_2_17_$machine.musllinux_1_2_$machine" "$folder"/*.whl >/dev/null
   mv "$folder"/*.whl "$out/"
+}
+
+# The demo's programs in one folder, where it finds them.
+make_demo_archive() {
+  local folder=$root/target/package/$demo programs program
+  programs=$(demo_programs)
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  install -m 0755 "$static/usr/local/bin/redistributed" "$folder/"
+  for program in demo demo-api demo-worker; do
+    install -m 0755 "$programs/$program" "$folder/"
+    ! have strip || strip "$folder/$program"
+  done
+  install -m 0644 "$root/packaging/demo/README.md" "$root/LICENSE" "$root/demo-services/worker-python/worker.py" "$folder/"
+  (cd "$root/target/package" && archive "$out/$demo.tar.gz" "$demo")
+  rm -rf "$folder"
+}
+
+# Prints the folder of the demo's own programs, and builds them if need be. Where everything is built once, `make demo` or the tests
+# have left them.
+demo_programs() {
+  local built target=$machine-unknown-linux-musl
+  built=$(target_folder)/debug
+  if [ "${STATIC_PROFILE:-release}" = dev ]; then
+    if [ -z "${CI:-}" ] || [ ! -x "$built/demo" ] || [ ! -x "$built/demo-api" ] || [ ! -x "$built/demo-worker" ]; then
+      (cd "$root" && in_one_line "the demo" cargo build --locked "${PROGRAMS[@]}") >&2 || die "the demo could not be built"
+    fi
+    printf '%s\n' "$built"
+    return
+  fi
+  built=$(target_folder)/static
+  (cd "$root" && in_one_line "the demo" env SOURCE_DATE_EPOCH=0 CARGO_ENCODED_RUSTFLAGS="$(cat "$built/rustflags")" \
+    cargo build --locked --release --target "$target" --target-dir "$built" \
+    --package demo --package demo-api --package demo-worker) >&2 || die "the demo could not be built"
+  printf '%s\n' "$built/$target/release"
 }
 
 main
