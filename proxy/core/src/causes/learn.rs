@@ -1,7 +1,7 @@
 //! What follows from a command for those to come.
 
 use super::bounded::Bounded;
-use super::evidence::PlaceEvidence;
+use super::evidence::{Held, PlaceEvidence};
 use super::learned::SUCCESSIONS;
 use super::question::{Next, Question};
 use super::settle::Settled;
@@ -27,6 +27,11 @@ impl Causes {
     pub(super) fn learn(&mut self, question: &Question<'_>, votes: &Votes, settled: &Settled) {
         let named = votes.named_by_id().or(settled.slot.filter(|_| settled.rule == Some(Rule::Answered)));
         let turn = self.turn(named);
+        // A cause that is known for another reason than what the command names shows whether such commands name their causes.
+        let known = settled.slot.filter(|slot| {
+            let by_order = matches!(settled.rule, Some(Rule::Flow | Rule::Succession | Rule::Alone));
+            by_order && !votes.voted && !self.unattributed.contains(*slot)
+        });
         let template = &mut self.templates[question.template];
         template.turns.see(turn);
         for (token, (held, place)) in question.tokens.iter().zip(votes.asked) {
@@ -35,6 +40,9 @@ impl Causes {
             let place = place.or_else(|| template.places.push(PlaceEvidence::new(token.place)));
             if let Some(place) = place.and_then(|place| template.places.as_mut_slice().get_mut(place)) {
                 place.see(token.hash, held);
+                if let Some(cause) = known.filter(|_| !token.is_id && held != Held::Nobody) {
+                    place.evidence.confirm(self.owners.of(token.hash).contains(cause));
+                }
             }
         }
         let cause = settled.slot.filter(|slot| settled.rule == Some(Rule::Token) && !self.unattributed.contains(*slot));
@@ -158,7 +166,7 @@ impl Causes {
             }
         }
         let only_one = succession.is_exact() && self.pending(template, succession.after) == succession.base;
-        Some(Next { slots, only_one })
+        Some(Next { slots, after: succession.after, only_one })
     }
 
     /// Notes that a candidate was heard of.

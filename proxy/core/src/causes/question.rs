@@ -1,7 +1,7 @@
 //! A command whose cause is asked for, with what the steps of the decision have to know.
 
 use super::slots::{Slot, SlotSet};
-use super::steps::TemplateId;
+use super::steps::{Step, TemplateId};
 use super::tokens::Token;
 
 /// After somebody who may be in work was forgotten, only what names one thing is believed for so long, in microseconds.
@@ -31,6 +31,8 @@ pub(super) struct Question<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Next {
     pub(super) slots: SlotSet,
+    /// What they have done.
+    pub(super) after: Step,
     /// Whether only one is due.
     pub(super) only_one: bool,
 }

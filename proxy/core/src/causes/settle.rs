@@ -164,8 +164,11 @@ impl Causes {
         {
             return Some(found);
         }
-        if votes.voted || work.is_some() || question.after_answers || question.forgetful {
+        if work.is_some() || question.after_answers || question.forgetful {
             return None;
+        }
+        if votes.voted {
+            return self.due_of(question, among).map(|slot| (slot, Rule::Flow));
         }
         if let Some(slot) = self.due(question) {
             return Some((slot, Rule::Flow));
@@ -205,6 +208,14 @@ impl Causes {
         let candidates = if votes.voted { among } else { question.feasible };
         let mut slots = next.slots & (candidates | self.unattributed);
         let mut rule = next.only_one.then_some(Rule::Succession);
+        if next.only_one
+            && slots.single().is_some_and(|slot| !self.unattributed.contains(slot))
+            && self.who_may_be_due(question, next.after, question.feasible).is_several()
+        {
+            // The count says that one is left, but not that it is the one that was heard of: an earlier such command may be its, and
+            // this one somebody's who is late.
+            return None;
+        }
         if slots.is_several()
             && self.connections_are_kept()
             && let Some(last) = question.last_user.filter(|last| slots.contains(*last))
@@ -251,6 +262,28 @@ impl Causes {
             }
         }
         found
+    }
+
+    /// The only one of those that the command names that has done X and not yet Y, if every X has exactly one Y, whenever. Others may
+    /// be due, too, because the command does not name them.
+    fn due_of(&self, question: &Question<'_>, named: SlotSet) -> Option<Slot> {
+        let is_itself = |step: Step| step == Step::Sent(question.template);
+        let mut found = None;
+        for succession in self.templates[question.template].successions.iter() {
+            if !succession.is_exact() || is_itself(succession.after) {
+                continue;
+            }
+            match self.who_may_be_due(question, succession.after, named).single() {
+                Some(slot) if found.is_none_or(|found| found == slot) => found = Some(slot),
+                _ => return None,
+            }
+        }
+        found
+    }
+
+    /// Those of `among` that have done a step, and are not known to have done what the command does.
+    fn who_may_be_due(&self, question: &Question<'_>, after: Step, among: SlotSet) -> SlotSet {
+        self.who_did(after) & among.minus(&self.done.get(question.template))
     }
 
     /// The request that was answered, or the message that is not in work any more, which alone has the ids of a command.

@@ -218,6 +218,57 @@ fn what_everybody_does_once_is_of_the_one_that_has_not_done_it() {
     assert_ne!(one, other);
 }
 
+/// Messages of few users, one after the other, each of which does `GET` with the user's name. They are so soon after each other that
+/// it is known that each does it once, and not yet that none does it twice.
+fn trained_with_users() -> Driver {
+    let mut service = Driver::new();
+    for number in 0..70 {
+        service.wait(LATER / 10 * (1 + number % 3)).message("jobs", &user(number % 4));
+        service.wait(SOON).command(&format!("GET {}", user(number % 4)));
+    }
+    service
+}
+
+fn user(number: u64) -> String {
+    format!("u{number}")
+}
+
+#[test]
+fn what_everybody_does_once_is_of_the_one_it_names_that_has_not_done_it() {
+    let mut service = trained_with_users();
+    for _ in 0..2 {
+        let before = service.wait(LATER / 10).message("jobs", &user(1));
+        service.wait(SOON).command("GET u1");
+        // Both are due, and of those that the command names one only: the one before has done it.
+        let (other, one) = (service.wait(SOON).message("jobs", &user(2)), service.message("jobs", &user(1)));
+        assert_eq!(service.wait(SOON).command("GET u1"), cause(one, Rule::Flow), "and not {before}");
+        assert_eq!(service.wait(SOON).command("GET u2"), cause(other, Rule::Succession));
+    }
+    let (one, other) = (service.wait(LATER / 10).message("jobs", &user(3)), service.message("jobs", &user(3)));
+    for _ in [one, other] {
+        let answer = service.wait(SOON).command("GET u3");
+        assert!(!matches!(answer, Answer::Cause { .. }), "either of two: {answer:?}");
+    }
+}
+
+#[test]
+fn who_was_heard_of_last_is_not_the_one_that_is_left_while_another_is_late() {
+    let mut service = Driver::new();
+    for number in 0..200 {
+        service.wait(LATER * (1 + number % 3)).message("jobs", "none");
+        service.wait(SOON).command("INCR jobs");
+    }
+    service.wait(2_000_000);
+    let late = service.message("jobs", "none");
+    let soon = service.wait(2 * LATER).message("jobs", "none");
+    for _ in [soon, late] {
+        let answer = service.wait(SOON).command("INCR jobs");
+        assert!(!matches!(answer, Answer::Cause { .. }), "either of two: {answer:?}");
+    }
+    let next = service.wait(LATER).message("jobs", "none");
+    assert_eq!(service.wait(SOON).command("INCR jobs"), cause(next, Rule::Succession), "all others have done it");
+}
+
 #[test]
 fn what_never_comes_by_itself_is_of_the_only_one_in_work() {
     let mut service = Driver::new();
