@@ -161,7 +161,10 @@ impl Server {
         if let Some(reloader) = &reloader {
             reloader.follow(keys.clone());
         }
-        let telemetry = Telemetry::start_with(&settings.otel, keys.collector.clone(), settings.limits.threads)?;
+        let mut telemetry = Telemetry::start_with(&settings.otel, keys.collector.clone(), settings.limits.threads)?;
+        if settings.admin.address.is_some() {
+            telemetry = telemetry.measuring(&settings.otel);
+        }
         let workers = Arc::new(Workers::start(settings.limits.threads)?);
         Ok(Self {
             settings,
@@ -292,6 +295,7 @@ impl Server {
             keys: self.keys.clone(),
             reloader: self.reloader.clone(),
             spans: self.telemetry.totals(),
+            meters: self.telemetry.meters(),
             tap: self.telemetry.tap(),
             draining,
             began: self.began,

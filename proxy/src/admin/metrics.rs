@@ -2,7 +2,8 @@
 //!
 //! Counters come from their definitions ([`ProxyCounter`] and [`Counter`]); this file adds gauges and histograms. Labels are a
 //! service's name and words that are written in the program, so that the settings decide how many series there are, whatever
-//! travels through the proxy. A channel's name is never a label.
+//! travels through the proxy. The metrics of the semantic conventions are the exception: their labels tell of channels, in a bounded
+//! number of series.
 
 use std::sync::Arc;
 
@@ -12,11 +13,13 @@ use redistributed_core::policy::Mode;
 use redistributed_core::service::NotProven;
 use redistributed_core::{Counter, Metric};
 
-use super::exposition::{Format, Page};
+use super::exposition::{Exemplars, Format, Page};
 use super::{Admin, process};
 use crate::auto::cache::DecisionCounts;
 use crate::service::Service;
 use crate::telemetry::SpanTotals;
+use crate::telemetry::histogram::Reading;
+use crate::telemetry::meter::{self, Kind, Meters, SeriesReading};
 use crate::telemetry::stats::{ProxyCounter, Stats};
 
 /// Why the subscribers of a channel are not known to be behind proxies, in the order of the page.
@@ -37,6 +40,7 @@ pub(super) fn page(admin: &Admin, format: Format) -> String {
     services(&mut page, &admin.services.all());
     causes(&mut page, &admin.services.all());
     spans(&mut page, &admin.spans);
+    conventions(&mut page, admin.meters.as_deref());
     proxy(&mut page, admin);
     process::write(&mut page, admin.began);
     page.end()
@@ -134,6 +138,40 @@ fn spans(page: &mut Page, totals: &SpanTotals) {
     for (result, reading) in totals.exports() {
         exports.buckets(&[("result", result.name())], &reading);
     }
+}
+
+/// The metrics that the semantic conventions name, in the names that OpenTelemetry has for them in Prometheus.
+fn conventions(page: &mut Page, meters: Option<&Meters>) {
+    let meters = meters.map(Meters::all).unwrap_or_default();
+    for metric in &meter::METRICS {
+        let mut family = page.convention(metric.name, metric.kind, metric.description);
+        for meter in &meters {
+            for series in meter.series_of(metric) {
+                let values: Vec<_> = metric.attributes(&series).map(|(name, value)| (name, value.to_text())).collect();
+                let values = values.iter().map(|(name, value)| (*name, value.as_str()));
+                let labels: Vec<_> = [("route", &**meter.resource.service_name())].into_iter().chain(values).collect();
+                let reading = series.read();
+                match metric.kind {
+                    Kind::Counter => family.sample(&labels, reading.count),
+                    Kind::Histogram => {
+                        let (reading, exemplars) = cumulated(reading, series.bounds());
+                        family.buckets_with(&labels, &reading, &exemplars)
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// A reading in which each bucket counts what is in those below it too, and the exemplars of the buckets.
+fn cumulated(reading: SeriesReading, bounds: &[u64]) -> (Reading, Exemplars) {
+    let (mut count, mut buckets) = (0, Vec::with_capacity(bounds.len()));
+    for (index, (more, _)) in reading.buckets.iter().enumerate() {
+        count += more;
+        buckets.extend(bounds.get(index).map(|bound| (*bound, count)));
+    }
+    let exemplars = reading.buckets.iter().map(|(_, exemplar)| *exemplar).collect();
+    (Reading { buckets, count, sum: reading.sum }, exemplars)
 }
 
 fn proxy(page: &mut Page, admin: &Admin) {

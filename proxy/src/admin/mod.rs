@@ -42,6 +42,7 @@ use crate::service::Services;
 use crate::settings::Settings;
 use crate::settings::modes::Modes;
 use crate::telemetry::SpanTotals;
+use crate::telemetry::meter::Meters;
 use crate::telemetry::tap::{MAX_WATCHERS, Tap};
 use access::{Access, Refusal};
 use exposition::Format;
@@ -73,6 +74,8 @@ pub struct Admin {
     pub reloader: Option<Arc<Reloader>>,
     /// The counts of spans.
     pub spans: SpanTotals,
+    /// What is measured of operations, if anything is.
+    pub meters: Option<Arc<Meters>>,
     /// The tap, where messages can be watched.
     pub tap: Arc<Tap>,
     /// Cancelled when the process begins to stop.

@@ -36,10 +36,11 @@ impl Spans {
         &mut self.connection
     }
 
-    /// Looks whether somebody watches messages, which is so until this is asked again.
+    /// Looks whether somebody watches messages, which is so until this is asked again. Returns whether every message needs a
+    /// record: because of them, or because messages are measured.
     pub fn look_for_watchers(&mut self) -> bool {
         self.watched = self.sink.is_watched();
-        self.watched
+        self.watched || self.sink.is_measuring()
     }
 
     /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
@@ -62,7 +63,7 @@ impl Spans {
             }
         }
         let spans = events.iter().filter_map(|event| match event {
-            Event::SpanEnded(record) | Event::Delivered(record) if record.is_exported() => Some(record),
+            Event::SpanEnded(record) | Event::Delivered(record) => Some(record),
             _ => None,
         });
         self.sink.offer_all(spans, &self.connection);
@@ -99,8 +100,7 @@ impl Spans {
             }
             self.finish(record, self.sink.is_watched());
         }
-        // Some were made only for those who watch.
-        self.sink.offer_all(deliveries.iter().filter(|record| record.is_exported()), &self.connection);
+        self.sink.offer_all(deliveries.iter(), &self.connection);
         deliveries.clear();
     }
 
@@ -122,11 +122,13 @@ impl Spans {
                 self.finish(&mut record.clone(), true);
             }
             let left = match command {
+                // Nobody will see what more may become known of it.
+                _ if !record.is_exported() => Some(record),
                 Some(command) => followed.keep_command(record, command, &self.connection, &self.sink),
                 None if is_delivery => followed.keep_delivery(record, &self.connection, &self.sink),
                 None => Some(record),
             };
-            if let Some(mut record) = left.filter(SpanRecord::is_exported) {
+            if let Some(mut record) = left {
                 clock::date(&mut record);
                 self.sink.offer_all(std::iter::once(&record), &self.connection);
             }

@@ -1,7 +1,14 @@
-//! What a span is called. Both exporters use this, so that the console and the collector show the same names.
+//! What a span is called, and what is said of it in more than one place, so that the console, the collector and metrics show the
+//! same names.
 
 use redistributed_core::printable::printable_json;
-use redistributed_core::trace::{Change, Destination, Operation, SpanContext, SpanRecord};
+use redistributed_core::trace::{Change, Destination, ErrorType, Operation, SpanContext, SpanRecord};
+
+/// `messaging.system` and `db.system.name`.
+pub(super) const REDIS: &str = "redis";
+
+/// The port that what is told of a database leaves out.
+pub(super) const REDIS_PORT: u16 = 6379;
 
 /// The number of subscriptions on that Redis node that got a published message. The semantic conventions have no name for it.
 pub const RECEIVERS: &str = "redis.pubsub.receivers";
@@ -108,6 +115,11 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
             request.route.as_deref().map_or((alone, ""), |route| (verb, route))
         }
     }
+}
+
+/// Whether Redis itself said it; the other error types are the proxy's own words.
+pub(super) fn is_of_redis(error: &ErrorType) -> bool {
+    error.as_str().bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// `text` as a JSON string, fit for a person too.

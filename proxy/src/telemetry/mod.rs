@@ -16,6 +16,7 @@ mod encoder;
 mod exporter;
 pub mod histogram;
 mod loss_report;
+pub mod meter;
 mod otlp;
 pub mod probe;
 mod queue;
@@ -48,6 +49,7 @@ use crate::settings::otel::OtelSettings;
 use encoder::Encoders;
 use exporter::{Destination, Exporter, Stop};
 use histogram::Reading;
+use meter::Meters;
 use queue::SpanQueue;
 use sink::Outlet;
 use tap::Tap;
@@ -78,6 +80,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     export: Option<(Arc<SpanQueue>, Encoders)>,
+    meters: Option<Arc<Meters>>,
     totals: Arc<Totals>,
     tap: Arc<Tap>,
     stop: Option<oneshot::Sender<Stop>>,
@@ -105,7 +108,7 @@ impl Telemetry {
     ) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
         if settings.otlp.is_none() && settings.console.is_none() {
-            return Ok(Self { export: None, totals, tap: Arc::default(), stop: None });
+            return Ok(Self { export: None, meters: None, totals, tap: Arc::default(), stop: None });
         }
         if let Some((otlp, proxy)) = settings.otlp.as_ref().and_then(|otlp| Some((otlp, otlp.proxy.as_ref()?))) {
             let (collector, variable) = (&otlp.endpoint, proxy.variable);
@@ -122,7 +125,8 @@ impl Telemetry {
         thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
         starting.recv().unwrap_or_else(|_| gone())?;
-        Ok(Self { export: Some((queue, Encoders::new(settings))), totals, tap: Arc::default(), stop: Some(stop) })
+        let export = Some((queue, Encoders::new(settings)));
+        Ok(Self { export, meters: None, totals, tap: Arc::default(), stop: Some(stop) })
     }
 
     /// Checks whether [`start_with`](Self::start_with) could build the exporter. It connects to nothing.
@@ -136,6 +140,18 @@ impl Telemetry {
         Destination::new(settings, material).map(drop).map_err(TelemetryError::from)
     }
 
+    /// Measures operations from here on, for who reads [`meters`](Self::meters). Without an SDK nothing is measured.
+    #[must_use]
+    pub fn measuring(self, settings: &OtelSettings) -> Self {
+        let meters = self.meters.or_else(|| settings.enabled.then(|| Meters::new(settings.exemplars)));
+        Self { meters, ..self }
+    }
+
+    /// What is measured, if anything is.
+    pub fn meters(&self) -> Option<Arc<Meters>> {
+        self.meters.clone()
+    }
+
     /// Where the connections of an endpoint leave their spans: those of the service that `resource` describes, which are about
     /// `peer`. It can be asked for at any time.
     pub fn sink(&self, resource: &Arc<Resource>, peer: &Peer) -> SpanSink {
@@ -143,7 +159,8 @@ impl Telemetry {
             Some((queue, encoders)) => Outlet::Queue(Arc::clone(queue), encoders.get(resource, peer)),
             None => Outlet::Nowhere,
         };
-        SpanSink::new(resource.service_name(), outlet, Arc::clone(&self.tap))
+        let probe = self.meters.as_ref().map(|meters| meters.probe(resource, peer));
+        SpanSink::new(resource.service_name(), outlet, Arc::clone(&self.tap)).measured_by(probe)
     }
 
     fn queue(&self) -> Option<&Arc<SpanQueue>> {

@@ -8,6 +8,7 @@ use redistributed_core::trace::SpanRecord;
 
 use super::connection::Connection;
 use super::encoder::Encoder;
+use super::meter::Probe;
 use super::queue::SpanQueue;
 use super::tap::Tap;
 
@@ -17,6 +18,8 @@ pub struct SpanSink {
     /// The name of the service, for watchers of the tap.
     service: Arc<str>,
     outlet: Outlet,
+    /// What measures the operations, if somebody wants to know.
+    probe: Option<Probe>,
     tap: Arc<Tap>,
 }
 
@@ -34,7 +37,12 @@ pub(super) enum Outlet {
 
 impl SpanSink {
     pub(super) fn new(service: &Arc<str>, outlet: Outlet, tap: Arc<Tap>) -> Self {
-        Self { service: Arc::clone(service), outlet, tap }
+        Self { service: Arc::clone(service), outlet, probe: None, tap }
+    }
+
+    /// Adds what measures the operations.
+    pub(super) fn measured_by(self, probe: Option<Probe>) -> Self {
+        Self { probe, ..self }
     }
 
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
@@ -43,8 +51,13 @@ impl SpanSink {
         self.offer_all(std::iter::once(record), &Connection::default());
     }
 
-    /// Leaves several spans of one connection for export, at the price of little more than one. Nothing of the records is kept.
+    /// Leaves several spans of one connection, at the price of little more than one. All are measured, and those that are sampled
+    /// are exported. Nothing of the records is kept.
     pub fn offer_all<'a>(&self, records: impl Iterator<Item = &'a SpanRecord> + Clone, connection: &Connection) {
+        if let Some(probe) = &self.probe {
+            probe.measure(records.clone());
+        }
+        let records = records.filter(|record| record.is_exported());
         match &self.outlet {
             Outlet::Nowhere => {}
             Outlet::Queue(queue, encoder) => queue.push(encoder, connection, records),
@@ -56,6 +69,11 @@ impl SpanSink {
     /// Whether there are watchers of messages.
     pub fn is_watched(&self) -> bool {
         self.tap.is_open()
+    }
+
+    /// Whether operations are measured, for which those need a record too that are not sampled.
+    pub fn is_measuring(&self) -> bool {
+        self.probe.is_some()
     }
 
     /// Shows a finished record to the watchers.

@@ -1,6 +1,7 @@
 //! The admin port, on a running process with a real Redis behind it.
 
 mod access;
+mod conventions;
 mod documented;
 mod metrics;
 mod places;

@@ -12,7 +12,7 @@ pub struct Environment<'a> {
     pub now: UnixNanos,
     /// How far the wall clock is ahead of `now`, in nanoseconds. It is added to times that travel between proxies.
     pub wall_offset: i64,
-    /// Whether somebody watches messages. Messages without a span then have a record too. Its context is not sampled, and
+    /// Whether somebody watches or measures messages. Messages without a span then have a record too. Its context is not sampled, and
     /// it is not exported.
     pub watched: bool,
     /// Whether a publish in a transaction may get a context in [`Mode::Auto`](crate::policy::Mode::Auto) because the `EXEC` has

@@ -63,6 +63,7 @@ impl OtelSettings {
             ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", limits.attribute_count.to_string()),
             ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", value_length),
             ("OTEL_SPAN_LINK_COUNT_LIMIT", limits.link_count.to_string()),
+            ("OTEL_METRICS_EXEMPLAR_FILTER", self.exemplars.to_string()),
             ("OTEL_SDK_DISABLED", (!self.enabled).to_string()),
         ]);
         values

@@ -8,6 +8,7 @@
 //! Nothing here reads the process environment: the caller passes a lookup, and logs the warnings once logging is up.
 
 mod effective;
+mod metrics;
 mod otlp;
 mod reader;
 mod sampling;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 
+pub use metrics::ExemplarFilter;
 pub(crate) use otlp::TRACES_PATH;
 pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol, Proxy};
 
@@ -28,7 +30,7 @@ pub use reader::OtelWarning;
 use reader::VariableReader;
 
 /// Every variable that is read, in the order of the documentation. Those of [`SECRETS`] are read too.
-pub const VARIABLES: [&str; 35] = [
+pub const VARIABLES: [&str; 36] = [
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
     "OTEL_TRACES_EXPORTER",
@@ -62,6 +64,7 @@ pub const VARIABLES: [&str; 35] = [
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_METRICS_EXEMPLAR_FILTER",
     "OTEL_SDK_DISABLED",
     "OTEL_CONFIG_FILE",
 ];
@@ -107,6 +110,8 @@ pub struct OtelSettings {
     pub batch: BatchSettings,
     /// How much one span may hold: `OTEL_*_LIMIT`.
     pub limits: SpanLimits,
+    /// Which measurements become exemplars: `OTEL_METRICS_EXEMPLAR_FILTER`.
+    pub exemplars: ExemplarFilter,
     /// The variables that are set and decide nothing, because they cannot be understood or have no effect. What applies in
     /// their place comes from another source.
     pub set_aside: Vec<&'static str>,
@@ -231,6 +236,7 @@ impl Default for OtelSettings {
             console: None,
             batch: BatchSettings::default(),
             limits: SpanLimits::default(),
+            exemplars: ExemplarFilter::default(),
             set_aside: Vec::new(),
         }
     }
@@ -271,6 +277,7 @@ impl OtelSettings {
             console: None,
             batch: read_batch(&mut reader),
             limits: read_limits(&mut reader),
+            exemplars: reader.choice(&["OTEL_METRICS_EXEMPLAR_FILTER"]),
             set_aside: Vec::new(),
         };
         settings.console = (enabled && exporters.console)

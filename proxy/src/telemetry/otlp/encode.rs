@@ -27,15 +27,9 @@ use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
 use crate::telemetry::connection::{Connection, NetworkPeer};
 use crate::telemetry::describe::{
-    CAUSE, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, SHARDED, SKIPPED, WRITER, cause, links, skipped,
-    span_name, writers,
+    CAUSE, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, REDIS, REDIS_PORT, SHARDED, SKIPPED, WRITER, cause,
+    is_of_redis, links, skipped, span_name, writers,
 };
-
-/// `messaging.system` and `db.system.name`.
-const REDIS: &str = "redis";
-
-/// The port that database spans leave out.
-const REDIS_PORT: u16 = 6379;
 
 /// `SpanFlags`: whether the parent (or, in a link, the span) is remote is known, and it is.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -362,7 +356,7 @@ impl SpanEncoder {
                 self.namespace(attributes, *database);
                 attributes.constants(&self.server_of_command);
                 self.error_type(attributes, record.error.as_ref());
-                if let Some(prefix) = record.error.as_ref().filter(|error| is_redis_prefix(error)) {
+                if let Some(prefix) = record.error.as_ref().filter(|error| is_of_redis(error)) {
                     attributes.text(&self.keys.status_code, prefix.as_str());
                 }
                 if let Some(size) = batch_size.filter(|&size| size >= 2) {
@@ -483,11 +477,6 @@ fn put_link(link: &SpanContext, trace_state: Option<&str>, is_remote: bool, mean
         out.push(fixed32_tag(6));
         out.extend_from_slice(&(HAS_IS_REMOTE | remote | u32::from(link.flags.to_byte())).to_le_bytes());
     });
-}
-
-/// Whether Redis itself said it; the other error types are the proxy's own words.
-fn is_redis_prefix(error: &ErrorType) -> bool {
-    error.as_str().bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]
