@@ -52,8 +52,15 @@ fn mode(modes: &Modes) -> String {
     format!("{general} (other modes for some channels: {})", channels.join(" "))
 }
 
-/// Says in words where spans are sent.
+/// Says in words where spans are sent, and where metrics are if they are.
 fn destination(otel: &OtelSettings) -> String {
+    let metrics = otel.metrics.as_ref().map(|metrics| &metrics.otlp);
+    let metrics =
+        metrics.map_or_else(String::new, |otlp| format!("; metrics go to {} by {}", otlp.endpoint, otlp.protocol));
+    format!("{}{metrics}", destination_of_spans(otel))
+}
+
+fn destination_of_spans(otel: &OtelSettings) -> String {
     match (&otel.otlp, otel.console.is_some()) {
         (Some(otlp), console) => {
             let also = if console { " and to standard output" } else { "" };

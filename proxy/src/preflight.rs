@@ -25,7 +25,7 @@ pub fn open_files(loaded: &Loaded) -> Result<(), RunError> {
     for route in &settings.routes {
         Dialer::new(route, settings, &material)?;
     }
-    Ok(Telemetry::check(&settings.otel, &material.collector)?)
+    Ok(Telemetry::check(&settings.otel, &material.collectors)?)
 }
 
 /// The text of `error`, with the origin of the setting if it is about a file that a setting names.
@@ -34,7 +34,8 @@ pub fn explained(error: &RunError, sources: &Sources) -> String {
         return error.to_string();
     };
     let FileError { setting, path, problem, remedy } = file.clone();
-    let forms = [setting.replacen("_OTLP_", "_OTLP_TRACES_", 1), setting.trim_start_matches("--").to_owned()];
+    let of_signal = |signal: &str| setting.replacen("_OTLP_", &format!("_OTLP_{signal}_"), 1);
+    let forms = [of_signal("TRACES"), of_signal("METRICS"), setting.trim_start_matches("--").to_owned()];
     let origin = forms.iter().map(|name| sources.origin_of(name)).find(|origin| *origin != Origin::Default);
     let origin = origin.unwrap_or(Origin::Default);
     let value = path.as_deref().map(redact_path);

@@ -161,7 +161,7 @@ impl Server {
         if let Some(reloader) = &reloader {
             reloader.follow(keys.clone());
         }
-        let mut telemetry = Telemetry::start_with(&settings.otel, keys.collector.clone(), settings.limits.threads)?;
+        let mut telemetry = Telemetry::start_with(&settings.otel, keys.collectors.clone(), settings.limits.threads)?;
         if settings.admin.address.is_some() {
             telemetry = telemetry.measuring(&settings.otel);
         }

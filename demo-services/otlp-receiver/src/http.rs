@@ -1,4 +1,4 @@
-//! OTLP/HTTP with protobuf bodies, on every path.
+//! OTLP/HTTP with protobuf bodies: metrics on paths that end in `/v1/metrics`, and spans on every other.
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -7,18 +7,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::log::{Log, ReceivedRequest, Transport};
+use crate::behaviour::Refusal;
+use crate::log::{Log, Received, Transport, metrics_rejected};
 
 /// The only body format that is understood.
 const PROTOBUF: &str = "application/x-protobuf";
@@ -58,18 +61,34 @@ async fn handle(request: Request<Incoming>, log: &Log) -> Result<Response<Full<B
         Some(_) => return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
     };
     let body = if gzip { gunzip(&body)? } else { body };
-    let message = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let request = ReceivedRequest {
+    let answer = if head.uri.path().ends_with("/v1/metrics") {
+        let message = ExportMetricsServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
+        let answered = log.answer_metrics(received(head, gzip, message)).await;
+        answered.map(|partial| {
+            ExportMetricsServiceResponse { partial_success: partial.map(metrics_rejected) }.encode_to_vec()
+        })
+    } else {
+        let message = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
+        let answered = log.answer(received(head, gzip, message)).await;
+        answered.map(|partial_success| ExportTraceServiceResponse { partial_success }.encode_to_vec())
+    };
+    respond(answer)
+}
+
+fn received<T>(head: Parts, gzip: bool, message: T) -> Received<T> {
+    Received {
         transport: Transport::Http,
         path: head.uri.path().to_owned(),
         headers: head.headers,
         gzip,
         accepted: false,
         message: Arc::new(message),
-    };
-    match log.answer(request).await {
-        Ok(partial_success) => {
-            let answer = ExportTraceServiceResponse { partial_success }.encode_to_vec();
+    }
+}
+
+fn respond(answer: Result<Vec<u8>, Refusal>) -> Result<Response<Full<Bytes>>, StatusCode> {
+    match answer {
+        Ok(answer) => {
             let response = Response::builder().header(CONTENT_TYPE, PROTOBUF).body(Full::from(answer));
             response.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
         }

@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use behaviour::{Behaviour, Refusal};
-pub use log::{ReceivedRequest, ReceivedSpan, TimedOut, Transport};
+pub use log::{Received, ReceivedMetrics, ReceivedRequest, ReceivedSpan, TimedOut, Transport};
 pub use opentelemetry_proto::tonic as proto;
 
 use log::Log;
@@ -68,7 +68,8 @@ impl Receiver {
         format!("http://{}", self.grpc)
     }
 
-    /// `http://127.0.0.1:PORT`, for `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`. Every path is taken and recorded.
+    /// `http://127.0.0.1:PORT`, for `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`. Every path is taken and recorded, as one for metrics if
+    /// it ends in `/v1/metrics`, otherwise as one for spans.
     pub fn http_endpoint(&self) -> String {
         format!("http://{}", self.http)
     }
@@ -88,7 +89,25 @@ impl Receiver {
         self.log.set_behaviour(behaviour);
     }
 
-    /// Every request so far, in the order of arrival, accepted or not.
+    /// Every request with metrics so far, in the order of arrival, accepted or not.
+    pub fn metrics(&self) -> Vec<ReceivedMetrics> {
+        self.log.metrics()
+    }
+
+    /// Waits until `satisfied` says yes to the requests with metrics so far. It is asked once at the start and then after each
+    /// arrival.
+    ///
+    /// # Errors
+    /// [`TimedOut`], with the spans that had arrived, once `deadline` has passed.
+    pub async fn wait_for_metrics(
+        &self,
+        deadline: Duration,
+        satisfied: impl FnMut(&[ReceivedMetrics]) -> bool,
+    ) -> Result<(), TimedOut> {
+        self.log.wait_for_metrics(deadline, satisfied).await
+    }
+
+    /// Every request with spans so far, in the order of arrival, accepted or not.
     pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.log.requests()
     }

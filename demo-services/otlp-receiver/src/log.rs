@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::watch;
@@ -23,9 +25,15 @@ pub enum Transport {
     Http,
 }
 
+/// One export request for spans as it arrived.
+pub type ReceivedRequest = Received<ExportTraceServiceRequest>;
+
+/// One export request for metrics as it arrived.
+pub type ReceivedMetrics = Received<ExportMetricsServiceRequest>;
+
 /// One export request as it arrived.
 #[derive(Debug, Clone)]
-pub struct ReceivedRequest {
+pub struct Received<T> {
     /// Which port it came to.
     pub transport: Transport,
     /// The path of its URL; on gRPC the method's full name.
@@ -37,15 +45,29 @@ pub struct ReceivedRequest {
     /// Whether the answer was, or will be, a success.
     pub accepted: bool,
     /// The decoded body.
-    pub message: Arc<ExportTraceServiceRequest>,
+    pub message: Arc<T>,
 }
 
-impl ReceivedRequest {
+impl<T> Received<T> {
     /// A header's value as text; `None` if it is absent or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
 
+impl ReceivedMetrics {
+    /// The metrics of the service of this name.
+    pub fn metrics_of(&self, service: &str) -> Vec<Metric> {
+        let all = self.message.resource_metrics.iter();
+        let of_service = all.filter(|of_resource| {
+            let resource = of_resource.resource.as_ref();
+            resource.and_then(|resource| text(&resource.attributes, "service.name")) == Some(service)
+        });
+        of_service.flat_map(|of_resource| &of_resource.scope_metrics).flat_map(|scope| scope.metrics.clone()).collect()
+    }
+}
+
+impl ReceivedRequest {
     /// How many spans it holds.
     pub fn span_count(&self) -> usize {
         let scopes = self.message.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
@@ -160,6 +182,7 @@ pub struct TimedOut {
 #[derive(Debug)]
 pub(crate) struct Log {
     requests: Mutex<Vec<ReceivedRequest>>,
+    metrics: Mutex<Vec<ReceivedMetrics>>,
     behaviour: Mutex<Behaviour>,
     arrivals: watch::Sender<usize>,
     in_flight: AtomicUsize,
@@ -170,6 +193,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             requests: Mutex::default(),
+            metrics: Mutex::default(),
             behaviour: Mutex::default(),
             arrivals: watch::Sender::new(0),
             in_flight: AtomicUsize::new(0),
@@ -187,12 +211,24 @@ impl Log {
         let verdict = lock(&self.behaviour).next();
         request.accepted = matches!(verdict, Verdict::Accept { .. });
         let _in_flight = InFlight::enter(self);
-        let count = {
-            let mut requests = lock(&self.requests);
-            requests.push(request);
-            requests.len()
-        };
-        self.arrivals.send_replace(count);
+        lock(&self.requests).push(request);
+        self.play(verdict).await
+    }
+
+    /// The same for metrics.
+    pub(crate) async fn answer_metrics(
+        &self,
+        mut request: ReceivedMetrics,
+    ) -> Result<Option<ExportTracePartialSuccess>, Refusal> {
+        let verdict = lock(&self.behaviour).next();
+        request.accepted = matches!(verdict, Verdict::Accept { .. });
+        let _in_flight = InFlight::enter(self);
+        lock(&self.metrics).push(request);
+        self.play(verdict).await
+    }
+
+    async fn play(&self, verdict: Verdict) -> Result<Option<ExportTracePartialSuccess>, Refusal> {
+        self.arrivals.send_modify(|arrivals| *arrivals += 1);
         match verdict {
             Verdict::Accept { after, rejected } => {
                 if !after.is_zero() {
@@ -216,6 +252,18 @@ impl Log {
         lock(&self.requests).clone()
     }
 
+    pub(crate) fn metrics(&self) -> Vec<ReceivedMetrics> {
+        lock(&self.metrics).clone()
+    }
+
+    pub(crate) async fn wait_for_metrics(
+        &self,
+        deadline: Duration,
+        mut satisfied: impl FnMut(&[ReceivedMetrics]) -> bool,
+    ) -> Result<(), TimedOut> {
+        self.wait_until(deadline, || satisfied(&lock(&self.metrics))).await
+    }
+
     pub(crate) fn peak_in_flight(&self) -> usize {
         self.peak_in_flight.load(Ordering::Relaxed)
     }
@@ -225,8 +273,12 @@ impl Log {
         deadline: Duration,
         mut satisfied: impl FnMut(&[ReceivedRequest]) -> bool,
     ) -> Result<(), TimedOut> {
+        self.wait_until(deadline, || satisfied(&lock(&self.requests))).await
+    }
+
+    async fn wait_until(&self, deadline: Duration, mut satisfied: impl FnMut() -> bool) -> Result<(), TimedOut> {
         let mut arrivals = self.arrivals.subscribe();
-        let wait = arrivals.wait_for(|_| satisfied(&lock(&self.requests)));
+        let wait = arrivals.wait_for(|_| satisfied());
         // The sender lives in `self`, so the wait itself cannot fail; only time can run out.
         match tokio::time::timeout(deadline, wait).await {
             Ok(Ok(_)) => Ok(()),
@@ -237,6 +289,12 @@ impl Log {
             }
         }
     }
+}
+
+/// How many points of metrics are rejected, in the form of the answer for metrics.
+pub(crate) fn metrics_rejected(partial: ExportTracePartialSuccess) -> ExportMetricsPartialSuccess {
+    let ExportTracePartialSuccess { rejected_spans, error_message } = partial;
+    ExportMetricsPartialSuccess { rejected_data_points: rejected_spans, error_message }
 }
 
 /// Counts a request from its arrival to its answer, or to the client's giving up.

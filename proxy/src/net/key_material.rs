@@ -15,7 +15,7 @@ use crate::logging::LIFECYCLE;
 use crate::net::tls;
 use crate::settings::Upstream;
 use crate::settings::credentials::Secret;
-use crate::settings::otel::{Headers, HeadersFile, OtlpSettings};
+use crate::settings::otel::{Headers, HeadersFile, OtelSettings, OtlpSettings};
 use crate::settings::tls::{ClientFileNames, ClientFiles, ServerFiles};
 use crate::settings::{AdminPort, CONTEXT_KEY_FILE, Settings, UpstreamLogin, UpstreamTls, Verification};
 
@@ -41,8 +41,8 @@ pub struct KeyMaterial {
     pub admin_token: Option<Arc<Rotating<Secret>>>,
     /// The keys of contexts in the file of `--context-key-file`.
     context_keys: Option<Arc<Rotating<ContextKeys>>>,
-    /// What the collector's settings name.
-    pub collector: CollectorMaterial,
+    /// What the collectors' settings name.
+    pub collectors: Collectors,
     expiries: Arc<Expiries>,
 }
 
@@ -84,10 +84,38 @@ impl Expiries {
     }
 }
 
-/// The contents of the files that the settings of the collector name.
+/// What the settings name of the collector for spans and of that for metrics, which may be the same.
+#[derive(Clone, Debug, Default)]
+pub struct Collectors {
+    /// For spans.
+    pub spans: CollectorMaterial,
+    /// For metrics.
+    pub metrics: CollectorMaterial,
+}
+
+impl Collectors {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The error about the first file that cannot be used.
+    pub fn read(settings: &OtelSettings) -> Result<Self, FileError> {
+        let read = |otlp: Option<&OtlpSettings>| otlp.map(CollectorMaterial::read).transpose();
+        let metrics = settings.metrics.as_ref().map(|metrics| &metrics.otlp);
+        Ok(Self {
+            spans: read(settings.otlp.as_ref())?.unwrap_or_default(),
+            metrics: read(metrics)?.unwrap_or_default(),
+        })
+    }
+
+    fn each(&self) -> [&CollectorMaterial; 2] {
+        [&self.spans, &self.metrics]
+    }
+}
+
+/// The contents of the files that the settings of one collector name.
 #[derive(Clone, Debug, Default)]
 pub struct CollectorMaterial {
-    /// The TLS configuration, if spans go to an address with `https://`.
+    /// The TLS configuration, if its address begins with `https://`.
     pub tls: Option<Arc<Rotating<ClientConfig>>>,
     /// The headers, if they are in a file.
     pub headers: Option<Arc<Rotating<Headers>>>,
@@ -189,7 +217,7 @@ impl KeyMaterial {
             password: password.transpose()?,
             admin_token: admin_token.transpose()?,
             context_keys: context_keys.transpose()?,
-            collector: settings.otel.otlp.as_ref().map(CollectorMaterial::read).transpose()?.unwrap_or_default(),
+            collectors: Collectors::read(&settings.otel)?,
             expiries,
         })
     }
@@ -227,7 +255,14 @@ impl KeyMaterial {
 
     /// When the certificates in use expire, by the files that they came from.
     pub fn expiries(&self) -> Vec<Expiry> {
-        [self.expiries.all(), self.collector.expiries.all()].concat()
+        let mut all = self.expiries.all();
+        for expiry in self.collectors.each().into_iter().flat_map(|collector| collector.expiries.all()) {
+            // Both collectors may have the same files.
+            if !all.iter().any(|other| (other.setting, &other.path) == (expiry.setting, &expiry.path)) {
+                all.push(expiry);
+            }
+        }
+        all
     }
 
     /// Whether all files could be used when they were last read.
@@ -235,9 +270,9 @@ impl KeyMaterial {
         fn of<T>(one: &Option<Arc<Rotating<T>>>) -> bool {
             one.as_ref().is_none_or(|one| one.is_usable())
         }
-        let CollectorMaterial { tls, headers, .. } = &self.collector;
+        let of_collectors = self.collectors.each().iter().all(|one| of(&one.tls) && of(&one.headers));
         let of_redis = of(&self.listen) && of(&self.upstream) && of(&self.password);
-        of_redis && of(&self.admin_token) && of(&self.context_keys) && of(tls) && of(headers)
+        of_redis && of(&self.admin_token) && of(&self.context_keys) && of_collectors
     }
 
     /// Whether there is no file to follow.
@@ -245,9 +280,9 @@ impl KeyMaterial {
         fn of<T>(one: &Option<Arc<Rotating<T>>>) -> bool {
             one.as_ref().is_none_or(|one| one.paths().is_empty())
         }
-        let CollectorMaterial { tls, headers, .. } = &self.collector;
+        let of_collectors = self.collectors.each().iter().all(|one| of(&one.tls) && of(&one.headers));
         let of_redis = of(&self.listen) && of(&self.upstream) && of(&self.password);
-        of_redis && of(&self.admin_token) && of(&self.context_keys) && of(tls) && of(headers)
+        of_redis && of(&self.admin_token) && of(&self.context_keys) && of_collectors
     }
 
     /// Reads the files that have changed, and logs and returns the outcomes. An error that was logged before is left out,
@@ -263,8 +298,10 @@ impl KeyMaterial {
             ("password for Redis", CONNECTIONS, of(&self.password, asked)),
             ("token of the admin port", "the next requests", of(&self.admin_token, asked)),
             (CONTEXT_KEYS, "the next message", of(&self.context_keys, asked)),
-            ("certificates for the collector", EXPORTS, of(&self.collector.tls, asked)),
-            ("headers for the collector", EXPORTS, of(&self.collector.headers, asked)),
+            ("certificates for the collector", EXPORTS, of(&self.collectors.spans.tls, asked)),
+            ("headers for the collector", EXPORTS, of(&self.collectors.spans.headers, asked)),
+            ("certificates for the collector of metrics", EXPORTS, of(&self.collectors.metrics.tls, asked)),
+            ("headers for the collector of metrics", EXPORTS, of(&self.collectors.metrics.headers, asked)),
         ];
         let refreshed =
             all.into_iter().filter_map(|(what, used_by, outcome)| Some(Refreshed { what, used_by, outcome: outcome? }));

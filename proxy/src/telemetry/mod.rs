@@ -5,6 +5,8 @@
 //!          never waits       encodes    bounded    several requests in flight
 //! ```
 //!
+//! What is measured (`meter`) goes another way: `metric_exporter`, on the same thread, sends it to a collector every minute or so.
+//!
 //! Every span that is offered ends in exactly one of three counts: *sent* (the collector took it), *failed* (an export
 //! was refused or took too long) or *dropped* (it found the queue full, or was still waiting when the time to shut
 //! down was over). `otlp/` is the only folder that knows how OTLP looks on the wire.
@@ -17,6 +19,7 @@ mod exporter;
 pub mod histogram;
 mod loss_report;
 pub mod meter;
+mod metric_exporter;
 mod otlp;
 pub mod probe;
 mod queue;
@@ -26,6 +29,7 @@ pub mod stats;
 pub mod tap;
 mod totals;
 
+use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -44,12 +48,13 @@ pub(crate) use sink::test_sink;
 pub use totals::{ExportResult, ExportSummary};
 
 use crate::logging::LIFECYCLE;
-use crate::net::key_material::CollectorMaterial;
+use crate::net::key_material::Collectors;
 use crate::settings::otel::OtelSettings;
 use encoder::Encoders;
 use exporter::{Destination, Exporter, Stop};
 use histogram::Reading;
 use meter::Meters;
+use metric_exporter::MetricExporter;
 use queue::SpanQueue;
 use sink::Outlet;
 use tap::Tap;
@@ -83,7 +88,8 @@ pub struct Telemetry {
     meters: Option<Arc<Meters>>,
     totals: Arc<Totals>,
     tap: Arc<Tap>,
-    stop: Option<oneshot::Sender<Stop>>,
+    /// Whom to tell that it is over: those who export spans and metrics.
+    stop: Vec<oneshot::Sender<Stop>>,
 }
 
 impl Telemetry {
@@ -92,52 +98,67 @@ impl Telemetry {
     /// # Errors
     /// A file that the settings name cannot be used, or one of the errors of [`start_with`](Self::start_with).
     pub fn start(settings: &OtelSettings, threads: NonZeroUsize) -> Result<Self, TelemetryError> {
-        let material = settings.otlp.as_ref().map(CollectorMaterial::read).transpose();
-        Self::start_with(settings, material.map_err(OtlpError::from)?.unwrap_or_default(), threads)
+        let material = Collectors::read(settings).map_err(OtlpError::from)?;
+        Self::start_with(settings, material, threads)
     }
 
     /// Starts the exporter. It runs on a thread and a runtime of its own, so that sending thousands of spans cannot delay a relayed
-    /// byte. No connection is made before there is a span to send. What `material` holds may change while it runs.
+    /// byte. No connection is made before there is something to send. What `material` holds may change while it runs.
     ///
     /// # Errors
     /// The collector's settings or files cannot be used, or the system gives no thread. A collector that does not answer is no error.
     pub fn start_with(
         settings: &OtelSettings,
-        material: CollectorMaterial,
+        material: Collectors,
         threads: NonZeroUsize,
     ) -> Result<Self, TelemetryError> {
         let totals = Arc::new(Totals::default());
-        if settings.otlp.is_none() && settings.console.is_none() {
-            return Ok(Self { export: None, meters: None, totals, tap: Arc::default(), stop: None });
+        let meters = settings.metrics.is_some().then(|| Meters::new(settings.exemplars));
+        let has_spans = settings.otlp.is_some() || settings.console.is_some();
+        if !has_spans && meters.is_none() {
+            return Ok(Self { export: None, meters, totals, tap: Arc::default(), stop: Vec::new() });
         }
-        if let Some((otlp, proxy)) = settings.otlp.as_ref().and_then(|otlp| Some((otlp, otlp.proxy.as_ref()?))) {
+        let of_metrics = settings.metrics.as_ref().map(|metrics| &metrics.otlp);
+        for (otlp, proxy) in
+            settings.otlp.iter().chain(of_metrics).filter_map(|otlp| Some((otlp, otlp.proxy.as_ref()?)))
+        {
             let (collector, variable) = (&otlp.endpoint, proxy.variable);
-            tracing::info!(target: LIFECYCLE, %collector, %proxy, variable, "spans go through a proxy");
+            tracing::info!(target: LIFECYCLE, %collector, %proxy, variable, "{} go through a proxy", otlp.signal.noun());
         }
-        let queue = Arc::new(SpanQueue::new(&settings.batch, threads));
-        let (stop, stopped) = oneshot::channel();
+        let queue = has_spans.then(|| Arc::new(SpanQueue::new(&settings.batch, threads)));
+        let (mut stop, mut jobs) = (Vec::new(), Jobs { spans: None, metrics: None });
+        let mut stopped = || {
+            let (sender, receiver) = oneshot::channel();
+            stop.push(sender);
+            receiver
+        };
+        jobs.spans = queue.clone().map(|queue| (queue, Arc::clone(&totals), stopped()));
+        jobs.metrics = meters.clone().map(|meters| (meters, stopped()));
         let (started, starting) = mpsc::sync_channel(1);
         let thread = {
             let settings = settings.clone();
-            let (queue, totals) = (Arc::clone(&queue), Arc::clone(&totals));
-            move || run_thread(&settings, &material, queue, totals, stopped, &started)
+            move || run_thread(&settings, &material, jobs, &started)
         };
         thread::Builder::new().name("span-export".to_owned()).spawn(thread).map_err(TelemetryError::Thread)?;
         let gone = || Err(TelemetryError::Thread(std::io::Error::other("it ended before it had begun")));
         starting.recv().unwrap_or_else(|_| gone())?;
-        let export = Some((queue, Encoders::new(settings)));
-        Ok(Self { export, meters: None, totals, tap: Arc::default(), stop: Some(stop) })
+        let export = queue.map(|queue| (queue, Encoders::new(settings)));
+        Ok(Self { export, meters, totals, tap: Arc::default(), stop })
     }
 
     /// Checks whether [`start_with`](Self::start_with) could build the exporter. It connects to nothing.
     ///
     /// # Errors
     /// The collector's settings or files cannot be used, as for [`start_with`](Self::start_with).
-    pub fn check(settings: &OtelSettings, material: &CollectorMaterial) -> Result<(), TelemetryError> {
+    pub fn check(settings: &OtelSettings, material: &Collectors) -> Result<(), TelemetryError> {
         // Nothing runs in it.
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(TelemetryError::Thread)?;
         let _inside = runtime.enter();
-        Destination::new(settings, material).map(drop).map_err(TelemetryError::from)
+        Destination::new(settings, &material.spans)?;
+        if let Some(metrics) = &settings.metrics {
+            MetricExporter::new(metrics, &material.metrics, Meters::new(settings.exemplars))?;
+        }
+        Ok(())
     }
 
     /// Measures operations from here on, for who reads [`meters`](Self::meters). Without an SDK nothing is measured.
@@ -183,12 +204,20 @@ impl Telemetry {
     }
 
     /// Sends what is left, for as long as `deadline` at most, and returns the final counts. Spans that are offered
-    /// from now on, and those that are unsent when time is up, count as dropped.
+    /// from now on, and those that are unsent when time is up, count as dropped. What was measured is sent once more.
     pub async fn shutdown(mut self, deadline: Duration) -> ExportSummary {
-        if let Some(stop) = self.stop.take() {
-            let (done, finished) = oneshot::channel();
+        let deadline = Instant::now() + deadline;
+        let orders: Vec<_> = self
+            .stop
+            .drain(..)
+            .map(|stop| {
+                let (done, finished) = oneshot::channel();
+                (stop.send(Stop { deadline, done }), finished)
+            })
+            .collect();
+        for (order, finished) in orders {
             // Neither can fail unless the thread is gone, and then there is nothing to wait for.
-            if stop.send(Stop { deadline: Instant::now() + deadline, done }).is_ok() {
+            if order.is_ok() {
                 let _ = finished.await;
             }
         }
@@ -231,13 +260,19 @@ impl SpanTotals {
     }
 }
 
-/// Runs the export thread. `started` is told once whether the exporter could be built.
+/// What the export thread has to do.
+struct Jobs {
+    /// To export the spans in this queue, and to count what becomes of them.
+    spans: Option<(Arc<SpanQueue>, Arc<Totals>, oneshot::Receiver<Stop>)>,
+    /// To export what these meters have measured.
+    metrics: Option<(Arc<Meters>, oneshot::Receiver<Stop>)>,
+}
+
+/// Runs the export thread. `started` is told once whether the exporters could be built.
 fn run_thread(
     settings: &OtelSettings,
-    material: &CollectorMaterial,
-    queue: Arc<SpanQueue>,
-    totals: Arc<Totals>,
-    stopped: oneshot::Receiver<Stop>,
+    material: &Collectors,
+    jobs: Jobs,
     started: &mpsc::SyncSender<Result<(), TelemetryError>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -245,13 +280,27 @@ fn run_thread(
         Err(error) => return drop(started.send(Err(TelemetryError::Thread(error)))),
     };
     runtime.block_on(async {
-        let destination = match Destination::new(settings, material) {
-            Ok(destination) => destination,
-            Err(error) => return drop(started.send(Err(error.into()))),
+        let spans = jobs.spans.map(|(queue, totals, stopped)| {
+            let destination = Destination::new(settings, &material.spans)?;
+            Ok(Exporter::new(settings, destination, queue, totals).run(stopped))
+        });
+        let metrics = jobs.metrics.zip(settings.metrics.as_ref()).map(|((meters, stopped), settings)| {
+            Ok(MetricExporter::new(settings, &material.metrics, meters)?.run(stopped))
+        });
+        let (spans, metrics) = match (spans.transpose(), metrics.transpose()) {
+            (Ok(spans), Ok(metrics)) => (spans, metrics),
+            (Err(error), _) | (_, Err(error)) => return drop(started.send(Err(TelemetryError::Otlp(error)))),
         };
         drop(started.send(Ok(())));
-        Exporter::new(settings, destination, queue, totals).run(stopped).await;
+        tokio::join!(perhaps(spans), perhaps(metrics));
     });
     // A write to a terminal that nobody reads would otherwise keep the thread.
     runtime.shutdown_background();
+}
+
+/// Waits for what there is to wait for.
+async fn perhaps(future: Option<impl Future<Output = ()>>) {
+    if let Some(future) = future {
+        future.await;
+    }
 }

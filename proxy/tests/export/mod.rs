@@ -3,6 +3,7 @@ mod answers;
 mod console;
 mod environment;
 mod faults;
+mod metrics;
 mod process;
 mod proxies;
 mod rotation;

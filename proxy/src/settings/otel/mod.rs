@@ -2,7 +2,7 @@
 //!
 //! The rules are those of the OpenTelemetry specification ("Environment Variable Specification" and "OTLP Exporter"). An empty
 //! value counts as unset. Only `true`, in any case, is true. A value that is not understood costs a warning, and the default
-//! applies. A `_TRACES_` form wins over the general one. Only mistakes that would lose all spans are errors: an endpoint that is
+//! applies. A `_TRACES_` or `_METRICS_` form wins over the general one. Only mistakes that would lose everything are errors: an endpoint that is
 //! no address, a protocol that is not built in, and a client certificate without its key.
 //!
 //! Nothing here reads the process environment: the caller passes a lookup, and logs the warnings once logging is up.
@@ -20,9 +20,8 @@ use std::time::Duration;
 use redistributed_core::trace::Propagators;
 use redistributed_core::trace::Sampler;
 
-pub use metrics::ExemplarFilter;
-pub(crate) use otlp::TRACES_PATH;
-pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol, Proxy};
+pub use metrics::{ExemplarFilter, MetricsSettings, Temporality};
+pub use otlp::{ClientIdentity, Compression, Endpoint, Headers, HeadersFile, OtlpSettings, Protocol, Proxy, Signal};
 
 use crate::settings::console::{ConsoleFormat, ConsoleSettings};
 use crate::settings::redact::redact;
@@ -30,28 +29,37 @@ pub use reader::OtelWarning;
 use reader::VariableReader;
 
 /// Every variable that is read, in the order of the documentation. Those of [`SECRETS`] are read too.
-pub const VARIABLES: [&str; 36] = [
+pub const VARIABLES: [&str; 49] = [
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
     "OTEL_TRACES_EXPORTER",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
     "OTEL_EXPORTER_OTLP_COMPRESSION",
     "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
     "OTEL_EXPORTER_OTLP_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_INSECURE",
     "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+    "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
     "OTEL_PROPAGATORS",
@@ -64,6 +72,10 @@ pub const VARIABLES: [&str; 36] = [
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_METRICS_EXPORTER",
+    "OTEL_METRIC_EXPORT_INTERVAL",
+    "OTEL_METRIC_EXPORT_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
     "OTEL_METRICS_EXEMPLAR_FILTER",
     "OTEL_SDK_DISABLED",
     "OTEL_CONFIG_FILE",
@@ -71,9 +83,10 @@ pub const VARIABLES: [&str; 36] = [
 
 /// The variables that may hold a secret, each with the variable that names a file with its value instead. The specification
 /// has no such variables; their names follow the custom of container images.
-pub const SECRETS: [(&str, &str); 2] = [
+pub const SECRETS: [(&str, &str); 3] = [
     ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS_FILE"),
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE"),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS_FILE"),
 ];
 
 /// The variables that name a proxy. Each has its two usual spellings. They are not of OpenTelemetry, and come from the
@@ -110,6 +123,8 @@ pub struct OtelSettings {
     pub batch: BatchSettings,
     /// How much one span may hold: `OTEL_*_LIMIT`.
     pub limits: SpanLimits,
+    /// The exporter of metrics, if `OTEL_METRICS_EXPORTER` is `otlp`, which it is not by default, and the SDK is not disabled.
+    pub metrics: Option<MetricsSettings>,
     /// Which measurements become exemplars: `OTEL_METRICS_EXEMPLAR_FILTER`.
     pub exemplars: ExemplarFilter,
     /// The variables that are set and decide nothing, because they cannot be understood or have no effect. What applies in
@@ -236,6 +251,7 @@ impl Default for OtelSettings {
             console: None,
             batch: BatchSettings::default(),
             limits: SpanLimits::default(),
+            metrics: None,
             exemplars: ExemplarFilter::default(),
             set_aside: Vec::new(),
         }
@@ -273,10 +289,11 @@ impl OtelSettings {
             resource_attributes,
             sampler: sampling::read_sampler(&mut reader),
             propagators: sampling::read_propagators(&mut reader),
-            otlp: if enabled && exporters.otlp { Some(otlp::read(&mut reader)?) } else { None },
+            otlp: if enabled && exporters.otlp { Some(otlp::read(&mut reader, Signal::Traces)?) } else { None },
             console: None,
             batch: read_batch(&mut reader),
             limits: read_limits(&mut reader),
+            metrics: if enabled { metrics::read(&mut reader)? } else { None },
             exemplars: reader.choice(&["OTEL_METRICS_EXEMPLAR_FILTER"]),
             set_aside: Vec::new(),
         };

@@ -1,4 +1,4 @@
-//! The variables `OTEL_EXPORTER_OTLP_*`: where spans are sent, and how.
+//! The variables `OTEL_EXPORTER_OTLP_*`: where spans and metrics are sent, and how.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,8 +17,11 @@ use crate::settings::redact::redact;
 
 /// The two forms of a variable. The first one wins.
 macro_rules! forms {
-    ($name:literal) => {
-        [concat!("OTEL_EXPORTER_OTLP_TRACES_", $name), concat!("OTEL_EXPORTER_OTLP_", $name)]
+    ($signal:expr, $name:literal) => {
+        match $signal {
+            Signal::Traces => [concat!("OTEL_EXPORTER_OTLP_TRACES_", $name), concat!("OTEL_EXPORTER_OTLP_", $name)],
+            Signal::Metrics => [concat!("OTEL_EXPORTER_OTLP_METRICS_", $name), concat!("OTEL_EXPORTER_OTLP_", $name)],
+        }
     };
 }
 
@@ -37,15 +40,42 @@ pub(super) const HTTPS_PROXY: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 pub(super) const ALL_PROXY: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 pub(super) const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 const PROXY_FORM: &str = "write it like http://proxy:3128, or name the collector in NO_PROXY";
-/// The path that is added to the general form of the endpoint.
-pub(crate) const TRACES_PATH: &str = "/v1/traces";
 
-/// The settings of the OTLP exporter.
+/// What is sent to a collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// What is measured.
+    Metrics,
+}
+
+impl Signal {
+    /// The path that is added to the general form of the endpoint.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// What people call it.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Traces => "spans",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// The settings of an OTLP exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpSettings {
+    /// What is sent.
+    pub signal: Signal,
     /// The transport. `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub protocol: Protocol,
-    /// The complete URL: `/v1/traces` has been added where the specification says so. `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// The complete URL: `/v1/traces` or `/v1/metrics` has been added where the specification says so. `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub endpoint: Endpoint,
     /// The headers that go with every request, on both transports. `OTEL_EXPORTER_OTLP_HEADERS`.
     pub headers: Headers,
@@ -206,51 +236,56 @@ impl fmt::Debug for Headers {
 impl Default for OtlpSettings {
     fn default() -> Self {
         let mut none = VariableReader::new(&|_| None);
-        let defaults = read(&mut none);
+        let defaults = read(&mut none, Signal::Traces);
         defaults.expect("without variables only constants are read, and those are checked by a test")
     }
 }
 
-pub(super) fn read(reader: &mut VariableReader<'_>) -> Result<OtlpSettings, OtelEnvError> {
-    let protocol = read_protocol(reader)?;
-    let endpoint = read_endpoint(reader, protocol)?;
-    let client_identity = read_client_identity(reader)?;
+pub(super) fn read(reader: &mut VariableReader<'_>, signal: Signal) -> Result<OtlpSettings, OtelEnvError> {
+    let protocol = read_protocol(reader, signal)?;
+    let endpoint = read_endpoint(reader, signal, protocol)?;
+    let client_identity = read_client_identity(reader, signal)?;
     let uses_tls = endpoint.is_https();
     if !uses_tls {
-        warn_of_certificates(reader, &endpoint);
+        warn_of_certificates(reader, signal, &endpoint);
     }
-    let (headers, headers_file) = read_headers(reader);
-    let proxy = read_proxy(reader, &endpoint);
+    let (headers, headers_file) = read_headers(reader, signal);
+    let proxy = read_proxy(reader, signal, &endpoint);
     Ok(OtlpSettings {
+        signal,
         protocol,
         endpoint,
         headers,
         headers_file,
         proxy,
-        timeout: reader.timeout(&forms!("TIMEOUT"), DEFAULT_TIMEOUT),
-        compression: reader.choice(&forms!("COMPRESSION")),
-        certificate: reader.first_text(&forms!("CERTIFICATE")).filter(|_| uses_tls).map(|(_, path)| path.into()),
+        timeout: reader.timeout(&forms!(signal, "TIMEOUT"), DEFAULT_TIMEOUT),
+        compression: reader.choice(&forms!(signal, "COMPRESSION")),
+        certificate: reader
+            .first_text(&forms!(signal, "CERTIFICATE"))
+            .filter(|_| uses_tls)
+            .map(|(_, path)| path.into()),
         client_identity: client_identity.filter(|_| uses_tls),
     })
 }
 
 /// Warns of certificates that have no effect, because the scheme of `endpoint` is `http`.
-fn warn_of_certificates(reader: &mut VariableReader<'_>, endpoint: &Endpoint) {
-    let forms = [forms!("CERTIFICATE"), forms!("CLIENT_CERTIFICATE"), forms!("CLIENT_KEY")];
+fn warn_of_certificates(reader: &mut VariableReader<'_>, signal: Signal, endpoint: &Endpoint) {
+    let forms = [forms!(signal, "CERTIFICATE"), forms!(signal, "CLIENT_CERTIFICATE"), forms!(signal, "CLIENT_KEY")];
     let given: Vec<&'static str> =
         forms.iter().filter_map(|forms| reader.first_text(forms)).map(|(variable, _)| variable).collect();
     let Some(&first) = given.first() else { return };
     given.iter().for_each(|variable| reader.set_aside(variable));
     let (has, them) = if given.len() == 1 { ("has", "it") } else { ("have", "them") };
     let text = format!(
-        "{} {has} no effect: spans go to {endpoint} without TLS; write https:// in the endpoint, or leave {them} out",
-        given.join(", ")
+        "{} {has} no effect: {} go to {endpoint} without TLS; write https:// in the endpoint, or leave {them} out",
+        given.join(", "),
+        signal.noun()
     );
     reader.warn(first, text);
 }
 
-fn read_protocol(reader: &mut VariableReader<'_>) -> Result<Protocol, OtelEnvError> {
-    let variables = forms!("PROTOCOL");
+fn read_protocol(reader: &mut VariableReader<'_>, signal: Signal) -> Result<Protocol, OtelEnvError> {
+    let variables = forms!(signal, "PROTOCOL");
     if let Some((variable, value)) = reader.first_text(&variables)
         && value.eq_ignore_ascii_case("http/json")
     {
@@ -259,10 +294,10 @@ fn read_protocol(reader: &mut VariableReader<'_>) -> Result<Protocol, OtelEnvErr
     Ok(reader.choice(&variables))
 }
 
-fn read_client_identity(reader: &VariableReader<'_>) -> Result<Option<ClientIdentity>, OtelEnvError> {
-    let [_, certificate_variable] = forms!("CLIENT_CERTIFICATE");
-    let [_, key_variable] = forms!("CLIENT_KEY");
-    match (reader.first_text(&forms!("CLIENT_CERTIFICATE")), reader.first_text(&forms!("CLIENT_KEY"))) {
+fn read_client_identity(reader: &VariableReader<'_>, signal: Signal) -> Result<Option<ClientIdentity>, OtelEnvError> {
+    let [_, certificate_variable] = forms!(signal, "CLIENT_CERTIFICATE");
+    let [_, key_variable] = forms!(signal, "CLIENT_KEY");
+    match (reader.first_text(&forms!(signal, "CLIENT_CERTIFICATE")), reader.first_text(&forms!(signal, "CLIENT_KEY"))) {
         (None, None) => Ok(None),
         (Some((_, certificate)), Some((_, key))) => {
             Ok(Some(ClientIdentity { certificate: certificate.into(), key: key.into() }))
@@ -272,17 +307,21 @@ fn read_client_identity(reader: &VariableReader<'_>) -> Result<Option<ClientIden
     }
 }
 
-/// Reads the endpoint. Its `_TRACES_` form is used as it is. The general form names a collector, and the path for traces is
+/// Reads the endpoint. The form of the signal is used as it is. The general form names a collector, and the path for the signal is
 /// added to it.
-fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<Endpoint, OtelEnvError> {
-    let [traces, general] = forms!("ENDPOINT");
+fn read_endpoint(
+    reader: &mut VariableReader<'_>,
+    signal: Signal,
+    protocol: Protocol,
+) -> Result<Endpoint, OtelEnvError> {
+    let [own, general] = forms!(signal, "ENDPOINT");
     let (default, remedy) = match protocol {
         Protocol::HttpProtobuf => (DEFAULT_HTTP, LIKE_HTTP),
         Protocol::Grpc => (DEFAULT_GRPC, LIKE_GRPC),
     };
-    let (variable, mut text) = reader.first_text(&[traces, general]).unwrap_or_else(|| (general, default.to_owned()));
+    let (variable, mut text) = reader.first_text(&[own, general]).unwrap_or_else(|| (general, default.to_owned()));
     if protocol == Protocol::Grpc && !text.contains("://") && !text.starts_with("unix:") {
-        let insecure = forms!("INSECURE").into_iter().find(|variable| reader.text(variable).is_some());
+        let insecure = forms!(signal, "INSECURE").into_iter().find(|variable| reader.text(variable).is_some());
         let scheme = if insecure.is_some_and(|variable| reader.flag(variable)) { "http" } else { "https" };
         text = format!("{scheme}://{text}");
     }
@@ -308,13 +347,13 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
         return Err(refuse("it does not begin with http:// or https://".to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let [_, headers] = forms!("HEADERS");
+        let [_, headers] = forms!(signal, "HEADERS");
         return Err(refuse(format!("credentials belong into {headers}, as Authorization=Basic%20...")));
     }
     url.set_fragment(None);
     match protocol {
         Protocol::HttpProtobuf if variable == general => {
-            let path = format!("{}{TRACES_PATH}", url.path().trim_end_matches('/'));
+            let path = format!("{}{}", url.path().trim_end_matches('/'), signal.path());
             url.set_path(&path);
         }
         Protocol::HttpProtobuf => {}
@@ -332,7 +371,7 @@ fn read_endpoint(reader: &mut VariableReader<'_>, protocol: Protocol) -> Result<
 }
 
 /// Reads the proxy for `endpoint`. A collector on this machine is never looked for behind a proxy, as in the Collector itself.
-fn read_proxy(reader: &mut VariableReader<'_>, endpoint: &Endpoint) -> Option<Proxy> {
+fn read_proxy(reader: &mut VariableReader<'_>, signal: Signal, endpoint: &Endpoint) -> Option<Proxy> {
     let is_here = match endpoint.0.host()? {
         Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
         Host::Ipv4(address) => address.is_loopback(),
@@ -357,7 +396,10 @@ fn read_proxy(reader: &mut VariableReader<'_>, endpoint: &Endpoint) -> Option<Pr
         let shown = masked(intercept.uri(), text.contains('@'));
         reader.warn(
             variable,
-            format!("{variable}={shown} is ignored: spans go only through a proxy with http://; {PROXY_FORM}"),
+            format!(
+                "{variable}={shown} is ignored: {} go only through a proxy with http://; {PROXY_FORM}",
+                signal.noun()
+            ),
         );
         return None;
     }
@@ -378,8 +420,10 @@ const RESERVED: [HeaderName; 6] = [
 
 /// Reads headers, and the file that they came from. A pair that cannot be used is left out, with a warning that does not show its
 /// value.
-fn read_headers(reader: &mut VariableReader<'_>) -> (Headers, Option<HeadersFile>) {
-    let Some((variable, text)) = reader.first_text(&forms!("HEADERS")) else { return (Headers::default(), None) };
+fn read_headers(reader: &mut VariableReader<'_>, signal: Signal) -> (Headers, Option<HeadersFile>) {
+    let Some((variable, text)) = reader.first_text(&forms!(signal, "HEADERS")) else {
+        return (Headers::default(), None);
+    };
     let (headers, problems) = Headers::from_text(&text);
     for problem in problems {
         reader.warn(variable, format!("{variable}: {problem}"));

@@ -35,9 +35,13 @@ impl<'a> VariableReader<'a> {
         Self { lookup, warnings: Vec::new(), set_aside: Vec::new() }
     }
 
-    /// Notes a warning about `variable`. `text` has its name.
+    /// Notes a warning about `variable`. `text` has its name. What is said already is not said again, as of a general form that is read
+    /// for spans and for metrics.
     pub(super) fn warn(&mut self, variable: &'static str, text: String) {
-        self.warnings.push(OtelWarning { variable, text });
+        let warning = OtelWarning { variable, text };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// The warnings, and the variables that decide nothing though they are set.

@@ -2,6 +2,7 @@
 
 mod collector;
 mod effective;
+mod metrics;
 mod warnings;
 
 use std::time::Duration;
@@ -474,7 +475,8 @@ fn every_variable_that_is_read_is_in_the_list() {
             let lookup = |name: &str| {
                 asked.borrow_mut().insert(name.to_owned());
                 let found = given.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-                found.or_else(|| (name == "OTEL_TRACES_SAMPLER").then(|| sampler.to_owned()))
+                let found = found.or_else(|| (name == "OTEL_TRACES_SAMPLER").then(|| sampler.to_owned()));
+                found.or_else(|| (name == "OTEL_METRICS_EXPORTER").then(|| "otlp".to_owned()))
             };
             OtelSettings::from_lookup(&lookup).unwrap();
         }

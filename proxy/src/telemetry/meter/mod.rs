@@ -135,7 +135,7 @@ pub struct Metric {
 }
 
 /// Every metric that is measured, in the order of the documentation.
-pub const METRICS: [Metric; 6] = [
+pub static METRICS: [Metric; 6] = [
     Metric {
         name: metric::MESSAGING_CLIENT_SENT_MESSAGES,
         description: "Number of messages producer attempted to send to the broker",
@@ -338,7 +338,7 @@ impl Meter {
             ExemplarFilter::AlwaysOn => !record.handling.untraced,
             ExemplarFilter::AlwaysOff => false,
         };
-        let exemplar = has_example.then(|| Exemplar {
+        let exemplar = has_example.then_some(Exemplar {
             trace_id: record.context.trace_id,
             span_id: record.context.span_id,
             value: nanos,

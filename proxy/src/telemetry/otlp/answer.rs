@@ -16,10 +16,12 @@ pub(super) const MAX_ANSWER: usize = 64 * 1024;
 /// The longest text of a collector that goes into the log, in characters.
 const MAX_MESSAGE: usize = 300;
 
-/// What a collector says of a request that it has taken (`ExportTracePartialSuccess` of OTLP).
+/// What a collector says of a request that it has taken (`ExportTracePartialSuccess` of OTLP, or `ExportMetricsPartialSuccess`, whose
+/// fields have the same numbers and types).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PartialSuccess {
-    pub(super) rejected_spans: u64,
+    /// The number of spans, or of points of metrics.
+    pub(super) rejected: u64,
     pub(super) error_message: String,
 }
 
@@ -29,7 +31,7 @@ impl PartialSuccess {
         let response = wire::ExportTraceServiceResponse::decode(response).ok()?;
         let partial = response.partial_success.unwrap_or_default();
         Some(Self {
-            rejected_spans: u64::try_from(partial.rejected_spans).unwrap_or(0),
+            rejected: u64::try_from(partial.rejected).unwrap_or(0),
             error_message: shortened(&partial.error_message),
         })
     }
@@ -38,14 +40,15 @@ impl PartialSuccess {
     /// there, and names may be in snake case ("ProtoJSON Format" of the Protocol Buffers documentation).
     pub(super) fn from_json(response: &[u8]) -> Option<Self> {
         let response: Value = serde_json::from_slice(response).ok()?;
-        let field = |object: &Value, names: [&str; 2]| names.iter().find_map(|name| object.get(name).cloned());
+        let field = |object: &Value, names: &[&str]| names.iter().find_map(|name| object.get(name).cloned());
         let response = response.is_object().then_some(response)?;
-        let partial = field(&response, ["partialSuccess", "partial_success"]).unwrap_or_default();
-        let rejected = field(&partial, ["rejectedSpans", "rejected_spans"]).unwrap_or_default();
+        let partial = field(&response, &["partialSuccess", "partial_success"]).unwrap_or_default();
+        let names = ["rejectedSpans", "rejected_spans", "rejectedDataPoints", "rejected_data_points"];
+        let rejected = field(&partial, &names).unwrap_or_default();
         let rejected = rejected.as_str().map_or_else(|| rejected.as_i64(), |text| text.parse().ok());
-        let message = field(&partial, ["errorMessage", "error_message"]).unwrap_or_default();
+        let message = field(&partial, &["errorMessage", "error_message"]).unwrap_or_default();
         Some(Self {
-            rejected_spans: rejected.and_then(|spans| u64::try_from(spans).ok()).unwrap_or(0),
+            rejected: rejected.and_then(|spans| u64::try_from(spans).ok()).unwrap_or(0),
             error_message: shortened(message.as_str().unwrap_or_default().as_bytes()),
         })
     }
@@ -124,7 +127,7 @@ mod wire {
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct ExportTracePartialSuccess {
         #[prost(int64, tag = "1")]
-        pub(super) rejected_spans: i64,
+        pub(super) rejected: i64,
         #[prost(bytes = "vec", tag = "2")]
         pub(super) error_message: Vec<u8>,
     }
@@ -177,7 +180,7 @@ mod tests {
             let partial = ExportTracePartialSuccess { rejected_spans, error_message: error_message.to_owned() };
             let response = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
             let expected = PartialSuccess {
-                rejected_spans: u64::try_from(rejected_spans).unwrap(),
+                rejected: u64::try_from(rejected_spans).unwrap(),
                 error_message: error_message.to_owned(),
             };
             assert_eq!(PartialSuccess::decode(&response), Some(expected));
@@ -190,7 +193,7 @@ mod tests {
         let partial = ExportTracePartialSuccess { rejected_spans: -1, error_message: "x".repeat(10_000) };
         let response = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
         let decoded = PartialSuccess::decode(&response).unwrap();
-        assert_eq!((decoded.rejected_spans, decoded.error_message.len()), (0, MAX_MESSAGE));
+        assert_eq!((decoded.rejected, decoded.error_message.len()), (0, MAX_MESSAGE));
         assert_eq!(shortened(b" a\r\n\x1b[2Jb \xe2\x80\xaec\xff"), "a \u{fffd}[2Jb \u{fffd}c\u{fffd}");
     }
 
@@ -207,11 +210,12 @@ mod tests {
     #[test]
     fn a_partial_success_is_read_in_json_too() {
         let json = |text: &str| {
-            let PartialSuccess { rejected_spans, error_message } = PartialSuccess::from_json(text.as_bytes()).unwrap();
-            (rejected_spans, error_message)
+            let PartialSuccess { rejected, error_message } = PartialSuccess::from_json(text.as_bytes()).unwrap();
+            (rejected, error_message)
         };
         assert_eq!(json("{}"), (0, String::new()));
         assert_eq!(json(r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"why"}}"#), (2, "why".to_owned()));
+        assert_eq!(json(r#"{"partialSuccess":{"rejectedDataPoints":"4"}}"#), (4, String::new()));
         assert_eq!(json(r#"{"partial_success":{"rejected_spans":3,"error_message":"why"}}"#), (3, "why".to_owned()));
         assert_eq!(json(r#"{"partialSuccess":{"rejectedSpans":-1,"errorMessage":7},"other":[]}"#), (0, String::new()));
     }

@@ -431,6 +431,11 @@ impl OpenRequest {
 }
 
 impl EncodedRequest {
+    /// A request that begins at `start`, which is [`HEADROOM`] or later.
+    pub(super) fn new(buffer: Vec<u8>, start: usize) -> Self {
+        Self { buffer, start }
+    }
+
     /// The encoded request.
     pub(super) fn as_slice(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()

@@ -8,6 +8,7 @@ mod attributes;
 mod connect;
 mod encode;
 mod http_client;
+mod metrics;
 mod over_grpc;
 mod over_http;
 mod repeat_warning;
@@ -26,11 +27,12 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::files::FileError;
 use crate::net::key_material::CollectorMaterial;
-use crate::settings::otel::{Compression, OtlpSettings, Protocol, TRACES_PATH};
+use crate::settings::otel::{Compression, OtlpSettings, Protocol, Signal};
 pub(super) use encode::EncodedRequest;
 use encode::HEADROOM;
 pub use encode::{ConnectionAttributes, OpenRequest, SpanEncoder};
 use http_client::{HttpClient, Version};
+pub(super) use metrics::{Point, Points, request as metrics_request};
 use repeat_warning::RepeatWarning;
 use retry::{Backoff, Retry};
 
@@ -60,6 +62,7 @@ pub(super) struct OtlpExporter {
     client: HttpClient,
     protocol: Protocol,
     compression: Compression,
+    signal: Signal,
     /// The name of the collector in the log.
     target: Box<str>,
     repeat_warning: RepeatWarning,
@@ -67,7 +70,7 @@ pub(super) struct OtlpExporter {
 
 /// The outcome of an export that the collector accepted.
 pub(super) struct Delivered {
-    /// The number of spans that it rejected.
+    /// The number of spans, or of points of metrics, that it rejected.
     pub(super) rejected: u64,
     /// Why it rejected them.
     pub(super) message: String,
@@ -82,16 +85,17 @@ impl OtlpExporter {
         let (version, path, own): (_, _, HeaderMap) = match settings.protocol {
             Protocol::HttpProtobuf => {
                 let encoding = gzip.then_some((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-                let path = if settings.endpoint.socket().is_some() { TRACES_PATH } else { "" };
+                let path = if settings.endpoint.socket().is_some() { settings.signal.path() } else { "" };
                 (Version::Http1, path, [(CONTENT_TYPE, over_http::PROTOBUF)].into_iter().chain(encoding).collect())
             }
-            Protocol::Grpc => (Version::Http2, over_grpc::PATH, over_grpc::headers(gzip).collect()),
+            Protocol::Grpc => (Version::Http2, over_grpc::path(settings.signal), over_grpc::headers(gzip).collect()),
         };
         let client = HttpClient::new(version, uri(settings, path)?, own, settings, material.clone())?;
         Ok(Self {
             client,
             protocol: settings.protocol,
             compression: settings.compression,
+            signal: settings.signal,
             target: settings.endpoint.to_string().into(),
             repeat_warning: RepeatWarning::default(),
         })
@@ -114,7 +118,7 @@ impl OtlpExporter {
             let failure = match judged {
                 Ok(partial) => {
                     let recovered = self.repeat_warning.succeeded();
-                    let (rejected, message) = (partial.rejected_spans, partial.error_message);
+                    let (rejected, message) = (partial.rejected, partial.error_message);
                     return Ok(Delivered { rejected, message, recovered });
                 }
                 Err(failure) => failure,
@@ -131,7 +135,8 @@ impl OtlpExporter {
                 let reason = failure.reason;
                 tracing::warn!(
                     collector = %self.target, reason,
-                    "the collector does not take spans; they are sent again for as long as an export may take"
+                    "the collector does not take {}; they are sent again for as long as an export may take",
+                    self.signal.noun()
                 );
             }
             tokio::time::sleep(delay).await;

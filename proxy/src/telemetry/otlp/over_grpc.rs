@@ -10,8 +10,15 @@ use super::answer::{PartialSuccess, Status, inflated, shortened};
 use super::encode::HEADROOM;
 use super::http_client::HttpResponse;
 use super::retry::{Failure, Retry};
+use crate::settings::otel::Signal;
 
-pub(super) const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// The method that takes what is exported.
+pub(super) fn path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    }
+}
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
@@ -235,7 +242,7 @@ mod tests {
         let body = b"\x0a\x07\x08\x02\x12\x03why";
         let framed = |compressed, len| [&message_head(compressed, len), &body[..]].concat();
         let judged = |body: &[u8]| judge(&answer(200, ok.clone(), body));
-        let expected = PartialSuccess { rejected_spans: 2, error_message: "why".to_owned() };
+        let expected = PartialSuccess { rejected: 2, error_message: "why".to_owned() };
         assert_eq!(judged(&framed(false, body.len())).as_ref(), Ok(&expected));
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut encoder, body).unwrap();

@@ -187,7 +187,7 @@ mod tests {
     fn a_success_is_read_as_protobuf_or_json_and_with_gzip() {
         let protobuf: &[u8] = b"\x0a\x07\x08\x02\x12\x03why";
         let json: &[u8] = br#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"why"}}"#;
-        let expected = PartialSuccess { rejected_spans: 2, error_message: "why".to_owned() };
+        let expected = PartialSuccess { rejected: 2, error_message: "why".to_owned() };
         for (kind, body) in [
             ("application/x-protobuf", protobuf),
             ("application/protobuf", protobuf),

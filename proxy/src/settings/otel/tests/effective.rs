@@ -4,11 +4,12 @@ use super::*;
 
 #[test]
 fn what_is_in_effect_is_shown_for_every_variable_that_has_an_effect() {
-    let shown = settings(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).effective();
+    let sampler = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")];
+    let shown = settings(&[&sampler[..], &[("OTEL_METRICS_EXPORTER", "otlp")]].concat()).effective();
     let names: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
     for name in VARIABLES {
         // The scheme of the endpoint is what it has decided; the other one is not supported.
-        if ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE", "OTEL_CONFIG_FILE"].contains(&name) {
+        if name.ends_with("_INSECURE") || name == "OTEL_CONFIG_FILE" {
             continue;
         }
         let winning =
@@ -35,6 +36,19 @@ fn what_is_shown_is_what_applies_redact() {
             Some("OTEL_RESOURCE_ATTRIBUTES"),
         ),
         (&[("OTEL_SDK_DISABLED", "true")], "OTEL_TRACES_EXPORTER", "none", Some("OTEL_SDK_DISABLED")),
+        (&[], "OTEL_METRICS_EXPORTER", "none", None),
+        (
+            &[("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")],
+            "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+            "500ms",
+            Some("OTEL_EXPORTER_OTLP_TIMEOUT"),
+        ),
+        (
+            &[("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_METRIC_EXPORT_INTERVAL", "500")],
+            "OTEL_METRIC_EXPORT_INTERVAL",
+            "500ms",
+            Some("OTEL_METRIC_EXPORT_INTERVAL"),
+        ),
         (&[("OTEL_TRACES_SAMPLER", "often")], "OTEL_TRACES_SAMPLER", "parentbased_always_on", None),
         (&[("OTEL_PROPAGATORS", "b3multi")], "OTEL_PROPAGATORS", "b3multi", Some("OTEL_PROPAGATORS")),
         (&[("OTEL_PROPAGATORS", "pigeon")], "OTEL_PROPAGATORS", "tracecontext,baggage", None),
