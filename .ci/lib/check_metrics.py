@@ -2,7 +2,8 @@
 
 Usage: check_metrics.py PROXY DASHBOARD_JSON ALERTS_YAML ALERTS_TEST_YAML
 
-PROXY is the built program. It is started without a Redis, and its page is read in both formats.
+PROXY is the built program. It is started without a Redis, and its page is read in both formats; and once more with operations that it
+measures.
 """
 
 import importlib.resources
@@ -15,6 +16,7 @@ import urllib.request
 
 import promql_parser
 import yaml
+from measured_proxy import measured_proxy
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
@@ -24,6 +26,8 @@ SCRAPED_METRICS = {"up": {}}
 
 # Labels whose values are another process's own.
 CHOSEN_LABELS = {"route", "version"}
+
+FORMATS = ("text/plain", "application/openmetrics-text; version=1.0.0")
 
 # What Grafana replaces in a query before it is one.
 VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$route": ".*", "$instance": ".*"}
@@ -42,13 +46,25 @@ def pages(proxy):
         try:
             found = (re.search(r"admin port address=(\S+)", line) for line in process.stderr)
             address = next(match for match in found if match)[1]
-            for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
-                request = urllib.request.Request(f"http://{address}/metrics", headers={"Accept": accept})
-                with urllib.request.urlopen(request, timeout=20) as answer:
-                    assert answer.headers["Content-Type"].startswith(accept.split(";")[0]), answer.headers
-                    yield answer.read().decode()
+            yield from both(address)
         finally:
             process.terminate()
+
+
+def both(address):
+    """The page in both formats."""
+    for accept in FORMATS:
+        request = urllib.request.Request(f"http://{address}/metrics", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.headers["Content-Type"].startswith(accept.split(";")[0]), answer.headers
+            yield answer.read().decode()
+
+
+def merge(known, more):
+    for name, labels in more.items():
+        merged = known.setdefault(name, {})
+        for label, values in labels.items():
+            merged.setdefault(label, set()).update(values)
 
 
 def samples(families):
@@ -185,9 +201,12 @@ def check_alerts_test(path, alerts, known):
 
 def main():
     proxy, dashboard, alerts, alerts_test = sys.argv[1:]
-    plain, open_page = pages(proxy)
-    known = samples(prometheus(plain))
-    if known.keys() != samples(openmetrics(open_page)).keys():
+    known, of_open = {}, {}
+    with measured_proxy(proxy) as admin:
+        for plain, open_page in (pages(proxy), both(admin)):
+            merge(known, samples(prometheus(plain)))
+            merge(of_open, samples(openmetrics(open_page)))
+    if known.keys() != of_open.keys():
         faults.append("the two formats have different samples")
     queried = known | SCRAPED_METRICS
     shown = check_dashboard(dashboard, queried)
