@@ -8,7 +8,7 @@ from pathlib import Path
 
 import judge
 from patience import Failure, wait_until
-from stage import BEHIND_THE_COLLECTOR, JAEGERS, SIDECARS, Stage
+from stage import BEHIND_THE_COLLECTOR, JAEGERS, SIDECARS, WITH_METRICS, Stage
 
 REPORTS = 3
 SECOND = "1000"
@@ -29,6 +29,7 @@ def main() -> int:
         without_jaeger(stage)
         for protocol, endpoint in (("http/protobuf", "http://collector:4318"), ("grpc", "http://collector:4317")):
             through_the_collector(stage, protocol, endpoint)
+            metrics_through_the_collector(stage, protocol, endpoint)
             without_the_collector(stage, protocol, endpoint)
             refused_by_the_collector(stage, protocol, endpoint)
     except Failure as failure:
@@ -112,6 +113,29 @@ def through_the_collector(stage: Stage, protocol: str, endpoint: str) -> None:
     all_come(stage, f"{what}, Collector away for a while", workers)
     if stage.spans_total("sent") != 3 * spans or stage.spans_total("failed") or stage.spans_total("dropped"):
         raise Failure(f"{what}: {counts(stage)} instead of {3 * spans} sent")
+    stage.stop_all()
+
+
+def metrics_through_the_collector(stage: Stage, protocol: str, endpoint: str) -> None:
+    """What the sidecars have measured comes too, and its exemplars are spans that come."""
+    what = f"metrics through the Collector, {protocol}"
+    stage.start_redis()
+    stage.start_jaeger(BEHIND_THE_COLLECTOR)
+    stage.start_collector(WITH_METRICS)
+    workers = stage.start_fleet(
+        OTEL_METRICS_EXPORTER="otlp",
+        OTEL_METRIC_EXPORT_INTERVAL="200",
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+    )
+    spans = ordered(stage, workers)
+    expected = judge.measured(REPORTS, workers)
+    wait_until(f"the metrics say {expected}", lambda: judge.counted(stage.backend.points()) == expected)
+    exemplars = {exemplar for point in stage.backend.points() for exemplar in point.exemplars}
+    strangers = exemplars - {(span.trace, span.id) for span in spans}
+    if strangers or not exemplars:
+        raise Failure(f"{what}: {len(strangers)} of {len(exemplars)} exemplars are no span that has come")
+    say(what, f"{len(expected)} series, as documented, and {len(exemplars)} exemplars that are spans")
     stage.stop_all()
 
 

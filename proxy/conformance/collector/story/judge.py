@@ -1,9 +1,9 @@
-"""Whether the spans are those of the story, as the README describes them."""
+"""Whether the spans and the metrics are those of the story, as the README describes them."""
 
 from collections import Counter, defaultdict
 
 import jaeger
-from otlp import CONSUMER, PRODUCER, SERVER, Span
+from otlp import CONSUMER, PRODUCER, SERVER, Point, Span
 
 
 def traces(spans: list[Span]) -> dict[str, list[Span]]:
@@ -17,6 +17,30 @@ def spans_of(reports: int, workers: list[str]) -> int:
     """How many spans so many reports make: each is requested and published once and received by every worker, and each
     worker's announcement is published and received by the API."""
     return reports * (2 + 3 * len(workers))
+
+
+def measured(reports: int, workers: list[str]) -> dict[tuple[str, str, str], int]:
+    """How often each metric has to count what so many reports make, by service, metric, and channel or route."""
+    announcements = reports * len(workers)
+    expected = {("api", "http.server.request.duration", "/reports"): reports}
+    for service, sent, published, received, delivered in [("api", reports, "reports", announcements, "reports.done")] + [
+        (worker, reports * replicas, "reports.done", reports * replicas, "reports")
+        for worker, replicas in Counter(workers).items()
+    ]:
+        for metric in ("messaging.client.sent.messages", "messaging.client.operation.duration"):
+            expected[service, metric, published] = sent
+        for metric in ("messaging.client.consumed.messages", "messaging.process.duration"):
+            expected[service, metric, delivered] = received
+    return expected
+
+
+def counted(points: list[Point]) -> dict[tuple[str, str, str], int]:
+    """The last count of each series."""
+    counts = {}
+    for point in points:
+        place = point.attributes.get("messaging.destination.name") or point.attributes.get("http.route", "")
+        counts[point.service, point.metric, place] = point.count
+    return counts
 
 
 def warnings(spans: list[Span]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Spans as a Collector hands them on: OTLP over HTTP, in JSON."""
+"""Spans and metrics as a Collector hands them on: OTLP over HTTP, in JSON."""
 
 import json
 import threading
@@ -31,11 +31,25 @@ class Span:
         return self.resource.get("service.name", "")
 
 
+@dataclass(frozen=True)
+class Point:
+    """What a metric says of one series of a service, counted from the start of the sidecar."""
+
+    service: str
+    metric: str
+    attributes: dict
+    count: int
+    """The value of a counter, or the number of durations of a histogram."""
+    exemplars: list
+    """Trace id and span id of each."""
+
+
 class Backend:
-    """Keeps every span that is posted to it."""
+    """Keeps every span and every point of a metric that is posted to it."""
 
     def __init__(self, address: str, port: int) -> None:
         self._spans: list[Span] = []
+        self._points: list[Point] = []
         self._lock = threading.Lock()
         backend = self
 
@@ -59,14 +73,20 @@ class Backend:
         with self._lock:
             return list(self._spans)
 
+    def points(self) -> list[Point]:
+        with self._lock:
+            return list(self._points)
+
     def forget(self) -> None:
         with self._lock:
             self._spans.clear()
+            self._points.clear()
 
     def _keep(self, request: dict) -> None:
-        spans = list(_spans(request))
+        spans, points = list(_spans(request)), list(_points(request))
         with self._lock:
             self._spans += spans
+            self._points += points
 
 
 def _spans(request: dict):
@@ -88,6 +108,21 @@ def _spans(request: dict):
                     scope=scope,
                     links=len(span.get("links", [])),
                 )
+
+
+def _points(request: dict):
+    for of_resource in request.get("resourceMetrics", []):
+        service = _attributes(of_resource.get("resource", {})).get("service.name", "")
+        for of_scope in of_resource.get("scopeMetrics", []):
+            for metric in of_scope.get("metrics", []):
+                for point in (metric.get("sum") or metric["histogram"])["dataPoints"]:
+                    yield Point(
+                        service=service,
+                        metric=metric["name"],
+                        attributes=_attributes(point),
+                        count=int(point.get("asInt") or point["count"]),
+                        exemplars=[(exemplar["traceId"], exemplar["spanId"]) for exemplar in point.get("exemplars", [])],
+                    )
 
 
 def _attributes(owner: dict) -> dict:

@@ -40,6 +40,13 @@ service:
 """ % BACKEND
 
 
+WITH_METRICS = """yaml:
+exporters: { otlp_http/metrics: { endpoint: "http://%s:%d", encoding: json, compression: none } }
+service: { pipelines: { metrics: { receivers: [otlp], processors: [memory_limiter], exporters: [otlp_http/metrics] } } }
+""" % BACKEND
+"""What a Collector needs more to hand on metrics. Jaeger takes none, so the Compose file's does not do that."""
+
+
 # Whatever proxy the machine's environment names, there is none in this namespace.
 urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
 
