@@ -20,27 +20,35 @@ pub struct Resource {
 pub struct Host {
     name: Option<String>,
     id: Option<String>,
+    /// The id of the running kernel, which its containers share and no other machine has. It is another one after a restart.
+    boot_id: Option<String>,
 }
+
+/// The attributes by which an operator says himself which machine this is.
+const HOSTS: [&str; 3] = [key::HOST_ID, key::HOST_IP, key::HOST_NAME];
 
 impl Resource {
     /// The resource of the service `name`; without a name, `OTEL_SERVICE_NAME` counts. `OTEL_RESOURCE_ATTRIBUTES` wins over what
-    /// is known of the host. Each call makes an instance with a `service.instance.id` of its own.
+    /// is known of the host, and an empty value there leaves that out. Each call makes an instance with a `service.instance.id` of
+    /// its own.
     pub fn of_service(name: Option<&str>, settings: &OtelSettings, host: &Host) -> Self {
         let service_name = service_name(name, settings);
         let version = env!("CARGO_PKG_VERSION");
         let detected = [
             (key::HOST_NAME, host.name.clone()),
-            (key::HOST_ID, host.id.clone()),
+            (key::HOST_ID, host.id_beside(&settings.resource_attributes)),
             (key::SERVICE_INSTANCE_ID, new_instance_id()),
         ];
+        let is_left_out =
+            |name: &str, value: &str| value.is_empty() && detected.iter().any(|(other, _)| *other == name);
         let mut attributes: Vec<(String, String)> = Vec::new();
         let mut set = |name: &str, value: String| {
             attributes.retain(|(other, _)| other != name);
             attributes.push((name.to_owned(), value));
         };
-        for (name, value) in detected {
+        for (name, value) in &detected {
             if let Some(value) = value {
-                set(name, value);
+                set(name, value.clone());
             }
         }
         for (name, value) in &settings.resource_attributes {
@@ -53,6 +61,7 @@ impl Resource {
         set(key::TELEMETRY_SDK_VERSION, version.to_owned());
         set(key::TELEMETRY_DISTRO_NAME, env!("CARGO_PKG_NAME").to_owned());
         set(key::TELEMETRY_DISTRO_VERSION, version.to_owned());
+        attributes.retain(|(name, value)| !is_left_out(name, value));
         Self { service_name: service_name.into(), attributes }
     }
 
@@ -68,10 +77,10 @@ impl Resource {
 }
 
 impl Host {
-    /// Reads the name and the id of this machine.
+    /// Reads the name of this machine, its id, and that of its kernel.
     ///
-    /// Jaeger compares clocks only between hosts that it can tell apart, so both are worth having. In a container the
-    /// machine id is left out: it belongs to the image, and is the same in containers on different machines.
+    /// A backend compares clocks only between hosts that it can tell apart. In a container the machine id is left out: it belongs
+    /// to the image, and is the same in containers on different machines.
     pub fn detect() -> Self {
         Self::detect_in(Path::new("/"))
     }
@@ -86,7 +95,19 @@ impl Host {
         let in_container = [".dockerenv", "run/.containerenv", "var/run/secrets/kubernetes.io"];
         let in_container = in_container.iter().any(|path| root.join(path).exists());
         let machine_id = || read("etc/machine-id").or_else(|| read("var/lib/dbus/machine-id"));
-        Self { name: read("proc/sys/kernel/hostname"), id: if in_container { None } else { machine_id() } }
+        Self {
+            name: read("proc/sys/kernel/hostname"),
+            id: if in_container { None } else { machine_id() },
+            boot_id: read("proc/sys/kernel/random/boot_id"),
+        }
+    }
+
+    /// The id to tell beside the operator's own attributes. Where the machine has none to show, as in a container, it is that of the
+    /// kernel, so that containers of one machine are seen to share its clock. Jaeger looks at `host.id` before it looks at
+    /// `host.ip` and `host.name`, so that of the kernel is not told beside any of these: it would hide what the operator says.
+    fn id_beside(&self, attributes: &[(String, String)]) -> Option<String> {
+        let is_named = || attributes.iter().any(|(name, _)| HOSTS.contains(&name.as_str()));
+        self.id.clone().or_else(|| self.boot_id.clone().filter(|_| !is_named()))
     }
 }
 
@@ -125,10 +146,38 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(Host::detect_in(root.path()), Host::default());
         write(root.path(), "proc/sys/kernel/hostname", "box\n");
+        write(root.path(), "proc/sys/kernel/random/boot_id", "b-1\n");
+        let (name, boot_id) = (Some("box".into()), Some("b-1".into()));
+        let nameless = Host { name: name.clone(), id: None, boot_id: boot_id.clone() };
+        assert_eq!(Host::detect_in(root.path()), nameless);
+        write(root.path(), "etc/machine-id", "\n");
+        assert_eq!(Host::detect_in(root.path()), nameless, "an image without an id has an empty file");
         write(root.path(), "etc/machine-id", "abc\n");
-        assert_eq!(Host::detect_in(root.path()), Host { name: Some("box".into()), id: Some("abc".into()) });
+        assert_eq!(Host::detect_in(root.path()), Host { name, id: Some("abc".into()), boot_id });
         write(root.path(), ".dockerenv", "");
-        assert_eq!(Host::detect_in(root.path()), Host { name: Some("box".into()), id: None });
+        assert_eq!(Host::detect_in(root.path()), nameless);
+    }
+
+    /// Containers of one machine share a clock, and say so, unless the operator says which machine it is.
+    #[test]
+    fn without_a_machine_id_the_kernels_is_told_unless_the_operator_names_the_host() {
+        let told = |attributes: &[(&str, &str)], id: Option<&str>| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let resource_attributes = attributes.iter().map(owned).collect();
+            let settings = OtelSettings { resource_attributes, ..OtelSettings::default() };
+            let host = Host { name: Some("box".into()), id: id.map(str::to_owned), boot_id: Some("b-1".into()) };
+            let resource = Resource::of_service(None, &settings, &host);
+            ["host.id", "host.ip", "host.name"].map(|key| value(&resource, key).map(str::to_owned))
+        };
+        let expected = |values: [Option<&str>; 3]| values.map(|value| value.map(str::to_owned));
+        assert_eq!(told(&[], None), expected([Some("b-1"), None, Some("box")]));
+        assert_eq!(told(&[("team", "a")], None), expected([Some("b-1"), None, Some("box")]));
+        assert_eq!(told(&[("host.id", "i-7")], None), expected([Some("i-7"), None, Some("box")]));
+        assert_eq!(told(&[("host.ip", "10.0.0.7")], None), expected([None, Some("10.0.0.7"), Some("box")]));
+        assert_eq!(told(&[("host.name", "node")], None), expected([None, None, Some("node")]));
+        assert_eq!(told(&[("host.name", "node")], Some("abc")), expected([Some("abc"), None, Some("node")]));
+        assert_eq!(told(&[("host.id", "")], None), expected([None, None, Some("box")]), "switched off");
+        assert_eq!(told(&[("host.id", ""), ("host.name", "")], Some("abc")), expected([None; 3]), "switched off");
     }
 
     #[test]
@@ -138,7 +187,7 @@ mod tests {
             resource_attributes: vec![("host.name".into(), "mine".into()), ("team".into(), "a b".into())],
             ..OtelSettings::default()
         };
-        let host = Host { name: Some("box".into()), id: Some("abc".into()) };
+        let host = Host { name: Some("box".into()), id: Some("abc".into()), boot_id: None };
         let unnamed = Resource::of_service(None, &settings, &host);
         assert_eq!(value(&unnamed, "host.name"), Some("mine"));
         assert_eq!(value(&unnamed, "host.id"), Some("abc"));

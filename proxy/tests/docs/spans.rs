@@ -124,7 +124,7 @@ async fn every_attribute_and_every_field_of_the_tap_is_documented_and_no_other()
 
     let of_resources = told.spans.iter().flat_map(|span| &span.resource.attributes);
     let mut seen: BTreeSet<_> = of_resources.map(|attribute| attribute.key.clone()).collect();
-    // Containers and machines without an id have none.
+    // Where the system has neither a machine id nor Linux's id of the kernel, there is none.
     seen.insert("host.id".to_owned());
     let resource = page.rows.iter().filter(|row| row.len() == 2 && row[0].code.iter().any(|code| code.contains('.')));
     let documented: BTreeSet<_> = resource.flat_map(|row| row[0].code.clone()).collect();
