@@ -9,8 +9,8 @@
 set -euo pipefail
 # shellcheck source=proxy/conformance/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-# shellcheck source=.ci/lib/compose.sh
-. "$KIT_ROOT/.ci/lib/compose.sh"
+# shellcheck source=proxy/conformance/lib/compose.sh
+. "$KIT_ROOT/proxy/conformance/lib/compose.sh"
 here="$KIT_ROOT/proxy/conformance/collector"
 folder="$(target_folder)/conformance/collector"
 
@@ -34,22 +34,13 @@ main() {
 
   rm -rf "$folder/results"
   mkdir -p "$folder/results"
-  resolve_compose >"$folder/results/compose.json"
+  # With the Collector between the sidecars and Jaeger.
+  resolve_compose http://collector:4318 --profile collector >"$folder/results/compose.json"
   read -ra servers <<<"$KIT_SERVERS"
   export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$KIT_ROOT/proxy/conformance/lib"
   in_namespace python3 "$here/story" --compose "$folder/results/compose.json" --results "$folder/results" \
     --collector "$OTELCOL_BIN" --collector-config "$KIT_ROOT/compose/otel-collector.yaml" \
     --redis-server "${servers[0]#*=}" --proxy "$KIT_PROXY" --programs "$programs"
-}
-
-# The Compose file as Docker Compose reads it, with the Collector between the sidecars and Jaeger.
-resolve_compose() {
-  local tools
-  tools="$(target_folder)/container-tools"
-  ensure_venv "$tools" "$KIT_ROOT/.ci/lib/container-tools.txt" kubernetes_validate
-  find_compose "$tools"
-  SPANS_TO=http://collector:4318 "${COMPOSE[@]}" -f "$KIT_ROOT/compose/docker-compose.yml" --profile collector \
-    config --format json
 }
 
 # Builds $folder/otelcol unless it is there, made of what this tree says. Sources and compiler go again afterwards.

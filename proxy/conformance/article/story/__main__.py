@@ -5,8 +5,8 @@ first thing that is not as documented. README.md says what is looked at.
 import argparse
 import sys
 
-import jaeger
-from jaeger import Span, Tree, trees
+import jaeger_api
+from jaeger_api import Span, Tree, trees
 from patience import Failure, wait_until
 from stage import REDIS, Stage
 from wire import Connection, Subscriber, Wire
@@ -61,7 +61,7 @@ def without_sidecars(options) -> list[Tree]:
         received(stage)
         wait_until("Jaeger has the spans of all workers", lambda: count("generateReport") == WORKERS)
         wait_until("Jaeger has the request's span, the last of its spans", lambda: count("Recv./reports") == 1)
-        found = trees(jaeger.spans())
+        found = trees(jaeger_api.spans())
         if [tree.label for tree in found] != ["api: Recv./reports"]:
             raise Failure(f"direct: {shown(found)}")
         say("direct", "one trace, from the request to each worker", found)
@@ -203,7 +203,7 @@ def received(stage: Stage) -> None:
 
 
 def count(name: str) -> int:
-    return sum(span.label.endswith(f": {name}") for span in jaeger.spans())
+    return sum(span.label.endswith(f": {name}") for span in jaeger_api.spans())
 
 
 def size(found: list[Tree]) -> int:

@@ -11,7 +11,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-import jaeger
+import jaeger_api
 from patience import PATIENCE, Failure, wait_for_port, wait_until
 from wire import Connection
 
@@ -103,16 +103,16 @@ class Stage:
         self._check_alive(name)
         return (self._folder / f"{name}.log").read_text()
 
-    def spans(self, count: int) -> list[jaeger.Span]:
+    def spans(self, count: int) -> list[jaeger_api.Span]:
         """All of Jaeger's, once there are so many and the sidecars have ended, which send all that they have."""
         try:
-            wait_until(f"Jaeger has {count} spans", lambda: len(jaeger.spans()) >= count)
+            wait_until(f"Jaeger has {count} spans", lambda: len(jaeger_api.spans()) >= count)
         except Failure as failure:
-            found = "\n".join(line for tree in jaeger.trees(jaeger.spans()) for line in tree.lines("  "))
+            found = "\n".join(line for tree in jaeger_api.trees(jaeger_api.spans()) for line in tree.lines("  "))
             raise Failure(f"{failure}; it has\n{found}") from None
         for name in self._sidecars:
             self._stop_sidecar(name)
-        return jaeger.spans()
+        return jaeger_api.spans()
 
     def _stop_sidecar(self, name: str) -> None:
         process = self._running.pop(name)

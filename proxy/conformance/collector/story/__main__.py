@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import judge
+from fleet import SIDECARS
 from patience import Failure, wait_until
-from stage import BEHIND_THE_COLLECTOR, JAEGERS, SIDECARS, WITH_METRICS, Stage
+from stage import BEHIND_THE_COLLECTOR, JAEGERS, WITH_METRICS, Stage
 
 REPORTS = 3
 SECOND = "1000"

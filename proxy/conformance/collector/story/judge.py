@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 
 import jaeger
-from otlp import CONSUMER, PRODUCER, SERVER, Point, Span
+from backend import Point
+from otlp import CONSUMER, PRODUCER, SERVER, Span
 
 
 def traces(spans: list[Span]) -> dict[str, list[Span]]:
@@ -101,7 +102,7 @@ def _trace_problems(trace, producer, channel, publishers, consumers) -> list[str
         found.append(f"received by {sorted(span.service for span in deliveries)} instead of {sorted(consumers)}")
     for delivery in deliveries:
         if delivery.kind != CONSUMER or delivery.parent != producer.id or delivery.links:
-            found.append(f"delivery of kind {delivery.kind}, parent `{delivery.parent}`, {delivery.links} links")
+            found.append(f"delivery of kind {delivery.kind}, parent `{delivery.parent}`, {len(delivery.links)} links")
         if delivery.start < producer.start:
             found.append(f"delivered {producer.start - delivery.start} ns before it was published")
         expected = _attributes(channel, "process", "process")

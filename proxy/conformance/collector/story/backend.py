@@ -1,34 +1,12 @@
-"""Spans and metrics as a Collector hands them on: OTLP over HTTP, in JSON."""
+"""Receives what a Collector hands on, spans and metrics: OTLP over HTTP, in JSON."""
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-SERVER, PRODUCER, CONSUMER = 2, 4, 5
-"""Of `SpanKind`."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """One span with what is said of its service."""
-
-    trace: str
-    id: str
-    parent: str
-    name: str
-    kind: int
-    start: int
-    """Nanoseconds since 1970, like `end`."""
-    end: int
-    attributes: dict
-    resource: dict
-    scope: str
-    links: int
-
-    @property
-    def service(self) -> str:
-        return self.resource.get("service.name", "")
+import otlp
 
 
 @dataclass(frozen=True)
@@ -48,7 +26,7 @@ class Backend:
     """Keeps every span and every point of a metric that is posted to it."""
 
     def __init__(self, address: str, port: int) -> None:
-        self._spans: list[Span] = []
+        self._spans: list[otlp.Span] = []
         self._points: list[Point] = []
         self._lock = threading.Lock()
         backend = self
@@ -69,7 +47,7 @@ class Backend:
         self._server = ThreadingHTTPServer((address, port), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[otlp.Span]:
         with self._lock:
             return list(self._spans)
 
@@ -83,52 +61,22 @@ class Backend:
             self._points.clear()
 
     def _keep(self, request: dict) -> None:
-        spans, points = list(_spans(request)), list(_points(request))
+        spans, points = list(otlp.spans(request)), list(_points(request))
         with self._lock:
             self._spans += spans
             self._points += points
 
 
-def _spans(request: dict):
-    for of_resource in request.get("resourceSpans", []):
-        resource = _attributes(of_resource.get("resource", {}))
-        for of_scope in of_resource.get("scopeSpans", []):
-            scope = of_scope.get("scope", {}).get("name", "")
-            for span in of_scope.get("spans", []):
-                yield Span(
-                    trace=span["traceId"],
-                    id=span["spanId"],
-                    parent=span.get("parentSpanId", ""),
-                    name=span["name"],
-                    kind=span["kind"],
-                    start=int(span["startTimeUnixNano"]),
-                    end=int(span["endTimeUnixNano"]),
-                    attributes=_attributes(span),
-                    resource=resource,
-                    scope=scope,
-                    links=len(span.get("links", [])),
-                )
-
-
-def _points(request: dict):
+def _points(request: dict) -> Iterator[Point]:
     for of_resource in request.get("resourceMetrics", []):
-        service = _attributes(of_resource.get("resource", {})).get("service.name", "")
+        service = otlp.attributes(of_resource.get("resource", {})).get("service.name", "")
         for of_scope in of_resource.get("scopeMetrics", []):
             for metric in of_scope.get("metrics", []):
                 for point in (metric.get("sum") or metric["histogram"])["dataPoints"]:
                     yield Point(
                         service=service,
                         metric=metric["name"],
-                        attributes=_attributes(point),
+                        attributes=otlp.attributes(point),
                         count=int(point.get("asInt") or point["count"]),
                         exemplars=[(exemplar["traceId"], exemplar["spanId"]) for exemplar in point.get("exemplars", [])],
                     )
-
-
-def _attributes(owner: dict) -> dict:
-    return {entry["key"]: _value(entry["value"]) for entry in owner.get("attributes", [])}
-
-
-def _value(value: dict):
-    ((kind, content),) = value.items()
-    return int(content) if kind == "intValue" else content

@@ -1,4 +1,5 @@
-"""Connections of the story itself to Redis: a publisher, a plain subscriber, and Redis's own MONITOR."""
+"""Connections of a story itself to Redis: a publisher, a plain subscriber, and Redis's own MONITOR. The parts `article` and
+`jaeger` share it."""
 
 import re
 import socket
@@ -14,8 +15,8 @@ NAMED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 class Connection:
     """Commands in RESP2."""
 
-    def __init__(self, host: str) -> None:
-        self._socket = socket.create_connection((host, 6379), timeout=PATIENCE)
+    def __init__(self, host: str, port: int = 6379) -> None:
+        self._socket = socket.create_connection((host, port), timeout=PATIENCE)
         self._stream = self._socket.makefile("rb")
 
     def send(self, *words: bytes) -> None:
@@ -48,8 +49,8 @@ class Connection:
 class Subscriber:
     """A service that knows nothing of contexts."""
 
-    def __init__(self, host: str, channel: str) -> None:
-        self._connection = Connection(host)
+    def __init__(self, host: str, channel: str, port: int = 6379) -> None:
+        self._connection = Connection(host, port)
         self._connection.ask(b"SUBSCRIBE", channel.encode())
 
     def message(self) -> bytes:
@@ -57,6 +58,9 @@ class Subscriber:
         if kind != b"message":
             raise ConnectionError(f"a {kind!r} instead of a message")
         return payload
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class Wire:
