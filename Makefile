@@ -20,7 +20,7 @@ pictures: ## run the demo, and make anew the trees and the pictures that the doc
 test: ## run all tests, with the servers and the test clients installed first where they are missing
 	@.ci/test
 
-conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,http,view,collector,article SERVERS=redis-7.0,...
+conformance: ## prove that nobody can tell the proxy from Redis; ONLY=oracle,clients,frameworks,faults,http,view,collector,article,jaeger SERVERS=redis-7.0,...
 	@ONLY='$(ONLY)' SERVERS='$(SERVERS)' proxy/conformance/run.sh
 
 lint: ## check formatting, clippy, documentation, layering, shell scripts, container files and metrics

@@ -6,6 +6,7 @@
 #                                                         because it builds one from what Debian unstable has today
 #   ONLY=article proxy/conformance/run.sh                 the programs of the article with a real Jaeger: on request only, because
 #                                                         it builds Jaeger
+#   ONLY=jaeger proxy/conformance/run.sh                  the demo's story in a real Jaeger: on request only, for the same reason
 #   SERVERS=redis-7.0,valkey-9.1 proxy/conformance/run.sh only these servers
 #   REDISTRIBUTED_BIN=path/to/redistributed               this program, instead of a release build made first
 # A part is a folder here with a run.sh, which is given SERVERS (names as above, none for all), REDISTRIBUTED_BIN and
@@ -19,7 +20,7 @@ root=$(cd "$here/../.." && pwd)
 . "$root/.ci/lib/cargo.sh"
 
 PARTS=(oracle clients frameworks faults http view)
-ON_REQUEST=(collector article)
+ON_REQUEST=(collector article jaeger)
 
 main() {
   local part started status failed=0 chosen selected=() summary=() all=("${PARTS[@]}")
@@ -59,6 +60,7 @@ part_http() { "$here/http/run.sh"; }
 part_view() { "$here/view/run.sh"; }
 part_collector() { "$here/collector/run.sh"; }
 part_article() { "$here/article/run.sh"; }
+part_jaeger() { "$here/jaeger/run.sh"; }
 
 # selection LIST ALL...: the names of LIST (separated by commas; empty means all), in the order of ALL. A name that is not
 # among ALL is an error. Parts that this tree does not have are left out, and said to be.
