@@ -10,14 +10,13 @@ const HALVED_AT: f32 = 1024.0;
 const FEW: f32 = 8.0;
 
 /// How sure it is that a set of candidates holds the cause: from cases in which the cause was known, or from how often there is
-/// anybody in the set, and how often there are several.
-///
-/// The counts are halves of whole numbers, exact to 14 halvings.
+/// anybody in the set, and how many.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Evidence {
     seen: f32,
     hit: f32,
-    several: f32,
+    /// What cases do not count for, because somebody would have been in the set by chance.
+    by_chance: f32,
     right: f32,
     wrong: f32,
 }
@@ -34,12 +33,12 @@ impl Evidence {
         if held != Held::Nobody {
             self.hit += 1.0;
         }
-        if held == Held::Several {
-            self.several += 1.0;
+        if let Held::Several(number) = held {
+            self.by_chance += 1.0 - EMPTY.get(usize::from(number)).copied().unwrap_or_default();
         }
         let halve = self.seen >= HALVED_AT;
         if halve {
-            for count in [&mut self.seen, &mut self.hit, &mut self.several, &mut self.right, &mut self.wrong] {
+            for count in [&mut self.seen, &mut self.hit, &mut self.by_chance, &mut self.right, &mut self.wrong] {
                 *count /= 2.0;
             }
         }
@@ -55,14 +54,14 @@ impl Evidence {
         self.right + self.wrong >= CONFIRMED
     }
 
-    /// A lower bound, as if one more case had spoken against it. Where there are several most of the time, little is learnt.
+    /// A lower bound, as if one more case had spoken against it. Where there are many most of the time, little is learnt.
     pub(super) fn sure(&self) -> Option<f64> {
-        let [seen, hit, several, right, wrong] =
-            [self.seen, self.hit, self.several, self.right, self.wrong].map(f64::from);
+        let [seen, hit, by_chance, right, wrong] =
+            [self.seen, self.hit, self.by_chance, self.right, self.wrong].map(f64::from);
         if self.is_confirmed() {
             return Some(right / (right + wrong + 1.0));
         }
-        let told = seen - several;
+        let told = seen - by_chance;
         if told < f64::from(FEW) { None } else { Some(1.0 - (seen - hit + 1.0) / told) }
     }
 
@@ -81,7 +80,7 @@ impl Evidence {
 pub(super) enum Held {
     Nobody,
     One,
-    Several,
+    Several(u8),
 }
 
 impl Held {
@@ -89,10 +88,14 @@ impl Held {
         match number {
             0 => Self::Nobody,
             1 => Self::One,
-            _ => Self::Several,
+            _ => Self::Several(u8::try_from(number).unwrap_or(u8::MAX)),
         }
     }
 }
+
+/// For each number in a set that holds the cause: how likely the set would be to hold nobody without it, if the others are there
+/// by chance. Their number then has a Poisson distribution, so this is `e` to the power of minus that number.
+const EMPTY: [f32; 8] = [1.0, 1.0, 0.367_88, 0.135_34, 0.049_79, 0.018_32, 0.006_74, 0.002_48];
 
 /// What is known of a place of a template's tokens.
 #[derive(Clone, Copy, Default)]
@@ -225,9 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn cases_with_several_say_little() {
-        assert_eq!(after(&[(Held::Several, 100), (Held::One, 7)], 0, 0).sure(), None);
-        assert_eq!(after(&[(Held::Several, 100), (Held::One, 20)], 0, 0).sure(), Some(0.95));
+    fn cases_with_several_say_the_less_the_more_there_are() {
+        assert_eq!(after(&[(Held::Several(9), 100), (Held::One, 7)], 0, 0).sure(), None);
+        assert_eq!(after(&[(Held::Several(9), 100), (Held::One, 20)], 0, 0).sure(), Some(0.95));
+        // Of 54 cases with one more, 54 / e would have been empty without the cause, and of 148 with two more as many.
+        for (number, few, enough) in [(2, 21, 55), (3, 59, 149), (4, 160, 403)] {
+            assert_eq!(after(&[(Held::Several(number), few)], 0, 0).sure(), None, "{number} at once");
+            let sure = after(&[(Held::Several(number), enough)], 0, 0).sure();
+            assert!(sure.is_some_and(|sure| (0.95..0.951).contains(&sure)), "{number} at once: {sure:?}");
+        }
     }
 
     #[test]

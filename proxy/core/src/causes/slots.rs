@@ -81,7 +81,7 @@ impl SlotSet {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.iter().count()
+        self.0.iter().map(|word| word.count_ones()).sum::<u32>().try_into().unwrap_or(usize::MAX)
     }
 
     /// Whether there are two or more.

@@ -70,7 +70,7 @@ impl Causes {
                 votes.is_of_finished |= token.is_id && is_the_causes && all.meets(&self.finished);
                 continue;
             }
-            asked.0 = if owners.is_several() { Held::Several } else { Held::One };
+            asked.0 = Held::number(owners.len());
             let place = place.and_then(|place| template.places.as_slice().get(place));
             let sure = place.and_then(|place| place.evidence.sure());
             let confirmed = place.is_some_and(|place| place.evidence.is_confirmed());
