@@ -16,17 +16,20 @@ const HEIGHT = 1_600;
 const FONT = 'Inter';
 
 // Opens a view in a window of this height, waits until it shows `what`, and hands the page to `use`.
-const look = async (browser, { theme, place, height, what }, use) => {
+const look = async (browser, { theme, place, height, what, width = WIDTH }, use) => {
   const context = await browser.newContext({
-    viewport: { width: WIDTH, height },
+    viewport: { width, height },
     deviceScaleFactor: SCALE,
     colorScheme: theme,
     reducedMotion: 'reduce',
     locale: 'en-GB',
   });
+  // Before anything is drawn, because the graph measures its texts.
+  await context.addInitScript((font) => {
+    document.addEventListener('DOMContentLoaded', () => document.documentElement.style.setProperty('--sans', font));
+  }, FONT);
   const page = await context.newPage();
   await page.goto(`${url}${place}`);
-  await page.evaluate((font) => document.documentElement.style.setProperty('--sans', font), FONT);
   await page.locator(what).first().waitFor();
   // Away from what changes under a pointer.
   await page.mouse.move(3, 3);
@@ -48,12 +51,15 @@ for (const theme of ['light', 'dark']) {
   assert.ok(bottom < HEIGHT, `the waterfall is higher than ${HEIGHT} pixels`);
   await look(browser, { ...waterfall, height: Math.ceil(bottom) + 8 }, shoot('waterfall'));
 
-  const graph = { theme, place: '#/graph', what: '.node', height: 760 };
+  // A graph scrolls rather than become too small to be read, and the longer its times the wider it is.
+  const graph = { theme, place: '#/graph', what: '.node', width: WIDTH + 80, height: 760 };
   await look(browser, graph, async (page) => {
+    const cut = await page.locator('.graph-frame').evaluate((frame) => frame.scrollWidth - frame.clientWidth);
+    assert.equal(cut, 0, 'the graph is cut off at the right');
     const drawn = await page
       .locator('.graph-drawing :is(.node, .edge)')
       .evaluateAll((all) => all.map((one) => one.getBoundingClientRect().bottom));
-    await shoot('graph', { x: 0, y: 0, width: WIDTH, height: Math.ceil(Math.max(...drawn)) + 24 })(page);
+    await shoot('graph', { x: 0, y: 0, width: graph.width, height: Math.ceil(Math.max(...drawn)) + 24 })(page);
   });
 }
 await browser.close();
