@@ -18,6 +18,9 @@ KIT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Seconds that a server, the proxy or the receiver may take until it answers, and to end once told to.
 KIT_PATIENCE=30
 
+# The status of a client suite's fetch that has found no compiler or interpreter for it.
+KIT_NO_LANGUAGE=3
+
 # kit_programs: exports KIT_PROXY, KIT_RECEIVER and KIT_SERVERS (NAME=PROGRAM of each server that SERVERS asks for, or of
 # all). REDISTRIBUTED_BIN and OTLP_RECEIVER_BIN spare the build. What is built is the debug build, with its assertions.
 kit_programs() {

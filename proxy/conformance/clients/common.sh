@@ -55,6 +55,13 @@ once() {
   echo "$stamp" >"$folder/built"
 }
 
+# missing_language LANGUAGE: ends a fetch. The suite is left out, but in continuous integration nothing is.
+missing_language() {
+  [ "${CI:-}" != true ] || die "no $1, which this suite needs"
+  say "left out, because there is no $1 here and none could be installed: $(basename "$(dirname "$0")")"
+  exit "$KIT_NO_LANGUAGE"
+}
+
 # tap_results NAME: reads a test file's output in the Test Anything Protocol and writes its results.
 tap_results() { awk -v file="$1" -f "$clients/tap.awk"; }
 
