@@ -67,8 +67,7 @@ class Fleet:
         # Not through its sidecar, as in Compose: that would make spans.
         wait_until("the API is healthy", lambda: self._healthy("api", f"http://{environment['LISTEN']}/health"))
         wait_until("all have subscribed", lambda: subscribers() == {"reports": len(workers), "reports.done": 1})
-        # Both channels, as each of the sidecars' endpoints knows them.
-        wait_until("all subscribers are known to be behind sidecars", lambda: self._channels_proven() >= 2)
+        wait_until("all subscribers are known to be behind sidecars", self._all_is_proven)
         return workers
 
     def _start_sidecar(self, name: str, settings: dict[str, str]) -> None:
@@ -95,9 +94,16 @@ class Fleet:
                 workers.append(name)
         return workers
 
-    def _channels_proven(self) -> int:
-        """How many channels have only subscribers behind sidecars, as far as the sidecar knows that knows fewest."""
-        return min(int(self._metrics(port)['redistributed_auto_channels{verdict="proxied"}']) for port in SIDECARS.values())
+    def _all_is_proven(self) -> bool:
+        """Whether each service of each sidecar knows of both channels that they have only subscribers behind sidecars. A sidecar
+        counts the channels of all its services together."""
+        return all(
+            int(self._metrics(port)['redistributed_auto_channels{verdict="proxied"}']) >= 2 * self._services_of(name)
+            for name, port in SIDECARS.items()
+        )
+
+    def _services_of(self, sidecar: str) -> int:
+        return len(self._compose[sidecar]["environment"].get("REDISTRIBUTED_ROUTES", "one").split())
 
     def spans_total(self, result: str) -> int:
         """Of all sidecars: `sent`, `failed` or `dropped`."""
