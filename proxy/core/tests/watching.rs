@@ -11,7 +11,8 @@ use redistributed_core::service::{Environment, Event};
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::sampler::Root;
 use redistributed_core::trace::{
-    Change, Context, Handling, Ids, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos,
+    Change, Context, Destination, Handling, Ids, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags,
+    TraceId, UnixNanos,
 };
 use redistributed_core::{Counter, Output, Policy, Session, Side};
 
@@ -174,7 +175,9 @@ fn who_watches_is_told_of_publishes_that_have_no_span_and_why() {
     ] {
         let record = Told::watched(policy).publish("ch", "hello");
         assert!(record.handling == skipped(reason) && !record.is_exported(), "{record:?}");
-        let operation = Operation::Publish { channel: "ch".into(), sharded: false, receivers: Some(3), body_size: 5 };
+        // Who watches is told of a channel that is excluded, and nobody else.
+        let channel = Destination::new("ch", None, reason == Counter::SkippedChannel);
+        let operation = Operation::Publish { channel, sharded: false, receivers: Some(3), body_size: 5 };
         assert_eq!(record.operation, operation);
     }
     let unsampled = Told::watched(unsampled()).publish("ch", "hello");

@@ -180,8 +180,8 @@ impl Telemetry {
             Some((queue, encoders)) => Outlet::Queue(Arc::clone(queue), encoders.get(resource, peer)),
             None => Outlet::Nowhere,
         };
-        let probe = self.meters.as_ref().map(|meters| meters.probe(resource, peer));
-        SpanSink::new(resource.service_name(), outlet, Arc::clone(&self.tap)).measured_by(probe)
+        let recorder = self.meters.as_ref().map(|meters| meters.recorder(resource, peer));
+        SpanSink::new(resource.service_name(), outlet, Arc::clone(&self.tap)).measured_by(recorder)
     }
 
     fn queue(&self) -> Option<&Arc<SpanQueue>> {

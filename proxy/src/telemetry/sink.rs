@@ -8,7 +8,7 @@ use redistributed_core::trace::SpanRecord;
 
 use super::connection::Connection;
 use super::encoder::Encoder;
-use super::meter::Probe;
+use super::meter::Recorder;
 use super::queue::SpanQueue;
 use super::tap::Tap;
 
@@ -19,7 +19,7 @@ pub struct SpanSink {
     service: Arc<str>,
     outlet: Outlet,
     /// What measures the operations, if somebody wants to know.
-    probe: Option<Probe>,
+    recorder: Option<Recorder>,
     tap: Arc<Tap>,
 }
 
@@ -37,12 +37,12 @@ pub(super) enum Outlet {
 
 impl SpanSink {
     pub(super) fn new(service: &Arc<str>, outlet: Outlet, tap: Arc<Tap>) -> Self {
-        Self { service: Arc::clone(service), outlet, probe: None, tap }
+        Self { service: Arc::clone(service), outlet, recorder: None, tap }
     }
 
     /// Adds what measures the operations.
-    pub(super) fn measured_by(self, probe: Option<Probe>) -> Self {
-        Self { probe, ..self }
+    pub(super) fn measured_by(self, recorder: Option<Recorder>) -> Self {
+        Self { recorder, ..self }
     }
 
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
@@ -54,8 +54,8 @@ impl SpanSink {
     /// Leaves several spans of one connection, at the price of little more than one. All are measured, and those that are sampled
     /// are exported. Nothing of the records is kept.
     pub fn offer_all<'a>(&self, records: impl Iterator<Item = &'a SpanRecord> + Clone, connection: &Connection) {
-        if let Some(probe) = &self.probe {
-            probe.measure(records.clone());
+        if let Some(recorder) = &self.recorder {
+            recorder.measure(records.clone());
         }
         let records = records.filter(|record| record.is_exported());
         match &self.outlet {
@@ -73,7 +73,7 @@ impl SpanSink {
 
     /// Whether operations are measured, for which those need a record too that are not sampled.
     pub fn is_measuring(&self) -> bool {
-        self.probe.is_some()
+        self.recorder.is_some()
     }
 
     /// Shows a finished record to the watchers.

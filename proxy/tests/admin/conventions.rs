@@ -109,18 +109,20 @@ async fn each_operation_is_counted_and_timed_and_has_its_span_as_exemplar() {
 async fn messages_are_counted_whatever_is_sampled() {
     let redis = RealRedis::start(&[]);
     let environment = [("OTEL_SERVICE_NAME", "api"), ("OTEL_TRACES_SAMPLER", "always_off")];
-    let proxy = Proxy::start(&redis.url(), &["--mode-for", "stripped=strip"], &environment);
+    let more = ["--mode-for", "stripped=strip", "--exclude", "user.*"];
+    let proxy = Proxy::start(&redis.url(), &more, &environment);
     let (mut publisher, mut subscriber) = (Wire::to(proxy.address()).await, Wire::to(proxy.address()).await);
-    subscriber.subscribe("SUBSCRIBE reports stripped").await;
-    for channel in ["reports", "stripped"] {
+    subscriber.subscribe("SUBSCRIBE reports stripped user.alice user.bob.12345678").await;
+    for channel in ["reports", "stripped", "user.alice", "user.bob.12345678"] {
         publisher.publish(channel, b"x").await;
         subscriber.message().await;
     }
     let (_, page) = proxy.exchange("GET /metrics", OPENMETRICS, "").await;
     for metric in ["messaging_client_sent_messages_total", "messaging_client_consumed_messages_total"] {
         let values: Vec<_> = samples(&page, &format!("{metric}{{")).into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, ["1", "1"], "{page}");
+        assert_eq!(values, ["1", "1", "2"], "those that are excluded have no name: {page}");
     }
+    assert!(!page.contains("alice") && !page.contains("bob"), "{page}");
     assert!(!page.contains("trace_id"), "no span could be looked up: {page}");
 }
 

@@ -48,12 +48,16 @@ impl ChannelCache {
         *self.rule.get_or_insert_with(|| policy.rule(&self.bytes))
     }
 
-    /// The channel that was looked up last, for the span of a message that was delivered for `pattern`, and the pattern.
+    /// The channel that was looked up last, for the record of a message that was delivered for `pattern`, and the pattern. Nothing but
+    /// the name itself, for those who watch, is told of a channel that is not traced.
     pub(crate) fn destination(&mut self, pattern: Option<&[u8]>, policy: &Policy) -> (Destination, Option<Arc<str>>) {
         self.named.take_if(|named| named.pattern.as_deref() != pattern);
         let named = self.named.get_or_insert_with(|| {
             let (channel, pattern_text) = (String::from_utf8_lossy(&self.bytes), pattern.map(text));
-            let destination = policy.destination(&channel, pattern_text.as_deref());
+            let destination = match self.rule.get_or_insert_with(|| policy.rule(&self.bytes)).traced {
+                true => policy.destination(&channel, pattern_text.as_deref()),
+                false => Destination::new(&channel, None, true),
+            };
             Named { pattern: pattern.map(Box::from), destination, pattern_text }
         });
         (named.destination.clone(), named.pattern_text.clone())

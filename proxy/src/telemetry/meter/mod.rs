@@ -231,7 +231,7 @@ struct Table {
 
 /// The meter of a service for the spans that are about one Redis. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Probe {
+pub(super) struct Recorder {
     meter: Arc<Meter>,
     peer: Arc<Peer>,
 }
@@ -248,7 +248,7 @@ impl Meters {
     }
 
     /// What measures the spans of a service that are about `peer`. Resources are the same if they are one object.
-    pub(super) fn probe(&self, resource: &Arc<Resource>, peer: &Peer) -> Probe {
+    pub(super) fn recorder(&self, resource: &Arc<Resource>, peer: &Peer) -> Recorder {
         // A panic elsewhere does not make a list of meters wrong.
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let found = all.iter().find(|meter| Arc::ptr_eq(&meter.resource, resource)).cloned();
@@ -262,11 +262,11 @@ impl Meters {
             all.push(Arc::clone(&meter));
             meter
         });
-        Probe { meter, peer: Arc::new(peer.clone()) }
+        Recorder { meter, peer: Arc::new(peer.clone()) }
     }
 }
 
-impl Probe {
+impl Recorder {
     /// Measures operations that have ended. The records are dated by the wall clock.
     pub(super) fn measure<'a>(&self, records: impl Iterator<Item = &'a SpanRecord>) {
         let mut last: Option<(Instrument, Attributes<'a>, Arc<Series>)> = None;

@@ -14,9 +14,9 @@ const PROCESSES: &Metric = &METRICS[3];
 const DATABASE: &Metric = &METRICS[4];
 const HTTP: &Metric = &METRICS[5];
 
-fn probe(exemplars: ExemplarFilter) -> Probe {
+fn recorder(exemplars: ExemplarFilter) -> Recorder {
     let resource = Resource::of_service(Some("api"), &OtelSettings::default(), &Host::default());
-    Meters::new(exemplars).probe(&Arc::new(resource), &Peer { address: "redis".to_owned(), port: Some(6379) })
+    Meters::new(exemplars).recorder(&Arc::new(resource), &Peer { address: "redis".to_owned(), port: Some(6379) })
 }
 
 /// An operation that took 3 ms, sampled or not.
@@ -53,8 +53,8 @@ fn request(status: u16) -> Operation {
 }
 
 /// The attributes of each series of a metric as `name=value`, with the number of operations and of durations.
-fn told(probe: &Probe, metric: &Metric) -> Vec<(String, u64, u64)> {
-    let series = probe.meter.series_of(metric);
+fn told(recorder: &Recorder, metric: &Metric) -> Vec<(String, u64, u64)> {
+    let series = recorder.meter.series_of(metric);
     let told = series.iter().map(|series| {
         let attributes: Vec<_> =
             metric.attributes(series).map(|(name, value)| format!("{name}={}", value.to_text())).collect();
@@ -66,7 +66,7 @@ fn told(probe: &Probe, metric: &Metric) -> Vec<(String, u64, u64)> {
 
 #[test]
 fn operations_have_the_attributes_that_the_conventions_ask_for() {
-    let probe = probe(ExemplarFilter::default());
+    let recorder = recorder(ExemplarFilter::default());
     let user = Destination::new("user:12345678", Some("user:{id}".into()), true);
     let get = Operation::Command { name: "GET".into(), summary: None, database: 2, batch_size: None };
     let item = Operation::Item { queue: Some("jobs:*".into()), group: Some("workers".into()), id: None, body_size: 0 };
@@ -82,22 +82,25 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
         failed(get, ErrorType::CONNECTION_CLOSED),
         failed(request(500), "500"),
     ];
-    probe.measure(records.iter());
+    recorder.measure(records.iter());
     let server = "server.address=redis server.port=6379";
     let sent = "messaging.system=redis messaging.operation.name=publish";
     let by_channel =
         ["messaging.destination.name=reports", "messaging.destination.template=user:{id} error.type=NOPERM"];
-    assert_eq!(told(&probe, SENT), by_channel.map(|channel| (format!("{sent} {channel} {server}"), 1, 1)));
+    assert_eq!(told(&recorder, SENT), by_channel.map(|channel| (format!("{sent} {channel} {server}"), 1, 1)));
     let operation = format!("{sent} messaging.operation.type=send");
-    assert_eq!(told(&probe, OPERATIONS), by_channel.map(|channel| (format!("{operation} {channel} {server}"), 1, 1)));
+    assert_eq!(
+        told(&recorder, OPERATIONS),
+        by_channel.map(|channel| (format!("{operation} {channel} {server}"), 1, 1))
+    );
     let item = "messaging.system=redis messaging.operation.name=process messaging.destination.template=jobs:* \
                 messaging.consumer.group.name=workers";
     for metric in [CONSUMED, PROCESSES] {
-        assert_eq!(told(&probe, metric), [(format!("{item} {server}"), 1, 1)]);
+        assert_eq!(told(&recorder, metric), [(format!("{item} {server}"), 1, 1)]);
     }
     let command = "db.system.name=redis db.operation.name=GET db.namespace=2";
     assert_eq!(
-        told(&probe, DATABASE),
+        told(&recorder, DATABASE),
         [
             "db.response.status_code=WRONGTYPE error.type=WRONGTYPE server.address=redis",
             "error.type=connection_closed server.address=redis",
@@ -107,12 +110,16 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
     );
     let asked = "http.request.method=GET url.scheme=http http.route=/orders/{id} http.response.status_code=500 \
                  network.protocol.version=1.1 error.type=500";
-    assert_eq!(told(&probe, HTTP), [(asked.to_owned(), 1, 1)], "the service is the server, and not what is behind it");
+    assert_eq!(
+        told(&recorder, HTTP),
+        [(asked.to_owned(), 1, 1)],
+        "the service is the server, and not what is behind it"
+    );
 }
 
 #[test]
 fn messages_are_counted_whatever_is_sampled_and_timed_where_times_can_be_compared() {
-    let probe = probe(ExemplarFilter::default());
+    let recorder = recorder(ExemplarFilter::default());
     let untraced = |operation| SpanRecord {
         handling: Handling { untraced: true, ..Handling::default() },
         ..record(operation, TraceFlags::default())
@@ -125,8 +132,8 @@ fn messages_are_counted_whatever_is_sampled_and_timed_where_times_can_be_compare
         record(delivery("a"), TraceFlags::default()),
         untraced(delivery("a")),
     ];
-    probe.measure(records.iter());
-    let counts = |metric| told(&probe, metric).iter().map(|(_, all, timed)| (*all, *timed)).collect::<Vec<_>>();
+    recorder.measure(records.iter());
+    let counts = |metric| told(&recorder, metric).iter().map(|(_, all, timed)| (*all, *timed)).collect::<Vec<_>>();
     assert_eq!(counts(SENT), [(3, 2)], "one has no reply");
     assert_eq!(counts(CONSUMED), [(3, 1)], "the end of two is not that of the work that they cause");
 }
@@ -139,13 +146,13 @@ fn a_bucket_has_the_last_exemplar_that_the_filter_lets_through() {
         (ExemplarFilter::AlwaysOff, false, false),
     ] {
         for (flags, expected) in [(TraceFlags::SAMPLED, of_sampled), (TraceFlags::default(), of_others)] {
-            let probe = probe(filter);
+            let recorder = recorder(filter);
             let mut record = record(publish("a".into(), Some(1)), flags);
-            probe.measure([&record].into_iter());
+            recorder.measure([&record].into_iter());
             record.handling.untraced = true;
             record.context.flags = TraceFlags::default();
-            probe.measure([&record].into_iter());
-            let [series] = &probe.meter.series_of(OPERATIONS)[..] else { panic!("one series") };
+            recorder.measure([&record].into_iter());
+            let [series] = &recorder.meter.series_of(OPERATIONS)[..] else { panic!("one series") };
             let reading = series.read();
             let found: Vec<_> = reading.buckets.iter().filter_map(|(_, exemplar)| *exemplar).collect();
             let context = record.context;
@@ -165,11 +172,11 @@ fn a_bucket_has_the_last_exemplar_that_the_filter_lets_through() {
 
 #[test]
 fn more_series_than_there_is_room_for_share_one() {
-    let probe = probe(ExemplarFilter::default());
+    let recorder = recorder(ExemplarFilter::default());
     let channel = |index: usize| record(publish(format!("c{index}").as_str().into(), Some(1)), TraceFlags::SAMPLED);
     let records: Vec<_> = (0..MAX_SERIES + 10).chain(0..MAX_SERIES + 10).map(channel).collect();
-    probe.measure(records.iter());
-    let told = told(&probe, OPERATIONS);
+    recorder.measure(records.iter());
+    let told = told(&recorder, OPERATIONS);
     assert_eq!(told.len(), MAX_SERIES + 1);
     assert!(told[..MAX_SERIES].iter().all(|(_, count, _)| *count == 2), "those that are known go on: {told:?}");
     assert_eq!(told[MAX_SERIES], ("otel.metric.overflow=true".to_owned(), 20, 20));
@@ -196,7 +203,7 @@ fn endpoints_of_a_service_share_its_series_where_they_lead_to_the_same_redis() {
     let records =
         [record(publish("a".into(), Some(1)), TraceFlags::SAMPLED), record(request(200), TraceFlags::SAMPLED)];
     for port in [1, 2, 1] {
-        meters.probe(&resource, &peer(port)).measure(records.iter());
+        meters.recorder(&resource, &peer(port)).measure(records.iter());
     }
     let [meter] = &meters.all()[..] else { panic!("one service") };
     let counts = |metric| meter.series_of(metric).iter().map(|series| series.read().count).collect::<Vec<_>>();
