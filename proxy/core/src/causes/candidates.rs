@@ -20,6 +20,10 @@ const MAX_TOKENS_OF_ONE: usize = 160;
 /// A message counts as finished after this time, in microseconds, as far as anything is learnt from it.
 const FINISHED: u64 = 2_000_000;
 
+/// Unattributed work of which nothing was heard for so long, in microseconds, is forgotten when there is no room. It will hardly be
+/// joined to a cause any more, and without somebody who is in work only what names one thing could be believed.
+const RESTED: u64 = 2_000_000;
+
 /// Joined work is found again through so many others that it was joined to.
 const MAX_JOINS: usize = 8;
 
@@ -194,14 +198,18 @@ impl Causes {
         }
     }
 
-    /// A slot that is free, if need be because the oldest candidate that is not in work any more is forgotten, or else the oldest
-    /// of all.
+    /// A slot that is free, if need be because unattributed work is forgotten that has rested for long, or the oldest candidate that
+    /// is not in work any more, or else the oldest of all.
     fn free_slot(&mut self) -> Slot {
         loop {
             if let Some(slot) = self.free.pop() {
                 return slot;
             }
-            if !self.forget_finished(None) {
+            if let Some(oldest) = self.oldest_work.first()
+                && self.now - self.candidates[oldest].heard > RESTED
+            {
+                self.forget(oldest);
+            } else if !self.forget_finished(None) {
                 self.forgot_work_at = Some(self.now);
                 match self.oldest.first().or(self.oldest_work.first()) {
                     Some(oldest) => self.forget(oldest),

@@ -185,3 +185,18 @@ fn late_answers_that_nobody_fetches_are_bounded() {
     assert_eq!(tally.late(Rule::Response), 1024);
     assert_eq!(tally.late_lost, 1500 - 1024);
 }
+
+#[test]
+fn nobody_in_work_is_forgotten_while_work_that_rests_makes_room() {
+    let mut service = Driver::new();
+    service.train("GET job:{}");
+    for _ in 0..600 {
+        service.wait(SOON).command("INCR jobs");
+    }
+    service.wait(2_100_000);
+    let messages: Vec<_> = (0..600).map(|number| service.wait(SOON).message("jobs", &uuid(number))).collect();
+    for (number, message) in (0..).zip(messages) {
+        let answer = service.wait(SOON).command(&format!("GET job:{}", uuid(number)));
+        assert_eq!(answer, cause(message, Rule::Token), "{number}");
+    }
+}
