@@ -3,25 +3,17 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { report, unfollowed } from './otlp.mjs';
-import { ago, Browser, send, startProgram } from './stage.mjs';
+import { ago, browser, forAllTests, program, send } from './stage.mjs';
 
-let program;
-let browser;
 let axe;
 let shown;
-before(async () => {
+forAllTests(async () => {
   axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  program = await startProgram();
-  browser = await Browser.start();
   shown = report(ago(10), { fails: true, writer: { trace: 'd'.repeat(32), span: 'c'.repeat(16) } });
   await send(program, shown.body);
   await send(program, unfollowed(ago(5), 'user:{id}', 2, 'auto_unproxied').body);
-});
-after(async () => {
-  await browser.close();
-  await program.stop();
 });
 
 const VIEWS = {

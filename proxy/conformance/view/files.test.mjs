@@ -3,23 +3,15 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { report } from './otlp.mjs';
-import { ago, Browser, send, startProgram, waterfall } from './stage.mjs';
+import { ago, browser, forAllTests, program, send, startProgram, waterfall } from './stage.mjs';
 
-let program;
-let browser;
 let folder;
-before(async () => {
-  program = await startProgram();
-  browser = await Browser.start();
+forAllTests(async () => {
   folder = await mkdtemp(join(tmpdir(), 'view-files-'));
 });
-after(async () => {
-  await browser.close();
-  await program.stop();
-  await rm(folder, { recursive: true });
-});
+after(() => rm(folder, { recursive: true }));
 
 for (const [button, key] of [
   ['Jaeger JSON', 'data'],

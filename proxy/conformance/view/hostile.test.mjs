@@ -1,22 +1,13 @@
 // Text from elsewhere is shown as text: markup, turned directions, control characters and names without end, in every view.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { hostile } from './otlp.mjs';
-import { ago, Browser, picture, send, startProgram, waterfall } from './stage.mjs';
+import { ago, browser, forAllTests, picture, program, send, waterfall } from './stage.mjs';
 
-let program;
-let browser;
 let evil;
-before(async () => {
-  program = await startProgram();
-  browser = await Browser.start();
+forAllTests(async () => {
   evil = hostile(ago(2));
   await send(program, evil.body);
-});
-// Closing fails if a policy was broken, a dialog opened, or anything was asked of another address.
-after(async () => {
-  await browser.close();
-  await program.stop();
 });
 
 const assertHarmless = async (page, view) => {

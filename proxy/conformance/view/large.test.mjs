@@ -1,15 +1,13 @@
 // 100,000 spans of one transaction: all can be reached, few are in the document, and scrolling costs what it costs with 1,000.
 // Times are printed for people. What is asserted are counts, and ratios of processor time within this run.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { large } from './otlp.mjs';
-import { ago, Browser, picture, send, startProgram, waterfall } from './stage.mjs';
+import { ago, browser, forAllTests, picture, program, send, waterfall } from './stage.mjs';
 
 const SPANS = 100_000;
 const FEW = 1_000;
 
-let program;
-let browser;
 let many;
 let few;
 const sendAll = async (n) => {
@@ -20,15 +18,9 @@ const sendAll = async (n) => {
   }
   return trace;
 };
-before(async () => {
-  program = await startProgram();
-  browser = await Browser.start();
+forAllTests(async () => {
   few = await sendAll(FEW);
   many = await sendAll(SPANS);
-});
-after(async () => {
-  await browser.close();
-  await program.stop();
 });
 
 /** Opens a transaction and tells how long it took until the first rows stood there, and the longest time without an answer. */

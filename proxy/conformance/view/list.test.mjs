@@ -1,19 +1,10 @@
 // The list of transactions: what stands in it, what is found, and that it does not move under a reader.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { report, request, span, id } from './otlp.mjs';
-import { ago, Browser, picture, send, startProgram } from './stage.mjs';
+import { ago, browser, forAllTests, picture, program, send } from './stage.mjs';
 
-let program;
-let browser;
-before(async () => {
-  program = await startProgram();
-  browser = await Browser.start();
-});
-after(async () => {
-  await browser.close();
-  await program.stop();
-});
+forAllTests();
 
 const names = (page) => page.locator('.transaction .name').allTextContents();
 const other = (start, name, more = {}) => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 
 const { VIEW_PROGRAM, VIEW_BROWSER, VIEW_SCREENSHOTS } = process.env;
@@ -119,6 +120,24 @@ export class Browser {
     assert.deepEqual(this.faults, []);
   }
 }
+
+/** What the tests of a file look at, as soon as one of them runs: the program, and the browser. */
+export let program;
+export let browser;
+
+/** Starts both before the tests of a file, which may `prepare` more, and ends both after them. */
+export const forAllTests = (prepare = async () => {}) => {
+  before(async () => {
+    program = await startProgram();
+    browser = await Browser.start();
+    await prepare();
+  });
+  // Closing fails if a policy was broken, a dialog opened, or anything was asked of another address.
+  after(async () => {
+    await browser.close();
+    await program.stop();
+  });
+};
 
 /** A picture for people, which nothing is compared with. */
 export const picture = async (page, name) => {

@@ -1,19 +1,10 @@
 // The graph, the channels, and messages without a trace.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { report, request, span, id, unfollowed } from './otlp.mjs';
-import { ago, Browser, picture, send, startProgram } from './stage.mjs';
+import { ago, browser, forAllTests, picture, program, send, startProgram } from './stage.mjs';
 
-let program;
-let browser;
-before(async () => {
-  program = await startProgram();
-  browser = await Browser.start();
-});
-after(async () => {
-  await browser.close();
-  await program.stop();
-});
+forAllTests();
 
 const box = (page, name) => page.locator(`.node[data-node="${name}"]`);
 

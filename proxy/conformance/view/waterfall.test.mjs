@@ -1,24 +1,16 @@
 // The waterfall: rows, order, times, what is inferred, links that can be followed, keys, and the details of a span.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { report, request, span, id } from './otlp.mjs';
-import { ago, Browser, picture, send, startProgram, waterfall } from './stage.mjs';
+import { ago, browser, forAllTests, picture, program, send, waterfall } from './stage.mjs';
 
-let program;
-let browser;
 let earlier;
 let shown;
-before(async () => {
-  program = await startProgram();
-  browser = await Browser.start();
+forAllTests(async () => {
   earlier = report(ago(20));
   await send(program, earlier.body);
   shown = report(ago(10), { fails: true, writer: { trace: earlier.trace, span: earlier.ids.request } });
   await send(program, shown.body);
-});
-after(async () => {
-  await browser.close();
-  await program.stop();
 });
 
 const open = async (place, more) => {
