@@ -244,7 +244,7 @@ impl Server {
             accepting.spawn(acceptor.clone().run(endpoint, socket, Entropy::from_os()?));
         }
         for service in self.services.all() {
-            background.spawn(Arc::clone(&service.follow).run(stopping.clone()));
+            background.spawn(Arc::clone(&service.follow).run());
         }
         self.introduce(&http_addresses);
         let services = Arc::clone(&self.services);
@@ -317,7 +317,7 @@ struct Serving {
     accepting: JoinSet<JoinSet<()>>,
     /// The upstreams of which it was found out at the start that they lead back to this process.
     circles: mpsc::Receiver<Upstream>,
-    /// Until the end of the drain too: what is still subscribed is still announced.
+    /// Until the end of the drain too: what is still subscribed is still announced, and spans are handed over.
     _background: JoinSet<()>,
     stopping: CancellationToken,
     /// Until the end of the drain too, so that what a stopping process does can be seen.

@@ -32,7 +32,6 @@ use redistributed_core::http::witness::Witnesses;
 use redistributed_core::policy::{Follow as Mode, Policy};
 use redistributed_core::trace::{SpanRecord, UnixNanos};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::live_policy::LivePolicy;
@@ -139,11 +138,12 @@ impl Follow {
         self.state().as_ref().map_or((0, 0), |state| state.waiting.len())
     }
 
-    /// Hands over the spans that have waited for long enough, until `stopping`. Those that wait then are handed over by
-    /// [`flush`](Self::flush).
-    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
+    /// Hands over the spans that have waited for long enough. This never ends, because while connections drain their spans are awaited
+    /// as before; at the very end, [`flush`](Self::flush) hands over those that still wait.
+    pub async fn run(self: Arc<Self>) {
         let mut is_idle = true;
-        while stopping.run_until_cancelled(self.pause(is_idle)).await.is_some() {
+        loop {
+            self.pause(is_idle).await;
             is_idle = self.tick(clock::now());
         }
     }

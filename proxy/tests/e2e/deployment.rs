@@ -56,6 +56,11 @@ impl Deployment {
         self.collector.wait_for(deadline, |requests| !requests.is_empty()).await.expect("an export");
     }
 
+    /// Waits until the collector has received so many spans.
+    pub(crate) async fn collector_has(&self, spans: usize) {
+        self.collector.wait_for_spans(spans, crate::support::DEADLINE).await.expect("the spans");
+    }
+
     /// Connects to Redis without a sidecar.
     pub(crate) async fn direct(&self) -> Wire {
         Wire::to(self.redis.address()).await

@@ -6,7 +6,7 @@ use otlp_receiver::ReceivedSpan;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::e2e::deployment::{Deployment, Sidecar};
+use crate::e2e::deployment::{Deployment, Sidecar, Transport};
 use crate::support::DEADLINE;
 use crate::support::wire::Wire;
 
@@ -176,4 +176,21 @@ async fn without_following_the_work_of_a_service_has_no_cause() {
     drop((publisher, service));
     let spans = deployment.spans([worker]).await;
     assert!(spans.0.iter().all(|span| span.parent.is_empty() && span.name != "SET"), "{spans:?}");
+}
+
+#[tokio::test]
+async fn while_a_client_stays_connected_a_proxy_that_stops_hands_spans_over_as_before() {
+    let deployment = Deployment::start().await;
+    let variables = [("OTEL_BSP_SCHEDULE_DELAY", "5")];
+    let arguments = ["--follow-window", "1s", "--drain-timeout", "60s"];
+    let service = deployment.sidecar_with("service", &arguments, Transport::Http, &variables);
+    let mut client = service.connect().await;
+    client.subscribe("SUBSCRIBE orders").await;
+    service.connect().await.publish("orders", b"text").await;
+    assert_eq!(client.message().await.payload, b"text");
+    let stopped = tokio::spawn(service.stop());
+    // Its window is not over before the proxy stops, and the drain is not before this gives up.
+    deployment.collector_has(2).await;
+    drop(client);
+    assert_eq!(stopped.await.expect("no panic").cut_off, 0);
 }

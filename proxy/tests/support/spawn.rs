@@ -127,6 +127,7 @@ impl Spawned {
 }
 
 impl Drop for Spawned {
+    #[expect(clippy::print_stderr, reason = "the test that fails shows it")]
     fn drop(&mut self) {
         // This fails if the process has ended already, which is fine.
         let _ = self.child.kill();
