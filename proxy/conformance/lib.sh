@@ -19,6 +19,7 @@ KIT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 KIT_PATIENCE=30
 
 # The status of a client suite's fetch that has found no compiler or interpreter for it.
+# shellcheck disable=SC2034 # The kits that read this file use it.
 KIT_NO_LANGUAGE=3
 
 # kit_programs: exports KIT_PROXY, KIT_RECEIVER and KIT_SERVERS (NAME=PROGRAM of each server that SERVERS asks for, or of
