@@ -87,9 +87,9 @@ impl Expiries {
 /// What the settings name of the collector for spans and of that for metrics, which may be the same.
 #[derive(Clone, Debug, Default)]
 pub struct Collectors {
-    /// For spans.
+    /// The material for the collector that takes spans.
     pub spans: CollectorMaterial,
-    /// For metrics.
+    /// The material for the collector that takes metrics.
     pub metrics: CollectorMaterial,
 }
 

@@ -9,8 +9,9 @@ pub struct Bounds(&'static [u64]);
 /// The most bounds that a histogram may have.
 const MAX_BOUNDS: usize = 17;
 
-const US: u64 = 1_000;
-const MS: u64 = 1_000_000;
+/// A microsecond and a millisecond, in nanoseconds.
+pub(super) const US: u64 = 1_000;
+pub(super) const MS: u64 = 1_000 * US;
 const SECOND: u64 = 1_000_000_000;
 
 /// The bounds of all histograms.

@@ -15,7 +15,7 @@ const FEW: f32 = 8.0;
 pub(super) struct Evidence {
     seen: f32,
     hit: f32,
-    /// What cases do not count for, because somebody would have been in the set by chance.
+    /// How much of the cases counts for nothing, because somebody would probably have been in the set by chance.
     by_chance: f32,
     right: f32,
     wrong: f32,

@@ -16,11 +16,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 choice! {
     /// Which measurements become exemplars, as in `OTEL_METRICS_EXEMPLAR_FILTER`.
     pub enum ExemplarFilter, default TraceBased {
-        /// Those of sampled spans, which can be looked up.
+        /// The measurements of sampled spans become exemplars. Those spans can be looked up.
         TraceBased = "trace_based",
-        /// Those of spans that are not sampled too.
+        /// The measurements of spans that are not sampled become exemplars too.
         AlwaysOn = "always_on",
-        /// None.
+        /// No measurement becomes an exemplar.
         AlwaysOff = "always_off",
     }
 }

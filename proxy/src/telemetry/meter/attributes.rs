@@ -16,13 +16,13 @@ const MOST: usize = 6;
 /// The value of an attribute. Its text is borrowed from a span, or is owned by a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value<T> {
-    /// A text.
+    /// The value is text.
     Text(T),
-    /// A number that stays a number in OTLP.
+    /// The value is a number, and stays one in OTLP.
     Number(u64),
-    /// A number that the conventions want as a text.
+    /// The value is a number that the conventions want as text.
     Digits(u64),
-    /// The value `true`.
+    /// The value is `true`.
     True,
 }
 

@@ -20,6 +20,7 @@ use opentelemetry_semantic_conventions::{attribute as key, metric};
 use redistributed_core::trace::{Operation, SpanRecord};
 
 use super::describe::{PROCESS, PUBLISH, REDIS, REDIS_PORT};
+use super::histogram::{MS, US};
 use super::{Peer, Resource};
 use crate::settings::otel::ExemplarFilter;
 pub use attributes::Value;
@@ -31,9 +32,6 @@ pub const MAX_SERIES: usize = 256;
 
 /// The attribute of the series for all the rest. The specification defines it, and the conventions have no constant.
 const OVERFLOW: &str = "otel.metric.overflow";
-
-const US: u64 = 1_000;
-const MS: u64 = 1_000_000;
 
 /// The bounds that the conventions advise for messaging, and below them those that tell round trips to a Redis apart.
 const MESSAGING_BOUNDS: [u64; 20] = [
@@ -87,13 +85,13 @@ const HTTP_BOUNDS: [u64; 14] = {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Instrument {
-    /// Publishes.
+    /// Measures publishes.
     Published,
-    /// Messages and items of queues that a service gets.
+    /// Measures messages and items of queues that a service gets.
     Processed,
-    /// Other commands.
+    /// Measures commands that are no publishes.
     Commands,
-    /// HTTP requests to a service.
+    /// Measures HTTP requests to a service.
     Requests,
 }
 
@@ -112,9 +110,9 @@ impl Instrument {
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A count of messages.
+    /// The metric counts messages.
     Counter,
-    /// Durations in seconds.
+    /// The metric is a histogram of durations in seconds.
     Histogram,
 }
 

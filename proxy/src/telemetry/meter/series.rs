@@ -65,7 +65,7 @@ impl Series {
         attributes.are(&self.attributes) && self.peer.as_ref() == peer
     }
 
-    /// Adds an operation.
+    /// Counts one operation, whether or not it is timed.
     pub(super) fn count(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
