@@ -266,7 +266,13 @@ impl Causes {
 
     /// The only one of those that the command names that has done X and not yet Y, if every X has exactly one Y, whenever. Others may
     /// be due, too, because the command does not name them.
+    ///
+    /// All that are named have to be of one class. The numbers of X and Y are also equal if every message is followed by one request,
+    /// whose command it is.
     fn due_of(&self, question: &Question<'_>, named: SlotSet) -> Option<Slot> {
+        if !self.are_of_one_class(named) {
+            return None;
+        }
         let is_itself = |step: Step| step == Step::Sent(question.template);
         let mut found = None;
         for succession in self.templates[question.template].successions.iter() {
@@ -279,6 +285,12 @@ impl Causes {
             }
         }
         found
+    }
+
+    fn are_of_one_class(&self, slots: SlotSet) -> bool {
+        let mut classes = slots.iter().map(|slot| self.candidates[slot].class);
+        let first = classes.next().flatten();
+        first.is_some() && classes.all(|class| class == first)
     }
 
     /// Those of `among` that have done a step, and are not known to have done what the command does.

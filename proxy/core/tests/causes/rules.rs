@@ -251,6 +251,31 @@ fn what_everybody_does_once_is_of_the_one_it_names_that_has_not_done_it() {
     }
 }
 
+/// A client asks for a report until it is there, which a message has said to the service before: there is one reading for each message.
+#[test]
+fn what_one_request_for_each_message_does_is_not_of_the_message() {
+    let mut service = Driver::new();
+    let poll = |service: &mut Driver, id: &str, is_there: bool| {
+        let (request, ticket) = service.wait(SOON).request("GET", &format!("/reports/{id}"), "");
+        service.wait(SOON).command(&format!("HGETALL parts:{id}"));
+        let reading = is_there.then(|| service.wait(SOON).command(&format!("MGET part:{id}:chart")));
+        service.wait(SOON).response(ticket, "");
+        (request, reading)
+    };
+    for number in 0..200 {
+        let id = uuid(1000 + number);
+        poll(&mut service, &id, false);
+        service.wait(LATER * (1 + number % 3)).message("done", &format!("{id} chart"));
+        let (request, answer) = poll(service.wait(SOON * (1 + number % 5)), &id, true);
+        let answer = answer.unwrap();
+        assert!(
+            answer == cause(request, Rule::Token) || !matches!(answer, Answer::Cause { .. }),
+            "round {number}: {answer:?}, and not {request}"
+        );
+        service.wait(LATER);
+    }
+}
+
 #[test]
 fn who_was_heard_of_last_is_not_the_one_that_is_left_while_another_is_late() {
     let mut service = Driver::new();
