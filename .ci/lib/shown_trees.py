@@ -1,7 +1,7 @@
 """The trees of the documents, which are what programs have printed.
 
   shown_trees.py write KIND OUTPUT DOCUMENT   puts the tree of OUTPUT between the markers of DOCUMENT
-  shown_trees.py check KIND OUTPUT DOCUMENT   fails if the tree there has another shape than that of OUTPUT
+  shown_trees.py check KIND OUTPUT DOCUMENT   fails if OUTPUT has no such tree, or no such commands in any of its trees
   shown_trees.py shape DOCUMENT               prints the shape of the tree there
 
 OUTPUT is what a program has printed. With the KIND `demo` it is that of the demo, whose tree is shown with one of its workers, and
@@ -105,6 +105,23 @@ def shape(lines):
     return shapes
 
 
+def rows(lines):
+    """Of each row how deep it stands, its service, what it shows, and whether it is of commands whose cause was inferred."""
+    for match in filter(None, map(ROW.match, lines)):
+        is_inferred = "╌" in match["branch"]
+        yield len(match["branch"]), match["service"], match["what"], is_inferred and not match["what"].startswith("publish ")
+
+
+def frame(lines):
+    """What the trees of all runs share. Commands are left out: one whose cause is not certain has no cause."""
+    return [f"{depth:2} {service} {what}" for depth, service, what, is_command in rows(lines) if not is_command]
+
+
+def commands(lines):
+    """The rows of commands, each once and without its place."""
+    return sorted({f"{service} {what}" for _, service, what, is_command in rows(lines) if is_command})
+
+
 def split(document):
     """The text before the tree of a document, the lines of the tree, and the text behind it."""
     with open(document, encoding="utf-8") as file:
@@ -124,13 +141,16 @@ def main(command, *words):
         die(__doc__)
     kind, output, document = words
     with open(output, encoding="utf-8") as file:
-        printed = KINDS[kind](file.read())
+        text = file.read()
+    printed = KINDS[kind](text)
     before, shown, after = split(document)
     if command == "write":
         with open(document, "w", encoding="utf-8") as file:
             file.write(before + BEGIN + "".join(f"{line}\n" for line in printed) + END + after)
         return
-    differences = list(difflib.unified_diff(shape(shown), shape(printed), document, "what is printed now", lineterm=""))
+    differences = list(difflib.unified_diff(frame(shown), frame(printed), document, "what is printed now", lineterm=""))
+    everywhere = commands(line for tree in trees(text) for line in tree)
+    differences += [f"no tree has the row {row}" for row in commands(shown) if row not in everywhere]
     if differences:
         print("\n".join(differences), file=sys.stderr)
         die(f"{document} shows another tree than is printed now. `make pictures` writes it anew")
