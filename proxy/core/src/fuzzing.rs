@@ -418,7 +418,7 @@ fn http_conversation(turns: &[u8], size: usize, policy: &Arc<Policy>) -> ([Vec<u
     let sides = [Side::Client, Side::Server];
     let mut call = |side: usize, piece: Option<&[u8]>| {
         let mut out = Output::default();
-        let mut env = http::Environment { now: UnixNanos(1), policy, ids: &mut ids, witness: None };
+        let mut env = http::Environment { now: UnixNanos(1), policy, measured: false, ids: &mut ids, witness: None };
         match piece {
             Some(piece) => session.receive(sides[side], piece, &mut env, &mut out),
             None => session.end_of_stream(sides[side], &mut env, &mut out),

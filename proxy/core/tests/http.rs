@@ -7,7 +7,7 @@ use redistributed_core::http::{Answer, Environment, HttpPolicy, HttpSession, Req
 use redistributed_core::policy::Mode;
 use redistributed_core::service::Event;
 use redistributed_core::trace::ids::CountingIds;
-use redistributed_core::trace::{Operation, Request, SpanRecord, UnixNanos};
+use redistributed_core::trace::{ErrorType, Operation, Request, SpanRecord, UnixNanos};
 use redistributed_core::{Counter, Output, Policy, Side};
 
 /// A connection whose bytes and spans are kept.
@@ -16,6 +16,7 @@ struct Connection {
     policy: Arc<Policy>,
     ids: CountingIds,
     now: u64,
+    measured: bool,
     to_service: Vec<u8>,
     to_client: Vec<u8>,
     spans: Vec<SpanRecord>,
@@ -63,6 +64,7 @@ impl Connection {
             policy: Arc::new(policy),
             ids: CountingIds::default(),
             now: 0,
+            measured: false,
             to_service: Vec::new(),
             to_client: Vec::new(),
             spans: Vec::new(),
@@ -84,6 +86,7 @@ impl Connection {
         let mut env = Environment {
             now: UnixNanos(self.now),
             policy: &self.policy,
+            measured: self.measured,
             ids: &mut self.ids,
             witness: Some(&mut witness),
         };
@@ -207,6 +210,24 @@ fn a_context_that_cannot_be_read_is_replaced_by_a_new_trace() {
         text(&connection.to_service),
         text(format!("GET / HTTP/1.1\r\ntraceparent: {ours}\r\na: b\r\n\r\n").as_bytes())
     );
+}
+
+#[test]
+fn a_request_that_is_only_measured_has_a_record_of_what_metrics_tell() {
+    let mut connection = Connection { measured: true, ..Connection::new() };
+    connection
+        .client(
+            "GET /orders/7?a=b HTTP/1.1\r\nHost: api:8080\r\nUser-Agent: curl\r\n\
+             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n",
+        )
+        .service("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+    let [span] = &connection.spans[..] else { panic!("{:?}", connection.spans) };
+    assert!(!span.is_exported() && span.end > span.start, "{span:?}");
+    assert_eq!(span.error.as_ref().map(ErrorType::as_str), Some("503"));
+    let Operation::Request(request) = &span.operation else { panic!("{span:?}") };
+    assert_eq!((request.status, request.route.as_deref()), (Some(503), Some("/orders/{id}")));
+    let texts = [&request.path, &request.query, &request.host, &request.user_agent];
+    assert_eq!((texts, request.port), ([&None; 4], None));
 }
 
 #[test]

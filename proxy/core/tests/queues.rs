@@ -3,7 +3,8 @@
 use redistributed_core::Policy;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Mode};
-use redistributed_core::trace::{Operation, SpanRecord};
+use redistributed_core::trace::sampler::Root;
+use redistributed_core::trace::{Operation, Sampler, SpanRecord};
 
 use crate::following::{Conversation, both_ways, following};
 
@@ -132,4 +133,22 @@ fn where_a_service_is_only_observed_items_begin_no_traces() {
         assert_eq!(talk.told()[1..], ["item queue:a  x traced=false"]);
         assert!(items(&mut talk).is_empty());
     });
+}
+
+#[test]
+fn an_item_that_is_measured_has_a_record_in_every_mode_though_no_span_is_sampled() {
+    let sampler = Sampler { parent_based: true, root: Root::AlwaysOff };
+    for (mode, untraced) in [(Mode::Inject, false), (Mode::Observe, true)] {
+        for watched in [true, false] {
+            both_ways(&Policy { mode, sampler, ..with_templates() }, |mut talk| {
+                talk.driver.watched = watched;
+                talk.client(&["LPOP", "queue:a7"]);
+                talk.server("$3\r\njob\r\n");
+                let records = &talk.driver.deliveries;
+                let is_right = |record: &SpanRecord| !record.is_exported() && record.handling.untraced == untraced;
+                assert!(records.iter().all(is_right), "{records:?}");
+                assert_eq!(items(&mut talk), if watched { &["queue:a* - - 3"][..] } else { &[] });
+            });
+        }
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::support::{bulk, injecting, multibulk};
 use redistributed_core::carrier::{ContextKeys, trailer};
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Mode, Relation, Trust};
+use redistributed_core::policy::{Commands, Mode, Relation, Trust};
 use redistributed_core::service::{Environment, Event};
 use redistributed_core::trace::ids::CountingIds;
-use redistributed_core::trace::sampler::Root;
+use redistributed_core::trace::sampler::{Ratio, Root};
 use redistributed_core::trace::{
     Change, Context, Destination, Handling, Ids, Operation, Sampler, SpanContext, SpanId, SpanRecord, TraceFlags,
     TraceId, UnixNanos,
@@ -302,4 +302,74 @@ fn a_server_cannot_make_the_count_of_receivers_begin_anew() {
         sum = sum.checked_add(told.out.counts.get(Counter::Receivers)).expect("it is a small number");
     }
     assert_eq!(sum, 3 * u64::from(u32::MAX));
+}
+
+/// The names of commands whose records have come, and whether these are exported.
+fn commands(records: &[SpanRecord]) -> Vec<(&str, bool)> {
+    fn name(record: &SpanRecord) -> &str {
+        let Operation::Command { name, .. } = &record.operation else { panic!("{record:?}") };
+        name
+    }
+    records.iter().map(|record| (name(record), record.is_exported())).collect()
+}
+
+#[test]
+fn a_command_that_is_measured_has_a_record_with_its_times_though_no_span_is_sampled() {
+    for (selection, expected) in [
+        (Commands::All, &[("GET", 5), ("LPUSH", 7)][..]),
+        (Commands::Only { slow: None, errors: true }, &[("LPUSH", 7)]),
+        (Commands::None, &[]),
+    ] {
+        for watched in [true, false] {
+            let mut told = Told { watched, ..Told::new(Policy { commands: selection, ..unsampled() }) };
+            told.receive(Side::Client, &multibulk(&["GET", "k"]), 1);
+            told.receive(Side::Server, b"$-1\r\n", 6);
+            let mut records = told.spans();
+            told.receive(Side::Client, &multibulk(&["LPUSH", "k", "x"]), 10);
+            told.receive(Side::Server, b"-WRONGTYPE no\r\n", 17);
+            records.extend(told.spans());
+            assert!(records.iter().all(|record| !record.is_exported()), "{records:?}");
+            let took = records.iter().map(|record| record.end.0 - record.start.0);
+            let found: Vec<_> = commands(&records).into_iter().map(|(name, _)| name).zip(took).collect();
+            assert_eq!(found, if watched { expected } else { &[] }, "{selection}");
+        }
+    }
+}
+
+/// Ids of which only the first begins a trace that is sampled if half of them are.
+struct FirstSampled(u64);
+
+impl Ids for FirstSampled {
+    fn trace_id(&mut self) -> TraceId {
+        self.0 += 1;
+        TraceId::from_u128(if self.0 == 1 { 1 } else { u128::from(u64::MAX) }).unwrap()
+    }
+
+    fn span_id(&mut self) -> SpanId {
+        SpanId::from_u64(self.0).unwrap()
+    }
+}
+
+#[test]
+fn a_transaction_is_named_after_its_commands_whatever_is_sampled_and_whoever_watches() {
+    for watched in [true, false] {
+        let sampler = Sampler { parent_based: true, root: Root::Ratio(Ratio::new(0.5).unwrap()) };
+        let policy = Arc::new(Policy { commands: Commands::All, sampler, ..injecting() });
+        let (mut session, mut ids, mut out) = (Session::new(), FirstSampled(0), Output::default());
+        let requests = [&["MULTI"][..], &["SET", "k", "1"], &["SET", "k", "2"], &["EXEC"]];
+        let requests: Vec<u8> = requests.iter().flat_map(|words| multibulk(words)).collect();
+        let replies = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n";
+        let mut records = Vec::new();
+        for (side, bytes) in [(Side::Client, &requests[..]), (Side::Server, replies)] {
+            out.clear();
+            let env = Environment { watched, ..Environment::new(UnixNanos(1), &policy, &mut ids) };
+            session.receive(side, bytes, env, &mut out);
+            let ended = out.events.drain(..).filter_map(|event| match event {
+                Event::SpanEnded(span) => Some(span),
+                _ => None,
+            });
+            records.extend(ended);
+        }
+        assert_eq!(commands(&records), [("MULTI SET", true)], "watched: {watched}");
+    }
 }

@@ -28,6 +28,8 @@ pub struct FollowedConnection {
     follow: Arc<Follow>,
     number: u32,
     last: u32,
+    /// Whether deliveries are measured, so that those wait for work too that are not recorded.
+    is_measured: bool,
     connection: CausesConnection,
     /// The commands whose replies are waited for, in order.
     unanswered: VecDeque<Unanswered>,
@@ -47,7 +49,13 @@ struct Unanswered {
 impl FollowedConnection {
     pub(super) fn new(follow: Arc<Follow>, number: u32, writers: Option<WritersOf>) -> Self {
         let (connection, unanswered) = (CausesConnection::default(), VecDeque::new());
-        Self { follow, number, last: 0, connection, unanswered, writers }
+        Self { follow, number, last: 0, is_measured: false, connection, unanswered, writers }
+    }
+
+    /// Says whether deliveries are measured.
+    #[must_use]
+    pub fn measured(self, is_measured: bool) -> Self {
+        Self { is_measured, ..self }
     }
 
     /// The inference, if causes are followed by the policy in force.
@@ -117,12 +125,12 @@ impl Inference for FollowedConnection {
     }
 
     fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) {
-        let (id, connection) = (id_of_span(item.id), &mut self.connection);
+        let (id, is_measured, connection) = (id_of_span(item.id), self.is_measured, &mut self.connection);
         self.follow.with(|state| {
             let trace = item.context.map(|context| context.span.trace_id.low_u64());
             let values = item.values.as_slice().iter().copied();
             state.causes.item(now, connection, &QueueItem { id, trace, key: item.key, entry: item.entry }, values);
-            state.begin(now, id, item.context);
+            state.begin(now, id, item.context, is_measured);
         });
     }
 
@@ -166,7 +174,7 @@ impl Inference for FollowedConnection {
                     payload: delivery.payload,
                 },
             );
-            state.begin(now, id, delivery.context);
+            state.begin(now, id, delivery.context, self.is_measured);
         });
     }
 }
@@ -180,11 +188,13 @@ impl fmt::Debug for FollowedConnection {
 
 impl State {
     /// A message or an item is handed over to the service, whose span waits for the work that comes of it.
-    fn begin(&mut self, now: UnixNanos, id: u64, context: Option<&Context>) {
-        let Some(context) = context else { return };
-        self.contexts.insert(now, id, context.clone());
-        if context.span.flags.is_sampled() {
-            self.waiting.delivery_begins(now, id);
+    fn begin(&mut self, now: UnixNanos, id: u64, context: Option<&Context>, is_measured: bool) {
+        if let Some(context) = context {
+            self.contexts.insert(now, id, context.clone());
+        }
+        let is_recorded = context.is_some_and(|context| context.span.flags.is_sampled());
+        if is_recorded || is_measured {
+            self.waiting.delivery_begins(now, id, is_recorded);
         }
     }
 

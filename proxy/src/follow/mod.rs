@@ -87,12 +87,10 @@ struct Leaving {
 }
 
 impl Leaving {
-    /// Leaves the span in its sink, dated by the wall clock, if it is exported.
+    /// Leaves the span in its sink, dated by the wall clock.
     fn leave(mut self) {
-        if self.record.is_exported() {
-            clock::date(&mut self.record);
-            self.sink.offer_all(std::iter::once(&self.record), &self.connection);
-        }
+        clock::date(&mut self.record);
+        self.sink.offer_all(std::iter::once(&self.record), &self.connection);
     }
 }
 
@@ -133,7 +131,7 @@ impl Follow {
         self.state().as_ref().map(|state| *state.causes.tally())
     }
 
-    /// The numbers of deliveries and of commands whose spans wait.
+    /// The numbers of deliveries and of commands whose spans wait. Deliveries that are only measured do not count.
     pub fn waiting(&self) -> (usize, usize) {
         self.state().as_ref().map_or((0, 0), |state| state.waiting.len())
     }
@@ -174,7 +172,7 @@ impl Follow {
             }
             let finished = state.waiting.take_due(now, window);
             let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
-            state.is_idle = is_unused && is_forgotten && state.waiting.len() == (0, 0);
+            state.is_idle = is_unused && is_forgotten && state.waiting.is_empty();
             (finished, state.is_idle)
         };
         self.hand_over(finished);

@@ -17,6 +17,8 @@ const COMMAND_WAITS: u64 = 10_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     deliveries: Queue<Delivery>,
+    /// Deliveries that are measured and not recorded, however many of them there are: they take no place of one that is recorded.
+    measured: Queue<Delivery>,
     commands: Queue<Leaving>,
     /// The causes of commands that have not ended yet.
     causes: Queue<(Option<Context>, &'static str)>,
@@ -65,20 +67,26 @@ fn is_command(span: &Leaving) -> bool {
 }
 
 impl Waiting {
-    /// The numbers of deliveries and of commands that wait.
+    /// The numbers of deliveries and of commands that wait. Deliveries that are only measured do not count.
     pub(super) fn len(&self) -> (usize, usize) {
         (self.deliveries.entries.len(), self.commands.entries.len())
     }
 
-    /// A message is about to be delivered whose span has this id.
-    pub(super) fn delivery_begins(&mut self, now: UnixNanos, id: u64) {
-        let oldest = self.deliveries.insert(now, id, Delivery { span: None, work: None });
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == (0, 0) && self.measured.entries.is_empty()
+    }
+
+    /// A message is about to be delivered whose span has this id, and is recorded or only measured.
+    pub(super) fn delivery_begins(&mut self, now: UnixNanos, id: u64, is_recorded: bool) {
+        let queue = if is_recorded { &mut self.deliveries } else { &mut self.measured };
+        let oldest = queue.insert(now, id, Delivery { span: None, work: None });
         self.overflowed.extend(oldest.and_then(Delivery::finish));
     }
 
     /// The message with this id has been written to the service. Returns the span if it need not wait.
     pub(super) fn delivered(&mut self, id: u64, span: Leaving) -> Option<Leaving> {
-        match self.deliveries.get(id) {
+        match self.delivery(id) {
             Some(delivery) => {
                 delivery.span = Some(span);
                 None
@@ -89,9 +97,14 @@ impl Waiting {
 
     /// The service has done something that this message has caused, if it is one.
     pub(super) fn work_of(&mut self, cause: u64, now: UnixNanos) {
-        if let Some(delivery) = self.deliveries.get(cause) {
+        if let Some(delivery) = self.delivery(cause) {
             delivery.work = delivery.work.max(Some(now));
         }
+    }
+
+    fn delivery(&mut self, id: u64) -> Option<&mut Delivery> {
+        let is_measured = self.measured.entries.contains_key(&id);
+        if is_measured { &mut self.measured } else { &mut self.deliveries }.get(id)
     }
 
     /// A command has ended whose cause may become known. Returns its span if that is known by now.
@@ -123,15 +136,17 @@ impl Waiting {
     pub(super) fn take_due(&mut self, now: UnixNanos, window: u64) -> Vec<Finished> {
         let mut finished = std::mem::take(&mut self.overflowed);
         let is_due = |since: UnixNanos, waits: u64| now.0.saturating_sub(since.0) >= waits;
-        let mut again = Vec::new();
-        while let Some((id, delivery)) = self.deliveries.pop_if(|since| is_due(since, window)) {
-            match delivery.work.filter(|work| !is_due(*work, window)) {
-                Some(work) => again.push((work, id, delivery)),
-                None => finished.extend(delivery.finish()),
+        for queue in [&mut self.deliveries, &mut self.measured] {
+            let mut again = Vec::new();
+            while let Some((id, delivery)) = queue.pop_if(|since| is_due(since, window)) {
+                match delivery.work.filter(|work| !is_due(*work, window)) {
+                    Some(work) => again.push((work, id, delivery)),
+                    None => finished.extend(delivery.finish()),
+                }
             }
-        }
-        for (work, id, delivery) in again {
-            self.deliveries.insert(work, id, delivery);
+            for (work, id, delivery) in again {
+                queue.insert(work, id, delivery);
+            }
         }
         while let Some((_, span)) = self.commands.pop_if(|since| is_due(since, COMMAND_WAITS)) {
             finished.push(Finished::Command { span, cause: None });
@@ -143,8 +158,10 @@ impl Waiting {
     /// Takes all spans that wait, because the process stops.
     pub(super) fn take_all(&mut self) -> Vec<Finished> {
         let mut finished = std::mem::take(&mut self.overflowed);
-        while let Some((_, delivery)) = self.deliveries.pop_if(|_| true) {
-            finished.extend(delivery.finish());
+        for queue in [&mut self.deliveries, &mut self.measured] {
+            while let Some((_, delivery)) = queue.pop_if(|_| true) {
+                finished.extend(delivery.finish());
+            }
         }
         while let Some((_, span)) = self.commands.pop_if(|_| true) {
             finished.push(Finished::Command { span, cause: None });
@@ -264,7 +281,7 @@ mod tests {
     #[test]
     fn the_span_of_a_delivery_ends_with_the_last_work_and_says_when_it_was_handed_over() {
         let mut waiting = Waiting::default();
-        waiting.delivery_begins(at(0), 9);
+        waiting.delivery_begins(at(0), 9, true);
         assert!(waiting.delivered(9, delivery(at(2))).is_none());
         waiting.work_of(9, at(80));
         waiting.work_of(8, at(90));
@@ -275,9 +292,27 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_that_is_only_measured_waits_too_and_takes_no_place_of_one_that_is_recorded() {
+        let mut waiting = Waiting::default();
+        waiting.delivery_begins(at(0), 9, true);
+        waiting.delivered(9, delivery(at(2)));
+        for id in 10..=10 + MAX_WAITING as u64 {
+            waiting.delivery_begins(at(0), id, false);
+            waiting.delivered(id, delivery(at(2)));
+        }
+        assert_eq!((waiting.len(), waiting.overflowed.len()), ((1, 0), 1), "the oldest that is measured has left");
+        waiting.work_of(10 + MAX_WAITING as u64, at(80));
+        let ended: Vec<_> = records(waiting.take_due(at(150), WINDOW)).iter().map(|record| record.end).collect();
+        assert_eq!((ended.len(), ended.iter().all(|end| *end == at(2))), (MAX_WAITING + 1, true));
+        assert!(!waiting.is_empty());
+        let last = records(waiting.take_due(at(180), WINDOW));
+        assert_eq!((last.len(), last[0].end, waiting.is_empty()), (1, at(80), true));
+    }
+
+    #[test]
     fn without_work_the_span_of_a_delivery_ends_when_the_message_is_handed_over() {
         let mut waiting = Waiting::default();
-        waiting.delivery_begins(at(0), 9);
+        waiting.delivery_begins(at(0), 9, true);
         waiting.delivered(9, delivery(at(2)));
         let records = records(waiting.take_due(at(100), WINDOW));
         assert_eq!((records[0].end, &records[0].inferred), (at(2), &None));
@@ -314,7 +349,7 @@ mod tests {
     fn with_too_many_that_wait_the_oldest_waits_no_longer() {
         let mut waiting = Waiting::default();
         for id in 0..=MAX_WAITING as u64 {
-            waiting.delivery_begins(at(id), id);
+            waiting.delivery_begins(at(id), id, true);
             waiting.delivered(id, delivery(at(id)));
             waiting.command_ends(at(id), id, publish());
             waiting.cause_found(at(id), 1_000_000 + id, None, "token");

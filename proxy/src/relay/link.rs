@@ -74,6 +74,7 @@ impl Link {
     /// Adds that causes are followed on the connection.
     #[must_use]
     pub fn followed(mut self, connection: FollowedConnection) -> Self {
+        let connection = connection.measured(self.spans.is_measuring());
         self.spans.follow(connection.spans());
         self.followed = Some(connection);
         self

@@ -1,7 +1,7 @@
 //! The spans of one connection, on their way to the exporter and to those who watch.
 
 use redistributed_core::service::Event;
-use redistributed_core::trace::{ErrorType, SpanRecord, UnixNanos};
+use redistributed_core::trace::{Change, ErrorType, SpanRecord, UnixNanos};
 
 use crate::clock;
 use crate::follow::FollowedSpans;
@@ -36,11 +36,16 @@ impl Spans {
         &mut self.connection
     }
 
-    /// Looks whether somebody watches messages, which is so until this is asked again. Returns whether every message needs a
-    /// record: because of them, or because messages are measured.
+    /// Whether operations are measured, for which those need a record too that are not sampled.
+    pub fn is_measuring(&self) -> bool {
+        self.sink.is_measuring()
+    }
+
+    /// Looks whether somebody watches messages, which is so until this is asked again. Returns whether operations without a sampled
+    /// span need a record too: because of them, or because operations are measured.
     pub fn look_for_watchers(&mut self) -> bool {
         self.watched = self.sink.is_watched();
-        self.watched || self.sink.is_measuring()
+        self.watched || self.is_measuring()
     }
 
     /// Hands over the spans of a call. Those of messages end now, because the call's bytes have all been sent.
@@ -121,11 +126,15 @@ impl Spans {
             if self.watched {
                 self.finish(&mut record.clone(), true);
             }
+            let is_exported = record.is_exported();
             let left = match command {
-                // Nobody will see what more may become known of it.
-                _ if !record.is_exported() => Some(record),
+                // The context of such a publish has left, so that no cause changes whether the publish is recorded.
+                Some(_) if !is_exported && record.handling.payload == Change::Injected => Some(record),
                 Some(command) => followed.keep_command(record, command, &self.connection, &self.sink),
-                None if is_delivery => followed.keep_delivery(record, &self.connection, &self.sink),
+                // How long it lasts is measured too.
+                None if is_delivery && (is_exported || self.is_measuring()) => {
+                    followed.keep_delivery(record, &self.connection, &self.sink)
+                }
                 None => Some(record),
             };
             if let Some(mut record) = left {
@@ -159,4 +168,48 @@ pub(super) fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = S
         Event::Delivered(record) => Some(record),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use redistributed_core::policy::{Commands, Follow as Mode, Policy};
+    use redistributed_core::trace::{CommandId, Inferred, Operation, SpanContext};
+
+    use super::*;
+    use crate::follow::Follow;
+    use crate::live_policy::LivePolicy;
+    use crate::telemetry::test_sink;
+
+    #[test]
+    fn a_command_waits_for_its_cause_though_its_own_trace_is_not_sampled() {
+        let policy = Policy { follow: Mode::Parent, commands: Commands::Caused, ..Policy::default() };
+        let follow = Follow::new(LivePolicy::new(Arc::new(policy.clone())), [7; 16], Duration::from_secs(1), None);
+        let mut connection = follow.connection("redis");
+        assert!(connection.inference(&policy, clock::now()).is_some(), "causes are followed");
+        let (sink, _) = test_sink();
+        let mut spans = Spans::new(sink, Connection::default());
+        spans.follow(connection.spans());
+
+        let context =
+            SpanContext::parse_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00").unwrap();
+        let undecided = |number, payload, operation| {
+            let mut record = SpanRecord::new(context, clock::now(), operation);
+            record.handling.payload = payload;
+            let undecided = NonZeroU32::new(number).map(CommandId);
+            record.inferred = Some(Box::new(Inferred { undecided, ..Inferred::default() }));
+            Event::SpanEnded(record)
+        };
+        let set = Operation::Command { name: "SET".into(), summary: None, database: 0, batch_size: None };
+        let publish = Operation::Publish { channel: "ch".into(), sharded: false, receivers: Some(1), body_size: 1 };
+        spans.hand_over(&mut vec![
+            undecided(1, Change::None, set),
+            undecided(2, Change::None, publish.clone()),
+            undecided(3, Change::Injected, publish),
+        ]);
+        assert_eq!(follow.waiting(), (0, 2), "the context of the last one has left, with its decision");
+    }
 }

@@ -1,6 +1,7 @@
 //! The metrics that OpenTelemetry's semantic conventions name, with the spans that they come from.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use otlp_receiver::Receiver;
 
@@ -105,25 +106,59 @@ async fn each_operation_is_counted_and_timed_and_has_its_span_as_exemplar() {
     }
 }
 
+/// The values of the series of a metric, in their order.
+fn values<'a>(page: &'a str, metric: &str) -> Vec<&'a str> {
+    samples(page, &format!("{metric}{{")).into_iter().map(|(_, value)| value).collect()
+}
+
 #[tokio::test]
-async fn messages_are_counted_whatever_is_sampled() {
+async fn what_is_not_sampled_is_counted_and_timed_like_what_is() {
     let redis = RealRedis::start(&[]);
     let environment = [("OTEL_SERVICE_NAME", "api"), ("OTEL_TRACES_SAMPLER", "always_off")];
-    let more = ["--mode-for", "stripped=strip", "--exclude", "user.*"];
-    let proxy = Proxy::start(&redis.url(), &more, &environment);
-    let (mut publisher, mut subscriber) = (Wire::to(proxy.address()).await, Wire::to(proxy.address()).await);
-    subscriber.subscribe("SUBSCRIBE reports stripped user.alice user.bob.12345678").await;
-    for channel in ["reports", "stripped", "user.alice", "user.bob.12345678"] {
-        publisher.publish(channel, b"x").await;
-        subscriber.message().await;
+    // What is behind the HTTP port is Redis, which answers HTTP with the end of the connection.
+    let http = format!("127.0.0.1:0,{}", redis.address());
+    for following in [&["--follow", "off"][..], &["--follow", "parent", "--follow-window", "10ms"]] {
+        let listen = ["--listen", "127.0.0.1:0", "--upstream", &redis.url(), "--http", &http, "--commands", "errors"];
+        let more = ["--mode-for", "stripped=strip", "--exclude", "user.*"];
+        let proxy = Proxy::with_routes(2, &[&listen[..], &more, following].concat(), &environment);
+        let (mut publisher, mut subscriber) = (Wire::to(proxy.address()).await, Wire::to(proxy.address()).await);
+        subscriber.subscribe("SUBSCRIBE reports stripped user.alice user.bob.12345678").await;
+        for channel in ["reports", "stripped", "user.alice", "user.bob.12345678"] {
+            publisher.publish(channel, b"x").await;
+            subscriber.message().await;
+        }
+        publisher.call("SET text x").await;
+        assert!(matches!(publisher.call("LPUSH text x").await, Value::Error(_)));
+        let mut client = connect(proxy.process.addresses[1]).await;
+        send(&mut client, b"GET /orders/7 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        read_to_end(&mut client).await;
+
+        // Where causes are followed, a message waits for the work that it causes.
+        const PROCESSES: &str = "messaging_process_duration_seconds_count";
+        let began = Instant::now();
+        let page = loop {
+            let (_, page) = proxy.exchange("GET /metrics", OPENMETRICS, "").await;
+            if values(&page, PROCESSES) == ["1", "1", "2"] {
+                break page;
+            }
+            assert!(began.elapsed() < DEADLINE, "{following:?}: {page}");
+        };
+        for (metric, expected) in [
+            ("messaging_client_sent_messages_total", &["1", "1", "2"][..]),
+            ("messaging_client_operation_duration_seconds_count", &["1", "1", "2"]),
+            ("messaging_client_consumed_messages_total", &["1", "1", "2"]),
+            ("db_client_operation_duration_seconds_count", &["1"]),
+            ("http_server_request_duration_seconds_count", &["1"]),
+        ] {
+            assert_eq!(values(&page, metric), expected, "those that are excluded have no name: {page}");
+        }
+        assert_eq!(
+            samples(&page, "db_client_operation_duration_seconds_count{")[0].0.split(',').nth(2),
+            Some("db_operation_name=\"LPUSH\"")
+        );
+        assert!(!page.contains("alice") && !page.contains("bob"), "{page}");
+        assert!(!page.contains("trace_id"), "no span could be looked up: {page}");
     }
-    let (_, page) = proxy.exchange("GET /metrics", OPENMETRICS, "").await;
-    for metric in ["messaging_client_sent_messages_total", "messaging_client_consumed_messages_total"] {
-        let values: Vec<_> = samples(&page, &format!("{metric}{{")).into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, ["1", "1", "2"], "those that are excluded have no name: {page}");
-    }
-    assert!(!page.contains("alice") && !page.contains("bob"), "{page}");
-    assert!(!page.contains("trace_id"), "no span could be looked up: {page}");
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ pub struct Environment<'a> {
     pub now: UnixNanos,
     /// The policy in force.
     pub policy: &'a Arc<Policy>,
+    /// Whether requests are measured. A request whose span is not sampled then has a record too, which is not exported.
+    pub measured: bool,
     /// The source of new trace and span ids.
     pub ids: &'a mut (dyn Ids + 'static),
     /// Who is told of requests and responses.

@@ -62,7 +62,7 @@ pub struct Exchange {
     span: Option<SpanContext>,
     parent: Option<Context>,
     start: UnixNanos,
-    /// What the span tells of the request; `None` if it is not recorded.
+    /// What the span tells of the request; `None` if it is neither recorded nor measured.
     request: Option<Box<Request>>,
     has_guessed_route: bool,
     /// How many bytes of the request's content have passed so far.
@@ -91,8 +91,8 @@ impl Exchange {
         exchange.parent = head.carried.context(env.policy.propagators);
         let (span, is_recorded) = child_of(exchange.parent.as_ref(), env.policy, env.ids);
         exchange.span = Some(span);
-        if is_recorded {
-            let (request, has_guessed_route) = described(head, settings);
+        if is_recorded || env.measured {
+            let (request, has_guessed_route) = described(head, is_recorded, settings);
             exchange.request = Some(Box::new(request));
             exchange.has_guessed_route = has_guessed_route;
         }
@@ -140,7 +140,7 @@ impl Exchange {
         self.status = Some(status);
     }
 
-    /// The finished span, which ends at `end`; `None` if it is not recorded. `error` says why there is no complete response. Without
+    /// The finished span, which ends at `end`; `None` if it is neither recorded nor measured. `error` says why there is no complete response. Without
     /// one, a status of 500 or more is the error.
     pub fn finish(self, end: UnixNanos, error: Option<&'static str>) -> Option<SpanRecord> {
         let (context, mut request) = (self.span?, self.request?);
@@ -162,29 +162,37 @@ impl Exchange {
     }
 }
 
-/// What a span tells of a request, and whether its route was guessed.
-fn described(head: &RequestHead<'_>, settings: &HttpPolicy) -> (Request, bool) {
+/// What a span tells of a request, and whether its route was guessed. Of a request that is only measured, what no metric tells is left
+/// out.
+fn described(head: &RequestHead<'_>, is_recorded: bool, settings: &HttpPolicy) -> (Request, bool) {
     let target = Target::read(head.target, head.method);
-    let (host, port) = target.authority.or(head.host).and_then(host_and_port).unzip();
     let path = target.path.map(|path| shown(path, MAX_PATH));
     let route = path.as_deref().and_then(|path| settings.route(path));
-    let query = target.query.filter(|_| settings.shows_query);
     let method = Method::read(head.method);
-    let request = Request {
+    let mut request = Request {
         method,
-        original_method: (method == Method::Other).then(|| shown(head.method, request::MAX_METHOD)),
+        original_method: None,
         route: route.as_ref().map(|route| Arc::clone(&route.text)),
         is_secure: head.is_secure,
-        path,
-        query: query.map(|query| shown(&without_secrets(query), MAX_PATH)),
-        host,
-        port: port.flatten(),
-        user_agent: head.user_agent.map(|text| shown(text, MAX_USER_AGENT)),
+        path: None,
+        query: None,
+        host: None,
+        port: None,
+        user_agent: None,
         version: head.version,
         status: None,
         request_size: 0,
         response_size: 0,
     };
+    if is_recorded {
+        let (host, port) = target.authority.or(head.host).and_then(host_and_port).unzip();
+        let query = target.query.filter(|_| settings.shows_query);
+        request.original_method = (method == Method::Other).then(|| shown(head.method, request::MAX_METHOD));
+        request.path = path;
+        request.query = query.map(|query| shown(&without_secrets(query), MAX_PATH));
+        (request.host, request.port) = (host, port.flatten());
+        request.user_agent = head.user_agent.map(|text| shown(text, MAX_USER_AGENT));
+    }
     (request, route.is_some_and(|route| route.is_guessed))
 }
 

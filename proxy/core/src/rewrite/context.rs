@@ -105,28 +105,32 @@ pub(super) fn record(
     }
 }
 
-/// The record of a message that has no span, for those who watch messages.
+/// The record of a message that has no span, for those who watch and measure messages. `id` is what the inference of causes knows
+/// the message by, if there is one.
 #[cold]
-pub(super) fn untraced(
+pub(crate) fn untraced(
     parent: Option<&Context>,
+    id: Option<SpanId>,
     start: UnixNanos,
     payload: Change,
     operation: Operation,
 ) -> SpanRecord {
     let trace_id = parent.map_or(TraceId::MIN, |parent| parent.span.trace_id);
     // No id is taken from the source, so that the ids of spans do not depend on whether somebody watches.
-    let context = SpanContext { trace_id, span_id: SpanId::MIN, flags: TraceFlags::default() };
+    let context = SpanContext { trace_id, span_id: id.unwrap_or(SpanId::MIN), flags: TraceFlags::default() };
     let handling = Handling { payload, untraced: true };
     SpanRecord { handling, ..record(context, parent, None, start, payload, operation) }
 }
 
-/// The CLIENT span of a command (`--commands`). There is none if it is not wanted or not sampled. Whether the span of a command is
-/// sampled whose cause may still become known is decided then.
+/// The CLIENT span of a command (`--commands`). There is none if it is not wanted, or if it is not sampled and not measured. Whether the
+/// span of a command is sampled whose cause may still become known is decided then. A command that a transaction queues has one
+/// whatever the sampler says, because the span of the transaction takes its name and its cause from it.
 pub(crate) fn command_span(
     name: &[u8],
     database: u32,
     start: UnixNanos,
     is_transaction: bool,
+    is_queued: bool,
     attribution: Option<&Attribution>,
     call: &mut Call<'_>,
 ) -> Option<SpanRecord> {
@@ -149,7 +153,7 @@ pub(crate) fn command_span(
     // The name is empty if it is too long to be a command's.
     let name = || if name.is_empty() { UNKNOWN_COMMAND.into() } else { text(name) };
     let operation = || Operation::Command { name: name(), summary: None, database, batch_size: None };
-    (sampled || may_get_cause).then(|| {
+    (sampled || may_get_cause || is_queued || call.env.watched).then(|| {
         let record = record(context, parent, link, start, Change::None, operation());
         SpanRecord { inferred, ..record }
     })

@@ -11,7 +11,7 @@ use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Forged, Mode, Policy, Relation, Rule, Trust};
 use crate::service::{Environment, Event, ObservedDelivery};
-use crate::trace::{Change, Context, Operation, SpanContext};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId};
 
 /// The rules for messages. The state of the plan only saves work.
 #[derive(Debug, Default)]
@@ -58,11 +58,11 @@ impl DeliverPlan {
         let fits = !exceeds(len, call.env.policy.strip_limit());
         if !fits {
             call.out.counts.count(Counter::DeliveredUnread);
-            tell_inference(None, None, channel, &[], call);
+            let id = tell_inference(None, None, channel, &[], call);
             if call.env.watched {
                 self.channels.look_up(channel, call.env.policy);
                 let operation = operation(&mut self.channels, message, len, call.env.policy);
-                let record = untraced(None, call.env.now, Change::None, operation);
+                let record = untraced(None, id, call.env.now, Change::None, operation);
                 call.out.events.push(Event::Delivered(record));
             }
         }
@@ -122,12 +122,14 @@ impl DeliverPlan {
                 let record = record(context, parent, link, now, change, operation());
                 call.out.events.push(Event::Delivered(record));
             }
-        } else if watched {
-            call.out.events.push(Event::Delivered(untraced(parent, now, change, operation())));
         }
+        let mut id = None;
         if call.env.inference.is_some() {
             let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
-            tell_inference(own, parent, channel, visible(body, range), call);
+            id = tell_inference(own, parent, channel, visible(body, range), call);
+        }
+        if is_untraced && watched {
+            call.out.events.push(Event::Delivered(untraced(parent, id, now, change, operation())));
         }
         if let (Fate::HandedOn(as_it_came), Some(added)) = (fate, &added) {
             let bytes = edits.begin();
@@ -140,7 +142,8 @@ impl DeliverPlan {
     }
 }
 
-/// Tells the inference of causes, if there is one, of a delivery whose span is `own` and comes from the span `publish`.
+/// Tells the inference of causes, if there is one, of a delivery whose span is `own` and comes from the span `publish`. Returns what
+/// the inference knows the delivery by.
 #[cold]
 fn tell_inference(
     own: Option<SpanContext>,
@@ -148,10 +151,8 @@ fn tell_inference(
     channel: &[u8],
     payload: &[u8],
     call: &mut Call<'_>,
-) {
-    if call.env.inference.is_none() {
-        return;
-    }
+) -> Option<SpanId> {
+    call.env.inference.as_ref()?;
     let id = own.map_or_else(|| call.env.ids.span_id(), |own| own.span_id);
     let context = own.map(|span| Context {
         span,
@@ -164,6 +165,7 @@ fn tell_inference(
         let delivery = ObservedDelivery { id, context: context.as_ref(), publish, channel, payload };
         inference.delivered(call.env.now, &delivery);
     }
+    Some(id)
 }
 
 /// The payload without the context that is removed from its beginning or its end.

@@ -131,7 +131,7 @@ impl PublishPlan {
         {
             // The name of a channel that belongs to Redis may contain the name of a key.
             let is_reserved = publish.channel.is_none_or(Policy::is_reserved);
-            return (watched && !is_reserved).then(|| untraced(None, publish.start, change, operation()));
+            return (watched && !is_reserved).then(|| untraced(None, None, publish.start, change, operation()));
         }
         let (context, sampled) = child_of(None, policy, call.env.ids);
         (sampled || watched).then(|| record(context, None, None, publish.start, change, operation()))
@@ -165,7 +165,7 @@ impl PublishPlan {
         {
             call.out.counts.count(*skipped);
             let change = Change::Skipped(*skipped);
-            let span = watched.then(|| untraced(None, publish.start, change, operation()));
+            let span = watched.then(|| untraced(None, None, publish.start, change, operation()));
             return Decision::pass(span);
         }
         let attribution = attribution.filter(|_| carried.is_none());

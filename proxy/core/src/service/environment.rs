@@ -12,8 +12,8 @@ pub struct Environment<'a> {
     pub now: UnixNanos,
     /// How far the wall clock is ahead of `now`, in nanoseconds. It is added to times that travel between proxies.
     pub wall_offset: i64,
-    /// Whether somebody watches or measures messages. Messages without a span then have a record too. Its context is not sampled, and
-    /// it is not exported.
+    /// Whether somebody watches or measures operations. Messages without a span, and messages, items and selected commands
+    /// ([`Policy::commands`]) whose span is not sampled, then have a record too. Its context is not sampled, and it is not exported.
     pub watched: bool,
     /// Whether a publish in a transaction may get a context in [`Mode::Auto`](crate::policy::Mode::Auto) because the `EXEC` has
     /// come in the same call. This is the only way in which the output depends on how the input was cut.

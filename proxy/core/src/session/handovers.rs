@@ -10,9 +10,9 @@ use super::capture;
 use crate::commands::{self, Answer};
 use crate::handover::{self, Item, Read, Shape};
 use crate::policy::Mode;
-use crate::rewrite::child_of;
+use crate::rewrite::{child_of, untraced};
 use crate::service::{Attribution, Event, ObservedItem, ObservedRead, Reading};
-use crate::trace::{CommandId, Context, Operation, SpanRecord};
+use crate::trace::{Change, CommandId, Context, Operation, SpanRecord};
 
 /// Most reads of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_READS: usize = 64;
@@ -116,17 +116,21 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
     // Nothing carries a context beside an item, so it begins a trace.
     let begins_trace = policy.enabled && policy.mode != Mode::Observe;
     let own = begins_trace.then(|| child_of(None, policy, parts.call.env.ids));
-    if let Some((context, true)) = own {
-        let operation = Operation::Item {
-            queue: policy.key_template(key).map(Arc::from),
-            group: read.group.clone(),
-            id: item.id.and_then(entry_id),
-            body_size: item.size,
-        };
-        parts.call.out.events.push(Event::Delivered(SpanRecord::new(context, now, operation)));
-    }
+    let operation = || Operation::Item {
+        queue: policy.key_template(key).map(Arc::from),
+        group: read.group.clone(),
+        id: item.id.and_then(entry_id),
+        body_size: item.size,
+    };
     let context = own.map(|(context, _)| Context::from(context));
     let id = context.as_ref().map_or_else(|| parts.call.env.ids.span_id(), |context| context.span.span_id);
+    let record = match own {
+        Some((context, sampled)) => {
+            (sampled || parts.call.env.watched).then(|| SpanRecord::new(context, now, operation()))
+        }
+        None => parts.call.env.watched.then(|| untraced(None, Some(id), now, Change::None, operation())),
+    };
+    parts.call.out.events.extend(record.map(Event::Delivered));
     if let Some(inference) = parts.call.env.inference.as_deref_mut() {
         let entry = item.id.unwrap_or_default();
         inference.handed_over(now, &ObservedItem { id, context: context.as_ref(), key, entry, values: item.values });

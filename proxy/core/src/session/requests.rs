@@ -402,8 +402,9 @@ fn span_of(
     }
     let has_span = !matches!(answer, Answer::Exec { .. } | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
     let has_span = has_span && !commands::manages_connection(name);
-    let span =
-        || command_span(name, parts.pairing.database(), start, answer == Answer::Multi, attribution, &mut parts.call);
+    let (begins_transaction, is_queued) = (answer == Answer::Multi, parts.pairing.is_queueing());
+    let database = parts.pairing.database();
+    let span = || command_span(name, database, start, begins_transaction, is_queued, attribution, &mut parts.call);
     has_span.then(span).flatten()
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Driver {
     output: Output,
     /// Whether calls are looked ahead in, as the program does.
     pub(crate) sees_ahead: bool,
+    /// Whether operations are watched or measured.
+    pub(crate) watched: bool,
     /// The time of the last call. Each call gets the next nanosecond.
     clock: u64,
     pub(crate) to_server: Vec<u8>,
@@ -44,6 +46,7 @@ impl Driver {
             inference: None,
             output: Output::default(),
             sees_ahead: false,
+            watched: false,
             clock: 0,
             to_server: Vec::new(),
             to_client: Vec::new(),
@@ -68,10 +71,10 @@ impl Driver {
     pub(crate) fn feed(&mut self, from: Side, input: &[u8], ids: &mut CountingIds) {
         self.clock += 1;
         self.output.clear();
-        let sees_ahead = self.sees_ahead;
+        let (sees_ahead, watched) = (self.sees_ahead, self.watched);
         let inference = self.inference.as_deref_mut();
         let known = environment(self.clock, &self.policy, self.audience.as_deref(), ids);
-        let env = Environment { sees_ahead, inference, ..known };
+        let env = Environment { sees_ahead, watched, inference, ..known };
         self.session.receive(from, input, env, &mut self.output);
         self.collect(from, input);
     }

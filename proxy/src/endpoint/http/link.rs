@@ -69,6 +69,7 @@ impl HttpLink {
         let mut env = Environment {
             now: clock::now(),
             policy: self.policy.current(),
+            measured: self.spans.is_measuring(),
             ids: &mut self.ids,
             witness: match &mut self.witness {
                 Some(witness) => Some(&mut **witness),

@@ -2,8 +2,8 @@
 //!
 //! Every operation ends as a record, and a record says all that the conventions ask for, so there is one place where something is
 //! measured: where records are left for the exporter. What is not sampled has a record too while this is on, as while somebody
-//! watches messages, so that messages are counted whatever the sampler says. An operation without a record, such as a `GET` without
-//! a span, costs nothing.
+//! watches messages, so that operations are counted and timed whatever the sampler says. An operation without a record, such as a
+//! `GET` that `--commands` does not select, costs nothing.
 //!
 //! Two counters and four histograms are made of four instruments, because a message is counted with the same attributes with which
 //! it is timed. The number of series is bounded: what has new attributes when an instrument of a service has [`MAX_SERIES`] goes
@@ -346,14 +346,11 @@ impl Meter {
     }
 }
 
-/// Whether the record says how long the operation took. A publish whose reply was not told from others has no such time. The end of
-/// a message without a sampled span is that of its writing, while that of others is that of the work which it has caused; so only
-/// those are timed that are comparable.
+/// Whether the record says how long the operation took. A publish whose reply was not told from others has no such time.
 fn is_timed(record: &SpanRecord) -> bool {
     match &record.operation {
         Operation::Publish { receivers, .. } => receivers.is_some() || record.error.is_some(),
-        Operation::Deliver { .. } | Operation::Item { .. } => record.is_exported(),
-        Operation::Command { .. } | Operation::Request(_) => true,
+        Operation::Deliver { .. } | Operation::Item { .. } | Operation::Command { .. } | Operation::Request(_) => true,
     }
 }
 

@@ -118,7 +118,7 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
 }
 
 #[test]
-fn messages_are_counted_whatever_is_sampled_and_timed_where_times_can_be_compared() {
+fn messages_are_counted_and_timed_whatever_is_sampled() {
     let recorder = recorder(ExemplarFilter::default());
     let untraced = |operation| SpanRecord {
         handling: Handling { untraced: true, ..Handling::default() },
@@ -135,7 +135,7 @@ fn messages_are_counted_whatever_is_sampled_and_timed_where_times_can_be_compare
     recorder.measure(records.iter());
     let counts = |metric| told(&recorder, metric).iter().map(|(_, all, timed)| (*all, *timed)).collect::<Vec<_>>();
     assert_eq!(counts(SENT), [(3, 2)], "one has no reply");
-    assert_eq!(counts(CONSUMED), [(3, 1)], "the end of two is not that of the work that they cause");
+    assert_eq!(counts(CONSUMED), [(3, 3)]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl StreamExchange {
         };
         let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
         let mut state = shared.state();
-        let State { policy, ids, witness, next_id, .. } = &mut *state;
+        let State { policy, ids, witness, next_id, spans } = &mut *state;
         let policy = policy.current();
         let id = RequestId(*next_id);
         *next_id += 1;
@@ -104,7 +104,7 @@ impl StreamExchange {
             head.notice(b"host", authority.as_bytes());
         }
         let now = clock::now();
-        let mut env = Environment { now, policy, ids, witness: None };
+        let mut env = Environment { now, policy, measured: spans.is_measuring(), ids, witness: None };
         let exchange = Exchange::begin(&head, now, &mut env, &shared.settings);
         if let Some(witness) = witness {
             let headers = |show: &mut dyn FnMut(&[u8], &[u8])| {
