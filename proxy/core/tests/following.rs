@@ -125,7 +125,7 @@ impl Conversation {
         Self { driver, ids: CountingIds::default(), by_byte, told, databases }
     }
 
-    fn feed(&mut self, from: Side, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, from: Side, bytes: &[u8]) {
         if self.by_byte {
             bytes.iter().for_each(|byte| self.driver.feed(from, &[*byte], &mut self.ids));
         } else {

@@ -5,6 +5,7 @@
 
 mod auto;
 mod causes;
+mod envelopes;
 mod following;
 mod http;
 mod large;

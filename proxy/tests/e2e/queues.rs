@@ -1,5 +1,5 @@
-//! What a plain worker does because of an item that it has taken from a list or a stream is below the span of the item
-//! (`--follow`).
+//! What a plain worker does because of an item that it has taken from a list or a stream is below the span of the item, and that is
+//! below the span of an instrumented producer (`--follow`).
 
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,41 @@ fn check(spans: &[Span]) -> &Span {
         assert!(item.start <= span.start && span.end <= item.end + 1_000_000, "the item lasts as long as its work");
     }
     item
+}
+
+/// The context of a span of an instrumented producer, and of one that it did not sample.
+const PRODUCER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+#[tokio::test]
+async fn an_item_is_below_the_span_of_the_instrumented_producer_whose_context_is_in_its_envelope() {
+    let deployment = Deployment::start().await;
+    let mut producer = deployment.direct().await;
+    producer.call("XGROUP CREATE jobs:stream workers $ MKSTREAM").await;
+    let worker = deployment.sidecar("worker", &FOLLOWING);
+    let (mut resp2, mut resp3) = (worker.connect().await, Wire::resp3(worker.address).await);
+    for (give, key) in [
+        (format!(r#"LPUSH jobs:list {{"body":"W10=","headers":{{"id":"7","traceparent":"{PRODUCER}"}}}}"#), "list"),
+        (format!(r#"LPUSH jobs:list {{"body":"W10=","headers":{{"id":"8","traceparent":"{UNSAMPLED}"}}}}"#), "list"),
+        (format!(r#"XADD jobs:stream * data {{"labels":{{"traceparent":"{PRODUCER}"}}}}"#), "stream"),
+        (format!("XADD jobs:stream * id 7 traceparent {PRODUCER} tracestate congo=t61"), "stream"),
+        ("LPUSH jobs:list plain".to_owned(), "list"),
+    ] {
+        producer.call(&give).await;
+        let pop = "BRPOP jobs:list 5";
+        let read = "XREADGROUP GROUP workers me BLOCK 5000 STREAMS jobs:stream >";
+        let (service, take) = if key == "list" { (&mut resp2, pop) } else { (&mut resp3, read) };
+        assert!(matches!(service.call(take).await, Value::Array(_)), "{give}");
+    }
+    drop((resp2, resp3));
+    let spans = deployment.spans([worker]).await.0;
+    let mut items: Vec<_> = spans.iter().filter(|span| span.name == "process jobs:*").collect();
+    items.sort_by_key(|item| item.start);
+    let ancestors = items.iter().map(|item| (item.parent.as_str(), item.trace_state.as_str())).collect::<Vec<_>>();
+    let parent = "00f067aa0ba902b7";
+    assert_eq!(ancestors, [(parent, ""), (parent, ""), (parent, "congo=t61"), ("", "")]);
+    assert!(items[..3].iter().all(|item| PRODUCER.contains(&item.trace_id)), "{items:?}");
+    assert!(!PRODUCER.contains(&items[3].trace_id));
 }
 
 #[tokio::test]

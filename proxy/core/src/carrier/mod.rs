@@ -8,6 +8,7 @@
 pub mod json;
 pub mod keys;
 pub mod opencensus;
+pub(crate) mod texts;
 pub mod trailer;
 
 use alloc::vec::Vec;

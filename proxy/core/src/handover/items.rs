@@ -20,10 +20,29 @@ pub(crate) struct Item<'a> {
     pub(crate) key: Option<&'a [u8]>,
     /// The id of an entry of a stream.
     pub(crate) id: Option<&'a [u8]>,
-    /// What it says: the item, or the values of an entry's fields. The last one may be cut off.
+    /// The names of an entry's fields, as many as there are `values`. Other items have none.
+    pub(crate) names: Bulks<'a, MAX_VALUES>,
+    /// What it says: the item, or the values of an entry's fields.
     pub(crate) values: Bulks<'a, MAX_VALUES>,
+    /// Whether of the last of `values` only the beginning is there.
+    pub(crate) is_cut_off: bool,
     /// The length of it in bytes, with the names of an entry's fields.
     pub(crate) size: u64,
+}
+
+impl<'a> Item<'a> {
+    fn begin(key: Option<&'a [u8]>, id: Option<&'a [u8]>) -> Self {
+        Self { key, id, names: Bulks::new([]), values: Bulks::new([]), is_cut_off: false, size: 0 }
+    }
+
+    /// Adds a field, if there is room for it.
+    fn add_field(&mut self, name: &'a [u8], value: &'a [u8], is_cut_off: bool) {
+        if self.values.as_slice().len() < MAX_VALUES {
+            self.names.push(name);
+            self.values.push(value);
+            self.is_cut_off = is_cut_off;
+        }
+    }
 }
 
 /// The items of a reply.
@@ -48,7 +67,8 @@ pub(crate) fn items(shape: Shape, frame: &[u8]) -> Handed<'_> {
     if frame.is_empty() {
         return Handed::default();
     }
-    let mut reader = Reader { shape, rest: frame, levels: Vec::new(), key: None, handed: Handed::default() };
+    let (levels, handed) = (Vec::new(), Handed::default());
+    let mut reader = Reader { shape, rest: frame, levels, key: None, field: &[], handed };
     while let Some(more) = reader.value() {
         if !more {
             return reader.handed;
@@ -65,6 +85,8 @@ struct Reader<'a> {
     rest: &'a [u8],
     levels: Vec<Level>,
     key: Option<&'a [u8]>,
+    /// The name of the field whose value comes next.
+    field: &'a [u8],
     handed: Handed<'a>,
 }
 
@@ -119,16 +141,21 @@ impl<'a> Reader<'a> {
         let (depth, index) = self.place();
         let role = self.shape.role(depth, index);
         let Some((value, size)) = value else { return };
+        let is_cut_off = usize::try_from(size) != Ok(value.len());
         match role {
             Role::Key => self.key = Some(value),
-            Role::Item => self.begin(Item { key: self.key, id: None, values: Bulks::new([value]), size }),
-            Role::EntryId => self.begin(Item { key: self.key, id: Some(value), values: Bulks::new([]), size: 0 }),
+            Role::Item => {
+                let values = Bulks::new([value]);
+                self.begin(Item { values, is_cut_off, size, ..Item::begin(self.key, None) });
+            }
+            Role::EntryId => self.begin(Item::begin(self.key, Some(value))),
             Role::FieldValue | Role::FieldName => {
+                let name = core::mem::replace(&mut self.field, if role == Role::FieldName { value } else { &[] });
                 // Of an entry that was left out nothing is added to the one before.
                 if let Some(entry) = self.handed.items.last_mut().filter(|_| !self.handed.is_incomplete) {
                     entry.size = entry.size.saturating_add(size);
                     if role == Role::FieldValue {
-                        entry.values.push(value);
+                        entry.add_field(name, value, is_cut_off);
                     }
                 }
             }

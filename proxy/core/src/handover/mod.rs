@@ -1,11 +1,14 @@
 //! What a reply hands over to the service: the items of a list, a sorted set or a stream that it has taken out to work on them.
 //!
 //! A row of the table of commands names the [`Shape`] of such a reply. [`Read`] is what the request says, and [`items`] finds
-//! the items in the reply. Nothing here changes a byte, and nothing is read unless causes are followed (`--follow`).
+//! the items in the reply, and [`context`] the context that an item carries. Nothing here changes a byte, and nothing is read
+//! unless causes are followed (`--follow`).
 
+mod envelope;
 mod items;
 mod read;
 
+pub(crate) use envelope::context;
 pub(crate) use items::{Item, items};
 pub(crate) use read::Read;
 

@@ -6,7 +6,7 @@ use super::channel_cache::text;
 use crate::carrier::json::JsonPath;
 use crate::carrier::{self, Carrier};
 use crate::output::Call;
-use crate::policy::{Commands, Follow, Policy, Rule};
+use crate::policy::{Commands, Follow, Policy, Relation, Rule};
 use crate::service::Attribution;
 use crate::trace::{
     Change, Context, Handling, Ids, Inferred, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId,
@@ -51,6 +51,47 @@ pub(super) fn linked_to(link: Option<&Context>, policy: &Policy, ids: &mut dyn I
     };
     let flags = if ids.are_random() { TraceFlags::RANDOM } else { TraceFlags::default() }.with_sampled(sampled);
     (SpanContext { trace_id, span_id: ids.span_id(), flags }, sampled)
+}
+
+/// A new CONSUMER span, of a message or of an item of a queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Consumer<'a> {
+    pub(crate) context: SpanContext,
+    /// Whether the span is recorded.
+    pub(crate) is_sampled: bool,
+    /// The context that the message or the item carries, if it is believed.
+    carried: Option<&'a Context>,
+    relation: Relation,
+}
+
+impl<'a> Consumer<'a> {
+    /// The span of what carries this context, below it or linked to it (`--relation`).
+    pub(crate) fn of(carried: Option<&'a Context>, policy: &Policy, ids: &mut dyn Ids) -> Self {
+        let (context, is_sampled) = match policy.relation {
+            Relation::Parent => child_of(carried, policy, ids),
+            Relation::Link => linked_to(carried, policy, ids),
+        };
+        Self { context, is_sampled, carried, relation: policy.relation }
+    }
+
+    /// The record of the span, which has begun.
+    pub(crate) fn record(&self, start: UnixNanos, payload: Change, operation: Operation) -> SpanRecord {
+        let (parent, link) = match self.relation {
+            Relation::Parent => (self.carried, None),
+            Relation::Link => (None, self.carried),
+        };
+        record(self.context, parent, link, start, payload, operation)
+    }
+
+    /// The context of what the span causes.
+    pub(crate) fn passed_on(&self) -> Context {
+        Context {
+            span: self.context,
+            trace_state: self.carried.and_then(|carried| carried.trace_state.clone()),
+            baggage: self.carried.and_then(|carried| carried.baggage.clone()),
+            published: None,
+        }
+    }
 }
 
 /// The context that a payload carries, whoever put it there. It is moved out of `added`, if a proxy put it there. With

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::channel_cache::ChannelCache;
-use super::context::{carried_by, child_of, linked_to, record, untraced};
+use super::context::{Consumer, carried_by, untraced};
 use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
-use crate::policy::{Forged, Mode, Policy, Relation, Rule, Trust};
+use crate::policy::{Forged, Mode, Policy, Rule, Trust};
 use crate::service::{Environment, Event, ObservedDelivery};
 use crate::trace::{Change, Context, Operation, SpanContext, SpanId};
 
@@ -112,28 +112,23 @@ impl DeliverPlan {
         let is_untraced = !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject;
         let mut own = None;
         if !is_untraced {
-            let ids = &mut *call.env.ids;
-            let ((context, sampled), parent, link) = match policy.relation {
-                Relation::Parent => (child_of(parent, policy, ids), parent, None),
-                Relation::Link => (linked_to(parent, policy, ids), None, parent),
-            };
-            own = Some(context);
-            if sampled || watched {
-                let record = record(context, parent, link, now, change, operation());
-                call.out.events.push(Event::Delivered(record));
+            let span = Consumer::of(parent, policy, call.env.ids);
+            if span.is_sampled || watched {
+                call.out.events.push(Event::Delivered(span.record(now, change, operation())));
             }
+            own = Some(span);
         }
         let mut id = None;
         if call.env.inference.is_some() {
             let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
-            id = tell_inference(own, parent, channel, visible(body, range), call);
+            id = tell_inference(own.as_ref(), parent, channel, visible(body, range), call);
         }
         if is_untraced && watched {
             call.out.events.push(Event::Delivered(untraced(parent, id, now, change, operation())));
         }
         if let (Fate::HandedOn(as_it_came), Some(added)) = (fate, &added) {
             let bytes = edits.begin();
-            carrier::hand_on(body, added, own.unwrap_or(as_it_came), bytes);
+            carrier::hand_on(body, added, own.map_or(as_it_came, |own| own.context), bytes);
             let written = bytes.len();
             edits.replace(payload.position(added.range.clone()), 0..written);
             return true;
@@ -146,20 +141,15 @@ impl DeliverPlan {
 /// the inference knows the delivery by.
 #[cold]
 fn tell_inference(
-    own: Option<SpanContext>,
+    own: Option<&Consumer<'_>>,
     publish: Option<&Context>,
     channel: &[u8],
     payload: &[u8],
     call: &mut Call<'_>,
 ) -> Option<SpanId> {
     call.env.inference.as_ref()?;
-    let id = own.map_or_else(|| call.env.ids.span_id(), |own| own.span_id);
-    let context = own.map(|span| Context {
-        span,
-        trace_state: publish.and_then(|publish| publish.trace_state.clone()),
-        baggage: publish.and_then(|publish| publish.baggage.clone()),
-        published: None,
-    });
+    let id = own.map_or_else(|| call.env.ids.span_id(), |own| own.context.span_id);
+    let context = own.map(Consumer::passed_on);
     let publish = publish.map(|publish| publish.span);
     if let Some(inference) = call.env.inference.as_deref_mut() {
         let delivery = ObservedDelivery { id, context: context.as_ref(), publish, channel, payload };

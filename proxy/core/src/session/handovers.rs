@@ -9,10 +9,10 @@ use super::Parts;
 use super::capture;
 use crate::commands::{self, Answer};
 use crate::handover::{self, Item, Read, Shape};
-use crate::policy::Mode;
-use crate::rewrite::{child_of, untraced};
+use crate::policy::{Mode, Trust};
+use crate::rewrite::{Consumer, untraced};
 use crate::service::{Attribution, Event, ObservedItem, ObservedRead, Reading};
-use crate::trace::{Change, CommandId, Context, Operation, SpanRecord};
+use crate::trace::{Change, CommandId, Operation};
 
 /// Most reads of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_READS: usize = 64;
@@ -113,21 +113,21 @@ pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
 fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
     let (now, policy) = (parts.call.env.now, &**parts.call.env.policy);
     let key = item.key.unwrap_or(&read.key);
-    // Nothing carries a context beside an item, so it begins a trace.
-    let begins_trace = policy.enabled && policy.mode != Mode::Observe;
-    let own = begins_trace.then(|| child_of(None, policy, parts.call.env.ids));
+    let may_carry = policy.enabled && policy.trust != Trust::None;
+    let carried = if may_carry { handover::context(item, policy.propagators) } else { None };
+    // As of messages, where a service is only observed an item has a span only if it carries a context.
+    let is_traced = policy.enabled && (carried.is_some() || policy.mode != Mode::Observe);
+    let own = is_traced.then(|| Consumer::of(carried.as_ref(), policy, parts.call.env.ids));
     let operation = || Operation::Item {
         queue: policy.key_template(key).map(Arc::from),
         group: read.group.clone(),
         id: item.id.and_then(entry_id),
         body_size: item.size,
     };
-    let context = own.map(|(context, _)| Context::from(context));
+    let context = own.map(|span| span.passed_on());
     let id = context.as_ref().map_or_else(|| parts.call.env.ids.span_id(), |context| context.span.span_id);
     let record = match own {
-        Some((context, sampled)) => {
-            (sampled || parts.call.env.watched).then(|| SpanRecord::new(context, now, operation()))
-        }
+        Some(span) => (span.is_sampled || parts.call.env.watched).then(|| span.record(now, Change::None, operation())),
         None => parts.call.env.watched.then(|| untraced(None, Some(id), now, Change::None, operation())),
     };
     parts.call.out.events.extend(record.map(Event::Delivered));

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::object::{ALL_B3, BAGGAGE, JAEGER, JsonPath, Object, TRACEPARENT, TRACESTATE};
+use super::object::{JsonPath, Object};
+use crate::carrier::texts::{ALL_B3, BAGGAGE, JAEGER, TRACEPARENT, TRACESTATE};
 use crate::trace::{Context, Propagators};
 
 /// The context that the application put among the members of a JSON object, and the ranges of the payload that have to go so

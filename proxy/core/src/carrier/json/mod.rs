@@ -22,6 +22,7 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 
 pub use members::supplied_members;
+pub(crate) use object::wrapped_context;
 pub use object::{JsonPath, Object};
 
 use super::keys::{Covered, MAC_LEN, Mac};

@@ -9,9 +9,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::value::RawValue;
 
 use super::closing_brace;
-use crate::carrier::trailer::carried_text;
-use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
-use crate::trace::{Context, Propagators, SpanContext};
+use crate::carrier::texts::{self, TRACEPARENT, TRACESTATE};
+use crate::trace::{Context, Propagators};
 
 /// Where an object holds the text of a `traceparent`: the names of the objects around it, and the member's own name. Names are
 /// found whatever their case. The other members of a context are found beside it, under the names that their formats have.
@@ -71,11 +70,27 @@ impl Object {
         }
         let end = closing_brace(payload)?;
         let next = path.objects.first().unwrap_or(&path.member);
-        let outermost = Members::read(payload, next)?;
+        let outermost = Members::read(payload, &[next], false)?;
         let names_context = outermost.get(TRACEPARENT).or(outermost.get(TRACESTATE)).is_some();
         let is_empty = outermost.count == 0;
         Some(Self { supplied: outermost.context_at(path, formats), names_context, is_empty, end })
     }
+}
+
+/// The context among the members of a JSON object, or among those of an object within it, by the first of these names that leads to
+/// one. An empty name stands for the outermost object. Of an object that is cut off, the members count that are complete.
+pub(crate) fn wrapped_context(
+    object: &[u8],
+    is_cut_off: bool,
+    wrappers: &[&str],
+    formats: Propagators,
+) -> Option<Context> {
+    let outermost = Members::read(object, wrappers, is_cut_off)?;
+    let context = |wrapper: &&str| match *wrapper {
+        "" => outermost.context(TRACEPARENT, formats),
+        name => Members::read(outermost.get(name)?.get().as_bytes(), &[], false)?.context(TRACEPARENT, formats),
+    };
+    wrappers.iter().find_map(context)
 }
 
 /// The members of an object, as far as they may have something to do with a context.
@@ -85,28 +100,18 @@ struct Members<'a> {
     kept: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
-/// The members that the formats of contexts have.
-pub(super) const TRACEPARENT: &str = "traceparent";
-pub(super) const TRACESTATE: &str = "tracestate";
-pub(super) const BAGGAGE: &str = "baggage";
-pub(super) const JAEGER: &str = "uber-trace-id";
-const B3: &str = "b3";
-const B3_TRACE_ID: &str = "x-b3-traceid";
-const B3_SPAN_ID: &str = "x-b3-spanid";
-const B3_SAMPLED: &str = "x-b3-sampled";
-const B3_FLAGS: &str = "x-b3-flags";
-const B3_PARENT: &str = "x-b3-parentspanid";
-
-/// All members of B3, in one and in several.
-pub(super) const ALL_B3: [&str; 6] = [B3, B3_TRACE_ID, B3_SPAN_ID, B3_SAMPLED, B3_FLAGS, B3_PARENT];
-
 impl<'a> Members<'a> {
-    /// Reads an object, and keeps the members of all formats and those called `name`.
-    fn read(object: &'a [u8], name: &str) -> Option<Self> {
+    /// Reads an object, and keeps the members of all formats and those with one of these names. If it is cut off, those are kept
+    /// that are complete.
+    fn read(object: &'a [u8], names: &[&str], is_cut_off: bool) -> Option<Self> {
+        let mut members = Self { count: 0, kept: Vec::new() };
         let mut deserializer = serde_json::Deserializer::from_slice(object);
-        let members = Reader(name).deserialize(&mut deserializer).ok()?;
-        deserializer.end().ok()?;
-        Some(members)
+        let reader = Reader { names, members: &mut members };
+        match reader.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
+            Ok(()) => Some(members),
+            Err(error) if is_cut_off && error.is_eof() => Some(members),
+            Err(_) => None,
+        }
     }
 
     /// The member with this name, in any case; the last, if there are several.
@@ -130,61 +135,47 @@ impl<'a> Members<'a> {
         let mut objects = path.objects.iter();
         while let Some(name) = objects.next() {
             let next = objects.as_slice().first().unwrap_or(&path.member);
-            members = Members::read(members.get(name)?.get().as_bytes(), next)?;
+            members = Members::read(members.get(name)?.get().as_bytes(), &[next], false)?;
         }
         members.context(&path.member, formats)
     }
 
     fn context(&self, traceparent: &str, formats: Propagators) -> Option<Context> {
-        let text = |name: &str| self.text(name).unwrap_or_default();
-        let carried = |name: &str, limit| carried_text(text(name).as_bytes(), limit);
-        let baggage = if formats.baggage { carried(BAGGAGE, MAX_BAGGAGE) } else { None };
-        if formats.trace_context
-            && let Some(span) = SpanContext::parse_traceparent(text(traceparent).as_bytes())
-        {
-            let trace_state = carried(TRACESTATE, MAX_TRACE_STATE);
-            return Some(Context { trace_state, baggage, ..span.into() });
-        }
-        let b3 = || SpanContext::parse_b3_single(text(B3).as_bytes()).or_else(|| self.b3_multi());
-        let b3 = || if formats.b3 { b3() } else { None };
-        let jaeger = || SpanContext::parse_uber_trace_id(text(JAEGER).as_bytes()).filter(|_| formats.jaeger);
-        Some(Context { baggage, ..b3().or_else(jaeger)?.into() })
-    }
-
-    /// The context of B3's format with several members. Debug implies a decision to sample.
-    fn b3_multi(&self) -> Option<SpanContext> {
-        let is_debug = self.text(B3_FLAGS).is_some_and(|flags| flags == "1");
-        let sampled = self.text(B3_SAMPLED);
-        let sampled = if is_debug { Some("1") } else { sampled.as_deref() };
-        SpanContext::parse_b3(self.text(B3_TRACE_ID)?.as_bytes(), self.text(B3_SPAN_ID)?.as_bytes(), sampled)
+        let bytes = |text| match text {
+            Cow::Borrowed(text) => Cow::Borrowed(str::as_bytes(text)),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        texts::context(|name| self.text(name).map(bytes), traceparent, formats)
     }
 }
 
-/// Reads the members of an object, and keeps those of all formats and those with this name.
-struct Reader<'n>(&'n str);
+/// Reads the members of an object, and keeps those of all formats and those with one of these names.
+struct Reader<'n, 'm, 'a> {
+    names: &'n [&'n str],
+    members: &'m mut Members<'a>,
+}
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Members<'de>;
+impl<'de> DeserializeSeed<'de> for Reader<'_, '_, 'de> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for Reader<'_, '_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
-        let mut members = Members { count: 0, kept: Vec::new() };
-        let formats = [TRACEPARENT, TRACESTATE, BAGGAGE, JAEGER];
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let Self { names, members } = self;
         while let Some(Text(name)) = map.next_key()? {
             members.count += 1;
-            let mut names = formats.iter().chain(&ALL_B3).chain([&self.0]);
-            if names.any(|known| name.eq_ignore_ascii_case(known)) {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            if texts::names().any(is) || names.iter().copied().any(is) {
                 let value = map.next_value()?;
                 // Of those that repeat, the last counts. So an object of many members costs no memory.
                 members.kept.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
@@ -193,7 +184,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(members)
+        Ok(())
     }
 }
 
@@ -225,6 +216,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::SpanContext;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     const NONE: Propagators =

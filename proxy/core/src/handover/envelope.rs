@@ -1,0 +1,257 @@
+//! The context that a library for queues has put into an item, where its own instrumentation puts it.
+//!
+//! Only these places are looked at, so that no `traceparent` that happens to be in somebody's data becomes a parent. Of an item of
+//! a list or a sorted set:
+//!
+//! - the members of its JSON object: Sidekiq and Resque, by `instrumentation/sidekiq` (`tracer_middleware.rb`) and
+//!   `instrumentation/resque` (`resque_module.rb`) of `opentelemetry-ruby-contrib`
+//! - its object `headers`: Celery, by `opentelemetry-instrumentation-celery`, in the message of `kombu.transport.virtual`; FastStream
+//!   before 0.7, by `JSONMessageFormat`
+//! - its object `labels`: taskiq, by `taskiq/middlewares/opentelemetry_middleware.py`
+//! - the headers of a binary envelope: FastStream, by `BinaryMessageFormatV1` in `faststream/redis/parser/binary.py`
+//!
+//! Of an entry of a stream:
+//!
+//! - its fields, with the names of the propagators: whoever writes streams by hand
+//! - the object `labels` in its field `data`: taskiq, by `RedisStreamBroker` of `taskiq_redis`
+//! - `headers` in its field `__data__`, JSON or binary: FastStream, by `faststream/redis/message.py`
+//!
+//! Names in JSON count in any case, others exactly. Among several places the first in this order counts.
+//!
+//! No item has the context of BullMQ (`tm` in the hash of the job), Dramatiq or Laravel, whose jobs come in the replies to scripts,
+//! and of RQ, whose lists hold ids of jobs.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use super::Item;
+use crate::carrier::json::wrapped_context;
+use crate::carrier::texts::{self, TRACEPARENT};
+use crate::trace::{Context, Propagators};
+
+/// The objects of an item of a list or a sorted set that may hold a context. The first one is the item itself.
+const IN_ITEM: &[&str] = &["", "headers", "labels"];
+
+/// The fields of an entry that may hold an envelope, and the objects of it that may hold a context.
+const IN_FIELDS: [(&str, &[&str]); 2] = [("data", &["labels"]), ("__data__", &["headers"])];
+
+/// The context that an item carries in one of these formats.
+pub(crate) fn context(item: &Item<'_>, formats: Propagators) -> Option<Context> {
+    if !formats.carries_traces() {
+        return None;
+    }
+    if item.id.is_none() {
+        return in_envelope(item.values.as_slice().first()?, item.is_cut_off, IN_ITEM, formats);
+    }
+    let whole = |name: &str| field(item, name).filter(|(_, is_cut_off)| !is_cut_off).map(|(value, _)| value);
+    texts::context(|name| whole(name).map(Cow::Borrowed), TRACEPARENT, formats).or_else(|| {
+        IN_FIELDS.iter().find_map(|(name, objects)| {
+            let (value, is_cut_off) = field(item, name)?;
+            in_envelope(value, is_cut_off, objects, formats)
+        })
+    })
+}
+
+/// The value of an entry's field, and whether it is cut off. With several of one name nobody can say which one counts.
+fn field<'a>(item: &Item<'a>, name: &str) -> Option<(&'a [u8], bool)> {
+    let (names, values) = (item.names.as_slice(), item.values.as_slice());
+    let mut found = names.iter().zip(values).enumerate().filter(|(_, (known, _))| **known == name.as_bytes());
+    let (index, (_, value)) = found.next()?;
+    found.next().is_none().then_some((*value, item.is_cut_off && index + 1 == values.len()))
+}
+
+/// The context in an envelope, in one of these objects of it if it is JSON.
+fn in_envelope(envelope: &[u8], is_cut_off: bool, objects: &[&str], formats: Propagators) -> Option<Context> {
+    match envelope.strip_prefix(FASTSTREAM) {
+        Some(rest) => in_faststream(envelope, rest, is_cut_off, formats),
+        // Nearly every item that is no object ends here.
+        None if envelope.trim_ascii_start().first() == Some(&b'{') => {
+            wrapped_context(envelope, is_cut_off, objects, formats)
+        }
+        None => None,
+    }
+}
+
+/// The first bytes of FastStream's binary envelope, with its version. All its numbers are big-endian. There follow, in 32 bits
+/// each, the positions of its headers and of its data. The headers are their number, and for each its name and its value, which
+/// are strings behind their lengths, in 16 bits each.
+const FASTSTREAM: &[u8] = b"\x89BIN\r\n\x1a\n\0\x01";
+
+fn in_faststream(envelope: &[u8], rest: &[u8], is_cut_off: bool, formats: Propagators) -> Option<Context> {
+    let (headers_at, rest) = rest.split_first_chunk()?;
+    let (data_at, _) = rest.split_first_chunk()?;
+    let [headers_at, data_at] = [headers_at, data_at].map(|bytes| usize::try_from(u32::from_be_bytes(*bytes)).ok());
+    let end = if is_cut_off { data_at?.min(envelope.len()) } else { data_at? };
+    let (count, mut rest) = envelope.get(headers_at?..end)?.split_first_chunk()?;
+    let mut kept: Vec<(&str, &[u8])> = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (Some(name), Some(value)) = (take_string(&mut rest), take_string(&mut rest)) else {
+            if is_cut_off {
+                break;
+            }
+            return None;
+        };
+        if let Some(name) = texts::names().find(|known| known.as_bytes() == name) {
+            // Of those that repeat, the last counts, as for FastStream. So many headers cost no memory.
+            kept.retain(|(other, _)| *other != name);
+            kept.push((name, value));
+        }
+    }
+    let text = |name: &str| kept.iter().find(|(known, _)| *known == name).map(|(_, value)| Cow::Borrowed(*value));
+    texts::context(text, TRACEPARENT, formats)
+}
+
+/// Takes a string behind its length.
+fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, behind) = rest.split_first_chunk()?;
+    let (string, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    *rest = behind;
+    Some(string)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use super::*;
+    use crate::handover::{Shape, items};
+    use crate::service::Bulks;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const ENVELOPES: [&[u8]; 4] = [
+        include_bytes!("../../tests/envelopes/celery.json"),
+        include_bytes!("../../tests/envelopes/taskiq.json"),
+        include_bytes!("../../tests/envelopes/faststream.bin"),
+        include_bytes!("../../tests/envelopes/faststream.json"),
+    ];
+
+    fn read(value: &[u8], is_cut_off: bool) -> Option<String> {
+        let (names, values) = (Bulks::new([]), Bulks::new([value]));
+        let item = Item { key: None, id: None, names, values, is_cut_off, size: 0 };
+        context(&item, Propagators::default()).map(|context| format!("{} {:?}", context.span.span_id, context.baggage))
+    }
+
+    /// FastStream's envelope with these bytes for positions and headers.
+    fn faststream(headers_at: u32, data_at: u32, headers: &[u8]) -> Vec<u8> {
+        [FASTSTREAM, &headers_at.to_be_bytes(), &data_at.to_be_bytes(), headers].concat()
+    }
+
+    #[test]
+    fn an_envelope_that_is_cut_off_has_the_same_context_or_none() {
+        for envelope in ENVELOPES {
+            let whole = read(envelope, false);
+            assert!(whole.is_some());
+            let mut complete = 0;
+            for cut in 0..envelope.len() {
+                assert!(read(&envelope[..cut], true).is_none_or(|context| Some(context) == whole), "{cut}");
+                complete += usize::from(read(&envelope[..cut], true).is_some());
+                // An item that is whole and ends like this is no envelope.
+                let is_json = envelope.starts_with(b"{");
+                assert!(!is_json || read(&envelope[..cut], false).is_none(), "{cut}");
+            }
+            assert!(complete > 0, "a context that is there whole counts");
+        }
+    }
+
+    #[test]
+    fn in_a_reply_that_is_cut_off_an_item_has_the_same_context_or_none() {
+        let bulk = |bytes: &[u8]| [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        for (envelope, field) in ENVELOPES.into_iter().zip(["", "data", "__data__", "__data__"]) {
+            let list = [b"*2\r\n$1\r\nq\r\n", &bulk(envelope)[..]].concat();
+            let stream = |head: &str| {
+                let fields = [&b"*4\r\n"[..], &bulk(b"id"), &bulk(b"7"), &bulk(field.as_bytes()), &bulk(envelope)];
+                [head.as_bytes(), b"$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n", &fields.concat()].concat()
+            };
+            let resp2 = (Shape::Entries, stream("*1\r\n*2\r\n"));
+            let resp3 = (Shape::Entries, stream("%1\r\n"));
+            for (shape, reply) in [(Shape::KeyAndValue, list), resp2, resp3] {
+                let found = |cut: usize| {
+                    let handed = items(shape, &reply[..cut]);
+                    handed.items.first().and_then(|item| context(item, Propagators::default()))
+                };
+                let whole = found(reply.len());
+                assert_eq!(whole.is_some(), shape == Shape::KeyAndValue || !field.is_empty());
+                assert!((0..reply.len()).all(|cut| found(cut).is_none_or(|context| Some(context) == whole)));
+            }
+        }
+    }
+
+    #[test]
+    fn any_byte_of_an_envelope_may_be_another_one() {
+        for envelope in ENVELOPES {
+            let mut bytes = envelope.to_vec();
+            for at in 0..bytes.len() {
+                for other in [0, 0x7f, 0xff, b'"', b'{', b'}', b'\\'] {
+                    let own = core::mem::replace(&mut bytes[at], other);
+                    let (whole, cut_off) = (read(&bytes, false), read(&bytes, true));
+                    assert!(whole.is_none() || whole == cut_off, "{at} {other}");
+                    bytes[at] = own;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_nested_long_repeated_or_no_text_is_read_in_bounded_memory() {
+        let deep = format!("{{\"headers\":{}1{}}}", "{\"headers\":".repeat(100_000), "}".repeat(100_000));
+        assert_eq!(read(deep.as_bytes(), false), None);
+        assert_eq!(read("{\"headers\":".repeat(100_000).as_bytes(), true), None);
+        assert_eq!(read("[".repeat(100_000).as_bytes(), true), None);
+        let long = format!("{{\"args\":\"{}\",\"labels\":{{\"traceparent\":\"{PARENT}\"}}}}", "x".repeat(1 << 20));
+        assert!(read(long.as_bytes(), false).is_some());
+        // Of members that repeat, the last counts.
+        let member = |value: &str| format!("\"traceparent\":\"{value}\"");
+        let many = format!("{{{}{}}}", format!("{},", member("x")).repeat(20_000), member(PARENT));
+        assert!(read(many.as_bytes(), false).is_some());
+        assert_eq!(read(format!("{{{},{}}}", member(PARENT), member("x")).as_bytes(), false), None);
+        let invalid = [b"{\"traceparent\":\"\xff", PARENT.as_bytes(), b"\"}"].concat();
+        assert_eq!(read(&invalid, false), None);
+        let name = [b"{\"\xff\":1,", member(PARENT).as_bytes(), b"}"].concat();
+        assert_eq!(read(&name, false), None);
+    }
+
+    #[test]
+    fn the_places_of_an_item_have_an_order() {
+        let other = PARENT.replace("00f067aa0ba902b7", "1111111111111111");
+        let object = |parent: &str| format!("{{\"traceparent\":\"{parent}\"}}");
+        let item = format!("{{\"labels\":{},\"Headers\":{}}}", object(&other), object(PARENT));
+        assert_eq!(read(item.as_bytes(), false).as_deref(), Some("00f067aa0ba902b7 None"));
+        let item = format!("{{\"labels\":{},\"headers\":{}}}", object(&other), object("x"));
+        assert_eq!(read(item.as_bytes(), false).as_deref(), Some("1111111111111111 None"));
+    }
+
+    #[test]
+    fn faststreams_binary_envelope_is_read_by_its_positions_and_only_within_them() {
+        let header = |name: &str, value: &str| {
+            let string = |text: &str| [&[0, u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+            [string(name), string(value)].concat()
+        };
+        let (first, second) = (header("traceparent", "x"), header("traceparent", PARENT));
+        let both = [&[0, 2][..], &first, &second].concat();
+        let data_at = 18 + u32::try_from(both.len()).unwrap();
+        assert!(read(&faststream(18, data_at, &both), false).is_some());
+        let gap = [b"gap", &both[..]].concat();
+        assert!(read(&faststream(21, data_at + 3, &gap), false).is_some());
+        let only_first = [&[0, 1][..], &both[2..]].concat();
+        let reversed = [&[0, 2][..], &second, &first].concat();
+        let more = [&[0xff, 0xff][..], &both[2..]].concat();
+        for envelope in [
+            faststream(18, data_at, &only_first),
+            faststream(18, data_at, &reversed),
+            faststream(18, data_at, &more),
+            faststream(18, data_at - 1, &both),
+            faststream(18, data_at + 1, &both),
+            faststream(data_at, 18, &both),
+            faststream(u32::MAX, u32::MAX, &both),
+            faststream(0, 0, &both),
+            faststream(18, data_at, &[]),
+            [&FASTSTREAM[..9], &[2], &faststream(18, data_at, &both)[10..]].concat(),
+        ] {
+            assert_eq!(read(&envelope, false), None, "{}", envelope.escape_ascii());
+        }
+        // A name is exact, as it is for FastStream.
+        let capitals = [&[0, 1][..], &header("Traceparent", PARENT)].concat();
+        assert_eq!(read(&faststream(18, 18 + u32::try_from(capitals.len()).unwrap(), &capitals), false), None);
+    }
+}
