@@ -49,6 +49,7 @@ pub fn arguments(data: &[u8]) {
         &mut options.carriers.keep_context,
         &mut options.naming.templates,
         &mut options.naming.key_templates,
+        &mut options.follow.queues,
     ];
     for list in lists {
         *list = split_list(&list.join(";")).map(Into::into).collect();

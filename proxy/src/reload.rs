@@ -20,7 +20,7 @@ use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 17] = [
+pub const RELOADABLE: [&str; 18] = [
     "mode",
     "mode-for",
     "include",
@@ -35,6 +35,7 @@ pub const RELOADABLE: [&str; 17] = [
     "key-template",
     "relation",
     "follow",
+    "queue",
     "trust",
     "commands",
     "log-level",
@@ -202,6 +203,7 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         relation: new.relation,
         trust: new.trust,
         follow: new.follow,
+        queues: new.queues,
         commands: new.commands,
         ..old.clone()
     }
@@ -274,7 +276,7 @@ mod tests {
 
     #[test]
     fn of_a_policy_what_is_said_to_change_does_and_the_rest_does_not() {
-        let changes: [&[&str]; 16] = [
+        let changes: [&[&str]; 17] = [
             &["--mode", "strip"],
             &["--mode-for", "a=observe"],
             &["--include", "b"],
@@ -289,6 +291,7 @@ mod tests {
             &["--key-template", "h:*"],
             &["--relation", "link"],
             &["--follow", "link"],
+            &["--queue", "i:*"],
             &["--trust", "none"],
             &["--commands", "all"],
         ];

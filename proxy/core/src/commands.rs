@@ -3,7 +3,7 @@
 //! A command's row has all that the proxy knows of it: how much of a request has to be read, how it is answered, and which
 //! plan may change it. A command without a row is answered by one reply and changes nothing that the proxy has to follow.
 
-use crate::handover::Shape;
+use crate::handover::{Pushes, Shape};
 use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
 
 /// Longest word of a request that is looked at, in bytes.
@@ -29,6 +29,8 @@ pub(crate) struct Command {
     pub(crate) naming: Option<Naming>,
     /// How the reply has the items that it hands over, if it hands any over.
     pub(crate) hands_over: Option<Shape>,
+    /// How the request has the items that it adds to a list, a sorted set or a stream, if it adds any.
+    pub(crate) pushes: Option<Pushes>,
 }
 
 /// The commands that can name a connection.
@@ -151,7 +153,7 @@ const fn publish(name: &'static str, sharded: bool) -> Command {
 
 const fn plain(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
     let Some(key) = key(name.as_bytes()) else { panic!("no name is this long") };
-    Command { key, words, plan: None, answer, manages: false, naming: None, hands_over: None }
+    Command { key, words, plan: None, answer, manages: false, naming: None, hands_over: None, pushes: None }
 }
 
 const fn managing(name: &'static str, words: u64, answer: fn(&Request<'_>) -> Answer) -> Command {
@@ -171,6 +173,11 @@ const fn taking(name: &'static str, shape: Shape) -> Command {
 /// A command that reads entries of streams, and may wait for them.
 const fn reading(name: &'static str) -> Command {
     Command { hands_over: Some(Shape::Entries), ..blocking(name) }
+}
+
+/// A command that adds items to a list, a sorted set or a stream.
+const fn pushing(name: &'static str, pushes: Pushes) -> Command {
+    Command { pushes: Some(pushes), ..plain(name, 1, ONE_REPLY) }
 }
 
 const ONE_REPLY: fn(&Request<'_>) -> Answer = |_| Answer::Replies(1);
@@ -196,6 +203,8 @@ static COMMANDS: [&[Command]; 13] = [
         managing("QUIT", 1, ONE_REPLY),
         taking("LPOP", Shape::Values),
         taking("RPOP", Shape::Values),
+        pushing("XADD", Pushes::Entry),
+        pushing("ZADD", Pushes::Members),
     ],
     &[
         plain("MULTI", 1, |request| request.alone(Answer::Multi)),
@@ -209,6 +218,8 @@ static COMMANDS: [&[Command]; 13] = [
         taking("LMOVE", Shape::Values),
         taking("LMPOP", Shape::KeyAndValues),
         taking("ZMPOP", Shape::KeyAndMembers),
+        pushing("LPUSH", Pushes::Elements),
+        pushing("RPUSH", Pushes::Elements),
     ],
     &[
         naming(Naming::Client, managing("CLIENT", 3, |request| request.client())),
@@ -217,6 +228,8 @@ static COMMANDS: [&[Command]; 13] = [
         taking("BLMPOP", Shape::KeyAndValues),
         taking("BZMPOP", Shape::KeyAndMembers),
         managing("ASKING", 1, ONE_REPLY),
+        pushing("LPUSHX", Pushes::Elements),
+        pushing("RPUSHX", Pushes::Elements),
     ],
     &[
         publish("PUBLISH", false),
@@ -228,6 +241,7 @@ static COMMANDS: [&[Command]; 13] = [
         managing("COMMAND", 1, ONE_REPLY),
         taking("ZPOPMIN", Shape::Members),
         taking("ZPOPMAX", Shape::Members),
+        pushing("LINSERT", Pushes::Inserted),
     ],
     &[
         publish("SPUBLISH", true),

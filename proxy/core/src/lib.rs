@@ -13,6 +13,7 @@
 //! | [`trace`] | the identity of spans, sampling, and finished spans |
 //! | [`causes`] | which request or message made a service send a command |
 //! | [`carrier`] | how a context is added to a payload, found there and removed again |
+//! | `queue_names` | the names that job libraries give the keys of their queues |
 //! | [`policy`] | the operator's decisions about which messages are changed, and how |
 //! | [`service`] | what a session asks of its service, and the events that it reports |
 //! | `handover` | what a reply hands over of a list, a sorted set or a stream |
@@ -49,6 +50,7 @@ mod output;
 mod pairing;
 pub mod policy;
 pub mod printable;
+mod queue_names;
 pub mod resp;
 mod rewrite;
 pub mod service;

@@ -10,7 +10,8 @@ use crate::carrier::{Carrier, ContextKeys, Place};
 use crate::choice;
 use crate::glob::Glob;
 use crate::naming;
-use crate::trace::{Change, Context, Destination, Inferred, Propagators, Sampler, SpanRecord};
+use crate::queue_names;
+use crate::trace::{Change, Context, Destination, Inferred, Operation, Propagators, Sampler, SpanRecord};
 
 /// The settings that the sessions of a service follow. Each call of a session gets the policy that is then in force.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Policy {
     /// The templates of keys (`--key-template`). The span of a command shows the first one that matches the command's first key. If
     /// there are none, spans tell nothing of keys.
     pub key_templates: Vec<Glob>,
+    /// The keys of lists and sorted sets that are queues (`--queue`), besides those of well-known libraries.
+    pub queues: Vec<Glob>,
     /// Whether spans leave out channels' names, so that only templates are shown (`--hide-channel-names`).
     pub hide_channel_names: bool,
     /// Longest payload with a context, in bytes, that is sent. A payload that would become longer gets no context.
@@ -139,6 +142,11 @@ impl Policy {
         self.key_templates.iter().find(|glob| glob.matches(key)).map(Glob::as_str)
     }
 
+    /// Whether what is added to this key, of a list or a sorted set, is work for somebody.
+    pub(crate) fn is_queue(&self, key: &[u8]) -> bool {
+        queue_names::is_known(key) || self.queues.iter().any(|glob| glob.matches(key))
+    }
+
     /// The form in which contexts are added to messages that are published on `channel`; `None` if none are added. A single
     /// payload may still get no context, because it is too long or does not fit the form.
     pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
@@ -172,6 +180,11 @@ impl Policy {
                 span.context.flags = span.context.flags.with_sampled(is_sampled);
             }
         } else {
+            if let Operation::Send(sent) = &mut span.operation
+                && core::mem::take(&mut sent.is_named_by_item)
+            {
+                sent.items.push(span.context);
+            }
             span.parent = Some(cause.span.span_id);
             span.context.trace_id = cause.span.trace_id;
             span.context.flags = cause.span.flags.with_sampled(is_sampled);
@@ -232,6 +245,7 @@ impl Default for Policy {
             forged: Forged::default(),
             templates: Vec::new(),
             key_templates: Vec::new(),
+            queues: Vec::new(),
             hide_channel_names: false,
             inject_limit: DEFAULT_INJECT_LIMIT,
             follow: Follow::default(),

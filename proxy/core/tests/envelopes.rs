@@ -46,6 +46,8 @@ fn ancestor(record: &SpanRecord) -> String {
     let trace_state = record.trace_state.as_deref().map(|state| format!(" {state}")).unwrap_or_default();
     match (record.parent, record.link) {
         (Some(parent), None) => format!("below {}-{parent}{trace_state}", record.context.trace_id),
+        // It shares the trace of who has added the item, which follows from what names it.
+        (None, Some(link)) if link.trace_id == record.context.trace_id => "root".to_owned(),
         (None, Some(link)) => format!("linked to {}-{}{trace_state}", link.trace_id, link.span_id),
         (None, None) => "root".to_owned(),
         (Some(_), Some(_)) => panic!("{record:?}"),

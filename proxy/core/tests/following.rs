@@ -13,11 +13,11 @@ use redistributed_core::{Policy, Side};
 
 use crate::support::{Driver, injecting, multibulk};
 
-const CAUSE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub(crate) const CAUSE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED_CAUSE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-const OTHER: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+pub(crate) const OTHER: &str = "00-11111111111111111111111111111111-2222222222222222-01";
 
-fn span(text: &str) -> SpanContext {
+pub(crate) fn span(text: &str) -> SpanContext {
     SpanContext::parse_traceparent(text.as_bytes()).unwrap()
 }
 

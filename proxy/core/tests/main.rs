@@ -10,6 +10,7 @@ mod following;
 mod http;
 mod large;
 mod properties;
+mod pushes;
 mod queues;
 mod simulation;
 mod support;

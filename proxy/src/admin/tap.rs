@@ -164,7 +164,7 @@ fn line(Passed { record, .. }: &Passed, route: &str, line: &mut String) {
     let (direction, channel, bytes, sharded) = match &record.operation {
         Operation::Publish { channel, body_size, sharded, .. } => ("publish", channel, body_size, sharded),
         Operation::Deliver { channel, body_size, sharded, .. } => ("deliver", channel, body_size, sharded),
-        Operation::Item { .. } | Operation::Command { .. } | Operation::Request(_) => return,
+        Operation::Item { .. } | Operation::Send(_) | Operation::Command { .. } | Operation::Request(_) => return,
     };
     let took = record.end.0.saturating_sub(record.start.0) / 1_000;
     // Writing to a string cannot fail.

@@ -11,7 +11,7 @@ use redistributed_core::causes::{
 use redistributed_core::policy::Policy;
 use redistributed_core::service::{
     Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
-    ObservedRead, Reading,
+    ObservedRead, Passage, Reading,
 };
 use redistributed_core::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
 
@@ -136,6 +136,10 @@ impl Inference for FollowedConnection {
 
     fn missed(&mut self, now: UnixNanos) {
         self.follow.with(|state| state.causes.warm_up(now));
+    }
+
+    fn is_first(&mut self, item: SpanId, passage: Passage) -> bool {
+        self.follow.with(|state| state.seen.is_first(item, passage))
     }
 
     fn injected(&mut self, publish: CommandId, span: SpanId) {

@@ -18,6 +18,7 @@ mod budget;
 mod connection;
 mod contexts;
 mod requests;
+mod seen;
 mod spans;
 mod waiting;
 mod writers;
@@ -40,6 +41,7 @@ use budget::{Budget, PAUSE};
 pub use connection::FollowedConnection;
 use contexts::Contexts;
 use requests::Requests;
+use seen::Seen;
 pub use spans::FollowedSpans;
 use waiting::{Finished, Waiting};
 pub use writers::Writers;
@@ -73,6 +75,7 @@ struct State {
     causes: Causes,
     contexts: Contexts,
     waiting: Waiting,
+    seen: Seen,
     budget: Budget,
     /// Whether nothing happens, nothing is remembered and no span waits, so that the next event has to wake [`Follow::run`].
     is_idle: bool,
@@ -245,6 +248,7 @@ impl State {
             causes: Causes::new(key),
             contexts: Contexts::default(),
             waiting: Waiting::default(),
+            seen: Seen::default(),
             budget: Budget::default(),
             is_idle: true,
         }

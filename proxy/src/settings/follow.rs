@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Follow, Policy};
 
 use super::choices::{parser, switch};
@@ -31,6 +32,13 @@ pub(crate) struct FollowOptions {
     /// It needs --follow, and concerns GET, MGET, HGET, HMGET and HGETALL. Writers are known that write through this process.
     #[arg(long, value_parser = switch)]
     link_writers: bool,
+
+    /// Take the lists and sorted sets at keys that match this glob for queues, as in 'jobs:*'; repeatable
+    ///
+    /// A command that adds items to a queue has a span, and what is taken out of it is work. Streams, and the queues of well-known
+    /// libraries, are found without it. See proxy/docs/queues.md.
+    #[arg(long = "queue", value_name = "GLOB")]
+    pub(crate) queues: Vec<String>,
 }
 
 /// How long work is waited for.
@@ -55,6 +63,7 @@ impl FollowSettings {
             ("follow", policy.follow.to_string()),
             ("follow-window", format_duration(self.window)),
             ("link-writers", self.links_writers.to_string()),
+            ("queue", policy.queues.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ")),
         ]
     }
 }

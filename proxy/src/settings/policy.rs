@@ -147,6 +147,7 @@ impl Validation<'_> {
             inject_limit: self.inject_limit(&carriers.inject_limit),
             transit_time: carriers.transit_time,
             follow: follow.follow,
+            queues: self.globs("--queue", &follow.queues),
             commands: self.commands(tracing.commands.as_deref(), follow.follow),
             ..Policy::default()
         };

@@ -38,9 +38,14 @@ pub(super) fn cause(record: &SpanRecord) -> Option<&'static str> {
     record.inferred.as_ref().and_then(|inferred| inferred.rule)
 }
 
-/// The links of a span: that to its producer or its cause, and those that are inferred.
+/// The links of a span: that to its producer or its cause, those that are inferred, and those to the contexts of the items that were
+/// added.
 pub(super) fn links(record: &SpanRecord) -> impl Iterator<Item = &SpanContext> {
-    record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links))
+    let items: &[SpanContext] = match &record.operation {
+        Operation::Send(sent) => &sent.items,
+        _ => &[],
+    };
+    record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links)).chain(items)
 }
 
 /// The spans of those who have written what the command has read.
@@ -68,7 +73,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn of(record: &SpanRecord) -> Self {
         match record.operation {
-            Operation::Publish { .. } => Self::Producer,
+            Operation::Publish { .. } | Operation::Send(_) => Self::Producer,
             Operation::Deliver { .. } | Operation::Item { .. } => Self::Consumer,
             Operation::Command { .. } => Self::Client,
             Operation::Request(_) => Self::Server,
@@ -88,6 +93,9 @@ impl Kind {
 
 /// `messaging.operation.name` of a publish, and the first word of its span's name.
 pub(super) const PUBLISH: &str = "publish";
+
+/// `messaging.operation.name` of a command that adds items to a queue or a stream, and the first word of its span's name.
+pub(super) const SEND: &str = "send";
 
 /// `messaging.operation.name` of a delivery and of an item of a queue, and the first word of its span's name.
 pub(super) const PROCESS: &str = "process";
@@ -109,6 +117,7 @@ pub(super) fn span_name(record: &SpanRecord) -> (&'static str, &str) {
         Operation::Publish { channel, .. } => of_channel(PUBLISH, "publish ", channel),
         Operation::Deliver { channel, .. } => of_channel(PROCESS, PROCESS_VERB, channel),
         Operation::Item { queue, .. } => queue.as_deref().map_or((PROCESS, ""), |queue| (PROCESS_VERB, queue)),
+        Operation::Send(sent) => sent.queue.as_deref().map_or((SEND, ""), |queue| ("send ", queue)),
         Operation::Command { name, summary, .. } => ("", summary.as_deref().unwrap_or(name)),
         Operation::Request(request) => {
             let (alone, verb) = request.method.in_span_name();

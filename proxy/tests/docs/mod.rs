@@ -7,5 +7,6 @@ mod limits;
 mod links;
 mod modules;
 pub(crate) mod page;
+mod queues;
 pub(crate) mod quick_start;
 mod spans;

@@ -53,6 +53,8 @@ async fn told() -> Told {
     assert!(matches!(service.call("LPUSH key value").await, Value::Error(_)));
     service.call("XGROUP CREATE stream workers $ MKSTREAM").await;
     service.call("XADD stream * field value").await;
+    assert!(matches!(service.call("XADD key * field value").await, Value::Error(_)));
+    assert_eq!(service.call("RPUSH queue:mail one two").await, Value::Integer(2));
     assert!(matches!(service.call("XREADGROUP GROUP workers me STREAMS stream >").await, Value::Array(_)));
     for command in ["MULTI", "SET key one", "SET key two", "EXEC"] {
         assert!(!matches!(service.call(command).await, Value::Error(_)), "{command}");
@@ -87,7 +89,7 @@ fn documented_attributes(page: &Page) -> BTreeMap<String, BTreeSet<String>> {
     let rows = page.table("attribute").into_iter();
     rows.map(|row| {
         let kinds: BTreeSet<_> = match row[1].text.as_str() {
-            "all" => ["publish", "delivery", "item", "command"].map(str::to_owned).into(),
+            "all" => ["publish", "delivery", "send", "item", "command"].map(str::to_owned).into(),
             kinds => kinds.split(", ").map(str::to_owned).collect(),
         };
         (row[0].text.clone(), kinds)
@@ -97,6 +99,7 @@ fn documented_attributes(page: &Page) -> BTreeMap<String, BTreeSet<String>> {
 
 fn kind(span: &ReceivedSpan) -> &'static str {
     match span.span.kind() {
+        SpanKind::Producer if span.span.name.starts_with("send") => "send",
         SpanKind::Producer => "publish",
         SpanKind::Consumer if span.span.attributes.iter().any(|other| other.key == "messaging.message.id") => "item",
         SpanKind::Consumer => "delivery",
@@ -119,7 +122,7 @@ async fn every_attribute_and_every_field_of_the_tap_is_documented_and_no_other()
     // Why a delivery or an item fails is a client that has gone, which cannot be made to happen at will.
     seen.entry("error.type".to_owned()).or_default().extend(["delivery", "item"].map(str::to_owned));
     // Causes are told when a service has been seen for a while, for which `e2e::following` waits.
-    seen.insert("redistributed.cause".to_owned(), ["publish", "command"].map(str::to_owned).into());
+    seen.insert("redistributed.cause".to_owned(), ["publish", "send", "command"].map(str::to_owned).into());
     assert_eq!(documented_attributes(&page), seen, "the document has left, the spans right");
 
     let of_resources = told.spans.iter().flat_map(|span| &span.resource.attributes);

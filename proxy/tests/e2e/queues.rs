@@ -1,9 +1,10 @@
-//! What a plain worker does because of an item that it has taken from a list or a stream is below the span of the item, and that is
-//! below the span of an instrumented producer (`--follow`).
+//! What a plain worker does because of an item that it has taken from a list or a stream is below the span of the item. That is below
+//! the span of an instrumented producer, or in the trace of a plain one (`--follow`).
 
 use std::time::{Duration, Instant};
 
 use otlp_receiver::ReceivedSpan;
+use otlp_receiver::proto::trace::v1::span::SpanKind;
 
 use crate::e2e::deployment::{Deployment, Sidecar};
 use crate::e2e::following::id;
@@ -157,4 +158,50 @@ async fn the_work_of_a_plain_worker_is_below_the_entry_of_the_stream_that_caused
     let item = check(&spans);
     assert!(item.text("messaging.message.id").is_some_and(|id| id.contains('-')), "{item:?}");
     assert_eq!(item.text("messaging.consumer.group.name"), Some("workers"));
+}
+
+/// Adds an item by one sidecar and takes it out by another, and returns the spans of both ends.
+async fn both_ends(deployment: &Deployment, add: &str, take: &str) -> [Span; 2] {
+    let (api, worker) = (deployment.sidecar("api", &FOLLOWING), deployment.sidecar("worker", &FOLLOWING));
+    let (mut adds, mut takes) = (api.connect().await, worker.connect().await);
+    // They are in another database, which the names of the items tell apart.
+    for service in [&mut adds, &mut takes] {
+        service.call("SELECT 3").await;
+    }
+    adds.call(add).await;
+    takes.call(take).await;
+    drop((adds, takes));
+    let spans = deployment.spans([api, worker]).await;
+    [spans.only("api").clone(), spans.only("worker").clone()]
+}
+
+#[tokio::test]
+async fn who_adds_a_job_and_who_takes_it_share_a_trace_though_no_byte_is_added() {
+    let deployment = Deployment::start().await;
+    let job = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","task":"add"}"#;
+    let [added, taken] = both_ends(&deployment, &format!("LPUSH celery {job}"), "BRPOP celery 5").await;
+    assert_eq!((added.name.as_str(), added.kind, added.parent.as_str()), ("send", SpanKind::Producer, ""));
+    assert_eq!(added.text("messaging.operation.name"), Some("send"));
+    assert_eq!(added.attributes["messaging.message.body.size"], (job.len() as i64).into());
+    assert_eq!((taken.name.as_str(), &taken.trace_id), ("process", &added.trace_id));
+    assert_eq!(taken.links, [(added.trace_id, added.span_id)]);
+    assert!(taken.parent.is_empty() && taken.start >= added.start);
+}
+
+#[tokio::test]
+async fn who_adds_an_entry_to_a_stream_and_who_takes_it_share_a_trace() {
+    let deployment = Deployment::start().await;
+    let mut direct = deployment.direct().await;
+    direct.call("SELECT 3").await;
+    direct.call("XGROUP CREATE jobs:secret workers $ MKSTREAM").await;
+    let take = "XREADGROUP GROUP workers me BLOCK 5000 STREAMS jobs:secret >";
+    let [added, taken] = both_ends(&deployment, "XADD jobs:secret MAXLEN ~ 100 * job 7", take).await;
+    assert_eq!((added.name.as_str(), taken.name.as_str()), ("send jobs:*", "process jobs:*"));
+    assert_eq!(
+        (&taken.trace_id, &taken.links[..]),
+        (&added.trace_id, &[(added.trace_id.clone(), added.span_id.clone())][..])
+    );
+    let id = added.text("messaging.message.id");
+    assert!(id.is_some() && id == taken.text("messaging.message.id"), "{added:?}");
+    assert!(!format!("{added:?}").contains("jobs:secret"), "no key is told");
 }

@@ -52,6 +52,11 @@ impl ContextKeys {
         self.0.is_empty()
     }
 
+    /// A MAC by the first key, or by an empty one, that has not covered anything yet.
+    pub(super) fn first(&self) -> Option<Hmac<Sha256>> {
+        self.0.first().cloned().or_else(|| Hmac::new_from_slice(&[]).ok())
+    }
+
     /// The MAC by the first key. Without a key it is all zero.
     pub(super) fn sign(&self, covered: &Covered<'_>) -> Mac {
         let full = self.0.first().map(|key| covered.feed(key).finalize().into_bytes());

@@ -1,4 +1,5 @@
-//! What a reply hands over to the service: the items of a list, a sorted set or a stream that it has taken out to work on them.
+//! What a reply hands over to the service: the items of a list, a sorted set or a stream that it has taken out to work on them. And
+//! what a request adds to one ([`Push`]).
 //!
 //! A row of the table of commands names the [`Shape`] of such a reply. [`Read`] is what the request says, and [`items`] finds
 //! the items in the reply, and [`context`] the context that an item carries. Nothing here changes a byte, and nothing is read
@@ -6,10 +7,12 @@
 
 mod envelope;
 mod items;
+mod push;
 mod read;
 
 pub(crate) use envelope::context;
 pub(crate) use items::{Item, items};
+pub(crate) use push::{Push, Pushes};
 pub(crate) use read::Read;
 
 /// How the reply to a command has its items.

@@ -121,6 +121,8 @@ pub(crate) struct Pairing {
     /// The command that the last reply has answered, if its reply is to be reported, and the number of the event that
     /// is its span if it has ended.
     answered: Option<(CommandId, usize)>,
+    /// The number of the event that is the span of a command that has added an entry to a stream, whose reply was read last.
+    sent: Option<usize>,
     /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
     timed: Option<UnixNanos>,
     pending_subscriptions: usize,
@@ -154,6 +156,7 @@ impl Pairing {
             spans: OpenSpans::default(),
             names: ClientNames::default(),
             answered: None,
+            sent: None,
             timed: None,
             pending_subscriptions: 0,
             pending_late: 0,

@@ -41,6 +41,7 @@ const PLACE: usize = size_of::<Option<SpanRecord>>() + size_of::<OpenSpan>();
 fn bytes_of(span: &SpanRecord) -> usize {
     let channel = match &span.operation {
         Operation::Publish { channel, .. } | Operation::Deliver { channel, .. } => channel.channel().len(),
+        Operation::Send(sent) => size_of_val(&**sent) + size_of_val(&*sent.items),
         Operation::Item { .. } | Operation::Command { .. } | Operation::Request(_) => 0,
     };
     PLACE + channel + span.trace_state.as_ref().map_or(0, |state| state.len())

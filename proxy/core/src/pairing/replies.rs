@@ -74,6 +74,13 @@ impl Pairing {
         self.answered.take()
     }
 
+    /// The number of the event that is the span of a command that adds an entry to a stream, if the last reply has answered one
+    /// without an error. It is returned once.
+    #[inline]
+    pub(crate) fn take_sent(&mut self) -> Option<usize> {
+        self.sent.take()
+    }
+
     /// Takes the reply to a publish, or to a command whose effect need not be followed, if no transaction and no
     /// `CLIENT REPLY` changes the order. Nearly all replies are taken here.
     #[inline(always)]

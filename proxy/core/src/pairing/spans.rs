@@ -110,6 +110,9 @@ impl Pairing {
         let Some(record) = self.spans.get(&span) else { return };
         record.end = call.env.now;
         record.error = error;
+        let awaits_id =
+            record.error.is_none() && matches!(&record.operation, Operation::Send(sent) if sent.entry.is_some());
+        self.sent = awaits_id.then_some(call.out.events.len());
         if is_reported(record, call) {
             self.spans.end(span, &mut call.out.events);
         } else {

@@ -3,13 +3,14 @@
 use alloc::boxed::Box;
 
 use super::channel_cache::text;
+use crate::carrier::derived::Identity;
 use crate::carrier::json::JsonPath;
 use crate::carrier::{self, Carrier};
 use crate::output::Call;
 use crate::policy::{Commands, Follow, Policy, Relation, Rule};
 use crate::service::Attribution;
 use crate::trace::{
-    Change, Context, Handling, Ids, Inferred, Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId,
+    Change, Context, Handling, Ids, Inferred, Operation, Sent, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId,
     UNKNOWN_COMMAND, UnixNanos,
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Consumer<'a> {
     pub(crate) is_sampled: bool,
     /// The context that the message or the item carries, if it is believed.
     carried: Option<&'a Context>,
+    /// The context that follows from what names the item, if it carries none.
+    named: Option<SpanContext>,
     relation: Relation,
 }
 
@@ -71,7 +74,18 @@ impl<'a> Consumer<'a> {
             Relation::Parent => child_of(carried, policy, ids),
             Relation::Link => linked_to(carried, policy, ids),
         };
-        Self { context, is_sampled, carried, relation: policy.relation }
+        Self { context, is_sampled, carried, named: None, relation: policy.relation }
+    }
+
+    /// The span of an item that carries no context, linked to the one that follows from what names the item. It begins the trace of that
+    /// one if it `shares_trace`, otherwise another.
+    pub(crate) fn named(named: SpanContext, shares_trace: bool, policy: &Policy, ids: &mut dyn Ids) -> Self {
+        let (context, is_sampled) = if shares_trace {
+            (SpanContext { span_id: ids.span_id(), ..named }, named.flags.is_sampled())
+        } else {
+            child_of(None, policy, ids)
+        };
+        Self { context, is_sampled, carried: None, named: Some(named), relation: policy.relation }
     }
 
     /// The record of the span, which has begun.
@@ -80,7 +94,8 @@ impl<'a> Consumer<'a> {
             Relation::Parent => (self.carried, None),
             Relation::Link => (None, self.carried),
         };
-        record(self.context, parent, link, start, payload, operation)
+        let record = record(self.context, parent, link, start, payload, operation);
+        SpanRecord { link: record.link.or(self.named), ..record }
     }
 
     /// The context of what the span causes.
@@ -161,6 +176,47 @@ pub(crate) fn untraced(
     let context = SpanContext { trace_id, span_id: id.unwrap_or(SpanId::MIN), flags: TraceFlags::default() };
     let handling = Handling { payload, untraced: true };
     SpanRecord { handling, ..record(context, parent, None, start, payload, operation) }
+}
+
+/// The context that follows from what names an item.
+pub(crate) fn derived_context(item: Identity<'_>, policy: &Policy) -> Option<SpanContext> {
+    let (trace_id, span_id) = item.derive(&policy.keys)?;
+    let sampled = policy.sampler.samples(trace_id, None);
+    Some(SpanContext { trace_id, span_id, flags: TraceFlags::default().with_sampled(sampled) })
+}
+
+/// The PRODUCER span of a command that adds items, below the context that its only item carries, or else below its cause. There is none if it is not sampled and not measured. If the span begins a trace, it has the context of
+/// its only item, which for an entry of a stream comes with the reply (`awaits_id`); so whether such a span is sampled is decided
+/// then.
+#[cold]
+pub(crate) fn push_span(
+    mut sent: Sent,
+    awaits_id: bool,
+    start: UnixNanos,
+    carried: Option<&Context>,
+    attribution: Option<&Attribution>,
+    call: &mut Call<'_>,
+) -> Option<SpanRecord> {
+    let policy = &**call.env.policy;
+    // As of a publish, what the item itself carries comes before what is inferred.
+    let attribution = attribution.filter(|_| carried.is_none());
+    let (parent, link) = attribution.map_or((carried, None), |attribution| parent_and_link(attribution, policy.follow));
+    let inferred = attribution.and_then(inferred);
+    let is_root = parent.is_none() && link.is_none();
+    let may_get_cause = inferred.as_ref().is_some_and(|inferred| inferred.undecided.is_some());
+    sent.is_named_by_item &= is_root;
+    let (context, sampled) = match link {
+        None if sent.is_named_by_item => {
+            let item = sent.items.pop()?;
+            (item, item.flags.is_sampled())
+        }
+        None => child_of(parent, policy, call.env.ids),
+        link => linked_to(link, policy, call.env.ids),
+    };
+    (sampled || may_get_cause || (is_root && awaits_id) || call.env.watched).then(|| {
+        let record = record(context, parent, link, start, Change::None, Operation::Send(Box::new(sent)));
+        SpanRecord { inferred, ..record }
+    })
 }
 
 /// The CLIENT span of a command (`--commands`). There is none if it is not wanted, or if it is not sampled and not measured. Whether the

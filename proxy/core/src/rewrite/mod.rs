@@ -18,7 +18,7 @@ mod input;
 mod publish;
 
 pub(crate) use bulk::Bulk;
-pub(crate) use context::{Consumer, child_of, command_span, untraced};
+pub(crate) use context::{Consumer, child_of, command_span, derived_context, push_span, untraced};
 pub(crate) use deliver::{DeliverPlan, Message};
 pub(crate) use edits::Edits;
 pub(crate) use hold::Hold;

@@ -39,6 +39,12 @@ pub trait Inference: Debug + Send {
     /// Redis has answered a command. Returns the spans of those who have written what was read, if they are known for certain.
     fn replied(&mut self, now: UnixNanos, command: CommandId, values: Bulks<'_, MAX_VALUES>) -> Vec<SpanContext>;
 
+    /// Whether no other item with this span, which follows from what names it, has passed in this way. Where it is not known, it counts
+    /// as the first.
+    fn is_first(&mut self, _item: SpanId, _passage: Passage) -> bool {
+        true
+    }
+
     /// A message is delivered to the client.
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
 }
@@ -74,6 +80,15 @@ pub enum Reading {
     Reply(CommandId),
     /// Nothing is known of it, so that the command is like any other.
     Other,
+}
+
+/// The way in which an item passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// The service adds the item to a queue.
+    Added,
+    /// The service takes the item out of a queue.
+    Taken,
 }
 
 /// An item that a queue or a stream hands over to the client.

@@ -13,5 +13,5 @@ pub use environment::Environment;
 pub use event::{Event, SubscriptionChange, SubscriptionKind};
 pub use inference::{
     Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
-    ObservedRead, Reading,
+    ObservedRead, Passage, Reading,
 };

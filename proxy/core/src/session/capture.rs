@@ -23,6 +23,11 @@ impl Capture {
         self.most = most;
     }
 
+    /// So many bytes are kept of the frame that is being read.
+    pub(super) fn keep_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
     /// The input ends, within a frame or not. Between frames no memory is taken.
     #[cold]
     #[inline(never)]

@@ -7,12 +7,14 @@ use alloc::sync::Arc;
 
 use super::Parts;
 use super::capture;
+use super::pushes;
+use crate::carrier::derived::Identity;
 use crate::commands::{self, Answer};
 use crate::handover::{self, Item, Read, Shape};
-use crate::policy::{Mode, Trust};
-use crate::rewrite::{Consumer, untraced};
-use crate::service::{Attribution, Event, ObservedItem, ObservedRead, Reading};
-use crate::trace::{Change, CommandId, Operation};
+use crate::policy::{Mode, Policy, Trust};
+use crate::rewrite::{Consumer, derived_context, untraced};
+use crate::service::{Attribution, Event, ObservedItem, ObservedRead, Passage, Reading};
+use crate::trace::{Change, CommandId, Context, Operation, SpanContext};
 
 /// Most reads of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_READS: usize = 64;
@@ -81,7 +83,8 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
         return None;
     }
     let now = parts.call.env.now;
-    let observed = ObservedRead { key: read.key, takes_work: read.takes_work };
+    let takes_work = read.takes_work || parts.call.env.policy.is_queue(read.key);
+    let observed = ObservedRead { key: read.key, takes_work };
     let command = match parts.call.env.inference.as_deref_mut()?.reads(now, &observed) {
         Reading::Work(command) => {
             let group =
@@ -113,11 +116,17 @@ pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
 fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
     let (now, policy) = (parts.call.env.now, &**parts.call.env.policy);
     let key = item.key.unwrap_or(&read.key);
-    let may_carry = policy.enabled && policy.trust != Trust::None;
-    let carried = if may_carry { handover::context(item, policy.propagators) } else { None };
+    let carried = carried(item, policy);
     // As of messages, where a service is only observed an item has a span only if it carries a context.
     let is_traced = policy.enabled && (carried.is_some() || policy.mode != Mode::Observe);
-    let own = is_traced.then(|| Consumer::of(carried.as_ref(), policy, parts.call.env.ids));
+    // Otherwise it begins the trace that follows from what names it, if something does.
+    let derived = if is_traced && carried.is_none() { derived(key, item, parts) } else { None };
+    let shares_trace =
+        derived.is_some_and(|derived| item.id.is_some() || pushes::is_first(&derived, Passage::Taken, parts));
+    let own = is_traced.then(|| match derived {
+        Some(named) => Consumer::named(named, shares_trace, policy, parts.call.env.ids),
+        None => Consumer::of(carried.as_ref(), policy, parts.call.env.ids),
+    });
     let operation = || Operation::Item {
         queue: policy.key_template(key).map(Arc::from),
         group: read.group.clone(),
@@ -137,8 +146,27 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
     }
 }
 
+/// The context that an item carries, if it is believed.
+pub(super) fn carried(item: &Item<'_>, policy: &Policy) -> Option<Context> {
+    let may_carry = policy.enabled && policy.trust != Trust::None;
+    if may_carry { handover::context(item, policy.propagators) } else { None }
+}
+
+/// The context that follows from what names an item, if something does. Whoever has added the item has a span with this context, or
+/// one with a link to it.
+fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<SpanContext> {
+    let database = parts.pairing.database();
+    let identity = match (item.id, item.values.as_slice()) {
+        (Some(id), _) => entry_id(id).map(|_| Identity::Entry { database, key, id }),
+        // It is there as a whole, because a length of its own is known of it.
+        (None, [element]) if u64::try_from(element.len()) == Ok(item.size) => Identity::of_element(database, element),
+        (None, _) => None,
+    };
+    derived_context(identity?, parts.call.env.policy)
+}
+
 /// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.
-fn entry_id(id: &[u8]) -> Option<Arc<str>> {
+pub(super) fn entry_id(id: &[u8]) -> Option<Arc<str>> {
     let is_id = id.len() <= MAX_ENTRY_ID_LEN && id.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
     core::str::from_utf8(id).ok().filter(|_| is_id).map(Arc::from)
 }

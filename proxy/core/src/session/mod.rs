@@ -20,6 +20,7 @@ mod handovers;
 mod inline;
 mod publishes;
 mod pubsub_frame;
+mod pushes;
 mod replies;
 mod requests;
 mod summary;
@@ -27,6 +28,7 @@ mod summary;
 use alloc::sync::Arc;
 
 use self::handovers::Reads;
+use self::pushes::Entries;
 use self::replies::ReplyReader;
 use self::requests::RequestReader;
 use crate::output::{Call, Output};
@@ -56,6 +58,7 @@ pub struct Session {
     replies: ReplyReader,
     pairing: Pairing,
     reads: Reads,
+    entries: Entries,
     publish: PublishPlan,
     deliver: DeliverPlan,
     /// The policy by which the plans have looked up channels.
@@ -67,6 +70,8 @@ struct Parts<'a> {
     pairing: &'a mut Pairing,
     /// The commands whose replies hand items of queues over, if causes are followed.
     reads: &'a mut Reads,
+    /// The entries of streams whose ids have not come yet, if causes are followed.
+    entries: &'a mut Entries,
     publish: &'a mut PublishPlan,
     deliver: &'a mut DeliverPlan,
     /// Whether commands other than publishes may have spans or causes.
@@ -88,6 +93,7 @@ impl Session {
             replies: ReplyReader::new(),
             pairing: Pairing::new(),
             reads: Reads::default(),
+            entries: Entries::default(),
             publish: PublishPlan::default(),
             deliver: DeliverPlan::default(),
             policy: None,
@@ -114,9 +120,10 @@ impl Session {
     /// `out`. The bytes that leave do not depend on how the stream is cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
-        let Self { requests, replies, pairing, reads, publish, deliver, .. } = self;
+        let Self { requests, replies, pairing, reads, entries, publish, deliver, .. } = self;
         let are_commands_described = env.inference.is_some() || env.policy.commands.any();
-        let mut parts = Parts { pairing, reads, publish, deliver, are_commands_described, call: Call { env, out } };
+        let mut parts =
+            Parts { pairing, reads, entries, publish, deliver, are_commands_described, call: Call { env, out } };
         match from {
             Side::Client => requests.receive(input, &mut parts),
             Side::Server => {
@@ -130,7 +137,7 @@ impl Session {
 
     /// The bytes of memory that the session takes for what is held back, for open spans and for unanswered requests.
     pub fn held_bytes(&self) -> usize {
-        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes() + self.reads.bytes()
+        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes() + self.reads.bytes() + self.entries.bytes()
     }
 
     /// Takes the end of the stream from `from`. Adds the held bytes of an incomplete frame to `out`, unchanged.

@@ -13,6 +13,7 @@ use super::capture::{self, Capture};
 use super::client_name::ClientNameReader;
 use super::inline::{self, Line};
 use super::publishes;
+use super::pushes;
 use super::summary::summarize;
 use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
@@ -222,7 +223,13 @@ impl RequestReader {
     fn argument_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         self.state = State::Terminator { left: 2 };
         match &mut self.request {
-            Partial { index: 0, .. } => self.request.name_ends(),
+            Partial { index: 0, .. } => {
+                self.request.name_ends();
+                // What names an element is anywhere in it.
+                if self.request.adds_items() && parts.call.env.inference.is_some() && !parts.call.env.memory_is_scarce {
+                    self.capture.keep_most(pushes::MAX_KEPT);
+                }
+            }
             Partial {
                 index: 2,
                 publish: Some(publish @ PartialPublish { admitted: true, .. }),
@@ -372,7 +379,10 @@ fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts:
     let attribution = attribution::of_command(answer, name, frame, parts);
     let command = attribution.as_ref().and_then(|attribution| attribution.command);
     let answer = told_apart(answer, parts.call.env.policy);
-    let mut span = span_of(answer, name, start, attribution.as_deref(), parts);
+    let mut span = match pushes::span_of(name, frame, start, attribution.as_deref(), parts) {
+        Some(span) => span,
+        None => span_of(answer, name, start, attribution.as_deref(), parts),
+    };
     if let Some(span) = &mut span {
         summarize(span, frame, parts.call.env.policy);
     }
@@ -417,6 +427,12 @@ impl Partial {
         self.client_name = None;
         self.channel.clear();
         self.words.iter_mut().for_each(Word::clear);
+    }
+
+    /// Whether the command adds items to a list, a sorted set or a stream.
+    fn adds_items(&self) -> bool {
+        let [name, ..] = &self.words;
+        commands::find(name.as_bytes()).is_some_and(|command| command.pushes.is_some())
     }
 
     /// Whether the argument that comes next is the payload of a publish.

@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::cause::Inferred;
@@ -126,6 +127,8 @@ pub enum Operation {
         /// The item's length in bytes, or that of an entry's fields with their names.
         body_size: u64,
     },
+    /// A PRODUCER span of a command that adds items to a list, a sorted set or a stream, from the request to its reply.
+    Send(Box<Sent>),
     /// A CLIENT span of any other command (`--commands all`), from the request to its reply.
     Command {
         /// The command's name as it was sent, without arguments.
@@ -143,6 +146,29 @@ pub enum Operation {
     },
     /// A SERVER span, from an HTTP request's first byte until the last one of its response has been written to the client.
     Request(Box<Request>),
+}
+
+/// What was added to a list, a sorted set or a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// The template of the key that the items were added to ([`Policy::key_templates`](crate::Policy::key_templates)). The key
+    /// itself is never told.
+    pub queue: Option<Arc<str>>,
+    /// The id of the entry of a stream: two numbers.
+    pub id: Option<Arc<str>>,
+    /// The number of items.
+    pub count: u64,
+    /// The length of all items in bytes, with the names of an entry's fields.
+    pub body_size: u64,
+    /// The contexts that follow from what names the items, where the span has another one. The spans of those who take the items
+    /// have links to them, too.
+    pub items: Vec<SpanContext>,
+    /// Whether the only item carries a context. Then nobody looks for the one that follows from what names it.
+    pub carries_context: bool,
+    /// Whether the span has the context that follows from what names its only item.
+    pub is_named_by_item: bool,
+    /// The number of the entry of a stream among those of its connection, until the reply has brought its id.
+    pub entry: Option<u32>,
 }
 
 /// The name of a command that Redis does not know. Its own word could be anything, such as a piece of a payload.

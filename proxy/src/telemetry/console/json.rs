@@ -31,6 +31,9 @@ pub(super) fn add(service: &str, record: &SpanRecord, line: &mut String) {
         Operation::Deliver { body_size, .. } | Operation::Item { body_size, .. } => {
             let _ = write!(line, ",\"bytes\":{body_size}");
         }
+        Operation::Send(sent) => {
+            let _ = write!(line, ",\"bytes\":{}", sent.body_size);
+        }
         Operation::Request(request) => {
             if let Some(status) = request.status {
                 let _ = write!(line, ",\"status\":{status}");

@@ -25,6 +25,7 @@ pub(super) fn span(service: &str, record: &SpanRecord) -> Span {
         Operation::Deliver { body_size: size, .. } | Operation::Item { body_size: size, .. } => {
             body_size = Some(number(*size));
         }
+        Operation::Send(sent) => body_size = Some(number(sent.body_size)),
         Operation::Request(request) => status = request.status.map(i64::from),
         Operation::Command { .. } => {}
     }

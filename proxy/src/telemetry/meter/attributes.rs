@@ -8,7 +8,7 @@ use redistributed_core::trace::{Destination, ErrorType, Operation, SpanRecord};
 
 use super::Instrument;
 use crate::telemetry::Peer;
-use crate::telemetry::describe::is_of_redis;
+use crate::telemetry::describe::{PUBLISH, SEND, is_of_redis};
 
 /// The most attributes that a span gives to its measurement.
 const MOST: usize = 6;
@@ -42,8 +42,9 @@ impl<'a> Attributes<'a> {
         let mut attributes = Self { list: [("", Value::True); MOST], len: 0 };
         let instrument = match &record.operation {
             Operation::Publish { channel, .. } => {
+                attributes.text(key::MESSAGING_OPERATION_NAME, Some(PUBLISH));
                 attributes.destination(channel);
-                Instrument::Published
+                Instrument::Sent
             }
             Operation::Deliver { channel, .. } => {
                 attributes.destination(channel);
@@ -53,6 +54,11 @@ impl<'a> Attributes<'a> {
                 attributes.text(key::MESSAGING_DESTINATION_TEMPLATE, queue.as_deref());
                 attributes.text(key::MESSAGING_CONSUMER_GROUP_NAME, group.as_deref());
                 Instrument::Processed
+            }
+            Operation::Send(sent) => {
+                attributes.text(key::MESSAGING_OPERATION_NAME, Some(SEND));
+                attributes.text(key::MESSAGING_DESTINATION_TEMPLATE, sent.queue.as_deref());
+                Instrument::Sent
             }
             Operation::Command { name, database, .. } => {
                 attributes.text(key::DB_OPERATION_NAME, Some(name));

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use opentelemetry_semantic_conventions::{attribute as key, metric};
 use redistributed_core::trace::{Operation, SpanRecord};
 
-use super::describe::{PROCESS, PUBLISH, REDIS, REDIS_PORT};
+use super::describe::{PROCESS, REDIS, REDIS_PORT};
 use super::histogram::{MS, US};
 use super::{Peer, Resource};
 use crate::settings::otel::ExemplarFilter;
@@ -85,8 +85,8 @@ const HTTP_BOUNDS: [u64; 14] = {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Instrument {
-    /// Measures publishes.
-    Published,
+    /// Measures publishes, and commands that add items to queues and streams.
+    Sent,
     /// Measures messages and items of queues that a service gets.
     Processed,
     /// Measures commands that are no publishes.
@@ -100,7 +100,7 @@ const INSTRUMENTS: usize = 4;
 impl Instrument {
     fn bounds(self) -> &'static [u64] {
         match self {
-            Self::Published | Self::Processed => &MESSAGING_BOUNDS,
+            Self::Sent | Self::Processed => &MESSAGING_BOUNDS,
             Self::Commands => &DATABASE_BOUNDS,
             Self::Requests => &HTTP_BOUNDS,
         }
@@ -139,20 +139,16 @@ pub static METRICS: [Metric; 6] = [
         description: "Number of messages producer attempted to send to the broker",
         unit: "{message}",
         kind: Kind::Counter,
-        instrument: Instrument::Published,
-        constants: &[(key::MESSAGING_SYSTEM, REDIS), (key::MESSAGING_OPERATION_NAME, PUBLISH)],
+        instrument: Instrument::Sent,
+        constants: &[(key::MESSAGING_SYSTEM, REDIS)],
     },
     Metric {
         name: metric::MESSAGING_CLIENT_OPERATION_DURATION,
         description: "Duration of messaging operation initiated by a producer or consumer client",
         unit: "s",
         kind: Kind::Histogram,
-        instrument: Instrument::Published,
-        constants: &[
-            (key::MESSAGING_SYSTEM, REDIS),
-            (key::MESSAGING_OPERATION_NAME, PUBLISH),
-            (key::MESSAGING_OPERATION_TYPE, "send"),
-        ],
+        instrument: Instrument::Sent,
+        constants: &[(key::MESSAGING_SYSTEM, REDIS), (key::MESSAGING_OPERATION_TYPE, "send")],
     },
     Metric {
         name: metric::MESSAGING_CLIENT_CONSUMED_MESSAGES,
@@ -326,7 +322,7 @@ impl Meter {
     }
 
     fn add(&self, series: &Series, record: &SpanRecord) {
-        series.count();
+        series.count(messages(record));
         if !is_timed(record) {
             return;
         }
@@ -346,11 +342,23 @@ impl Meter {
     }
 }
 
+/// The number of messages or other operations that the record is about.
+fn messages(record: &SpanRecord) -> u64 {
+    match &record.operation {
+        Operation::Send(sent) => sent.count,
+        _ => 1,
+    }
+}
+
 /// Whether the record says how long the operation took. A publish whose reply was not told from others has no such time.
 fn is_timed(record: &SpanRecord) -> bool {
     match &record.operation {
         Operation::Publish { receivers, .. } => receivers.is_some() || record.error.is_some(),
-        Operation::Deliver { .. } | Operation::Item { .. } | Operation::Command { .. } | Operation::Request(_) => true,
+        Operation::Deliver { .. }
+        | Operation::Item { .. }
+        | Operation::Send(_)
+        | Operation::Command { .. }
+        | Operation::Request(_) => true,
     }
 }
 

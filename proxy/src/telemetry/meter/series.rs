@@ -66,8 +66,8 @@ impl Series {
     }
 
     /// Counts one operation, whether or not it is timed.
-    pub(super) fn count(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count(&self, number: u64) {
+        self.count.fetch_add(number, Ordering::Relaxed);
     }
 
     /// Adds a duration in nanoseconds. The last exemplar of a bucket stays, unless somebody reads it just now.

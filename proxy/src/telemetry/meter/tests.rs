@@ -1,6 +1,6 @@
 use redistributed_core::trace::request::{Method, Version};
 use redistributed_core::trace::{
-    Destination, ErrorType, Handling, Request, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos,
+    Destination, ErrorType, Handling, Request, Sent, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos,
 };
 
 use super::*;
@@ -70,6 +70,16 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
     let user = Destination::new("user:12345678", Some("user:{id}".into()), true);
     let get = Operation::Command { name: "GET".into(), summary: None, database: 2, batch_size: None };
     let item = Operation::Item { queue: Some("jobs:*".into()), group: Some("workers".into()), id: None, body_size: 0 };
+    let added = Sent {
+        queue: Some("jobs:*".into()),
+        id: None,
+        count: 3,
+        body_size: 30,
+        items: Vec::new(),
+        carries_context: false,
+        is_named_by_item: false,
+        entry: None,
+    };
     let failed = |operation, error| SpanRecord {
         error: Some(ErrorType::named(error)),
         ..record(operation, TraceFlags::SAMPLED)
@@ -78,6 +88,7 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
         record(publish("reports".into(), Some(2)), TraceFlags::SAMPLED),
         failed(publish(user, None), "NOPERM"),
         record(item, TraceFlags::SAMPLED),
+        record(Operation::Send(Box::new(added)), TraceFlags::SAMPLED),
         failed(get.clone(), "WRONGTYPE"),
         failed(get, ErrorType::CONNECTION_CLOSED),
         failed(request(500), "500"),
@@ -87,12 +98,13 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
     let sent = "messaging.system=redis messaging.operation.name=publish";
     let by_channel =
         ["messaging.destination.name=reports", "messaging.destination.template=user:{id} error.type=NOPERM"];
-    assert_eq!(told(&recorder, SENT), by_channel.map(|channel| (format!("{sent} {channel} {server}"), 1, 1)));
-    let operation = format!("{sent} messaging.operation.type=send");
-    assert_eq!(
-        told(&recorder, OPERATIONS),
-        by_channel.map(|channel| (format!("{operation} {channel} {server}"), 1, 1))
-    );
+    let of_channels = by_channel.map(|channel| (format!("{sent} {channel} {server}"), 1, 1));
+    assert_eq!(told(&recorder, SENT)[..2], of_channels);
+    let operation = "messaging.system=redis messaging.operation.type=send messaging.operation.name=publish";
+    let mut expected = by_channel.map(|channel| (format!("{operation} {channel} {server}"), 1, 1)).to_vec();
+    let added = "messaging.operation.name=send messaging.destination.template=jobs:*";
+    expected.push((format!("messaging.system=redis messaging.operation.type=send {added} {server}"), 3, 1));
+    assert_eq!(told(&recorder, OPERATIONS), expected, "one command, and three items");
     let item = "messaging.system=redis messaging.operation.name=process messaging.destination.template=jobs:* \
                 messaging.consumer.group.name=workers";
     for metric in [CONSUMED, PROCESSES] {

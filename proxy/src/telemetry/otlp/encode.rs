@@ -27,8 +27,8 @@ use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
 use crate::telemetry::connection::{Connection, NetworkPeer};
 use crate::telemetry::describe::{
-    CAUSE, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, REDIS, REDIS_PORT, SHARDED, SKIPPED, WRITER, cause,
-    is_of_redis, links, skipped, span_name, writers,
+    CAUSE, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, REDIS, REDIS_PORT, SEND, SHARDED, SKIPPED, WRITER,
+    cause, is_of_redis, links, skipped, span_name, writers,
 };
 
 /// `SpanFlags`: whether the parent (or, in a link, the span) is remote is known, and it is.
@@ -61,6 +61,8 @@ pub struct SpanEncoder {
 struct Keys {
     published_to: DestinationKeys,
     processed_from: DestinationKeys,
+    sent: Constants,
+    message_count: Key,
     template: Key,
     subscription: Key,
     group: Key,
@@ -152,6 +154,8 @@ impl SpanEncoder {
         let keys = Keys {
             published_to: DestinationKeys::new(messaging(PUBLISH, "send")),
             processed_from: DestinationKeys::new(messaging(PROCESS, "process")),
+            sent: messaging(SEND, "send"),
+            message_count: Key::new(key::MESSAGING_BATCH_MESSAGE_COUNT),
             template: Key::new(key::MESSAGING_DESTINATION_TEMPLATE),
             subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
             group: Key::new(key::MESSAGING_CONSUMER_GROUP_NAME),
@@ -267,7 +271,10 @@ impl SpanEncoder {
 
         let mut attributes = Attributes::new(out, &self.limits);
         self.describe(record, &mut attributes);
-        if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Item { .. }) {
+        if matches!(
+            record.operation,
+            Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Item { .. } | Operation::Send(_)
+        ) {
             attributes.constants(&connection.client_id);
         }
         attributes.constants(&connection.peer);
@@ -347,6 +354,19 @@ impl SpanEncoder {
                     attributes.text(&self.keys.message_id, id);
                 }
                 self.server_and_body_size(attributes, record.error.as_ref(), *body_size);
+            }
+            Operation::Send(sent) => {
+                attributes.constants(&self.keys.sent);
+                if let Some(template) = &sent.queue {
+                    attributes.text(&self.keys.template, template);
+                }
+                if let Some(id) = &sent.id {
+                    attributes.text(&self.keys.message_id, id);
+                }
+                if sent.count > 1 {
+                    attributes.number(&self.keys.message_count, sent.count);
+                }
+                self.server_and_body_size(attributes, record.error.as_ref(), sent.body_size);
             }
             Operation::Command { name, summary, database, batch_size } => {
                 attributes.text(&self.keys.operation, name);

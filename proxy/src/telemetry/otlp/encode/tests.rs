@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use redistributed_core::Counter;
 use redistributed_core::trace::request::{Method, Version};
-use redistributed_core::trace::{Change, Handling, Inferred, Request, SpanId, TraceFlags, TraceId, UnixNanos};
+use redistributed_core::trace::{Change, Handling, Inferred, Request, Sent, SpanId, TraceFlags, TraceId, UnixNanos};
 
 use super::*;
 
@@ -85,7 +85,17 @@ impl Rng {
     fn operation(&mut self) -> Operation {
         let channel = self.destination();
         let (sharded, body_size) = (self.yes(), self.number());
-        match self.below(5) {
+        match self.below(6) {
+            5 => Operation::Send(Box::new(Sent {
+                queue: self.yes().then(|| self.text().into()),
+                id: self.yes().then(|| "1700000000000-0".into()),
+                count: self.number(),
+                body_size,
+                items: (0..self.below(3)).map(|_| self.context()).collect(),
+                carries_context: false,
+                is_named_by_item: self.yes(),
+                entry: None,
+            })),
             0 => Operation::Publish { channel, sharded, receivers: self.yes().then(|| self.number()), body_size },
             3 => Operation::Request(Box::new(self.request())),
             4 => Operation::Item {
@@ -254,6 +264,17 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.extend(error.map(|error| text("error.type", error)));
             all.push(number("messaging.message.body.size", *body_size));
         }
+        Operation::Send(sent) => {
+            all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "send")]);
+            all.extend([text("messaging.operation.type", "send")]);
+            all.extend(sent.queue.as_deref().map(|template| text("messaging.destination.template", template)));
+            all.extend(sent.id.as_deref().map(|id| text("messaging.message.id", id)));
+            all.extend((sent.count > 1).then(|| number("messaging.batch.message_count", sent.count)));
+            all.push(address);
+            all.extend(port);
+            all.extend(error.map(|error| text("error.type", error)));
+            all.push(number("messaging.message.body.size", sent.body_size));
+        }
         Operation::Command { name, summary, database, batch_size } => {
             all.extend([text("db.system.name", "redis"), text("db.operation.name", &**name)]);
             all.extend(summary.as_deref().map(|summary| text("db.query.summary", summary)));
@@ -283,7 +304,7 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.push(number("http.response.body.size", request.response_size));
         }
     }
-    if matches!(record.operation, Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Item { .. }) {
+    if !matches!(record.operation, Operation::Command { .. } | Operation::Request(_)) {
         all.extend(connection.client_id().map(|id| text("messaging.client.id", id)));
     }
     match connection.peer() {
@@ -318,10 +339,13 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
     let remote = if is_inferred { 0x100 } else { 0x300 };
     let inferred = record.inferred.iter();
     let writer = || vec![text("redistributed.link", "writer")];
-    let inferred = inferred.flat_map(|inferred| {
-        let links = inferred.links.iter().map(|link| (*link, "", 0x100, Vec::new()));
-        links.chain(inferred.writers.iter().map(|link| (*link, "", 0x100, writer())))
-    });
+    let items: &[SpanContext] = if let Operation::Send(sent) = &record.operation { &sent.items } else { &[] };
+    let inferred = inferred
+        .clone()
+        .flat_map(|inferred| &inferred.links)
+        .chain(items)
+        .map(|link| (*link, "", 0x100, Vec::new()))
+        .chain(inferred.flat_map(|inferred| inferred.writers.iter().map(|link| (*link, "", 0x100, writer()))));
     let links = record.link.map(|link| (link, case.trace_state, remote, Vec::new())).into_iter().chain(inferred);
     let mut links: Vec<Link> = Vec::from_iter(links.map(|(link, trace_state, remote, attributes)| Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
@@ -344,6 +368,10 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
         Operation::Item { queue, .. } => {
             let template = queue.as_deref().map(|template| format!(" {template}")).unwrap_or_default();
             (SpanKind::Consumer, format!("process{template}"))
+        }
+        Operation::Send(sent) => {
+            let template = sent.queue.as_deref().map(|template| format!(" {template}")).unwrap_or_default();
+            (SpanKind::Producer, format!("send{template}"))
         }
         Operation::Command { name, summary, .. } => (SpanKind::Client, summary.as_deref().unwrap_or(name).to_owned()),
         Operation::Request(request) => {

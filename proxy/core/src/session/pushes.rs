@@ -1,0 +1,136 @@
+//! What the requests of a connection add to queues and streams (`--follow`): one PRODUCER span for each such command, and the context
+//! that follows from what names an item.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Parts;
+use super::handovers::{carried, entry_id};
+use crate::carrier::derived::{Identity, MAX_ELEMENT_LEN};
+use crate::commands;
+use crate::handover::{Push, Pushes};
+use crate::policy::Mode;
+use crate::resp::Values;
+use crate::rewrite::{derived_context, push_span};
+use crate::service::{Attribution, Event, Passage};
+use crate::trace::{Operation, Sent, SpanContext, SpanRecord, UnixNanos};
+
+/// Most entries of streams whose ids are waited for. The oldest makes room for further ones, and stays without its id.
+const MAX_ENTRIES: usize = 1024;
+
+/// The longest key of a stream, in bytes, that is kept until the reply comes.
+const MAX_KEY_LEN: usize = 1024;
+
+/// Most bytes that are kept of a request that does not come at once.
+pub(super) const MAX_KEPT: usize = 2 * MAX_ELEMENT_LEN;
+
+/// Most items of a command that its span tells the contexts of.
+const MAX_LINKS: usize = 16;
+
+/// The streams to which entries were added whose ids have not come yet, in the order of the commands.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    last: u32,
+    waiting: VecDeque<(u32, Box<[u8]>)>,
+}
+
+impl Entries {
+    fn push(&mut self, key: &[u8]) -> u32 {
+        if self.waiting.len() >= MAX_ENTRIES {
+            self.waiting.pop_front();
+        }
+        self.last = self.last.wrapping_add(1);
+        self.waiting.push_back((self.last, key.into()));
+        self.last
+    }
+
+    /// The stream of this entry. Those before it will not be answered any more.
+    fn take(&mut self, number: u32) -> Option<Box<[u8]>> {
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == number)?;
+        let found = self.waiting.drain(..=at).next_back();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        found.map(|(_, key)| key)
+    }
+
+    /// The bytes of memory that are taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<(u32, Box<[u8]>)>()
+            + self.waiting.iter().map(|(_, key)| key.len()).sum::<usize>()
+    }
+}
+
+/// The span of the command `name`, if it adds items to a stream or to a key that is a queue, and the span is recorded. `None` if
+/// it adds none. `frame` is the request in RESP.
+pub(super) fn span_of(
+    name: &[u8],
+    frame: &[u8],
+    start: UnixNanos,
+    attribution: Option<&Attribution>,
+    parts: &mut Parts<'_>,
+) -> Option<Option<SpanRecord>> {
+    let pushes = commands::find(name)?.pushes?;
+    let policy = Arc::clone(parts.call.env.policy);
+    if parts.call.env.inference.is_none() || !policy.enabled || policy.mode == Mode::Observe {
+        return None;
+    }
+    let push = Push::of_request(pushes, frame)?;
+    let is_entry = pushes == Pushes::Entry;
+    if push.key.len() > MAX_KEY_LEN || !(is_entry || policy.is_queue(push.key)) {
+        return None;
+    }
+    let carried = push.only().and_then(|item| carried(&item, &policy));
+    let database = parts.pairing.asked_database();
+    let mut items = Vec::new();
+    for element in push.elements.iter().take(MAX_LINKS).filter(|_| carried.is_none()) {
+        let item = Identity::of_element(database, element).and_then(|item| derived_context(item, &policy));
+        items.extend(item);
+    }
+    // A span of its own can have the context of an item that nobody has added before.
+    let is_named_by_item = push.count == 1 && items.first().is_some_and(|item| is_first(item, Passage::Added, parts));
+    let sent = Sent {
+        queue: policy.key_template(push.key).map(Arc::from),
+        id: None,
+        count: push.count,
+        body_size: push.size,
+        items,
+        carries_context: carried.is_some(),
+        is_named_by_item,
+        entry: None,
+    };
+    let mut span = push_span(sent, is_entry, start, carried.as_ref(), attribution, &mut parts.call);
+    if let Some(SpanRecord { operation: Operation::Send(sent), .. }) = &mut span {
+        sent.entry = is_entry.then(|| parts.entries.push(push.key));
+    }
+    Some(span)
+}
+
+/// Whether no other item with this context has passed.
+pub(super) fn is_first(item: &SpanContext, passage: Passage, parts: &mut Parts<'_>) -> bool {
+    let inference = parts.call.env.inference.as_deref_mut();
+    inference.is_some_and(|inference| inference.is_first(item.span_id, passage))
+}
+
+/// Takes the reply to a command that has added an entry to a stream, if the last reply was one. It has the entry's id.
+pub(super) fn added(frame: &[u8], parts: &mut Parts<'_>) {
+    let Some(event) = parts.pairing.take_sent() else { return };
+    let policy = &**parts.call.env.policy;
+    let Some(Event::SpanEnded(span)) = parts.call.out.events.get_mut(event) else { return };
+    let is_root = span.parent.is_none() && span.link.is_none();
+    let Operation::Send(sent) = &mut span.operation else { return };
+    let Some(key) = sent.entry.take().and_then(|entry| parts.entries.take(entry)) else { return };
+    let Some(id) = Values::new(frame).next().filter(|id| entry_id(id).is_some()) else { return };
+    let entry = Identity::Entry { database: parts.pairing.database(), key: &key, id };
+    sent.id = entry_id(id);
+    match derived_context(entry, policy) {
+        Some(context) if is_root => {
+            sent.is_named_by_item = true;
+            span.context = context;
+        }
+        context if !sent.carries_context => sent.items.extend(context),
+        _ => {}
+    }
+}
