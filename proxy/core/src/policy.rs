@@ -31,7 +31,8 @@ pub struct Policy {
     /// Channels that are not traced even if they are included. Contexts are still removed from their messages.
     pub exclude: Vec<Glob>,
     /// Channels on which a `traceparent` in a JSON object becomes the parent, and where in the object it is. The first glob that
-    /// matches a channel decides. On channels whose carrier is [`Carrier::Json`], a member of the outermost object always does.
+    /// matches a channel decides. On channels whose carrier is [`Carrier::Json`], a member of the outermost object always does. On
+    /// all of these, the headers of FastStream's binary envelope do too.
     pub read_json: Vec<(Glob, JsonPath)>,
     /// Channels on which a `json` or `opencensus` context stays in the delivered message, for services that read it. It becomes
     /// that of the delivery.

@@ -44,7 +44,7 @@ impl PayloadContext {
                 return Self::Supplied { form: Carrier::OpenCensus, context: prefix.context.into() };
             }
         }
-        let supplied = || carrier::find_supplied(payload, Carrier::Json, Some(&JsonPath::default()), ALL_FORMATS);
+        let supplied = || json::Object::parse(payload, ALL_FORMATS, &JsonPath::default())?.supplied;
         match wanted(CarrierFilter::Json).then(supplied).flatten() {
             Some(context) => Self::Supplied { form: Carrier::Json, context },
             None => Self::None,

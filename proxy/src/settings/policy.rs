@@ -79,7 +79,7 @@ pub(crate) struct CarrierOptions {
     /// Take `traceparent` in a JSON payload as the parent on channels that match; repeatable, the first match wins
     ///
     /// PATH is where it stands in the object: names with dots between them, as in headers.traceparent. Without a path it is a
-    /// member of the object itself.
+    /// member of the object itself. Of a payload in FastStream's binary envelope the headers are read, whatever the path.
     #[arg(long, value_name = "GLOB[=PATH]")]
     pub(crate) read_json: Vec<String>,
 

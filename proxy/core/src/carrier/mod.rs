@@ -7,6 +7,7 @@
 //! it ([`derived`]). All readers are total: no bytes make them panic.
 
 pub(crate) mod derived;
+pub(crate) mod faststream;
 pub mod json;
 pub mod keys;
 pub mod opencensus;
@@ -121,7 +122,7 @@ fn without<'a>(payload: &'a [u8], range: &Range<usize>) -> [&'a [u8]; 2] {
 }
 
 /// Reads a context that the application itself put into the payload: a prefix where OpenCensus is the channel's carrier, JSON
-/// members elsewhere if `path` says where. The proxy never changes such a context unless it is told to remove it.
+/// members elsewhere if `path` says where, or then the headers of FastStream's envelope, which have no path. The proxy never changes such a context unless it is told to remove it.
 pub fn find_supplied(
     payload: &[u8],
     carrier: Carrier,
@@ -131,7 +132,11 @@ pub fn find_supplied(
     if carrier == Carrier::OpenCensus {
         return opencensus::find(payload).filter(|prefix| !prefix.is_added()).map(|prefix| prefix.context.into());
     }
-    json::Object::parse(payload, formats, path?)?.supplied
+    let path = path?;
+    if faststream::is_envelope(payload) {
+        return faststream::find(payload, false, formats);
+    }
+    json::Object::parse(payload, formats, path)?.supplied
 }
 
 /// Finds a context of the application in any form, to remove it: the context, and the ranges of the payload that hold it, in

@@ -22,9 +22,9 @@
 //! and of RQ, whose lists hold ids of jobs.
 
 use alloc::borrow::Cow;
-use alloc::vec::Vec;
 
 use super::Item;
+use crate::carrier::faststream;
 use crate::carrier::json::wrapped_context;
 use crate::carrier::texts::{self, TRACEPARENT};
 use crate::trace::{Context, Propagators};
@@ -62,51 +62,12 @@ fn field<'a>(item: &Item<'a>, name: &str) -> Option<(&'a [u8], bool)> {
 
 /// The context in an envelope, in one of these objects of it if it is JSON.
 fn in_envelope(envelope: &[u8], is_cut_off: bool, objects: &[&str], formats: Propagators) -> Option<Context> {
-    match envelope.strip_prefix(FASTSTREAM) {
-        Some(rest) => in_faststream(envelope, rest, is_cut_off, formats),
-        // Nearly every item that is no object ends here.
-        None if envelope.trim_ascii_start().first() == Some(&b'{') => {
-            wrapped_context(envelope, is_cut_off, objects, formats)
-        }
-        None => None,
+    if faststream::is_envelope(envelope) {
+        return faststream::find(envelope, is_cut_off, formats);
     }
-}
-
-/// The first bytes of FastStream's binary envelope, with its version. All its numbers are big-endian. There follow, in 32 bits
-/// each, the positions of its headers and of its data. The headers are their number, and for each its name and its value, which
-/// are strings behind their lengths, in 16 bits each.
-const FASTSTREAM: &[u8] = b"\x89BIN\r\n\x1a\n\0\x01";
-
-fn in_faststream(envelope: &[u8], rest: &[u8], is_cut_off: bool, formats: Propagators) -> Option<Context> {
-    let (headers_at, rest) = rest.split_first_chunk()?;
-    let (data_at, _) = rest.split_first_chunk()?;
-    let [headers_at, data_at] = [headers_at, data_at].map(|bytes| usize::try_from(u32::from_be_bytes(*bytes)).ok());
-    let end = if is_cut_off { data_at?.min(envelope.len()) } else { data_at? };
-    let (count, mut rest) = envelope.get(headers_at?..end)?.split_first_chunk()?;
-    let mut kept: Vec<(&str, &[u8])> = Vec::new();
-    for _ in 0..u16::from_be_bytes(*count) {
-        let (Some(name), Some(value)) = (take_string(&mut rest), take_string(&mut rest)) else {
-            if is_cut_off {
-                break;
-            }
-            return None;
-        };
-        if let Some(name) = texts::names().find(|known| known.as_bytes() == name) {
-            // Of those that repeat, the last counts, as for FastStream. So many headers cost no memory.
-            kept.retain(|(other, _)| *other != name);
-            kept.push((name, value));
-        }
-    }
-    let text = |name: &str| kept.iter().find(|(known, _)| *known == name).map(|(_, value)| Cow::Borrowed(*value));
-    texts::context(text, TRACEPARENT, formats)
-}
-
-/// Takes a string behind its length.
-fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, behind) = rest.split_first_chunk()?;
-    let (string, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-    *rest = behind;
-    Some(string)
+    // Nearly every item that is no object ends here.
+    let is_object = envelope.trim_ascii_start().first() == Some(&b'{');
+    if is_object { wrapped_context(envelope, is_cut_off, objects, formats) } else { None }
 }
 
 #[cfg(test)]
@@ -130,11 +91,6 @@ mod tests {
         let (names, values) = (Bulks::new([]), Bulks::new([value]));
         let item = Item { key: None, id: None, names, values, is_cut_off, size: 0 };
         context(&item, Propagators::default()).map(|context| format!("{} {:?}", context.span.span_id, context.baggage))
-    }
-
-    /// FastStream's envelope with these bytes for positions and headers.
-    fn faststream(headers_at: u32, data_at: u32, headers: &[u8]) -> Vec<u8> {
-        [FASTSTREAM, &headers_at.to_be_bytes(), &data_at.to_be_bytes(), headers].concat()
     }
 
     #[test]
@@ -219,39 +175,5 @@ mod tests {
         assert_eq!(read(item.as_bytes(), false).as_deref(), Some("00f067aa0ba902b7 None"));
         let item = format!("{{\"labels\":{},\"headers\":{}}}", object(&other), object("x"));
         assert_eq!(read(item.as_bytes(), false).as_deref(), Some("1111111111111111 None"));
-    }
-
-    #[test]
-    fn faststreams_binary_envelope_is_read_by_its_positions_and_only_within_them() {
-        let header = |name: &str, value: &str| {
-            let string = |text: &str| [&[0, u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
-            [string(name), string(value)].concat()
-        };
-        let (first, second) = (header("traceparent", "x"), header("traceparent", PARENT));
-        let both = [&[0, 2][..], &first, &second].concat();
-        let data_at = 18 + u32::try_from(both.len()).unwrap();
-        assert!(read(&faststream(18, data_at, &both), false).is_some());
-        let gap = [b"gap", &both[..]].concat();
-        assert!(read(&faststream(21, data_at + 3, &gap), false).is_some());
-        let only_first = [&[0, 1][..], &both[2..]].concat();
-        let reversed = [&[0, 2][..], &second, &first].concat();
-        let more = [&[0xff, 0xff][..], &both[2..]].concat();
-        for envelope in [
-            faststream(18, data_at, &only_first),
-            faststream(18, data_at, &reversed),
-            faststream(18, data_at, &more),
-            faststream(18, data_at - 1, &both),
-            faststream(18, data_at + 1, &both),
-            faststream(data_at, 18, &both),
-            faststream(u32::MAX, u32::MAX, &both),
-            faststream(0, 0, &both),
-            faststream(18, data_at, &[]),
-            [&FASTSTREAM[..9], &[2], &faststream(18, data_at, &both)[10..]].concat(),
-        ] {
-            assert_eq!(read(&envelope, false), None, "{}", envelope.escape_ascii());
-        }
-        // A name is exact, as it is for FastStream.
-        let capitals = [&[0, 1][..], &header("Traceparent", PARENT)].concat();
-        assert_eq!(read(&faststream(18, 18 + u32::try_from(capitals.len()).unwrap(), &capitals), false), None);
     }
 }
