@@ -135,6 +135,8 @@ fn numbers_that_cannot_be_meant_are_named_with_what_is_accepted() {
         ("--drain-timeout", "s", &huge, TIME),
         ("--flush-timeout", "s", &huge, TIME),
         ("--auto-interval", "s", &huge, "write a time from 50ms to 60s"),
+        ("--follow-window", "s", &huge, "write a time from 10ms to 10s"),
+        ("--ack-window", "s", &huge, "write a time from 10ms to 10m"),
         ("--inject-limit", "KiB", LARGE, "write a number of bytes from 29 to 511MiB"),
         ("--max-connections", "", "1000001", "write a number from 1 to 1000000"),
         ("--threads", "", "257", "write a number from 1 to 256, or leave it out"),

@@ -13,8 +13,8 @@ use std::time::Instant;
 use redistributed_core::carrier::{self, Carrier, ContextKeys, Place};
 use redistributed_core::policy::{Follow, Mode};
 use redistributed_core::service::{
-    Attribution, Bulks, Environment, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
-    ObservedRead, Reading,
+    Attribution, Bulks, Environment, Inference, MAX_VALUES, ObservedAck, ObservedCommand, ObservedDelivery,
+    ObservedItem, ObservedRead, Reading,
 };
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{CommandId, Propagators, Sampler, SpanContext, SpanId, UnixNanos, sampler::Root};
@@ -175,8 +175,13 @@ impl Inference for Unknowing {
         Reading::Other
     }
 
-    fn handed_over(&mut self, _: UnixNanos, item: &ObservedItem<'_>) {
+    fn handed_over(&mut self, _: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext> {
         black_box(item);
+        None
+    }
+
+    fn acknowledged(&mut self, _: UnixNanos, ack: &ObservedAck<'_>) {
+        black_box(ack);
     }
 
     fn missed(&mut self, _: UnixNanos) {}

@@ -227,6 +227,7 @@ static COMMANDS: [&[Command]; 13] = [
         taking("BLMOVE", Shape::Values),
         taking("BLMPOP", Shape::KeyAndValues),
         taking("BZMPOP", Shape::KeyAndMembers),
+        taking("XCLAIM", Shape::Claimed),
         managing("ASKING", 1, ONE_REPLY),
         pushing("LPUSHX", Pushes::Elements),
         pushing("RPUSHX", Pushes::Elements),
@@ -262,6 +263,7 @@ static COMMANDS: [&[Command]; 13] = [
         script("EVALSHA_RO"),
         taking("BRPOPLPUSH", Shape::Values),
         reading("XREADGROUP"),
+        taking("XAUTOCLAIM", Shape::AutoClaimed),
     ],
     &[plain("UNSUBSCRIBE", 1, |request| request.unsubscribe(Channel))],
     &[

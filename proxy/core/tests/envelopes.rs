@@ -33,8 +33,8 @@ fn ancestors(policy: &Policy, command: &[&str], reply: &[u8], traced: bool) -> V
         talk.client(command);
         talk.feed(Side::Server, reply);
         let told = talk.told();
-        let ending = format!("traced={traced}");
-        assert!(told.len() > 1 && told[1..].iter().all(|line| line.ends_with(&ending)), "{told:?}");
+        let traced = format!(" traced={traced}");
+        assert!(told.len() > 1 && told[1..].iter().all(|line| line.contains(&traced)), "{told:?}");
         let spans: Vec<_> = talk.driver.deliveries.iter().map(ancestor).collect();
         assert_eq!(*found.borrow_mut().get_or_insert(spans.clone()), spans);
     });

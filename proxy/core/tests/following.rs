@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use redistributed_core::policy::{Commands, Follow, Mode};
 use redistributed_core::service::{
-    Attribution, Bulks, Inference, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem, ObservedRead, Reading,
+    Attribution, Bulks, Inference, MAX_VALUES, ObservedAck, ObservedCommand, ObservedDelivery, ObservedItem,
+    ObservedRead, Reading,
 };
 use redistributed_core::trace::ids::CountingIds;
 use redistributed_core::trace::{CommandId, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
@@ -73,10 +74,24 @@ impl Inference for Scripted {
         }
     }
 
-    fn handed_over(&mut self, _now: UnixNanos, item: &ObservedItem<'_>) {
+    /// An entry that was delivered before has its first delivery at [`OTHER`].
+    fn handed_over(&mut self, _now: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext> {
         let traced = item.context.is_some_and(|context| context.span.span_id == item.id);
         let (key, entry) = (item.key.escape_ascii(), item.entry.escape_ascii());
-        self.note(format!("item {key} {entry} {} traced={traced}", text(item.values.as_slice())));
+        let mut line = format!("item {key} {entry} {} traced={traced}", text(item.values.as_slice()));
+        if let Some(pending) = &item.pending {
+            let again = if pending.is_redelivery { " again" } else { "" };
+            line += &format!(" pending={}/{}/{}{again}", pending.database, pending.group.escape_ascii(), pending.id);
+        }
+        self.note(line);
+        item.pending.filter(|pending| pending.is_redelivery).map(|_| span(OTHER))
+    }
+
+    fn acknowledged(&mut self, _now: UnixNanos, ack: &ObservedAck<'_>) {
+        let ids: String = ack.ids.iter().map(|id| format!(" {id}")).collect();
+        let rest = if ack.is_incomplete { " ..." } else { "" };
+        let (key, group) = (ack.key.escape_ascii(), ack.group.escape_ascii());
+        self.note(format!("acknowledged {}/{key}/{group}{ids}{rest}", ack.database));
     }
 
     fn missed(&mut self, _now: UnixNanos) {

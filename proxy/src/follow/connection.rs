@@ -10,8 +10,8 @@ use redistributed_core::causes::{
 };
 use redistributed_core::policy::Policy;
 use redistributed_core::service::{
-    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedCommand, ObservedDelivery, ObservedItem,
-    ObservedRead, Passage, Reading,
+    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedAck, ObservedCommand, ObservedDelivery,
+    ObservedItem, ObservedRead, Passage, PendingEntry, Reading,
 };
 use redistributed_core::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
 
@@ -124,13 +124,31 @@ impl Inference for FollowedConnection {
         }
     }
 
-    fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) {
+    fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext> {
         let (id, is_measured, connection) = (id_of_span(item.id), self.is_measured, &mut self.connection);
         self.follow.with(|state| {
             let trace = item.context.map(|context| context.span.trace_id.low_u64());
             let values = item.values.as_slice().iter().copied();
             state.causes.item(now, connection, &QueueItem { id, trace, key: item.key, entry: item.entry }, values);
-            state.begin(now, id, item.context, is_measured);
+            match &item.pending {
+                Some(entry) => state.begin_entry(now, id, item, entry, is_measured),
+                None => {
+                    state.begin(now, id, item.context, is_measured);
+                    None
+                }
+            }
+        })
+    }
+
+    fn acknowledged(&mut self, now: UnixNanos, ack: &ObservedAck<'_>) {
+        self.follow.with(|state| {
+            for id in ack.ids {
+                let entry = state.waiting.entry(ack.database, ack.key, ack.group, *id);
+                state.waiting.acknowledged(now, entry);
+            }
+            if ack.is_incomplete {
+                state.waiting.missed_acknowledgements(now);
+            }
         });
     }
 
@@ -193,13 +211,35 @@ impl fmt::Debug for FollowedConnection {
 impl State {
     /// A message or an item is handed over to the service, whose span waits for the work that comes of it.
     fn begin(&mut self, now: UnixNanos, id: u64, context: Option<&Context>, is_measured: bool) {
-        if let Some(context) = context {
-            self.contexts.insert(now, id, context.clone());
-        }
-        let is_recorded = context.is_some_and(|context| context.span.flags.is_sampled());
+        let is_recorded = self.remember(now, id, context).is_some();
         if is_recorded || is_measured {
             self.waiting.delivery_begins(now, id, is_recorded);
         }
+    }
+
+    /// An entry of a stream is handed over, whose span waits for its acknowledgement. Returns the span of its first delivery.
+    fn begin_entry(
+        &mut self,
+        now: UnixNanos,
+        id: u64,
+        item: &ObservedItem<'_>,
+        pending: &PendingEntry<'_>,
+        is_measured: bool,
+    ) -> Option<SpanContext> {
+        let span = self.remember(now, id, item.context);
+        let entry = self.waiting.entry(pending.database, item.key, pending.group, pending.id);
+        let first = self.waiting.delivered_again(entry, pending.is_redelivery);
+        if span.is_some() || is_measured {
+            self.waiting.entry_begins(now, entry, id, span);
+        }
+        first
+    }
+
+    /// Remembers the context of what is handed over. Returns its span, if that is recorded.
+    fn remember(&mut self, now: UnixNanos, id: u64, context: Option<&Context>) -> Option<SpanContext> {
+        let context = context?;
+        self.contexts.insert(now, id, context.clone());
+        Some(context.span).filter(|span| span.flags.is_sampled())
     }
 
     /// What an answer means to the span of the command: the id of the cause, and the contexts.
@@ -231,16 +271,16 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use redistributed_core::policy::Follow as Mode;
+    use redistributed_core::service::EntryId;
 
     use super::*;
     use crate::live_policy::LivePolicy;
+    use crate::settings::FollowSettings;
 
     fn connection() -> FollowedConnection {
         let policy = Policy { follow: Mode::Parent, ..Policy::default() };
-        Follow::new(LivePolicy::new(Arc::new(policy)), [7; 16], Duration::from_secs(1), None).connection("redis")
+        Follow::new(LivePolicy::new(Arc::new(policy)), [7; 16], FollowSettings::default(), None).connection("redis")
     }
 
     fn send(connection: &mut FollowedConnection, at: u64) -> CommandId {
@@ -276,6 +316,44 @@ mod tests {
         connection.follow.tick(UnixNanos(30_000));
         assert!(!now(&mut connection, 30_001));
         assert!(now(&mut connection, 30_000 + super::super::PAUSE), "and is followed again");
+    }
+
+    /// Hands an entry over by a span with this id, and returns the span of its first delivery.
+    fn hand_over(connection: &mut FollowedConnection, at: u64, id: u64, is_redelivery: bool) -> Option<SpanContext> {
+        let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{id:016x}-01");
+        let context = Context::from(SpanContext::parse_traceparent(text.as_bytes()).unwrap());
+        let entry = EntryId { millis: 5, sequence: 0 };
+        let pending = PendingEntry { database: 0, group: b"workers", id: entry, is_redelivery };
+        let item = ObservedItem {
+            id: context.span.span_id,
+            context: Some(&context),
+            key: b"jobs",
+            entry: b"5-0",
+            values: Bulks::new([&b"job"[..]]),
+            pending: Some(pending),
+        };
+        connection.handed_over(UnixNanos(at), &item)
+    }
+
+    fn acknowledge(connection: &mut FollowedConnection, database: u32) {
+        let ids = [EntryId { millis: 5, sequence: 0 }];
+        let ack = ObservedAck { database, key: b"jobs", group: b"workers", ids: &ids, is_incomplete: false };
+        connection.acknowledged(UnixNanos(9), &ack);
+    }
+
+    #[test]
+    fn an_entry_is_acknowledged_on_whatever_connection_of_the_service() {
+        let mut reader = connection();
+        let mut other = reader.follow.connection("redis");
+        assert_eq!(hand_over(&mut reader, 1, 7, false), None);
+        let again = hand_over(&mut other, 2, 8, true).expect("the service had it before");
+        assert_eq!(id_of_span(again.span_id), 7);
+        assert_eq!(reader.follow.waiting(), (2, 0));
+        acknowledge(&mut reader, 1);
+        assert!(hand_over(&mut other, 3, 9, true).is_some(), "that was another database");
+        acknowledge(&mut reader, 0);
+        assert!(hand_over(&mut other, 4, 10, true).is_none(), "it is acknowledged, and so it is forgotten");
+        assert_eq!(hand_over(&mut other, 5, 11, false), None, "what is new has no first delivery");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! session ──▶ FollowedConnection ─┼─▶ Follow (one lock) ─▶ Causes (the core's inference)
 //! HTTP    ──▶ FollowedRequests   ─┘      │
 //!                                        ▼
-//!                                 waiting spans: deliveries that may still cause work, commands whose cause may become known
+//!                                 waiting spans: deliveries that may still cause work or be acknowledged,
+//!                                 commands whose cause may become known
 //! ```
 //!
 //! All connections of a service report to one [`Follow`], whatever thread they are on. The lock is held for the microseconds
@@ -17,6 +18,8 @@ mod access;
 mod budget;
 mod connection;
 mod contexts;
+mod deliveries;
+mod queue;
 mod requests;
 mod seen;
 mod spans;
@@ -36,10 +39,12 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::live_policy::LivePolicy;
+use crate::settings::FollowSettings;
 use crate::telemetry::{Connection, SpanSink};
 use budget::{Budget, PAUSE};
 pub use connection::FollowedConnection;
 use contexts::Contexts;
+use deliveries::Windows;
 use requests::Requests;
 use seen::Seen;
 pub use spans::FollowedSpans;
@@ -57,8 +62,7 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 pub struct Follow {
     policy: Arc<LivePolicy>,
     key: HashKey,
-    /// How long the span of a delivery waits for further work, in nanoseconds.
-    window: u64,
+    windows: Windows,
     connections: AtomicU32,
     /// Who has written what in all services of the process, if reads are linked to it.
     writers: Option<Arc<Writers>>,
@@ -98,15 +102,20 @@ impl Leaving {
 }
 
 impl Follow {
-    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. The span of a
-    /// delivery stays open for `window` after the last work that the message is known to have caused. With `writers`,
-    /// which all services share, what is read is linked to those who have written it.
-    pub fn new(policy: Arc<LivePolicy>, key: [u8; 16], window: Duration, writers: Option<Arc<Writers>>) -> Arc<Self> {
-        let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+    /// Begins with nothing known of the service. Tokens are hashed with `key`, which nobody else knows. `settings` say how long
+    /// spans wait. With `writers`, which all services share, what is read is linked to those who have written it.
+    pub fn new(
+        policy: Arc<LivePolicy>,
+        key: [u8; 16],
+        settings: FollowSettings,
+        writers: Option<Arc<Writers>>,
+    ) -> Arc<Self> {
+        let nanos = |window: Duration| u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let windows = Windows { work: nanos(settings.window), ack: nanos(settings.ack_window) };
         Arc::new(Self {
             policy,
             key: HashKey::new(key),
-            window,
+            windows,
             connections: AtomicU32::new(0),
             writers,
             is_on: AtomicBool::new(false),
@@ -160,7 +169,7 @@ impl Follow {
     /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time, nothing waits, and nothing has
     /// to be forgotten in time.
     fn tick(&self, now: UnixNanos) -> bool {
-        let window = self.window;
+        let windows = self.windows;
         let (finished, is_idle) = {
             let mut state = self.state();
             let Some(state) = state.as_mut() else { return true };
@@ -173,7 +182,7 @@ impl Follow {
                     "a service sends and receives too much to follow causes: they are not followed for a while"
                 );
             }
-            let finished = state.waiting.take_due(now, window);
+            let finished = state.waiting.take_due(now, windows);
             let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
             state.is_idle = is_unused && is_forgotten && state.waiting.is_empty();
             (finished, state.is_idle)
@@ -203,13 +212,16 @@ impl Follow {
     /// Whether causes are followed by the policy in force. If they were not followed until now, events are missing.
     fn follows(&self, policy: &Policy, now: UnixNanos) -> bool {
         if policy.follow == Mode::Off || now.0 < self.paused_until.load(Ordering::Relaxed) {
-            if self.is_on.load(Ordering::Relaxed) {
-                self.is_on.store(false, Ordering::Relaxed);
+            if self.is_on.load(Ordering::Relaxed) && self.is_on.swap(false, Ordering::Relaxed) {
+                self.with(|state| state.waiting.missed_acknowledgements(now));
             }
             return false;
         }
         if !self.is_on.load(Ordering::Relaxed) && !self.is_on.swap(true, Ordering::Relaxed) {
-            self.with(|state| state.causes.warm_up(now));
+            self.with(|state| {
+                state.causes.warm_up(now);
+                state.waiting.missed_acknowledgements(now);
+            });
         }
         true
     }
@@ -230,7 +242,7 @@ impl Follow {
             state.waiting.work_of(late.cause, now);
             finished.extend(state.waiting.cause_found(now, late.command, cause, late.rule.name()));
         }
-        finished.append(&mut state.waiting.overflowed);
+        finished.extend(state.waiting.take_finished());
         drop(guard);
         self.hand_over(finished);
         result

@@ -1,14 +1,15 @@
-//! The spans that wait: deliveries for the work that they cause, commands for the cause that may become known.
+//! The spans that wait: deliveries for the work that they cause or for their acknowledgement, commands for the cause that may become
+//! known. There is a most of each, and with more the oldest waits no longer.
 
-use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 use redistributed_core::policy::{Commands, Policy};
-use redistributed_core::trace::{Context, Operation, UnixNanos};
+use redistributed_core::service::EntryId;
+use redistributed_core::trace::{Context, Operation, SpanContext, UnixNanos};
 
 use super::Leaving;
-
-/// The most deliveries, and the most commands, that wait. With more the oldest waits no longer.
-const MAX_WAITING: usize = 4096;
+use super::deliveries::{Deliveries, Windows};
+use super::queue::Queue;
 
 /// How long a command waits for its cause, in nanoseconds: as long as causes are remembered.
 const COMMAND_WAITS: u64 = 10_000_000_000;
@@ -16,23 +17,18 @@ const COMMAND_WAITS: u64 = 10_000_000_000;
 /// The spans of a service that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    deliveries: Queue<Delivery>,
+    recorded: Deliveries,
     /// Deliveries that are measured and not recorded, however many of them there are: they take no place of one that is recorded.
-    measured: Queue<Delivery>,
+    measured: Deliveries,
+    /// When acknowledgements may have been missed.
+    missed: UnixNanos,
+    /// Hashes what an acknowledgement names.
+    hasher: RandomState,
     commands: Queue<Leaving>,
     /// The causes of commands that have not ended yet.
     causes: Queue<(Option<Context>, &'static str)>,
-    /// Spans that have made room for others.
-    pub(super) overflowed: Vec<Finished>,
-}
-
-/// The span of a delivery whose message may cause more work.
-#[derive(Debug)]
-struct Delivery {
-    /// `None` until the message has been written to the service.
-    span: Option<Leaving>,
-    /// When the last work was seen that the message has caused.
-    work: Option<UnixNanos>,
+    /// Commands that wait no longer, and have not been taken yet.
+    finished: Vec<Leaving>,
 }
 
 /// A span that waits no longer.
@@ -69,51 +65,71 @@ fn is_command(span: &Leaving) -> bool {
 impl Waiting {
     /// The numbers of deliveries and of commands that wait. Deliveries that are only measured do not count.
     pub(super) fn len(&self) -> (usize, usize) {
-        (self.deliveries.entries.len(), self.commands.entries.len())
+        (self.recorded.len(), self.commands.len())
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == (0, 0) && self.measured.entries.is_empty()
+        self.len() == (0, 0) && self.measured.len() == 0
     }
 
     /// A message is about to be delivered whose span has this id, and is recorded or only measured.
     pub(super) fn delivery_begins(&mut self, now: UnixNanos, id: u64, is_recorded: bool) {
-        let queue = if is_recorded { &mut self.deliveries } else { &mut self.measured };
-        let oldest = queue.insert(now, id, Delivery { span: None, work: None });
-        self.overflowed.extend(oldest.and_then(Delivery::finish));
+        let deliveries = if is_recorded { &mut self.recorded } else { &mut self.measured };
+        deliveries.begin(now, id);
+    }
+
+    /// What stands for an entry of a stream that a group has handed over.
+    pub(super) fn entry(&self, database: u32, key: &[u8], group: &[u8], id: EntryId) -> u64 {
+        self.hasher.hash_one((database, key, group, id))
+    }
+
+    /// An entry of a stream is about to be delivered that waits for its acknowledgement. Its span has this id, and this context if
+    /// it is recorded and not only measured.
+    pub(super) fn entry_begins(&mut self, now: UnixNanos, entry: u64, id: u64, span: Option<SpanContext>) {
+        let deliveries = if span.is_some() { &mut self.recorded } else { &mut self.measured };
+        deliveries.begin_entry(now, entry, id, span);
+    }
+
+    /// An entry is about to be delivered. Returns the span of its first delivery if this is a redelivery.
+    pub(super) fn delivered_again(&mut self, entry: u64, is_redelivery: bool) -> Option<SpanContext> {
+        self.measured.deliver_again(entry, is_redelivery);
+        self.recorded.deliver_again(entry, is_redelivery)
+    }
+
+    /// An entry is acknowledged, which ends its span.
+    pub(super) fn acknowledged(&mut self, now: UnixNanos, entry: u64) {
+        self.recorded.acknowledge(now, entry);
+        self.measured.acknowledge(now, entry);
+    }
+
+    /// Acknowledgements may have been missed until now.
+    pub(super) fn missed_acknowledgements(&mut self, now: UnixNanos) {
+        self.missed = now;
     }
 
     /// The message with this id has been written to the service. Returns the span if it need not wait.
     pub(super) fn delivered(&mut self, id: u64, span: Leaving) -> Option<Leaving> {
-        match self.delivery(id) {
-            Some(delivery) => {
-                delivery.span = Some(span);
-                None
-            }
-            None => Some(span),
-        }
+        self.deliveries_of(id).written(id, span)
     }
 
     /// The service has done something that this message has caused, if it is one.
     pub(super) fn work_of(&mut self, cause: u64, now: UnixNanos) {
-        if let Some(delivery) = self.delivery(cause) {
-            delivery.work = delivery.work.max(Some(now));
-        }
+        self.deliveries_of(cause).work_of(cause, now);
     }
 
-    fn delivery(&mut self, id: u64) -> Option<&mut Delivery> {
-        let is_measured = self.measured.entries.contains_key(&id);
-        if is_measured { &mut self.measured } else { &mut self.deliveries }.get(id)
+    /// Those among which the delivery with this id would be.
+    fn deliveries_of(&mut self, id: u64) -> &mut Deliveries {
+        if self.measured.contains(id) { &mut self.measured } else { &mut self.recorded }
     }
 
     /// A command has ended whose cause may become known. Returns its span if that is known by now.
     pub(super) fn command_ends(&mut self, now: UnixNanos, command: u64, span: Leaving) -> Option<Finished> {
-        if let Some((cause, rule)) = self.causes.entries.remove(&command) {
+        if let Some((cause, rule)) = self.causes.remove(command) {
             return Some(Finished::Command { span, cause: cause.map(|cause| (cause, rule)) });
         }
         let oldest = self.commands.insert(now, command, span);
-        self.overflowed.extend(oldest.map(|span| Finished::Command { span, cause: None }));
+        self.finished.extend(oldest.map(|(_, span)| span));
         None
     }
 
@@ -125,7 +141,7 @@ impl Waiting {
         cause: Option<Context>,
         rule: &'static str,
     ) -> Option<Finished> {
-        let Some(span) = self.commands.entries.remove(&command) else {
+        let Some(span) = self.commands.remove(command) else {
             self.causes.insert(now, command, (cause, rule));
             return None;
         };
@@ -133,107 +149,48 @@ impl Waiting {
     }
 
     /// Takes the spans that have waited for long enough.
-    pub(super) fn take_due(&mut self, now: UnixNanos, window: u64) -> Vec<Finished> {
-        let mut finished = std::mem::take(&mut self.overflowed);
-        let is_due = |since: UnixNanos, waits: u64| now.0.saturating_sub(since.0) >= waits;
-        for queue in [&mut self.deliveries, &mut self.measured] {
-            let mut again = Vec::new();
-            while let Some((id, delivery)) = queue.pop_if(|since| is_due(since, window)) {
-                match delivery.work.filter(|work| !is_due(*work, window)) {
-                    Some(work) => again.push((work, id, delivery)),
-                    None => finished.extend(delivery.finish()),
-                }
-            }
-            for (work, id, delivery) in again {
-                queue.insert(work, id, delivery);
-            }
+    pub(super) fn take_due(&mut self, now: UnixNanos, windows: Windows) -> Vec<Finished> {
+        for deliveries in [&mut self.recorded, &mut self.measured] {
+            deliveries.end_due(now, windows, self.missed);
         }
-        while let Some((_, span)) = self.commands.pop_if(|since| is_due(since, COMMAND_WAITS)) {
-            finished.push(Finished::Command { span, cause: None });
+        let is_due = |since: UnixNanos| now.0.saturating_sub(since.0) >= COMMAND_WAITS;
+        while let Some((_, span)) = self.commands.pop_if(is_due) {
+            self.finished.push(span);
         }
-        while self.causes.pop_if(|since| is_due(since, COMMAND_WAITS)).is_some() {}
-        finished
+        while self.causes.pop_if(is_due).is_some() {}
+        self.take_finished().collect()
     }
 
     /// Takes all spans that wait, because the process stops.
     pub(super) fn take_all(&mut self) -> Vec<Finished> {
-        let mut finished = std::mem::take(&mut self.overflowed);
-        for queue in [&mut self.deliveries, &mut self.measured] {
-            while let Some((_, delivery)) = queue.pop_if(|_| true) {
-                finished.extend(delivery.finish());
-            }
-        }
+        self.recorded.end_all();
+        self.measured.end_all();
         while let Some((_, span)) = self.commands.pop_if(|_| true) {
-            finished.push(Finished::Command { span, cause: None });
+            self.finished.push(span);
         }
-        finished
-    }
-}
-
-impl Delivery {
-    /// Ends the span with the last work. Without work it ends when the message had been written.
-    fn finish(self) -> Option<Finished> {
-        let mut span = self.span?;
-        if let Some(work) = self.work.filter(|work| *work > span.record.end) {
-            let handed_over = std::mem::replace(&mut span.record.end, work);
-            span.record.inferred.get_or_insert_default().handed_over = Some(handed_over);
-        }
-        Some(Finished::Delivery(span))
-    }
-}
-
-/// Entries by a key, with the order in which they came.
-#[derive(Debug)]
-struct Queue<T> {
-    entries: HashMap<u64, T>,
-    /// Keys of entries that are gone are passed over.
-    order: VecDeque<(UnixNanos, u64)>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new() }
-    }
-}
-
-impl<T> Queue<T> {
-    /// Adds an entry, and returns the oldest if there are too many.
-    fn insert(&mut self, now: UnixNanos, key: u64, entry: T) -> Option<T> {
-        self.order.push_back((now, key));
-        self.entries.insert(key, entry);
-        let oldest = (self.entries.len() > MAX_WAITING).then(|| self.pop_if(|_| true)).flatten();
-        if self.order.len() > 2 * MAX_WAITING {
-            self.order.retain(|(_, key)| self.entries.contains_key(key));
-        }
-        oldest.map(|(_, entry)| entry)
+        self.take_finished().collect()
     }
 
-    fn get(&mut self, key: u64) -> Option<&mut T> {
-        self.entries.get_mut(&key)
-    }
-
-    /// Removes the oldest entry, if it came at a time of which this is true.
-    fn pop_if(&mut self, is_due: impl Fn(UnixNanos) -> bool) -> Option<(u64, T)> {
-        while let Some(&(_, key)) = self.order.front().filter(|(since, _)| is_due(*since)) {
-            self.order.pop_front();
-            if let Some(entry) = self.entries.remove(&key) {
-                return Some((key, entry));
-            }
-        }
-        None
+    /// Takes the spans that wait no longer.
+    pub(super) fn take_finished(&mut self) -> impl Iterator<Item = Finished> {
+        let deliveries = self.recorded.finished.drain(..).chain(self.measured.finished.drain(..));
+        let commands = self.finished.drain(..).map(|span| Finished::Command { span, cause: None });
+        deliveries.map(Finished::Delivery).chain(commands)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use redistributed_core::policy::Follow;
-    use redistributed_core::trace::{CommandId, Inferred, SpanContext, SpanRecord};
+    use redistributed_core::trace::{CommandId, Inferred, SpanRecord};
 
+    use super::super::queue::MAX_ENTRIES;
     use super::*;
     use crate::telemetry::{Connection, test_sink};
 
     const MILLISECOND: u64 = 1_000_000;
-    const WINDOW: u64 = 100 * MILLISECOND;
+    const WINDOWS: Windows = Windows { work: 100 * MILLISECOND, ack: 1000 * MILLISECOND };
+    const ENTRY: u64 = 77;
 
     fn at(millis: u64) -> UnixNanos {
         UnixNanos(millis * MILLISECOND)
@@ -285,8 +242,8 @@ mod tests {
         assert!(waiting.delivered(9, delivery(at(2))).is_none());
         waiting.work_of(9, at(80));
         waiting.work_of(8, at(90));
-        assert!(waiting.take_due(at(150), WINDOW).is_empty(), "there was work 70 ms ago");
-        let records = records(waiting.take_due(at(180), WINDOW));
+        assert!(waiting.take_due(at(150), WINDOWS).is_empty(), "there was work 70 ms ago");
+        let records = records(waiting.take_due(at(180), WINDOWS));
         let handed_over = records[0].inferred.as_ref().unwrap().handed_over;
         assert_eq!((records[0].end, handed_over, waiting.len()), (at(80), Some(at(2)), (0, 0)));
     }
@@ -296,16 +253,20 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.delivery_begins(at(0), 9, true);
         waiting.delivered(9, delivery(at(2)));
-        for id in 10..=10 + MAX_WAITING as u64 {
+        for id in 10..=10 + MAX_ENTRIES as u64 {
             waiting.delivery_begins(at(0), id, false);
             waiting.delivered(id, delivery(at(2)));
         }
-        assert_eq!((waiting.len(), waiting.overflowed.len()), ((1, 0), 1), "the oldest that is measured has left");
-        waiting.work_of(10 + MAX_WAITING as u64, at(80));
-        let ended: Vec<_> = records(waiting.take_due(at(150), WINDOW)).iter().map(|record| record.end).collect();
-        assert_eq!((ended.len(), ended.iter().all(|end| *end == at(2))), (MAX_WAITING + 1, true));
+        assert_eq!(
+            (waiting.len(), waiting.measured.finished.len()),
+            ((1, 0), 1),
+            "the oldest that is measured has left"
+        );
+        waiting.work_of(10 + MAX_ENTRIES as u64, at(80));
+        let ended: Vec<_> = records(waiting.take_due(at(150), WINDOWS)).iter().map(|record| record.end).collect();
+        assert_eq!((ended.len(), ended.iter().all(|end| *end == at(2))), (MAX_ENTRIES + 1, true));
         assert!(!waiting.is_empty());
-        let last = records(waiting.take_due(at(180), WINDOW));
+        let last = records(waiting.take_due(at(180), WINDOWS));
         assert_eq!((last.len(), last[0].end, waiting.is_empty()), (1, at(80), true));
     }
 
@@ -314,10 +275,158 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.delivery_begins(at(0), 9, true);
         waiting.delivered(9, delivery(at(2)));
-        let records = records(waiting.take_due(at(100), WINDOW));
+        let records = records(waiting.take_due(at(100), WINDOWS));
         assert_eq!((records[0].end, &records[0].inferred), (at(2), &None));
         // One that nobody follows does not wait.
         assert!(waiting.delivered(9, delivery(at(3))).is_some());
+    }
+
+    /// Hands an entry over at a time by the span with this id.
+    fn entry_begins(waiting: &mut Waiting, millis: u64, id: u64) -> Option<SpanContext> {
+        let first = waiting.delivered_again(ENTRY, true);
+        waiting.entry_begins(at(millis), ENTRY, id, Some(context(id)));
+        first
+    }
+
+    /// When the spans ended, when what they are about was handed over if that was before, and whether it was acknowledged.
+    fn ends(finished: Vec<Finished>) -> Vec<(UnixNanos, Option<UnixNanos>, Option<bool>)> {
+        let end = |record: &SpanRecord| {
+            let inferred = record.inferred.as_deref().cloned().unwrap_or_default();
+            (record.end, inferred.handed_over, inferred.is_acknowledged)
+        };
+        records(finished).iter().map(end).collect()
+    }
+
+    #[test]
+    fn the_span_of_an_entry_ends_with_its_acknowledgement_however_long_that_takes() {
+        let mut waiting = Waiting::default();
+        assert_eq!(entry_begins(&mut waiting, 1, 9), None);
+        assert!(waiting.delivered(9, delivery(at(2))).is_none());
+        waiting.work_of(9, at(80));
+        assert!(waiting.take_due(at(700), WINDOWS).is_empty(), "it waits for more than work");
+        assert_eq!(waiting.len(), (1, 0));
+        waiting.acknowledged(at(900), ENTRY + 1);
+        waiting.acknowledged(at(900), ENTRY);
+        waiting.acknowledged(at(950), ENTRY);
+        assert_eq!(ends(waiting.take_due(at(900), WINDOWS)), [(at(900), Some(at(2)), Some(true))]);
+        assert_eq!(waiting.len(), (0, 0));
+    }
+
+    #[test]
+    fn an_entry_may_be_acknowledged_before_it_is_known_to_have_been_written() {
+        let mut waiting = Waiting::default();
+        entry_begins(&mut waiting, 1, 9);
+        waiting.acknowledged(at(4), ENTRY);
+        assert!(waiting.take_due(at(5), WINDOWS).is_empty());
+        let span = waiting.delivered(9, delivery(at(6))).unwrap();
+        let end = ends(vec![Finished::Delivery(span)]);
+        assert_eq!(
+            (end, waiting.len()),
+            (vec![(at(6), None, Some(true))], (0, 0)),
+            "it does not end before it was there"
+        );
+    }
+
+    #[test]
+    fn an_entry_that_is_not_acknowledged_in_time_ends_with_its_last_work_and_says_so() {
+        let mut waiting = Waiting::default();
+        entry_begins(&mut waiting, 1, 9);
+        waiting.delivered(9, delivery(at(2)));
+        waiting.work_of(9, at(80));
+        assert_eq!(ends(waiting.take_due(at(1001), WINDOWS)), [(at(80), Some(at(2)), Some(false))]);
+        // While there is work it goes on as without an acknowledgement.
+        entry_begins(&mut waiting, 2000, 10);
+        waiting.delivered(10, delivery(at(2002)));
+        waiting.work_of(10, at(2990));
+        assert!(waiting.take_due(at(3010), WINDOWS).is_empty());
+        waiting.work_of(10, at(3020));
+        waiting.acknowledged(at(3030), ENTRY);
+        assert!(waiting.take_due(at(3100), WINDOWS).is_empty());
+        assert_eq!(ends(waiting.take_due(at(3200), WINDOWS)), [(at(3020), Some(at(2002)), Some(false))]);
+    }
+
+    #[test]
+    fn whether_there_was_an_acknowledgement_is_not_said_if_it_may_have_been_missed() {
+        let mut waiting = Waiting::default();
+        entry_begins(&mut waiting, 1, 9);
+        waiting.delivered(9, delivery(at(2)));
+        waiting.missed_acknowledgements(at(500));
+        assert_eq!(ends(waiting.take_due(at(1001), WINDOWS)), [(at(2), None, None)]);
+        entry_begins(&mut waiting, 2000, 10);
+        waiting.delivered(10, delivery(at(2002)));
+        assert_eq!(ends(waiting.take_all()), [(at(2002), None, None)], "nor if the process stops");
+    }
+
+    #[test]
+    fn an_entry_that_is_handed_over_again_is_acknowledged_by_whoever_got_it_last() {
+        let mut waiting = Waiting::default();
+        entry_begins(&mut waiting, 1, 9);
+        waiting.delivered(9, delivery(at(2)));
+        waiting.work_of(9, at(80));
+        assert_eq!(entry_begins(&mut waiting, 500, 10), Some(context(9)));
+        waiting.delivered(10, delivery(at(502)));
+        assert_eq!(ends(waiting.take_due(at(510), WINDOWS)), [(at(80), Some(at(2)), Some(false))]);
+        assert_eq!(entry_begins(&mut waiting, 520, 11), Some(context(9)), "the first, not the last");
+        waiting.delivered(11, delivery(at(522)));
+        waiting.work_of(10, at(590));
+        waiting.acknowledged(at(600), ENTRY);
+        assert_eq!(ends(waiting.take_due(at(600), WINDOWS)), [(at(600), Some(at(522)), Some(true))]);
+        assert_eq!(ends(waiting.take_due(at(690), WINDOWS)), [(at(590), Some(at(502)), Some(false))]);
+        assert_eq!(entry_begins(&mut waiting, 700, 12), None, "what is acknowledged is forgotten");
+    }
+
+    #[test]
+    fn an_entry_that_is_only_measured_ends_with_its_acknowledgement_too() {
+        let mut waiting = Waiting::default();
+        waiting.entry_begins(at(1), ENTRY, 9, None);
+        waiting.delivered(9, delivery(at(2)));
+        assert_eq!((waiting.len(), waiting.is_empty()), ((0, 0), false));
+        // Who gets it next is recorded, and is told of nobody before.
+        assert_eq!(entry_begins(&mut waiting, 50, 10), None);
+        waiting.delivered(10, delivery(at(52)));
+        assert_eq!(ends(waiting.take_due(at(150), WINDOWS)), [(at(2), None, Some(false))]);
+        assert_eq!(waiting.delivered_again(ENTRY, true), Some(context(10)));
+        waiting.entry_begins(at(160), ENTRY, 11, None);
+        waiting.delivered(11, delivery(at(162)));
+        waiting.acknowledged(at(180), ENTRY);
+        let ended = [(at(52), None, Some(false)), (at(180), Some(at(162)), Some(true))];
+        assert_eq!((ends(waiting.take_due(at(180), WINDOWS)), waiting.is_empty()), (ended.to_vec(), true));
+    }
+
+    #[test]
+    fn an_entry_of_another_stream_with_the_same_id_is_no_redelivery() {
+        let mut waiting = Waiting::default();
+        entry_begins(&mut waiting, 1, 9);
+        waiting.delivered(9, delivery(at(2)));
+        assert_eq!(waiting.delivered_again(ENTRY, false), None);
+        waiting.entry_begins(at(500), ENTRY, 10, Some(context(10)));
+        assert_eq!(ends(waiting.take_due(at(510), WINDOWS)), [(at(2), None, None)]);
+        assert_eq!(waiting.delivered_again(ENTRY, true), Some(context(10)));
+    }
+
+    #[test]
+    fn what_an_acknowledgement_names_tells_entries_apart() {
+        let waiting = Waiting::default();
+        let entry = |database, key: &[u8], group: &[u8], id: &[u8]| {
+            waiting.entry(database, key, group, EntryId::parse(id).unwrap())
+        };
+        let one = entry(0, b"s", b"g", b"5-0");
+        assert_eq!(entry(0, b"s", b"g", b"5"), one);
+        let others = [entry(1, b"s", b"g", b"5-0"), entry(0, b"sg", b"", b"5-0"), entry(0, b"s", b"g", b"5-1")];
+        assert!(others.iter().all(|other| *other != one));
+    }
+
+    #[test]
+    fn with_too_many_entries_the_oldest_waits_no_longer_and_says_nothing() {
+        let mut waiting = Waiting::default();
+        for id in 1..=MAX_ENTRIES as u64 + 1 {
+            waiting.entry_begins(at(1), id, id, Some(context(id)));
+            waiting.delivered(id, delivery(at(2)));
+        }
+        assert_eq!(waiting.len(), (MAX_ENTRIES, 0));
+        assert_eq!(ends(waiting.take_due(at(3), WINDOWS)), [(at(2), None, None)]);
+        waiting.acknowledged(at(4), 1);
+        assert!(waiting.take_due(at(5), WINDOWS).is_empty());
     }
 
     #[test]
@@ -340,22 +449,23 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.command_ends(at(0), 1, command());
         waiting.command_ends(at(0), 2, publish());
-        assert!(waiting.take_due(at(9_999), WINDOW).is_empty());
-        let records = records(waiting.take_due(at(10_000), WINDOW));
+        assert!(waiting.take_due(at(9_999), WINDOWS).is_empty());
+        let records = records(waiting.take_due(at(10_000), WINDOWS));
         assert!(matches!(records[..], [SpanRecord { operation: Operation::Publish { .. }, parent: None, .. }]));
     }
 
     #[test]
     fn with_too_many_that_wait_the_oldest_waits_no_longer() {
         let mut waiting = Waiting::default();
-        for id in 0..=MAX_WAITING as u64 {
+        for id in 0..=MAX_ENTRIES as u64 {
             waiting.delivery_begins(at(id), id, true);
             waiting.delivered(id, delivery(at(id)));
             waiting.command_ends(at(id), id, publish());
             waiting.cause_found(at(id), 1_000_000 + id, None, "token");
         }
-        assert_eq!(waiting.len(), (MAX_WAITING, MAX_WAITING));
-        assert_eq!((waiting.overflowed.len(), waiting.causes.entries.len()), (2, MAX_WAITING));
-        assert_eq!(records(waiting.take_all()).len(), 2 * MAX_WAITING + 2);
+        assert_eq!(waiting.len(), (MAX_ENTRIES, MAX_ENTRIES));
+        let have_left = (waiting.recorded.finished.len(), waiting.finished.len());
+        assert_eq!((have_left, waiting.causes.len()), ((1, 1), MAX_ENTRIES));
+        assert_eq!(records(waiting.take_all()).len(), 2 * MAX_ENTRIES + 2);
     }
 }

@@ -174,7 +174,6 @@ pub(super) fn take_deliveries(events: &mut Vec<Event>) -> impl Iterator<Item = S
 mod tests {
     use std::num::NonZeroU32;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use redistributed_core::policy::{Commands, Follow as Mode, Policy};
     use redistributed_core::trace::{CommandId, Inferred, Operation, SpanContext};
@@ -182,12 +181,13 @@ mod tests {
     use super::*;
     use crate::follow::Follow;
     use crate::live_policy::LivePolicy;
+    use crate::settings::FollowSettings;
     use crate::telemetry::test_sink;
 
     #[test]
     fn a_command_waits_for_its_cause_though_its_own_trace_is_not_sampled() {
         let policy = Policy { follow: Mode::Parent, commands: Commands::Caused, ..Policy::default() };
-        let follow = Follow::new(LivePolicy::new(Arc::new(policy.clone())), [7; 16], Duration::from_secs(1), None);
+        let follow = Follow::new(LivePolicy::new(Arc::new(policy.clone())), [7; 16], FollowSettings::default(), None);
         let mut connection = follow.connection("redis");
         assert!(connection.inference(&policy, clock::now()).is_some(), "causes are followed");
         let (sink, _) = test_sink();

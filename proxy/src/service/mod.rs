@@ -63,7 +63,7 @@ impl Service {
         writers: Option<Arc<Writers>>,
     ) -> Arc<Self> {
         let policy = LivePolicy::new(policy);
-        let follow = Follow::new(Arc::clone(&policy), secret_key(), follow.window, writers);
+        let follow = Follow::new(Arc::clone(&policy), secret_key(), follow, writers);
         Arc::new(Self { resource: Arc::new(resource), policy, stats: Arc::default(), follow })
     }
 

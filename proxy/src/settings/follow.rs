@@ -1,5 +1,6 @@
 //! Following causes: what a service sends is attributed to what it has received.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Args;
@@ -27,6 +28,13 @@ pub(crate) struct FollowOptions {
     #[arg(long, value_name = "TIME", default_value_t = format_duration(FollowSettings::DEFAULT_WINDOW))]
     follow_window: String,
 
+    /// How long the span of an entry of a stream waits for its XACK
+    ///
+    /// From 10ms to 10m. The span ends with the XACK, however early it comes. One that is not acknowledged in time says so, and ends
+    /// with the last work that the entry is known to have caused.
+    #[arg(long, value_name = "TIME", default_value_t = format_duration(FollowSettings::DEFAULT_ACK_WINDOW))]
+    ack_window: String,
+
     /// Link what reads a value from Redis to the request or message whose work wrote the value, where both are known for certain
     ///
     /// It needs --follow, and concerns GET, MGET, HGET, HMGET and HGETALL. Writers are known that write through this process.
@@ -46,6 +54,8 @@ pub(crate) struct FollowOptions {
 pub struct FollowSettings {
     /// How long the span of a delivery stays open without further work.
     pub window: Duration,
+    /// How long the span of an entry of a stream waits for its acknowledgement.
+    pub ack_window: Duration,
     /// Whether reads are linked to those who have written what is read.
     pub links_writers: bool,
 }
@@ -57,11 +67,16 @@ impl FollowSettings {
     pub const SHORTEST_WINDOW: Duration = Duration::from_millis(10);
     /// The longest window that can be set: as long as causes are remembered.
     pub const LONGEST_WINDOW: Duration = Duration::from_secs(10);
+    /// The time for acknowledgements unless it is set: as long as people let a worker take before others claim its entries.
+    pub const DEFAULT_ACK_WINDOW: Duration = Duration::from_secs(30);
+    /// The longest time for acknowledgements: as long as an entry is remembered that is not acknowledged.
+    pub const LONGEST_ACK_WINDOW: Duration = Duration::from_secs(600);
 
     pub(super) fn effective(&self, policy: &Policy) -> Values {
         vec![
             ("follow", policy.follow.to_string()),
             ("follow-window", format_duration(self.window)),
+            ("ack-window", format_duration(self.ack_window)),
             ("link-writers", self.links_writers.to_string()),
             ("queue", policy.queues.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ")),
         ]
@@ -70,19 +85,28 @@ impl FollowSettings {
 
 impl Default for FollowSettings {
     fn default() -> Self {
-        Self { window: Self::DEFAULT_WINDOW, links_writers: false }
+        Self { window: Self::DEFAULT_WINDOW, ack_window: Self::DEFAULT_ACK_WINDOW, links_writers: false }
     }
 }
 
 impl Validation<'_> {
     pub(super) fn follow(&mut self, options: &FollowOptions) -> FollowSettings {
-        const RANGE: std::ops::RangeInclusive<Duration> =
-            FollowSettings::SHORTEST_WINDOW..=FollowSettings::LONGEST_WINDOW;
-        let window = match units::duration(&options.follow_window) {
-            Ok(window) if !RANGE.contains(&window) => Err("it is too short or too long".to_owned()),
+        const SHORTEST: Duration = FollowSettings::SHORTEST_WINDOW;
+        let window = ("--follow-window", options.follow_window.as_str(), "write a time from 10ms to 10s");
+        let ack_window = ("--ack-window", options.ack_window.as_str(), "write a time from 10ms to 10m");
+        FollowSettings {
+            window: self.window(window, SHORTEST..=FollowSettings::LONGEST_WINDOW),
+            ack_window: self.window(ack_window, SHORTEST..=FollowSettings::LONGEST_ACK_WINDOW),
+            links_writers: options.link_writers,
+        }
+    }
+
+    /// Reads a time. `value` is the option, the text, and what to do about a wrong one.
+    fn window(&mut self, value: (&'static str, &str, &'static str), range: RangeInclusive<Duration>) -> Duration {
+        let window = match units::duration(value.1) {
+            Ok(window) if !range.contains(&window) => Err("it is too short or too long".to_owned()),
             parsed => parsed.map_err(|problem| problem.to_string()),
         };
-        let value = ("--follow-window", options.follow_window.as_str(), "write a time from 10ms to 10s");
-        FollowSettings { window: self.or_reject(window, value), links_writers: options.link_writers }
+        self.or_reject(window, value)
     }
 }

@@ -23,14 +23,24 @@ pub const SKIPPED: &str = "redistributed.context.skipped";
 /// The rule by which the parent or the link of a span was inferred (`--follow`). Absent if a message carried it, or if there is none.
 pub const CAUSE: &str = "redistributed.cause";
 
-/// What a link stands for, if it is none to a cause or a producer: [`WRITER`].
+/// Whether the entry of a stream was acknowledged. Absent if none is due, or if it is not known whether it was.
+pub(super) const ACKNOWLEDGED: &str = "redistributed.acknowledged";
+
+/// `true` on the span of an entry that was delivered before, and was claimed; absent otherwise. The semantic conventions have no
+/// name for it, only numbers of deliveries for single systems.
+pub(super) const REDELIVERY: &str = "redistributed.redelivery";
+
+/// What a link stands for, if it is none to a cause or a producer: [`WRITER`] or [`FIRST_DELIVERY`].
 pub const LINK: &str = "redistributed.link";
 
 /// The value of [`LINK`] on a link to the request or message whose work has written what the command has read (`--link-writers`).
 pub const WRITER: &str = "writer";
 
+/// The value of [`LINK`] on a link from the span of a redelivery to that of the first delivery.
+pub(super) const FIRST_DELIVERY: &str = "first_delivery";
+
 /// The event of a delivery's span that says when the message had been written to the subscriber. It is there if the span lasts
-/// longer, because of the work that the message has caused.
+/// longer, because of the work that the message has caused, or until it was acknowledged.
 pub const HANDED_OVER: &str = "handed over";
 
 /// The value of [`CAUSE`] on the span of `record`.
@@ -51,6 +61,21 @@ pub(super) fn links(record: &SpanRecord) -> impl Iterator<Item = &SpanContext> {
 /// The spans of those who have written what the command has read.
 pub(super) fn writers(record: &SpanRecord) -> &[SpanContext] {
     record.inferred.as_ref().map_or(&[], |inferred| &inferred.writers)
+}
+
+/// The value of [`ACKNOWLEDGED`] on the span of `record`.
+pub(super) fn acknowledged(record: &SpanRecord) -> Option<bool> {
+    record.inferred.as_ref().and_then(|inferred| inferred.is_acknowledged)
+}
+
+/// Whether the span of `record` is that of a redelivery.
+pub(super) fn is_redelivery(record: &SpanRecord) -> bool {
+    record.inferred.as_ref().is_some_and(|inferred| inferred.is_redelivery)
+}
+
+/// The span of the first delivery of what was delivered again.
+pub(super) fn first_delivery(record: &SpanRecord) -> Option<&SpanContext> {
+    record.inferred.as_ref().and_then(|inferred| inferred.first_delivery.as_ref())
 }
 
 /// The value of [`SKIPPED`] on the span of `record`.

@@ -180,7 +180,7 @@ impl Observed {
         .iter()
         .map(|text| words(&put(text.split(' ').next().unwrap(), text)))
         .collect();
-        // What queues and streams hand over. The name of a group is shown, and the id of an entry.
+        // What queues and streams hand over. The names of a group and of a consumer are shown, and the id of an entry.
         let queue = put("queue", "CANARY");
         for text in [
             "RPUSH QUEUE CANARY CANARY CANARY CANARY",
@@ -192,7 +192,11 @@ impl Observed {
             "BZPOPMIN QUEUE 1",
             "XGROUP CREATE QUEUE workers $ MKSTREAM",
             "XADD QUEUE * CANARY CANARY",
-            "XREADGROUP GROUP workers CANARY BLOCK 1 STREAMS QUEUE >",
+            "XREADGROUP GROUP workers me BLOCK 1 STREAMS QUEUE >",
+            "XAUTOCLAIM QUEUE workers other 0 0 COUNT 1",
+            "XCLAIM QUEUE workers CANARY 0 CANARY",
+            "XACK QUEUE workers CANARY",
+            "XACK QUEUE CANARY 1-1",
             "XREAD BLOCK 1 STREAMS QUEUE 0",
             "DEL QUEUE",
         ] {

@@ -52,10 +52,12 @@ async fn told() -> Told {
     assert_eq!(service.call("SET key value").await, Value::Status("OK".to_owned()));
     assert!(matches!(service.call("LPUSH key value").await, Value::Error(_)));
     service.call("XGROUP CREATE stream workers $ MKSTREAM").await;
-    service.call("XADD stream * field value").await;
+    service.call("XADD stream 1-0 field value").await;
     assert!(matches!(service.call("XADD key * field value").await, Value::Error(_)));
     assert_eq!(service.call("RPUSH queue:mail one two").await, Value::Integer(2));
     assert!(matches!(service.call("XREADGROUP GROUP workers me STREAMS stream >").await, Value::Array(_)));
+    assert!(matches!(service.call("XAUTOCLAIM stream workers other 0 0").await, Value::Array(_)));
+    assert_eq!(service.call("XACK stream workers 1-0").await, Value::Integer(1));
     for command in ["MULTI", "SET key one", "SET key two", "EXEC"] {
         assert!(!matches!(service.call(command).await, Value::Error(_)), "{command}");
     }

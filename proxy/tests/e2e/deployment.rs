@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use otlp_receiver::{Behaviour, ReceivedSpan, Receiver};
+use otlp_receiver::{Behaviour, ReceivedRequest, ReceivedSpan, Receiver};
 use redistributed::clock;
 use redistributed_core::trace::UnixNanos;
 use rustix::process::Signal;
 
 use crate::e2e::spans::{Span, Spans};
 use crate::support::redis::RealRedis;
+use crate::support::servers::Server;
 use crate::support::spawn::{self, Spawned};
 use crate::support::wire::Wire;
 
@@ -36,8 +37,17 @@ impl Deployment {
 
     /// Starts them with arguments for the `redis-server`.
     pub(crate) async fn with_redis(arguments: &[&str]) -> Self {
+        Self::around(RealRedis::start(arguments)).await
+    }
+
+    /// Starts them with this server as the Redis.
+    pub(crate) async fn on(server: &Server) -> Self {
+        Self::around(RealRedis::start_server(server, &[])).await
+    }
+
+    async fn around(redis: RealRedis) -> Self {
         let collector = Receiver::start().await.expect("two free ports");
-        Self { redis: RealRedis::start(arguments), collector, began: clock::wall() }
+        Self { redis, collector, began: clock::wall() }
     }
 
     /// Sets how the collector answers from now on.
@@ -59,6 +69,14 @@ impl Deployment {
     /// Waits until the collector has received so many spans.
     pub(crate) async fn collector_has(&self, spans: usize) {
         self.collector.wait_for_spans(spans, crate::support::DEADLINE).await.expect("the spans");
+    }
+
+    /// Waits until the collector has received so many spans of which this is true.
+    pub(crate) async fn collector_has_such(&self, spans: usize, is_such: impl Fn(&ReceivedSpan) -> bool) {
+        let has_all = |requests: &[ReceivedRequest]| {
+            requests.iter().flat_map(ReceivedRequest::spans).filter(|span| is_such(span)).count() >= spans
+        };
+        self.collector.wait_for(crate::support::DEADLINE, has_all).await.expect("the spans");
     }
 
     /// Connects to Redis without a sidecar.

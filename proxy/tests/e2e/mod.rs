@@ -11,6 +11,7 @@
 //! | [`quick_start`] | the README's quick start changes nothing for a subscriber without a proxy |
 //! | [`commands`] | the spans of commands that are no publishes |
 //! | [`following`] | the work of a plain worker is below the delivery that caused it |
+//! | [`groups`] | the span of an entry of a stream ends with its `XACK`, and what is claimed is handed over again |
 //! | [`queues`] | the work of a plain worker is below the item of a list or a stream that caused it |
 //!
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
@@ -25,6 +26,7 @@ mod collectors;
 mod commands;
 mod every_client;
 mod following;
+mod groups;
 mod in_a_row;
 mod modes;
 mod queues;

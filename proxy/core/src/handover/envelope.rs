@@ -89,7 +89,7 @@ mod tests {
 
     fn read(value: &[u8], is_cut_off: bool) -> Option<String> {
         let (names, values) = (Bulks::new([]), Bulks::new([value]));
-        let item = Item { key: None, id: None, names, values, is_cut_off, size: 0 };
+        let item = Item { key: None, id: None, names, values, is_cut_off, size: 0, is_redelivery: false };
         context(&item, Propagators::default()).map(|context| format!("{} {:?}", context.span.span_id, context.baggage))
     }
 

@@ -28,11 +28,21 @@ pub(crate) struct Item<'a> {
     pub(crate) is_cut_off: bool,
     /// The length of it in bytes, with the names of an entry's fields.
     pub(crate) size: u64,
+    /// Whether it is an entry that a consumer of the group has got before.
+    pub(crate) is_redelivery: bool,
 }
 
 impl<'a> Item<'a> {
     fn begin(key: Option<&'a [u8]>, id: Option<&'a [u8]>) -> Self {
-        Self { key, id, names: Bulks::new([]), values: Bulks::new([]), is_cut_off: false, size: 0 }
+        Self {
+            key,
+            id,
+            names: Bulks::new([]),
+            values: Bulks::new([]),
+            is_cut_off: false,
+            size: 0,
+            is_redelivery: false,
+        }
     }
 
     /// Adds a field, if there is room for it.
@@ -110,7 +120,8 @@ impl<'a> Reader<'a> {
             b'*' | b'~' if line.starts_with(b"-") => self.scalar(None),
             b'*' | b'~' => self.aggregate(decimal(line)?, false)?,
             b'%' => self.aggregate(decimal(line)?.checked_mul(2)?, true)?,
-            b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' | b'!' => self.scalar(None),
+            b':' => self.integer(line),
+            b'+' | b'-' | b',' | b'#' | b'(' | b'_' | b'!' => self.scalar(None),
             _ => return None,
         }
         while self.levels.pop_if(|level| level.left == 0).is_some() {}
@@ -151,21 +162,35 @@ impl<'a> Reader<'a> {
             Role::EntryId => self.begin(Item::begin(self.key, Some(value))),
             Role::FieldValue | Role::FieldName => {
                 let name = core::mem::replace(&mut self.field, if role == Role::FieldName { value } else { &[] });
-                // Of an entry that was left out nothing is added to the one before.
-                if let Some(entry) = self.handed.items.last_mut().filter(|_| !self.handed.is_incomplete) {
+                if let Some(entry) = self.entry() {
                     entry.size = entry.size.saturating_add(size);
                     if role == Role::FieldValue {
                         entry.add_field(name, value, is_cut_off);
                     }
                 }
             }
-            Role::Other => {}
+            Role::Deliveries | Role::Other => {}
         }
+    }
+
+    fn integer(&mut self, digits: &[u8]) {
+        let (depth, index) = self.place();
+        if self.shape.role(depth, index) == Role::Deliveries
+            && let Some(entry) = self.entry()
+        {
+            entry.is_redelivery = decimal(digits).is_some_and(|deliveries| deliveries > 0);
+        }
+    }
+
+    /// The entry that is being read. Of one that was left out nothing is added to the one before.
+    fn entry(&mut self) -> Option<&mut Item<'a>> {
+        self.handed.items.last_mut().filter(|_| !self.handed.is_incomplete)
     }
 
     fn begin(&mut self, item: Item<'a>) {
         if self.handed.items.len() < MAX_ITEMS {
-            self.handed.items.push(item);
+            let is_redelivery = self.shape.is_claim();
+            self.handed.items.push(Item { is_redelivery, ..item });
         } else {
             self.handed.is_incomplete = true;
         }
@@ -184,7 +209,8 @@ mod tests {
         let line = |item: &Item<'_>| {
             let values: Vec<_> = item.values.as_slice().iter().map(|value| text(value)).collect();
             let [key, id] = [item.key, item.id].map(|name| name.map_or("-".into(), text));
-            format!("{key} {id} {} {}", values.join("+"), item.size)
+            let again = if item.is_redelivery { " again" } else { "" };
+            format!("{key} {id} {} {}{again}", values.join("+"), item.size)
         };
         let handed = items(shape, frame);
         let mut lines: Vec<_> = handed.items.iter().map(line).collect();
@@ -225,10 +251,36 @@ mod tests {
             assert_eq!(found(Shape::Entries, frame.as_bytes()), expected);
         }
         let two = "%2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n$1\r\nt\r\n*1\r\n*4\r\n$3\r\n2-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n:5\r\n:1\r\n";
-        assert_eq!(found(Shape::Entries, two.as_bytes()), ["s 1-0  0", "t 2-0 v 2"]);
+        assert_eq!(found(Shape::Entries, two.as_bytes()), ["s 1-0  0", "t 2-0 v 2 again"]);
         for none in ["*-1\r\n", "_\r\n", "%0\r\n"] {
             assert!(found(Shape::Entries, none.as_bytes()).is_empty());
         }
+    }
+
+    #[test]
+    fn claimed_entries_are_redeliveries_and_what_is_gone_is_none() {
+        let entries = "*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$2\r\nbc\r\n*-1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n";
+        let expected = ["- 1-0 bc 3 again", "- 1-1  0 again"];
+        for null in ["*-1\r\n", "$-1\r\n", "_\r\n"] {
+            let entries = entries.replace("*-1\r\n", null);
+            assert_eq!(found(Shape::Claimed, format!("*3\r\n{entries}").as_bytes()), expected);
+            for gone in ["", "*0\r\n", "*2\r\n$3\r\n1-5\r\n$3\r\n1-6\r\n"] {
+                let parts = if gone.is_empty() { 2 } else { 3 };
+                let frame = format!("*{parts}\r\n$3\r\n0-0\r\n*3\r\n{entries}{gone}");
+                assert_eq!(found(Shape::AutoClaimed, frame.as_bytes()), expected, "{frame}");
+            }
+        }
+        // With `JUSTID` nothing is handed over.
+        assert!(found(Shape::Claimed, b"*2\r\n$3\r\n1-0\r\n$3\r\n1-1\r\n").is_empty());
+        assert!(found(Shape::AutoClaimed, b"*3\r\n$3\r\n0-0\r\n*1\r\n$3\r\n1-0\r\n*0\r\n").is_empty());
+    }
+
+    #[test]
+    fn a_read_that_claims_tells_what_was_delivered_before() {
+        let entry =
+            |id, deliveries| format!("*4\r\n$3\r\n{id}\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n:60\r\n:{deliveries}\r\n");
+        let frame = format!("*1\r\n*2\r\n$1\r\ns\r\n*2\r\n{}{}", entry("1-0", 2), entry("2-0", 0));
+        assert_eq!(found(Shape::Entries, frame.as_bytes()), ["s 1-0 v 2 again", "s 2-0 v 2"]);
     }
 
     #[test]
@@ -259,7 +311,7 @@ mod tests {
     fn what_is_nested_too_deeply_or_no_resp_hands_nothing_over() {
         let deep = "*1\r\n".repeat(100_000);
         for frame in [deep.as_bytes(), b"", b"x", b"$99999999999999999999\r\nx\r\n", b"*1\r\n|1\r\n"] {
-            for shape in [Shape::Values, Shape::Entries, Shape::KeyAndMembers] {
+            for shape in [Shape::Values, Shape::Entries, Shape::KeyAndMembers, Shape::Claimed, Shape::AutoClaimed] {
                 assert!(items(shape, frame).items.is_empty());
             }
         }

@@ -2,18 +2,20 @@
 //! what a request adds to one ([`Push`]).
 //!
 //! A row of the table of commands names the [`Shape`] of such a reply. [`Read`] is what the request says, and [`items`] finds
-//! the items in the reply, and [`context`] the context that an item carries. Nothing here changes a byte, and nothing is read
-//! unless causes are followed (`--follow`).
+//! the items in the reply, and [`context`] the context that an item carries. [`Ack`] is what an acknowledgement says of items. Nothing
+//! here changes a byte, and nothing is read unless causes are followed (`--follow`).
 
+mod ack;
 mod envelope;
 mod items;
 mod push;
 mod read;
 
+pub(crate) use ack::Ack;
 pub(crate) use envelope::context;
 pub(crate) use items::{Item, items};
 pub(crate) use push::{Push, Pushes};
-pub(crate) use read::Read;
+pub(crate) use read::{Group, Read};
 
 /// How the reply to a command has its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,13 @@ pub(crate) enum Shape {
     KeyAndMember,
     /// The key, and an array of arrays of an item and its score: `ZMPOP`.
     KeyAndMembers,
-    /// For each stream its key and its entries, of which each has an id and its fields: `XREADGROUP`.
+    /// For each stream its key and its entries, of which each has an id and its fields: `XREADGROUP`. With its option `CLAIM` an
+    /// entry also has the time since it was delivered last, and how often it was.
     Entries,
+    /// Entries that another consumer has got before: `XCLAIM`. What is gone is a null. With `JUSTID` there are only ids.
+    Claimed,
+    /// Where to go on, an array of such entries, and the ids of those that are gone: `XAUTOCLAIM`.
+    AutoClaimed,
 }
 
 /// What a value of a reply is, by its place.
@@ -47,6 +54,8 @@ enum Role {
     FieldValue,
     /// The value names a field of an entry.
     FieldName,
+    /// The value says how often an entry was delivered before.
+    Deliveries,
     /// The value is a score, or something that newer servers add.
     Other,
 }
@@ -61,9 +70,15 @@ impl Shape {
             (Self::Members, 1, index) if index % 2 == 0 => Role::Item,
             (Self::KeyAndValue | Self::KeyAndValues | Self::KeyAndMember | Self::KeyAndMembers, 1, 0) => Role::Key,
             (Self::Entries, 2, 0) => Role::Key,
-            (Self::Entries, 4, 0) => Role::EntryId,
-            (Self::Entries, 5, index) if index % 2 == 0 => Role::FieldName,
-            (Self::Entries, 5, _) => Role::FieldValue,
+            (Self::Entries, 4, 0) | (Self::AutoClaimed, 3, 0) | (Self::Claimed, 2, 0) => Role::EntryId,
+            (Self::Entries, 4, 3) => Role::Deliveries,
+            (Self::Entries, 5, index) | (Self::AutoClaimed, 4, index) | (Self::Claimed, 3, index) => {
+                if index % 2 == 0 {
+                    Role::FieldName
+                } else {
+                    Role::FieldValue
+                }
+            }
             _ => Role::Other,
         }
     }
@@ -71,9 +86,14 @@ impl Shape {
     /// The number of aggregates in which the last level of items lies.
     fn depth_of_items(self) -> usize {
         match self {
-            Self::Values | Self::KeyAndValue | Self::KeyAndMember | Self::Members => 1,
-            Self::KeyAndValues | Self::KeyAndMembers => 2,
+            Self::Values | Self::KeyAndValue | Self::KeyAndMember | Self::Members | Self::Claimed => 1,
+            Self::KeyAndValues | Self::KeyAndMembers | Self::AutoClaimed => 2,
             Self::Entries => 3,
         }
+    }
+
+    /// Whether all that is handed over was handed over before.
+    fn is_claim(self) -> bool {
+        matches!(self, Self::Claimed | Self::AutoClaimed)
     }
 }

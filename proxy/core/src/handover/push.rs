@@ -91,7 +91,7 @@ impl<'a> Push<'a> {
             (1, [element]) => (None, Bulks::new([]), Bulks::new([*element])),
             _ => return None,
         };
-        Some(Item { key: Some(self.key), id, names, values, is_cut_off: false, size: self.size })
+        Some(Item { key: Some(self.key), id, names, values, is_cut_off: false, size: self.size, is_redelivery: false })
     }
 }
 

@@ -17,19 +17,32 @@ pub(crate) struct Read<'a> {
     pub(crate) shape: Shape,
     /// The first key that is read.
     pub(crate) key: &'a [u8],
-    /// The consumer group (`XREADGROUP`).
-    pub(crate) group: Option<&'a [u8]>,
+    /// The consumer group that gets it (`XREADGROUP`, `XCLAIM`, `XAUTOCLAIM`).
+    pub(crate) group: Option<Group<'a>>,
     /// Whether the reply hands over what nobody else has got for certain, or waits for it. Otherwise the command may look
     /// something up as well.
     pub(crate) takes_work: bool,
 }
 
+/// Who gets entries of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group<'a> {
+    /// The name of the group.
+    pub(crate) name: &'a [u8],
+    /// The name of the consumer within it.
+    pub(crate) consumer: &'a [u8],
+    /// Whether new entries count as acknowledged as soon as they are read (`NOACK`).
+    pub(crate) needs_no_ack: bool,
+}
+
 impl<'a> Read<'a> {
     /// Reads a request, whose reply has this shape. `blocks` says that it may wait. `None` if it hands nothing over, as an
-    /// `XREADGROUP` of what the consumer has got before, or if it is cut off.
+    /// `XREADGROUP` of what the consumer has got before and a claim of mere ids, or if it is cut off.
     pub(crate) fn of_request(shape: Shape, blocks: bool, request: &'a [u8]) -> Option<Self> {
-        if shape == Shape::Entries {
-            return Self::of_streams(request);
+        match shape {
+            Shape::Entries => return Self::of_streams(request),
+            Shape::Claimed | Shape::AutoClaimed => return Self::of_claim(shape, request),
+            _ => {}
         }
         Some(Self { shape, key: first_key(request)?, group: None, takes_work: blocks })
     }
@@ -37,7 +50,7 @@ impl<'a> Read<'a> {
     fn of_streams(request: &'a [u8]) -> Option<Self> {
         let mut words = Values::new(request);
         let is_of_group = words.next()?.len() == b"XREADGROUP".len();
-        let (mut group, mut waits) = (None, false);
+        let (mut group, mut waits, mut needs_no_ack) = (None, false, false);
         for _ in 0..MAX_OPTIONS {
             let word = words.next()?;
             if word.eq_ignore_ascii_case(b"STREAMS") {
@@ -48,8 +61,9 @@ impl<'a> Read<'a> {
             } else if word.eq_ignore_ascii_case(b"COUNT") {
                 words.next()?;
             } else if word.eq_ignore_ascii_case(b"GROUP") {
-                group = Some(words.next()?);
-                words.next()?;
+                group = Some((words.next()?, words.next()?));
+            } else if word.eq_ignore_ascii_case(b"NOACK") {
+                needs_no_ack = true;
             }
         }
         let streams = words.clone().take(MAX_STREAMS + 1).count();
@@ -61,7 +75,18 @@ impl<'a> Read<'a> {
         if is_of_group && words.skip(streams / 2).any(|id| id != b">") {
             return None;
         }
+        let group = group.map(|(name, consumer)| Group { name, consumer, needs_no_ack });
         Some(Self { shape: Shape::Entries, key, group, takes_work: waits || is_of_group })
+    }
+
+    fn of_claim(shape: Shape, request: &'a [u8]) -> Option<Self> {
+        let mut words = Values::new(request).skip(1);
+        let (key, name, consumer) = (words.next()?, words.next()?, words.next()?);
+        if words.any(|word| word.eq_ignore_ascii_case(b"JUSTID")) {
+            return None;
+        }
+        let group = Group { name, consumer, needs_no_ack: false };
+        Some(Self { shape, key, group: Some(group), takes_work: true })
     }
 }
 
@@ -77,7 +102,11 @@ mod tests {
         let request = format!("*{}\r\n{bulks}", words.split(' ').count());
         let read = Read::of_request(shape, blocks, request.as_bytes())?;
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
-        Some(format!("{} {} {}", text(read.key), read.group.map_or("-".into(), text), read.takes_work))
+        let group = read.group.map(|group| {
+            let ack = if group.needs_no_ack { "!" } else { "" };
+            format!("{}/{}{ack}", text(group.name), text(group.consumer))
+        });
+        Some(format!("{} {} {}", text(read.key), group.unwrap_or("-".into()), read.takes_work))
     }
 
     #[test]
@@ -88,10 +117,16 @@ mod tests {
             (Shape::Values, true, "BLMOVE q other LEFT RIGHT 0", Some("q - true")),
             (Shape::KeyAndValues, true, "BLMPOP 0 2 q other LEFT", Some("q - true")),
             (Shape::KeyAndMembers, false, "ZMPOP 1 q MIN", Some("q - false")),
-            (Shape::Entries, true, "XREADGROUP GROUP g c COUNT 10 STREAMS s >", Some("s g true")),
-            (Shape::Entries, true, "xreadgroup group g block block 5 noack streams s t > >", Some("s g true")),
+            (Shape::Entries, true, "XREADGROUP GROUP g c COUNT 10 STREAMS s >", Some("s g/c true")),
+            (Shape::Entries, true, "xreadgroup group g block block 5 noack streams s t > >", Some("s g/block! true")),
             (Shape::Entries, true, "XREADGROUP GROUP g c STREAMS s 0", None),
             (Shape::Entries, true, "XREADGROUP GROUP g c STREAMS s t > 0-0", None),
+            (Shape::Entries, true, "XREADGROUP GROUP g c CLAIM 60000 STREAMS s >", Some("s g/c true")),
+            (Shape::Claimed, false, "XCLAIM s g c 60000 1-0 2-0 RETRYCOUNT 1", Some("s g/c true")),
+            (Shape::Claimed, false, "XCLAIM s g c 60000 1-0 justid", None),
+            (Shape::Claimed, false, "XCLAIM s g", None),
+            (Shape::AutoClaimed, false, "XAUTOCLAIM s g c 60000 0-0 COUNT 9", Some("s g/c true")),
+            (Shape::AutoClaimed, false, "XAUTOCLAIM s g c 60000 0-0 COUNT 9 JUSTID", None),
             (Shape::Entries, true, "XREAD BLOCK 5 STREAMS s $", Some("s - true")),
             (Shape::Entries, true, "XREAD COUNT 5 STREAMS s 0", Some("s - false")),
             (Shape::Entries, true, "XREAD COUNT 5", None),

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
+use super::entry::{ObservedAck, PendingEntry};
 use crate::resp::Values;
 use crate::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
 
@@ -27,8 +28,12 @@ pub trait Inference: Debug + Send {
     /// The client has sent a command that takes items out of a list, a sorted set or a stream. Returns what its reply is.
     fn reads(&mut self, now: UnixNanos, read: &ObservedRead<'_>) -> Reading;
 
-    /// The reply to a command that reads from a queue has handed an item over.
-    fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>);
+    /// The reply to a command that reads from a queue has handed an item over. Returns the span of the first delivery, if the
+    /// item is an entry that was delivered before, and that is remembered.
+    fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext>;
+
+    /// The client has sent a command that acknowledges entries of a stream.
+    fn acknowledged(&mut self, now: UnixNanos, ack: &ObservedAck<'_>);
 
     /// A reply has handed items over that were not told.
     fn missed(&mut self, now: UnixNanos);
@@ -104,6 +109,8 @@ pub struct ObservedItem<'a> {
     pub entry: &'a [u8],
     /// What it says: the item, or the values of the entry's fields.
     pub values: Bulks<'a, MAX_VALUES>,
+    /// What its acknowledgement will name, if it is an entry that waits for one.
+    pub pending: Option<PendingEntry<'a>>,
 }
 
 /// A message that is delivered to the client.

@@ -4,11 +4,13 @@
 //! outside comes in one [`Environment`]. Everything that it reports besides bytes and counts is one list of [`Event`]s.
 
 mod audience;
+mod entry;
 mod environment;
 mod event;
 mod inference;
 
 pub use audience::{Audience, ExpectedReceivers, NotProven};
+pub use entry::{EntryId, ObservedAck, PendingEntry};
 pub use environment::Environment;
 pub use event::{Event, SubscriptionChange, SubscriptionKind};
 pub use inference::{

@@ -36,7 +36,9 @@ pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut 
     match answer {
         Answer::Replies(_) | Answer::Script | Answer::Multi | Answer::Exec { .. } | Answer::Discard => {
             let database = parts.pairing.asked_database();
-            ask(&ObservedCommand { name, database, arguments: Bulks::of_request(frame) }, parts)
+            let attribution = ask(&ObservedCommand { name, database, arguments: Bulks::of_request(frame) }, parts);
+            handovers::acknowledged(name, frame, parts);
+            attribution
         }
         // One that blocks waits for something that is not there yet, which therefore did not cause it. The others set up the
         // connection.

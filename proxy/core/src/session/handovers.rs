@@ -10,11 +10,13 @@ use super::capture;
 use super::pushes;
 use crate::carrier::derived::Identity;
 use crate::commands::{self, Answer};
-use crate::handover::{self, Item, Read, Shape};
+use crate::handover::{self, Ack, Group, Item, Read, Shape};
 use crate::policy::{Mode, Policy, Trust};
 use crate::rewrite::{Consumer, derived_context, untraced};
-use crate::service::{Attribution, Event, ObservedItem, ObservedRead, Passage, Reading};
-use crate::trace::{Change, CommandId, Context, Operation, SpanContext};
+use crate::service::{
+    Attribution, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading,
+};
+use crate::trace::{Change, CommandId, ConsumerGroup, Context, Operation, SpanContext};
 
 /// Most reads of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_READS: usize = 64;
@@ -22,7 +24,7 @@ const MAX_READS: usize = 64;
 /// Most bytes that are kept of the reply to a read that does not come at once.
 const MAX_KEPT: usize = 256 * 1024;
 
-/// The longest key, and the longest name of a group, in bytes, that is kept until the reply comes.
+/// The longest key, and the longest names of a group and of a consumer together, in bytes, that are kept until the reply comes.
 const MAX_NAME_LEN: usize = 1024;
 
 /// The length of the longest id of an entry, in bytes: two numbers of 64 bits.
@@ -39,7 +41,46 @@ pub(super) struct Waiting {
     shape: Shape,
     /// The key that it names, where the reply does not tell it.
     key: Box<[u8]>,
-    group: Option<Arc<str>>,
+    group: Option<GroupOfRead>,
+}
+
+/// Who gets the entries of a stream.
+#[derive(Debug)]
+struct GroupOfRead {
+    database: u32,
+    /// The name of the group, followed by that of the consumer.
+    names: Box<[u8]>,
+    /// The length of the name of the group.
+    group_len: usize,
+    needs_no_ack: bool,
+}
+
+impl GroupOfRead {
+    /// `None` if the names are too long.
+    fn new(group: &Group<'_>, database: u32) -> Option<Self> {
+        let Group { name, consumer, needs_no_ack } = *group;
+        let names = (name.len() + consumer.len() <= MAX_NAME_LEN).then(|| [name, consumer].concat().into())?;
+        Some(Self { database, names, group_len: name.len(), needs_no_ack })
+    }
+
+    /// The name of the group and that of the consumer.
+    fn names(&self) -> (&[u8], &[u8]) {
+        self.names.split_at_checked(self.group_len).unwrap_or_default()
+    }
+
+    /// What spans show of it, unless the name of the group is not UTF-8.
+    fn shown(&self) -> Option<Arc<ConsumerGroup>> {
+        let (name, consumer) = self.names();
+        let consumer = core::str::from_utf8(consumer).ok().filter(|name| !name.is_empty());
+        let name = core::str::from_utf8(name).ok()?;
+        Some(Arc::new(ConsumerGroup { name: name.into(), consumer: consumer.map(Box::from) }))
+    }
+
+    /// What the acknowledgement of this entry will name, if it needs one. `NOACK` is only about entries that are new.
+    fn pending(&self, item: &Item<'_>) -> Option<PendingEntry<'_>> {
+        let id = item.id.filter(|_| !self.needs_no_ack || item.is_redelivery).and_then(EntryId::parse)?;
+        Some(PendingEntry { database: self.database, group: self.names().0, id, is_redelivery: item.is_redelivery })
+    }
 }
 
 impl Reads {
@@ -67,7 +108,9 @@ impl Reads {
 
     /// The bytes of memory that are taken.
     pub(super) fn bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Waiting>() + self.0.iter().map(|read| read.key.len()).sum::<usize>()
+        let names = |read: &Waiting| read.group.as_ref().map_or(0, |group| group.names.len());
+        let of_read = |read: &Waiting| read.key.len() + names(read);
+        self.0.capacity() * size_of::<Waiting>() + self.0.iter().map(of_read).sum::<usize>()
     }
 }
 
@@ -87,9 +130,7 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
     let observed = ObservedRead { key: read.key, takes_work };
     let command = match parts.call.env.inference.as_deref_mut()?.reads(now, &observed) {
         Reading::Work(command) => {
-            let group =
-                read.group.filter(|group| group.len() <= MAX_NAME_LEN && !parts.call.env.policy.hide_channel_names);
-            let group = group.and_then(|group| core::str::from_utf8(group).ok()).map(Arc::from);
+            let group = read.group.and_then(|group| GroupOfRead::new(&group, parts.pairing.asked_database()));
             parts.reads.push(Waiting { command, shape, key: read.key.into(), group });
             command
         }
@@ -102,8 +143,10 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
 /// Tells the inference of the items in `frame`, the beginning of the reply to this read, and begins their spans.
 pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
     let handed = handover::items(read.shape, frame);
+    let group = read.group.as_ref().filter(|_| !parts.call.env.policy.hide_channel_names);
+    let group = group.and_then(GroupOfRead::shown);
     for item in &handed.items {
-        hand_item_over(read, item, parts);
+        hand_item_over(read, item, group.as_ref(), parts);
     }
     let now = parts.call.env.now;
     if handed.is_incomplete
@@ -113,7 +156,8 @@ pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
     }
 }
 
-fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
+/// Hands an item over, of which spans tell this group.
+fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGroup>>, parts: &mut Parts<'_>) {
     let (now, policy) = (parts.call.env.now, &**parts.call.env.policy);
     let key = item.key.unwrap_or(&read.key);
     let carried = carried(item, policy);
@@ -127,22 +171,39 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, parts: &mut Parts<'_>) {
         Some(named) => Consumer::named(named, shares_trace, policy, parts.call.env.ids),
         None => Consumer::of(carried.as_ref(), policy, parts.call.env.ids),
     });
+    let context = own.map(|span| span.passed_on());
+    let id = context.as_ref().map_or_else(|| parts.call.env.ids.span_id(), |context| context.span.span_id);
+    let first_delivery = parts.call.env.inference.as_deref_mut().and_then(|inference| {
+        let (entry, pending) = (item.id.unwrap_or_default(), read.group.as_ref().and_then(|group| group.pending(item)));
+        let context = context.as_ref();
+        inference.handed_over(now, &ObservedItem { id, context, key, entry, values: item.values, pending })
+    });
+    // The conventions do not want the number of messages (`messaging.batch.message_count`) on a span of a single one.
     let operation = || Operation::Item {
         queue: policy.key_template(key).map(Arc::from),
-        group: read.group.clone(),
+        group: group.cloned(),
         id: item.id.and_then(entry_id),
         body_size: item.size,
     };
-    let context = own.map(|span| span.passed_on());
-    let id = context.as_ref().map_or_else(|| parts.call.env.ids.span_id(), |context| context.span.span_id);
     let record = match own {
         Some(span) => (span.is_sampled || parts.call.env.watched).then(|| span.record(now, Change::None, operation())),
         None => parts.call.env.watched.then(|| untraced(None, Some(id), now, Change::None, operation())),
     };
-    parts.call.out.events.extend(record.map(Event::Delivered));
+    let Some(mut record) = record else { return };
+    if item.is_redelivery {
+        let inferred = record.inferred.get_or_insert_default();
+        (inferred.is_redelivery, inferred.first_delivery) = (true, first_delivery);
+    }
+    parts.call.out.events.push(Event::Delivered(record));
+}
+
+/// Tells the inference of the entries of streams that the request called `name` acknowledges, if it is such a one. `frame` is its
+/// beginning in RESP.
+pub(super) fn acknowledged(name: &[u8], frame: &[u8], parts: &mut Parts<'_>) {
+    let Some(Ack { key, group, ids, is_incomplete }) = Ack::of_request(name, frame) else { return };
+    let (now, database) = (parts.call.env.now, parts.pairing.asked_database());
     if let Some(inference) = parts.call.env.inference.as_deref_mut() {
-        let entry = item.id.unwrap_or_default();
-        inference.handed_over(now, &ObservedItem { id, context: context.as_ref(), key, entry, values: item.values });
+        inference.acknowledged(now, &ObservedAck { database, key, group, ids: &ids, is_incomplete });
     }
 }
 

@@ -24,4 +24,11 @@ pub struct Inferred {
     /// When the message had been written to the subscriber, if the span of the delivery lasts longer because of the work that the
     /// message caused.
     pub handed_over: Option<UnixNanos>,
+    /// Whether the entry of a stream that the span is about was acknowledged, so that the span ended with that, or was not in time.
+    /// `None` if no acknowledgement is due, or if it is not known whether there was one.
+    pub is_acknowledged: Option<bool>,
+    /// Whether the entry of a stream was delivered before, and was claimed.
+    pub is_redelivery: bool,
+    /// The span of the first delivery of such an entry, if it is remembered.
+    pub first_delivery: Option<SpanContext>,
 }

@@ -26,7 +26,7 @@ pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use destination::Destination;
 pub use ids::Ids;
 pub use propagators::Propagators;
-pub use record::{Change, ErrorType, Handling, Operation, Sent, SpanRecord, UNKNOWN_COMMAND};
+pub use record::{Change, ConsumerGroup, ErrorType, Handling, Operation, Sent, SpanRecord, UNKNOWN_COMMAND};
 pub use request::Request;
 pub use sampler::Sampler;
 pub use time::UnixNanos;

@@ -121,7 +121,7 @@ pub enum Operation {
         /// key itself is never told.
         queue: Option<Arc<str>>,
         /// The consumer group that the entry of a stream was handed over to.
-        group: Option<Arc<str>>,
+        group: Option<Arc<ConsumerGroup>>,
         /// The id of an entry of a stream: two numbers.
         id: Option<Arc<str>>,
         /// The item's length in bytes, or that of an entry's fields with their names.
@@ -169,6 +169,15 @@ pub struct Sent {
     pub is_named_by_item: bool,
     /// The number of the entry of a stream among those of its connection, until the reply has brought its id.
     pub entry: Option<u32>,
+}
+
+/// Who gets an entry of a stream that is read for a consumer group. The same is shared by all entries of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerGroup {
+    /// The name of the group.
+    pub name: Box<str>,
+    /// The name of the consumer within the group. `None` if it is empty, or not UTF-8.
+    pub consumer: Option<Box<str>>,
 }
 
 /// The name of a command that Redis does not know. Its own word could be anything, such as a piece of a payload.

@@ -5,7 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use redistributed_core::trace::{Operation, SpanContext, SpanRecord};
 
-use super::super::describe::{Kind, cause, links, quoted, skipped, span_name, writers};
+use super::super::describe::{
+    Kind, acknowledged, cause, first_delivery, is_redelivery, links, quoted, skipped, span_name, writers,
+};
 
 /// Adds the line of one span of `service`.
 pub(super) fn add(service: &str, record: &SpanRecord, line: &mut String) {
@@ -30,6 +32,12 @@ pub(super) fn add(service: &str, record: &SpanRecord, line: &mut String) {
         }
         Operation::Deliver { body_size, .. } | Operation::Item { body_size, .. } => {
             let _ = write!(line, ",\"bytes\":{body_size}");
+            if is_redelivery(record) {
+                line.push_str(",\"redelivery\":true");
+            }
+            if let Some(is_acknowledged) = acknowledged(record) {
+                let _ = write!(line, ",\"acknowledged\":{is_acknowledged}");
+            }
         }
         Operation::Send(sent) => {
             let _ = write!(line, ",\"bytes\":{}", sent.body_size);
@@ -53,6 +61,7 @@ pub(super) fn add(service: &str, record: &SpanRecord, line: &mut String) {
     }
     add_contexts("links", links(record), line);
     add_contexts("writers", writers(record).iter(), line);
+    add_contexts("first_delivery", first_delivery(record).into_iter(), line);
     line.push_str("}\n");
 }
 

@@ -245,6 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn json_tells_whether_an_entry_was_acknowledged_and_delivered_before() {
+        let text = "00-00000000000000000000000000000001-0000000000000007-01";
+        let first_delivery = SpanContext::parse_traceparent(text.as_bytes());
+        let operation = Operation::Item { queue: None, group: None, id: None, body_size: 3 };
+        let inferred =
+            Inferred { is_acknowledged: Some(false), is_redelivery: true, first_delivery, ..Inferred::default() };
+        let mut line = String::new();
+        json::add("api", &SpanRecord { operation, inferred: Some(Box::new(inferred)), ..record(1) }, &mut line);
+        let expected = "\"name\":\"process\",\"bytes\":3,\"redelivery\":true,\"acknowledged\":false,\"first_delivery\":\
+                        [{\"trace\":\"00000000000000000000000000000001\",\"span\":\"0000000000000007\"}]}\n";
+        assert!(line.ends_with(expected), "{line}");
+    }
+
+    #[test]
     fn an_output_that_takes_nothing_does_not_collect_threads() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (out, totals, now) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<Totals>::default(), Instant::now());

@@ -52,7 +52,8 @@ impl<'a> Attributes<'a> {
             }
             Operation::Item { queue, group, .. } => {
                 attributes.text(key::MESSAGING_DESTINATION_TEMPLATE, queue.as_deref());
-                attributes.text(key::MESSAGING_CONSUMER_GROUP_NAME, group.as_deref());
+                let group = group.as_deref().map(|group| &*group.name);
+                attributes.text(key::MESSAGING_CONSUMER_GROUP_NAME, group);
                 Instrument::Processed
             }
             Operation::Send(sent) => {

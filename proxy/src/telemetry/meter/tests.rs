@@ -1,6 +1,6 @@
 use redistributed_core::trace::request::{Method, Version};
 use redistributed_core::trace::{
-    Destination, ErrorType, Handling, Request, Sent, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos,
+    ConsumerGroup, Destination, ErrorType, Handling, Request, Sent, SpanContext, SpanId, TraceFlags, TraceId, UnixNanos,
 };
 
 use super::*;
@@ -69,7 +69,12 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
     let recorder = recorder(ExemplarFilter::default());
     let user = Destination::new("user:12345678", Some("user:{id}".into()), true);
     let get = Operation::Command { name: "GET".into(), summary: None, database: 2, batch_size: None };
-    let item = Operation::Item { queue: Some("jobs:*".into()), group: Some("workers".into()), id: None, body_size: 0 };
+    let item = Operation::Item {
+        queue: Some("jobs:*".into()),
+        group: Some(Arc::new(ConsumerGroup { name: "workers".into(), consumer: Some("me".into()) })),
+        id: None,
+        body_size: 0,
+    };
     let added = Sent {
         queue: Some("jobs:*".into()),
         id: None,

@@ -137,8 +137,13 @@ impl<'a> Attributes<'a> {
 
     /// Writes an attribute whose value is `true`.
     pub(super) fn flag(&mut self, key: &Key) {
+        self.truth(key, true);
+    }
+
+    /// Writes an attribute whose value is `true` or `false`.
+    pub(super) fn truth(&mut self, key: &Key, is_true: bool) {
         if self.begin(key, 2) {
-            self.out.extend_from_slice(&[BOOL, 1]);
+            self.out.extend_from_slice(&[BOOL, is_true.into()]);
         }
     }
 

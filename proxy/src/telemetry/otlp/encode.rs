@@ -27,8 +27,9 @@ use crate::settings::otel::SpanLimits;
 use crate::telemetry::Peer;
 use crate::telemetry::connection::{Connection, NetworkPeer};
 use crate::telemetry::describe::{
-    CAUSE, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, REDIS, REDIS_PORT, SEND, SHARDED, SKIPPED, WRITER,
-    cause, is_of_redis, links, skipped, span_name, writers,
+    ACKNOWLEDGED, CAUSE, FIRST_DELIVERY, HANDED_OVER, Kind, LINK, PROCESS, PUBLISH, RECEIVERS, REDELIVERY, REDIS,
+    REDIS_PORT, SEND, SHARDED, SKIPPED, WRITER, acknowledged, cause, first_delivery, is_of_redis, is_redelivery, links,
+    skipped, span_name, writers,
 };
 
 /// `SpanFlags`: whether the parent (or, in a link, the span) is remote is known, and it is.
@@ -66,7 +67,10 @@ struct Keys {
     template: Key,
     subscription: Key,
     group: Key,
+    consumer: Key,
     message_id: Key,
+    redelivery: Key,
+    acknowledged: Key,
     /// Preceded by the constant attributes of the server.
     server_and_body_size: Key,
     body_size: Key,
@@ -159,7 +163,10 @@ impl SpanEncoder {
             template: Key::new(key::MESSAGING_DESTINATION_TEMPLATE),
             subscription: Key::new(key::MESSAGING_DESTINATION_SUBSCRIPTION_NAME),
             group: Key::new(key::MESSAGING_CONSUMER_GROUP_NAME),
+            consumer: Key::new(key::MESSAGING_CLIENT_ID),
             message_id: Key::new(key::MESSAGING_MESSAGE_ID),
+            redelivery: Key::new(REDELIVERY),
+            acknowledged: Key::new(ACKNOWLEDGED),
             server_and_body_size: Key::after(&server_of_messages, key::MESSAGING_MESSAGE_BODY_SIZE),
             body_size: Key::new(key::MESSAGING_MESSAGE_BODY_SIZE),
             receivers: Key::new(RECEIVERS),
@@ -271,11 +278,16 @@ impl SpanEncoder {
 
         let mut attributes = Attributes::new(out, &self.limits);
         self.describe(record, &mut attributes);
-        if matches!(
-            record.operation,
-            Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Item { .. } | Operation::Send(_)
-        ) {
-            attributes.constants(&connection.client_id);
+        match &record.operation {
+            Operation::Item { group, .. } => match group.as_deref().and_then(|group| group.consumer.as_deref()) {
+                // A consumer of a group has a name of its own, whatever connection it reads on.
+                Some(consumer) => attributes.text(&self.keys.consumer, consumer),
+                None => attributes.constants(&connection.client_id),
+            },
+            Operation::Publish { .. } | Operation::Deliver { .. } | Operation::Send(_) => {
+                attributes.constants(&connection.client_id);
+            }
+            Operation::Command { .. } | Operation::Request(_) => {}
         }
         attributes.constants(&connection.peer);
         if let Some(rule) = cause(record) {
@@ -302,7 +314,8 @@ impl SpanEncoder {
 
     fn put_links(&self, record: &SpanRecord, out: &mut Vec<u8>) {
         let writers = writers(record).iter().map(|writer| (writer, Some(WRITER)));
-        let all = || links(record).map(|link| (link, None)).chain(writers.clone());
+        let first = first_delivery(record).into_iter().map(|first| (first, Some(FIRST_DELIVERY)));
+        let all = || links(record).map(|link| (link, None)).chain(writers.clone()).chain(first.clone());
         for (link, meaning) in all().take(self.limits.link_count) {
             // The state belongs to the trace that the span is linked to first. Of the others none is known.
             let is_first = record.link.as_ref().is_some_and(|first| std::ptr::eq(first, link));
@@ -348,12 +361,18 @@ impl SpanEncoder {
                     attributes.text(&self.keys.template, template);
                 }
                 if let Some(group) = group {
-                    attributes.text(&self.keys.group, group);
+                    attributes.text(&self.keys.group, &group.name);
                 }
                 if let Some(id) = id {
                     attributes.text(&self.keys.message_id, id);
                 }
                 self.server_and_body_size(attributes, record.error.as_ref(), *body_size);
+                if is_redelivery(record) {
+                    attributes.flag(&self.keys.redelivery);
+                }
+                if let Some(is_acknowledged) = acknowledged(record) {
+                    attributes.truth(&self.keys.acknowledged, is_acknowledged);
+                }
             }
             Operation::Send(sent) => {
                 attributes.constants(&self.keys.sent);

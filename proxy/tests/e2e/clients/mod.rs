@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::support::wire::Message;
 use crate::support::within;
 
-pub(crate) use program::{Program, installed};
+pub(crate) use program::{Program, installed, source};
 pub(crate) use redis_rs::RedisRs;
 
 /// The clients, each with the protocol versions that it speaks. ioredis 5 supports RESP2 only.

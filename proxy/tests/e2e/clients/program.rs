@@ -134,7 +134,8 @@ fn message(line: &str) -> Message {
     Message { channel: channel.to_owned(), pattern: (pattern != "-").then(|| pattern.to_owned()), payload }
 }
 
-fn source(name: &str) -> PathBuf {
+/// A file of `proxy/tests/clients`.
+pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 

@@ -2,6 +2,7 @@
 //! memory, and both have to come out the same to the byte.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -13,7 +14,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use redistributed_core::Counter;
 use redistributed_core::trace::request::{Method, Version};
-use redistributed_core::trace::{Change, Handling, Inferred, Request, Sent, SpanId, TraceFlags, TraceId, UnixNanos};
+use redistributed_core::trace::{
+    Change, ConsumerGroup, Handling, Inferred, Request, Sent, SpanId, TraceFlags, TraceId, UnixNanos,
+};
 
 use super::*;
 
@@ -100,7 +103,7 @@ impl Rng {
             3 => Operation::Request(Box::new(self.request())),
             4 => Operation::Item {
                 queue: self.yes().then(|| self.text().into()),
-                group: self.yes().then(|| self.text().into()),
+                group: self.yes().then(|| Arc::new(self.group())),
                 id: self.yes().then(|| "1700000000000-0".into()),
                 body_size,
             },
@@ -112,6 +115,10 @@ impl Rng {
                 batch_size: self.yes().then(|| self.number()),
             },
         }
+    }
+
+    fn group(&mut self) -> ConsumerGroup {
+        ConsumerGroup { name: self.text().into(), consumer: self.yes().then(|| self.text().into()) }
     }
 
     fn request(&mut self) -> Request {
@@ -172,7 +179,19 @@ impl Rng {
         let writers = (0..self.below(3)).map(|_| self.context()).collect();
         let rule = self.one_of(&[None, Some("token"), Some("succession")]);
         let handed_over = self.one_of(&[None, Some(UnixNanos(7))]);
-        self.yes().then(|| Box::new(Inferred { rule, links, writers, undecided: None, handed_over }))
+        let (is_acknowledged, is_redelivery) = (self.one_of(&[None, Some(true), Some(false)]), self.yes());
+        let first_delivery = self.yes().then(|| self.context());
+        let inferred = Inferred {
+            rule,
+            links,
+            writers,
+            handed_over,
+            is_acknowledged,
+            is_redelivery,
+            first_delivery,
+            undecided: None,
+        };
+        self.yes().then(|| Box::new(inferred))
     }
 
     fn peer(&mut self) -> Peer {
@@ -257,12 +276,16 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "process")]);
             all.extend([text("messaging.operation.type", "process")]);
             all.extend(queue.as_deref().map(|template| text("messaging.destination.template", template)));
-            all.extend(group.as_deref().map(|group| text("messaging.consumer.group.name", group)));
+            all.extend(group.as_deref().map(|group| text("messaging.consumer.group.name", &*group.name)));
             all.extend(id.as_deref().map(|id| text("messaging.message.id", id)));
             all.push(address);
             all.extend(port);
             all.extend(error.map(|error| text("error.type", error)));
             all.push(number("messaging.message.body.size", *body_size));
+            let inferred = record.inferred.as_deref().cloned().unwrap_or_default();
+            let truth = |key, is_true| attribute(key, Value::BoolValue(is_true));
+            all.extend(inferred.is_redelivery.then(|| truth("redistributed.redelivery", true)));
+            all.extend(inferred.is_acknowledged.map(|is_so| truth("redistributed.acknowledged", is_so)));
         }
         Operation::Send(sent) => {
             all.extend([text("messaging.system", "redis"), text("messaging.operation.name", "send")]);
@@ -304,8 +327,12 @@ fn attributes_of(record: &SpanRecord, peer: &Peer, connection: &Connection) -> V
             all.push(number("http.response.body.size", request.response_size));
         }
     }
+    let consumer = match &record.operation {
+        Operation::Item { group, .. } => group.as_deref().and_then(|group| group.consumer.as_deref()),
+        _ => None,
+    };
     if !matches!(record.operation, Operation::Command { .. } | Operation::Request(_)) {
-        all.extend(connection.client_id().map(|id| text("messaging.client.id", id)));
+        all.extend(consumer.or(connection.client_id()).map(|id| text("messaging.client.id", id)));
     }
     match connection.peer() {
         Some(NetworkPeer::Socket(socket)) => {
@@ -338,14 +365,14 @@ fn span_of(case: &Case, peer: &Peer, connection: &Connection, limits: &SpanLimit
     let is_inferred = record.inferred.as_ref().is_some_and(|inferred| inferred.rule.is_some());
     let remote = if is_inferred { 0x100 } else { 0x300 };
     let inferred = record.inferred.iter();
-    let writer = || vec![text("redistributed.link", "writer")];
+    let meaning = |value| vec![text("redistributed.link", value)];
     let items: &[SpanContext] = if let Operation::Send(sent) = &record.operation { &sent.items } else { &[] };
-    let inferred = inferred
-        .clone()
-        .flat_map(|inferred| &inferred.links)
-        .chain(items)
-        .map(|link| (*link, "", 0x100, Vec::new()))
-        .chain(inferred.flat_map(|inferred| inferred.writers.iter().map(|link| (*link, "", 0x100, writer()))));
+    let marked = inferred.clone().flat_map(|inferred| {
+        let writers = inferred.writers.iter().map(|link| (*link, "", 0x100, meaning("writer")));
+        writers.chain(inferred.first_delivery.map(|link| (link, "", 0x100, meaning("first_delivery"))))
+    });
+    let plain = inferred.flat_map(|inferred| &inferred.links).chain(items);
+    let inferred = plain.map(|link| (*link, "", 0x100, Vec::new())).chain(marked);
     let links = record.link.map(|link| (link, case.trace_state, remote, Vec::new())).into_iter().chain(inferred);
     let mut links: Vec<Link> = Vec::from_iter(links.map(|(link, trace_state, remote, attributes)| Link {
         trace_id: link.trace_id.to_bytes().to_vec(),
