@@ -273,10 +273,12 @@ impl State {
 mod tests {
     use redistributed_core::policy::Follow as Mode;
     use redistributed_core::service::EntryId;
+    use redistributed_core::trace::{Operation, SpanRecord};
 
     use super::*;
     use crate::live_policy::LivePolicy;
     use crate::settings::FollowSettings;
+    use crate::telemetry::{Connection, test_sink};
 
     fn connection() -> FollowedConnection {
         let policy = Policy { follow: Mode::Parent, ..Policy::default() };
@@ -318,10 +320,14 @@ mod tests {
         assert!(now(&mut connection, 30_000 + super::super::PAUSE), "and is followed again");
     }
 
+    fn span(id: u64) -> SpanContext {
+        let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{id:016x}-01");
+        SpanContext::parse_traceparent(text.as_bytes()).unwrap()
+    }
+
     /// Hands an entry over by a span with this id, and returns the span of its first delivery.
     fn hand_over(connection: &mut FollowedConnection, at: u64, id: u64, is_redelivery: bool) -> Option<SpanContext> {
-        let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{id:016x}-01");
-        let context = Context::from(SpanContext::parse_traceparent(text.as_bytes()).unwrap());
+        let context = Context::from(span(id));
         let entry = EntryId { millis: 5, sequence: 0 };
         let pending = PendingEntry { database: 0, group: b"workers", id: entry, is_redelivery };
         let item = ObservedItem {
@@ -354,6 +360,27 @@ mod tests {
         acknowledge(&mut reader, 0);
         assert!(hand_over(&mut other, 4, 10, true).is_none(), "it is acknowledged, and so it is forgotten");
         assert_eq!(hand_over(&mut other, 5, 11, false), None, "what is new has no first delivery");
+    }
+
+    #[test]
+    fn acknowledgements_may_be_missed_while_nothing_is_followed() {
+        const SECOND: u64 = 1_000_000_000;
+        let following = Policy { follow: Mode::Parent, ..Policy::default() };
+        for is_interrupted in [false, true] {
+            let mut connection = connection();
+            assert!(connection.inference(&following, UnixNanos(SECOND)).is_some());
+            hand_over(&mut connection, 2 * SECOND, 7, false);
+            let (sink, next) = test_sink();
+            let operation = Operation::Item { queue: None, group: None, id: None, body_size: 3 };
+            let record = SpanRecord::new(span(7), UnixNanos(2 * SECOND), operation);
+            assert!(connection.spans().keep_delivery(record, &Connection::default(), &sink).is_none());
+            if is_interrupted {
+                assert!(connection.inference(&Policy::default(), UnixNanos(3 * SECOND)).is_none());
+            }
+            connection.follow.tick(UnixNanos(40 * SECOND));
+            let inferred = next().expect("its time is over").inferred.unwrap_or_default();
+            assert_eq!(inferred.is_acknowledged, if is_interrupted { None } else { Some(false) });
+        }
     }
 
     #[test]
