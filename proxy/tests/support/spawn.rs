@@ -1,9 +1,10 @@
 //! The proxy as a process: the binary that operators run.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +22,8 @@ pub(crate) struct Ended {
 /// A running proxy. Dropping it kills the process.
 pub(crate) struct Spawned {
     child: Child,
+    /// Reads the standard output, so that the process never waits for somebody to do it.
+    stdout: Option<JoinHandle<io::Result<String>>>,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
     /// The TCP addresses that it listens on, in the order of its routes and then of its HTTP ports.
@@ -78,7 +81,13 @@ impl Spawned {
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut spawned = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
+        let stdout = child.stdout.take().map(|mut stdout| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                stdout.read_to_string(&mut text).map(|_| text)
+            })
+        });
+        let mut spawned = Self { child, stdout, lines, seen: Vec::new(), addresses: Vec::new() };
         for _ in 0..routes {
             let line = spawned.wait_for_line("listening");
             spawned.addresses.extend(address_in(&line));
@@ -120,8 +129,7 @@ impl Spawned {
     pub(crate) fn ended(mut self) -> Ended {
         let code = wait(&mut self.child).code();
         self.seen.extend(self.lines.iter());
-        let mut stdout = String::new();
-        self.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
+        let stdout = self.stdout.take().expect("piped").join().expect("no panic").expect("text");
         Ended { code, stdout, stderr: self.seen.join("\n") }
     }
 }
