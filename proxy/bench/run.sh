@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: installs what the proxy is compared with, builds, and measures.
-# Arguments are passed on to the program (`run.sh --help`). ENVOY=1 compares with Envoy too.
+# Arguments are passed on to the program (`run.sh --help`). ENVOY=1 compares with Envoy too. A word of `--only` that is in no
+# workload's name ends it with status 2 before anything is installed or built.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
@@ -8,6 +9,29 @@ cd "$root"
 . .ci/lib/system.sh
 # shellcheck source=.ci/lib/cargo.sh
 . .ci/lib/cargo.sh
+
+# check_names ARGUMENT...: whether each word of `--only` is in the name of something that this run measures.
+check_names() {
+  local run=usual only='' names word
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --quick) run=quick ;;
+      --full) run=full ;;
+      --only) only=${2:-} && shift ;;
+      --only=*) only=${1#--only=} ;;
+    esac
+    [ $# -eq 0 ] || shift
+  done
+  names=$(sed -n "s/^$run\t//p" proxy/bench/names.txt)
+  while IFS= read -r -d , word; do
+    if [ -n "$word" ] && ! grep -qiF -- "$word" <<<"$names"; then
+      say "no workload's name contains '$word'; the $run run measures:"$'\n'"$names"
+      return 2
+    fi
+  done <<<"$only,"
+}
+
+check_names "$@" || exit $?
 
 target=$(target_folder)
 

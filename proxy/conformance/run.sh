@@ -10,7 +10,8 @@
 #   SERVERS=redis-7.0,valkey-9.1 proxy/conformance/run.sh only these servers
 #   REDISTRIBUTED_BIN=path/to/redistributed               this program, instead of a release build made first
 # A part is a folder here with a run.sh, which is given SERVERS (names as above, none for all), REDISTRIBUTED_BIN and
-# REDISTRIBUTED_TEST_SERVERS (NAME=PROGRAM of those servers). Fails if any part fails, after all have run.
+# REDISTRIBUTED_TEST_SERVERS (NAME=PROGRAM of those servers). Fails if any part fails, after all have run. A name in ONLY or SERVERS
+# that there is not ends it with status 2 before anything is built.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -25,7 +26,7 @@ ON_REQUEST=(collector article jaeger)
 main() {
   local part started status failed=0 chosen selected=() summary=() all=("${PARTS[@]}")
   [ -z "${ONLY:-}" ] || all+=("${ON_REQUEST[@]}")
-  chosen=$(selection "${ONLY:-}" "${all[@]}")
+  chosen=$(selection "${ONLY:-}" "${all[@]}") || exit $?
   mapfile -t selected <<<"$chosen"
   prepare_servers
   prepare_proxy
@@ -62,13 +63,19 @@ part_collector() { "$here/collector/run.sh"; }
 part_article() { "$here/article/run.sh"; }
 part_jaeger() { "$here/jaeger/run.sh"; }
 
+# refuse TEXT: ends with the status of a wrong command line.
+refuse() {
+  say "$*"
+  exit 2
+}
+
 # selection LIST ALL...: the names of LIST (separated by commas; empty means all), in the order of ALL. A name that is not
 # among ALL is an error. Parts that this tree does not have are left out, and said to be.
 selection() {
   local list=$1 name part
   shift
   for name in ${list//,/ }; do
-    [[ " $* " == *" $name "* ]] || die "no part '$name'; the parts are: $*"
+    [[ " $* " == *" $name "* ]] || refuse "no part '$name'; the parts are: $*"
   done
   for part in "$@"; do
     [[ -z $list || ",$list," == *",$part,"* ]] || continue
@@ -85,11 +92,15 @@ selection() {
 # Sets REDISTRIBUTED_TEST_SERVERS to those of .ci/ensure-servers that SERVERS names.
 prepare_servers() {
   local all entry name kept=()
+  for entry in ${SERVERS//,/ }; do
+    # Which versions there are is known when they have been brought, and what is no version at once.
+    [[ $entry =~ ^(redis|valkey)-[0-9]+\.[0-9]+$ ]] || refuse "no server '$entry'; the servers are named like redis-7.0,redis-8.2,valkey-9.1"
+  done
   all=$("$root/.ci/ensure-servers") || die "the servers could not be brought"
   eval "$all"
   for name in ${SERVERS:-}; do
     for entry in ${name//,/ }; do
-      [[ " $REDISTRIBUTED_TEST_SERVERS " == *" $entry="* ]] || die "no server '$entry' in: $REDISTRIBUTED_TEST_SERVERS"
+      [[ " $REDISTRIBUTED_TEST_SERVERS " == *" $entry="* ]] || refuse "no server '$entry'; the servers are: $(names)"
     done
   done
   for entry in $REDISTRIBUTED_TEST_SERVERS; do

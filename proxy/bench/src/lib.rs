@@ -60,25 +60,23 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             // If standard error is closed too, only the exit code is left.
             let _ = writeln!(std::io::stderr(), "bench: {failure}");
-            ExitCode::FAILURE
+            match failure {
+                Failure::NothingToDo(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 fn run(mut options: Run) -> Result<(), Failure> {
     let (workloads, growth) = (workloads::chosen(&options), workloads::growth(&options));
-    // Thousands of connections take a while; who is in a hurry asks for them by name.
-    let memory = options.wants("memory") && !(options.quick && options.only.is_empty());
-    let names = || {
-        let workloads = workloads.iter().map(|workload| workload.kind.to_string());
-        let growth = growth.iter().map(|growth| format!("growth {}", growth.name));
-        workloads.chain(growth).chain(memory.then(|| "memory".to_owned())).collect::<Vec<_>>().join("\n")
-    };
+    let memory = workloads::measures_memory(&options);
+    let names = workloads::names(&options).join("\n");
     if options.list {
-        say(names());
+        say(names);
         return Ok(());
     }
-    if names().is_empty() {
+    if names.is_empty() {
         return Err(Failure::NothingToDo(options.only.join(",")));
     }
     let program = &mut options.programs.redistributed;

@@ -98,6 +98,19 @@ pub(crate) fn growth(options: &Run) -> Vec<Growth> {
     series.into_iter().filter(|growth| options.wants(&format!("growth {}", growth.name))).collect()
 }
 
+/// Whether `options` ask for the memory of idle processes and connections. Thousands of connections take a while; who is in a hurry
+/// asks for them by name.
+pub(crate) fn measures_memory(options: &Run) -> bool {
+    options.wants("memory") && !(options.quick && options.only.is_empty())
+}
+
+/// The names of all that `options` ask for.
+pub(crate) fn names(options: &Run) -> Vec<String> {
+    let workloads = chosen(options).into_iter().map(|workload| workload.kind.to_string());
+    let growth = growth(options).into_iter().map(|growth| format!("growth {}", growth.name));
+    workloads.chain(growth).chain(measures_memory(options).then(|| "memory".to_owned())).collect()
+}
+
 /// A command workload.
 pub(crate) fn commands(verb: Verb, size: usize, pipeline: usize, connections: usize) -> Kind {
     Kind::Commands { verb, size, pipeline, connections }
@@ -349,7 +362,36 @@ mod tests {
     use super::*;
 
     #[test]
+    use clap::Parser;
+
     fn every_pipeline_of_a_mix_is_full_and_all_of_them_have_the_proportions() {
+    use crate::options::{Command, Options};
+
+    /// The names that `proxy/bench/names.txt` has of the runs that `--only` can choose from, for [`run.sh`](../run.sh), which has to
+    /// know them before anything is built.
+    fn all_names() -> String {
+        let mut lines = String::from(
+            "# What ONLY can choose from, by the run. Written by `UPDATE_DOCS=1 cargo test -p redistributed-bench`.\n",
+        );
+        for (run, arguments) in [("usual", &[][..]), ("quick", &["--quick"]), ("full", &["--full"])] {
+            let options = Options::parse_from([&["bench", "run"][..], arguments].concat());
+            let Command::Run(options) = options.command else { panic!("a run") };
+            let mut names = names(&options);
+            // Asked for by name.
+            names.extend(options.quick.then(|| "memory".to_owned()));
+            names.iter().for_each(|name| lines += &format!("{run}\t{name}\n"));
+        }
+        lines
+    }
+
+    #[test]
+    fn the_script_knows_the_names_of_all_workloads() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/names.txt");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, all_names()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), all_names(), "see its first line");
+    }
         let script = Kind::script(Verb::Mixed, 64, 16);
         assert!(script.iter().all(|exchange| exchange.operations == 16));
         let all: Vec<u8> = script.iter().flat_map(|exchange| exchange.request.clone()).collect();
