@@ -94,7 +94,8 @@ prepare_servers() {
   local all entry name kept=()
   for entry in ${SERVERS//,/ }; do
     # Which versions there are is known when they have been brought, and what is no version at once.
-    [[ $entry =~ ^(redis|valkey)-[0-9]+\.[0-9]+$ ]] || refuse "no server '$entry'; the servers are named like redis-7.0,redis-8.2,valkey-9.1"
+    [[ $entry =~ ^(redis|valkey)-[0-9]+\.[0-9]+$ ]] ||
+      refuse "no server '$entry'; the servers are named like redis-7.0,redis-8.2,valkey-9.1"
   done
   all=$("$root/.ci/ensure-servers") || die "the servers could not be brought"
   eval "$all"

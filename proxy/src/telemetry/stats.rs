@@ -124,7 +124,12 @@ impl Stats {
         if events.is_empty() {
             return;
         }
+        let mut has_transits = false;
         let round_trip = |event: &Event| match event {
+            Event::PublishedAt(_) => {
+                has_transits = true;
+                None
+            }
             Event::RoundTrip(nanos) => Some(*nanos),
             Event::SpanEnded(SpanRecord {
                 operation: Operation::Publish { receivers: Some(_), .. },
@@ -138,6 +143,9 @@ impl Stats {
         if round_trips.peek().is_some() {
             self.round_trips.observe_all(round_trips);
         }
+        if !has_transits {
+            return;
+        }
         let arrived = now.0.saturating_add_signed(wall_offset);
         let transits = || {
             events.iter().filter_map(|event| match event {
@@ -145,9 +153,6 @@ impl Stats {
                 _ => None,
             })
         };
-        if transits().next().is_none() {
-            return;
-        }
         self.transit.observe_all(transits().flatten().map(|transit| transit.min(LONGEST_TRANSIT)));
         self.add(ProxyCounter::TransitNegative, transits().filter(Option::is_none).count() as u64);
     }

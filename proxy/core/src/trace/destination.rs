@@ -38,6 +38,11 @@ impl Destination {
         self.0.template.as_deref()
     }
 
+    /// Whether both are the same object, which they are of one channel of one connection while its name is looked up once.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What stands for the channel in the names of spans: the template, otherwise the channel's name. It is empty if neither may be
     /// shown, and for the channel without a name.
     pub fn group(&self) -> &str {

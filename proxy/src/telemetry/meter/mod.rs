@@ -25,6 +25,7 @@ use super::{Peer, Resource};
 use crate::settings::otel::ExemplarFilter;
 pub use attributes::Value;
 use attributes::{Attributes, of_server};
+use series::Additions;
 pub use series::{Exemplar, Series, SeriesReading};
 
 /// The most series of one instrument of a service, besides the one for all the rest.
@@ -263,20 +264,44 @@ impl Meters {
 impl Recorder {
     /// Measures operations that have ended. The records are dated by the wall clock.
     pub(super) fn measure<'a>(&self, records: impl Iterator<Item = &'a SpanRecord>) {
-        let mut last: Option<(Instrument, Attributes<'a>, Arc<Series>)> = None;
+        let mut run: Option<Run<'a>> = None;
         for record in records {
-            let (instrument, attributes) = Attributes::of(record);
-            // What is handed over together is mostly of one channel.
-            let is_like = |last: &&(Instrument, Attributes<'a>, _)| last.0 == instrument && last.1 == attributes;
-            if let Some((_, _, series)) = last.as_ref().filter(is_like) {
-                self.meter.add(series, record);
-                continue;
+            if run.as_ref().is_none_or(|run| !are_alike(run.first, record)) {
+                let identity = Attributes::of(record);
+                if run.as_ref().is_none_or(|run| run.identity != identity) {
+                    let series = self.meter.series(identity.0, &self.peer, identity.1);
+                    run = Some(Run { first: record, identity, series, additions: Additions::default() });
+                }
             }
-            let series = self.meter.series(instrument, &self.peer, attributes);
-            self.meter.add(&series, record);
-            last = Some((instrument, attributes, series));
+            if let Some(Run { series, additions, .. }) = &mut run {
+                self.meter.add(series, additions, record);
+            }
         }
     }
+}
+
+/// Records in a row that are measured by one series. What is handed over together is mostly of one channel.
+struct Run<'a> {
+    first: &'a SpanRecord,
+    identity: (Instrument, Attributes<'a>),
+    series: Arc<Series>,
+    additions: Additions,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.series.take(&mut self.additions);
+    }
+}
+
+/// Whether two records certainly have the same attributes, at the price of a glance. Others that do may not be recognised.
+fn are_alike(one: &SpanRecord, other: &SpanRecord) -> bool {
+    let channels = match (&one.operation, &other.operation) {
+        (Operation::Publish { channel: one, .. }, Operation::Publish { channel: other, .. })
+        | (Operation::Deliver { channel: one, .. }, Operation::Deliver { channel: other, .. }) => one.is_same(other),
+        _ => false,
+    };
+    channels && one.error.is_none() && other.error.is_none()
 }
 
 impl Meter {
@@ -321,8 +346,8 @@ impl Meter {
         series
     }
 
-    fn add(&self, series: &Series, record: &SpanRecord) {
-        series.count(messages(record));
+    fn add(&self, series: &Series, additions: &mut Additions, record: &SpanRecord) {
+        additions.count += messages(record);
         if !is_timed(record) {
             return;
         }
@@ -338,7 +363,7 @@ impl Meter {
             value: nanos,
             time: record.end,
         });
-        series.time(nanos, exemplar);
+        series.time(additions, nanos, exemplar);
     }
 }
 

@@ -42,6 +42,18 @@ pub struct Exemplar {
     pub time: UnixNanos,
 }
 
+/// What several operations add to a series.
+#[derive(Debug, Default)]
+pub(super) struct Additions {
+    /// The number of operations, those included that were not timed.
+    pub(super) count: u64,
+    /// The bucket that the last duration belongs to, and the number of durations for it.
+    bucket: usize,
+    timed: u64,
+    /// The sum of the durations, in nanoseconds.
+    sum: u64,
+}
+
 /// The values of a series at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeriesReading {
@@ -65,22 +77,36 @@ impl Series {
         attributes.are(&self.attributes) && self.peer.as_ref() == peer
     }
 
-    /// Counts one operation, whether or not it is timed.
-    pub(super) fn count(&self, number: u64) {
-        self.count.fetch_add(number, Ordering::Relaxed);
+    /// Adds a duration in nanoseconds to what will be taken. The last exemplar of a bucket stays, unless somebody reads it
+    /// just now.
+    pub(super) fn time(&self, additions: &mut Additions, nanos: u64, exemplar: Option<Exemplar>) {
+        let index = self.bounds.partition_point(|bound| *bound < nanos);
+        if additions.bucket != index {
+            self.take_bucket(additions);
+            additions.bucket = index;
+        }
+        additions.timed += 1;
+        additions.sum = additions.sum.wrapping_add(nanos);
+        if exemplar.is_some() {
+            match self.buckets.get(index).map(|bucket| bucket.exemplar.try_lock()) {
+                Some(Ok(mut place)) => *place = exemplar,
+                Some(Err(TryLockError::Poisoned(place))) => *place.into_inner() = exemplar,
+                Some(Err(TryLockError::WouldBlock)) | None => {}
+            }
+        }
     }
 
-    /// Adds a duration in nanoseconds. The last exemplar of a bucket stays, unless somebody reads it just now.
-    pub(super) fn time(&self, nanos: u64, exemplar: Option<Exemplar>) {
-        let Some(bucket) = self.buckets.get(self.bounds.partition_point(|bound| *bound < nanos)) else { return };
-        bucket.count.fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(nanos, Ordering::Relaxed);
-        if exemplar.is_some() {
-            match bucket.exemplar.try_lock() {
-                Ok(mut place) => *place = exemplar,
-                Err(TryLockError::Poisoned(place)) => *place.into_inner() = exemplar,
-                Err(TryLockError::WouldBlock) => {}
-            }
+    /// Takes what was added, with few atomic additions, because these cost more than all else here.
+    pub(super) fn take(&self, additions: &mut Additions) {
+        self.take_bucket(additions);
+        self.count.fetch_add(std::mem::take(&mut additions.count), Ordering::Relaxed);
+        self.sum.fetch_add(std::mem::take(&mut additions.sum), Ordering::Relaxed);
+    }
+
+    fn take_bucket(&self, additions: &mut Additions) {
+        let timed = std::mem::take(&mut additions.timed);
+        if let Some(bucket) = self.buckets.get(additions.bucket).filter(|_| timed > 0) {
+            bucket.count.fetch_add(timed, Ordering::Relaxed);
         }
     }
 

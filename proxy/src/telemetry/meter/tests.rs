@@ -188,6 +188,35 @@ fn a_bucket_has_the_last_exemplar_that_the_filter_lets_through() {
 }
 
 #[test]
+fn what_is_handed_over_together_is_measured_like_what_comes_alone() {
+    let (reports, orders) = (Destination::from("reports"), Destination::from("orders"));
+    // 3 ms, and what the end says.
+    let took =
+        |end| SpanRecord { end: UnixNanos(end), ..record(publish(reports.clone(), Some(1)), TraceFlags::SAMPLED) };
+    let failed = SpanRecord { error: Some(ErrorType::named("NOPERM")), ..took(5_000_000) };
+    let records = [
+        took(5_000_000),
+        took(5_000_001),
+        took(22_000_000),
+        record(publish(reports.clone(), None), TraceFlags::SAMPLED),
+        took(5_000_000),
+        failed,
+        record(publish(orders, Some(1)), TraceFlags::SAMPLED),
+        took(5_000_000),
+    ];
+    let (together, alone) = (recorder(ExemplarFilter::default()), recorder(ExemplarFilter::default()));
+    together.measure(records.iter());
+    records.iter().for_each(|record| alone.measure(std::iter::once(record)));
+    let read = |recorder: &Recorder| -> Vec<_> {
+        recorder.meter.series_of(OPERATIONS).iter().map(|series| series.read()).collect()
+    };
+    assert_eq!(read(&together), read(&alone));
+    let [reports, failed, orders] = &read(&together)[..] else { panic!("three series") };
+    assert_eq!((reports.count, reports.timed(), reports.sum), (6, 5, 3 * 3_000_000 + 3_000_001 + 20_000_000));
+    assert_eq!((failed.count, orders.count), (1, 1));
+}
+
+#[test]
 fn more_series_than_there_is_room_for_share_one() {
     let recorder = recorder(ExemplarFilter::default());
     let channel = |index: usize| record(publish(format!("c{index}").as_str().into(), Some(1)), TraceFlags::SAMPLED);
