@@ -138,6 +138,10 @@ fn spans(page: &mut Page, totals: &SpanTotals) {
     for (result, reading) in totals.exports() {
         exports.buckets(&[("result", result.name())], &reading);
     }
+    let mut exports = page.metric("metric_exports_total", "Export requests of metrics, by the result");
+    for (result, count) in totals.metric_exports() {
+        exports.sample(&[("result", result.name())], count);
+    }
 }
 
 /// The metrics that the semantic conventions name, in the names that OpenTelemetry has for them in Prometheus.

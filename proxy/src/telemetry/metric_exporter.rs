@@ -14,6 +14,7 @@ use tokio::time::{self, MissedTickBehavior};
 use super::exporter::Stop;
 use super::meter::{Kind, METRICS, Meter, Meters, Series, SeriesReading};
 use super::otlp::{Delivered, EncodedRequest, OtlpError, OtlpExporter, Point, Points, metrics_request};
+use super::totals::{ExportResult, Totals};
 use crate::clock;
 use crate::logging::Throttle;
 use crate::net::key_material::CollectorMaterial;
@@ -24,6 +25,7 @@ pub(super) struct MetricExporter {
     settings: MetricsSettings,
     collector: OtlpExporter,
     meters: Arc<Meters>,
+    totals: Arc<Totals>,
     began: UnixNanos,
     /// What the collector has taken of each series.
     told: HashMap<SeriesId, Told>,
@@ -49,11 +51,13 @@ impl MetricExporter {
         settings: &MetricsSettings,
         material: &CollectorMaterial,
         meters: Arc<Meters>,
+        totals: Arc<Totals>,
     ) -> Result<Self, OtlpError> {
         Ok(Self {
             settings: settings.clone(),
             collector: OtlpExporter::new(&settings.otlp, material)?,
             meters,
+            totals,
             began: clock::wall(),
             told: HashMap::new(),
             failures: Throttle::new(),
@@ -172,6 +176,11 @@ impl MetricExporter {
 
     fn report(&mut self, outcome: Result<Delivered, String>) {
         let (collector, now) = (&self.settings.otlp.endpoint, Instant::now());
+        self.totals.exported_metrics(match &outcome {
+            Ok(Delivered { rejected: 0, .. }) => ExportResult::Ok,
+            Ok(_) => ExportResult::Partial,
+            Err(_) => ExportResult::Failed,
+        });
         match outcome {
             Err(reason) => {
                 if let Some(more) = self.failures.admit(now) {

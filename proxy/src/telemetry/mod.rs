@@ -133,7 +133,7 @@ impl Telemetry {
             receiver
         };
         jobs.spans = queue.clone().map(|queue| (queue, Arc::clone(&totals), stopped()));
-        jobs.metrics = meters.clone().map(|meters| (meters, stopped()));
+        jobs.metrics = meters.clone().map(|meters| (meters, Arc::clone(&totals), stopped()));
         let (started, starting) = mpsc::sync_channel(1);
         let thread = {
             let settings = settings.clone();
@@ -156,7 +156,7 @@ impl Telemetry {
         let _inside = runtime.enter();
         Destination::new(settings, &material.spans)?;
         if let Some(metrics) = &settings.metrics {
-            MetricExporter::new(metrics, &material.metrics, Meters::new(settings.exemplars))?;
+            MetricExporter::new(metrics, &material.metrics, Meters::new(settings.exemplars), Arc::default())?;
         }
         Ok(())
     }
@@ -254,6 +254,11 @@ impl SpanTotals {
         self.queue.as_deref().map_or(0, SpanQueue::capacity)
     }
 
+    /// The numbers of export requests of metrics, by their outcome. A request that is repeated counts once.
+    pub fn metric_exports(&self) -> [(ExportResult, u64); 3] {
+        ExportResult::ALL.map(|result| (result, self.totals.metric_exports(result)))
+    }
+
     /// The durations of exports, repetitions included, by their outcome.
     pub fn exports(&self) -> [(ExportResult, Reading); 3] {
         ExportResult::ALL.map(|result| (result, self.totals.exports(result)))
@@ -264,8 +269,8 @@ impl SpanTotals {
 struct Jobs {
     /// To export the spans in this queue, and to count what becomes of them.
     spans: Option<(Arc<SpanQueue>, Arc<Totals>, oneshot::Receiver<Stop>)>,
-    /// To export what these meters have measured.
-    metrics: Option<(Arc<Meters>, oneshot::Receiver<Stop>)>,
+    /// To export what these meters have measured, and to count what becomes of it.
+    metrics: Option<(Arc<Meters>, Arc<Totals>, oneshot::Receiver<Stop>)>,
 }
 
 /// Runs the export thread. `started` is told once whether the exporters could be built.
@@ -284,8 +289,8 @@ fn run_thread(
             let destination = Destination::new(settings, &material.spans)?;
             Ok(Exporter::new(settings, destination, queue, totals).run(stopped))
         });
-        let metrics = jobs.metrics.zip(settings.metrics.as_ref()).map(|((meters, stopped), settings)| {
-            Ok(MetricExporter::new(settings, &material.metrics, meters)?.run(stopped))
+        let metrics = jobs.metrics.zip(settings.metrics.as_ref()).map(|((meters, totals, stopped), settings)| {
+            Ok(MetricExporter::new(settings, &material.metrics, meters, totals)?.run(stopped))
         });
         let (spans, metrics) = match (spans.transpose(), metrics.transpose()) {
             (Ok(spans), Ok(metrics)) => (spans, metrics),

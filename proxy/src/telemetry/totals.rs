@@ -28,13 +28,13 @@ impl fmt::Display for ExportSummary {
     }
 }
 
-/// The outcome of one export request.
+/// The outcome of one export request, of spans or of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum ExportResult {
-    /// The collector accepted all spans.
+    /// The collector accepted all.
     Ok,
-    /// The collector rejected some of the spans.
+    /// The collector rejected some of the spans, or some of the points of metrics.
     Partial,
     /// The request was rejected or took too long.
     Failed,
@@ -63,6 +63,8 @@ pub(super) struct Totals {
     /// Spans that have been taken from the queue, and whose fate is open.
     pending: AtomicU64,
     exports: [Histogram; ExportResult::ALL.len()],
+    /// The numbers of export requests of metrics.
+    metric_exports: [AtomicU64; ExportResult::ALL.len()],
 }
 
 impl Default for Totals {
@@ -73,6 +75,7 @@ impl Default for Totals {
             dropped: AtomicU64::default(),
             pending: AtomicU64::default(),
             exports: ExportResult::ALL.map(|_| Histogram::new(&Bounds::COLLECTOR)),
+            metric_exports: Default::default(),
         }
     }
 }
@@ -85,6 +88,15 @@ impl Totals {
 
     pub(super) fn exports(&self, result: ExportResult) -> Reading {
         self.exports[result as usize].read()
+    }
+
+    /// Counts an export request of metrics.
+    pub(super) fn exported_metrics(&self, result: ExportResult) {
+        self.metric_exports[result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn metric_exports(&self, result: ExportResult) -> u64 {
+        self.metric_exports[result as usize].load(Ordering::Relaxed)
     }
 
     pub(super) fn in_flight(&self) -> u64 {

@@ -180,10 +180,13 @@ async fn deltas_add_up_whatever_is_refused_meanwhile() {
         let taken =
             |requests: &[ReceivedMetrics]| requests.iter().filter(|request| request.accepted).map(sent).sum::<i64>();
         receiver.wait_for_metrics(LONG, |requests| taken(requests) == 3).await.unwrap();
+        let totals = exporter.totals();
         exporter.shutdown(LONG).await;
         let requests = receiver.metrics();
         assert_eq!(taken(&requests), 3, "nothing new, so nothing is told at the end");
         let accepted: Vec<_> = requests.iter().filter(|request| request.accepted).collect();
+        let counted = totals.metric_exports().map(|(result, count)| (result.name(), count));
+        assert_eq!(counted, [("ok", accepted.len() as u64), ("partial", 0), ("failed", 2)]);
         for pair in accepted.windows(2) {
             let point = |request: &ReceivedMetrics| {
                 let (points, temporality) = histogram(metric(&request.message, OPERATIONS));

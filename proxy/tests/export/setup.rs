@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use otlp_receiver::{Receiver, Transport};
 use redistributed::settings::otel::OtelSettings;
-use redistributed::telemetry::{ExportSummary, Host, Peer, Resource, SpanSink, Telemetry};
+use redistributed::telemetry::{ExportSummary, Host, Peer, Resource, SpanSink, SpanTotals, Telemetry};
 use redistributed_core::trace::{Operation, SpanContext, SpanId, SpanRecord, TraceFlags, TraceId, UnixNanos};
 
 /// How long a test waits for what must come. Far longer than it takes.
@@ -63,6 +63,11 @@ impl Exporter {
 
     pub(crate) fn summary(&self) -> ExportSummary {
         self.telemetry.summary()
+    }
+
+    /// The view of the counts, which stays when the exporter is over.
+    pub(crate) fn totals(&self) -> SpanTotals {
+        self.telemetry.totals()
     }
 
     pub(crate) async fn shutdown(self, deadline: Duration) -> ExportSummary {
