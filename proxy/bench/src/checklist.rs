@@ -29,6 +29,14 @@ enum Limit {
     AtLeast(f64),
 }
 
+/// What metrics may cost, as a ratio to the same proxy without, which samples nothing.
+const METRICS: [(&str, Verb, usize, f64); 4] = [
+    ("metrics, GET P1, CPU", Verb::Get, 1, 1.05),
+    ("metrics, GET P16, CPU", Verb::Get, 16, 1.05),
+    ("metrics, unsampled PUBLISH P1, CPU", Verb::Publish, 1, 1.1),
+    ("metrics, unsampled PUBLISH P16, CPU", Verb::Publish, 16, 1.2),
+];
+
 /// One of the percentiles.
 type Part = fn(&Percentiles) -> f64;
 
@@ -63,6 +71,11 @@ pub(crate) fn lines(results: &Results) -> String {
     for promise in promises() {
         let ratio = of(promise.kind).and_then(|series| series.ratio(Target::Traced, promise.figure));
         line(&mut out, promise.text, "x HAProxy", ratio, &promise.limit);
+    }
+    for (text, verb, pipeline, bound) in METRICS {
+        let series = of(commands(verb, 64, pipeline, 50));
+        let ratio = series.and_then(|series| series.ratio_to(Target::Unsampled, Target::Measured, Sample::cost));
+        line(&mut out, text, "x without metrics", ratio, &Limit::AtMost(bound));
     }
     if let Some(series) = of(FIXED_RATE) {
         let parts: [(_, Part, _); 3] = [("p50", |p| p.p50, 1.25), ("p99", |p| p.p99, 1.25), ("p99.9", |p| p.p999, 2.0)];

@@ -125,7 +125,7 @@ fn run(mut options: Run) -> Result<(), Failure> {
         results.growth.push((growth, steps));
     }
     measure::wait_for_last_spans(&rig)?;
-    say(report::following(&results.series));
+    say(report::additions(&results.series));
     say(report::spans(&rig.totals()?));
     say(format_args!("Targets of this run: median (least-most of {} rounds)", plan.rounds));
     say(checklist::lines(&results));

@@ -27,7 +27,13 @@ impl Series {
         self.ratio_to(ANCHOR, target, figure)
     }
 
-    fn ratio_to(&self, anchor: Target, target: Target, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
+    /// The spread of the ratio of a figure to that of `anchor` in the same round.
+    pub(crate) fn ratio_to(
+        &self,
+        anchor: Target,
+        target: Target,
+        figure: impl Fn(&Sample) -> Option<f64>,
+    ) -> Option<Spread> {
         let pairs = self.samples(target)?.iter().zip(self.samples(anchor)?);
         Spread::of(pairs.filter_map(|(ours, anchor)| Some(figure(ours)? / figure(anchor)?)))
     }
@@ -82,16 +88,22 @@ pub(crate) fn spans(totals: &[(Target, Received, f64)]) -> String {
     out
 }
 
-/// What following causes adds to the proxy that traces everything: one line for each workload that is measured with both.
-pub(crate) fn following(series: &[Series]) -> String {
+/// What following causes adds to the proxy that traces everything, and what metrics add to the one that samples nothing: one line
+/// for each workload that is measured with both.
+pub(crate) fn additions(series: &[Series]) -> String {
+    let following = added(series, "Following causes", Target::Traced, Target::Follow);
+    following + &added(series, "Metrics of what is not sampled", Target::Unsampled, Target::Measured)
+}
+
+fn added(series: &[Series], what: &str, without: Target, with: Target) -> String {
     let mut out = String::new();
     for series in series {
-        let ratio = |figure: fn(&Sample) -> Option<f64>| series.ratio_to(Target::Traced, Target::Follow, figure);
+        let ratio = |figure: fn(&Sample) -> Option<f64>| series.ratio_to(without, with, figure);
         if let Some((rate, cost)) = ratio(Sample::rate).zip(ratio(Sample::cost)) {
             out += &format!("  {:<55} throughput {rate:<18} CPU {cost}\n", series.kind.to_string());
         }
     }
-    if out.is_empty() { out } else { format!("Following causes, as a ratio to the same proxy without\n{out}") }
+    if out.is_empty() { out } else { format!("{what}, as a ratio to the same proxy without\n{out}") }
 }
 
 /// The lines above the columns of [`series`].

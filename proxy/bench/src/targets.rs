@@ -1,5 +1,5 @@
-//! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on, and with causes
-//! followed.
+//! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on, with causes
+//! followed, and with and without metrics of what is not sampled.
 //!
 //! Every proxy runs several times: as the sidecar of the publishers, as that of the subscribers, and in front of the
 //! HTTP ports of services, in processes of their own so that their costs can be told apart. Each moves bytes on one
@@ -31,6 +31,10 @@ pub(crate) enum Target {
     Traced,
     /// The same with `--follow parent`.
     Follow,
+    /// Contexts are added, and no trace is sampled.
+    Unsampled,
+    /// The same with `--admin`, so that all is measured.
+    Measured,
 }
 
 /// Which sidecar.
@@ -73,6 +77,8 @@ impl Target {
             Self::Sampled => "proxy-sampled",
             Self::Traced => "proxy-traced",
             Self::Follow => "proxy-follow",
+            Self::Unsampled => "proxy-unsampled",
+            Self::Measured => "proxy-measured",
         }
     }
 }
@@ -87,6 +93,8 @@ impl fmt::Display for Target {
             Self::Sampled => "proxy, 1 %",
             Self::Traced => "proxy, 100 %",
             Self::Follow => "… follow",
+            Self::Unsampled => "proxy, 0 %",
+            Self::Measured => "… metrics",
         })
     }
 }
@@ -149,7 +157,7 @@ impl<'a> Rig<'a> {
             Target::Direct => return Ok(None),
             Target::HaProxy => self.start_haproxy(&name, seat, address),
             Target::Envoy => self.start_envoy(&name, address),
-            Target::Off | Target::Sampled | Target::Traced | Target::Follow => {
+            Target::Off | Target::Sampled | Target::Traced | Target::Follow | Target::Unsampled | Target::Measured => {
                 self.start_redistributed(&name, target, seat, address)
             }
         };
@@ -179,6 +187,9 @@ impl<'a> Rig<'a> {
             _ => &["--follow", "off"],
         };
         arguments.extend(following.iter().map(|&word| word.to_owned()));
+        if target == Target::Measured {
+            arguments.extend(["--admin".to_owned(), free_address()?.to_string()]);
+        }
         let mut environment = vec![("REDISTRIBUTED_THREADS", THREADS), ("OTEL_SERVICE_NAME", name)];
         match target {
             Target::Off => environment.push(("OTEL_SDK_DISABLED", "true")),
@@ -187,6 +198,7 @@ impl<'a> Rig<'a> {
                 ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
                 ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
             ]),
+            Target::Unsampled | Target::Measured => environment.push(("OTEL_TRACES_SAMPLER", "always_off")),
             _ => environment.push(("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())),
         }
         let folder = self.folder.path();

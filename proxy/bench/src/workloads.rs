@@ -188,7 +188,7 @@ fn http2(size: usize, streams: usize, connections: usize) -> Kind {
     Kind::Http { version: Version::Two, direction: Direction::Down(size), streams, connections }
 }
 
-/// Connections of the workloads of commands that are measured with causes followed, too.
+/// Connections of the workloads of commands that are measured with causes followed too, and with and without metrics.
 const FOLLOWED: usize = 50;
 
 /// What a workload is measured on. Where messages are traced the sampling decides the cost; elsewhere it only matters
@@ -214,6 +214,9 @@ fn targets(kind: Kind, options: &Run) -> Vec<Target> {
         Kind::Work { .. } | Kind::Http { .. } => true,
     };
     targets.extend(is_followed.then_some(Target::Follow));
+    if is_followed && matches!(kind, Kind::Commands { .. }) {
+        targets.extend([Target::Unsampled, Target::Measured]);
+    }
     targets
 }
 
@@ -359,16 +362,13 @@ impl fmt::Display for Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
     use clap::Parser;
 
-    fn every_pipeline_of_a_mix_is_full_and_all_of_them_have_the_proportions() {
+    use super::*;
     use crate::options::{Command, Options};
 
-    /// The names that `proxy/bench/names.txt` has of the runs that `--only` can choose from, for [`run.sh`](../run.sh), which has to
-    /// know them before anything is built.
+    /// The names that `proxy/bench/names.txt` has of the runs that `--only` can choose from, for [`run.sh`](../run.sh), which has
+    /// to know them before anything is built.
     fn all_names() -> String {
         let mut lines = String::from(
             "# What ONLY can choose from, by the run. Written by `UPDATE_DOCS=1 cargo test -p redistributed-bench`.\n",
@@ -392,6 +392,9 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), all_names(), "see its first line");
     }
+
+    #[test]
+    fn every_pipeline_of_a_mix_is_full_and_all_of_them_have_the_proportions() {
         let script = Kind::script(Verb::Mixed, 64, 16);
         assert!(script.iter().all(|exchange| exchange.operations == 16));
         let all: Vec<u8> = script.iter().flat_map(|exchange| exchange.request.clone()).collect();
