@@ -122,7 +122,7 @@ async fn exported(transport: Transport) {
     let [point] = &points[..] else { panic!("{points:?}") };
     assert_eq!(temporality, AggregationTemporality::Cumulative);
     let mut expected = expected.to_vec();
-    expected.insert(2, ("messaging.operation.type", "send".to_owned()));
+    expected.insert(1, ("messaging.operation.type", "send".to_owned()));
     assert_eq!(texts(&point.attributes), expected);
     assert_eq!((point.count, point.explicit_bounds.len(), point.bucket_counts.len()), (2, 20, 21));
     assert_eq!(point.explicit_bounds[..4], [0.00005, 0.0001, 0.00025, 0.0005]);
