@@ -62,43 +62,43 @@ pub(crate) struct Consumer<'a> {
     pub(crate) is_sampled: bool,
     /// The context that the message or the item carries, if it is believed.
     carried: Option<&'a Context>,
-    /// The context that follows from what names the item, if it carries none.
-    named: Option<SpanContext>,
     relation: Relation,
 }
 
 impl<'a> Consumer<'a> {
     /// The span of what carries this context, below it or linked to it (`--relation`).
+    #[inline(always)]
     pub(crate) fn of(carried: Option<&'a Context>, policy: &Policy, ids: &mut dyn Ids) -> Self {
         let (context, is_sampled) = match policy.relation {
             Relation::Parent => child_of(carried, policy, ids),
             Relation::Link => linked_to(carried, policy, ids),
         };
-        Self { context, is_sampled, carried, named: None, relation: policy.relation }
+        Self { context, is_sampled, carried, relation: policy.relation }
     }
 
-    /// The span of an item that carries no context, linked to the one that follows from what names the item. It begins the trace of that
-    /// one if it `shares_trace`, otherwise another.
+    /// The span of an item that carries no context, where another follows from what names the item. It begins the trace of that one if
+    /// it `shares_trace`. The caller links its record to it.
     pub(crate) fn named(named: SpanContext, shares_trace: bool, policy: &Policy, ids: &mut dyn Ids) -> Self {
         let (context, is_sampled) = if shares_trace {
             (SpanContext { span_id: ids.span_id(), ..named }, named.flags.is_sampled())
         } else {
             child_of(None, policy, ids)
         };
-        Self { context, is_sampled, carried: None, named: Some(named), relation: policy.relation }
+        Self { context, is_sampled, carried: None, relation: policy.relation }
     }
 
     /// The record of the span, which has begun.
+    #[inline(always)]
     pub(crate) fn record(&self, start: UnixNanos, payload: Change, operation: Operation) -> SpanRecord {
         let (parent, link) = match self.relation {
             Relation::Parent => (self.carried, None),
             Relation::Link => (None, self.carried),
         };
-        let record = record(self.context, parent, link, start, payload, operation);
-        SpanRecord { link: record.link.or(self.named), ..record }
+        record(self.context, parent, link, start, payload, operation)
     }
 
     /// The context of what the span causes.
+    #[inline(always)]
     pub(crate) fn passed_on(&self) -> Context {
         Context {
             span: self.context,

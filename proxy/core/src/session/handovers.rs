@@ -7,16 +7,15 @@ use alloc::sync::Arc;
 
 use super::Parts;
 use super::capture;
-use super::pushes;
-use crate::carrier::derived::Identity;
+use super::items::{carried, derived, entry_id, is_first};
 use crate::commands::{self, Answer};
 use crate::handover::{self, Ack, Group, Item, Read, Shape};
-use crate::policy::{Mode, Policy, Trust};
-use crate::rewrite::{Consumer, derived_context, untraced};
+use crate::policy::Mode;
+use crate::rewrite::{Consumer, untraced};
 use crate::service::{
     Attribution, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading,
 };
-use crate::trace::{Change, CommandId, ConsumerGroup, Context, Operation, SpanContext};
+use crate::trace::{Change, CommandId, ConsumerGroup, Operation};
 
 /// Most reads of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_READS: usize = 64;
@@ -26,9 +25,6 @@ const MAX_KEPT: usize = 256 * 1024;
 
 /// The longest key, and the longest names of a group and of a consumer together, in bytes, that are kept until the reply comes.
 const MAX_NAME_LEN: usize = 1024;
-
-/// The length of the longest id of an entry, in bytes: two numbers of 64 bits.
-const MAX_ENTRY_ID_LEN: usize = 41;
 
 /// The commands of a connection whose replies hand work over, as long as they are not answered.
 #[derive(Debug, Default)]
@@ -165,8 +161,7 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGr
     let is_traced = policy.enabled && (carried.is_some() || policy.mode != Mode::Observe);
     // Otherwise it begins the trace that follows from what names it, if something does.
     let derived = if is_traced && carried.is_none() { derived(key, item, parts) } else { None };
-    let shares_trace =
-        derived.is_some_and(|derived| item.id.is_some() || pushes::is_first(&derived, Passage::Taken, parts));
+    let shares_trace = derived.is_some_and(|derived| item.id.is_some() || is_first(&derived, Passage::Taken, parts));
     let own = is_traced.then(|| match derived {
         Some(named) => Consumer::named(named, shares_trace, policy, parts.call.env.ids),
         None => Consumer::of(carried.as_ref(), policy, parts.call.env.ids),
@@ -190,6 +185,7 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGr
         None => parts.call.env.watched.then(|| untraced(None, Some(id), now, Change::None, operation())),
     };
     let Some(mut record) = record else { return };
+    record.link = record.link.or(derived);
     if item.is_redelivery {
         let inferred = record.inferred.get_or_insert_default();
         (inferred.is_redelivery, inferred.first_delivery) = (true, first_delivery);
@@ -205,29 +201,4 @@ pub(super) fn acknowledged(name: &[u8], frame: &[u8], parts: &mut Parts<'_>) {
     if let Some(inference) = parts.call.env.inference.as_deref_mut() {
         inference.acknowledged(now, &ObservedAck { database, key, group, ids: &ids, is_incomplete });
     }
-}
-
-/// The context that an item carries, if it is believed.
-pub(super) fn carried(item: &Item<'_>, policy: &Policy) -> Option<Context> {
-    let may_carry = policy.enabled && policy.trust != Trust::None;
-    if may_carry { handover::context(item, policy.propagators) } else { None }
-}
-
-/// The context that follows from what names an item, if something does. Whoever has added the item has a span with this context, or
-/// one with a link to it.
-fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<SpanContext> {
-    let database = parts.pairing.database();
-    let identity = match (item.id, item.values.as_slice()) {
-        (Some(id), _) => entry_id(id).map(|_| Identity::Entry { database, key, id }),
-        // It is there as a whole, because a length of its own is known of it.
-        (None, [element]) if u64::try_from(element.len()) == Ok(item.size) => Identity::of_element(database, element),
-        (None, _) => None,
-    };
-    derived_context(identity?, parts.call.env.policy)
-}
-
-/// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.
-pub(super) fn entry_id(id: &[u8]) -> Option<Arc<str>> {
-    let is_id = id.len() <= MAX_ENTRY_ID_LEN && id.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
-    core::str::from_utf8(id).ok().filter(|_| is_id).map(Arc::from)
 }

@@ -18,6 +18,7 @@ mod client_name;
 mod complete_message;
 mod handovers;
 mod inline;
+mod items;
 mod publishes;
 mod pubsub_frame;
 mod pushes;

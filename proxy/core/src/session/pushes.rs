@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Parts;
-use super::handovers::{carried, entry_id};
+use super::items::{carried, entry_id, is_first};
 use crate::carrier::derived::{Identity, MAX_ELEMENT_LEN};
 use crate::commands;
 use crate::handover::{Push, Pushes};
@@ -15,7 +15,7 @@ use crate::policy::Mode;
 use crate::resp::Values;
 use crate::rewrite::{derived_context, push_span};
 use crate::service::{Attribution, Event, Passage};
-use crate::trace::{Operation, Sent, SpanContext, SpanRecord, UnixNanos};
+use crate::trace::{Operation, Sent, SpanRecord, UnixNanos};
 
 /// Most entries of streams whose ids are waited for. The oldest makes room for further ones, and stays without its id.
 const MAX_ENTRIES: usize = 1024;
@@ -106,12 +106,6 @@ pub(super) fn span_of(
         sent.entry = is_entry.then(|| parts.entries.push(push.key));
     }
     Some(span)
-}
-
-/// Whether no other item with this context has passed.
-pub(super) fn is_first(item: &SpanContext, passage: Passage, parts: &mut Parts<'_>) -> bool {
-    let inference = parts.call.env.inference.as_deref_mut();
-    inference.is_some_and(|inference| inference.is_first(item.span_id, passage))
 }
 
 /// Takes the reply to a command that has added an entry to a stream, if the last reply was one. It has the entry's id.

@@ -1,0 +1,45 @@
+//! What is told of an item at both of its ends, where it is added and where it is handed over.
+
+use alloc::sync::Arc;
+
+use super::Parts;
+use crate::carrier::derived::Identity;
+use crate::handover::{self, Item};
+use crate::policy::{Policy, Trust};
+use crate::rewrite::derived_context;
+use crate::service::Passage;
+use crate::trace::{Context, SpanContext};
+
+/// The length of the longest id of an entry, in bytes: two numbers of 64 bits.
+const MAX_ENTRY_ID_LEN: usize = 41;
+
+/// Whether no other item with this context has passed.
+pub(super) fn is_first(item: &SpanContext, passage: Passage, parts: &mut Parts<'_>) -> bool {
+    let inference = parts.call.env.inference.as_deref_mut();
+    inference.is_some_and(|inference| inference.is_first(item.span_id, passage))
+}
+
+/// The context that an item carries, if it is believed.
+pub(super) fn carried(item: &Item<'_>, policy: &Policy) -> Option<Context> {
+    let may_carry = policy.enabled && policy.trust != Trust::None;
+    if may_carry { handover::context(item, policy.propagators) } else { None }
+}
+
+/// The context that follows from what names an item, if something does. Whoever has added the item has a span with this context, or
+/// one with a link to it.
+pub(super) fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<SpanContext> {
+    let database = parts.pairing.database();
+    let identity = match (item.id, item.values.as_slice()) {
+        (Some(id), _) => entry_id(id).map(|_| Identity::Entry { database, key, id }),
+        // It is there as a whole, because a length of its own is known of it.
+        (None, [element]) if u64::try_from(element.len()) == Ok(item.size) => Identity::of_element(database, element),
+        (None, _) => None,
+    };
+    derived_context(identity?, parts.call.env.policy)
+}
+
+/// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.
+pub(super) fn entry_id(id: &[u8]) -> Option<Arc<str>> {
+    let is_id = id.len() <= MAX_ENTRY_ID_LEN && id.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
+    core::str::from_utf8(id).ok().filter(|_| is_id).map(Arc::from)
+}
