@@ -20,7 +20,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=.ci/lib/cargo.sh
 . "$root/.ci/lib/cargo.sh"
 
-PARTS=(oracle clients frameworks faults http view)
+PARTS=(oracle clients frameworks queues faults http view)
 ON_REQUEST=(collector article jaeger)
 
 main() {
@@ -56,6 +56,7 @@ part_oracle() {
 
 part_clients() { "$here/clients/run.sh"; }
 part_frameworks() { "$here/frameworks/run.sh"; }
+part_queues() { "$here/queues/run.sh"; }
 part_faults() { "$here/faults/run.sh"; }
 part_http() { "$here/http/run.sh"; }
 part_view() { "$here/view/run.sh"; }
