@@ -37,7 +37,7 @@ pub const LINK: &str = "redistributed.link";
 pub const WRITER: &str = "writer";
 
 /// The value of [`LINK`] on a link from the span of a redelivery to that of the first delivery.
-pub(super) const FIRST_DELIVERY: &str = "first_delivery";
+pub const FIRST_DELIVERY: &str = "first_delivery";
 
 /// The event of a delivery's span that says when the message had been written to the subscriber. It is there if the span lasts
 /// longer, because of the work that the message has caused, or until it was acknowledged.

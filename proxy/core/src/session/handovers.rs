@@ -102,8 +102,12 @@ impl Reads {
         self.0.push_back(read);
     }
 
-    /// The bytes of memory that are taken.
+    /// The bytes of memory that are taken. It is asked after each call, mostly of nobody who reads from queues.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
+        if self.0.capacity() == 0 {
+            return 0;
+        }
         let names = |read: &Waiting| read.group.as_ref().map_or(0, |group| group.names.len());
         let of_read = |read: &Waiting| read.key.len() + names(read);
         self.0.capacity() * size_of::<Waiting>() + self.0.iter().map(of_read).sum::<usize>()

@@ -56,8 +56,12 @@ impl Entries {
         found.map(|(_, key)| key)
     }
 
-    /// The bytes of memory that are taken.
+    /// The bytes of memory that are taken. It is asked after each call, mostly of nobody who adds to streams.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
+        if self.waiting.capacity() == 0 {
+            return 0;
+        }
         self.waiting.capacity() * size_of::<(u32, Box<[u8]>)>()
             + self.waiting.iter().map(|(_, key)| key.len()).sum::<usize>()
     }

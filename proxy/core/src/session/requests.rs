@@ -202,6 +202,15 @@ impl RequestReader {
         self.hold.stop(out);
     }
 
+    /// Keeps more of a command that adds items, because what names an element may be anywhere in it.
+    #[cold]
+    #[inline(never)]
+    fn keep_items(&mut self, parts: &Parts<'_>) {
+        if self.request.adds_items() && !parts.call.env.memory_is_scarce {
+            self.capture.keep_most(pushes::MAX_KEPT);
+        }
+    }
+
     fn argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         let Partial { index, publish: Some(publish), channel, start, .. } = &mut self.request else { return };
         match index {
@@ -225,9 +234,8 @@ impl RequestReader {
         match &mut self.request {
             Partial { index: 0, .. } => {
                 self.request.name_ends();
-                // What names an element is anywhere in it.
-                if self.request.adds_items() && parts.call.env.inference.is_some() && !parts.call.env.memory_is_scarce {
-                    self.capture.keep_most(pushes::MAX_KEPT);
+                if parts.call.env.inference.is_some() {
+                    self.keep_items(parts);
                 }
             }
             Partial {
