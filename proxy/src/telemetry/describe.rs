@@ -30,14 +30,14 @@ pub(super) const ACKNOWLEDGED: &str = "redistributed.acknowledged";
 /// name for it, only numbers of deliveries for single systems.
 pub(super) const REDELIVERY: &str = "redistributed.redelivery";
 
-/// What a link stands for, if it is none to a cause or a producer: [`WRITER`] or [`FIRST_DELIVERY`].
+/// What a link stands for, if it is none to a cause or a producer: [`WRITER`] or `first_delivery`.
 pub const LINK: &str = "redistributed.link";
 
 /// The value of [`LINK`] on a link to the request or message whose work has written what the command has read (`--link-writers`).
 pub const WRITER: &str = "writer";
 
 /// The value of [`LINK`] on a link from the span of a redelivery to that of the first delivery.
-pub const FIRST_DELIVERY: &str = "first_delivery";
+pub(super) const FIRST_DELIVERY: &str = "first_delivery";
 
 /// The event of a delivery's span that says when the message had been written to the subscriber. It is there if the span lasts
 /// longer, because of the work that the message has caused, or until it was acknowledged.
