@@ -2,7 +2,7 @@
 //! Encoding"
 //! of the OTLP specification). Names in snake case, numbers without quotes and names of enumerations are read too.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -128,13 +128,19 @@ fn enumeration(object: &Value, name: &str, by_name: impl Fn(&str) -> i32) -> i32
 
 /// The pieces of `snapshot` as a request in OTLP's JSON.
 pub(crate) fn write(snapshot: Snapshot) -> impl Iterator<Item = String> + Send {
-    // Spans of one resource and one scope stand together.
-    let mut groups = BTreeMap::<(usize, usize), Vec<SpanView>>::new();
+    // Spans of one resource and one scope stand together, in the order of the first span of each.
+    let mut places = HashMap::<(usize, usize), usize>::new();
+    let mut groups = Vec::<Vec<SpanView>>::new();
     for span in snapshot.spans {
         let origin = &span.entry.origin;
-        groups.entry((Arc::as_ptr(&origin.resource).addr(), Arc::as_ptr(&origin.scope).addr())).or_default().push(span);
+        let origin = (Arc::as_ptr(&origin.resource).addr(), Arc::as_ptr(&origin.scope).addr());
+        let place = *places.entry(origin).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(span),
+            None => groups.push(vec![span]),
+        }
     }
-    let groups = groups.into_values().enumerate().flat_map(|(index, spans)| {
+    let groups = groups.into_iter().enumerate().flat_map(|(index, spans)| {
         let head = spans.first().map(|span| head(index == 0, &span.entry.origin)).unwrap_or_default();
         let spans = spans.into_iter().enumerate().map(|(index, span)| {
             let comma = if index == 0 { "" } else { "," };
