@@ -138,7 +138,14 @@ impl Pairing {
 
 /// Whether a span that has ended is wanted.
 fn is_reported(span: &SpanRecord, call: &Call<'_>) -> bool {
-    !is_command(span) || call.env.policy.commands.reports(span)
+    !is_command(span) || (is_of_use(span, call) && call.env.policy.commands.reports(span))
+}
+
+/// Whether somebody gets the span of a command. One that is queued in a transaction has a span in any case, because that of the
+/// transaction is named after it.
+fn is_of_use(span: &SpanRecord, call: &Call<'_>) -> bool {
+    let may_get_cause = || span.inferred.as_ref().is_some_and(|inferred| inferred.undecided.is_some());
+    span.is_exported() || call.env.watched || may_get_cause()
 }
 
 pub(super) fn is_command(span: &SpanRecord) -> bool {
