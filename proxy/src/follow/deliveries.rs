@@ -57,7 +57,7 @@ struct Entry {
 }
 
 impl Deliveries {
-    /// How many wait.
+    /// The number of deliveries whose spans wait for further work, or for an acknowledgement.
     pub(super) fn len(&self) -> usize {
         self.working.len() + self.unacknowledged.len()
     }

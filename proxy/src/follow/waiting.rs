@@ -68,7 +68,7 @@ impl Waiting {
         (self.recorded.len(), self.commands.len())
     }
 
-    /// Whether nothing waits.
+    /// Whether no span waits, neither one that is recorded nor one that is only measured.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == (0, 0) && self.measured.len() == 0
     }

@@ -20,7 +20,7 @@ const MAX_OPTIONS: usize = 2;
 pub(crate) struct Ack<'a> {
     /// The key of the stream.
     pub(crate) key: &'a [u8],
-    /// The consumer group.
+    /// The name of the consumer group that the entries were pending in.
     pub(crate) group: &'a [u8],
     /// The entries, [`MAX_IDS`] at most.
     pub(crate) ids: Vec<EntryId>,

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::Item;
-use crate::resp::Values;
+use crate::resp::complete::decimal;
+use crate::resp::{Values, take_line};
 use crate::service::{Bulks, MAX_VALUES};
 
 /// Most items of one request that are looked at one by one.
@@ -41,8 +42,10 @@ pub(crate) struct Push<'a> {
 impl<'a> Push<'a> {
     /// Reads a request in RESP. `None` if it has no items, or if it is cut off.
     pub(crate) fn of_request(pushes: Pushes, request: &'a [u8]) -> Option<Self> {
+        let mut header = request;
+        let (_, count) = take_line(&mut header)?;
+        let count = usize::try_from(decimal(count)?).ok()?;
         let mut words = Values::new(request);
-        let count = number_of_words(request)?;
         words.next()?;
         let key = words.next()?;
         let (names, values) = (Bulks::new([]), Bulks::new([]));
@@ -81,9 +84,7 @@ impl<'a> Push<'a> {
         }
         (push.count > 0 && seen == count).then_some(push)
     }
-}
 
-impl<'a> Push<'a> {
     /// The item, if there is only one. An entry has no id yet.
     pub(crate) fn only(&self) -> Option<Item<'a>> {
         let (id, names, values) = match (self.count, self.elements.as_slice()) {
@@ -97,13 +98,6 @@ impl<'a> Push<'a> {
 
 fn len_of(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
-/// The number of words of a request, which its first line says.
-fn number_of_words(request: &[u8]) -> Option<usize> {
-    let line = request.strip_prefix(b"*")?;
-    let end = memchr::memchr(b'\r', line)?;
-    core::str::from_utf8(line.get(..end)?).ok()?.parse().ok()
 }
 
 /// Passes over the options of `XADD` and the id, and returns how many words they were.

@@ -185,9 +185,9 @@ pub(crate) fn derived_context(item: Identity<'_>, policy: &Policy) -> Option<Spa
     Some(SpanContext { trace_id, span_id, flags: TraceFlags::default().with_sampled(sampled) })
 }
 
-/// The PRODUCER span of a command that adds items, below the context that its only item carries, or else below its cause. There is none if it is not sampled and not measured. If the span begins a trace, it has the context of
-/// its only item, which for an entry of a stream comes with the reply (`awaits_id`); so whether such a span is sampled is decided
-/// then.
+/// The PRODUCER span of a command that adds items, below the context that its only item carries, or else below its cause. There is
+/// none if it is neither sampled nor measured. If the span begins a trace, it has the context that follows from what names its only
+/// item. Of an entry of a stream that comes with the reply (`awaits_id`), so whether such a span is sampled is decided then.
 #[cold]
 pub(crate) fn push_span(
     mut sent: Sent,

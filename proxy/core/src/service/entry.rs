@@ -21,7 +21,7 @@ impl EntryId {
     }
 }
 
-/// Reads digits.
+/// The number that is written in these digits. `None` if there is none, or if it takes more than 64 bits.
 fn number(digits: &[u8]) -> Option<u64> {
     // A sign would be read too.
     let is_number = digits.iter().all(u8::is_ascii_digit);
@@ -39,7 +39,7 @@ impl fmt::Display for EntryId {
 pub struct PendingEntry<'a> {
     /// The number of the database that the stream is in.
     pub database: u32,
-    /// The consumer group.
+    /// The name of the consumer group that has handed the entry over.
     pub group: &'a [u8],
     /// The id of the entry.
     pub id: EntryId,
@@ -54,7 +54,7 @@ pub struct ObservedAck<'a> {
     pub database: u32,
     /// The key of the stream.
     pub key: &'a [u8],
-    /// The consumer group.
+    /// The name of the consumer group that the entries were pending in.
     pub group: &'a [u8],
     /// The entries that are known to be acknowledged.
     pub ids: &'a [EntryId],

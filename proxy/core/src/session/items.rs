@@ -7,11 +7,8 @@ use crate::carrier::derived::Identity;
 use crate::handover::{self, Item};
 use crate::policy::{Policy, Trust};
 use crate::rewrite::derived_context;
-use crate::service::Passage;
+use crate::service::{EntryId, Passage};
 use crate::trace::{Context, SpanContext};
-
-/// The length of the longest id of an entry, in bytes: two numbers of 64 bits.
-const MAX_ENTRY_ID_LEN: usize = 41;
 
 /// Whether no other item with this context has passed.
 pub(super) fn is_first(item: &SpanContext, passage: Passage, parts: &mut Parts<'_>) -> bool {
@@ -30,7 +27,7 @@ pub(super) fn carried(item: &Item<'_>, policy: &Policy) -> Option<Context> {
 pub(super) fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<SpanContext> {
     let database = parts.pairing.database();
     let identity = match (item.id, item.values.as_slice()) {
-        (Some(id), _) => entry_id(id).map(|_| Identity::Entry { database, key, id }),
+        (Some(id), _) => EntryId::parse(id).map(|_| Identity::Entry { database, key, id }),
         // It is there as a whole, because a length of its own is known of it.
         (None, [element]) if u64::try_from(element.len()) == Ok(item.size) => Identity::of_element(database, element),
         (None, _) => None,
@@ -40,6 +37,6 @@ pub(super) fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<
 
 /// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.
 pub(super) fn entry_id(id: &[u8]) -> Option<Arc<str>> {
-    let is_id = id.len() <= MAX_ENTRY_ID_LEN && id.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
-    core::str::from_utf8(id).ok().filter(|_| is_id).map(Arc::from)
+    EntryId::parse(id)?;
+    core::str::from_utf8(id).ok().map(Arc::from)
 }

@@ -120,9 +120,10 @@ pub(super) fn added(frame: &[u8], parts: &mut Parts<'_>) {
     let is_root = span.parent.is_none() && span.link.is_none();
     let Operation::Send(sent) = &mut span.operation else { return };
     let Some(key) = sent.entry.take().and_then(|entry| parts.entries.take(entry)) else { return };
-    let Some(id) = Values::new(frame).next().filter(|id| entry_id(id).is_some()) else { return };
+    let id = Values::new(frame).next().unwrap_or_default();
+    let Some(shown) = entry_id(id) else { return };
     let entry = Identity::Entry { database: parts.pairing.database(), key: &key, id };
-    sent.id = entry_id(id);
+    sent.id = Some(shown);
     match derived_context(entry, policy) {
         Some(context) if is_root => {
             sent.is_named_by_item = true;
