@@ -1,0 +1,32 @@
+"""The two ends of each job, as the spans of the two sides tell them."""
+
+import collections
+from typing import NamedTuple
+
+
+class Ends(NamedTuple):
+    sent: list
+    """The spans of the side that adds jobs."""
+    taken: list
+    """The spans of the side that works. Some workers also take what they tell each other."""
+    joined: list
+    """Pairs of a span of the first kind and one of the second that are in one trace."""
+    wrong: list
+    """Those of the second kind in a trace in which another job has been added."""
+
+
+def ends_of(spans_of_api: list, spans_of_worker: list) -> Ends:
+    """Each job has another length, and the two spans of a trace have to tell the same one."""
+    sent = [span for span in spans_of_api if span["kind"] == "PRODUCER"]
+    taken = [span for span in spans_of_worker if span["kind"] == "CONSUMER" and "bytes" in span]
+    by_trace = collections.defaultdict(list)
+    for span in sent:
+        by_trace[span["trace"]].append(span)
+    joined, wrong = [], []
+    for span in taken:
+        others = by_trace[span["trace"]]
+        if len(others) == 1 and others[0]["bytes"] == span["bytes"]:
+            joined.append((others[0], span))
+        elif others:
+            wrong.append(span)
+    return Ends(sent, taken, joined, wrong)

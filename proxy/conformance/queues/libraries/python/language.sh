@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The libraries in Python. Each has a module here, and program.py runs its two sides.
+#   language.sh fetch FOLDER                                   brings what they need into FOLDER, with the network there; idempotent
+#   language.sh run FOLDER LIBRARY send COUNT | work           becomes one side of a library, with no network but loopback
+# Redis is at REDIS_URL.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=.ci/lib/system.sh
+. "$here/../../../../../.ci/lib/system.sh"
+
+fetch() { ensure_venv "$1" "$here/requirements.txt" celery; }
+
+run() {
+  local folder=$1
+  shift
+  cd "$here"
+  exec "$folder/bin/python" program.py "$@"
+}
+
+case ${1:-} in
+  fetch | run) "$@" ;;
+  *) die "usage: language.sh fetch FOLDER | run FOLDER LIBRARY send COUNT | run FOLDER LIBRARY work" ;;
+esac
