@@ -28,7 +28,8 @@ class Outcome(NamedTuple):
 
 def run(programs, folder: Path, library: Library, proxied: tuple) -> Outcome:
     with Stage(programs, folder, library) as stage:
-        urls = {side: stage.start_proxy(side) if side in proxied else stage.url for side in SIDES}
+        options = library.options_of_one if len(proxied) == 1 else ()
+        urls = {side: stage.start_proxy(side, options) if side in proxied else stage.url for side in SIDES}
         stage.start_worker(urls["worker"])
         stage.start_api(urls["api"], JOBS)
         results = stage.results()

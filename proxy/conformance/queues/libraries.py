@@ -21,6 +21,12 @@ class Library(NamedTuple):
     ready: str = "blocked"
     """What a connection of the worker does in Redis once the worker is ready: `blocked` in a command that waits, or the last command, as
     `CLIENT LIST` names it."""
+    options_of_one: tuple = ()
+    """Of the proxy where only one side has one."""
+    passing: str = ""
+    """A regular expression for keys that expire within seconds, so that they may or may not be left."""
+    unsized: str = ""
+    """A regular expression for keys whose size differs from run to run."""
     sent: int = JOBS
     """Spans of the side that adds jobs, with a proxy on both sides."""
     joined: int = JOBS
@@ -29,12 +35,44 @@ class Library(NamedTuple):
     """Why not all are."""
 
 
+BY_SCRIPTS = "its jobs are added and taken by scripts"
+
+
+def bullmq(version: int) -> Library:
+    # The event `drained` is there once more each time the worker is faster than the program that adds jobs.
+    keys = {"passing": "bull:jobs:stalled-check", "unsized": "bull:jobs:events"}
+    return Library(f"BullMQ {version}", "node", "bullmq", {"BULLMQ": f"bullmq{version}"}, **keys, sent=0, joined=0, why=BY_SCRIPTS)
+
+
 LIBRARIES = (
     Library("Celery", "python", "celery"),
     Library("Huey", "python", "huey"),
     Library("taskiq, list", "python", "taskiq", {"TASKIQ_BROKER": "list"}),
     Library("taskiq, stream", "python", "taskiq", {"TASKIQ_BROKER": "stream"}),
     Library("RQ", "python", "rq", joined=0, why="its lists hold nothing but ids of jobs"),
+    bullmq(5),
+    bullmq(6),
+    Library("Bull", "node", "bull", passing="bull:jobs:stalled-check", sent=0, joined=0, why=BY_SCRIPTS),
+    Library(
+        "Bee-Queue",
+        "node",
+        "bee_queue",
+        # In mode `auto`, the first event after somebody without a proxy has subscribed may have a context. Bee-Queue ends at that.
+        options_of_one=("--mode", "strip"),
+        passing="bq:jobs:stallBlock",
+        sent=0,
+        joined=0,
+        why="its jobs are added by a script, and its list holds nothing but ids",
+    ),
+    Library("node-resque", "node", "node_resque", ready="evalsha", joined=0, why="its jobs have no ids, and are taken by a script"),
+    Library("Socket.IO, streams", "node", "socketio", ready="ping"),
+    Library("ioredis, group, RESP2", "node", "ioredis", {"PROTOCOL": "2"}),
+    Library("ioredis, group, RESP3", "node", "ioredis", {"PROTOCOL": "3"}),
+    Library("node-redis, group, RESP2", "node", "node_redis", {"PROTOCOL": "2"}),
+    Library("node-redis, group, RESP3", "node", "node_redis", {"PROTOCOL": "3"}),
+    Library("Sidekiq", "ruby", "sidekiq"),
+    Library("Laravel, phpredis", "php", "laravel", {"LARAVEL_CLIENT": "phpredis"}, sent=0, joined=0, why=BY_SCRIPTS),
+    Library("Laravel, predis", "php", "laravel", {"LARAVEL_CLIENT": "predis"}, sent=0, joined=0, why=BY_SCRIPTS),
 )
 
 

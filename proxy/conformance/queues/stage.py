@@ -43,10 +43,10 @@ class Stage:
             process.kill()
             process.wait()
 
-    def start_proxy(self, service: str) -> str:
+    def start_proxy(self, service: str, options: tuple = ()) -> str:
         """Returns where it is."""
         port = next(PORTS)
-        command = [self._programs.proxy, "--listen", f"127.0.0.1:{port}", "--upstream", f"redis://127.0.0.1:{self.port}"]
+        command = [self._programs.proxy, "--listen", f"127.0.0.1:{port}", "--upstream", f"redis://127.0.0.1:{self.port}", *options]
         own = {"OTEL_SERVICE_NAME": service, "OTEL_TRACES_EXPORTER": "console"}
         self._start(f"proxy-{service}", [*command, "--console-format", "json"], own)
         wait_for_port(f"proxy-{service}", "127.0.0.1", port, self._check_alive)
@@ -83,10 +83,13 @@ class Stage:
         """What is left in Redis: keys without what differs from run to run, with their types and sizes."""
         left = collections.Counter()
         for key in self.redis.scan_iter(count=1000):
+            if re.fullmatch(self._library.passing.encode(), key):
+                continue
             kind = self.redis.type(key).decode()
             name = re.sub(rb"[0-9a-f]{8,}(-[0-9a-f]{4,})*|\d+", b"#", key).decode(errors="replace")
             # What a worker writes of itself has its host and the time in it.
-            size = getattr(self.redis, SIZES[kind])(key) if kind in SIZES else 0
+            has_size = kind in SIZES and not re.fullmatch(self._library.unsized.encode(), key)
+            size = getattr(self.redis, SIZES[kind])(key) if has_size else 0
             left[f"{kind} {name} {size}"] += 1
         return left
 

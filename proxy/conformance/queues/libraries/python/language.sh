@@ -5,8 +5,8 @@
 # Redis is at REDIS_URL.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=.ci/lib/system.sh
-. "$here/../../../../../.ci/lib/system.sh"
+# shellcheck source=proxy/conformance/queues/libraries/language.sh
+. "$here/../language.sh"
 
 fetch() { ensure_venv "$1" "$here/requirements.txt" celery; }
 
@@ -17,7 +17,4 @@ run() {
   exec "$folder/bin/python" program.py "$@"
 }
 
-case ${1:-} in
-  fetch | run) "$@" ;;
-  *) die "usage: language.sh fetch FOLDER | run FOLDER LIBRARY send COUNT | run FOLDER LIBRARY work" ;;
-esac
+language "$@"

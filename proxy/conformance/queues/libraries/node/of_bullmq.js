@@ -1,0 +1,21 @@
+"use strict";
+// BullMQ in the version that BULLMQ says, which adds jobs and hands them over by scripts.
+
+const { from, ADDRESS } = require("./modules.js");
+const { Queue, QueueEvents, Worker } = from(process.env.BULLMQ);
+
+const connection = { ...ADDRESS, maxRetriesPerRequest: null };
+
+async function send(texts) {
+  const queue = new Queue("jobs", { connection });
+  const events = new QueueEvents("jobs", { connection });
+  await events.waitUntilReady();
+  const jobs = await Promise.all(texts.map((text) => queue.add("length", { text })));
+  return Promise.all(jobs.map((job) => job.waitUntilFinished(events, 60_000)));
+}
+
+function work() {
+  new Worker("jobs", async (job) => job.data.text.length, { connection });
+}
+
+module.exports = { send, work };
