@@ -56,6 +56,7 @@ pub mod live_policy;
 pub mod logging;
 pub mod memory;
 pub mod net;
+pub mod out_of_band;
 pub mod preflight;
 pub mod redis;
 pub mod relay;

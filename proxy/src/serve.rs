@@ -24,6 +24,7 @@ use crate::net::hop::Questions;
 use crate::net::key_material::KeyMaterial;
 use crate::net::listener::{BindError, Handshakes, Listener, PassedSockets, Socket};
 use crate::net::upstream::Dialer;
+use crate::out_of_band::OutOfBand;
 use crate::reload::Reloader;
 use crate::service::Services;
 use crate::settings::http::{HTTP, listen_url};
@@ -187,9 +188,10 @@ impl Server {
         let peer = Peer { address: route.upstream.server_address(), port: route.upstream.server_port() };
         let sink = self.telemetry.sink(&service.resource, &peer);
         let (policy, workers) = (Arc::clone(&service.policy), Arc::clone(&self.workers));
+        let out_of_band = OutOfBand::new(Arc::clone(&policy), dialer.clone(), Arc::clone(&service.stats));
         let auto = AutoMode::new(self.settings.auto, policy, dialer.clone(), workers, Entropy::from_os()?);
         let questions = self.questions.clone();
-        Ok((RedisEndpoint::new(service, dialer, handshakes, sink, auto, questions), listener))
+        Ok((RedisEndpoint::new(service, dialer, handshakes, sink, auto, out_of_band, questions), listener))
     }
 
     /// The endpoint of an HTTP port, whose connections end when `stopping` says so and nothing is asked on them.
@@ -228,7 +230,7 @@ impl Server {
             tracing::info!(
                 target: LIFECYCLE, address = %listener.address(), upstream = %route.upstream, service, %mode, "listening"
             );
-            endpoint.auto().start(&mut background);
+            endpoint.start(&mut background);
             background.spawn(Arc::clone(&endpoint).look_upstream(Entropy::from_os()?, circle.clone()));
             let socket = listener.into_socket();
             accepting.spawn(acceptor.clone().run(Arc::clone(&endpoint), socket, Entropy::from_os()?));

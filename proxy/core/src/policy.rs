@@ -59,6 +59,8 @@ pub struct Policy {
     pub inject_limit: usize,
     /// Whether what the service sends is attributed to what it has received.
     pub follow: Follow,
+    /// Whether proxies tell each other the contexts of items of queues and streams, in messages of their own (`--out-of-band`).
+    pub out_of_band: OutOfBand,
     /// Whether commands other than publishes get spans.
     pub commands: Commands,
     /// Which new spans are recorded.
@@ -148,6 +150,21 @@ impl Policy {
         queue_names::is_known(key) || self.queues.iter().any(|glob| glob.matches(key))
     }
 
+    /// Whether other proxies are told the contexts of items that the service adds to queues and streams. A mode that adds nothing to
+    /// messages tells nothing either.
+    pub fn tells_contexts(&self) -> bool {
+        self.out_of_band == OutOfBand::On
+            && self.enabled
+            && self.follow != Follow::Off
+            && self.propagators.carries_traces()
+            && matches!(self.mode, Mode::Inject | Mode::Auto)
+    }
+
+    /// Whether contexts are awaited that other proxies tell of items which the service takes.
+    pub fn hears_contexts(&self) -> bool {
+        self.tells_contexts() && self.trust != Trust::None
+    }
+
     /// The form in which contexts are added to messages that are published on `channel`; `None` if none are added. A single
     /// payload may still get no context, because it is too long or does not fit the form.
     pub fn adds(&self, channel: &[u8]) -> Option<Carrier> {
@@ -165,10 +182,12 @@ impl Policy {
 
     /// Adds the cause of a span that became known after the span had begun, and the rule by which it was found.
     ///
-    /// The context of a publish has left with its message, so that the publish stays where it is, and gets a link. Any other span
+    /// The context of a publish has left with its message, and so may that of items of queues. Such a span stays where it is, and gets a
+    /// link. Any other span
     /// moves to the trace of its cause, as [`Policy::follow`] says, and is recorded if the cause is.
     pub fn attribute(&self, span: &mut SpanRecord, cause: &Context, rule: &'static str) {
-        let has_left = matches!(span.handling.payload, Change::Injected);
+        let is_told = matches!(&span.operation, Operation::Send(sent) if sent.is_told);
+        let has_left = matches!(span.handling.payload, Change::Injected) || is_told;
         let inferred = span.inferred.get_or_insert_with(|| Box::new(Inferred::default()));
         inferred.undecided = None;
         inferred.rule = Some(rule);
@@ -250,6 +269,7 @@ impl Default for Policy {
             hide_channel_names: false,
             inject_limit: DEFAULT_INJECT_LIMIT,
             follow: Follow::default(),
+            out_of_band: OutOfBand::default(),
             commands: Commands::None,
             sampler: Sampler::default(),
             transit_time: false,
@@ -293,6 +313,16 @@ choice! {
         Link = "link",
         /// The span of the command is a child of its cause.
         Parent = "parent",
+    }
+}
+
+choice! {
+    /// Whether proxies tell each other contexts in messages of their own (`--out-of-band`).
+    pub enum OutOfBand, default Off {
+        /// Nothing is told, and nothing is heard.
+        Off = "off",
+        /// The contexts of items that are added to queues and streams are told to those who read them.
+        On = "on",
     }
 }
 

@@ -50,6 +50,7 @@ use crate::clock;
 use crate::entropy::Entropy;
 use crate::live_policy::LivePolicy;
 use crate::net::upstream::Dialer;
+use crate::redis::{Backoff, Purpose};
 use crate::settings::auto::AutoSettings;
 use crate::workers::Workers;
 use announcement::AnnouncerId;
@@ -158,6 +159,10 @@ impl AutoMode {
     fn lost_connection(&self, watched: &Watched) {
         self.cache.clear();
         self.server.lost(watched);
+    }
+
+    fn backoff(&self, purpose: Purpose) -> Backoff {
+        Backoff::new(purpose, self.dialer.clone(), self.settings.interval)
     }
 
     fn new_announcer_id(&self) -> AnnouncerId {

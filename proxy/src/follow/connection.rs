@@ -10,15 +10,18 @@ use redistributed_core::causes::{
 };
 use redistributed_core::policy::Policy;
 use redistributed_core::service::{
-    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, ObservedAck, ObservedCommand, ObservedDelivery,
-    ObservedItem, ObservedRead, Passage, PendingEntry, Reading,
+    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, NamedItem, ObservedAck, ObservedCommand,
+    ObservedDelivery, ObservedItem, ObservedRead, Passage, PendingEntry, Reading, Told,
 };
-use redistributed_core::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
+use redistributed_core::trace::{CommandId, Companion, Context, SpanContext, SpanId, UnixNanos};
 
 use super::access::Access;
+use super::arrivals::Held;
 use super::spans::{FollowedSpans, id_of_command, id_of_span};
 use super::writers::{Pending, WritersOf};
 use super::{Follow, State};
+use crate::clock;
+use crate::out_of_band::Interests;
 
 /// The most commands of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_UNANSWERED: usize = 1024;
@@ -35,6 +38,8 @@ pub struct FollowedConnection {
     unanswered: VecDeque<Unanswered>,
     /// Who has written what, if reads are linked to it.
     writers: Option<WritersOf>,
+    /// The Redis whose contexts other proxies tell, if they do.
+    interests: Option<Arc<Interests>>,
 }
 
 /// A command whose reply is waited for.
@@ -49,13 +54,19 @@ struct Unanswered {
 impl FollowedConnection {
     pub(super) fn new(follow: Arc<Follow>, number: u32, writers: Option<WritersOf>) -> Self {
         let (connection, unanswered) = (CausesConnection::default(), VecDeque::new());
-        Self { follow, number, last: 0, is_measured: false, connection, unanswered, writers }
+        Self { follow, number, last: 0, is_measured: false, connection, unanswered, writers, interests: None }
     }
 
     /// Says whether deliveries are measured.
     #[must_use]
     pub fn measured(self, is_measured: bool) -> Self {
         Self { is_measured, ..self }
+    }
+
+    /// Adds the Redis whose contexts other proxies tell.
+    #[must_use]
+    pub fn told(self, interests: Arc<Interests>) -> Self {
+        Self { interests: Some(interests), ..self }
     }
 
     /// The inference, if causes are followed by the policy in force.
@@ -97,7 +108,7 @@ impl Inference for FollowedConnection {
         let connection = &mut self.connection;
         let (ticket, cause, attribution) = self.follow.with(|state| {
             let sent = state.causes.command(now, connection, &command);
-            let (cause, attribution) = state.attribute(now, sent.answer);
+            let (cause, attribution) = state.attribute(now, command.id, sent.answer);
             (sent.ticket, cause, attribution)
         });
         let pending = self.writers.as_ref().and_then(|writers| {
@@ -105,7 +116,10 @@ impl Inference for FollowedConnection {
             let cause = attribution.cause.as_ref().map(|(cause, _)| cause.span);
             writers.sent(now, observed.database, &access, cause)
         });
-        let Some(ticket) = ticket else { return attribution };
+        let Some(ticket) = ticket else {
+            // A span waits for its cause by this number.
+            return Attribution { command: Some(number).filter(|_| attribution.is_undecided), ..attribution };
+        };
         self.expect(Unanswered { number, ticket, cause, pending });
         Attribution { command: Some(number), ..attribution }
     }
@@ -126,14 +140,18 @@ impl Inference for FollowedConnection {
 
     fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext> {
         let (id, is_measured, connection) = (id_of_span(item.id), self.is_measured, &mut self.connection);
+        let interests = self.interests.as_deref();
         self.follow.with(|state| {
             let trace = item.context.map(|context| context.span.trace_id.low_u64());
             let values = item.values.as_slice().iter().copied();
+            if let (Some(named), Some(interests)) = (&item.awaits, interests) {
+                state.arrivals.wait(now, interests.number(), id, named);
+            }
             state.causes.item(now, connection, &QueueItem { id, trace, key: item.key, entry: item.entry }, values);
             match &item.pending {
                 Some(entry) => state.begin_entry(now, id, item, entry, is_measured),
                 None => {
-                    state.begin(now, id, item.context, is_measured);
+                    state.begin(now, id, item.context, is_measured, item.awaits.is_some());
                     None
                 }
             }
@@ -181,6 +199,18 @@ impl Inference for FollowedConnection {
         known.map(|(writers, pending)| writers.answered(pending, values.as_slice())).unwrap_or_default()
     }
 
+    fn listens(&mut self, companion: Companion) {
+        if let Some(interests) = &self.interests {
+            interests.read(clock::now(), companion);
+        }
+    }
+
+    fn told(&mut self, now: UnixNanos, item: &NamedItem) -> Told {
+        let Some(interests) = &self.interests else { return Told::Nothing };
+        interests.read(now, item.companion);
+        self.follow.with(|state| state.arrivals.told(interests.number(), item))
+    }
+
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>) {
         let id = id_of_span(delivery.id);
         self.follow.with(|state| {
@@ -196,7 +226,7 @@ impl Inference for FollowedConnection {
                     payload: delivery.payload,
                 },
             );
-            state.begin(now, id, delivery.context, self.is_measured);
+            state.begin(now, id, delivery.context, self.is_measured, false);
         });
     }
 }
@@ -210,8 +240,9 @@ impl fmt::Debug for FollowedConnection {
 
 impl State {
     /// A message or an item is handed over to the service, whose span waits for the work that comes of it.
-    fn begin(&mut self, now: UnixNanos, id: u64, context: Option<&Context>, is_measured: bool) {
-        let is_recorded = self.remember(now, id, context).is_some();
+    /// Whether it is recorded is not known while it `waits` for its context.
+    fn begin(&mut self, now: UnixNanos, id: u64, context: Option<&Context>, is_measured: bool, waits: bool) {
+        let is_recorded = self.remember(now, id, context).is_some() || waits;
         if is_recorded || is_measured {
             self.waiting.delivery_begins(now, id, is_recorded);
         }
@@ -226,7 +257,8 @@ impl State {
         pending: &PendingEntry<'_>,
         is_measured: bool,
     ) -> Option<SpanContext> {
-        let span = self.remember(now, id, item.context);
+        let recorded = self.remember(now, id, item.context);
+        let span = recorded.or(item.context.filter(|_| item.awaits.is_some()).map(|context| context.span));
         let entry = self.waiting.entry(pending.database, item.key, pending.group, pending.id);
         let first = self.waiting.delivered_again(entry, pending.is_redelivery);
         if span.is_some() || is_measured {
@@ -243,21 +275,29 @@ impl State {
     }
 
     /// What an answer means to the span of the command: the id of the cause, and the contexts.
-    fn attribute(&mut self, now: UnixNanos, answer: Option<Answer>) -> (Option<u64>, Attribution) {
+    fn attribute(&mut self, now: UnixNanos, command: u64, answer: Option<Answer>) -> (Option<u64>, Attribution) {
         let mut attribution = Attribution::default();
-        let links = |links: &[u64]| links.iter().filter_map(|id| Some(self.contexts.get(*id)?.span)).collect();
         match answer {
             Some(Answer::Cause { id, rule }) => {
-                attribution.cause = self.contexts.get(id).map(|context| (context.clone(), rule.name()));
                 self.waiting.work_of(id, now);
+                if self.is_held(command, vec![id], Some(rule.name())) {
+                    attribution.is_undecided = true;
+                    return (Some(id), attribution);
+                }
+                attribution.cause = self.contexts.get(id).map(|context| (context.clone(), rule.name()));
                 return (Some(id), attribution);
             }
             Some(Answer::Batch(causes)) => {
-                attribution.links = links(causes.as_slice());
+                attribution.is_undecided = self.is_held(command, causes.as_slice().to_vec(), None);
+                if !attribution.is_undecided {
+                    attribution.links = self.links(causes.as_slice());
+                }
                 causes.as_slice().iter().for_each(|id| self.waiting.work_of(*id, now));
             }
             Some(Answer::OneOf(causes)) => {
-                attribution.links = links(causes.as_slice());
+                if self.arrivals.may_tell(causes.as_slice()) {
+                    attribution.links = self.links(causes.as_slice());
+                }
                 attribution.is_undecided = true;
             }
             Some(Answer::Unknown(Reason::Several | Reason::Work | Reason::Contradiction)) => {
@@ -266,6 +306,17 @@ impl State {
             Some(Answer::Unknown(_)) | None => {}
         }
         (None, attribution)
+    }
+}
+
+impl State {
+    fn links(&self, causes: &[u64]) -> Vec<SpanContext> {
+        causes.iter().filter_map(|id| Some(self.contexts.get(*id)?.span)).collect()
+    }
+
+    /// Whether a command waits until the traces of its causes are certain.
+    fn is_held(&mut self, command: u64, causes: Vec<u64>, rule: Option<&'static str>) -> bool {
+        !self.arrivals.may_tell(&causes) && self.arrivals.hold(Held { command, causes, rule }).is_none()
     }
 }
 
@@ -337,6 +388,7 @@ mod tests {
             entry: b"5-0",
             values: Bulks::new([&b"job"[..]]),
             pending: Some(pending),
+            awaits: None,
         };
         connection.handed_over(UnixNanos(at), &item)
     }

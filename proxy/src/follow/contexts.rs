@@ -34,6 +34,13 @@ impl Contexts {
         self.by_cause.insert(cause, context);
     }
 
+    /// Changes the context of a cause, whose trace has become known.
+    pub(super) fn change(&mut self, cause: u64, context: Context) {
+        if let Some(known) = self.by_cause.get_mut(&cause) {
+            *known = context;
+        }
+    }
+
     /// The context of a cause. `None` if the cause is not traced, or forgotten.
     pub(super) fn get(&self, cause: u64) -> Option<&Context> {
         self.by_cause.get(&cause)

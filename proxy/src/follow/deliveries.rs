@@ -3,7 +3,7 @@
 //! An acknowledgement names a database, a key, a group and an id. Only a keyed hash of these comes here. With it are kept the
 //! span of the first delivery, which later ones are linked to, and the id of the last one, which the acknowledgement ends.
 
-use redistributed_core::trace::{SpanContext, UnixNanos};
+use redistributed_core::trace::{Context, SpanContext, SpanRecord, UnixNanos};
 
 use super::Leaving;
 use super::queue::Queue;
@@ -45,6 +45,19 @@ pub(super) struct Delivery {
     acknowledged: Option<UnixNanos>,
     /// Whether it was not acknowledged in time, or not before the entry was handed over again.
     is_unacknowledged: bool,
+    /// The span that has added the item, if another proxy has told its context after the item was handed over.
+    origin: Option<Origin>,
+    /// The entry of a stream, by its hash.
+    entry: Option<u64>,
+}
+
+/// What the span of a delivery comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// The context of the span that has added the item.
+    pub(super) context: Context,
+    /// The span of the delivery as a child of that one. `None` if it stays in its trace, and is linked to it.
+    pub(super) child: Option<SpanContext>,
 }
 
 /// An entry of a stream that is not acknowledged.
@@ -85,7 +98,8 @@ impl Deliveries {
                 }
             }
         }
-        if let Some((_, oldest)) = self.unacknowledged.insert(now, id, Delivery::new(now)) {
+        let delivery = Delivery { entry: Some(entry), ..Delivery::new(now) };
+        if let Some((_, oldest)) = self.unacknowledged.insert(now, id, delivery) {
             self.finished.extend(oldest.finish());
         }
     }
@@ -123,6 +137,20 @@ impl Deliveries {
         delivery.span = Some(span);
         delivery.acknowledged?;
         self.unacknowledged.remove(id)?.finish()
+    }
+
+    /// Another proxy has told what this delivery comes from.
+    pub(super) fn origin_found(&mut self, id: u64, origin: Origin) {
+        let Some(delivery) = self.get(id) else { return };
+        let (entry, child) = (delivery.entry, origin.child);
+        delivery.origin = Some(origin);
+        // Later deliveries are linked to the first one.
+        if let Some(known) = entry.and_then(|entry| self.entries.get(entry))
+            && let (Some(first), Some(child)) = (&mut known.first, child)
+            && first.span_id == child.span_id
+        {
+            *first = child;
+        }
     }
 
     /// The service has done something that this message has caused, if it is one.
@@ -179,9 +207,22 @@ impl Deliveries {
     }
 }
 
+impl Origin {
+    fn give_to(self, record: &mut SpanRecord) {
+        record.trace_state = record.trace_state.take().or(self.context.trace_state);
+        match self.child {
+            Some(child) => {
+                (record.context, record.parent, record.link) = (child, Some(self.context.span.span_id), None);
+            }
+            None => record.link = Some(self.context.span),
+        }
+    }
+}
+
 impl Delivery {
     fn new(now: UnixNanos) -> Self {
-        Self { began: now, span: None, work: None, acknowledged: None, is_unacknowledged: false }
+        let (span, work, acknowledged, origin, entry) = (None, None, None, None, None);
+        Self { began: now, span, work, acknowledged, is_unacknowledged: false, origin, entry }
     }
 
     /// When the last work was seen, or else when it began.
@@ -192,6 +233,9 @@ impl Delivery {
     /// Ends the span with its acknowledgement, otherwise with the last work. Without both it ends when the message had been written.
     fn finish(self) -> Option<Leaving> {
         let mut span = self.span?;
+        if let Some(origin) = self.origin {
+            origin.give_to(&mut span.record);
+        }
         let is_acknowledged = self.acknowledged.is_some();
         if is_acknowledged || self.is_unacknowledged {
             span.record.inferred.get_or_insert_default().is_acknowledged = Some(is_acknowledged);

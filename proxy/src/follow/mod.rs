@@ -15,10 +15,12 @@
 //! A service that sends so much that this would cost it something is left alone for a while (`budget`).
 
 mod access;
+mod arrivals;
 mod budget;
 mod connection;
 mod contexts;
 mod deliveries;
+mod finished;
 mod queue;
 mod requests;
 mod seen;
@@ -31,24 +33,28 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redistributed_core::carrier::out_of_band::Notice;
 use redistributed_core::causes::{Causes, HashKey, Tally};
 use redistributed_core::http::witness::Witnesses;
-use redistributed_core::policy::{Follow as Mode, Policy};
-use redistributed_core::trace::{SpanRecord, UnixNanos};
+use redistributed_core::policy::{Follow as Mode, Policy, Relation};
+use redistributed_core::trace::{Companion, Context, SpanContext, SpanRecord, UnixNanos};
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::live_policy::LivePolicy;
+use crate::out_of_band::Hearer;
 use crate::settings::FollowSettings;
 use crate::telemetry::{Connection, SpanSink};
+use arrivals::{Arrivals, Held, Settled};
 use budget::{Budget, PAUSE};
 pub use connection::FollowedConnection;
 use contexts::Contexts;
-use deliveries::Windows;
+use deliveries::{Origin, Windows};
+use finished::{Finished, Found};
 use requests::Requests;
 use seen::Seen;
 pub use spans::FollowedSpans;
-use waiting::{Finished, Waiting};
+use waiting::Waiting;
 pub use writers::Writers;
 use writers::WritersOf;
 
@@ -79,6 +85,7 @@ struct State {
     causes: Causes,
     contexts: Contexts,
     waiting: Waiting,
+    arrivals: Arrivals,
     seen: Seen,
     budget: Budget,
     /// Whether nothing happens, nothing is remembered and no span waits, so that the next event has to wake [`Follow::run`].
@@ -169,8 +176,8 @@ impl Follow {
     /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time, nothing waits, and nothing has
     /// to be forgotten in time.
     fn tick(&self, now: UnixNanos) -> bool {
-        let windows = self.windows;
-        let (finished, is_idle) = {
+        let (windows, policy) = (self.windows, self.policy.current());
+        let (finished, untold, is_idle) = {
             let mut state = self.state();
             let Some(state) = state.as_mut() else { return true };
             state.causes.forget_old(now);
@@ -182,18 +189,28 @@ impl Follow {
                     "a service sends and receives too much to follow causes: they are not followed for a while"
                 );
             }
-            let finished = state.waiting.take_due(now, windows);
+            let due = state.arrivals.take_due(now);
+            let mut finished = state.settle(now, due, &policy);
+            finished.extend(state.waiting.take_due(now, windows));
+            let untold = state.waiting.take_untold(now);
             let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
-            state.is_idle = is_unused && is_forgotten && state.waiting.is_empty();
-            (finished, state.is_idle)
+            state.is_idle = is_unused && is_forgotten && state.waiting.is_empty() && state.arrivals.is_empty();
+            (finished, untold, state.is_idle)
         };
+        untold.iter().for_each(|(span, sink)| sink.tell(span));
         self.hand_over(finished);
         is_idle
     }
 
     /// Hands over all spans that wait.
     pub fn flush(&self) {
-        let finished = self.state().as_mut().map(|state| state.waiting.take_all());
+        let (now, policy) = (UnixNanos(u64::MAX), self.policy.current());
+        let finished = self.state().as_mut().map(|state| {
+            let due = state.arrivals.take_due(now);
+            let mut finished = state.settle(clock::now(), due, &policy);
+            finished.extend(state.waiting.take_all());
+            finished
+        });
         self.hand_over(finished.unwrap_or_default());
     }
 
@@ -237,10 +254,10 @@ impl Follow {
         let result = event(state);
         let mut finished = Vec::new();
         while let Some(late) = state.causes.next_late() {
-            let cause = state.contexts.get(late.cause).cloned();
             let now = clock::now();
             state.waiting.work_of(late.cause, now);
-            finished.extend(state.waiting.cause_found(now, late.command, cause, late.rule.name()));
+            let held = Held { command: late.command, causes: vec![late.cause], rule: Some(late.rule.name()) };
+            finished.extend(state.release(now, held));
         }
         finished.extend(state.waiting.take_finished());
         drop(guard);
@@ -254,12 +271,59 @@ impl Follow {
     }
 }
 
+impl Hearer for Follow {
+    fn hear(&self, redis: u64, companion: Companion, notices: Vec<Notice>) {
+        let (now, policy) = (clock::now(), self.policy.current());
+        if self.follows(&policy, now) {
+            let finished = self.with(|state| {
+                let settled = state.arrivals.heard(now, redis, companion, notices);
+                state.settle(now, settled, &policy)
+            });
+            self.hand_over(finished);
+        }
+    }
+}
+
 impl State {
+    /// Takes deliveries that wait for their contexts no longer. Returns the spans of commands that have waited with them.
+    fn settle(&mut self, now: UnixNanos, settled: Vec<Settled>, policy: &Policy) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        for Settled { delivery, context, is_used, held } in settled {
+            if let (Some(context), Some(own)) = (context, self.contexts.get(delivery).map(|own| own.span)) {
+                let is_child =
+                    policy.relation == Relation::Parent && (!is_used || own.trace_id == context.span.trace_id);
+                let is_sampled = policy.sampler.samples(context.span.trace_id, Some(&context.span));
+                let flags = context.span.flags.with_sampled(is_sampled);
+                let child = is_child.then(|| SpanContext { span_id: own.span_id, flags, ..context.span });
+                if let Some(span) = child {
+                    self.contexts.change(delivery, Context { span, ..context.clone() });
+                }
+                self.waiting.origin_found(delivery, Origin { context, child });
+            }
+            for held in held {
+                finished.extend(self.release(now, held));
+            }
+        }
+        finished
+    }
+
+    /// Takes a command whose causes are found. Returns its span if it has ended, and their traces are certain.
+    fn release(&mut self, now: UnixNanos, held: Held) -> Option<Finished> {
+        let Held { command, causes, rule } =
+            if self.arrivals.may_tell(&held.causes) { held } else { self.arrivals.hold(held)? };
+        let found = match rule {
+            Some(rule) => Found::Cause(causes.first().and_then(|cause| self.contexts.get(*cause)).cloned(), rule),
+            None => Found::Batch(causes.iter().filter_map(|id| Some(self.contexts.get(*id)?.span)).collect()),
+        };
+        self.waiting.cause_found(now, command, found)
+    }
+
     fn new(key: HashKey) -> Self {
         Self {
             causes: Causes::new(key),
             contexts: Contexts::default(),
             waiting: Waiting::default(),
+            arrivals: Arrivals::default(),
             seen: Seen::default(),
             budget: Budget::default(),
             is_idle: true,
@@ -273,3 +337,6 @@ impl fmt::Debug for Follow {
         f.debug_struct("Follow").field("is_on", &self.is_on).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,24 @@
 //! The spans that wait: deliveries for the work that they cause or for their acknowledgement, commands for the cause that may become
 //! known. There is a most of each, and with more the oldest waits no longer.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
-use redistributed_core::policy::{Commands, Policy};
 use redistributed_core::service::EntryId;
-use redistributed_core::trace::{Context, Operation, SpanContext, UnixNanos};
+use redistributed_core::trace::{Operation, SpanContext, SpanRecord, UnixNanos};
 
 use super::Leaving;
-use super::deliveries::{Deliveries, Windows};
+use super::deliveries::{Deliveries, Origin, Windows};
+use super::finished::{Finished, Found};
 use super::queue::Queue;
+use crate::telemetry::SpanSink;
 
 /// How long a command waits for its cause, in nanoseconds: as long as causes are remembered.
 const COMMAND_WAITS: u64 = 10_000_000_000;
+
+/// After this time, in nanoseconds, other proxies are told of the items that a command has added though its cause is not known. They wait
+/// for little longer.
+const UNTOLD: u64 = 100_000_000;
 
 /// The spans of a service that wait.
 #[derive(Debug, Default)]
@@ -26,40 +32,11 @@ pub(super) struct Waiting {
     hasher: RandomState,
     commands: Queue<Leaving>,
     /// The causes of commands that have not ended yet.
-    causes: Queue<(Option<Context>, &'static str)>,
+    causes: Queue<Found>,
+    /// Commands of whose items other proxies are told soon, with their causes or without.
+    untold: VecDeque<(UnixNanos, u64)>,
     /// Commands that wait no longer, and have not been taken yet.
     finished: Vec<Leaving>,
-}
-
-/// A span that waits no longer.
-#[derive(Debug)]
-pub(super) enum Finished {
-    Delivery(Leaving),
-    Command {
-        span: Leaving,
-        /// Its cause and the rule by which it was found, if it became known.
-        cause: Option<(Context, &'static str)>,
-    },
-}
-
-impl Finished {
-    /// The span as it is handed over; `None` if it is not wanted.
-    pub(super) fn decide(self, policy: &Policy) -> Option<Leaving> {
-        let (mut span, cause) = match self {
-            Self::Delivery(span) => return Some(span),
-            Self::Command { span, cause } => (span, cause),
-        };
-        match cause {
-            Some((cause, rule)) => policy.attribute(&mut span.record, &cause, rule),
-            None if is_command(&span) && policy.commands == Commands::Caused => return None,
-            None => {}
-        }
-        Some(span)
-    }
-}
-
-fn is_command(span: &Leaving) -> bool {
-    matches!(span.record.operation, Operation::Command { .. })
 }
 
 impl Waiting {
@@ -125,8 +102,11 @@ impl Waiting {
 
     /// A command has ended whose cause may become known. Returns its span if that is known by now.
     pub(super) fn command_ends(&mut self, now: UnixNanos, command: u64, span: Leaving) -> Option<Finished> {
-        if let Some((cause, rule)) = self.causes.remove(command) {
-            return Some(Finished::Command { span, cause: cause.map(|cause| (cause, rule)) });
+        if let Some(found) = self.causes.remove(command) {
+            return Some(Finished::Command { span, found: Some(found) });
+        }
+        if matches!(&span.record.operation, Operation::Send(sent) if sent.companion.is_some()) {
+            self.untold.push_back((now, command));
         }
         let oldest = self.commands.insert(now, command, span);
         self.finished.extend(oldest.map(|(_, span)| span));
@@ -134,18 +114,34 @@ impl Waiting {
     }
 
     /// The command's cause has become known. Returns its span if the command has ended.
-    pub(super) fn cause_found(
-        &mut self,
-        now: UnixNanos,
-        command: u64,
-        cause: Option<Context>,
-        rule: &'static str,
-    ) -> Option<Finished> {
+    pub(super) fn cause_found(&mut self, now: UnixNanos, command: u64, found: Found) -> Option<Finished> {
         let Some(span) = self.commands.remove(command) else {
-            self.causes.insert(now, command, (cause, rule));
+            self.causes.insert(now, command, found);
             return None;
         };
-        Some(Finished::Command { span, cause: cause.map(|cause| (cause, rule)) })
+        Some(Finished::Command { span, found: Some(found) })
+    }
+
+    /// The commands whose causes have not become known for so long that other proxies are told of their items without. Their spans
+    /// stay in their traces from now on.
+    pub(super) fn take_untold(&mut self, now: UnixNanos) -> Vec<(SpanRecord, SpanSink)> {
+        let mut untold = Vec::new();
+        while let Some((_, command)) =
+            self.untold.front().filter(|(since, _)| now.0.saturating_sub(since.0) >= UNTOLD).copied()
+        {
+            self.untold.pop_front();
+            let Some(span) = self.commands.get(command) else { continue };
+            untold.push((span.record.clone(), span.sink.clone()));
+            if let Operation::Send(sent) = &mut span.record.operation {
+                sent.is_told = true;
+            }
+        }
+        untold
+    }
+
+    /// The trace of a delivery has become known.
+    pub(super) fn origin_found(&mut self, delivery: u64, origin: Origin) {
+        self.deliveries_of(delivery).origin_found(delivery, origin);
     }
 
     /// Takes the spans that have waited for long enough.
@@ -174,14 +170,14 @@ impl Waiting {
     /// Takes the spans that wait no longer.
     pub(super) fn take_finished(&mut self) -> impl Iterator<Item = Finished> {
         let deliveries = self.recorded.finished.drain(..).chain(self.measured.finished.drain(..));
-        let commands = self.finished.drain(..).map(|span| Finished::Command { span, cause: None });
+        let commands = self.finished.drain(..).map(|span| Finished::Command { span, found: None });
         deliveries.map(Finished::Delivery).chain(commands)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use redistributed_core::policy::Follow;
+    use redistributed_core::policy::{Commands, Follow, Policy};
     use redistributed_core::trace::{CommandId, Inferred, SpanRecord};
 
     use super::super::queue::MAX_ENTRIES;
@@ -433,10 +429,10 @@ mod tests {
     fn a_command_moves_to_the_trace_of_a_cause_that_becomes_known_before_it_ends_or_later() {
         let cause = Some(Context::from(context(7)));
         let mut waiting = Waiting::default();
-        assert!(waiting.cause_found(at(1), 1, cause.clone(), "joined").is_none());
+        assert!(waiting.cause_found(at(1), 1, Found::Cause(cause.clone(), "joined")).is_none());
         let before = waiting.command_ends(at(2), 1, command());
         assert!(waiting.command_ends(at(2), 2, command()).is_none());
-        let later = waiting.cause_found(at(3), 2, cause, "response");
+        let later = waiting.cause_found(at(3), 2, Found::Cause(cause, "response"));
         let records = records(before.into_iter().chain(later).collect());
         let found: Vec<_> =
             records.iter().map(|record| (record.parent, record.inferred.as_ref().unwrap().rule)).collect();
@@ -461,7 +457,7 @@ mod tests {
             waiting.delivery_begins(at(id), id, true);
             waiting.delivered(id, delivery(at(id)));
             waiting.command_ends(at(id), id, publish());
-            waiting.cause_found(at(id), 1_000_000 + id, None, "token");
+            waiting.cause_found(at(id), 1_000_000 + id, Found::Cause(None, "token"));
         }
         assert_eq!(waiting.len(), (MAX_ENTRIES, MAX_ENTRIES));
         let have_left = (waiting.recorded.finished.len(), waiting.finished.len());

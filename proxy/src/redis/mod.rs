@@ -6,15 +6,18 @@
 //!
 //! | module | what it knows |
 //! |---|---|
+//! | `backoff` | when a task tries again that could not ask Redis, and what the log says about it |
 //! | `connection` | a connection: authentication, requests and their replies, time limits |
 //! | `frames` | where a reply ends, and whether it may be decoded |
 //! | `reply` | a decoded reply, and a server's error |
 
+mod backoff;
 mod connection;
 mod frames;
 mod reply;
 
 pub use crate::settings::credentials::Credentials;
+pub use backoff::{Backoff, Purpose};
 pub use connection::{Connection, Error, Requests};
 pub use frames::{MAX_DEPTH, MAX_REPLY_LEN, ProtocolError};
 pub use reply::{Refusal, Reply};

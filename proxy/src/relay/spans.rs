@@ -123,6 +123,7 @@ impl Spans {
                 _ => continue,
             };
             let command = record.inferred.as_ref().and_then(|inferred| inferred.undecided);
+            let awaits_context = record.inferred.as_ref().is_some_and(|inferred| inferred.awaits_context);
             if self.watched {
                 self.finish(&mut record.clone(), true);
             }
@@ -132,7 +133,7 @@ impl Spans {
                 Some(_) if !is_exported && record.handling.payload == Change::Injected => Some(record),
                 Some(command) => followed.keep_command(record, command, &self.connection, &self.sink),
                 // How long it lasts is measured too.
-                None if is_delivery && (is_exported || self.is_measuring()) => {
+                None if is_delivery && (is_exported || awaits_context || self.is_measuring()) => {
                     followed.keep_delivery(record, &self.connection, &self.sink)
                 }
                 None => Some(record),

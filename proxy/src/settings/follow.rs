@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Follow, Policy};
+use redistributed_core::policy::{Follow, OutOfBand, Policy};
 
 use super::choices::{parser, switch};
 use super::units::{self, format_duration};
@@ -40,6 +40,13 @@ pub(crate) struct FollowOptions {
     /// It needs --follow, and concerns GET, MGET, HGET, HMGET and HGETALL. Writers are known that write through this process.
     #[arg(long, value_parser = switch)]
     link_writers: bool,
+
+    /// Tell other proxies the contexts of what services add to queues and streams, and hear theirs
+    ///
+    /// It is told by PUBLISH on channels of the proxies' own, so that what is added and what is done with it are in one trace. Nothing is
+    /// written to Redis. Without it, the two are linked. It needs --follow, and a --mode that adds contexts. See proxy/docs/queues.md.
+    #[arg(long, value_parser = parser::<OutOfBand>(), default_value_t = OutOfBand::On)]
+    pub(super) out_of_band: OutOfBand,
 
     /// Take the lists and sorted sets at keys that match this glob for queues, as in 'jobs:*'; repeatable
     ///
@@ -78,6 +85,7 @@ impl FollowSettings {
             ("follow-window", format_duration(self.window)),
             ("ack-window", format_duration(self.ack_window)),
             ("link-writers", self.links_writers.to_string()),
+            ("out-of-band", policy.out_of_band.to_string()),
             ("queue", policy.queues.iter().map(Glob::as_str).collect::<Vec<_>>().join(" ")),
         ]
     }

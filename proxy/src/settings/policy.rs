@@ -147,6 +147,7 @@ impl Validation<'_> {
             inject_limit: self.inject_limit(&carriers.inject_limit),
             transit_time: carriers.transit_time,
             follow: follow.follow,
+            out_of_band: follow.out_of_band,
             queues: self.globs("--queue", &follow.queues),
             commands: self.commands(tracing.commands.as_deref(), follow.follow),
             ..Policy::default()
@@ -352,7 +353,12 @@ mod tests {
     fn the_defaults_are_those_of_the_core_which_knows_no_causes_by_itself() {
         let words = ["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"].map(Into::into);
         let loaded = Invocation::new(Options::command(), words).with_file(None, &|_| None).unwrap();
-        let core = Policy { follow: Follow::Parent, commands: Commands::Caused, ..Policy::default() };
+        let core = Policy {
+            follow: Follow::Parent,
+            commands: Commands::Caused,
+            out_of_band: redistributed_core::policy::OutOfBand::On,
+            ..Policy::default()
+        };
         assert_eq!(format!("{:?}", loaded.settings.policy), format!("{core:?}"));
     }
 }

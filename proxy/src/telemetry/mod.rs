@@ -42,9 +42,9 @@ pub use connection::{Connection, NetworkPeer};
 pub use describe::{CAUSE, HANDED_OVER, LINK, RECEIVERS, SHARDED, SKIPPED, WRITER, quoted};
 pub use otlp::{ConnectionAttributes, OpenRequest, OtlpError, SpanEncoder};
 pub use resource::{Host, Resource, service_name};
-pub use sink::SpanSink;
 #[cfg(test)]
 pub(crate) use sink::test_sink;
+pub use sink::{SpanListener, SpanSink};
 pub use totals::{ExportResult, ExportSummary};
 
 use crate::logging::LIFECYCLE;

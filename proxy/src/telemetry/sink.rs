@@ -1,5 +1,6 @@
 //! The sink in which connections leave their spans.
 
+use std::fmt;
 use std::sync::Arc;
 #[cfg(test)]
 use std::{collections::VecDeque, sync::Mutex};
@@ -20,7 +21,15 @@ pub struct SpanSink {
     outlet: Outlet,
     /// What measures the operations, if somebody wants to know.
     recorder: Option<Recorder>,
+    /// Who is told of each span that has ended.
+    listener: Option<Arc<dyn SpanListener>>,
     tap: Arc<Tap>,
+}
+
+/// Is told of spans that have ended, sampled or not, before they are exported.
+pub trait SpanListener: fmt::Debug + Send + Sync {
+    /// This span has ended, and nothing more becomes known of it.
+    fn span_ended(&self, span: &SpanRecord);
 }
 
 /// The destination of offered spans.
@@ -37,12 +46,25 @@ pub(super) enum Outlet {
 
 impl SpanSink {
     pub(super) fn new(service: &Arc<str>, outlet: Outlet, tap: Arc<Tap>) -> Self {
-        Self { service: Arc::clone(service), outlet, recorder: None, tap }
+        Self { service: Arc::clone(service), outlet, recorder: None, listener: None, tap }
     }
 
     /// Adds what measures the operations.
     pub(super) fn measured_by(self, recorder: Option<Recorder>) -> Self {
         Self { recorder, ..self }
+    }
+
+    /// Adds who is told of each span that has ended.
+    #[must_use]
+    pub fn heard_by(self, listener: Arc<dyn SpanListener>) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
+
+    /// Tells who is told of spans that have ended of one that still waits, because it cannot be told later.
+    pub fn tell(&self, span: &SpanRecord) {
+        if let Some(listener) = &self.listener {
+            listener.span_ended(span);
+        }
     }
 
     /// Leaves a span for export. Never waits: if the queue is full the span is dropped and counted. Without an
@@ -56,6 +78,9 @@ impl SpanSink {
     pub fn offer_all<'a>(&self, records: impl Iterator<Item = &'a SpanRecord> + Clone, connection: &Connection) {
         if let Some(recorder) = &self.recorder {
             recorder.measure(records.clone());
+        }
+        if let Some(listener) = &self.listener {
+            records.clone().for_each(|record| listener.span_ended(record));
         }
         let records = records.filter(|record| record.is_exported());
         match &self.outlet {

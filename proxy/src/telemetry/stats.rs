@@ -59,6 +59,11 @@ counters! {
             /// To Redis, and to services behind HTTP ports.
             BytesToServers: "bytes_to_servers" = "server",
         }
+        "contexts_told_total", "Contexts of items told to other proxies that listened" { ContextsTold: "contexts_told" }
+        "contexts_not_told_total", "Contexts of items that were not told, because there were too many or Redis could not be asked" {
+            ContextsNotTold: "contexts_not_told",
+        }
+        "contexts_heard_total", "Contexts of items heard from other proxies" { ContextsHeard: "contexts_heard" }
         "transit_negative_total", "Messages that came before they had been published, by the clocks of two machines" {
             TransitNegative: "transit_negative",
         }

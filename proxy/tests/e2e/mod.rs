@@ -29,6 +29,7 @@ mod following;
 mod groups;
 mod in_a_row;
 mod modes;
+mod out_of_band;
 mod queues;
 mod quick_start;
 mod sampling;

@@ -164,7 +164,8 @@ async fn the_work_of_a_plain_worker_is_below_the_entry_of_the_stream_that_caused
 
 /// Adds an item by one sidecar and takes it out by another, and returns the spans of both ends.
 async fn both_ends(deployment: &Deployment, add: &str, take: &str) -> [Span; 2] {
-    let (api, worker) = (deployment.sidecar("api", &FOLLOWING), deployment.sidecar("worker", &FOLLOWING));
+    let arguments = [&FOLLOWING[..], &["--out-of-band", "off"]].concat();
+    let (api, worker) = (deployment.sidecar("api", &arguments), deployment.sidecar("worker", &arguments));
     let (mut adds, mut takes) = (api.connect().await, worker.connect().await);
     // They are in another database, which the names of the items tell apart.
     for service in [&mut adds, &mut takes] {

@@ -4,13 +4,14 @@
 //! [`opencensus`] (a binary prefix). Each can be told from a context that the application supplies itself. Only a
 //! context that a proxy added is removed, or replaced when a message is published again. With [`keys`], only a context whose
 //! MAC is right counts as added by a proxy. What nothing can be added to may have a context that follows from what names
-//! it (`derived`). All readers are total: no bytes make them panic.
+//! it (`derived`), and one that proxies tell each other ([`out_of_band`]). All readers are total: no bytes make them panic.
 
 pub(crate) mod derived;
 pub(crate) mod faststream;
 pub mod json;
 pub mod keys;
 pub mod opencensus;
+pub mod out_of_band;
 pub(crate) mod texts;
 pub mod trailer;
 

@@ -15,7 +15,7 @@ pub(crate) use ack::Ack;
 pub(crate) use envelope::context;
 pub(crate) use items::{Item, items};
 pub(crate) use push::{Push, Pushes};
-pub(crate) use read::{Group, Read};
+pub(crate) use read::{Group, Read, keys};
 
 /// How the reply to a command has its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

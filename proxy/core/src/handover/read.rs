@@ -50,22 +50,7 @@ impl<'a> Read<'a> {
     fn of_streams(request: &'a [u8]) -> Option<Self> {
         let mut words = Values::new(request);
         let is_of_group = words.next()?.len() == b"XREADGROUP".len();
-        let (mut group, mut waits, mut needs_no_ack) = (None, false, false);
-        for _ in 0..MAX_OPTIONS {
-            let word = words.next()?;
-            if word.eq_ignore_ascii_case(b"STREAMS") {
-                break;
-            } else if word.eq_ignore_ascii_case(b"BLOCK") {
-                waits = true;
-                words.next()?;
-            } else if word.eq_ignore_ascii_case(b"COUNT") {
-                words.next()?;
-            } else if word.eq_ignore_ascii_case(b"GROUP") {
-                group = Some((words.next()?, words.next()?));
-            } else if word.eq_ignore_ascii_case(b"NOACK") {
-                needs_no_ack = true;
-            }
-        }
+        let StreamOptions { group, waits } = StreamOptions::take(&mut words)?;
         let streams = words.clone().take(MAX_STREAMS + 1).count();
         if streams == 0 || streams > MAX_STREAMS || !streams.is_multiple_of(2) {
             return None;
@@ -75,7 +60,6 @@ impl<'a> Read<'a> {
         if is_of_group && words.skip(streams / 2).any(|id| id != b">") {
             return None;
         }
-        let group = group.map(|(name, consumer)| Group { name, consumer, needs_no_ack });
         Some(Self { shape: Shape::Entries, key, group, takes_work: waits || is_of_group })
     }
 
@@ -90,10 +74,60 @@ impl<'a> Read<'a> {
     }
 }
 
+/// What stands before the streams of a request.
+struct StreamOptions<'a> {
+    group: Option<Group<'a>>,
+    /// Whether the request waits for entries.
+    waits: bool,
+}
+
+impl<'a> StreamOptions<'a> {
+    /// Takes the words up to the first key.
+    fn take(words: &mut Values<'a>) -> Option<Self> {
+        let (mut group, mut waits, mut needs_no_ack) = (None, false, false);
+        for _ in 0..MAX_OPTIONS {
+            let word = words.next()?;
+            if word.eq_ignore_ascii_case(b"STREAMS") {
+                let group = group.map(|(name, consumer)| Group { name, consumer, needs_no_ack });
+                return Some(Self { group, waits });
+            } else if word.eq_ignore_ascii_case(b"BLOCK") {
+                waits = true;
+                words.next()?;
+            } else if word.eq_ignore_ascii_case(b"COUNT") {
+                words.next()?;
+            } else if word.eq_ignore_ascii_case(b"GROUP") {
+                group = Some((words.next()?, words.next()?));
+            } else if word.eq_ignore_ascii_case(b"NOACK") {
+                needs_no_ack = true;
+            }
+        }
+        None
+    }
+}
+
+/// The keys that a read may hand something over from, [`MAX_STREAMS`] at most. Of a read that says how many keys it names, the
+/// first one counts for all.
+pub(crate) fn keys(shape: Shape, request: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut words = Values::new(request);
+    words.next();
+    let taken = match shape {
+        Shape::Entries => match StreamOptions::take(&mut words) {
+            Some(_) => words.clone().take(2 * MAX_STREAMS).count() / 2,
+            None => 0,
+        },
+        // The last word says how long it waits.
+        Shape::KeyAndValue | Shape::KeyAndMember => words.clone().take(MAX_STREAMS + 1).count().saturating_sub(1),
+        _ => 0,
+    };
+    let only = (taken == 0).then(|| first_key(request)).flatten();
+    words.take(taken).chain(only)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::format;
     use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -107,6 +141,26 @@ mod tests {
             format!("{}/{}{ack}", text(group.name), text(group.consumer))
         });
         Some(format!("{} {} {}", text(read.key), group.unwrap_or("-".into()), read.takes_work))
+    }
+
+    #[test]
+    fn a_read_names_all_keys_that_it_may_hand_something_over_from() {
+        for (shape, words, expected) in [
+            (Shape::KeyAndValue, "BLPOP q other 5", "q other"),
+            (Shape::KeyAndMember, "BZPOPMIN z 0", "z"),
+            (Shape::Values, "LPOP q 10", "q"),
+            (Shape::Values, "BLMOVE q other LEFT RIGHT 0", "q"),
+            (Shape::KeyAndValues, "BLMPOP 0 2 q other LEFT", "q"),
+            (Shape::Entries, "XREADGROUP GROUP g streams COUNT 10 streams s t > >", "s t"),
+            (Shape::Entries, "XREAD BLOCK 5 STREAMS s $", "s"),
+            (Shape::Claimed, "XCLAIM s g c 60000 1-0", "s"),
+            (Shape::Values, "LPOP", ""),
+        ] {
+            let bulks: String = words.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+            let request = format!("*{}\r\n{bulks}", words.split(' ').count());
+            let names: Vec<_> = keys(shape, request.as_bytes()).map(|key| key.escape_ascii().to_string()).collect();
+            assert_eq!(names.join(" "), expected, "{words}");
+        }
     }
 
     #[test]

@@ -186,7 +186,7 @@ pub(crate) fn derived_context(item: Identity<'_>, policy: &Policy) -> Option<Spa
 }
 
 /// The PRODUCER span of a command that adds items, below the context that its only item carries, or else below its cause. There is
-/// none if it is neither sampled nor measured. If the span begins a trace, it has the context that follows from what names its only
+/// none if it is neither sampled nor measured, and nobody is told. If the span begins a trace, it has the context that follows from what names its only
 /// item. Of an entry of a stream that comes with the reply (`awaits_id`), so whether such a span is sampled is decided then.
 #[cold]
 pub(crate) fn push_span(
@@ -205,6 +205,8 @@ pub(crate) fn push_span(
     let is_root = parent.is_none() && link.is_none();
     let may_get_cause = inferred.as_ref().is_some_and(|inferred| inferred.undecided.is_some());
     sent.is_named_by_item &= is_root;
+    // What is not sampled is told as well, so that who takes the items decides alike.
+    let is_told = sent.companion.is_some();
     let (context, sampled) = match link {
         None if sent.is_named_by_item => {
             let item = sent.items.pop()?;
@@ -213,7 +215,7 @@ pub(crate) fn push_span(
         None => child_of(parent, policy, call.env.ids),
         link => linked_to(link, policy, call.env.ids),
     };
-    (sampled || may_get_cause || (is_root && awaits_id) || call.env.watched).then(|| {
+    (sampled || may_get_cause || (is_root && awaits_id) || is_told || call.env.watched).then(|| {
         let record = record(context, parent, link, start, Change::None, Operation::Send(Box::new(sent)));
         SpanRecord { inferred, ..record }
     })

@@ -8,7 +8,7 @@ use core::fmt::Debug;
 
 use super::entry::{ObservedAck, PendingEntry};
 use crate::resp::Values;
-use crate::trace::{CommandId, Context, SpanContext, SpanId, UnixNanos};
+use crate::trace::{CommandId, Companion, Context, SpanContext, SpanId, TraceId, UnixNanos};
 
 /// Most arguments of a command that are looked at.
 pub const MAX_ARGUMENTS: usize = 6;
@@ -48,6 +48,16 @@ pub trait Inference: Debug + Send {
     /// as the first.
     fn is_first(&mut self, _item: SpanId, _passage: Passage) -> bool {
         true
+    }
+
+    /// The client waits for items at the key with this companion, or takes them from there. Other proxies tell their contexts
+    /// there.
+    fn listens(&mut self, _companion: Companion) {}
+
+    /// What other proxies have told of the context of an item that is about to be handed over. It is asked once for each item that
+    /// carries none.
+    fn told(&mut self, _now: UnixNanos, _item: &NamedItem) -> Told {
+        Told::Nothing
     }
 
     /// A message is delivered to the client.
@@ -96,6 +106,28 @@ pub enum Passage {
     Taken,
 }
 
+/// An item that other proxies may tell the context of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedItem {
+    /// What names it: the trace id that follows from it.
+    pub name: TraceId,
+    /// The companion of the key that it was taken from.
+    pub companion: Companion,
+    /// Whether several may take the item, as the entry of a stream. Who takes an element of a list is the only one.
+    pub is_shared: bool,
+}
+
+/// What other proxies have told of the context of an item.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// The context of the span that has added the item.
+    Context(Context),
+    /// Nothing yet. If the context comes soon, the span of the item moves to its trace.
+    NothingYet,
+    /// Nothing, and nothing is awaited.
+    Nothing,
+}
+
 /// An item that a queue or a stream hands over to the client.
 #[derive(Clone, Debug)]
 pub struct ObservedItem<'a> {
@@ -111,6 +143,8 @@ pub struct ObservedItem<'a> {
     pub values: Bulks<'a, MAX_VALUES>,
     /// What its acknowledgement will name, if it is an entry that waits for one.
     pub pending: Option<PendingEntry<'a>>,
+    /// What names it to other proxies, if one of them may still tell its context ([`Told::NothingYet`]).
+    pub awaits: Option<NamedItem>,
 }
 
 /// A message that is delivered to the client.

@@ -7,13 +7,13 @@ use alloc::sync::Arc;
 
 use super::Parts;
 use super::capture;
-use super::items::{carried, derived, entry_id, is_first};
+use super::items::{carried, derived, entry_id, is_first, named};
 use crate::commands::{self, Answer};
 use crate::handover::{self, Ack, Group, Item, Read, Shape};
 use crate::policy::Mode;
 use crate::rewrite::{Consumer, untraced};
 use crate::service::{
-    Attribution, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading,
+    Attribution, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading, Told,
 };
 use crate::trace::{Change, CommandId, ConsumerGroup, Operation};
 
@@ -130,6 +130,7 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
     let observed = ObservedRead { key: read.key, takes_work };
     let command = match parts.call.env.inference.as_deref_mut()?.reads(now, &observed) {
         Reading::Work(command) => {
+            listen(shape, frame, parts);
             let group = read.group.and_then(|group| GroupOfRead::new(&group, parts.pairing.asked_database()));
             parts.reads.push(Waiting { command, shape, key: read.key.into(), group });
             command
@@ -138,6 +139,21 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
         Reading::Other => return None,
     };
     Some(Box::new(Attribution { command: Some(command), ..Attribution::default() }))
+}
+
+/// Says where other proxies tell the contexts of what this read may hand over.
+fn listen(shape: Shape, frame: &[u8], parts: &mut Parts<'_>) {
+    let policy = &**parts.call.env.policy;
+    if !policy.hears_contexts() {
+        return;
+    }
+    let database = parts.pairing.asked_database();
+    for key in handover::keys(shape, frame) {
+        let companion = parts.companions.of(database, key, policy);
+        if let (Some(companion), Some(inference)) = (companion, parts.call.env.inference.as_deref_mut()) {
+            inference.listens(companion);
+        }
+    }
 }
 
 /// Tells the inference of the items in `frame`, the beginning of the reply to this read, and begins their spans.
@@ -160,12 +176,23 @@ pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
 fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGroup>>, parts: &mut Parts<'_>) {
     let (now, policy) = (parts.call.env.now, &**parts.call.env.policy);
     let key = item.key.unwrap_or(&read.key);
-    let carried = carried(item, policy);
+    let mut carried = carried(item, policy);
     // As of messages, where a service is only observed an item has a span only if it carries a context.
     let is_traced = policy.enabled && (carried.is_some() || policy.mode != Mode::Observe);
     // Otherwise it begins the trace that follows from what names it, if something does.
     let derived = if is_traced && carried.is_none() { derived(key, item, parts) } else { None };
     let shares_trace = derived.is_some_and(|derived| item.id.is_some() || is_first(&derived, Passage::Taken, parts));
+    // Unless the proxy of who has added it has told the context, or tells it soon.
+    let named = derived.and_then(|derived| named(derived, key, item, parts));
+    let told = match (&named, parts.call.env.inference.as_deref_mut()) {
+        (Some(named), Some(inference)) => inference.told(now, named),
+        _ => Told::Nothing,
+    };
+    let awaits = named.filter(|_| told == Told::NothingYet);
+    if let Told::Context(context) = told {
+        carried = Some(context);
+    }
+    let derived = derived.filter(|_| carried.is_none());
     let own = is_traced.then(|| match derived {
         Some(named) => Consumer::named(named, shares_trace, policy, parts.call.env.ids),
         None => Consumer::of(carried.as_ref(), policy, parts.call.env.ids),
@@ -175,7 +202,7 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGr
     let first_delivery = parts.call.env.inference.as_deref_mut().and_then(|inference| {
         let (entry, pending) = (item.id.unwrap_or_default(), read.group.as_ref().and_then(|group| group.pending(item)));
         let context = context.as_ref();
-        inference.handed_over(now, &ObservedItem { id, context, key, entry, values: item.values, pending })
+        inference.handed_over(now, &ObservedItem { id, context, key, entry, values: item.values, pending, awaits })
     });
     // The conventions do not want the number of messages (`messaging.batch.message_count`) on a span of a single one.
     let operation = || Operation::Item {
@@ -185,11 +212,15 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGr
         body_size: item.size,
     };
     let record = match own {
-        Some(span) => (span.is_sampled || parts.call.env.watched).then(|| span.record(now, Change::None, operation())),
+        Some(span) => (span.is_sampled || parts.call.env.watched || awaits.is_some())
+            .then(|| span.record(now, Change::None, operation())),
         None => parts.call.env.watched.then(|| untraced(None, Some(id), now, Change::None, operation())),
     };
     let Some(mut record) = record else { return };
     record.link = record.link.or(derived);
+    if awaits.is_some() {
+        record.inferred.get_or_insert_default().awaits_context = true;
+    }
     if item.is_redelivery {
         let inferred = record.inferred.get_or_insert_default();
         (inferred.is_redelivery, inferred.first_delivery) = (true, first_delivery);

@@ -7,7 +7,7 @@ use crate::carrier::derived::Identity;
 use crate::handover::{self, Item};
 use crate::policy::{Policy, Trust};
 use crate::rewrite::derived_context;
-use crate::service::{EntryId, Passage};
+use crate::service::{EntryId, NamedItem, Passage};
 use crate::trace::{Context, SpanContext};
 
 /// Whether no other item with this context has passed.
@@ -33,6 +33,16 @@ pub(super) fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<
         (None, _) => None,
     };
     derived_context(identity?, parts.call.env.policy)
+}
+
+/// What names an item of this key to other proxies, if one of them may tell its context. `derived` is the context that follows from it.
+pub(super) fn named(derived: SpanContext, key: &[u8], item: &Item<'_>, parts: &mut Parts<'_>) -> Option<NamedItem> {
+    let policy = &**parts.call.env.policy;
+    if !policy.hears_contexts() {
+        return None;
+    }
+    let companion = parts.companions.of(parts.pairing.database(), key, policy)?;
+    Some(NamedItem { name: derived.trace_id, companion, is_shared: item.id.is_some() })
 }
 
 /// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.

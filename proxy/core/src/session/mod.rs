@@ -15,6 +15,7 @@
 mod attribution;
 mod capture;
 mod client_name;
+mod companions;
 mod complete_message;
 mod handovers;
 mod inline;
@@ -28,6 +29,7 @@ mod summary;
 
 use alloc::sync::Arc;
 
+use self::companions::Companions;
 use self::handovers::Reads;
 use self::pushes::Entries;
 use self::replies::ReplyReader;
@@ -60,6 +62,7 @@ pub struct Session {
     pairing: Pairing,
     reads: Reads,
     entries: Entries,
+    companions: Companions,
     publish: PublishPlan,
     deliver: DeliverPlan,
     /// The policy by which the plans have looked up channels.
@@ -73,6 +76,8 @@ struct Parts<'a> {
     reads: &'a mut Reads,
     /// The entries of streams whose ids have not come yet, if causes are followed.
     entries: &'a mut Entries,
+    /// The companion of the key that was used last, if contexts are told to other proxies.
+    companions: &'a mut Companions,
     publish: &'a mut PublishPlan,
     deliver: &'a mut DeliverPlan,
     /// Whether commands other than publishes may have spans or causes.
@@ -95,6 +100,7 @@ impl Session {
             pairing: Pairing::new(),
             reads: Reads::default(),
             entries: Entries::default(),
+            companions: Companions::default(),
             publish: PublishPlan::default(),
             deliver: DeliverPlan::default(),
             policy: None,
@@ -121,10 +127,18 @@ impl Session {
     /// `out`. The bytes that leave do not depend on how the stream is cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
-        let Self { requests, replies, pairing, reads, entries, publish, deliver, .. } = self;
+        let Self { requests, replies, pairing, reads, entries, companions, publish, deliver, .. } = self;
         let are_commands_described = env.inference.is_some() || env.policy.commands.any();
-        let mut parts =
-            Parts { pairing, reads, entries, publish, deliver, are_commands_described, call: Call { env, out } };
+        let mut parts = Parts {
+            pairing,
+            reads,
+            entries,
+            companions,
+            publish,
+            deliver,
+            are_commands_described,
+            call: Call { env, out },
+        };
         match from {
             Side::Client => requests.receive(input, &mut parts),
             Side::Server => {
@@ -138,7 +152,8 @@ impl Session {
 
     /// The bytes of memory that the session takes for what is held back, for open spans and for unanswered requests.
     pub fn held_bytes(&self) -> usize {
-        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes() + self.reads.bytes() + self.entries.bytes()
+        let kept = self.reads.bytes() + self.entries.bytes() + self.companions.bytes();
+        self.requests.bytes() + self.replies.bytes() + self.pairing.bytes() + kept
     }
 
     /// Takes the end of the stream from `from`. Adds the held bytes of an incomplete frame to `out`, unchanged.
@@ -164,6 +179,7 @@ impl Session {
             self.policy = Some(Arc::clone(policy));
             self.publish.policy_changed();
             self.deliver.policy_changed();
+            self.companions.policy_changed();
         }
     }
 }

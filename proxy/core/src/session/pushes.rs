@@ -88,13 +88,16 @@ pub(super) fn span_of(
     }
     let carried = push.only().and_then(|item| carried(&item, &policy));
     let database = parts.pairing.asked_database();
-    let mut items = Vec::new();
+    let (mut items, mut repeated) = (Vec::new(), Vec::new());
     for element in push.elements.iter().take(MAX_LINKS).filter(|_| carried.is_none()) {
         let item = Identity::of_element(database, element).and_then(|item| derived_context(item, &policy));
+        repeated.extend(item.filter(|item| !is_first(item, Passage::Added, parts)).map(|item| item.trace_id));
         items.extend(item);
     }
     // A span of its own can have the context of an item that nobody has added before.
-    let is_named_by_item = push.count == 1 && items.first().is_some_and(|item| is_first(item, Passage::Added, parts));
+    let is_named_by_item = push.count == 1 && items.len() == 1 && repeated.is_empty();
+    let is_told = policy.tells_contexts() && (is_entry || !items.is_empty()) && carried.is_none();
+    let companion = if is_told { parts.companions.of(database, push.key, &policy) } else { None };
     let sent = Sent {
         queue: policy.key_template(push.key).map(Arc::from),
         id: None,
@@ -104,6 +107,9 @@ pub(super) fn span_of(
         carries_context: carried.is_some(),
         is_named_by_item,
         entry: None,
+        companion,
+        repeated,
+        is_told: false,
     };
     let mut span = push_span(sent, is_entry, start, carried.as_ref(), attribution, &mut parts.call);
     if let Some(SpanRecord { operation: Operation::Send(sent), .. }) = &mut span {

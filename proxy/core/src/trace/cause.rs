@@ -21,6 +21,8 @@ pub struct Inferred {
     pub writers: Vec<SpanContext>,
     /// The command, if its cause may still become known.
     pub undecided: Option<CommandId>,
+    /// Whether another proxy may still tell the context of the item that is handed over, so that the span moves to its trace.
+    pub awaits_context: bool,
     /// When the message had been written to the subscriber, if the span of the delivery lasts longer because of the work that the
     /// message caused.
     pub handed_over: Option<UnixNanos>,

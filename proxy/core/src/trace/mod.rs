@@ -12,6 +12,7 @@
 //! | [`record`] | a finished span |
 
 pub mod cause;
+pub mod companion;
 pub mod context;
 pub mod destination;
 pub mod ids;
@@ -22,6 +23,7 @@ pub mod sampler;
 pub mod time;
 
 pub use cause::{CommandId, Inferred};
+pub use companion::Companion;
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use destination::Destination;
 pub use ids::Ids;

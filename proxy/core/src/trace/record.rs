@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::cause::Inferred;
-use super::context::{SpanContext, SpanId};
+use super::companion::Companion;
+use super::context::{SpanContext, SpanId, TraceId};
 use super::destination::Destination;
 use super::request::Request;
 use super::time::UnixNanos;
@@ -149,7 +150,7 @@ pub enum Operation {
 }
 
 /// What was added to a list, a sorted set or a stream.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sent {
     /// The template of the key that the items were added to ([`Policy::key_templates`](crate::Policy::key_templates)). The key
     /// itself is never told.
@@ -169,6 +170,13 @@ pub struct Sent {
     pub is_named_by_item: bool,
     /// The number of the entry of a stream among those of its connection, until the reply has brought its id.
     pub entry: Option<u32>,
+    /// The companion of the key, if other proxies are told the context of the span for each item that is named
+    /// ([`Policy::tells_contexts`](crate::Policy::tells_contexts)).
+    pub companion: Option<Companion>,
+    /// Those of the items that were added before, by the trace ids that follow from what names them.
+    pub repeated: Vec<TraceId>,
+    /// Whether other proxies were told, so that the context of the span cannot change any more.
+    pub is_told: bool,
 }
 
 /// Who gets an entry of a stream that is read for a consumer group. The same is shared by all entries of a reply.

@@ -7,17 +7,20 @@ use redistributed_core::policy::{Mode, Policy};
 use redistributed_core::service::SubscriptionKind;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use super::backoff::{Backoff, Purpose};
 use crate::auto::AutoMode;
 use crate::auto::announcement::{Announcement, check_channel, parse_token};
 use crate::auto::announcement_state::{AnnouncementState, Changes};
 use crate::auto::news::{self, News};
 use crate::auto::server_identity::{ServerIdentity, Watched};
 use crate::auto::topic::Topic;
-use crate::redis::{Connection, Error, Reply};
+use crate::redis::{Backoff, Connection, Error, Purpose, Reply};
 
-const PURPOSE: Purpose =
-    Purpose { task: "announcing subscriptions", without: "no context is added where this proxy's services subscribe" };
+const PURPOSE: Purpose = Purpose {
+    feature: "mode auto",
+    task: "announcing subscriptions",
+    without: "no context is added where this proxy's services subscribe",
+    page: "proxy/docs/auto.md",
+};
 
 /// The shortest time between two announcements of subscriptions that have begun. What begins in between is announced together.
 const ANNOUNCING_PAUSE: Duration = Duration::from_millis(2);
@@ -33,7 +36,7 @@ const CHECK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Announces for as long as the future is polled. Does not connect before something is to be announced.
 pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
-    let mut backoff = Backoff::new(PURPOSE, &mode);
+    let mut backoff = mode.backoff(PURPOSE);
     loop {
         // While nothing is announced, changes would only pile up.
         mode.registry.take_changes();

@@ -2,7 +2,6 @@
 //! something to do.
 
 pub(super) mod announce;
-mod backoff;
 pub(super) mod poll;
 pub(super) mod tell;
 

@@ -12,7 +12,6 @@ use redistributed_core::policy::Mode;
 use redistributed_core::service::{NotProven, SubscriptionKind};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::backoff::{Backoff, Purpose};
 use crate::auto::AutoMode;
 use crate::auto::announcement::check_channel;
 use crate::auto::decision::Evaluator;
@@ -21,9 +20,14 @@ use crate::auto::server_identity::{ServerIdentity, Watched};
 use crate::auto::snapshot::{Query, QueryResult, Snapshot, Unanswered};
 use crate::auto::topic::Topic;
 use crate::clock;
-use crate::redis::{Connection, Error, ProtocolError, Requests};
+use crate::redis::{Backoff, Connection, Error, ProtocolError, Purpose, Requests};
 
-const PURPOSE: Purpose = Purpose { task: "the snapshots", without: "no context is added in this mode" };
+const PURPOSE: Purpose = Purpose {
+    feature: "mode auto",
+    task: "the snapshots",
+    without: "no context is added in this mode",
+    page: "proxy/docs/auto.md",
+};
 
 /// After this many intervals without a publish, Redis is no longer asked about a channel that nobody announces.
 const IDLE_INTERVALS: u32 = 30;
@@ -48,7 +52,7 @@ const PAUSE_BY_DURATION: u32 = 5;
 
 /// Polls for as long as the future is polled.
 pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
-    let mut backoff = Backoff::new(PURPOSE, &mode);
+    let mut backoff = mode.backoff(PURPOSE);
     loop {
         // There is no connection before a service publishes in this mode or a proxy announces a subscriber.
         mode.cache.outdated.notified().await;

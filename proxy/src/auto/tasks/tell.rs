@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use super::backoff::{Backoff, Purpose};
 use super::connect;
 use crate::auto::AutoMode;
 use crate::auto::news::CHANNEL;
-use crate::redis::{Connection, Error};
+use crate::redis::{Connection, Error, Purpose};
 
 const PURPOSE: Purpose = Purpose {
+    feature: "mode auto",
     task: "telling of subscriptions that have begun or ended",
     without: "other proxies learn of them only by their own snapshots",
+    page: "proxy/docs/auto.md",
 };
 
 /// Publishes what is queued for as long as the future is polled. Does not connect before there is something to publish.
 pub(in crate::auto) async fn run(mode: Arc<AutoMode>) {
-    let mut backoff = Backoff::new(PURPOSE, &mode);
+    let mut backoff = mode.backoff(PURPOSE);
     let mut connection = None;
     loop {
         let payloads = mode.news.take().await;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use redistributed_core::policy::Mode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::failures::Failures;
@@ -28,11 +29,12 @@ use crate::net::listener::{Client, ClientName, Handshakes};
 use crate::net::peer::Peer;
 use crate::net::stream::Stream;
 use crate::net::upstream::{DialError, Dialer};
+use crate::out_of_band::{Hearer, OutOfBand};
 use crate::relay::{Link, relay};
 use crate::service::Service;
 use crate::settings::Upstream;
 use crate::telemetry::stats::{ProxyCounter, Stats};
-use crate::telemetry::{Connection, NetworkPeer, SpanSink};
+use crate::telemetry::{Connection, NetworkPeer, SpanListener, SpanSink};
 use look_upstream::Burst;
 pub use look_upstream::nature_of;
 use refusals::Refusals;
@@ -61,6 +63,7 @@ pub struct RedisEndpoint {
     handshakes: Option<Handshakes>,
     sink: SpanSink,
     auto: Arc<AutoMode>,
+    out_of_band: Arc<OutOfBand>,
     questions: Questions,
     burst: Burst,
     failures: Failures,
@@ -75,11 +78,13 @@ impl RedisEndpoint {
         handshakes: Option<Handshakes>,
         sink: SpanSink,
         auto: Arc<AutoMode>,
+        out_of_band: Arc<OutOfBand>,
         questions: Questions,
     ) -> Arc<Self> {
+        let sink = sink.heard_by(Arc::clone(out_of_band.outbox()) as Arc<dyn SpanListener>);
         let (burst, failures) = (Burst::default(), Failures::new("rediss://", "connection"));
         let refusals = Refusals::default();
-        Arc::new(Self { service, dialer, handshakes, sink, auto, questions, burst, failures, refusals })
+        Arc::new(Self { service, dialer, handshakes, sink, auto, out_of_band, questions, burst, failures, refusals })
     }
 
     /// Keeps up what is known of the upstream, for as long as the future is polled. Tells `circles` of it if the first thing that
@@ -96,6 +101,12 @@ impl RedisEndpoint {
     /// What is known of the subscribers of its Redis, for mode `auto`.
     pub fn auto(&self) -> &Arc<AutoMode> {
         &self.auto
+    }
+
+    /// Spawns what goes on at its Redis beside the connections of clients.
+    pub fn start(&self, tasks: &mut JoinSet<()>) {
+        self.auto.start(tasks);
+        self.out_of_band.start(Arc::clone(&self.service.follow) as Arc<dyn Hearer>, tasks);
     }
 
     async fn connect_and_relay(&self, client: Client, ids: Entropy) -> Relayed {
@@ -198,10 +209,11 @@ impl RedisEndpoint {
             (None, Upstream::Unix(_)) => Some(NetworkPeer::Unix(self.dialer.upstream().server_address().into())),
             (None, _) => None,
         };
+        let interests = Arc::clone(self.out_of_band.interests());
         let mut link = Link::new(&self.service.policy, ids, self.sink.clone(), Arc::clone(&self.service.stats))
             .between(Connection::new(Some(name.to_string()), redis))
             .tracked(self.auto.track(server.peer()))
-            .followed(self.service.follow.connection(self.dialer.upstream()))
+            .followed(self.service.follow.connection(self.dialer.upstream()).told(interests))
             .recognising(self.questions.clone(), answered);
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);

@@ -75,16 +75,7 @@ fn operations_have_the_attributes_that_the_conventions_ask_for() {
         id: None,
         body_size: 0,
     };
-    let added = Sent {
-        queue: Some("jobs:*".into()),
-        id: None,
-        count: 3,
-        body_size: 30,
-        items: Vec::new(),
-        carries_context: false,
-        is_named_by_item: false,
-        entry: None,
-    };
+    let added = Sent { queue: Some("jobs:*".into()), count: 3, body_size: 30, ..Sent::default() };
     let failed = |operation, error| SpanRecord {
         error: Some(ErrorType::named(error)),
         ..record(operation, TraceFlags::SAMPLED)

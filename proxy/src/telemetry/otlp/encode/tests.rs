@@ -95,9 +95,8 @@ impl Rng {
                 count: self.number(),
                 body_size,
                 items: (0..self.below(3)).map(|_| self.context()).collect(),
-                carries_context: false,
                 is_named_by_item: self.yes(),
-                entry: None,
+                ..Sent::default()
             })),
             0 => Operation::Publish { channel, sharded, receivers: self.yes().then(|| self.number()), body_size },
             3 => Operation::Request(Box::new(self.request())),
@@ -189,7 +188,7 @@ impl Rng {
             is_acknowledged,
             is_redelivery,
             first_delivery,
-            undecided: None,
+            ..Inferred::default()
         };
         self.yes().then(|| Box::new(inferred))
     }

@@ -1,0 +1,230 @@
+//! The context of an item, told by the proxy of who has added it to the proxies of those who may take it, in messages of their own.
+//!
+//! Nothing can be added to an item of a list, a sorted set or a stream. So proxies tell each other contexts by `PUBLISH` on
+//! **companion channels**, one for each key:
+//!
+//! ```text
+//! __redistributed:context:1:<companion>
+//! ```
+//!
+//! `<companion>` stands for the key in 16 hexadecimal digits: the first 8 bytes of an HMAC-SHA-256 (RFC 2104), whose key is the first key of
+//! the fleet (`--context-key-file`), or an empty one. It covers these bytes, one after the other:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 16 | `redistributed/q` and a NUL byte |
+//! | 4 | the number of the database, big-endian |
+//! | any | the key |
+//!
+//! A message has one or more notices, one after the other:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 2 | the length of the context in bytes, big-endian, or 0 |
+//! | 16 | what names the item: the trace id that follows from it ([`derived`](super::derived)) |
+//! | any | the context, in the form of a [`trailer`](super::trailer) |
+//!
+//! With keys, the MAC of the trailer covers the companion channel as the channel, and the 16 bytes before it as the payload. A notice
+//! without a context says that the item was added more than once, so that nobody can tell which addition it comes from. **What is not
+//! exactly of this form, or not proven where there are keys, is passed over, with all that follows it in the message.**
+
+use alloc::vec::Vec;
+
+use hmac::Mac as _;
+
+use super::{Added, Carrier, ContextKeys, Place, find_added, write_trailer};
+use crate::trace::{Companion, Context, Operation, SpanRecord, TraceId};
+
+const LABEL: &[u8; 16] = b"redistributed/q\0";
+
+const LEN_LEN: usize = 2;
+const NAME_LEN: usize = 16;
+
+/// The companion of a key. Whoever has the keys finds the same one.
+pub(crate) fn companion(database: u32, key: &[u8], keys: &ContextKeys) -> Option<Companion> {
+    let mut mac = keys.first()?;
+    mac.update(LABEL);
+    mac.update(&database.to_be_bytes());
+    mac.update(key);
+    let full = mac.finalize().into_bytes();
+    full.first_chunk().map(|bytes| Companion(u64::from_be_bytes(*bytes)))
+}
+
+/// What a proxy tells of one item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// What names the item.
+    pub name: TraceId,
+    /// The context of the span that has added it. `None` if the item was added more than once.
+    pub context: Option<Context>,
+}
+
+impl Notice {
+    /// Appends the notice to a message on the companion channel of this name: at most [`Notice::MAX_LEN`] bytes.
+    pub fn write(&self, channel: &str, keys: &ContextKeys, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; LEN_LEN]);
+        let name = self.name.to_bytes();
+        out.extend_from_slice(&name);
+        let Some(context) = &self.context else { return };
+        let place = Place { channel: channel.as_bytes(), carrier: Carrier::Trailer, keys };
+        write_trailer([&name, &[]], &place, context, out);
+        // The longest trailer is far below 64 KiB.
+        let len = u16::try_from(out.len() - start - LEN_LEN - NAME_LEN).unwrap_or_default();
+        if let Some(place) = out.get_mut(start..start + LEN_LEN) {
+            place.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+
+    /// The longest notice, in bytes.
+    pub const MAX_LEN: usize = LEN_LEN + NAME_LEN + super::trailer::MAX_LEN;
+}
+
+/// What other proxies are told of a span that has ended, if its items are told and it has not failed: the companion of their key, and a
+/// notice for each item.
+pub fn notices_of(span: &SpanRecord) -> Option<(Companion, impl Iterator<Item = Notice>)> {
+    let Operation::Send(sent) = &span.operation else { return None };
+    let companion = sent.companion.filter(|_| span.error.is_none() && !sent.is_told)?;
+    let context = Context { span: span.context, trace_state: span.trace_state.clone(), baggage: None, published: None };
+    let own = sent.is_named_by_item.then_some(span.context.trace_id);
+    let names = sent.items.iter().map(|item| item.trace_id).chain(own);
+    let notices = names.map(move |name| {
+        let is_certain = !sent.repeated.contains(&name);
+        Notice { name, context: is_certain.then(|| context.clone()) }
+    });
+    Some((companion, notices))
+}
+
+/// The notices in a message on the companion channel of this name, up to the first one that is not of the right form or not proven.
+pub fn notices<'a>(
+    channel: &'a [u8],
+    mut message: &'a [u8],
+    keys: &'a ContextKeys,
+) -> impl Iterator<Item = Notice> + use<'a> {
+    let place = Place { channel, carrier: Carrier::Trailer, keys };
+    core::iter::from_fn(move || {
+        let (len, rest) = message.split_first_chunk::<LEN_LEN>()?;
+        let len = usize::from(u16::from_be_bytes(*len));
+        let (notice, rest) = rest.split_at_checked(NAME_LEN + len)?;
+        message = rest;
+        let read = read(notice, &place);
+        if read.is_none() {
+            message = &[];
+        }
+        read
+    })
+}
+
+fn read(notice: &[u8], place: &Place<'_>) -> Option<Notice> {
+    let (name, context) = notice.split_first_chunk::<NAME_LEN>()?;
+    let name = TraceId::from_bytes(*name)?;
+    if context.is_empty() {
+        return Some(Notice { name, context: None });
+    }
+    let Added { range, context: Some(context), form: Carrier::Trailer, .. } = find_added(notice, place)? else {
+        return None;
+    };
+    (range.start == NAME_LEN).then_some(Notice { name, context: Some(context) })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec};
+
+    use super::*;
+    use crate::trace::SpanContext;
+
+    const CHANNEL: &str = "__redistributed:context:1:00000000000000ff";
+
+    fn context(id: u8) -> Context {
+        let text = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902{id:02x}-01");
+        SpanContext::parse_traceparent(text.as_bytes()).unwrap().into()
+    }
+
+    fn name(id: u8) -> TraceId {
+        TraceId::from_bytes([id; 16]).unwrap()
+    }
+
+    fn message(all: &[Notice], keys: &ContextKeys) -> Vec<u8> {
+        let mut message = Vec::new();
+        all.iter().for_each(|notice| notice.write(CHANNEL, keys, &mut message));
+        message
+    }
+
+    #[test]
+    fn what_one_proxy_writes_another_one_reads_if_it_has_the_key() {
+        let with_state = Context { trace_state: Some("vendor=1".into()), ..context(2) };
+        let all = vec![
+            Notice { name: name(1), context: Some(context(1)) },
+            Notice { name: name(2), context: None },
+            Notice { name: name(3), context: Some(with_state) },
+        ];
+        let read = |message: &[u8], keys: &ContextKeys| notices(CHANNEL.as_bytes(), message, keys).collect::<Vec<_>>();
+        let (none, key, other) = (ContextKeys::default(), ContextKeys::new(["key"]), ContextKeys::new(["other"]));
+        let plain = message(&all, &none);
+        assert_eq!((read(&plain, &none), plain.len()), (all.clone(), 59 + 18 + 59 + 13));
+        let signed = message(&all, &key);
+        assert_eq!(read(&signed, &key), all);
+        assert_eq!(read(&signed, &ContextKeys::new(["new", "key"])), all);
+        assert_eq!((read(&signed, &other), read(&plain, &key)), (vec![], vec![]));
+        // A notice belongs to one item on one channel.
+        assert_eq!(notices(b"__redistributed:context:1:00000000000000fe", &signed, &key).count(), 0);
+        let mut moved = signed.clone();
+        moved[LEN_LEN] ^= 1;
+        assert_eq!(read(&moved, &key), []);
+        for len in 0..plain.len() {
+            let whole = [59, 77].iter().filter(|end| **end <= len).count();
+            assert_eq!(read(&plain[..len], &none), all[..whole], "what is cut off is passed over");
+        }
+    }
+
+    #[test]
+    fn a_span_tells_of_each_of_its_items_unless_it_has_failed_or_has_told() {
+        use crate::trace::{ErrorType, Sent, UnixNanos};
+        let item = |id| SpanContext { trace_id: name(id), ..context(9).span };
+        let companion = Some(Companion(7));
+        let sent = Sent { items: vec![item(1), item(2)], repeated: vec![name(2)], companion, ..Sent::default() };
+        let span = |sent: &Sent, context| SpanRecord::new(context, UnixNanos(1), Operation::Send(sent.clone().into()));
+        let told = |span: &SpanRecord| {
+            let (companion, notices) = notices_of(span)?;
+            Some((
+                companion.0,
+                notices.map(|notice| (notice.name, notice.context.map(|context| context.span))).collect(),
+            ))
+        };
+        let own = context(5).span;
+        let both: Option<(u64, Vec<_>)> = Some((7, vec![(name(1), Some(own)), (name(2), None)]));
+        assert_eq!(told(&span(&sent, own)), both);
+        let failed = SpanRecord { error: Some(ErrorType::named("WRONGTYPE")), ..span(&sent, own) };
+        assert_eq!(told(&failed), None);
+        assert_eq!(told(&span(&Sent { is_told: true, ..sent.clone() }, own)), None);
+        assert_eq!(told(&span(&Sent { companion: None, ..sent }, own)), None);
+        let named = Sent { is_named_by_item: true, companion, ..Sent::default() };
+        assert_eq!(told(&span(&named, item(1))), Some((7, vec![(name(1), Some(item(1)))])));
+    }
+
+    #[test]
+    fn what_is_not_of_this_form_is_passed_over() {
+        let none = ContextKeys::default();
+        let notice =
+            |context: &[u8]| [&u16::try_from(context.len()).unwrap().to_be_bytes()[..], &[7; 16], context].concat();
+        let mut trailer = Vec::new();
+        super::super::trailer::write(&context(1), &mut trailer);
+        assert_eq!(notices(CHANNEL.as_bytes(), &notice(&trailer), &none).count(), 1);
+        let too_long = [&b"x"[..], &trailer].concat();
+        for context in [&b"x"[..], &trailer[1..], &trailer[..trailer.len() - 1], &too_long] {
+            assert_eq!(notices(CHANNEL.as_bytes(), &notice(context), &none).count(), 0);
+        }
+        assert_eq!(notices(CHANNEL.as_bytes(), &[0; 18], &none).count(), 0, "no item has such a name");
+    }
+
+    #[test]
+    fn a_companion_follows_from_the_database_and_the_key_as_other_languages_compute_it() {
+        // Python: hmac.new(key, b"redistributed/q\0" + (2).to_bytes(4, "big") + b"orders", "sha256").hexdigest()[:16]
+        let (none, key) = (ContextKeys::default(), ContextKeys::new(["fleet"]));
+        let companion = |database, keys| companion(database, b"orders", keys).unwrap();
+        assert_eq!(companion(2, &none), Companion(0x3ca4b3886837180e));
+        assert_eq!(companion(2, &key), Companion(0xb1581ed9fbf5defc));
+        assert_ne!(companion(2, &none), companion(3, &none));
+    }
+}

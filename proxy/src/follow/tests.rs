@@ -1,0 +1,214 @@
+//! Items whose contexts other proxies tell, and what they cause.
+
+use std::sync::Arc;
+
+use redistributed_core::carrier::out_of_band::Notice;
+use redistributed_core::policy::{Commands, Follow as Mode, OutOfBand, Policy, Relation, Sampler};
+use redistributed_core::service::{
+    Attribution, Bulks, EntryId, Inference as _, NamedItem, ObservedCommand, ObservedItem, PendingEntry, Told,
+};
+use redistributed_core::trace::{
+    CommandId, Companion, Context, Inferred, Operation, Sent, SpanContext, SpanRecord, UnixNanos,
+};
+
+use super::*;
+use crate::out_of_band::Interests;
+use crate::telemetry::test_sink;
+
+const KEY: Companion = Companion(7);
+const SECOND: u64 = 1_000_000_000;
+
+fn span(trace: u64, id: u64) -> SpanContext {
+    SpanContext::parse_traceparent(format!("00-{trace:032x}-{id:016x}-01").as_bytes()).unwrap()
+}
+
+/// A service whose items are told, and where its spans go.
+struct Service {
+    follow: Arc<Follow>,
+    connection: FollowedConnection,
+    redis: u64,
+    sink: SpanSink,
+    exported: Box<dyn Fn() -> Option<SpanRecord>>,
+    now: UnixNanos,
+}
+
+impl Service {
+    /// A service that has run for long enough to be known.
+    fn new(policy: Policy) -> Self {
+        let policy = Policy { follow: Mode::Parent, commands: Commands::Caused, out_of_band: OutOfBand::On, ..policy };
+        let follow = Follow::new(LivePolicy::new(Arc::new(policy.clone())), [7; 16], FollowSettings::default(), None);
+        let interests = Arc::new(Interests::new());
+        let redis = interests.number();
+        let mut connection = follow.connection("redis").told(interests);
+        let now = clock::now();
+        assert!(connection.inference(&policy, now).is_some());
+        let (sink, exported) = test_sink();
+        let now = UnixNanos(now.0 + 10 * SECOND);
+        Self { follow, connection, redis, sink, exported: Box::new(exported), now }
+    }
+
+    /// Hands over the item with this name, whose span has this id and for now a trace of its own. Returns its span if it does not wait.
+    fn hand_over(&mut self, name: u64, id: u64) -> Option<SpanRecord> {
+        let named = NamedItem { name: span(name, 1).trace_id, companion: KEY, is_shared: false };
+        let (context, awaits) = match self.connection.told(self.now, &named) {
+            Told::Context(told) => (Context { span: span(told.span.trace_id.low_u64(), id), ..told }, None),
+            Told::NothingYet => (Context::from(span(name, id)), Some(named)),
+            Told::Nothing => (Context::from(span(name, id)), None),
+        };
+        let values = Bulks::new([&b"550e8400"[..]]);
+        let item = ObservedItem {
+            id: context.span.span_id,
+            context: Some(&context),
+            key: b"jobs",
+            entry: b"",
+            values,
+            pending: None,
+            awaits,
+        };
+        self.connection.handed_over(self.now, &item);
+        let operation = Operation::Item { queue: None, group: None, id: None, body_size: 3 };
+        let mut record = SpanRecord::new(context.span, self.now, operation);
+        record.link = Some(span(name, 1));
+        self.connection.spans().keep_delivery(record, &Connection::default(), &self.sink)
+    }
+
+    /// Sends a command, and ends it.
+    fn command(&mut self) -> Attribution {
+        let arguments = Bulks::new([&b"result:550e8400"[..], b"550e8400"]);
+        let command = ObservedCommand { name: b"SET", database: 0, arguments };
+        self.connection.command(self.now, &command)
+    }
+
+    fn end(&self, attribution: &Attribution, operation: Operation) -> Option<SpanRecord> {
+        let undecided = attribution.command.filter(|_| attribution.is_undecided);
+        let mut record = SpanRecord::new(span(999, 99), self.now, operation);
+        record.inferred = Some(Box::new(Inferred { undecided, ..Inferred::default() }));
+        let command: CommandId = undecided?;
+        self.connection.spans().keep_command(record, command, &Connection::default(), &self.sink)
+    }
+
+    fn hear(&self, name: u64, context: Option<SpanContext>) {
+        let notice = Notice { name: span(name, 1).trace_id, context: context.map(Context::from) };
+        self.follow.hear(self.redis, KEY, vec![notice]);
+    }
+
+    /// What is exported until all spans have ended.
+    fn rest(&self) -> Vec<SpanRecord> {
+        self.follow.flush();
+        std::iter::from_fn(|| (self.exported)()).collect()
+    }
+}
+
+fn set() -> Operation {
+    Operation::Command { name: "SET".into(), summary: None, database: 0, batch_size: None }
+}
+
+#[test]
+fn an_item_moves_to_the_trace_that_is_told_of_it_with_what_it_has_caused_meanwhile() {
+    let mut service = Service::new(Policy::default());
+    service.hear(500, None);
+    assert!(service.hand_over(1, 10).is_none());
+    let attribution = service.command();
+    assert!(attribution.is_undecided && attribution.cause.is_none(), "{attribution:?}");
+    assert!(service.end(&attribution, set()).is_none(), "it waits with its cause");
+    service.hear(1, Some(span(77, 70)));
+    let command = (service.exported)().expect("its cause is certain");
+    assert_eq!((command.context.trace_id, command.parent), (span(77, 1).trace_id, Some(span(1, 10).span_id)));
+    let later = service.command();
+    assert_eq!(later.cause.map(|(cause, _)| cause.span), Some(span(77, 10)));
+    let [item] = &service.rest()[..] else { panic!() };
+    assert_eq!((item.context, item.parent, item.link), (span(77, 10), Some(span(77, 70).span_id), None));
+}
+
+#[test]
+fn a_context_that_has_come_before_its_item_is_there_at_once() {
+    let mut service = Service::new(Policy::default());
+    service.hear(1, Some(span(77, 70)));
+    service.hand_over(1, 10);
+    assert_eq!(service.command().cause.map(|(cause, _)| cause.span), Some(span(77, 10)));
+}
+
+#[test]
+fn an_item_stays_in_its_trace_once_something_was_told_that_and_is_linked_to_who_has_added_it() {
+    // At this key nothing was told before, so that nothing waits.
+    let mut service = Service::new(Policy::default());
+    service.hand_over(1, 10);
+    assert_eq!(service.command().cause.map(|(cause, _)| cause.span), Some(span(1, 10)));
+    service.hear(1, Some(span(77, 70)));
+    let [item] = &service.rest()[..] else { panic!() };
+    assert_eq!((item.context, item.parent, item.link), (span(1, 10), None, Some(span(77, 70))));
+    // In the same trace it can still become a child.
+    service.follow.tick(UnixNanos(service.now.0 + 120 * SECOND));
+    let mut service = Service::new(Policy::default());
+    service.hand_over(2, 20);
+    service.command();
+    service.hear(2, Some(span(2, 1)));
+    let [item] = &service.rest()[..] else { panic!() };
+    assert_eq!((item.context, item.parent, item.link), (span(2, 20), Some(span(2, 1).span_id), None));
+}
+
+#[test]
+fn without_a_context_an_item_and_what_it_causes_stay_where_they_are() {
+    let mut service = Service::new(Policy::default());
+    service.hear(500, None);
+    service.hand_over(1, 10);
+    let attribution = service.command();
+    assert!(service.end(&attribution, set()).is_none());
+    service.follow.tick(UnixNanos(service.now.0 + arrivals::PATIENCE - 1));
+    assert!((service.exported)().is_none());
+    service.follow.tick(UnixNanos(service.now.0 + arrivals::PATIENCE));
+    let command = (service.exported)().expect("nobody waits for longer");
+    assert_eq!((command.context.trace_id, command.parent), (span(1, 1).trace_id, Some(span(1, 10).span_id)));
+    let [item] = &service.rest()[..] else { panic!() };
+    assert_eq!((item.context, item.parent, item.link), (span(1, 10), None, Some(span(1, 1))));
+}
+
+#[test]
+fn where_spans_are_linked_an_item_keeps_its_trace() {
+    let mut service = Service::new(Policy { relation: Relation::Link, ..Policy::default() });
+    service.hand_over(1, 10);
+    service.hear(1, Some(span(77, 70)));
+    let [item] = &service.rest()[..] else { panic!() };
+    assert_eq!((item.context, item.parent, item.link), (span(1, 10), None, Some(span(77, 70))));
+}
+
+#[test]
+fn an_item_is_recorded_as_who_has_added_it_is() {
+    let unsampled = SpanContext::parse_traceparent(format!("00-{:032x}-{:016x}-00", 77, 70).as_bytes()).unwrap();
+    let mut service = Service::new(Policy { sampler: Sampler::default(), ..Policy::default() });
+    service.hand_over(1, 10);
+    service.hear(1, Some(unsampled));
+    assert_eq!(service.rest(), []);
+}
+
+#[test]
+fn the_first_delivery_of_an_entry_is_linked_to_by_the_trace_that_it_has_moved_to() {
+    let mut service = Service::new(Policy::default());
+    let entry = EntryId { millis: 5, sequence: 0 };
+    let named = NamedItem { name: span(1, 1).trace_id, companion: KEY, is_shared: true };
+    let hand_over = |service: &mut Service, id, is_redelivery| {
+        let context = Context::from(span(1, id));
+        let pending = Some(PendingEntry { database: 0, group: b"workers", id: entry, is_redelivery });
+        let (id, context) = (context.span.span_id, Some(&context));
+        let values = Bulks::new([&b"job"[..]]);
+        let item = ObservedItem { id, context, key: b"jobs", entry: b"5-0", values, pending, awaits: Some(named) };
+        service.connection.handed_over(service.now, &item)
+    };
+    assert_eq!(hand_over(&mut service, 10, false), None);
+    service.hear(1, Some(span(77, 70)));
+    assert_eq!(hand_over(&mut service, 11, true), Some(span(77, 10)));
+}
+
+#[test]
+fn others_are_told_of_an_item_though_its_cause_is_not_known_and_then_its_span_stays() {
+    let mut service = Service::new(Policy::default());
+    service.hear(500, None);
+    service.hand_over(1, 10);
+    let attribution = service.command();
+    let sent = Sent { companion: Some(KEY), ..Sent::default() };
+    assert!(service.end(&attribution, Operation::Send(Box::new(sent))).is_none());
+    service.follow.tick(UnixNanos(service.now.0 + 100_000_000));
+    service.hear(1, Some(span(77, 70)));
+    let sent = (service.exported)().expect("its cause is certain");
+    assert_eq!((sent.context, sent.parent, sent.link), (span(999, 99), None, Some(span(77, 10))));
+}

@@ -1,0 +1,131 @@
+//! Hears what other proxies tell of the keys that services read, over a connection of its own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redistributed_core::carrier::out_of_band::{Notice, notices};
+use redistributed_core::trace::Companion;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::{Hearer, LOOK_AGAIN, OutOfBand, REPLY_TIMEOUT};
+use crate::clock;
+use crate::redis::{Backoff, Connection, Error, Purpose, Reply, Requests};
+use crate::telemetry::stats::ProxyCounter;
+
+const PURPOSE: Purpose = Purpose {
+    feature: "--out-of-band",
+    task: "hearing contexts of queues and streams",
+    without: "what is taken out of them is joined to what has added it by links only",
+    page: "proxy/docs/queues.md",
+};
+
+/// How often Redis is asked whether it is still there, and keys that are not read any more are left out.
+const TICK: Duration = Duration::from_secs(10);
+
+/// How long Redis may say nothing before the connection counts as lost.
+const LONGEST_SILENCE: Duration = Duration::from_secs(25);
+
+/// Listens for as long as the future is polled. Does not connect before something is read that contexts may be told of.
+pub(super) async fn run(out_of_band: Arc<OutOfBand>, hearer: Arc<dyn Hearer>) {
+    let mut backoff = out_of_band.backoff(PURPOSE);
+    loop {
+        if !out_of_band.policy.current().hears_contexts() {
+            sleep(LOOK_AGAIN).await;
+            continue;
+        }
+        if out_of_band.interests.current(clock::now()).is_empty() {
+            out_of_band.interests.changed().await;
+            continue;
+        }
+        if let Err(error) = Listener::run(&out_of_band, &*hearer, &mut backoff).await {
+            sleep(backoff.failed(&error)).await;
+        }
+    }
+}
+
+/// A connection that listens.
+struct Listener<'a> {
+    out_of_band: &'a OutOfBand,
+    connection: Connection,
+    subscribed: HashSet<Companion>,
+}
+
+impl<'a> Listener<'a> {
+    /// Returns `Ok` once nothing is to be heard any more.
+    async fn run(out_of_band: &'a OutOfBand, hearer: &dyn Hearer, backoff: &mut Backoff) -> Result<(), Error> {
+        let dialer = &out_of_band.dialer;
+        let connection = Connection::open(dialer, dialer.credentials().as_ref(), REPLY_TIMEOUT).await?;
+        let mut listener = Self { out_of_band, connection, subscribed: HashSet::new() };
+        listener.subscribe().await?;
+        let (mut ticks, mut last) = (interval(TICK), Instant::now());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        loop {
+            tokio::select! {
+                () = out_of_band.interests.changed() => listener.subscribe().await?,
+                _ = ticks.tick() => {
+                    if !out_of_band.policy.current().hears_contexts() {
+                        return Ok(());
+                    }
+                    if last.elapsed() > LONGEST_SILENCE {
+                        return Err(Error::Late(LONGEST_SILENCE));
+                    }
+                    listener.subscribe().await?;
+                    if listener.subscribed.is_empty() {
+                        return Ok(());
+                    }
+                    // A subscriber may send it in RESP2 as well.
+                    let mut ping = Requests::new();
+                    ping.line("PING");
+                    listener.connection.send(&ping).await?;
+                }
+                reply = listener.connection.next() => {
+                    last = Instant::now();
+                    match reply? {
+                        Reply::Error(refusal) => return Err(refusal.into()),
+                        Reply::Array(parts) => {
+                            if !listener.heard(&parts, hearer) {
+                                backoff.succeeded();
+                            }
+                        }
+                        _ => backoff.succeeded(),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Subscribes to the companions of what is read by now, and ends the subscriptions to others.
+    async fn subscribe(&mut self) -> Result<(), Error> {
+        let current: HashSet<_> = self.out_of_band.interests.current(clock::now()).into_iter().collect();
+        let (mut requests, subscribed) = (Requests::new(), &self.subscribed);
+        for (command, companions) in
+            [("UNSUBSCRIBE", subscribed.difference(&current)), ("SUBSCRIBE", current.difference(subscribed))]
+        {
+            let channels: Vec<_> = companions.map(|companion| companion.channel()).collect();
+            if !channels.is_empty() {
+                let words: Vec<_> = std::iter::once(command).chain(channels.iter().map(String::as_str)).collect();
+                requests.push(words.iter().map(|word| word.as_bytes()));
+            }
+        }
+        self.subscribed = current;
+        if requests.is_empty() { Ok(()) } else { self.connection.send(&requests).await }
+    }
+
+    /// Takes a message or a confirmation. Returns whether it was a message.
+    fn heard(&self, parts: &[Reply], hearer: &dyn Hearer) -> bool {
+        let [kind, channel, payload] = parts else { return false };
+        if kind.text() != Some(b"message") {
+            return false;
+        }
+        let (channel, payload) = (channel.text().unwrap_or_default(), payload.text().unwrap_or_default());
+        if let Some(companion) = Companion::of_channel(channel) {
+            let keys = &self.out_of_band.policy.current().keys;
+            let notices: Vec<Notice> = notices(channel, payload, keys).collect();
+            self.out_of_band.stats.add(ProxyCounter::ContextsHeard, notices.len() as u64);
+            hearer.hear(self.out_of_band.interests.number(), companion, notices);
+        }
+        true
+    }
+}

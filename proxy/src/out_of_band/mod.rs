@@ -1,0 +1,81 @@
+//! Contexts out of band: proxies tell each other the contexts of what their services add to queues and streams.
+//!
+//! ```text
+//! spans that end ──▶ Outbox ──▶ tell ══ PUBLISH ══▶ Redis            (companion channels: the core's carrier::out_of_band)
+//!     reads ──▶ Interests ──▶ listen ══ SUBSCRIBE ══▶ Redis
+//!                    Hearer ◀── listen ◀══ messages ════╯
+//! ```
+//!
+//! Each endpoint has its own, because a name means something at its Redis only. The connections to Redis are the proxy's own, and are
+//! made when there is something to tell, or to listen to. Nothing is written to Redis, and a message that is lost costs no more than the
+//! context in it: both ends of an item can be joined without it.
+
+mod interests;
+mod listen;
+mod outbox;
+mod tell;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redistributed_core::carrier::out_of_band::Notice;
+use redistributed_core::trace::Companion;
+use tokio::task::JoinSet;
+
+use crate::live_policy::LivePolicy;
+use crate::net::upstream::Dialer;
+use crate::redis::{Backoff, Purpose};
+use crate::telemetry::stats::Stats;
+pub use interests::Interests;
+pub use outbox::Outbox;
+
+/// The longest wait for Redis to reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether contexts are told at all, while they are not.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Takes what other proxies have told.
+pub trait Hearer: fmt::Debug + Send + Sync {
+    /// Other proxies of the Redis with this number have told the contexts of items at the key with this companion.
+    fn hear(&self, redis: u64, companion: Companion, notices: Vec<Notice>);
+}
+
+/// What is told and heard at the Redis of one endpoint.
+#[derive(Debug)]
+pub struct OutOfBand {
+    policy: Arc<LivePolicy>,
+    dialer: Dialer,
+    stats: Arc<Stats>,
+    outbox: Arc<Outbox>,
+    interests: Arc<Interests>,
+}
+
+impl OutOfBand {
+    /// Nothing is told and heard before [`start`](Self::start).
+    pub fn new(policy: Arc<LivePolicy>, dialer: Dialer, stats: Arc<Stats>) -> Arc<Self> {
+        let outbox = Outbox::new(Arc::clone(&stats));
+        Arc::new(Self { policy, dialer, stats, outbox, interests: Arc::new(Interests::new()) })
+    }
+
+    /// Takes the spans of which others are told.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Takes the keys that services read.
+    pub fn interests(&self) -> &Arc<Interests> {
+        &self.interests
+    }
+
+    /// Spawns the tasks that tell and listen. What is heard goes to `hearer`.
+    pub fn start(self: &Arc<Self>, hearer: Arc<dyn Hearer>, tasks: &mut JoinSet<()>) {
+        tasks.spawn(tell::run(Arc::clone(self)));
+        tasks.spawn(listen::run(Arc::clone(self), hearer));
+    }
+
+    fn backoff(&self, purpose: Purpose) -> Backoff {
+        Backoff::new(purpose, self.dialer.clone(), LOOK_AGAIN)
+    }
+}
