@@ -82,16 +82,15 @@ impl Arrivals {
     /// What was told of an item that is about to be handed over.
     pub(super) fn told(&mut self, redis: u64, item: &NamedItem) -> Told {
         let key = (redis, item.name);
-        if !item.is_shared
-            && let Some(Some(context)) = self.contexts.remove(&key)
-        {
-            return Told::Context(context);
+        let context = match self.contexts.get(&key) {
+            Some(Some(context)) => context.clone(),
+            Some(None) => return Told::Nothing,
+            None => return Told::NothingYet,
+        };
+        if !item.is_shared {
+            self.contexts.remove(&key);
         }
-        match self.contexts.get(&key) {
-            Some(Some(context)) => Told::Context(context.clone()),
-            Some(None) => Told::Nothing,
-            None => Told::NothingYet,
-        }
+        Told::Context(context)
     }
 
     /// An item is handed over whose context has not come yet. Its span has this id.

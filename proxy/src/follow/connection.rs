@@ -65,7 +65,7 @@ impl FollowedConnection {
 
     /// Adds the Redis whose contexts other proxies tell.
     #[must_use]
-    pub fn told(self, interests: Arc<Interests>) -> Self {
+    pub fn hearing(self, interests: Arc<Interests>) -> Self {
         Self { interests: Some(interests), ..self }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use redistributed_core::carrier::out_of_band::Notice;
-use redistributed_core::policy::{Commands, Follow as Mode, OutOfBand, Policy, Relation, Sampler};
+use redistributed_core::policy::{Commands, Follow as Mode, OutOfBand, Policy, Relation};
 use redistributed_core::service::{
-    Attribution, Bulks, EntryId, Inference as _, NamedItem, ObservedCommand, ObservedItem, PendingEntry, Told,
+    Attribution, Bulks, EntryId, Inference as _, NamedItem, ObservedCommand, ObservedDelivery, ObservedItem,
+    ObservedRead, PendingEntry, Told,
 };
 use redistributed_core::trace::{
     CommandId, Companion, Context, Inferred, Operation, Sent, SpanContext, SpanRecord, UnixNanos,
@@ -22,6 +23,12 @@ fn span(trace: u64, id: u64) -> SpanContext {
     SpanContext::parse_traceparent(format!("00-{trace:032x}-{id:016x}-01").as_bytes()).unwrap()
 }
 
+/// An id that no other item has.
+fn uuid(number: u64) -> String {
+    let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{:08x}-{:04x}-4{:03x}-8000-{:012x}", mixed >> 32, mixed & 0xffff, number & 0xfff, mixed >> 16)
+}
+
 /// A service whose items are told, and where its spans go.
 struct Service {
     follow: Arc<Follow>,
@@ -30,6 +37,8 @@ struct Service {
     sink: SpanSink,
     exported: Box<dyn Fn() -> Option<SpanRecord>>,
     now: UnixNanos,
+    /// The name of the item that was handed over last.
+    last: u64,
 }
 
 impl Service {
@@ -39,12 +48,28 @@ impl Service {
         let follow = Follow::new(LivePolicy::new(Arc::new(policy.clone())), [7; 16], FollowSettings::default(), None);
         let interests = Arc::new(Interests::new());
         let redis = interests.number();
-        let mut connection = follow.connection("redis").told(interests);
-        let now = clock::now();
+        let mut connection = follow.connection("redis").hearing(interests);
+        // What ends is dated by the clock, so that the training has to be over by now.
+        let now = UnixNanos(clock::now().0 - 20 * SECOND);
         assert!(connection.inference(&policy, now).is_some());
         let (sink, exported) = test_sink();
-        let now = UnixNanos(now.0 + 10 * SECOND);
-        Self { follow, connection, redis, sink, exported: Box::new(exported), now }
+        let mut service = Self { follow, connection, redis, sink, exported: Box::new(exported), now, last: 0 };
+        for number in 0..8 {
+            service.now.0 += SECOND;
+            let payload = uuid(1_000_000 + number);
+            let delivered = ObservedDelivery {
+                id: span(1, 1_000_000 + number).span_id,
+                context: None,
+                publish: None,
+                channel: b"training",
+                payload: payload.as_bytes(),
+            };
+            service.connection.delivered(service.now, &delivered);
+            service.now.0 += SECOND / 1000;
+            service.command_about(1_000_000 + number);
+        }
+        service.now = clock::now();
+        service
     }
 
     /// Hands over the item with this name, whose span has this id and for now a trace of its own. Returns its span if it does not wait.
@@ -55,7 +80,10 @@ impl Service {
             Told::NothingYet => (Context::from(span(name, id)), Some(named)),
             Told::Nothing => (Context::from(span(name, id)), None),
         };
-        let values = Bulks::new([&b"550e8400"[..]]);
+        self.connection.reads(self.now, &ObservedRead { key: b"jobs", takes_work: true });
+        self.last = name;
+        let job = uuid(name);
+        let values = Bulks::new([job.as_bytes()]);
         let item = ObservedItem {
             id: context.span.span_id,
             context: Some(&context),
@@ -72,13 +100,19 @@ impl Service {
         self.connection.spans().keep_delivery(record, &Connection::default(), &self.sink)
     }
 
-    /// Sends a command, and ends it.
+    /// Sends a command that names the last item.
     fn command(&mut self) -> Attribution {
-        let arguments = Bulks::new([&b"result:550e8400"[..], b"550e8400"]);
+        self.command_about(self.last)
+    }
+
+    fn command_about(&mut self, name: u64) -> Attribution {
+        let key = format!("doc:{}", uuid(name));
+        let arguments = Bulks::new([key.as_bytes(), b"x"]);
         let command = ObservedCommand { name: b"SET", database: 0, arguments };
         self.connection.command(self.now, &command)
     }
 
+    /// Ends the span of a command. Returns it if it does not wait.
     fn end(&self, attribution: &Attribution, operation: Operation) -> Option<SpanRecord> {
         let undecided = attribution.command.filter(|_| attribution.is_undecided);
         let mut record = SpanRecord::new(span(999, 99), self.now, operation);
@@ -175,7 +209,7 @@ fn where_spans_are_linked_an_item_keeps_its_trace() {
 #[test]
 fn an_item_is_recorded_as_who_has_added_it_is() {
     let unsampled = SpanContext::parse_traceparent(format!("00-{:032x}-{:016x}-00", 77, 70).as_bytes()).unwrap();
-    let mut service = Service::new(Policy { sampler: Sampler::default(), ..Policy::default() });
+    let mut service = Service::new(Policy::default());
     service.hand_over(1, 10);
     service.hear(1, Some(unsampled));
     assert_eq!(service.rest(), []);
@@ -207,7 +241,7 @@ fn others_are_told_of_an_item_though_its_cause_is_not_known_and_then_its_span_st
     let attribution = service.command();
     let sent = Sent { companion: Some(KEY), ..Sent::default() };
     assert!(service.end(&attribution, Operation::Send(Box::new(sent))).is_none());
-    service.follow.tick(UnixNanos(service.now.0 + 100_000_000));
+    service.follow.tick(UnixNanos(clock::now().0 + 100_000_000));
     service.hear(1, Some(span(77, 70)));
     let sent = (service.exported)().expect("its cause is certain");
     assert_eq!((sent.context, sent.parent, sent.link), (span(999, 99), None, Some(span(77, 10))));

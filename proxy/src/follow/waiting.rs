@@ -178,7 +178,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use redistributed_core::policy::{Commands, Follow, Policy};
-    use redistributed_core::trace::{CommandId, Inferred, SpanRecord};
+    use redistributed_core::trace::{CommandId, Context, Inferred, SpanRecord};
 
     use super::super::queue::MAX_ENTRIES;
     use super::*;

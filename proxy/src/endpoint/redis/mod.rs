@@ -213,7 +213,7 @@ impl RedisEndpoint {
         let mut link = Link::new(&self.service.policy, ids, self.sink.clone(), Arc::clone(&self.service.stats))
             .between(Connection::new(Some(name.to_string()), redis))
             .tracked(self.auto.track(server.peer()))
-            .followed(self.service.follow.connection(self.dialer.upstream()).told(interests))
+            .followed(self.service.follow.connection(self.dialer.upstream()).hearing(interests))
             .recognising(self.questions.clone(), answered);
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);
