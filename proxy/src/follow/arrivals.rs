@@ -18,8 +18,11 @@ const KEPT: u64 = 600_000_000_000;
 /// The most items that wait.
 const MAX_WAITING: usize = 4096;
 
-/// How long an item waits for its context, in nanoseconds.
+/// How long what an item causes waits with it for its context, in nanoseconds. The span of the item waits at least as long.
 pub(super) const PATIENCE: u64 = 250_000_000;
+
+/// How long an item waits for its context, in nanoseconds, if its span does.
+pub(super) const LONGEST: u64 = 2_000_000_000;
 
 /// How long a key counts as one whose contexts are told, in nanoseconds, after a context was told there.
 const TOLD: u64 = 60_000_000_000;
@@ -38,6 +41,8 @@ pub(super) struct Arrivals {
     contexts_by_age: VecDeque<(UnixNanos, Item)>,
     /// Deliveries that wait, by the ids of their spans.
     waiting: HashMap<u64, Waiting>,
+    /// Those that others wait with.
+    young: VecDeque<(UnixNanos, u64)>,
     waiting_by_age: VecDeque<(UnixNanos, u64)>,
     by_item: HashMap<Item, Vec<u64>>,
     /// When a context was told last of the items at a key.
@@ -49,6 +54,8 @@ pub(super) struct Arrivals {
 struct Waiting {
     item: Item,
     is_shared: bool,
+    /// Whether what it causes may still wait with it.
+    is_young: bool,
     /// Whether its context is likely to come, so that what the delivery causes waits as well.
     is_likely: bool,
     /// Whether something was told the context that the delivery has for now.
@@ -101,8 +108,16 @@ impl Arrivals {
         let last = self.told.get(&(redis, item.companion));
         let is_likely = last.is_some_and(|last| now.0.saturating_sub(last.0) < TOLD);
         let key = (redis, item.name);
-        let waiting = Waiting { item: key, is_shared: item.is_shared, is_likely, is_used: false, held: Vec::new() };
+        let waiting = Waiting {
+            item: key,
+            is_shared: item.is_shared,
+            is_young: true,
+            is_likely,
+            is_used: false,
+            held: Vec::new(),
+        };
         self.waiting.insert(delivery, waiting);
+        self.young.push_back((now, delivery));
         self.waiting_by_age.push_back((now, delivery));
         self.by_item.entry(key).or_default().push(delivery);
     }
@@ -193,27 +208,45 @@ impl Arrivals {
         Some(Settled { delivery, context, is_used, held })
     }
 
+    /// The commands that have waited for long enough. The traces of their causes stay as they are.
+    pub(super) fn take_held(&mut self, now: UnixNanos) -> Vec<Held> {
+        let mut due = Vec::new();
+        while let Some((_, delivery)) = take_old(&mut self.young, now, PATIENCE) {
+            let Some(waiting) = self.waiting.get_mut(&delivery) else { continue };
+            (waiting.is_young, waiting.is_likely) = (false, false);
+            waiting.is_used |= !waiting.held.is_empty();
+            due.append(&mut waiting.held);
+        }
+        due
+    }
+
     /// The deliveries that have waited for long enough. What was told of items that have not come for long is forgotten.
     pub(super) fn take_due(&mut self, now: UnixNanos) -> Vec<Settled> {
-        let is_old = |since: UnixNanos, limit: u64| now.0.saturating_sub(since.0) >= limit;
-        while let Some((_, item)) = self.contexts_by_age.front().filter(|(since, _)| is_old(*since, KEPT)).copied() {
-            self.contexts_by_age.pop_front();
+        while let Some((_, item)) = take_old(&mut self.contexts_by_age, now, KEPT) {
             self.contexts.remove(&item);
         }
         let mut due = Vec::new();
-        while let Some((_, delivery)) =
-            self.waiting_by_age.front().filter(|(since, _)| is_old(*since, PATIENCE)).copied()
-        {
-            self.waiting_by_age.pop_front();
+        while let Some((_, delivery)) = take_old(&mut self.waiting_by_age, now, LONGEST) {
             due.extend(self.settle(delivery, None));
         }
         due
+    }
+
+    /// Whether a delivery waits for its context, and what it causes may wait with it.
+    pub(super) fn is_young(&self, delivery: u64) -> bool {
+        self.waiting.get(&delivery).is_some_and(|waiting| waiting.is_young)
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+}
+
+/// Takes the oldest of these, if it came as long ago as the limit says.
+fn take_old<T: Copy>(by_age: &mut VecDeque<(UnixNanos, T)>, now: UnixNanos, limit: u64) -> Option<(UnixNanos, T)> {
+    let (since, _) = by_age.front()?;
+    if now.0.saturating_sub(since.0) >= limit { by_age.pop_front() } else { None }
 }
 
 #[cfg(test)]
@@ -282,10 +315,12 @@ mod tests {
         let expected = Settled { delivery: 5, context: Some(context(10)), is_used: false, held: vec![] };
         assert_eq!(settled, [expected]);
         assert_eq!(arrivals.told(REDIS, &item(1, false)), Told::NothingYet, "it belongs to who has waited");
-        assert_eq!(arrivals.take_due(at(269)), []);
-        let due = arrivals.take_due(at(270));
+        assert_eq!(arrivals.take_due(at(2019)), []);
+        let due = arrivals.take_due(at(2020));
         assert_eq!(due, [Settled { delivery: 6, context: None, is_used: false, held: vec![] }]);
-        assert!(arrivals.is_empty() && arrivals.by_item.is_empty() && arrivals.waiting_by_age.is_empty());
+        arrivals.take_held(at(2020));
+        let ages = (arrivals.young.len(), arrivals.waiting_by_age.len());
+        assert_eq!((arrivals.is_empty(), arrivals.by_item.len(), ages), (true, 0, (0, 0)));
     }
 
     #[test]
@@ -314,7 +349,14 @@ mod tests {
         assert_eq!(arrivals.hold(held(78, &[7])), Some(held(78, &[7])));
         let settled = arrivals.heard(at(4), REDIS, KEY, notice(2, Some(10)));
         assert_eq!((settled[0].is_used, &settled[0].held), (false, &vec![held(77, &[7, 6])]));
-        arrivals.wait(UnixNanos(at(4).0 + TOLD), REDIS, 8, &item(3, false));
+        arrivals.wait(at(5), REDIS, 7, &item(4, false));
+        arrivals.hold(held(79, &[7]));
+        assert_eq!(arrivals.take_held(at(254)), []);
+        assert_eq!(arrivals.take_held(at(255)), [held(79, &[7])], "it waits no longer than others notice");
+        assert!(arrivals.may_tell(&[7]));
+        let settled = arrivals.heard(at(300), REDIS, KEY, notice(4, Some(10)));
+        assert_eq!((settled[0].is_used, settled[0].context.is_some()), (true, true), "it waits itself for longer");
+        arrivals.wait(UnixNanos(at(300).0 + TOLD), REDIS, 8, &item(3, false));
         assert!(arrivals.may_tell(&[8]), "nothing was told there for long");
     }
 

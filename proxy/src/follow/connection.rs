@@ -175,7 +175,7 @@ impl Inference for FollowedConnection {
     }
 
     fn is_first(&mut self, item: SpanId, passage: Passage) -> bool {
-        self.follow.with(|state| state.seen.is_first(item, passage))
+        self.follow.look_up(|state| state.seen.is_first(item, passage))
     }
 
     fn injected(&mut self, publish: CommandId, span: SpanId) {
@@ -208,7 +208,7 @@ impl Inference for FollowedConnection {
     fn told(&mut self, now: UnixNanos, item: &NamedItem) -> Told {
         let Some(interests) = &self.interests else { return Told::Nothing };
         interests.read(now, item.companion);
-        self.follow.with(|state| state.arrivals.told(interests.number(), item))
+        self.follow.look_up(|state| state.arrivals.told(interests.number(), item))
     }
 
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>) {

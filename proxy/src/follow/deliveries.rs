@@ -162,7 +162,14 @@ impl Deliveries {
 
     /// Ends the spans that have waited for long enough. Of an entry that was handed over no later than `missed` it is not known
     /// whether it was acknowledged.
-    pub(super) fn end_due(&mut self, now: UnixNanos, windows: Windows, missed: UnixNanos) {
+    /// Those that have to wait all the same go on waiting.
+    pub(super) fn end_due(
+        &mut self,
+        now: UnixNanos,
+        windows: Windows,
+        missed: UnixNanos,
+        has_to_wait: &impl Fn(u64) -> bool,
+    ) {
         let is_due = |since: UnixNanos, waits: u64| now.0.saturating_sub(since.0) >= waits;
         let mut due = Vec::new();
         while let Some((id, mut delivery)) = self.unacknowledged.pop_if(|since| is_due(since, windows.ack)) {
@@ -173,7 +180,9 @@ impl Deliveries {
             due.push((id, delivery));
         }
         for (id, delivery) in due {
-            if is_due(delivery.last(), windows.work) {
+            if has_to_wait(id) {
+                self.await_work(now, id, delivery);
+            } else if is_due(delivery.last(), windows.work) {
                 self.finished.extend(delivery.finish());
             } else {
                 self.await_work(delivery.last(), id, delivery);

@@ -176,7 +176,12 @@ impl Follow {
     /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time, nothing waits, and nothing has
     /// to be forgotten in time.
     fn tick(&self, now: UnixNanos) -> bool {
-        let (windows, policy) = (self.windows, self.policy.current());
+        self.tick_with(now, self.windows)
+    }
+
+    /// The same where deliveries wait for so long.
+    fn tick_with(&self, now: UnixNanos, windows: Windows) -> bool {
+        let policy = self.policy.current();
         let (finished, untold, is_idle) = {
             let mut state = self.state();
             let Some(state) = state.as_mut() else { return true };
@@ -191,7 +196,10 @@ impl Follow {
             }
             let due = state.arrivals.take_due(now);
             let mut finished = state.settle(now, due, &policy);
-            finished.extend(state.waiting.take_due(now, windows));
+            for held in state.arrivals.take_held(now) {
+                finished.extend(state.release(now, held));
+            }
+            finished.extend(state.waiting.take_due(now, windows, |delivery| state.arrivals.is_young(delivery)));
             let untold = state.waiting.take_untold(now);
             let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
             state.is_idle = is_unused && is_forgotten && state.waiting.is_empty() && state.arrivals.is_empty();
@@ -243,6 +251,11 @@ impl Follow {
         true
     }
 
+    /// Looks up or notes something that costs little, and tells nothing of the cause of any span.
+    fn look_up<T>(&self, look_up: impl FnOnce(&mut State) -> T) -> T {
+        look_up(self.state().get_or_insert_with(|| Box::new(State::new(self.key))))
+    }
+
     /// Reports an event, and hands over the spans of which it tells the cause.
     fn with<T>(&self, event: impl FnOnce(&mut State) -> T) -> T {
         let mut guard = self.state();
@@ -275,7 +288,7 @@ impl Hearer for Follow {
     fn hear(&self, redis: u64, companion: Companion, notices: Vec<Notice>) {
         let (now, policy) = (clock::now(), self.policy.current());
         if self.follows(&policy, now) {
-            let finished = self.with(|state| {
+            let finished = self.look_up(|state| {
                 let settled = state.arrivals.heard(now, redis, companion, notices);
                 state.settle(now, settled, &policy)
             });

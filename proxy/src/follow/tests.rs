@@ -193,8 +193,32 @@ fn without_a_context_an_item_and_what_it_causes_stay_where_they_are() {
     service.follow.tick(UnixNanos(service.now.0 + arrivals::PATIENCE));
     let command = (service.exported)().expect("nobody waits for longer");
     assert_eq!((command.context.trace_id, command.parent), (span(1, 1).trace_id, Some(span(1, 10).span_id)));
+    // It is linked to who has added it all the same if that is told before its span ends.
+    service.hear(1, Some(span(77, 70)));
     let [item] = &service.rest()[..] else { panic!() };
-    assert_eq!((item.context, item.parent, item.link), (span(1, 10), None, Some(span(1, 1))));
+    assert_eq!((item.context, item.parent, item.link), (span(1, 10), None, Some(span(77, 70))));
+}
+
+#[test]
+fn an_item_waits_for_its_context_though_its_span_would_end_before() {
+    const MILLISECOND: u64 = 1_000_000;
+    let mut service = Service::new(Policy::default());
+    let windows = Windows { work: 10 * MILLISECOND, ack: 10 * MILLISECOND };
+    let ticks = |service: &Service, millis: u64| {
+        let now = UnixNanos(service.now.0 + millis * MILLISECOND);
+        service.follow.tick_with(now, windows);
+    };
+    service.hand_over(1, 10);
+    [20, 40, 249].iter().for_each(|millis| ticks(&service, *millis));
+    assert!((service.exported)().is_none());
+    service.hear(1, Some(span(77, 70)));
+    ticks(&service, 300);
+    assert_eq!((service.exported)().map(|item| item.context), Some(span(77, 10)));
+    service.hand_over(2, 20);
+    [20, 249].iter().for_each(|millis| ticks(&service, *millis));
+    assert!((service.exported)().is_none());
+    [250, 261].iter().for_each(|millis| ticks(&service, *millis));
+    assert_eq!((service.exported)().map(|item| item.context), Some(span(2, 20)));
 }
 
 #[test]

@@ -144,10 +144,15 @@ impl Waiting {
         self.deliveries_of(delivery).origin_found(delivery, origin);
     }
 
-    /// Takes the spans that have waited for long enough.
-    pub(super) fn take_due(&mut self, now: UnixNanos, windows: Windows) -> Vec<Finished> {
+    /// Takes the spans that have waited for long enough, but for deliveries that have to wait all the same, by their ids.
+    pub(super) fn take_due(
+        &mut self,
+        now: UnixNanos,
+        windows: Windows,
+        has_to_wait: impl Fn(u64) -> bool,
+    ) -> Vec<Finished> {
         for deliveries in [&mut self.recorded, &mut self.measured] {
-            deliveries.end_due(now, windows, self.missed);
+            deliveries.end_due(now, windows, self.missed, &has_to_wait);
         }
         let is_due = |since: UnixNanos| now.0.saturating_sub(since.0) >= COMMAND_WAITS;
         while let Some((_, span)) = self.commands.pop_if(is_due) {
@@ -238,8 +243,8 @@ mod tests {
         assert!(waiting.delivered(9, delivery(at(2))).is_none());
         waiting.work_of(9, at(80));
         waiting.work_of(8, at(90));
-        assert!(waiting.take_due(at(150), WINDOWS).is_empty(), "there was work 70 ms ago");
-        let records = records(waiting.take_due(at(180), WINDOWS));
+        assert!(waiting.take_due(at(150), WINDOWS, |_| false).is_empty(), "there was work 70 ms ago");
+        let records = records(waiting.take_due(at(180), WINDOWS, |_| false));
         let handed_over = records[0].inferred.as_ref().unwrap().handed_over;
         assert_eq!((records[0].end, handed_over, waiting.len()), (at(80), Some(at(2)), (0, 0)));
     }
@@ -259,10 +264,11 @@ mod tests {
             "the oldest that is measured has left"
         );
         waiting.work_of(10 + MAX_ENTRIES as u64, at(80));
-        let ended: Vec<_> = records(waiting.take_due(at(150), WINDOWS)).iter().map(|record| record.end).collect();
+        let ended: Vec<_> =
+            records(waiting.take_due(at(150), WINDOWS, |_| false)).iter().map(|record| record.end).collect();
         assert_eq!((ended.len(), ended.iter().all(|end| *end == at(2))), (MAX_ENTRIES + 1, true));
         assert!(!waiting.is_empty());
-        let last = records(waiting.take_due(at(180), WINDOWS));
+        let last = records(waiting.take_due(at(180), WINDOWS, |_| false));
         assert_eq!((last.len(), last[0].end, waiting.is_empty()), (1, at(80), true));
     }
 
@@ -271,7 +277,7 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.delivery_begins(at(0), 9, true);
         waiting.delivered(9, delivery(at(2)));
-        let records = records(waiting.take_due(at(100), WINDOWS));
+        let records = records(waiting.take_due(at(100), WINDOWS, |_| false));
         assert_eq!((records[0].end, &records[0].inferred), (at(2), &None));
         // One that nobody follows does not wait.
         assert!(waiting.delivered(9, delivery(at(3))).is_some());
@@ -299,12 +305,12 @@ mod tests {
         assert_eq!(entry_begins(&mut waiting, 1, 9), None);
         assert!(waiting.delivered(9, delivery(at(2))).is_none());
         waiting.work_of(9, at(80));
-        assert!(waiting.take_due(at(700), WINDOWS).is_empty(), "it waits for more than work");
+        assert!(waiting.take_due(at(700), WINDOWS, |_| false).is_empty(), "it waits for more than work");
         assert_eq!(waiting.len(), (1, 0));
         waiting.acknowledged(at(900), ENTRY + 1);
         waiting.acknowledged(at(900), ENTRY);
         waiting.acknowledged(at(950), ENTRY);
-        assert_eq!(ends(waiting.take_due(at(900), WINDOWS)), [(at(900), Some(at(2)), Some(true))]);
+        assert_eq!(ends(waiting.take_due(at(900), WINDOWS, |_| false)), [(at(900), Some(at(2)), Some(true))]);
         assert_eq!(waiting.len(), (0, 0));
     }
 
@@ -313,7 +319,7 @@ mod tests {
         let mut waiting = Waiting::default();
         entry_begins(&mut waiting, 1, 9);
         waiting.acknowledged(at(4), ENTRY);
-        assert!(waiting.take_due(at(5), WINDOWS).is_empty());
+        assert!(waiting.take_due(at(5), WINDOWS, |_| false).is_empty());
         let span = waiting.delivered(9, delivery(at(6))).unwrap();
         let end = ends(vec![Finished::Delivery(span)]);
         assert_eq!(
@@ -329,16 +335,16 @@ mod tests {
         entry_begins(&mut waiting, 1, 9);
         waiting.delivered(9, delivery(at(2)));
         waiting.work_of(9, at(80));
-        assert_eq!(ends(waiting.take_due(at(1001), WINDOWS)), [(at(80), Some(at(2)), Some(false))]);
+        assert_eq!(ends(waiting.take_due(at(1001), WINDOWS, |_| false)), [(at(80), Some(at(2)), Some(false))]);
         // While there is work it goes on as without an acknowledgement.
         entry_begins(&mut waiting, 2000, 10);
         waiting.delivered(10, delivery(at(2002)));
         waiting.work_of(10, at(2990));
-        assert!(waiting.take_due(at(3010), WINDOWS).is_empty());
+        assert!(waiting.take_due(at(3010), WINDOWS, |_| false).is_empty());
         waiting.work_of(10, at(3020));
         waiting.acknowledged(at(3030), ENTRY);
-        assert!(waiting.take_due(at(3100), WINDOWS).is_empty());
-        assert_eq!(ends(waiting.take_due(at(3200), WINDOWS)), [(at(3020), Some(at(2002)), Some(false))]);
+        assert!(waiting.take_due(at(3100), WINDOWS, |_| false).is_empty());
+        assert_eq!(ends(waiting.take_due(at(3200), WINDOWS, |_| false)), [(at(3020), Some(at(2002)), Some(false))]);
     }
 
     #[test]
@@ -347,7 +353,7 @@ mod tests {
         entry_begins(&mut waiting, 1, 9);
         waiting.delivered(9, delivery(at(2)));
         waiting.missed_acknowledgements(at(500));
-        assert_eq!(ends(waiting.take_due(at(1001), WINDOWS)), [(at(2), None, None)]);
+        assert_eq!(ends(waiting.take_due(at(1001), WINDOWS, |_| false)), [(at(2), None, None)]);
         entry_begins(&mut waiting, 2000, 10);
         waiting.delivered(10, delivery(at(2002)));
         assert_eq!(ends(waiting.take_all()), [(at(2002), None, None)], "nor if the process stops");
@@ -361,13 +367,13 @@ mod tests {
         waiting.work_of(9, at(80));
         assert_eq!(entry_begins(&mut waiting, 500, 10), Some(context(9)));
         waiting.delivered(10, delivery(at(502)));
-        assert_eq!(ends(waiting.take_due(at(510), WINDOWS)), [(at(80), Some(at(2)), Some(false))]);
+        assert_eq!(ends(waiting.take_due(at(510), WINDOWS, |_| false)), [(at(80), Some(at(2)), Some(false))]);
         assert_eq!(entry_begins(&mut waiting, 520, 11), Some(context(9)), "the first, not the last");
         waiting.delivered(11, delivery(at(522)));
         waiting.work_of(10, at(590));
         waiting.acknowledged(at(600), ENTRY);
-        assert_eq!(ends(waiting.take_due(at(600), WINDOWS)), [(at(600), Some(at(522)), Some(true))]);
-        assert_eq!(ends(waiting.take_due(at(690), WINDOWS)), [(at(590), Some(at(502)), Some(false))]);
+        assert_eq!(ends(waiting.take_due(at(600), WINDOWS, |_| false)), [(at(600), Some(at(522)), Some(true))]);
+        assert_eq!(ends(waiting.take_due(at(690), WINDOWS, |_| false)), [(at(590), Some(at(502)), Some(false))]);
         assert_eq!(entry_begins(&mut waiting, 700, 12), None, "what is acknowledged is forgotten");
     }
 
@@ -380,13 +386,13 @@ mod tests {
         // Who gets it next is recorded, and is told of nobody before.
         assert_eq!(entry_begins(&mut waiting, 50, 10), None);
         waiting.delivered(10, delivery(at(52)));
-        assert_eq!(ends(waiting.take_due(at(150), WINDOWS)), [(at(2), None, Some(false))]);
+        assert_eq!(ends(waiting.take_due(at(150), WINDOWS, |_| false)), [(at(2), None, Some(false))]);
         assert_eq!(waiting.delivered_again(ENTRY, true), Some(context(10)));
         waiting.entry_begins(at(160), ENTRY, 11, None);
         waiting.delivered(11, delivery(at(162)));
         waiting.acknowledged(at(180), ENTRY);
         let ended = [(at(52), None, Some(false)), (at(180), Some(at(162)), Some(true))];
-        assert_eq!((ends(waiting.take_due(at(180), WINDOWS)), waiting.is_empty()), (ended.to_vec(), true));
+        assert_eq!((ends(waiting.take_due(at(180), WINDOWS, |_| false)), waiting.is_empty()), (ended.to_vec(), true));
     }
 
     #[test]
@@ -396,7 +402,7 @@ mod tests {
         waiting.delivered(9, delivery(at(2)));
         assert_eq!(waiting.delivered_again(ENTRY, false), None);
         waiting.entry_begins(at(500), ENTRY, 10, Some(context(10)));
-        assert_eq!(ends(waiting.take_due(at(510), WINDOWS)), [(at(2), None, None)]);
+        assert_eq!(ends(waiting.take_due(at(510), WINDOWS, |_| false)), [(at(2), None, None)]);
         assert_eq!(waiting.delivered_again(ENTRY, true), Some(context(10)));
     }
 
@@ -420,9 +426,9 @@ mod tests {
             waiting.delivered(id, delivery(at(2)));
         }
         assert_eq!(waiting.len(), (MAX_ENTRIES, 0));
-        assert_eq!(ends(waiting.take_due(at(3), WINDOWS)), [(at(2), None, None)]);
+        assert_eq!(ends(waiting.take_due(at(3), WINDOWS, |_| false)), [(at(2), None, None)]);
         waiting.acknowledged(at(4), 1);
-        assert!(waiting.take_due(at(5), WINDOWS).is_empty());
+        assert!(waiting.take_due(at(5), WINDOWS, |_| false).is_empty());
     }
 
     #[test]
@@ -445,8 +451,8 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.command_ends(at(0), 1, command());
         waiting.command_ends(at(0), 2, publish());
-        assert!(waiting.take_due(at(9_999), WINDOWS).is_empty());
-        let records = records(waiting.take_due(at(10_000), WINDOWS));
+        assert!(waiting.take_due(at(9_999), WINDOWS, |_| false).is_empty());
+        let records = records(waiting.take_due(at(10_000), WINDOWS, |_| false));
         assert!(matches!(records[..], [SpanRecord { operation: Operation::Publish { .. }, parent: None, .. }]));
     }
 
