@@ -46,7 +46,7 @@ def judge(library: Library, outcomes: dict) -> str:
         if outcome.left != expected.left:
             difference = (outcome.left - expected.left, expected.left - outcome.left)
             raise Failure(f"{library.name}, {way}: in Redis is left {difference[0]}, and directly {difference[1]}")
-    ends = ends_of(*(outcomes["proxied"].spans[side] for side in SIDES))
+    ends = ends_of(*(outcomes["proxied"].spans[side] for side in SIDES), library.takes_ids)
     counts = f"{len(ends.sent)} added, {len(ends.taken)} taken, {len(ends.joined)} joined, {len(ends.wrong)} wrong"
     row = f"{library.name:<24} {JOBS} jobs, {counts}"
     if ends.wrong or (len(ends.sent), len(ends.joined)) != (library.sent, library.joined) or len(ends.taken) < library.joined:

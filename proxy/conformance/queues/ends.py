@@ -15,8 +15,8 @@ class Ends(NamedTuple):
     """Those of the second kind in a trace in which another job has been added."""
 
 
-def ends_of(spans_of_api: list, spans_of_worker: list) -> Ends:
-    """Each job has another length, and the two spans of a trace have to tell the same one."""
+def ends_of(spans_of_api: list, spans_of_worker: list, takes_ids: bool) -> Ends:
+    """Each job has another length, and the two spans of a trace have to tell the same one, unless the second may tell that of an id."""
     sent = [span for span in spans_of_api if span["kind"] == "PRODUCER"]
     taken = [span for span in spans_of_worker if span["kind"] == "CONSUMER" and "bytes" in span]
     by_trace = collections.defaultdict(list)
@@ -25,7 +25,7 @@ def ends_of(spans_of_api: list, spans_of_worker: list) -> Ends:
     joined, wrong = [], []
     for span in taken:
         others = by_trace[span["trace"]]
-        if len(others) == 1 and others[0]["bytes"] == span["bytes"]:
+        if len(others) == 1 and (takes_ids or others[0]["bytes"] == span["bytes"]):
             joined.append((others[0], span))
         elif others:
             wrong.append(span)

@@ -33,15 +33,14 @@ class Library(NamedTuple):
     """Spans of the side that works which are in the trace of the job's other one."""
     why: str = ""
     """Why not all are."""
-
-
-BY_SCRIPTS = "its jobs are added and taken by scripts"
+    takes_ids: bool = False
+    """Whether a worker may take nothing but the job's id, so that the length of the job is not in its span."""
 
 
 def bullmq(version: int) -> Library:
     # The event `drained` is there once more each time the worker is faster than the program that adds jobs.
     keys = {"passing": "bull:jobs:stalled-check", "unsized": "bull:jobs:events"}
-    return Library(f"BullMQ {version}", "node", "bullmq", {"BULLMQ": f"bullmq{version}"}, **keys, sent=0, joined=0, why=BY_SCRIPTS)
+    return Library(f"BullMQ {version}", "node", "bullmq", {"BULLMQ": f"bullmq{version}"}, **keys)
 
 
 LIBRARIES = (
@@ -52,7 +51,7 @@ LIBRARIES = (
     Library("RQ", "python", "rq", joined=0, why="its lists hold nothing but ids of jobs"),
     bullmq(5),
     bullmq(6),
-    Library("Bull", "node", "bull", passing="bull:jobs:stalled-check", sent=0, joined=0, why=BY_SCRIPTS),
+    Library("Bull", "node", "bull", passing="bull:jobs:stalled-check", takes_ids=True),
     Library(
         "Bee-Queue",
         "node",
@@ -60,9 +59,7 @@ LIBRARIES = (
         # In mode `auto`, the first event after somebody without a proxy has subscribed may have a context. Bee-Queue ends at that.
         options_of_one=("--mode", "strip"),
         passing="bq:jobs:stallBlock",
-        sent=0,
-        joined=0,
-        why="its jobs are added by a script, and its list holds nothing but ids",
+        takes_ids=True,
     ),
     Library("node-resque", "node", "node_resque", ready="evalsha", joined=0, why="its jobs have no ids, and are taken by a script"),
     Library("Socket.IO, streams", "node", "socketio", ready="ping"),
@@ -71,8 +68,8 @@ LIBRARIES = (
     Library("node-redis, group, RESP2", "node", "node_redis", {"PROTOCOL": "2"}),
     Library("node-redis, group, RESP3", "node", "node_redis", {"PROTOCOL": "3"}),
     Library("Sidekiq", "ruby", "sidekiq"),
-    Library("Laravel, phpredis", "php", "laravel", {"LARAVEL_CLIENT": "phpredis"}, sent=0, joined=0, why=BY_SCRIPTS),
-    Library("Laravel, predis", "php", "laravel", {"LARAVEL_CLIENT": "predis"}, sent=0, joined=0, why=BY_SCRIPTS),
+    Library("Laravel, phpredis", "php", "laravel", {"LARAVEL_CLIENT": "phpredis"}),
+    Library("Laravel, predis", "php", "laravel", {"LARAVEL_CLIENT": "predis"}),
 )
 
 

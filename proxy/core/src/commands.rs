@@ -8,7 +8,6 @@ use crate::service::SubscriptionKind::{self, Channel, Pattern, Shard};
 
 /// Longest word of a request that is looked at, in bytes.
 const MAX_WORD_LEN: usize = 32;
-
 /// Most words of a request that are looked at, the command's name included.
 pub(crate) const MAX_WORDS: usize = 3;
 
@@ -175,6 +174,11 @@ const fn reading(name: &'static str) -> Command {
     Command { hands_over: Some(Shape::Entries), ..blocking(name) }
 }
 
+/// A script that is sent as its text or as its hash, and may be that of a well-known library.
+const fn eval(name: &'static str) -> Command {
+    Command { hands_over: Some(Shape::Script), pushes: Some(Pushes::Script), ..script(name) }
+}
+
 /// A command that adds items to a list, a sorted set or a stream.
 const fn pushing(name: &'static str, pushes: Pushes) -> Command {
     Command { pushes: Some(pushes), ..plain(name, 1, ONE_REPLY) }
@@ -195,7 +199,7 @@ static COMMANDS: [&[Command]; 13] = [
     &[
         plain("EXEC", 1, |_| Answer::Exec { scripts: false }),
         plain("SYNC", 1, |_| Answer::Sync),
-        script("EVAL"),
+        eval("EVAL"),
         blocking("WAIT"),
         managing("AUTH", 1, ONE_REPLY),
         managing("ECHO", 1, ONE_REPLY),
@@ -236,7 +240,7 @@ static COMMANDS: [&[Command]; 13] = [
         publish("PUBLISH", false),
         plain("DISCARD", 1, |request| request.alone(Answer::Discard)),
         plain("MONITOR", 1, |_| Answer::Monitor),
-        script("EVALSHA"),
+        eval("EVALSHA"),
         script("EVAL_RO"),
         blocking("WAITAOF"),
         managing("COMMAND", 1, ONE_REPLY),

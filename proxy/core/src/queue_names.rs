@@ -19,7 +19,7 @@ const fn beginning(prefix: &'static str) -> Known {
 }
 
 /// Each with the library's file in which the name stands.
-static KNOWN: [Known; 8] = [
+static KNOWN: [Known; 9] = [
     // Celery: `task_default_queue` in celery/app/defaults.py, and in front of a priority in kombu/transport/redis.py.
     all_of("celery"),
     beginning("celery\x06\x16"),
@@ -34,6 +34,8 @@ static KNOWN: [Known; 8] = [
     all_of("taskiq"),
     // Django Q: django_q/brokers/redis_broker.py.
     Known { prefix: "django_q:", suffix: Some(":q") },
+    // Laravel adds delayed jobs by a plain `ZADD` up to version 8, and all else by scripts: src/Illuminate/Queue/RedisQueue.php.
+    Known { prefix: "queues:", suffix: Some(":delayed") },
 ];
 
 /// Whether a well-known library has a queue at this key.
@@ -60,6 +62,7 @@ mod tests {
             "huey.redis.app",
             "taskiq",
             "django_q:default:q",
+            "queues:mail:delayed",
         ] {
             assert!(is_known(key.as_bytes()), "{key}");
         }

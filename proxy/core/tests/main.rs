@@ -12,6 +12,7 @@ mod large;
 mod properties;
 mod pushes;
 mod queues;
+mod scripts;
 mod simulation;
 mod support;
 mod transcripts;

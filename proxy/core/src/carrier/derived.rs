@@ -8,11 +8,11 @@
 //! | bytes | content |
 //! |---|---|
 //! | 16 | `redistributed/i` and a NUL byte |
-//! | 1 | `s` for an entry of a stream, `e` for an element of a list or a sorted set |
+//! | 1 | `s` for an entry of a stream, `e` for an element of a list or a sorted set, `j` for a job with an id of its queue |
 //! | 4 | the number of the database, big-endian |
-//! | 8 | the length of the stream's key, big-endian; 0 for an element, because a move takes it to another key |
-//! | any | the stream's key |
-//! | any | the entry's id as Redis writes it, or the whole element |
+//! | 8 | the length of what comes next, big-endian; 0 for an element, because a move takes it to another key |
+//! | any | the stream's key, or what all keys of the job's queue begin with, without the colon behind it |
+//! | any | the entry's id as Redis writes it, the whole element, or the job's id |
 
 use hmac::Mac as _;
 
@@ -37,6 +37,8 @@ pub(crate) enum Identity<'a> {
     Entry { database: u32, key: &'a [u8], id: &'a [u8] },
     /// An element of a list or a sorted set.
     Element { database: u32, element: &'a [u8] },
+    /// A job of Bull, BullMQ or Bee-Queue: they count the jobs of a queue, whose keys all begin with its name.
+    Job { database: u32, queue: &'a [u8], id: &'a [u8] },
 }
 
 impl<'a> Identity<'a> {
@@ -54,6 +56,7 @@ impl<'a> Identity<'a> {
         let (kind, database, key, rest) = match self {
             Self::Entry { database, key, id } => (b"s", database, key, id),
             Self::Element { database, element } => (b"e", database, &[][..], element),
+            Self::Job { database, queue, id } => (b"j", database, queue, id),
         };
         mac.update(LABEL);
         mac.update(kind);
@@ -123,7 +126,8 @@ mod tests {
     #[test]
     fn the_ids_are_those_that_other_languages_compute() {
         // Python: hmac.new(key, b"redistributed/i\0" + b"s" + (2).to_bytes(4, "big") + (6).to_bytes(8, "big") + b"orders"
-        //         + b"1700000000000-0", "sha256").hexdigest()[:48], and the same with b"e", (0).to_bytes(8, "big") and the element.
+        //         + b"1700000000000-0", "sha256").hexdigest()[:48], and the same with b"e", (0).to_bytes(8, "big") and the element, or
+        //         with b"j", (9).to_bytes(8, "big"), b"bull:mail" and b"17".
         let entry = Identity::Entry { database: 2, key: b"orders", id: b"1700000000000-0" };
         let element =
             Identity::of_element(0, br#"{"id":"550e8400-e29b-41d4-a716-446655440000","task":"add"}"#).unwrap();
@@ -131,6 +135,9 @@ mod tests {
         assert_eq!(derived(entry, &none), "8d15f970d6434d5013314fb4b1cf0fc7 8ddcdea75c788a5d");
         assert_eq!(derived(entry, &key), "38e4efc28ecbed387244187227a69c3a 8af9752b9e9bc384");
         assert_eq!(derived(element, &none), "12030d0cab3914973399985938b2e944 310e7e0a1c69ea99");
+        let job = Identity::Job { database: 0, queue: b"bull:mail", id: b"17" };
+        assert_eq!(derived(job, &none), "45e7920d9abe236c0bf13158bd3babf2 f37ba35df7584068");
+        assert_eq!(derived(job, &key), "975a40732f33272c95eb4950fa96e6cb 1ee50655a38332b1");
         assert_eq!(derived(element, &key), "a0316fe9f4b3a697ca1e9faf8da00c37 4f30f0e97c3cce00");
     }
 
@@ -143,6 +150,7 @@ mod tests {
             Identity::Entry { database: 0, key: b"a", id: b"b1-0" },
             Identity::Entry { database: 0, key: b"ab", id: b"1-1" },
             Identity::Element { database: 0, element: b"ab1-0" },
+            Identity::Job { database: 0, queue: b"ab", id: b"1-0" },
         ] {
             assert_ne!(entry.derive(&keys), other.derive(&keys), "{other:?}");
         }

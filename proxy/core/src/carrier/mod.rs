@@ -10,6 +10,7 @@ pub(crate) mod derived;
 pub(crate) mod faststream;
 pub mod json;
 pub mod keys;
+pub(crate) mod msgpack;
 pub mod opencensus;
 pub mod out_of_band;
 pub(crate) mod texts;

@@ -7,6 +7,7 @@
 //!   `instrumentation/resque` (`resque_module.rb`) of `opentelemetry-ruby-contrib`
 //! - its object `headers`: Celery, by `opentelemetry-instrumentation-celery`, in the message of `kombu.transport.virtual`; FastStream
 //!   before 0.7, by `JSONMessageFormat`
+//! - the object `trace_ctx` in its object `options`: Dramatiq, by `opentelemetry-instrumentation-dramatiq`
 //! - its object `labels`: taskiq, by `taskiq/middlewares/opentelemetry_middleware.py`
 //! - the headers of a binary envelope: FastStream, by `BinaryMessageFormatV1` in `faststream/redis/parser/binary.py`
 //!
@@ -18,19 +19,21 @@
 //!
 //! Names in JSON count in any case, others exactly. Among several places the first in this order counts.
 //!
-//! No item has the context of BullMQ (`tm` in the hash of the job), Dramatiq or Laravel, whose jobs come in the replies to scripts,
-//! and of RQ, whose lists hold ids of jobs.
+//! Of a job of BullMQ: the JSON object in the text `tm` of its options, by `src/classes/job.ts` (`telemetry.metadata`), which
+//! `bullmq-otel` and others fill.
+//!
+//! No item has the context of RQ, whose lists hold ids of jobs.
 
 use alloc::borrow::Cow;
 
 use super::Item;
 use crate::carrier::faststream;
-use crate::carrier::json::wrapped_context;
+use crate::carrier::json::{text_member, wrapped_context};
 use crate::carrier::texts::{self, TRACEPARENT};
 use crate::trace::{Context, Propagators};
 
 /// The objects of an item of a list or a sorted set that may hold a context. The first one is the item itself.
-const IN_ITEM: &[&str] = &["", "headers", "labels"];
+const IN_ITEM: &[&str] = &["", "headers", "options.trace_ctx", "labels"];
 
 /// The fields of an entry that may hold an envelope, and the objects of it that may hold a context.
 const IN_FIELDS: [(&str, &[&str]); 2] = [("data", &["labels"]), ("__data__", &["headers"])];
@@ -39,6 +42,9 @@ const IN_FIELDS: [(&str, &[&str]); 2] = [("data", &["labels"]), ("__data__", &["
 pub(crate) fn context(item: &Item<'_>, formats: Propagators) -> Option<Context> {
     if !formats.carries_traces() {
         return None;
+    }
+    if item.job.is_some() {
+        return of_job(item, formats);
     }
     if item.id.is_none() {
         return in_envelope(item.values.as_slice().first()?, item.is_cut_off, IN_ITEM, formats);
@@ -50,6 +56,16 @@ pub(crate) fn context(item: &Item<'_>, formats: Propagators) -> Option<Context> 
             in_envelope(value, is_cut_off, objects, formats)
         })
     })
+}
+
+/// The context in the options of a job, which the script that adds the job has in MessagePack, and Redis in JSON.
+fn of_job(item: &Item<'_>, formats: Propagators) -> Option<Context> {
+    let in_text = |text: &[u8]| wrapped_context(text, false, &[""], formats);
+    match field(item, "tm") {
+        Some((text, _)) => in_text(text),
+        None => field(item, "opts")
+            .and_then(|(options, is_cut_off)| in_text(text_member(options, is_cut_off, "tm")?.as_bytes())),
+    }
 }
 
 /// The value of an entry's field, and whether it is cut off. With several of one name nobody can say which one counts.
@@ -89,7 +105,7 @@ mod tests {
 
     fn read(value: &[u8], is_cut_off: bool) -> Option<String> {
         let (names, values) = (Bulks::new([]), Bulks::new([value]));
-        let item = Item { key: None, id: None, names, values, is_cut_off, size: 0, is_redelivery: false };
+        let item = Item { key: None, id: None, job: None, names, values, is_cut_off, size: 0, is_redelivery: false };
         context(&item, Propagators::default()).map(|context| format!("{} {:?}", context.span.span_id, context.baggage))
     }
 
@@ -165,6 +181,33 @@ mod tests {
         assert_eq!(read(&invalid, false), None);
         let name = [b"{\"\xff\":1,", member(PARENT).as_bytes(), b"}"].concat();
         assert_eq!(read(&name, false), None);
+    }
+
+    #[test]
+    fn a_message_of_dramatiq_has_it_among_its_options() {
+        let options = format!("{{\"retries\":0,\"trace_ctx\":{{\"traceparent\":\"{PARENT}\"}}}}");
+        let message = format!("{{\"queue_name\":\"default\",\"options\":{options}}}");
+        assert_eq!(read(message.as_bytes(), false).as_deref(), Some("00f067aa0ba902b7 None"));
+        let elsewhere = format!("{{\"args\":{{\"trace_ctx\":{{\"traceparent\":\"{PARENT}\"}}}}}}");
+        assert_eq!(read(elsewhere.as_bytes(), false), None);
+    }
+
+    #[test]
+    fn a_job_of_bullmq_has_it_in_the_text_of_an_option() {
+        let text = format!("{{\"traceparent\":\"{PARENT}\"}}");
+        let job = |name: &str, value: &str, is_cut_off| {
+            let (names, values) =
+                (Bulks::new([&b"data"[..], name.as_bytes()]), Bulks::new([&b"{}"[..], value.as_bytes()]));
+            let item = Item { job: Some(b"17"), names, values, is_cut_off, ..Item::begin(None, None) };
+            context(&item, Propagators::default()).map(|context| format!("{}", context.span.span_id))
+        };
+        assert_eq!(job("tm", &text, false).as_deref(), Some("00f067aa0ba902b7"));
+        let options = format!("{{\"attempts\":0,\"tm\":\"{}\"}}", text.replace('"', "\\\""));
+        assert_eq!(job("opts", &options, false).as_deref(), Some("00f067aa0ba902b7"));
+        assert_eq!([job("opts", &text, false), job("data", &options, false)], [None, None]);
+        for cut in 0..options.len() {
+            assert!(job("opts", &options[..cut], true).is_none_or(|span| span == "00f067aa0ba902b7"), "{cut}");
+        }
     }
 
     #[test]

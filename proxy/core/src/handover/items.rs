@@ -20,23 +20,26 @@ pub(crate) struct Item<'a> {
     pub(crate) key: Option<&'a [u8]>,
     /// The id of an entry of a stream.
     pub(crate) id: Option<&'a [u8]>,
-    /// The names of an entry's fields, as many as there are `values`. Other items have none.
+    /// The id of a job within its queue, if the item is the job of a library that counts its jobs.
+    pub(crate) job: Option<&'a [u8]>,
+    /// The names of an entry's fields, or of those of a job, as many as there are `values`. Other items have none.
     pub(crate) names: Bulks<'a, MAX_VALUES>,
     /// What it says: the item, or the values of an entry's fields.
     pub(crate) values: Bulks<'a, MAX_VALUES>,
     /// Whether of the last of `values` only the beginning is there.
     pub(crate) is_cut_off: bool,
-    /// The length of it in bytes, with the names of an entry's fields.
+    /// The length of it in bytes, with the names of an entry's fields. Of a job it is that of its data.
     pub(crate) size: u64,
     /// Whether it is an entry that a consumer of the group has got before.
     pub(crate) is_redelivery: bool,
 }
 
 impl<'a> Item<'a> {
-    fn begin(key: Option<&'a [u8]>, id: Option<&'a [u8]>) -> Self {
+    pub(super) fn begin(key: Option<&'a [u8]>, id: Option<&'a [u8]>) -> Self {
         Self {
             key,
             id,
+            job: None,
             names: Bulks::new([]),
             values: Bulks::new([]),
             is_cut_off: false,
@@ -46,7 +49,7 @@ impl<'a> Item<'a> {
     }
 
     /// Adds a field, if there is room for it.
-    fn add_field(&mut self, name: &'a [u8], value: &'a [u8], is_cut_off: bool) {
+    pub(super) fn add_field(&mut self, name: &'a [u8], value: &'a [u8], is_cut_off: bool) {
         if self.values.as_slice().len() < MAX_VALUES {
             self.names.push(name);
             self.values.push(value);
@@ -73,7 +76,7 @@ struct Level {
 }
 
 /// Finds the items in `frame`, the beginning of a reply of this shape. An empty one stands for a null.
-pub(crate) fn items(shape: Shape, frame: &[u8]) -> Handed<'_> {
+pub(super) fn items(shape: Shape, frame: &[u8]) -> Handed<'_> {
     if frame.is_empty() {
         return Handed::default();
     }

@@ -2,20 +2,29 @@
 //! what a request adds to one ([`Push`]).
 //!
 //! A row of the table of commands names the [`Shape`] of such a reply. [`Read`] is what the request says, and [`items`] finds
-//! the items in the reply, and [`context`] the context that an item carries. [`Ack`] is what an acknowledgement says of items. Nothing
-//! here changes a byte, and nothing is read unless causes are followed (`--follow`).
+//! the items in the reply, and [`context`] the context that an item carries. [`Ack`] is what an acknowledgement says of items, and
+//! [`Script`] what a script of a well-known library does. Nothing here changes a byte, and nothing is read unless causes are
+//! followed (`--follow`).
 
 mod ack;
 mod envelope;
 mod items;
+mod job;
 mod push;
 mod read;
+mod scripts;
 
 pub(crate) use ack::Ack;
 pub(crate) use envelope::context;
-pub(crate) use items::{Item, items};
-pub(crate) use push::{Push, Pushes};
+pub(crate) use items::{Handed, Item};
+pub(crate) use push::{Awaited, Push, Pushes};
 pub(crate) use read::{Group, Read, keys};
+pub(crate) use scripts::{Script, is_marker};
+
+/// Finds the items in `frame`, the beginning of a reply of this shape. An empty one stands for a null.
+pub(crate) fn items(shape: Shape, frame: &[u8]) -> Handed<'_> {
+    if shape == Shape::Job { job::job(frame) } else { items::items(shape, frame) }
+}
 
 /// How the reply to a command has its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +48,12 @@ pub(crate) enum Shape {
     Claimed,
     /// Where to go on, an array of such entries, and the ids of those that are gone: `XAUTOCLAIM`.
     AutoClaimed,
+    /// The first of an array: the script by which Laravel takes a job.
+    FirstValue,
+    /// A job of Bull or BullMQ, whose fields and whose id stand in an array.
+    Job,
+    /// What the script says, which the request tells: `EVAL` and `EVALSHA`.
+    Script,
 }
 
 /// What a value of a reply is, by its place.
@@ -65,7 +80,7 @@ impl Shape {
     fn role(self, depth: usize, index: u64) -> Role {
         match (self, depth, index) {
             (Self::Values, 0 | 1, _) | (Self::KeyAndValues, 2, _) => Role::Item,
-            (Self::KeyAndValue | Self::KeyAndMember, 1, 1) => Role::Item,
+            (Self::KeyAndValue | Self::KeyAndMember, 1, 1) | (Self::FirstValue, 1, 0) => Role::Item,
             (Self::KeyAndMembers, 3, 0) | (Self::Members, 2, 0) => Role::Item,
             (Self::Members, 1, index) if index % 2 == 0 => Role::Item,
             (Self::KeyAndValue | Self::KeyAndValues | Self::KeyAndMember | Self::KeyAndMembers, 1, 0) => Role::Key,
@@ -86,7 +101,14 @@ impl Shape {
     /// The number of aggregates in which the last level of items lies.
     fn depth_of_items(self) -> usize {
         match self {
-            Self::Values | Self::KeyAndValue | Self::KeyAndMember | Self::Members | Self::Claimed => 1,
+            Self::Values
+            | Self::FirstValue
+            | Self::KeyAndValue
+            | Self::KeyAndMember
+            | Self::Members
+            | Self::Claimed => 1,
+            // They are not read by their places.
+            Self::Job | Self::Script => 0,
             Self::KeyAndValues | Self::KeyAndMembers | Self::AutoClaimed => 2,
             Self::Entries => 3,
         }

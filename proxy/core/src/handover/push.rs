@@ -1,8 +1,9 @@
 //! What a request adds to a list, a sorted set or a stream.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::Item;
+use super::{Item, Script};
 use crate::resp::complete::decimal;
 use crate::resp::{Values, take_line};
 use crate::service::{Bulks, MAX_VALUES};
@@ -21,16 +22,29 @@ pub(crate) enum Pushes {
     Inserted,
     /// Behind the options, each behind its score: `ZADD`.
     Members,
+    /// What the script says, if it is that of a well-known library: `EVAL` and `EVALSHA`.
+    Script,
+}
+
+/// What an id names that comes with the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The id is that of an entry of a stream.
+    Entry,
+    /// The id is that of a job of the queue.
+    Job,
 }
 
 /// The items that a request adds.
 #[derive(Debug)]
 pub(crate) struct Push<'a> {
     /// The key that they are added to.
-    pub(crate) key: &'a [u8],
-    /// The elements, [`MAX_PUSHED`] at most. Of an entry there is none.
+    pub(crate) key: Cow<'a, [u8]>,
+    /// The elements, [`MAX_PUSHED`] at most. Of an entry and of a job there is none.
     pub(crate) elements: Vec<&'a [u8]>,
-    /// The names of an entry's fields, as many as there are `values`, and their values.
+    /// What the id in the reply names, if there is one.
+    pub(crate) awaits: Option<Awaited>,
+    /// The names of an entry's fields, as many as there are `values`, and their values. A job has its data and its context.
     names: Bulks<'a, MAX_VALUES>,
     values: Bulks<'a, MAX_VALUES>,
     /// The number of items.
@@ -42,18 +56,21 @@ pub(crate) struct Push<'a> {
 impl<'a> Push<'a> {
     /// Reads a request in RESP. `None` if it has no items, or if it is cut off.
     pub(crate) fn of_request(pushes: Pushes, request: &'a [u8]) -> Option<Self> {
+        if pushes == Pushes::Script {
+            return Self::of_script(Script::of_request(request)?);
+        }
         let mut header = request;
         let (_, count) = take_line(&mut header)?;
         let count = usize::try_from(decimal(count)?).ok()?;
         let mut words = Values::new(request);
         words.next()?;
         let key = words.next()?;
-        let (names, values) = (Bulks::new([]), Bulks::new([]));
-        let mut push = Self { key, elements: Vec::new(), names, values, count: 0, size: 0 };
+        let mut push = Self::begin(Cow::Borrowed(key));
         let mut seen = 2;
         match pushes {
             Pushes::Entry => {
                 push.count = 1;
+                push.awaits = Some(Awaited::Entry);
                 seen += id_and_options(&mut words)?;
                 push.names = Bulks::new(words.clone().step_by(2));
                 push.values = Bulks::new(words.clone().skip(1).step_by(2));
@@ -61,7 +78,7 @@ impl<'a> Push<'a> {
                 seen += fields.count();
                 return (seen == count).then_some(push);
             }
-            Pushes::Elements => {}
+            Pushes::Elements | Pushes::Script => {}
             Pushes::Inserted => {
                 words.nth(1)?;
                 seen += 2;
@@ -85,14 +102,37 @@ impl<'a> Push<'a> {
         (push.count > 0 && seen == count).then_some(push)
     }
 
-    /// The item, if there is only one. An entry has no id yet.
+    fn begin(key: Cow<'a, [u8]>) -> Self {
+        let (names, values) = (Bulks::new([]), Bulks::new([]));
+        Self { key, elements: Vec::new(), awaits: None, names, values, count: 0, size: 0 }
+    }
+
+    fn of_script(script: Script<'a>) -> Option<Self> {
+        match script {
+            Script::AddsJob { queue, data, context } => {
+                let names = Bulks::new([&b"data"[..], b"tm"]);
+                let values = Bulks::new([Some(data), context].into_iter().flatten());
+                let (awaits, size) = (Some(Awaited::Job), len_of(data));
+                Some(Self { awaits, names, values, count: 1, size, ..Self::begin(Cow::Borrowed(queue)) })
+            }
+            Script::AddsElement { queue, element } => {
+                let (elements, size) = (Vec::from([element]), len_of(element));
+                Some(Self { elements, count: 1, size, ..Self::begin(queue) })
+            }
+            Script::Takes { .. } | Script::Publishes { .. } => None,
+        }
+    }
+
+    /// The item, if there is only one. An entry and a job have no id yet.
     pub(crate) fn only(&self) -> Option<Item<'a>> {
-        let (id, names, values) = match (self.count, self.elements.as_slice()) {
-            (1, []) => (Some(&[][..]), self.names, self.values),
-            (1, [element]) => (None, Bulks::new([]), Bulks::new([*element])),
+        let no_id = |kind| (self.awaits == Some(kind)).then_some(&[][..]);
+        let (id, job) = (no_id(Awaited::Entry), no_id(Awaited::Job));
+        let (names, values) = match (self.count, self.elements.as_slice()) {
+            (1, []) => (self.names, self.values),
+            (1, [element]) => (Bulks::new([]), Bulks::new([*element])),
             _ => return None,
         };
-        Some(Item { key: Some(self.key), id, names, values, is_cut_off: false, size: self.size, is_redelivery: false })
+        Some(Item { id, job, names, values, size: self.size, ..Item::begin(None, None) })
     }
 }
 
@@ -145,7 +185,7 @@ mod tests {
         let push = Push::of_request(pushes, request.as_bytes())?;
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
         let elements: Vec<_> = push.elements.iter().map(|element| text(element)).collect();
-        Some(format!("{} [{}] {} {}", text(push.key), elements.join(" "), push.count, push.size))
+        Some(format!("{} [{}] {} {}", text(&push.key), elements.join(" "), push.count, push.size))
     }
 
     #[test]

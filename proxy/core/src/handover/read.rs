@@ -1,6 +1,9 @@
 //! What a request says of the items that its reply will hand over.
 
-use super::Shape;
+use alloc::borrow::Cow;
+
+use super::scripts::queue_of_move;
+use super::{Script, Shape};
 use crate::command_keys::first_key;
 use crate::resp::Values;
 
@@ -11,12 +14,20 @@ const MAX_OPTIONS: usize = 16;
 const MAX_STREAMS: usize = 64;
 
 /// A request whose reply may hand something over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Read<'a> {
     /// Where the items stand in the reply.
     pub(crate) shape: Shape,
-    /// The first key that is read.
-    pub(crate) key: &'a [u8],
+    /// The first key that is read. Of a queue whose jobs have ids it is what all of its keys begin with, without a colon behind it.
+    pub(crate) key: Cow<'a, [u8]>,
+    /// The list that the item is moved to (`LMOVE`, `RPOPLPUSH` and those that wait).
+    pub(crate) moves_to: Option<&'a [u8]>,
+    /// Whether the key is the name of a queue as both of its ends know it, which need not be the first key of the request.
+    pub(crate) names_queue: bool,
+    /// Whether what the reply hands over are jobs with ids of that queue, or these ids.
+    pub(crate) has_jobs: bool,
+    /// Whether the request ends the work on another job, to which it belongs, before it takes this one.
+    pub(crate) finishes: bool,
     /// The consumer group that gets it (`XREADGROUP`, `XCLAIM`, `XAUTOCLAIM`).
     pub(crate) group: Option<Group<'a>>,
     /// Whether the reply hands over what nobody else has got for certain, or waits for it. Otherwise the command may look
@@ -42,9 +53,32 @@ impl<'a> Read<'a> {
         match shape {
             Shape::Entries => return Self::of_streams(request),
             Shape::Claimed | Shape::AutoClaimed => return Self::of_claim(shape, request),
+            Shape::Script => return Self::of_script(request),
             _ => {}
         }
-        Some(Self { shape, key: first_key(request)?, group: None, takes_work: blocks })
+        let key = first_key(request)?;
+        let moves_to = if shape == Shape::Values { destination(request) } else { None };
+        let queue = moves_to.and_then(|to| queue_of_move(key, to));
+        let read = Self::of_key(shape, Cow::Borrowed(queue.unwrap_or(key)), blocks);
+        Some(Self { has_jobs: queue.is_some(), names_queue: queue.is_some(), moves_to, ..read })
+    }
+
+    fn of_key(shape: Shape, key: Cow<'a, [u8]>, takes_work: bool) -> Self {
+        Self {
+            shape,
+            key,
+            moves_to: None,
+            names_queue: false,
+            has_jobs: false,
+            finishes: false,
+            group: None,
+            takes_work,
+        }
+    }
+
+    fn of_script(request: &'a [u8]) -> Option<Self> {
+        let Script::Takes { queue, shape, finishes } = Script::of_request(request)? else { return None };
+        Some(Self { has_jobs: shape == Shape::Job, names_queue: true, finishes, ..Self::of_key(shape, queue, true) })
     }
 
     fn of_streams(request: &'a [u8]) -> Option<Self> {
@@ -60,7 +94,7 @@ impl<'a> Read<'a> {
         if is_of_group && words.skip(streams / 2).any(|id| id != b">") {
             return None;
         }
-        Some(Self { shape: Shape::Entries, key, group, takes_work: waits || is_of_group })
+        Some(Self { group, ..Self::of_key(Shape::Entries, Cow::Borrowed(key), waits || is_of_group) })
     }
 
     fn of_claim(shape: Shape, request: &'a [u8]) -> Option<Self> {
@@ -70,7 +104,7 @@ impl<'a> Read<'a> {
             return None;
         }
         let group = Group { name, consumer, needs_no_ack: false };
-        Some(Self { shape, key, group: Some(group), takes_work: true })
+        Some(Self { group: Some(group), ..Self::of_key(shape, Cow::Borrowed(key), true) })
     }
 }
 
@@ -123,6 +157,14 @@ pub(crate) fn keys(shape: Shape, request: &[u8]) -> impl Iterator<Item = &[u8]> 
     words.take(taken).chain(only)
 }
 
+/// The list that a request moves an item to, if it moves one: the key behind the first.
+fn destination(request: &[u8]) -> Option<&[u8]> {
+    let mut words = Values::new(request);
+    let (_, last) = words.next()?.split_last_chunk::<4>()?;
+    let moves = last.eq_ignore_ascii_case(b"MOVE") || last.eq_ignore_ascii_case(b"PUSH");
+    if moves { words.nth(1) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::format;
@@ -140,7 +182,7 @@ mod tests {
             let ack = if group.needs_no_ack { "!" } else { "" };
             format!("{}/{}{ack}", text(group.name), text(group.consumer))
         });
-        Some(format!("{} {} {}", text(read.key), group.unwrap_or("-".into()), read.takes_work))
+        Some(format!("{} {} {}", text(&read.key), group.unwrap_or("-".into()), read.takes_work))
     }
 
     #[test]
@@ -169,6 +211,10 @@ mod tests {
             (Shape::KeyAndValue, true, "BLPOP q other 5", Some("q - true")),
             (Shape::Values, false, "LPOP q", Some("q - false")),
             (Shape::Values, true, "BLMOVE q other LEFT RIGHT 0", Some("q - true")),
+            (Shape::Values, true, "brpoplpush bull:mail:wait bull:mail:active 5", Some("bull:mail - true")),
+            (Shape::Values, false, "RPOPLPUSH bq:mail:waiting bq:mail:active", Some("bq:mail - false")),
+            (Shape::Values, true, "BRPOPLPUSH bull:mail:wait bull:other:active 5", Some("bull:mail:wait - true")),
+            (Shape::Values, false, "LPOP bull:mail:wait bull:mail:active", Some("bull:mail:wait - false")),
             (Shape::KeyAndValues, true, "BLMPOP 0 2 q other LEFT", Some("q - true")),
             (Shape::KeyAndMembers, false, "ZMPOP 1 q MIN", Some("q - false")),
             (Shape::Entries, true, "XREADGROUP GROUP g c COUNT 10 STREAMS s >", Some("s g/c true")),

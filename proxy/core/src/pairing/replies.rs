@@ -6,7 +6,7 @@ use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::service::{Event, SubscriptionKind};
-use crate::trace::{CommandId, ErrorType};
+use crate::trace::{CommandId, ErrorType, Operation};
 
 impl Pairing {
     /// The header of the array that answers `EXEC` has been read. Its `count` elements come next, each as a reply.
@@ -229,7 +229,13 @@ impl Pairing {
                 }
                 // By NOSCRIPT a client learns that it has to send the script itself, which it then does.
                 let failed = !line.starts_with(b"NOSCRIPT");
-                self.end_span(span, failed.then(|| ErrorType::from_redis_error(line)), call);
+                if !failed && self.spans.get(&span).is_some_and(|record| matches!(record.operation, Operation::Send(_)))
+                {
+                    // So what it would have added is added only then.
+                    self.spans.take(span);
+                } else {
+                    self.end_span(span, failed.then(|| ErrorType::from_redis_error(line)), call);
+                }
             }
             match entry.answer {
                 Answer::ClientReply(_) => self.requested = ReplyMode::On,

@@ -13,7 +13,7 @@ use crate::handover::{self, Ack, Group, Item, Read, Shape};
 use crate::policy::Mode;
 use crate::rewrite::{Consumer, untraced};
 use crate::service::{
-    Attribution, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading, Told,
+    Attribution, Bulks, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading, Told,
 };
 use crate::trace::{Change, CommandId, ConsumerGroup, Operation};
 
@@ -37,7 +37,18 @@ pub(super) struct Waiting {
     shape: Shape,
     /// The key that it names, where the reply does not tell it.
     key: Box<[u8]>,
+    /// Whether the key is the name of a queue, and what is handed over are its jobs or their ids.
+    has_jobs: bool,
+    /// Whether the command has ended the work on another job as well, and so is any other command to the inference.
+    finishes: bool,
     group: Option<GroupOfRead>,
+}
+
+impl Waiting {
+    fn new(command: CommandId, read: &Read<'_>, group: Option<GroupOfRead>) -> Self {
+        let &Read { shape, has_jobs, finishes, .. } = read;
+        Self { command, shape, key: read.key.as_ref().into(), has_jobs, finishes, group }
+    }
 }
 
 /// Who gets the entries of a stream.
@@ -122,17 +133,17 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
         return None;
     }
     let read = Read::of_request(shape, matches!(answer, Answer::LateReplies(_)), frame)?;
-    if read.key.len() > MAX_NAME_LEN {
+    if read.key.len() > MAX_NAME_LEN || read.finishes {
         return None;
     }
     let now = parts.call.env.now;
-    let takes_work = read.takes_work || parts.call.env.policy.is_queue(read.key);
-    let observed = ObservedRead { key: read.key, takes_work };
+    let takes_work = read.takes_work || parts.call.env.policy.is_queue(&read.key);
+    let observed = ObservedRead { key: &read.key, takes_work };
     let command = match parts.call.env.inference.as_deref_mut()?.reads(now, &observed) {
         Reading::Work(command) => {
-            listen(shape, frame, parts);
+            listen(&read, frame, parts);
             let group = read.group.and_then(|group| GroupOfRead::new(&group, parts.pairing.asked_database()));
-            parts.reads.push(Waiting { command, shape, key: read.key.into(), group });
+            parts.reads.push(Waiting::new(command, &read, group));
             command
         }
         Reading::Reply(command) => command,
@@ -142,13 +153,15 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
 }
 
 /// Says where other proxies tell the contexts of what this read may hand over.
-fn listen(shape: Shape, frame: &[u8], parts: &mut Parts<'_>) {
+fn listen(read: &Read<'_>, frame: &[u8], parts: &mut Parts<'_>) {
     let policy = &**parts.call.env.policy;
     if !policy.hears_contexts() {
         return;
     }
     let database = parts.pairing.asked_database();
-    for key in handover::keys(shape, frame) {
+    let queue = read.names_queue.then_some(&*read.key);
+    let keys = queue.is_none().then(|| handover::keys(read.shape, frame));
+    for key in queue.into_iter().chain(keys.into_iter().flatten()) {
         let companion = parts.companions.of(database, key, policy);
         if let (Some(companion), Some(inference)) = (companion, parts.call.env.inference.as_deref_mut()) {
             inference.listens(companion);
@@ -156,9 +169,30 @@ fn listen(shape: Shape, frame: &[u8], parts: &mut Parts<'_>) {
     }
 }
 
+/// Waits for the job that comes with the reply to a script which ends the work on another one, if the command `name` is one. It is
+/// `command` to the inference, as any other.
+pub(super) fn of_finish(command: Option<CommandId>, name: &[u8], frame: &[u8], parts: &mut Parts<'_>) {
+    if commands::find(name).and_then(|row| row.hands_over) != Some(Shape::Script) || parts.pairing.is_queueing() {
+        return;
+    }
+    let read = Read::of_request(Shape::Script, false, frame);
+    let read = read.filter(|read| read.finishes && read.key.len() <= MAX_NAME_LEN);
+    if let (Some(read), Some(command)) = (read, command) {
+        parts.reads.push(Waiting::new(command, &read, None));
+    }
+}
+
 /// Tells the inference of the items in `frame`, the beginning of the reply to this read, and begins their spans.
 pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
-    let handed = handover::items(read.shape, frame);
+    let mut handed = handover::items(read.shape, frame);
+    handed.items.retain(|item| !is_marker(read, item));
+    if read.has_jobs && read.shape != Shape::Job {
+        // A move hands over nothing but the job's id.
+        handed.items.iter_mut().for_each(|item| item.job = item.values.as_slice().first().copied());
+    }
+    if read.finishes && !takes_next(read, !handed.items.is_empty(), parts) {
+        return;
+    }
     let group = read.group.as_ref().filter(|_| !parts.call.env.policy.hide_channel_names);
     let group = group.and_then(GroupOfRead::shown);
     for item in &handed.items {
@@ -170,6 +204,23 @@ pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
     {
         inference.missed(now);
     }
+}
+
+/// Tells the inference that the command was answered which has ended the work on another job, and that it has taken the next one if
+/// there is one. Returns whether that is work.
+fn takes_next(read: &Waiting, is_there: bool, parts: &mut Parts<'_>) -> bool {
+    let now = parts.call.env.now;
+    let Some(inference) = parts.call.env.inference.as_deref_mut() else { return false };
+    inference.replied(now, read.command, Bulks::new([]));
+    is_there && matches!(inference.reads(now, &ObservedRead { key: &read.key, takes_work: true }), Reading::Work(_))
+}
+
+/// Whether the item is no work, but only tells the service that there is some.
+fn is_marker(read: &Waiting, item: &Item<'_>) -> bool {
+    let key = item.key.unwrap_or(&read.key);
+    read.shape != Shape::Job
+        && item.id.is_none()
+        && item.values.as_slice().first().is_some_and(|element| handover::is_marker(key, read.has_jobs, element))
 }
 
 /// Hands an item over, of which spans tell this group.

@@ -27,6 +27,7 @@ pub(super) fn carried(item: &Item<'_>, policy: &Policy) -> Option<Context> {
 pub(super) fn derived(key: &[u8], item: &Item<'_>, parts: &Parts<'_>) -> Option<SpanContext> {
     let database = parts.pairing.database();
     let identity = match (item.id, item.values.as_slice()) {
+        _ if item.job.is_some() => item.job.map(|id| Identity::Job { database, queue: key, id }),
         (Some(id), _) => EntryId::parse(id).map(|_| Identity::Entry { database, key, id }),
         // It is there as a whole, because a length of its own is known of it.
         (None, [element]) if u64::try_from(element.len()) == Ok(item.size) => Identity::of_element(database, element),

@@ -10,17 +10,17 @@ use super::Parts;
 use super::items::{carried, entry_id, is_first};
 use crate::carrier::derived::{Identity, MAX_ELEMENT_LEN};
 use crate::commands;
-use crate::handover::{Push, Pushes};
+use crate::handover::{Awaited, Push, Pushes};
 use crate::policy::Mode;
 use crate::resp::Values;
 use crate::rewrite::{derived_context, push_span};
 use crate::service::{Attribution, Event, Passage};
 use crate::trace::{Operation, Sent, SpanRecord, UnixNanos};
 
-/// Most entries of streams whose ids are waited for. The oldest makes room for further ones, and stays without its id.
+/// Most entries of streams and jobs whose ids are waited for. The oldest makes room for further ones, and stays without its id.
 const MAX_ENTRIES: usize = 1024;
 
-/// The longest key of a stream, in bytes, that is kept until the reply comes.
+/// The longest key of a stream or name of a queue, in bytes, that is kept until the reply comes.
 const MAX_KEY_LEN: usize = 1024;
 
 /// Most bytes that are kept of a request that does not come at once.
@@ -29,31 +29,38 @@ pub(super) const MAX_KEPT: usize = 2 * MAX_ELEMENT_LEN;
 /// Most items of a command that its span tells the contexts of.
 const MAX_LINKS: usize = 16;
 
-/// The streams to which entries were added whose ids have not come yet, in the order of the commands.
+/// The streams and queues to which entries and jobs were added whose ids have not come yet, in the order of the commands.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     last: u32,
-    waiting: VecDeque<(u32, Box<[u8]>)>,
+    waiting: VecDeque<(u32, Waiting)>,
+}
+
+/// A stream or a queue whose next id is waited for.
+#[derive(Debug)]
+struct Waiting {
+    awaits: Awaited,
+    key: Box<[u8]>,
 }
 
 impl Entries {
-    fn push(&mut self, key: &[u8]) -> u32 {
+    fn push(&mut self, awaits: Awaited, key: &[u8]) -> u32 {
         if self.waiting.len() >= MAX_ENTRIES {
             self.waiting.pop_front();
         }
         self.last = self.last.wrapping_add(1);
-        self.waiting.push_back((self.last, key.into()));
+        self.waiting.push_back((self.last, Waiting { awaits, key: key.into() }));
         self.last
     }
 
-    /// The stream of this entry. Those before it will not be answered any more.
-    fn take(&mut self, number: u32) -> Option<Box<[u8]>> {
+    /// The stream or the queue of this entry. Those before it will not be answered any more.
+    fn take(&mut self, number: u32) -> Option<Waiting> {
         let at = self.waiting.iter().position(|(waiting, _)| *waiting == number)?;
         let found = self.waiting.drain(..=at).next_back();
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new();
         }
-        found.map(|(_, key)| key)
+        found.map(|(_, waiting)| waiting)
     }
 
     /// The bytes of memory that are taken. It is asked after each call, mostly of nobody who adds to streams.
@@ -62,13 +69,13 @@ impl Entries {
         if self.waiting.capacity() == 0 {
             return 0;
         }
-        self.waiting.capacity() * size_of::<(u32, Box<[u8]>)>()
-            + self.waiting.iter().map(|(_, key)| key.len()).sum::<usize>()
+        self.waiting.capacity() * size_of::<(u32, Waiting)>()
+            + self.waiting.iter().map(|(_, waiting)| waiting.key.len()).sum::<usize>()
     }
 }
 
-/// The span of the command `name`, if it adds items to a stream or to a key that is a queue, and the span is recorded. `None` if
-/// it adds none. `frame` is the request in RESP.
+/// The span of the command `name`, if it adds items to a stream or to a key that is a queue, or is a script that adds a job, and the
+/// span is recorded. `None` if it adds none. `frame` is the request in RESP.
 pub(super) fn span_of(
     name: &[u8],
     frame: &[u8],
@@ -82,8 +89,8 @@ pub(super) fn span_of(
         return None;
     }
     let push = Push::of_request(pushes, frame)?;
-    let is_entry = pushes == Pushes::Entry;
-    if push.key.len() > MAX_KEY_LEN || !(is_entry || policy.is_queue(push.key)) {
+    let is_certain = push.awaits.is_some() || pushes == Pushes::Script;
+    if push.key.len() > MAX_KEY_LEN || !(is_certain || policy.is_queue(&push.key)) {
         return None;
     }
     let carried = push.only().and_then(|item| carried(&item, &policy));
@@ -96,10 +103,10 @@ pub(super) fn span_of(
     }
     // A span of its own can have the context of an item that nobody has added before.
     let is_named_by_item = push.count == 1 && items.len() == 1 && repeated.is_empty();
-    let is_told = policy.tells_contexts() && (is_entry || !items.is_empty()) && carried.is_none();
-    let companion = if is_told { parts.companions.of(database, push.key, &policy) } else { None };
+    let is_told = policy.tells_contexts() && (push.awaits.is_some() || !items.is_empty()) && carried.is_none();
+    let companion = if is_told { parts.companions.of(database, &push.key, &policy) } else { None };
     let sent = Sent {
-        queue: policy.key_template(push.key).map(Arc::from),
+        queue: policy.key_template(&push.key).map(Arc::from),
         id: None,
         count: push.count,
         body_size: push.size,
@@ -111,27 +118,42 @@ pub(super) fn span_of(
         repeated,
         is_told: false,
     };
-    let mut span = push_span(sent, is_entry, start, carried.as_ref(), attribution, &mut parts.call);
+    let mut span = push_span(sent, push.awaits.is_some(), start, carried.as_ref(), attribution, &mut parts.call);
     if let Some(SpanRecord { operation: Operation::Send(sent), .. }) = &mut span {
-        sent.entry = is_entry.then(|| parts.entries.push(push.key));
+        sent.entry = push.awaits.map(|awaits| parts.entries.push(awaits, &push.key));
     }
     Some(span)
 }
 
-/// Takes the reply to a command that has added an entry to a stream, if the last reply was one. It has the entry's id.
+/// Takes the reply to a command that has added an entry to a stream or a job to a queue, if the last reply was one. It has the id.
 pub(super) fn added(frame: &[u8], parts: &mut Parts<'_>) {
     let Some(event) = parts.pairing.take_sent() else { return };
-    let policy = &**parts.call.env.policy;
+    let waiting = match parts.call.out.events.get_mut(event) {
+        Some(Event::SpanEnded(SpanRecord { operation: Operation::Send(sent), .. })) => sent.entry.take(),
+        _ => None,
+    };
+    let Some(Waiting { awaits, key }) = waiting.and_then(|entry| parts.entries.take(entry)) else { return };
+    // A script that has not added a job answers with a number, or with nothing.
+    let id = Values::new(frame).next().filter(|_| frame.starts_with(b"$")).unwrap_or_default();
+    let database = parts.pairing.database();
+    let (identity, shown) = match awaits {
+        Awaited::Entry => match entry_id(id) {
+            Some(shown) => (Identity::Entry { database, key: &key, id }, Some(shown)),
+            None => return,
+        },
+        Awaited::Job if id.is_empty() => return,
+        Awaited::Job => (Identity::Job { database, queue: &key, id }, None),
+    };
+    let context = derived_context(identity, parts.call.env.policy);
+    // An id that the application chooses may come again, and those of streams do not.
+    let is_first = awaits == Awaited::Entry || context.is_some_and(|context| is_first(&context, Passage::Added, parts));
     let Some(Event::SpanEnded(span)) = parts.call.out.events.get_mut(event) else { return };
     let is_root = span.parent.is_none() && span.link.is_none();
     let Operation::Send(sent) = &mut span.operation else { return };
-    let Some(key) = sent.entry.take().and_then(|entry| parts.entries.take(entry)) else { return };
-    let id = Values::new(frame).next().unwrap_or_default();
-    let Some(shown) = entry_id(id) else { return };
-    let entry = Identity::Entry { database: parts.pairing.database(), key: &key, id };
-    sent.id = Some(shown);
-    match derived_context(entry, policy) {
-        Some(context) if is_root => {
+    sent.id = shown;
+    sent.repeated.extend(context.filter(|_| !is_first).map(|context| context.trace_id));
+    match context {
+        Some(context) if is_root && is_first => {
             sent.is_named_by_item = true;
             span.context = context;
         }

@@ -22,8 +22,8 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 
 pub use members::supplied_members;
-pub(crate) use object::wrapped_context;
 pub use object::{JsonPath, Object};
+pub(crate) use object::{text_member, wrapped_context};
 
 use super::keys::{Covered, MAC_LEN, Mac};
 use super::trailer::{carried_text, is_carried};

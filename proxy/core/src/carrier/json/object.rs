@@ -78,19 +78,34 @@ impl Object {
 }
 
 /// The context among the members of a JSON object, or among those of an object within it, by the first of these names that leads to
-/// one. An empty name stands for the outermost object. Of an object that is cut off, the members count that are complete.
+/// one. An empty name stands for the outermost object, and behind a point stands the name of an object within another. Of an object
+/// that is cut off, the members count that are complete.
 pub(crate) fn wrapped_context(
     object: &[u8],
     is_cut_off: bool,
     wrappers: &[&str],
     formats: Propagators,
 ) -> Option<Context> {
-    let outermost = Members::read(object, wrappers, is_cut_off)?;
+    let names: Vec<&str> = wrappers.iter().filter_map(|path| path.split('.').next()).collect();
+    let outermost = Members::read(object, &names, is_cut_off)?;
     let context = |wrapper: &&str| match *wrapper {
         "" => outermost.context(TRACEPARENT, formats),
-        name => Members::read(outermost.get(name)?.get().as_bytes(), &[], false)?.context(TRACEPARENT, formats),
+        path => {
+            let (name, inner) = path.split_once('.').unwrap_or((path, ""));
+            let object = Members::read(outermost.get(name)?.get().as_bytes(), &[inner], false)?;
+            if inner.is_empty() {
+                return object.context(TRACEPARENT, formats);
+            }
+            Members::read(object.get(inner)?.get().as_bytes(), &[], false)?.context(TRACEPARENT, formats)
+        }
     };
     wrappers.iter().find_map(context)
+}
+
+/// The text that is the value of this member of a JSON object, in any case of its name. Of an object that is cut off, the members
+/// count that are complete.
+pub(crate) fn text_member<'a>(object: &'a [u8], is_cut_off: bool, name: &str) -> Option<Cow<'a, str>> {
+    Members::read(object, &[name], is_cut_off)?.text(name)
 }
 
 /// The members of an object, as far as they may have something to do with a context.
