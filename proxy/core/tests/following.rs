@@ -28,6 +28,8 @@ struct Scripted {
     told: Arc<Mutex<Vec<String>>>,
     databases: Arc<Mutex<Vec<u32>>>,
     commands: u32,
+    /// The keys at which the client has waited.
+    waited: Vec<(u32, Vec<u8>)>,
 }
 
 impl Scripted {
@@ -96,6 +98,14 @@ impl Inference for Scripted {
 
     fn missed(&mut self, _now: UnixNanos) {
         self.note("missed".to_owned());
+    }
+
+    fn waits(&mut self, _now: UnixNanos, database: u32, keys: Bulks<'_, MAX_VALUES>) {
+        self.waited.extend(keys.as_slice().iter().map(|key| (database, key.to_vec())));
+    }
+
+    fn is_waited_for(&mut self, _now: UnixNanos, database: u32, key: &[u8]) -> bool {
+        self.waited.iter().any(|(known, waited)| *known == database && waited == key)
     }
 
     fn injected(&mut self, publish: CommandId, _span: SpanId) {

@@ -17,4 +17,5 @@ mod simulation;
 mod support;
 mod transcripts;
 mod vectors;
+mod waited;
 mod watching;

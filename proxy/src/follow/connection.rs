@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use redistributed_core::causes::{
     Answer, Command, Connection as CausesConnection, Delivery, QueueItem, QueueRead, Reason, Taking, Ticket,
@@ -176,6 +177,17 @@ impl Inference for FollowedConnection {
 
     fn is_first(&mut self, item: SpanId, passage: Passage) -> bool {
         self.follow.look_up(|state| state.seen.is_first(item, passage))
+    }
+
+    fn waits(&mut self, now: UnixNanos, database: u32, keys: Bulks<'_, MAX_VALUES>) {
+        self.follow.has_waited.store(true, Ordering::Relaxed);
+        self.follow.with(|state| keys.as_slice().iter().for_each(|key| state.waited.waits(now, database, key)));
+    }
+
+    fn is_waited_for(&mut self, now: UnixNanos, database: u32, key: &[u8]) -> bool {
+        // Most services that add to lists wait for nothing themselves.
+        self.follow.has_waited.load(Ordering::Relaxed)
+            && self.follow.with(|state| state.waited.uses(now, database, key))
     }
 
     fn injected(&mut self, publish: CommandId, span: SpanId) {

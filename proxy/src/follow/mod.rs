@@ -25,6 +25,7 @@ mod queue;
 mod requests;
 mod seen;
 mod spans;
+mod waited;
 mod waiting;
 mod writers;
 
@@ -54,6 +55,7 @@ use finished::{Finished, Found};
 use requests::Requests;
 use seen::Seen;
 pub use spans::FollowedSpans;
+use waited::Waited;
 use waiting::Waiting;
 pub use writers::Writers;
 use writers::WritersOf;
@@ -74,6 +76,8 @@ pub struct Follow {
     writers: Option<Arc<Writers>>,
     /// Whether events are reported. Those that were not reported meanwhile are missing when they are again.
     is_on: AtomicBool,
+    /// Whether a client of the service has ever waited for an item of a list or a sorted set.
+    has_waited: AtomicBool,
     /// Until when nothing is followed, because there was too much.
     paused_until: AtomicU64,
     /// Told of the first event after nothing has happened.
@@ -87,6 +91,7 @@ struct State {
     waiting: Waiting,
     arrivals: Arrivals,
     seen: Seen,
+    waited: Waited,
     budget: Budget,
     /// Whether nothing happens, nothing is remembered and no span waits, so that the next event has to wake [`Follow::run`].
     is_idle: bool,
@@ -126,6 +131,7 @@ impl Follow {
             connections: AtomicU32::new(0),
             writers,
             is_on: AtomicBool::new(false),
+            has_waited: AtomicBool::new(false),
             paused_until: AtomicU64::new(0),
             woken: Notify::new(),
             state: Mutex::default(),
@@ -338,6 +344,7 @@ impl State {
             waiting: Waiting::default(),
             arrivals: Arrivals::default(),
             seen: Seen::default(),
+            waited: Waited::default(),
             budget: Budget::default(),
             is_idle: true,
         }

@@ -60,6 +60,14 @@ pub trait Inference: Debug + Send {
         Told::Nothing
     }
 
+    /// The client waits for an item at these keys of lists or sorted sets.
+    fn waits(&mut self, _now: UnixNanos, _database: u32, _keys: Bulks<'_, MAX_VALUES>) {}
+
+    /// Whether a client of the service has waited for an item at this key of a list or a sorted set, as far as that is remembered.
+    fn is_waited_for(&mut self, _now: UnixNanos, _database: u32, _key: &[u8]) -> bool {
+        false
+    }
+
     /// A message is delivered to the client.
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
 }

@@ -11,6 +11,7 @@ use super::items::{carried, derived, entry_id, is_first, named};
 use crate::commands::{self, Answer};
 use crate::handover::{self, Ack, Group, Item, Read, Shape};
 use crate::policy::Mode;
+use crate::queue_names;
 use crate::rewrite::{Consumer, untraced};
 use crate::service::{
     Attribution, Bulks, EntryId, Event, ObservedAck, ObservedItem, ObservedRead, Passage, PendingEntry, Reading, Told,
@@ -132,8 +133,9 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
     if parts.pairing.is_queueing() {
         return None;
     }
-    let read = Read::of_request(shape, matches!(answer, Answer::LateReplies(_)), frame)?;
-    if read.key.len() > MAX_NAME_LEN || read.finishes {
+    let waits = matches!(answer, Answer::LateReplies(_));
+    let read = Read::of_request(shape, waits, frame)?;
+    if read.key.len() > MAX_NAME_LEN || read.finishes || (!waits && is_move_of_queues(&read, parts)) {
         return None;
     }
     let now = parts.call.env.now;
@@ -146,10 +148,31 @@ pub(super) fn of_read(answer: Answer, name: &[u8], frame: &[u8], parts: &mut Par
             parts.reads.push(Waiting::new(command, &read, group));
             command
         }
-        Reading::Reply(command) => command,
+        Reading::Reply(command) => return Some(of_reply(command)),
         Reading::Other => return None,
     };
-    Some(Box::new(Attribution { command: Some(command), ..Attribution::default() }))
+    // Streams need no such proof.
+    if waits && shape != Shape::Entries {
+        let database = parts.pairing.asked_database();
+        let inference = parts.call.env.inference.as_deref_mut();
+        inference
+            .into_iter()
+            .for_each(|inference| inference.waits(now, database, Bulks::new(handover::keys(shape, frame))));
+    }
+    Some(of_reply(command))
+}
+
+/// What is known of a command of which only the reply is wanted.
+fn of_reply(command: CommandId) -> Box<Attribution> {
+    Box::new(Attribution { command: Some(command), ..Attribution::default() })
+}
+
+/// Whether a read that does not wait only moves an item to another queue, from which it is handed over later.
+fn is_move_of_queues(read: &Read<'_>, parts: &mut Parts<'_>) -> bool {
+    let Some(to) = read.moves_to.filter(|to| **to != *read.key) else { return false };
+    let (now, database) = (parts.call.env.now, parts.pairing.asked_database());
+    let inference = parts.call.env.inference.as_deref_mut();
+    queue_names::is_known(to) || inference.is_some_and(|inference| inference.is_waited_for(now, database, to))
 }
 
 /// Says where other proxies tell the contexts of what this read may hand over.

@@ -90,7 +90,9 @@ pub(super) fn span_of(
     }
     let push = Push::of_request(pushes, frame)?;
     let is_certain = push.awaits.is_some() || pushes == Pushes::Script;
-    if push.key.len() > MAX_KEY_LEN || !(is_certain || policy.is_queue(&push.key)) {
+    if push.key.len() > MAX_KEY_LEN
+        || !(is_certain || policy.is_queue(&push.key) || is_waited_for(&push.key, start, parts))
+    {
         return None;
     }
     let carried = push.only().and_then(|item| carried(&item, &policy));
@@ -123,6 +125,13 @@ pub(super) fn span_of(
         sent.entry = push.awaits.map(|awaits| parts.entries.push(awaits, &push.key));
     }
     Some(span)
+}
+
+/// Whether the service itself has waited for items at this key, so that what it adds there is work.
+fn is_waited_for(key: &[u8], now: UnixNanos, parts: &mut Parts<'_>) -> bool {
+    let database = parts.pairing.asked_database();
+    let inference = parts.call.env.inference.as_deref_mut();
+    inference.is_some_and(|inference| inference.is_waited_for(now, database, key))
 }
 
 /// Takes the reply to a command that has added an entry to a stream or a job to a queue, if the last reply was one. It has the id.
