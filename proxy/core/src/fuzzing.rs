@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::carrier::json::JsonPath;
+use crate::carrier::out_of_band::notices;
 use crate::carrier::{self, Carrier, ContextKeys, Place, json, opencensus, trailer};
 use crate::glob::Glob;
 use crate::http::{self, HttpSession};
@@ -83,6 +84,7 @@ pub fn carrier(data: &[u8]) {
         });
     }
     for keys in [ContextKeys::default(), ContextKeys::new(["a key", "an old key"])] {
+        told(payload, &keys);
         for form in [Carrier::Trailer, Carrier::Json, Carrier::OpenCensus] {
             carrier::find_supplied(payload, form, (choice & 4 != 0).then(JsonPath::default).as_ref(), formats);
             // A prefix has no room for a MAC.
@@ -91,6 +93,14 @@ pub fn carrier(data: &[u8]) {
             }
         }
     }
+}
+
+/// What proxies tell each other can be read whatever it is, and what was read can be told again.
+fn told(message: &[u8], keys: &ContextKeys) {
+    let read = |message: &[u8]| notices(b"ch", message, keys).collect::<Vec<_>>();
+    let (found, mut written) = (read(message), Vec::new());
+    found.iter().for_each(|notice| notice.write("ch", keys, &mut written));
+    assert_eq!(read(&written), found);
 }
 
 /// A context is added to `payload`, or replaces the one in it, and is found and removed again.
