@@ -7,15 +7,15 @@ const Queue = from("bee-queue");
 async function send(texts) {
   const queue = new Queue("jobs", { redis: URL_OF_REDIS, isWorker: false });
   await queue.ready();
-  return Promise.all(texts.map((text) => finished(queue.createJob({ text }))));
-}
-
-function finished(job) {
-  return new Promise((resolve, reject) => {
-    job.on("succeeded", resolve);
-    job.on("failed", reject);
-    job.save().catch(reject);
+  // A job's own event is missed if it comes before the reply that adds the job, on another connection. The queue misses none.
+  const results = new Map();
+  const all = new Promise((resolve, reject) => {
+    queue.on("job succeeded", (id, result) => results.set(id, result).size === texts.length && resolve());
+    queue.on("job failed", (id, error) => reject(error));
   });
+  const jobs = await Promise.all(texts.map((text) => queue.createJob({ text }).save()));
+  await all;
+  return jobs.map(({ id }) => results.get(id));
 }
 
 function work() {

@@ -8,7 +8,8 @@ const connection = { ...ADDRESS, maxRetriesPerRequest: null };
 
 async function send(texts) {
   const queue = new Queue("jobs", { connection });
-  const events = new QueueEvents("jobs", { connection });
+  // Otherwise it misses what happens before its first XREAD.
+  const events = new QueueEvents("jobs", { connection, lastEventId: "0-0" });
   await events.waitUntilReady();
   const jobs = await Promise.all(texts.map((text) => queue.add("length", { text })));
   return Promise.all(jobs.map((job) => job.waitUntilFinished(events, 60_000)));
