@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use redistributed_core::carrier::{Carrier, opencensus, trailer};
+use redistributed_core::carrier::{Carrier, StreamCarrier, opencensus, trailer};
 use redistributed_core::policy::{Mode, Policy};
 
 use crate::settings::http::listen_url;
@@ -89,6 +89,9 @@ pub fn added_bytes(policy: &Policy) -> String {
     }
     if uses(Carrier::OpenCensus) {
         forms.push(format!("{opencensus} bytes before the payload, where --carrier says opencensus"));
+    }
+    if policy.stream_carriers.iter().any(|(_, carrier)| *carrier == StreamCarrier::Field) {
+        forms.push("fields `traceparent` and `tracestate` of streams, where --stream-carrier says field".to_owned());
     }
     forms.join("; ")
 }

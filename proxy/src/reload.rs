@@ -20,12 +20,13 @@ use crate::settings::sources::{RawSetting, Sources};
 use crate::settings::{Invocation, LoadError, Loaded, Log, Settings};
 
 /// The options that take effect while the process runs.
-pub const RELOADABLE: [&str; 18] = [
+pub const RELOADABLE: [&str; 19] = [
     "mode",
     "mode-for",
     "include",
     "exclude",
     "carrier",
+    "stream-carrier",
     "read-json",
     "keep-context",
     "strip-supplied",
@@ -193,6 +194,7 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         include: new.include,
         exclude: new.exclude,
         carriers: new.carriers,
+        stream_carriers: new.stream_carriers,
         read_json: new.read_json,
         keep_context: new.keep_context,
         strip_supplied: new.strip_supplied,
@@ -276,12 +278,13 @@ mod tests {
 
     #[test]
     fn of_a_policy_what_is_said_to_change_does_and_the_rest_does_not() {
-        let changes: [&[&str]; 17] = [
+        let changes: [&[&str]; 18] = [
             &["--mode", "strip"],
             &["--mode-for", "a=observe"],
             &["--include", "b"],
             &["--exclude", "c"],
             &["--carrier", "d=json"],
+            &["--stream-carrier", "d=field"],
             &["--read-json", "e"],
             &["--keep-context", "f"],
             &["--strip-supplied", "g"],

@@ -126,10 +126,26 @@ counters! {
             DeliveredReserved: "delivered_reserved",
         }
         "stripped_total", "Messages from which a context was removed" { Stripped: "stripped" }
-        "forged_total", "Messages and publishes whose context has no right MAC, though there are keys" {
+        "forged_total", "Messages, publishes and entries whose context has no right MAC, though there are keys" {
             /// The context is no parent. `--forged` says whether it is removed.
             Forged: "forged",
         }
+        "entries_injected_total", "Entries of streams that got a context" { EntriesInjected: "entries_injected" }
+        "entries_skipped_total" by "reason", "Entries for streams with a carrier that got no context, by the reason" {
+            /// The entry has a field `traceparent` or `tracestate` of its own, or the command is not certain to add one, or it has
+            /// `IDMPAUTO`, by which Redis tells entries by their fields.
+            EntriesSkippedCarrier: "entries_skipped_carrier" = "carrier",
+            /// The command with its context is over the injection limit.
+            EntriesSkippedSize: "entries_skipped_size" = "size",
+            /// The command is long, and the connections of the process hold as much as they may.
+            EntriesSkippedMemory: "entries_skipped_memory" = "memory",
+            /// With its context the command would have had more than the 10 words that Redis takes before authentication.
+            EntriesSkippedUnauthenticated: "entries_skipped_unauthenticated" = "unauthenticated",
+        }
+        "entries_stripped_total", "Entries of streams from which a context was removed" {
+            EntriesStripped: "entries_stripped",
+        }
+        "entries_unread_total", "Entries of streams too big to look for a context" { EntriesUnread: "entries_unread" }
         "delivered_unread_total", "Messages too big to look for a context" { DeliveredUnread: "delivered_unread" }
         "redirections_total" by "kind", "Times that Redis named another address to a client, past the proxy" {
             /// A `MOVING` push, whose address was left out. The client then connects to the proxy again.

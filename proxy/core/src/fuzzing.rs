@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::carrier::json::JsonPath;
 use crate::carrier::out_of_band::notices;
-use crate::carrier::{self, Carrier, ContextKeys, Place, json, opencensus, trailer};
+use crate::carrier::{self, Carrier, ContextKeys, Place, StreamCarrier, field, json, opencensus, trailer};
 use crate::glob::Glob;
 use crate::http::{self, HttpSession};
 use crate::policy::{Commands, Mode};
@@ -77,6 +77,7 @@ pub fn carrier(data: &[u8]) {
     }
     json::Object::parse(payload, formats, &JsonPath::default());
     opencensus::find(payload);
+    added_to_fields(payload, &context);
     if let Some((_, ranges)) = carrier::find_removable(payload, formats) {
         ranges.iter().fold(0, |end, range| {
             assert!(end <= range.start && range.start < range.end && range.end <= payload.len());
@@ -101,6 +102,25 @@ fn told(message: &[u8], keys: &ContextKeys) {
     let (found, mut written) = (read(message), Vec::new());
     found.iter().for_each(|notice| notice.write("ch", keys, &mut written));
     assert_eq!(read(&written), found);
+}
+
+/// A context that is added to `fields` is found again, if these are pairs of bulk strings. Whatever is found begins behind such
+/// pairs.
+fn added_to_fields(fields: &[u8], context: &Context) {
+    for keys in [ContextKeys::default(), ContextKeys::new(["a key", "an old key"])] {
+        if let Some(found) = field::find(fields, &keys) {
+            assert!(field::are_pairs(&fields[..found.start]) && field::are_pairs(&fields[found.start..]));
+        }
+        let mut bytes = fields.to_vec();
+        field::write(context, fields, &keys, &mut bytes);
+        match field::find(&bytes, &keys) {
+            Some(found) => {
+                assert!(field::are_pairs(fields) && found.start == fields.len());
+                assert_eq!(found.context.expect("ours is believed").span, context.span);
+            }
+            None => assert!(!field::are_pairs(fields)),
+        }
+    }
 }
 
 /// A context is added to `payload`, or replaces the one in it, and is found and removed again.
@@ -196,8 +216,10 @@ pub fn session(data: &[u8]) {
     assert_eq!(unwatched(&pieces, 7), whole, "in pieces of 7");
     let watched = Transcript::of(&policy, &pieces, 7, true);
     assert_eq!(watched.without_the_watchers(&whole), whole, "while somebody watches");
-    for (side, rewritten) in [(Side::Client, Counter::Injected), (Side::Server, Counter::Stripped)] {
-        if whole.count(rewritten) == 0 {
+    let injected = [Counter::Injected, Counter::EntriesInjected];
+    let stripped = [Counter::Stripped, Counter::EntriesStripped];
+    for (side, rewritten) in [(Side::Client, injected), (Side::Server, stripped)] {
+        if rewritten.iter().all(|counter| whole.count(*counter) == 0) {
             let came: Vec<u8> = pieces.iter().filter(|(from, _)| *from == side).flat_map(|(_, b)| b.clone()).collect();
             assert_eq!(whole.bytes[side as usize], came, "what is not rewritten goes on as it came");
         }
@@ -205,7 +227,7 @@ pub fn session(data: &[u8]) {
 }
 
 /// The requests that [`session`] chooses from.
-pub const CLIENT: [&[u8]; 24] = [
+pub const CLIENT: [&[u8]; 28] = [
     b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$2\r\nhi\r\n",
     b"*3\r\n$8\r\nSPUBLISH\r\n$2\r\nch\r\n$8\r\n{\"id\":7}\r\n",
     b"*3\r\n$7\r\nPUBLISH\r\n$4\r\n__ch\r\n$2\r\nhi\r\n",
@@ -230,11 +252,15 @@ pub const CLIENT: [&[u8]; 24] = [
     b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n",
     b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n",
     b"publish ch \"hi\"\r\n",
+    b"*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n",
+    b"*4\r\n$6\r\nXRANGE\r\n$1\r\ns\r\n$1\r\n-\r\n$1\r\n+\r\n",
+    b"*4\r\n$5\r\nXREAD\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n0\r\n",
+    b"*3\r\n$5\r\nXINFO\r\n$6\r\nSTREAM\r\n$1\r\ns\r\n",
 ];
 
 /// The replies, pushes and messages that [`session`] chooses from. A `T` at the end stands for a payload of
-/// `hi` and a trailer.
-pub const SERVER: [&[u8]; 24] = [
+/// `hi` and a trailer, and an `E` for the fields of an entry with a context.
+pub const SERVER: [&[u8]; 28] = [
     b"+OK\r\n",
     b"+QUEUED\r\n",
     b":1\r\n",
@@ -259,6 +285,10 @@ pub const SERVER: [&[u8]; 24] = [
     b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n$-1\r\n",
     b"+RESET\r\n",
     b"+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n",
+    b"*1\r\n*2\r\n$3\r\n1-0\r\nE",
+    b"*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n*2\r\n$3\r\n1-1\r\nE",
+    b"%1\r\n$1\r\ns\r\n*1\r\n*4\r\n$3\r\n1-0\r\n*-1\r\n:1\r\n:1\r\n",
+    b"*2\r\n$11\r\nfirst-entry\r\n*2\r\n$3\r\n1-0\r\nE",
 ];
 
 fn conversation(mut script: &[u8]) -> Vec<(Side, Vec<u8>)> {
@@ -272,6 +302,12 @@ fn conversation(mut script: &[u8]) -> Vec<(Side, Vec<u8>)> {
             (bytes, script) = (piece.to_vec(), after);
         } else {
             (bytes, script) = (canned[number % canned.len()].to_vec(), rest);
+            if bytes.pop_if(|last| *last == b'E').is_some() {
+                let fields = b"$1\r\nf\r\n$1\r\nv\r\n";
+                bytes.extend_from_slice(b"*6\r\n");
+                bytes.extend_from_slice(fields);
+                field::write(&a_context(1), fields, &ContextKeys::default(), &mut bytes);
+            }
             if bytes.pop_if(|last| *last == b'T').is_some() {
                 bytes.extend_from_slice(b"$43\r\nhi");
                 trailer::write(&a_context(1).span.into(), &mut bytes);
@@ -307,6 +343,9 @@ fn a_policy(choice: u8) -> Policy {
     }
     if choice & 0x20 != 0 {
         policy.mode = Mode::Auto;
+    }
+    if choice & 0x40 != 0 {
+        policy.stream_carriers.extend(Glob::new("s*").map(|glob| (glob, StreamCarrier::Field)));
     }
     let all = Glob::new("*").into_iter();
     match choice & 0x18 {
@@ -445,47 +484,4 @@ fn http_conversation(turns: &[u8], size: usize, policy: &Arc<Policy>) -> ([Vec<u
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    /// Runs a property over the seeds of its fuzz target.
-    fn over_seeds(target: &str, property: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
-        let seeds: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(!seeds.is_empty(), "{target} has seeds");
-        for seed in seeds {
-            property(&std::fs::read(seed).unwrap());
-        }
-    }
-
-    #[test]
-    fn the_scanner_does_not_depend_on_the_cut() {
-        over_seeds("scan", scan);
-    }
-
-    #[test]
-    fn carriers_are_total_and_exact() {
-        over_seeds("carrier", carrier);
-    }
-
-    #[test]
-    fn text_forms_are_total() {
-        over_seeds("traceparent", traceparent);
-    }
-
-    #[test]
-    fn http_connections_do_not_depend_on_the_cut() {
-        over_seeds("http", http);
-    }
-
-    #[test]
-    fn sessions_do_not_depend_on_the_cut() {
-        over_seeds("session", session);
-    }
-
-    #[test]
-    fn causes_are_among_what_came_before() {
-        over_seeds("causes", causes);
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 mod auto;
 mod causes;
 mod envelopes;
+mod fields;
 mod following;
 mod http;
 mod large;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use redis_protocol::resp2::decode::decode as decode_resp2;
 use redis_protocol::resp3::decode::complete::decode as decode_resp3;
 use redistributed_core::carrier::json::JsonPath;
-use redistributed_core::carrier::{self, Carrier, ContextKeys, Place, trailer};
+use redistributed_core::carrier::{self, Carrier, ContextKeys, Place, StreamCarrier, trailer};
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Mode};
 use redistributed_core::resp::{Progress, Scan};
@@ -94,6 +94,49 @@ proptest! {
         if injected == 1 {
             prop_assert_eq!(span.parent, Some(publisher.spans[0].context.span_id));
         }
+    }
+
+    #[test]
+    fn what_is_added_to_a_stream_is_read_exactly(
+        fields in vec((bytes(20), bytes(300)), 1..6), keyed: bool, shape in 0..4, seed in any::<u64>()
+    ) {
+        let keys = if keyed { ContextKeys::new(["a key"]) } else { ContextKeys::default() };
+        let policy = Arc::new(Policy { keys, ..with_fields(injecting()) });
+        let (mut ids, mut rng) = (CountingIds::default(), Rng(seed));
+        let mut producer = Driver::new(&policy);
+        producer.feed(Side::Client, &multibulk(&["AUTH", "x"]), &mut ids);
+        producer.feed(Side::Server, b"+OK\r\n", &mut ids);
+        let before = producer.to_server.len();
+        let mut words: Vec<&[u8]> = vec![b"XADD", b"s", b"*"];
+        words.extend(fields.iter().flat_map(|(name, value)| [&name[..], value]));
+        let request = multibulk(&words);
+        cut(&request, &mut rng, 30).for_each(|piece| producer.feed(Side::Client, piece, &mut ids));
+        let sent = &producer.to_server[before..];
+        let (count, sent) = sent.split_at(sent.iter().position(|byte| *byte == b'\n').unwrap() + 1);
+        prop_assert_eq!(std::str::from_utf8(count).unwrap(), format!("*{}\r\n", words.len() + 4));
+        let (head, own) = (b"$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n".len(), &request[request.len() - fields_len(&fields)..]);
+        let stored = |fields: &[u8], count: usize| {
+            let entry = [b"*2\r\n$3\r\n1-0\r\n", format!("*{count}\r\n").as_bytes(), fields].concat();
+            let head: &[u8] = match shape {
+                0 => b"*1\r\n",
+                1 => b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n",
+                2 => b"%1\r\n$1\r\ns\r\n*1\r\n",
+                _ => b"*3\r\n$3\r\n0-0\r\n*1\r\n",
+            };
+            let end: &[u8] = if shape == 3 { b"*0\r\n" } else { b"" };
+            [head, &entry, end].concat()
+        };
+        let reading: &[&str] = match shape {
+            0 => &["XRANGE", "s", "-", "+"],
+            1 | 2 => &["XREAD", "STREAMS", "s", "0"],
+            _ => &["XAUTOCLAIM", "s", "g", "c", "0", "0"],
+        };
+        let mut consumer = Driver::new(&policy);
+        consumer.feed(Side::Client, &multibulk(reading), &mut ids);
+        let reply = stored(&sent[head..], 2 * fields.len() + 4);
+        cut(&reply, &mut rng, 30).for_each(|piece| consumer.feed(Side::Server, piece, &mut ids));
+        prop_assert_eq!(&consumer.to_client, &stored(own, 2 * fields.len()));
+        prop_assert_eq!(consumer.counts[Counter::EntriesStripped as usize], 1);
     }
 
     #[test]
@@ -251,10 +294,25 @@ fn carrier() -> impl Strategy<Value = Carrier> {
 }
 
 fn policy() -> impl Strategy<Value = Arc<Policy>> {
-    (carrier(), any::<bool>(), prop_oneof![Just(5), Just(1000)]).prop_map(|(carrier, all, inject_limit)| {
-        let commands = if all { Commands::All } else { Commands::None };
-        Arc::new(Policy { commands, inject_limit, ..with_carrier(carrier) })
-    })
+    (carrier(), any::<bool>(), any::<bool>(), prop_oneof![Just(5), Just(1000)]).prop_map(
+        |(carrier, all, has_fields, inject_limit)| {
+            let commands = if all { Commands::All } else { Commands::None };
+            let policy = Policy { commands, inject_limit, ..with_carrier(carrier) };
+            Arc::new(if has_fields { with_fields(policy) } else { policy })
+        },
+    )
+}
+
+/// The same with contexts in the entries of streams whose key begins with `s`.
+fn with_fields(policy: Policy) -> Policy {
+    Policy { stream_carriers: vec![(Glob::new("s*").unwrap(), StreamCarrier::Field)], ..policy }
+}
+
+/// Length of fields in RESP, in bytes.
+fn fields_len(fields: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    let mut out = Vec::new();
+    fields.iter().for_each(|(name, value)| [name, value].into_iter().for_each(|word| bulk(word, &mut out)));
+    out.len()
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -306,7 +364,15 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     let channel = prop_oneof![Just("ch"), Just("__ch")];
     let publish = (name, channel, payload())
         .prop_map(|(name, channel, payload)| multibulk(&[name.as_bytes(), channel.as_bytes(), &payload]));
-    prop_oneof![publish, other_request()]
+    let add = (prop_oneof![Just("s"), Just("t")], vec(bytes(20), 0..5)).prop_map(|(key, fields)| {
+        let mut words = vec![b"xadd".to_vec(), key.into(), b"*".to_vec()];
+        words.extend(fields);
+        multibulk(&words)
+    });
+    let read =
+        prop::sample::select(&["XRANGE s - +", "XREAD STREAMS s 0", "XAUTOCLAIM s g c 0 0", "XINFO STREAM s"][..]);
+    let read = read.prop_map(|words| multibulk(&words.split(' ').collect::<Vec<_>>()));
+    prop_oneof![2 => publish, 2 => other_request(), 1 => add, 1 => read]
 }
 
 fn frame() -> impl Strategy<Value = Vec<u8>> {
@@ -325,7 +391,26 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         _ => message(resp3, b"ch", &payload),
     });
     let line = prop_oneof![Just("+OK\r\n"), Just("+QUEUED\r\n"), Just("*2\r\n"), Just("+RESET\r\n"), Just(":1\r\n")];
-    prop_oneof![3 => pubsub, 2 => line.prop_map(|line| line.as_bytes().to_vec()), 1 => value()]
+    prop_oneof![3 => pubsub, 2 => line.prop_map(|line| line.as_bytes().to_vec()), 1 => value(), 1 => entries()]
+}
+
+/// Replies with entries of streams, some of which carry a context.
+fn entries() -> impl Strategy<Value = Vec<u8>> {
+    // The context of trace 7 and span 8, as the transcripts have it.
+    const WITH_CONTEXT: &str = "*2\r\n$3\r\n1-0\r\n*6\r\n$1\r\nf\r\n$1\r\nv\r\n$11\r\ntraceparent\r\n$55\r\n\
+        00-00000000000000000000000000000007-0000000000000008-01\r\n$10\r\ntracestate\r\n$39\r\n\
+        redistributed=0000000000000008-c8e232ed\r\n";
+    let entry = prop_oneof![
+        Just(WITH_CONTEXT.to_owned()),
+        Just("*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n".to_owned()),
+        Just("*2\r\n$3\r\n1-0\r\n*-1\r\n".to_owned()),
+        Just("*-1\r\n".to_owned()),
+    ];
+    (
+        prop::sample::select(&["", "*1\r\n*2\r\n$1\r\ns\r\n", "%1\r\n$1\r\ns\r\n", "*2\r\n$3\r\n0-0\r\n"][..]),
+        vec(entry, 0..4),
+    )
+        .prop_map(|(head, entries)| format!("{head}*{}\r\n{}", entries.len(), entries.concat()).into_bytes())
 }
 
 fn span_context() -> redistributed_core::trace::SpanContext {

@@ -40,7 +40,7 @@ const LONG_VERSION: &str = concat!(
     ", ",
     env!("REDISTRIBUTED_COMPILER"),
     "\nfeatures  TLS 1.2 and 1.3 (rustls, ring), RESP2 and RESP3, HTTP/1 and HTTP/2, OTLP over HTTP and gRPC, gzip",
-    "\ncarriers  trailer (version 1), json, opencensus",
+    "\ncarriers  trailer (version 1), json, opencensus; field",
 );
 
 /// The options that have no variable and no key in the file, because they say what this one call is for.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use redistributed_core::carrier::json::JsonPath;
-use redistributed_core::carrier::{Carrier, opencensus};
+use redistributed_core::carrier::{Carrier, StreamCarrier, opencensus};
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Follow, Forged, Mode, Policy, Relation, Trust};
@@ -76,6 +76,13 @@ pub(crate) struct CarrierOptions {
     #[arg(long = "carrier", value_name = "GLOB=CARRIER")]
     pub(crate) carriers: Vec<String>,
 
+    /// Carrier for entries of streams whose key matches: field or none (for all others); repeatable, the first match wins
+    ///
+    /// field: two fields at the end of each entry, `traceparent` and `tracestate`, which stay in the stream and which readers
+    /// without a proxy see. Give it to every sidecar that reads these streams. See proxy/docs/queues.md.
+    #[arg(long = "stream-carrier", value_name = "GLOB=CARRIER")]
+    pub(crate) stream_carriers: Vec<String>,
+
     /// Take `traceparent` in a JSON payload as the parent on channels that match; repeatable, the first match wins
     ///
     /// PATH is where it stands in the object: names with dots between them, as in headers.traceparent. Without a path it is a
@@ -138,6 +145,7 @@ impl Validation<'_> {
             trust: tracing.trust,
             modes: tracing.modes.iter().filter_map(|text| self.choice_for("--mode-for", text)).collect(),
             carriers: carriers.carriers.iter().filter_map(|text| self.choice_for("--carrier", text)).collect(),
+            stream_carriers: self.stream_carriers(&carriers.stream_carriers),
             include: self.globs("--include", &tracing.include),
             exclude: self.globs("--exclude", &tracing.exclude),
             read_json: carriers.read_json.iter().filter_map(|text| self.glob_and_path(text)).collect(),
@@ -165,6 +173,10 @@ impl Validation<'_> {
             policy.propagators = otel.propagators;
         }
         policy
+    }
+
+    fn stream_carriers(&mut self, carriers: &[String]) -> Vec<(Glob, StreamCarrier)> {
+        carriers.iter().filter_map(|text| self.choice_for("--stream-carrier", text)).collect()
     }
 
     fn commands(&mut self, text: Option<&str>, follow: Follow) -> Commands {
@@ -292,6 +304,7 @@ pub(super) fn effective_tracing(policy: &Policy) -> Values {
 pub(super) fn effective_carriers(policy: &Policy, context_key_file: Option<&PathBuf>) -> Values {
     vec![
         ("carrier", list(&policy.carriers)),
+        ("stream-carrier", list(&policy.stream_carriers)),
         ("read-json", list(&policy.read_json)),
         ("keep-context", globs(&policy.keep_context)),
         ("strip-supplied", globs(&policy.strip_supplied)),

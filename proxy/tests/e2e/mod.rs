@@ -12,6 +12,7 @@
 //! | [`commands`] | the spans of commands that are no publishes |
 //! | [`following`] | the work of a plain worker is below the delivery that caused it |
 //! | [`groups`] | the span of an entry of a stream ends with its `XACK`, and what is claimed is handed over again |
+//! | [`streams`] | contexts in the entries of streams are read by whoever has no proxy, and by no service behind one |
 //! | [`queues`] | the work of a plain worker is below the item of a list or a stream that caused it |
 //!
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
@@ -34,4 +35,5 @@ mod queues;
 mod quick_start;
 mod sampling;
 mod span_fields;
+mod streams;
 mod writers;

@@ -8,7 +8,7 @@ use crate::trace::context::{MAX_BAGGAGE, MAX_TRACE_STATE};
 use crate::trace::{Context, Propagators, SpanContext};
 
 pub(crate) const TRACEPARENT: &str = "traceparent";
-pub(super) const TRACESTATE: &str = "tracestate";
+pub(crate) const TRACESTATE: &str = "tracestate";
 pub(super) const BAGGAGE: &str = "baggage";
 pub(super) const JAEGER: &str = "uber-trace-id";
 const B3: &str = "b3";

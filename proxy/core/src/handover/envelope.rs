@@ -105,7 +105,7 @@ mod tests {
 
     fn read(value: &[u8], is_cut_off: bool) -> Option<String> {
         let (names, values) = (Bulks::new([]), Bulks::new([value]));
-        let item = Item { key: None, id: None, job: None, names, values, is_cut_off, size: 0, is_redelivery: false };
+        let item = Item { names, values, is_cut_off, ..Item::begin(None, None) };
         context(&item, Propagators::default()).map(|context| format!("{} {:?}", context.span.span_id, context.baggage))
     }
 

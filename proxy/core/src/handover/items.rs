@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{Role, Shape};
-use crate::resp::complete::decimal;
+use crate::carrier::ContextKeys;
+use crate::carrier::field::{self, AddedFields};
+use crate::resp::complete::{BulkStrings, decimal};
 use crate::resp::take_line;
 use crate::service::{Bulks, MAX_VALUES};
 
@@ -14,7 +16,7 @@ pub(crate) const MAX_ITEMS: usize = 128;
 const MAX_DEPTH: usize = 6;
 
 /// Something that a reply hands over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Item<'a> {
     /// The key that it was taken from, if the reply says so.
     pub(crate) key: Option<&'a [u8]>,
@@ -26,6 +28,10 @@ pub(crate) struct Item<'a> {
     pub(crate) names: Bulks<'a, MAX_VALUES>,
     /// What it says: the item, or the values of an entry's fields.
     pub(crate) values: Bulks<'a, MAX_VALUES>,
+    /// The fields of an entry in RESP, as many as are there whole.
+    pub(crate) fields: &'a [u8],
+    /// What a proxy has added to the fields, once it has been looked for and taken off.
+    pub(crate) added: Option<AddedFields>,
     /// Whether of the last of `values` only the beginning is there.
     pub(crate) is_cut_off: bool,
     /// The length of it in bytes, with the names of an entry's fields. Of a job it is that of its data.
@@ -42,10 +48,24 @@ impl<'a> Item<'a> {
             job: None,
             names: Bulks::new([]),
             values: Bulks::new([]),
+            fields: &[],
+            added: None,
             is_cut_off: false,
             size: 0,
             is_redelivery: false,
         }
+    }
+
+    /// Takes the context off that a proxy has added to the fields of an entry, if there is one.
+    pub(crate) fn take_added_off(&mut self, keys: &ContextKeys) {
+        let Some(added) = field::find(self.fields, keys) else { return };
+        let (own, ours) = self.fields.split_at_checked(added.start).unwrap_or_default();
+        let fields = BulkStrings::new(own, 0).count() / 2;
+        let size = BulkStrings::new(ours, 0).map(|text| u64::try_from(text.len()).unwrap_or(u64::MAX)).sum();
+        let kept = |bulks: Bulks<'a, MAX_VALUES>| Bulks::new(bulks.as_slice().iter().copied().take(fields));
+        (self.names, self.values) = (kept(self.names), kept(self.values));
+        self.size = self.size.saturating_sub(size);
+        (self.fields, self.added) = (own, Some(added));
     }
 
     /// Adds a field, if there is room for it.
@@ -81,7 +101,7 @@ pub(super) fn items(shape: Shape, frame: &[u8]) -> Handed<'_> {
         return Handed::default();
     }
     let (levels, handed) = (Vec::new(), Handed::default());
-    let mut reader = Reader { shape, rest: frame, levels, key: None, field: &[], handed };
+    let mut reader = Reader { shape, rest: frame, levels, key: None, field: &[], value: &[], fields: &[], handed };
     while let Some(more) = reader.value() {
         if !more {
             return reader.handed;
@@ -100,12 +120,16 @@ struct Reader<'a> {
     key: Option<&'a [u8]>,
     /// The name of the field whose value comes next.
     field: &'a [u8],
+    /// What is left of the frame from the value on that is being read, and from the first field of the last entry on.
+    value: &'a [u8],
+    fields: &'a [u8],
     handed: Handed<'a>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads a value, or the header of an aggregate. Returns whether more belongs to the reply; `None` if the frame ends here.
     fn value(&mut self) -> Option<bool> {
+        self.value = self.rest;
         let (kind, line) = take_line(&mut self.rest)?;
         match kind {
             b'$' | b'=' | b'!' if line.starts_with(b"-") => self.scalar(None),
@@ -164,11 +188,17 @@ impl<'a> Reader<'a> {
             }
             Role::EntryId => self.begin(Item::begin(self.key, Some(value))),
             Role::FieldValue | Role::FieldName => {
+                if role == Role::FieldName && index == 0 {
+                    self.fields = self.value;
+                }
+                let whole = self.fields.len().saturating_sub(self.rest.len());
+                let fields = self.fields.get(..whole).unwrap_or_default();
                 let name = core::mem::replace(&mut self.field, if role == Role::FieldName { value } else { &[] });
                 if let Some(entry) = self.entry() {
                     entry.size = entry.size.saturating_add(size);
                     if role == Role::FieldValue {
                         entry.add_field(name, value, is_cut_off);
+                        entry.fields = fields;
                     }
                 }
             }

@@ -17,7 +17,7 @@ mod scripts;
 pub(crate) use ack::Ack;
 pub(crate) use envelope::context;
 pub(crate) use items::{Handed, Item};
-pub(crate) use push::{Awaited, Push, Pushes};
+pub(crate) use push::{Awaited, Push, Pushes, id_and_options};
 pub(crate) use read::{Group, Read, keys};
 pub(crate) use scripts::{Script, is_marker};
 

@@ -71,7 +71,7 @@ impl<'a> Push<'a> {
             Pushes::Entry => {
                 push.count = 1;
                 push.awaits = Some(Awaited::Entry);
-                seen += id_and_options(&mut words)?;
+                seen += id_and_options(&mut words)?.words;
                 push.names = Bulks::new(words.clone().step_by(2));
                 push.values = Bulks::new(words.clone().skip(1).step_by(2));
                 let fields = words.inspect(|word| push.size = push.size.saturating_add(len_of(word)));
@@ -140,9 +140,18 @@ fn len_of(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// Passes over the options of `XADD` and the id, and returns how many words they were.
-fn id_and_options(words: &mut Values<'_>) -> Option<usize> {
-    let mut passed = 0;
+/// What stands between the key and the fields of an `XADD`.
+pub(crate) struct IdAndOptions<'a> {
+    /// How many words they are.
+    pub(crate) words: usize,
+    pub(crate) id: &'a [u8],
+    /// Whether Redis tells the entry from those that were added before by its fields (`IDMPAUTO`, Redis 8.6).
+    pub(crate) is_told_by_fields: bool,
+}
+
+/// Passes over the options of `XADD` and the id, by the rules of Redis's `streamParseAddOrTrimArgsOrReply`.
+pub(crate) fn id_and_options<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<IdAndOptions<'a>> {
+    let (mut passed, mut is_told_by_fields) = (0, false);
     loop {
         let word = words.next()?;
         passed += 1;
@@ -154,11 +163,15 @@ fn id_and_options(words: &mut Values<'_>) -> Option<usize> {
                 words.next()?;
                 passed += 1;
             }
-        } else if is(b"LIMIT") {
+        } else if is(b"LIMIT") || is(b"IDMPAUTO") {
+            is_told_by_fields |= is(b"IDMPAUTO");
             words.next()?;
             passed += 1;
+        } else if is(b"IDMP") {
+            words.nth(1)?;
+            passed += 2;
         } else if !(is(b"NOMKSTREAM") || is(b"KEEPREF") || is(b"DELREF") || is(b"ACKED")) {
-            return Some(passed);
+            return Some(IdAndOptions { words: passed, id: word, is_told_by_fields });
         }
     }
 }
@@ -204,6 +217,8 @@ mod tests {
             (Pushes::Entry, "XADD s 1-1 f v g vw", Some("s [] 1 5")),
             (Pushes::Entry, "XADD s NOMKSTREAM MAXLEN ~ 1000 LIMIT 10 * f v", Some("s [] 1 2")),
             (Pushes::Entry, "XADD s minid 5-0 DELREF * f v", Some("s [] 1 2")),
+            (Pushes::Entry, "XADD s IDMP producer 7 MAXLEN = 5 * f v", Some("s [] 1 2")),
+            (Pushes::Entry, "XADD s KEEPREF idmpauto producer * f v", Some("s [] 1 2")),
             (Pushes::Entry, "XADD s MAXLEN", None),
         ] {
             assert_eq!(pushed(pushes, words).as_deref(), expected, "{words}");

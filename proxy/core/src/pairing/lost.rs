@@ -42,7 +42,11 @@ impl Doubt {
     pub(super) fn request(&mut self, answer: Answer, in_transaction: bool, skipped: bool) {
         self.other |= match answer {
             // Within a transaction these stand where a message could, or change unseen what an array is.
-            Answer::Replies(_) | Answer::LateReplies(_) | Answer::ClientReply(_) | Answer::Hello(..) => in_transaction,
+            Answer::Replies(_)
+            | Answer::LateReplies(_)
+            | Answer::Entries { .. }
+            | Answer::ClientReply(_)
+            | Answer::Hello(..) => in_transaction,
             // It ends subscriber mode unseen.
             Answer::Reset => skipped,
             _ => false,

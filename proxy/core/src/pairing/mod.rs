@@ -126,8 +126,10 @@ pub(crate) struct Pairing {
     /// When a publish began, if no other request was unanswered then, so that the next reply is for it.
     timed: Option<UnixNanos>,
     pending_subscriptions: usize,
-    /// How many entries of the queue are [`Answer::LateReplies`].
+    /// How many entries of the queue are commands that may block.
     pending_late: usize,
+    /// Whether the client has ever sent a command from whose reply contexts of entries may be removed.
+    reads_entries: bool,
     /// What the client has sent since `MULTI`, until it sends the command that ends the transaction.
     queueing: Option<Queueing>,
     /// Whether the subscriptions are known for certain, so that their changes are reported.
@@ -160,6 +162,7 @@ impl Pairing {
             timed: None,
             pending_subscriptions: 0,
             pending_late: 0,
+            reads_entries: false,
             queueing: None,
             tracked: true,
             requested: ReplyMode::On,
@@ -224,6 +227,7 @@ impl Pairing {
                 self.asked_database = 0;
             }
             Answer::Select(database) => self.asked_database = *database,
+            Answer::Entries { .. } => self.reads_entries = true,
             Answer::ClientReply(ReplyMode::Off | ReplyMode::Skip) => self.untracked(call),
             Answer::Confirmations { subscribe: true, .. } | Answer::Hello(..) => {
                 self.queueing.as_mut().into_iter().for_each(|queueing| queueing.to_itself = true);

@@ -2,7 +2,7 @@
 
 use super::Pairing;
 use super::queue::Entry;
-use crate::commands::{Answer, Protocol, ReplyMode};
+use crate::commands::{Answer, EntriesFrom, Protocol, ReplyMode};
 use crate::output::Call;
 use crate::trace::SpanId;
 
@@ -16,6 +16,8 @@ pub(crate) enum Next {
     /// An array or push that is a message or a confirmation if it looks like one. `otherwise` says what the frame is if it is
     /// neither.
     PubSub { messages: Messages, otherwise: Frame },
+    /// The reply to a command that reads entries of streams, from which contexts are removed.
+    Entries(EntriesFrom),
     /// A frame that is none of these.
     Other(Frame),
 }
@@ -58,6 +60,13 @@ impl Pairing {
             }
             b'>' => Next::PubSub { messages: Messages::All, otherwise: Frame::Unasked },
             b'~' | b'%' if self.lost => Next::Other(Frame::Elements),
+            b'%' if self.reads_entries => {
+                // A map is no message, so the commands at the front that have no reply are done, as with an array.
+                if !self.muted {
+                    self.pass_over_silent(super::Reply::Other, call);
+                }
+                self.entries_due().map_or(Next::Other(Frame::Reply), Next::Entries)
+            }
             b'|' => Next::Other(if self.lost { Frame::Elements } else { Frame::Unasked }),
             _ => Next::Other(Frame::Reply),
         }
@@ -70,12 +79,26 @@ impl Pairing {
         let otherwise = if self.lost { Frame::Elements } else { Frame::Reply };
         if self.expects_messages() {
             Next::PubSub { messages: Messages::All, otherwise }
+        } else if let Some(from) = self.entries_due() {
+            Next::Entries(from)
         } else if self.expects_confirmations() {
             Next::PubSub { messages: Messages::None, otherwise }
         } else if self.lost && self.own_messages.has_spans() {
             Next::PubSub { messages: Messages::Own, otherwise }
         } else {
             Next::Other(otherwise)
+        }
+    }
+
+    /// Where the next reply has entries from which contexts are removed, if it is such a one.
+    #[inline]
+    fn entries_due(&self) -> Option<EntriesFrom> {
+        if !self.reads_entries || self.lost || self.muted || self.transaction.is_some() {
+            return None;
+        }
+        match self.front() {
+            Some(Answer::Entries { from, .. }) => Some(from),
+            _ => None,
         }
     }
 

@@ -230,7 +230,7 @@ impl Pairing {
     /// Whether the next array may as well be a message of the connection's own as a reply.
     pub(super) fn cannot_tell_own_messages(&self) -> bool {
         if let Some(front) = self.executing.front() {
-            return matches!(front.answer, Answer::Replies(_))
+            return matches!(front.answer, Answer::Replies(_) | Answer::Entries { .. })
                 && self.own_messages.come_first != Some(false)
                 && self.publishes_unseen();
         }

@@ -78,7 +78,7 @@ impl Entry {
     }
 
     fn is_late(&self) -> bool {
-        matches!(self.answer, Answer::LateReplies(_))
+        matches!(self.answer, Answer::LateReplies(_) | Answer::Entries { waits: true, .. })
     }
 }
 

@@ -198,8 +198,11 @@ impl Pairing {
                         name_batch(batch, transaction.count, command.as_ref());
                         take_cause(batch, command);
                     }
-                    if let Answer::LateReplies(_) = entry.answer {
-                        entry.answer = Answer::Replies(1); // in a transaction nothing blocks
+                    match &mut entry.answer {
+                        // In a transaction nothing blocks.
+                        Answer::LateReplies(_) => entry.answer = Answer::Replies(1),
+                        Answer::Entries { waits, .. } => *waits = false,
+                        _ => {}
                     }
                     let is_taken = transaction.entries.back_mut().is_some_and(|last| last.takes_in(&entry));
                     if !is_taken && transaction.entries.len() >= MAX_ENTRIES {
@@ -246,8 +249,10 @@ impl Pairing {
         }
         match (entry.answer, reply) {
             // Nothing came while the command waited, so it did nothing.
-            (Answer::LateReplies(_), Reply::Null) => drop(span.take().and_then(|span| self.spans.take(span))),
-            (Answer::Replies(_) | Answer::LateReplies(_), _) => {}
+            (Answer::LateReplies(_) | Answer::Entries { waits: true, .. }, Reply::Null) => {
+                drop(span.take().and_then(|span| self.spans.take(span)))
+            }
+            (Answer::Replies(_) | Answer::LateReplies(_) | Answer::Entries { .. }, _) => {}
             (publish, Reply::Integer(count)) if publish.is_publish() => {
                 call.out.events.extend(publish.contradicted_by(count).map(Event::Contradicted));
                 self.end_publish(span.take(), count, call);
@@ -280,7 +285,7 @@ impl Pairing {
                     self.pop_front();
                     self.queue.push_front(Entry::plain(Answer::Skipping));
                 }
-                Answer::Replies(_) => {
+                Answer::Replies(_) | Answer::Entries { .. } => {
                     self.own_messages.unseen |= self.publishes_unseen() && self.own_messages.come_first != Some(true);
                     break;
                 }

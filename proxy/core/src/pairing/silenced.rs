@@ -97,6 +97,7 @@ impl Pairing {
                 | Answer::Publishes(1)
                 | Answer::PublishesToItself { .. }
                 | Answer::LateReplies(1)
+                | Answer::Entries { .. }
                 | Answer::SetName(_)
                     if skip =>
                 {

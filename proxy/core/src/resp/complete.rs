@@ -54,6 +54,41 @@ fn split_bulk(input: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((body, rest.get(2..)?))
 }
 
+/// The bulk strings in a row that are written exactly as Redis writes them, with CRLF behind each. What is written in another way
+/// ends them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BulkStrings<'a> {
+    input: &'a [u8],
+    /// Position after the last one that was read.
+    pub(crate) pos: usize,
+}
+
+impl<'a> BulkStrings<'a> {
+    /// Reads `input` from `pos` on.
+    pub(crate) fn new(input: &'a [u8], pos: usize) -> Self {
+        Self { input, pos }
+    }
+}
+
+impl<'a> Iterator for BulkStrings<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (body, end) = bulk(self.input, self.pos)?;
+        let is_ended = self.input.get(..end)?.ends_with(b"\r\n");
+        is_ended.then(|| {
+            self.pos = end;
+            body
+        })
+    }
+}
+
+/// Reads the line that `input` begins with, which is `*` and a count: the count, and the length of the line with its CRLF.
+pub(crate) fn count(input: &[u8]) -> Option<(usize, usize)> {
+    let (count, rest) = header(input, b'*')?;
+    Some((count, input.len() - rest.len()))
+}
+
 /// Reads a line at `pos` of at most `max_len` bytes, with its type byte and CRLF: the bytes between these, and the position
 /// after the line.
 pub(crate) fn line(input: &[u8], pos: usize, max_len: usize) -> Option<(&[u8], usize)> {
@@ -123,6 +158,24 @@ mod tests {
         let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n*1\r\n";
         let head = Head::read(input, 0).unwrap();
         assert_eq!((head.name, head.count, head.end, head.end_of_request(input)), (&b"GET"[..], 2, 13, Some(22)));
+    }
+
+    #[test]
+    fn bulk_strings_are_read_up_to_what_redis_would_not_write() {
+        for (input, expected) in [
+            (&b"$1\r\na\r\n$0\r\n\r\n"[..], 13),
+            (b"$1\r\na\r\n$1\r\nb\n\n", 7),
+            (b"$1\r\na\r\n$01\r\nb\r\n", 7),
+            (b"$1\r\na\r\n:1\r\n", 7),
+            (b"$1\r\na\r\n$2\r\nb\r\n", 7),
+        ] {
+            let mut strings = BulkStrings::new(input, 0);
+            assert_eq!(strings.next(), Some(&b"a"[..]));
+            strings.by_ref().for_each(drop);
+            assert_eq!(strings.pos, expected, "{}", input.escape_ascii());
+        }
+        assert_eq!(count(b"*12\r\n$1\r\n"), Some((12, 5)));
+        assert_eq!([count(b"*-1\r\n$1\r\n"), count(b"$1\r\na\r\n")], [None; 2]);
     }
 
     #[test]

@@ -84,9 +84,14 @@ impl Hold {
         self.reset();
     }
 
+    /// The number of bytes that are held back.
+    pub(crate) fn len(&self, input: &Input<'_>) -> usize {
+        if self.active { self.kept.len() + input.unsent().len() } else { 0 }
+    }
+
     /// Whether more than `len` bytes are held back.
     pub(crate) fn exceeds(&self, input: &Input<'_>, len: usize) -> bool {
-        self.active && self.kept.len() + input.unsent().len() > len
+        self.len(input) > len
     }
 
     /// The bytes of memory that are taken.

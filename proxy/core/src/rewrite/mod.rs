@@ -13,6 +13,7 @@ mod channel_cache;
 mod context;
 mod deliver;
 mod edits;
+pub(crate) mod entries;
 mod hold;
 mod input;
 mod publish;

@@ -208,6 +208,11 @@ pub(super) fn of_finish(command: Option<CommandId>, name: &[u8], frame: &[u8], p
 /// Tells the inference of the items in `frame`, the beginning of the reply to this read, and begins their spans.
 pub(super) fn hand_over(read: &Waiting, frame: &[u8], parts: &mut Parts<'_>) {
     let mut handed = handover::items(read.shape, frame);
+    let policy = &**parts.call.env.policy;
+    if policy.hides_fields() {
+        let hidden = |item: &&mut Item<'_>| policy.has_fields(item.key.unwrap_or(&read.key));
+        handed.items.iter_mut().filter(hidden).for_each(|item| item.take_added_off(&policy.keys));
+    }
     handed.items.retain(|item| !is_marker(read, item));
     if read.has_jobs && read.shape != Shape::Job {
         // A move hands over nothing but the job's id.

@@ -18,8 +18,13 @@ pub(super) fn is_first(item: &SpanContext, passage: Passage, parts: &mut Parts<'
 
 /// The context that an item carries, if it is believed.
 pub(super) fn carried(item: &Item<'_>, policy: &Policy) -> Option<Context> {
-    let may_carry = policy.enabled && policy.trust != Trust::None;
-    if may_carry { handover::context(item, policy.propagators) } else { None }
+    if !policy.enabled || policy.trust == Trust::None {
+        return None;
+    }
+    match &item.added {
+        Some(added) => added.context.clone().filter(|_| policy.propagators.carries_traces()),
+        None => handover::context(item, policy.propagators),
+    }
 }
 
 /// The context that follows from what names an item, if something does. Whoever has added the item has a span with this context, or

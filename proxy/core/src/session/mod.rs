@@ -17,6 +17,7 @@ mod capture;
 mod client_name;
 mod companions;
 mod complete_message;
+mod described;
 mod handovers;
 mod inline;
 mod items;
@@ -25,6 +26,8 @@ mod pubsub_frame;
 mod pushes;
 mod replies;
 mod requests;
+mod stream_reply;
+mod streams;
 mod summary;
 
 use alloc::sync::Arc;
@@ -52,7 +55,7 @@ pub enum Side {
 
 /// The state of one client connection and its upstream connection.
 ///
-/// Its memory is bounded: at most one payload within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536
+/// Its memory is bounded: at most one payload or entry within [`Policy::strip_limit`] for each direction, 16,384 open spans, 65,536
 /// entries each of unanswered commands and of an open transaction, and 64 KiB of an inline command. An idle session takes
 /// about 1 KiB.
 #[derive(Debug)]
@@ -80,8 +83,10 @@ struct Parts<'a> {
     companions: &'a mut Companions,
     publish: &'a mut PublishPlan,
     deliver: &'a mut DeliverPlan,
-    /// Whether commands other than publishes may have spans or causes.
+    /// Whether commands other than publishes may have spans or causes, or entries of streams may carry contexts.
     are_commands_described: bool,
+    /// Whether contexts are added to entries of streams.
+    adds_fields: bool,
     call: Call<'a>,
 }
 
@@ -128,7 +133,8 @@ impl Session {
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
         let Self { requests, replies, pairing, reads, entries, companions, publish, deliver, .. } = self;
-        let are_commands_described = env.inference.is_some() || env.policy.commands.any();
+        let has_fields = !env.policy.stream_carriers.is_empty();
+        let are_commands_described = env.inference.is_some() || env.policy.commands.any() || has_fields;
         let mut parts = Parts {
             pairing,
             reads,
@@ -137,6 +143,7 @@ impl Session {
             publish,
             deliver,
             are_commands_described,
+            adds_fields: has_fields && env.policy.adds_fields(),
             call: Call { env, out },
         };
         match from {

@@ -15,7 +15,7 @@ use crate::policy::Mode;
 use crate::resp::Values;
 use crate::rewrite::{derived_context, push_span};
 use crate::service::{Attribution, Event, Passage};
-use crate::trace::{Operation, Sent, SpanRecord, UnixNanos};
+use crate::trace::{Change, Operation, Sent, SpanRecord, UnixNanos};
 
 /// Most entries of streams and jobs whose ids are waited for. The oldest makes room for further ones, and stays without its id.
 const MAX_ENTRIES: usize = 1024;
@@ -134,6 +134,14 @@ fn is_waited_for(key: &[u8], now: UnixNanos, parts: &mut Parts<'_>) -> bool {
     inference.is_some_and(|inference| inference.is_waited_for(now, database, key))
 }
 
+/// The span of a command that adds an entry to this stream, whose id comes with the reply.
+pub(super) fn awaits_id(mut span: SpanRecord, key: &[u8], parts: &mut Parts<'_>) -> SpanRecord {
+    if let Operation::Send(sent) = &mut span.operation {
+        sent.entry = parts.call.env.inference.is_some().then(|| parts.entries.push(Awaited::Entry, key));
+    }
+    span
+}
+
 /// Takes the reply to a command that has added an entry to a stream or a job to a queue, if the last reply was one. It has the id.
 pub(super) fn added(frame: &[u8], parts: &mut Parts<'_>) {
     let Some(event) = parts.pairing.take_sent() else { return };
@@ -157,7 +165,9 @@ pub(super) fn added(frame: &[u8], parts: &mut Parts<'_>) {
     // An id that the application chooses may come again, and those of streams do not.
     let is_first = awaits == Awaited::Entry || context.is_some_and(|context| is_first(&context, Passage::Added, parts));
     let Some(Event::SpanEnded(span)) = parts.call.out.events.get_mut(event) else { return };
-    let is_root = span.parent.is_none() && span.link.is_none();
+    // The context of a span that is in the entry cannot change any more.
+    let has_left = span.handling.payload == Change::Injected;
+    let is_root = span.parent.is_none() && span.link.is_none() && !has_left;
     let Operation::Send(sent) = &mut span.operation else { return };
     sent.id = shown;
     sent.repeated.extend(context.filter(|_| !is_first).map(|context| context.trace_id));

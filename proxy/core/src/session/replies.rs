@@ -7,6 +7,7 @@
 
 mod elements;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -15,6 +16,7 @@ use super::attribution;
 use super::capture::Capture;
 use super::complete_message::CompleteMessage;
 use super::pubsub_frame::{PubSubFrame, Role, Shape};
+use super::stream_reply::StreamReply;
 use crate::carrier::trailer;
 use crate::counts::Counter;
 use crate::output::Output;
@@ -44,6 +46,8 @@ pub(super) struct ReplyReader {
     capture: Capture,
     /// Whether the payload that is being read was admitted.
     admitted: bool,
+    /// Reads replies with entries of streams, once there was one from which contexts are removed.
+    entries: Option<Box<StreamReply>>,
     replication: bool,
 }
 
@@ -57,6 +61,8 @@ enum State {
     Header { kind: u8, next: Next, number: NumberLine },
     /// In the rest of a frame whose content is not needed.
     Rest { scan: Scan, frame: Frame },
+    /// In a reply with entries of streams.
+    Entries,
     /// At the type byte of an element of an array that may be a message or a confirmation.
     ElementType,
     /// In the first element of a push, which is a line.
@@ -84,6 +90,7 @@ impl ReplyReader {
             hold: Hold::default(),
             capture: Capture::default(),
             admitted: false,
+            entries: None,
             replication: false,
         }
     }
@@ -140,6 +147,7 @@ impl ReplyReader {
                         self.frame_ends(frame, input, parts);
                     }
                 },
+                State::Entries => self.entries(input, parts),
                 State::ElementType => self.element_type(byte, input, parts),
                 State::MovingWord { carriage_return } => {
                     let start = input.pos;
@@ -253,6 +261,11 @@ impl ReplyReader {
             _ => {}
         }
         self.capture.begin(input.pos, parts.reads.most_kept(parts.call.env.memory_is_scarce));
+        if let Next::Entries(from) = next {
+            self.entries.get_or_insert_default().begin(from);
+            self.state = State::Entries;
+            return;
+        }
         input.pos += 1;
         match kind {
             b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => {
@@ -288,8 +301,9 @@ impl ReplyReader {
                 return;
             }
             Next::PubSub { otherwise, .. } | Next::Other(otherwise) => otherwise,
-            // This does not happen, because a replication link ends the reading at its first byte.
-            Next::Replication => Frame::Reply,
+            // This does not happen, because a replication link ends the reading at its first byte, and entries have a reader of
+            // their own.
+            Next::Replication | Next::Entries(_) => Frame::Reply,
         };
         let scan = match kind {
             b'$' | b'=' | b'!' => Scan::bulk_body(count, 0),
@@ -302,6 +316,20 @@ impl ReplyReader {
             Some(scan) if scan.is_done() => self.frame_ends(frame, input, parts),
             Some(scan) => self.state = State::Rest { scan, frame },
             None => self.give_up(parts),
+        }
+    }
+
+    /// Reads on in a reply with entries of streams.
+    fn entries(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
+        let reader = self.entries.get_or_insert_default();
+        match reader.advance(input, &mut self.hold, &mut parts.call) {
+            Progress::More => {}
+            Progress::Invalid => self.give_up(parts),
+            Progress::Done(is_null) => {
+                self.state = State::Start;
+                parts.pairing.reply(if is_null { Reply::Null } else { Reply::Other }, &mut parts.call);
+                attribution::replied(parts, || self.capture.frame(input.bytes, input.pos));
+            }
         }
     }
 

@@ -1,28 +1,31 @@
 //! The reader of the client's direction: requests.
 //!
 //! Bytes are held back only from the header of a publish's payload to the last byte of the payload, and only if it may get
-//! a context. All others go on at once, while they are being read. Most requests are complete in the input and are taken in
-//! one step. Whatever is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same decisions.
+//! a context; and those of an `XADD` to a stream whose entries carry contexts. All others go on at once, while they are being
+//! read. Most requests are complete in the input and are taken in one step. Whatever is unusual, incomplete or invalid is read
+//! byte by byte. Both ways lead to the same decisions.
 
-use alloc::boxed::Box;
+mod held;
+mod partial;
+
 use alloc::vec::Vec;
 
+use self::partial::{Partial, PartialPublish};
 use super::Parts;
 use super::attribution;
 use super::capture::{self, Capture};
-use super::client_name::ClientNameReader;
+use super::described::{described, told_apart};
 use super::inline::{self, Line};
 use super::publishes;
 use super::pushes;
-use super::summary::summarize;
-use crate::commands::{self, Answer, MAX_WORDS, Plan, Request, Word, kept};
+use super::streams;
+use crate::commands::{self, Answer, Command, MAX_WORDS, Plan, Request, Word, kept};
 use crate::counts::Counter;
 use crate::output::Output;
-use crate::policy::{Commands, MAX_CHANNEL_LEN, Mode, Policy};
+use crate::policy::MAX_CHANNEL_LEN;
 use crate::resp::{MAX_BULK_LEN, NumberLine, Progress, Values, complete};
-use crate::rewrite::{Admission, Bulk, Decision, Hold, Input, Publish, command_span};
-use crate::service::Attribution;
-use crate::trace::{CommandId, SpanRecord, UnixNanos};
+use crate::rewrite::{Admission, Bulk, Hold, Input, Publish};
+use crate::trace::UnixNanos;
 
 /// A resumable reader of requests.
 #[derive(Debug)]
@@ -54,35 +57,6 @@ enum State {
     Opaque,
 }
 
-/// The multibulk request that is being read.
-#[derive(Debug)]
-struct Partial {
-    /// The number of arguments, the command's name included.
-    count: u64,
-    /// The position of the argument that is being read.
-    index: u64,
-    words: [Word; MAX_WORDS],
-    /// How many of the first arguments are copied to `words`.
-    words_wanted: u64,
-    publish: Option<PartialPublish>,
-    channel: Vec<u8>,
-    /// Reads the arguments of a command that can name the connection.
-    client_name: Option<Box<ClientNameReader>>,
-    start: UnixNanos,
-}
-
-/// What is known so far of a request that is a publish.
-#[derive(Debug, Default)]
-struct PartialPublish {
-    sharded: bool,
-    channel_too_long: bool,
-    /// Whether the payload is held back for the decision.
-    admitted: bool,
-    decision: Decision,
-    /// What the publish is called where its reply is reported.
-    command: Option<CommandId>,
-}
-
 impl RequestReader {
     pub(super) fn new() -> Self {
         Self {
@@ -94,6 +68,7 @@ impl RequestReader {
                 words_wanted: 1,
                 publish: None,
                 channel: Vec::new(),
+                is_held: false,
                 client_name: None,
                 start: UnixNanos(0),
             },
@@ -120,6 +95,10 @@ impl RequestReader {
                     self.request.start = parts.call.env.now;
                     self.capture.begin(input.pos, capture::MAX_LEN);
                     if byte == b'*' {
+                        if parts.adds_fields {
+                            self.request.is_held = true;
+                            self.hold.begin(input, input.pos, parts.call.out);
+                        }
                         input.pos += 1;
                         self.state = State::Count(NumberLine::default());
                     } else {
@@ -131,6 +110,7 @@ impl RequestReader {
                     Progress::Invalid => self.give_up(parts),
                     // Redis ignores `*0` and any negative count.
                     Progress::Done(..=0) => {
+                        self.let_go(input, parts.call.out);
                         parts.pairing.empty_request(&mut parts.call);
                         self.state = State::Start;
                     }
@@ -185,7 +165,9 @@ impl RequestReader {
             }
         }
         self.hold.end_of_input(input, parts.call.out);
-        if parts.call.env.inference.is_some() || !parts.call.env.policy.key_templates.is_empty() {
+        let policy = parts.call.env.policy;
+        if parts.call.env.inference.is_some() || !policy.key_templates.is_empty() || !policy.stream_carriers.is_empty()
+        {
             let is_within_request = !matches!(self.state, State::Start | State::Inline | State::Opaque);
             self.capture.end_of_input(input.bytes, is_within_request);
         }
@@ -212,6 +194,9 @@ impl RequestReader {
     }
 
     fn argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
+        if self.request.is_held {
+            self.held_argument_begins(input, len, parts);
+        }
         let Partial { index, publish: Some(publish), channel, start, .. } = &mut self.request else { return };
         match index {
             1 => publish.channel_too_long = usize::try_from(len).map_or(true, |len| len > MAX_CHANNEL_LEN),
@@ -231,6 +216,9 @@ impl RequestReader {
 
     fn argument_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         self.state = State::Terminator { left: 2 };
+        if self.request.is_held {
+            self.held_argument_ends(input, len, parts);
+        }
         match &mut self.request {
             Partial { index: 0, .. } => {
                 self.request.name_ends();
@@ -264,7 +252,7 @@ impl RequestReader {
         }
     }
 
-    fn next_argument(&mut self, input: &Input<'_>, parts: &mut Parts<'_>) {
+    fn next_argument(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
         self.request.index += 1;
         if self.request.index < self.request.count {
             self.state = State::LengthType;
@@ -272,6 +260,9 @@ impl RequestReader {
         }
         self.state = State::Start;
         let start = self.request.start;
+        if self.request.is_held {
+            return self.held_request_ends(input, parts);
+        }
         if let Some(PartialPublish { mut decision, mut command, admitted, channel_too_long, sharded }) =
             self.request.publish.take()
         {
@@ -346,7 +337,9 @@ fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(head.count)) {
         return publishes::take_complete(head.end, sharded, input, parts);
     }
-    if command.is_some_and(|command| command.words > 1) {
+    let is_read_by_byte =
+        |command: &Command| command.words > 1 || parts.adds_fields && streams::may_add(command, &head, input, parts);
+    if command.is_some_and(is_read_by_byte) {
         return false;
     }
     let Some(end) = head.end_of_request(input.bytes) else { return false };
@@ -377,108 +370,5 @@ fn requested<'a>(
         parts.pairing.ordinary_request(&mut parts.call);
     } else {
         parts.pairing.request(answer, None, None, &mut parts.call);
-    }
-}
-
-/// Takes a request that may have a span, or a cause.
-#[cold]
-#[inline(never)]
-fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts: &mut Parts<'_>) {
-    let attribution = attribution::of_command(answer, name, frame, parts);
-    let command = attribution.as_ref().and_then(|attribution| attribution.command);
-    let answer = told_apart(answer, parts.call.env.policy);
-    let mut span = match pushes::span_of(name, frame, start, attribution.as_deref(), parts) {
-        Some(span) => span,
-        None => span_of(answer, name, start, attribution.as_deref(), parts),
-    };
-    if let Some(span) = &mut span {
-        summarize(span, frame, parts.call.env.policy);
-    }
-    parts.pairing.request(answer, span, command, &mut parts.call);
-}
-
-/// Counts late replies among the others unless they have to be told apart: for mode `auto`, and for spans of commands. A
-/// pipeline of mixed commands is otherwise one run, which takes less memory.
-#[inline]
-fn told_apart(answer: Answer, policy: &Policy) -> Answer {
-    match answer {
-        Answer::LateReplies(count) if !policy.commands.any() && !policy.uses(Mode::Auto) => Answer::Replies(count),
-        answer => answer,
-    }
-}
-
-/// The span of a command. A transaction's span begins at `MULTI`, so `EXEC` has none of its own.
-fn span_of(
-    answer: Answer,
-    name: &[u8],
-    start: UnixNanos,
-    attribution: Option<&Attribution>,
-    parts: &mut Parts<'_>,
-) -> Option<SpanRecord> {
-    if parts.call.env.policy.commands == Commands::Caused && attribution.is_none() {
-        return None;
-    }
-    let has_span = !matches!(answer, Answer::Exec { .. } | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
-    let has_span = has_span && !commands::manages_connection(name);
-    let (begins_transaction, is_queued) = (answer == Answer::Multi, parts.pairing.is_queueing());
-    let database = parts.pairing.database();
-    let span = || command_span(name, database, start, begins_transaction, is_queued, attribution, &mut parts.call);
-    has_span.then(span).flatten()
-}
-
-impl Partial {
-    fn begin(&mut self, count: u64) {
-        self.count = count;
-        self.index = 0;
-        self.words_wanted = 1;
-        self.publish = None;
-        self.client_name = None;
-        self.channel.clear();
-        self.words.iter_mut().for_each(Word::clear);
-    }
-
-    /// Whether the command adds items to a list, a sorted set or a stream.
-    fn adds_items(&self) -> bool {
-        let [name, ..] = &self.words;
-        commands::find(name.as_bytes()).is_some_and(|command| command.pushes.is_some())
-    }
-
-    /// Whether the argument that comes next is the payload of a publish.
-    fn is_at_payload(&self) -> bool {
-        self.index == 2 && self.publish.is_some()
-    }
-
-    /// Keeps the next bytes of the argument that is being read, if they are needed.
-    fn copy(&mut self, piece: &[u8]) {
-        if let Some(client_name) = &mut self.client_name {
-            client_name.copy(piece);
-        }
-        if self.index < self.words_wanted {
-            if let Some(word) = usize::try_from(self.index).ok().and_then(|index| self.words.get_mut(index)) {
-                word.push(piece);
-            }
-        } else if self.index == 1
-            && let Some(PartialPublish { channel_too_long: false, .. }) = self.publish
-        {
-            self.channel.extend_from_slice(piece);
-        }
-    }
-
-    fn name_ends(&mut self) {
-        let [name, ..] = &self.words;
-        let command = commands::find(name.as_bytes());
-        self.words_wanted = command.map_or(1, |command| command.words);
-        let naming = command.and_then(|command| command.naming);
-        self.client_name = naming.map(|naming| Box::new(ClientNameReader::new(naming)));
-        if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(self.count)) {
-            self.publish = Some(PartialPublish { sharded, ..PartialPublish::default() });
-        }
-    }
-}
-
-impl PartialPublish {
-    fn head<'a>(&self, channel: &'a [u8], start: UnixNanos) -> Publish<'a> {
-        let channel = (!self.channel_too_long).then_some(channel);
-        Publish { channel, sharded: self.sharded, start }
     }
 }

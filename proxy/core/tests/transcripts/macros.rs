@@ -4,6 +4,7 @@ use redistributed_core::carrier::{self, Carrier, ContextKeys, Place, trailer};
 use redistributed_core::trace::{Context, Propagators, SpanContext, SpanId, TraceFlags, TraceId};
 
 use super::notation::bytes;
+use crate::support::bulk;
 
 /// Appends what the macro `text` stands for, which is given without its `<` and `>`.
 pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {
@@ -48,6 +49,13 @@ pub(crate) fn expand(text: &str, out: &mut Vec<u8>) {
             )
             .bytes(),
         ),
+        "fields" => {
+            let traceparent = format!("00-{trace:032x}-{span:016x}-{flags:02x}");
+            let trace_state = format!("redistributed={span:016x}{sum}{mac}{state}");
+            for text in ["traceparent", &traceparent, "tracestate", &trace_state] {
+                bulk(text.as_bytes(), out);
+            }
+        }
         "opencensus" => {
             out.extend([0, 0]);
             out.extend(trace.to_be_bytes());

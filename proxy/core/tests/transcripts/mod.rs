@@ -22,6 +22,7 @@
 //! | `<trailer 1 2 01>` | a trailer for trace 1, span 2, flags 01; then `state=…` and `baggage=…` if there are any |
 //! | `<traceparent 1 2 01>` | a W3C `traceparent` |
 //! | `<json 1 2 01 sum=01234567>` | the members that the JSON carrier adds, without a leading comma, with this checksum |
+//! | `<fields 1 2 01 sum=01234567>` | the two fields in RESP that are added to entries of streams, with this checksum |
 //! | `<opencensus 1 2 81>` | an OpenCensus prefix with these trace options |
 //! | `<keyed a ch {"id":7} 1 2 01>` | a trailer with a MAC by the key `a` for the payload `{"id":7}` on the channel `ch` |
 //! | `<x*100>` | `x`, 100 times |

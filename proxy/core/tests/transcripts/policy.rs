@@ -2,7 +2,8 @@
 
 use redistributed_core::Policy;
 use redistributed_core::carrier::json::JsonPath;
-use redistributed_core::carrier::{Carrier, ContextKeys};
+use redistributed_core::carrier::{Carrier, ContextKeys, StreamCarrier};
+use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Forged, Mode, Relation, Trust};
 use redistributed_core::trace::sampler::{Ratio, Root};
@@ -47,6 +48,10 @@ pub(crate) fn policy(settings: &str) -> Policy {
                     _ => panic!("{carrier} is no carrier"),
                 };
                 policy.carriers.push((glob(pattern), carrier));
+            }
+            ("stream_carrier", value) => {
+                let (pattern, carrier) = value.rsplit_once('=').unwrap();
+                policy.stream_carriers.push((glob(pattern), StreamCarrier::parse(carrier).unwrap()));
             }
             ("sampler", value) => {
                 let (parent_based, root) = match value.strip_prefix("parentbased_") {

@@ -36,7 +36,11 @@ pub(crate) fn fields(record: &SpanRecord) -> Vec<(&'static str, String)> {
                 ("batch", or_dash(batch_size.map(|n| n.to_string()))),
             ],
         ),
-        Operation::Item { .. } | Operation::Send(_) => panic!("no transcript follows causes"),
+        Operation::Send(sent) => (
+            "send -".to_owned(),
+            vec![("id", or_dash(sent.id.as_deref().map(str::to_owned))), ("size", sent.body_size.to_string())],
+        ),
+        Operation::Item { .. } => panic!("no transcript follows causes"),
         Operation::Request(_) => panic!("no session of Redis makes it"),
     };
     let mut fields = vec![

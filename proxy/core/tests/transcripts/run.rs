@@ -83,8 +83,17 @@ impl Case {
 
     fn compare_counts(&self, driver: &Driver) -> Result<(), String> {
         /// Counters of things that go well.
-        const GOOD: [&str; 7] =
-            ["commands", "published", "injected", "receivers", "delivered", "delivered_reserved", "stripped"];
+        const GOOD: [&str; 9] = [
+            "commands",
+            "published",
+            "injected",
+            "receivers",
+            "delivered",
+            "delivered_reserved",
+            "stripped",
+            "entries_injected",
+            "entries_stripped",
+        ];
         let mut text = String::new();
         for (name, got) in Counter::NAMES.iter().zip(driver.counts) {
             let expected = self.counts.get(*name).copied().or((!GOOD.contains(name)).then_some(0));

@@ -6,12 +6,11 @@
 //! ,"traceparent":"00-<trace id>-<span id>-<flags>","tracestate":"redistributed=<span id>-<checksum>[-<MAC>][,<other entries>]"
 //! ```
 //!
-//! The leading comma is absent if the object had no members. The `redistributed` entry of `tracestate` repeats the span
-//! id of `traceparent`, as W3C Trace Context lets a tracing system do. The checksum, 8 hexadecimal digits, is the CRC-32
-//! (ISO-HDLC, as in zlib) of the payload without the members, followed by the value of `traceparent`. So a proxy knows that a
-//! proxy added the members to this very object, and removes them again, byte for byte. Whoever copies the entry into another
-//! message does not make its members vanish: they belong to the application. The MAC, 32 digits, is there if the
-//! proxies have keys (see [`keys`](super::keys)).
+//! The leading comma is absent if the object had no members. The entry of `tracestate` is the mark of a proxy (`mark.rs`). The
+//! checksum is the CRC-32 (ISO-HDLC, as in zlib) of the payload without the members, followed by the value of `traceparent`. So a
+//! proxy knows that a proxy added the members to this very object, and removes them again, byte for byte. Whoever copies the
+//! entry into another message does not make its members vanish: they belong to the application. The MAC, 32 digits, is there if
+//! the proxies have keys (see [`keys`](super::keys)).
 
 mod members;
 mod object;
@@ -25,33 +24,18 @@ pub use members::supplied_members;
 pub use object::{JsonPath, Object};
 pub(crate) use object::{text_member, wrapped_context};
 
-use super::keys::{Covered, MAC_LEN, Mac};
-use super::trailer::{carried_text, is_carried};
+use super::keys::{Covered, Mac};
+use super::mark::{self, MAC_PART_LEN, Mark};
+use super::trailer::carried_text;
 use super::{Added, Carrier, Place};
-use crate::trace::context::{MAX_TRACE_STATE, MAX_TRACE_STATE_MEMBERS, TRACEPARENT_LEN, hex_array, write_hex};
+use crate::trace::context::{MAX_TRACE_STATE, TRACEPARENT_LEN};
 use crate::trace::{Context, SpanContext};
 
 const TRACEPARENT: &[u8] = b"\"traceparent\":\"";
 const TRACESTATE: &[u8] = b"\",\"tracestate\":\"";
-const ENTRY: &[u8] = b"redistributed=";
-const SPAN_ID_LEN: usize = 16;
-const CHECKSUM_LEN: usize = 8;
-const MAC_DIGITS: usize = 2 * MAC_LEN;
 
 /// Most bytes that are added to a payload.
-pub const MAX_LEN: usize = 1
-    + TRACEPARENT.len()
-    + TRACEPARENT_LEN
-    + TRACESTATE.len()
-    + ENTRY.len()
-    + SPAN_ID_LEN
-    + 1
-    + CHECKSUM_LEN
-    + 1
-    + MAC_DIGITS
-    + 1
-    + MAX_TRACE_STATE
-    + 1;
+pub const MAX_LEN: usize = 1 + TRACEPARENT.len() + TRACEPARENT_LEN + TRACESTATE.len() + mark::MAX_LEN + 1;
 
 /// Appends the members for `context` to `out`, with a leading comma if they follow another member. `payload` is the one
 /// without them, before and behind their place.
@@ -70,45 +54,14 @@ pub(super) fn write(
     out.extend_from_slice(TRACEPARENT);
     out.extend_from_slice(&traceparent);
     out.extend_from_slice(TRACESTATE);
-    out.extend_from_slice(ENTRY);
-    push_hex::<SPAN_ID_LEN>(&context.span.span_id.to_bytes(), out);
-    out.push(b'-');
-    push_hex::<CHECKSUM_LEN>(&checksum(payload, &traceparent).to_be_bytes(), out);
-    let mac_at = out.len();
-    push_entries(context.trace_state.as_deref().unwrap_or_default(), out);
+    let mac_at = mark::write(context, checksum(payload, &traceparent), out);
     out.push(b'"');
     if !place.keys.is_empty() {
         let (before, behind) = (out.get(start..mac_at), out.get(mac_at..));
         let context = [before.unwrap_or_default(), behind.unwrap_or_default()];
         let mac = place.keys.sign(&Covered { channel: place.channel, payload, context });
-        let mut digits = [b'-'; 1 + MAC_DIGITS];
-        write_hex(&mac, &mut digits[1..]);
-        out.splice(mac_at..mac_at, digits);
+        mark::insert_mac(&mac, mac_at, out);
     }
-}
-
-/// Appends the entries of another `tracestate` that fit, each behind a comma.
-fn push_entries(trace_state: &str, out: &mut Vec<u8>) {
-    let entries = trace_state.split(',').map(str::trim);
-    let mut budget = MAX_TRACE_STATE;
-    // One member is the proxy's own.
-    let others = entries.filter(|entry| !entry.as_bytes().starts_with(ENTRY) && needs_no_escape(entry));
-    for entry in others.take(MAX_TRACE_STATE_MEMBERS - 1) {
-        let Some(left) = budget.checked_sub(entry.len() + 1) else { break };
-        budget = left;
-        out.push(b',');
-        out.extend_from_slice(entry.as_bytes());
-    }
-}
-
-fn needs_no_escape(entry: &str) -> bool {
-    is_carried(entry.as_bytes(), MAX_TRACE_STATE) && !entry.contains(['"', '\\'])
-}
-
-fn push_hex<const DIGITS: usize>(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut digits = [0; DIGITS];
-    write_hex(bytes, &mut digits);
-    out.extend_from_slice(&digits);
 }
 
 /// The checksum that binds the members to the rest of the payload.
@@ -134,10 +87,9 @@ fn find_before(payload: &[u8], end: usize) -> Option<Added> {
     let start = search_from + memmem::rfind(payload.get(search_from..end)?, TRACEPARENT)?;
     let members = Written::read(payload.get(start..end)?)?;
     let span = SpanContext::parse_traceparent(members.traceparent)?;
-    let trace_state = match members.entries.split_first() {
-        None => None,
-        Some((b',', others)) => Some(carried_text(others, MAX_TRACE_STATE)?),
-        Some(_) => return None,
+    let trace_state = match members.mark.others()? {
+        [] => None,
+        others => Some(carried_text(others, MAX_TRACE_STATE)?),
     };
     let before = payload.get(..start)?;
     let start = match before.split_last() {
@@ -145,51 +97,37 @@ fn find_before(payload: &[u8], end: usize) -> Option<Added> {
         Some(_) if before.trim_ascii() == b"{" => start,
         _ => return None,
     };
-    if checksum([payload.get(..start)?, payload.get(end..)?], members.traceparent) != members.checksum
+    if checksum([payload.get(..start)?, payload.get(end..)?], members.traceparent) != members.mark.checksum
         || !is_object(payload)
     {
         return None; // somebody else's members, or text that only ends as a proxy's members do
     }
     let context = Context { trace_state, ..span.into() };
-    Some(Added { has_mac: members.mac.is_some(), ..Added::new(Carrier::Json, start..end, context) })
+    Some(Added { has_mac: members.mark.mac.is_some(), ..Added::new(Carrier::Json, start..end, context) })
 }
 
 /// The parts of members that have been written by [`write`], without the leading comma.
 struct Written<'a> {
     traceparent: &'a [u8; TRACEPARENT_LEN],
-    checksum: u32,
-    mac: Option<Mac>,
-    /// The other entries of `tracestate`, each with the comma before it.
-    entries: &'a [u8],
+    mark: Mark<'a>,
 }
 
 impl<'a> Written<'a> {
     fn read(members: &'a [u8]) -> Option<Self> {
         let (traceparent, rest) = members.strip_prefix(TRACEPARENT)?.split_first_chunk::<TRACEPARENT_LEN>()?;
-        let rest = rest.strip_prefix(TRACESTATE)?.strip_prefix(ENTRY)?;
-        let (span_id, rest) = rest.split_first_chunk::<SPAN_ID_LEN>()?;
-        let (checksum, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<CHECKSUM_LEN>()?;
-        let rest = rest.strip_suffix(b"\"")?;
-        if traceparent.get(36..52)? != span_id || rest.contains(&b'"') {
-            return None;
-        }
-        let (mac, entries) = match rest.strip_prefix(b"-") {
-            Some(rest) => {
-                let (digits, rest) = rest.split_first_chunk::<MAC_DIGITS>()?;
-                (Some(hex_array(digits)?), rest)
-            }
-            None => (None, rest),
-        };
-        Some(Self { traceparent, checksum: u32::from_be_bytes(hex_array(checksum)?), mac, entries })
+        let value = rest.strip_prefix(TRACESTATE)?.strip_suffix(b"\"")?;
+        let mark = Mark::read(value)?;
+        let is_ours = traceparent.get(36..52)? == mark.span_id && !value.contains(&b'"');
+        is_ours.then_some(Self { traceparent, mark })
     }
 }
 
 /// The MAC of `members` that have one, and what it covers of them.
 pub(super) fn mac(members: &[u8]) -> Option<([&[u8]; 2], Mac)> {
     let without_comma = members.strip_prefix(b",").unwrap_or(members);
-    let Written { entries, mac, .. } = Written::read(without_comma)?;
+    let Written { mark: Mark { entries, mac, .. }, .. } = Written::read(without_comma)?;
     let entries_at = members.len() - 1 - entries.len(); // behind them is the quotation mark
-    let before = members.get(..entries_at.checked_sub(1 + MAC_DIGITS)?)?;
+    let before = members.get(..entries_at.checked_sub(MAC_PART_LEN)?)?;
     Some(([before, members.get(entries_at..)?], mac?))
 }
 
@@ -197,7 +135,7 @@ pub(super) fn mac(members: &[u8]) -> Option<([&[u8]; 2], Mac)> {
 pub(super) fn hand_on(members: &[u8], span: SpanContext, out: &mut Vec<u8>) {
     let end = out.len() + members.len();
     let without_comma = members.strip_prefix(b",").unwrap_or(members);
-    let entries = Written::read(without_comma).map(|written| written.entries).unwrap_or_default();
+    let entries = Written::read(without_comma).map(|written| written.mark.entries).unwrap_or_default();
     if without_comma.len() < members.len() {
         out.push(b',');
     }
