@@ -1,4 +1,4 @@
-"""Libraries for jobs with plain programs: directly, behind proxies, and with a proxy on one side only. README.md says what is looked at.
+"""Libraries for jobs with plain programs: directly, behind proxies, and with a proxy on one side only. README.md says more.
 
   compare.py languages [PROGRAM...]      the languages that these libraries need, or all of libraries.py
   compare.py run [PROGRAM...] --results FOLDER --languages FOLDER --redis-server PROGRAM --proxy PROGRAM
@@ -28,13 +28,16 @@ class Outcome(NamedTuple):
 
 def run(programs, folder: Path, library: Library, proxied: tuple) -> Outcome:
     with Stage(programs, folder, library) as stage:
-        options = library.options_of_one if len(proxied) == 1 else ()
+        options = library.options + ((), library.options_of_one, library.options_of_both)[len(proxied)]
         urls = {side: stage.start_proxy(side, options) if side in proxied else stage.url for side in SIDES}
         stage.start_worker(urls["worker"])
         stage.start_api(urls["api"], JOBS)
         results = stage.results()
         stage.stop_worker()
-        return Outcome(results, stage.left(), {side: stage.stop_proxy(side) for side in proxied})
+        left = stage.left()
+        for side in proxied:
+            stage.stop_proxy(side)
+        return Outcome(results, left, stage.spans)
 
 
 def judge(library: Library, outcomes: dict) -> str:
@@ -42,16 +45,24 @@ def judge(library: Library, outcomes: dict) -> str:
     expected = outcomes["direct"]
     for way, outcome in outcomes.items():
         if outcome.results != list(range(1, JOBS + 1)):
-            raise Failure(f"{library.name}, {way}: the results are {outcome.results}")
+            raise Failure(f"{way}: the results are {outcome.results}")
         if outcome.left != expected.left:
             difference = (outcome.left - expected.left, expected.left - outcome.left)
-            raise Failure(f"{library.name}, {way}: in Redis is left {difference[0]}, and directly {difference[1]}")
+            raise Failure(f"{way}: in Redis is left {difference[0]}, and directly {difference[1]}")
     ends = ends_of(*(outcomes["proxied"].spans[side] for side in SIDES), library.takes_ids)
     counts = f"{len(ends.sent)} added, {len(ends.taken)} taken, {len(ends.joined)} joined, {len(ends.wrong)} wrong"
     row = f"{library.name:<24} {JOBS} jobs, {counts}"
     if ends.wrong or (len(ends.sent), len(ends.joined)) != (library.sent, library.joined) or len(ends.taken) < library.joined:
         raise Failure(f"{row}, where {library.sent} added and {library.joined} joined were expected: {ends.wrong[:2]}")
     return f"{row} ({library.why})" if library.why else row
+
+
+def compared(programs, library: Library) -> str:
+    outcomes = {}
+    for way, proxied in WAYS.items():
+        folder = Path(programs.results) / re.sub(r"\W+", "-", f"{library.name} {way}")
+        outcomes[way] = run(programs, folder, library, proxied)
+    return judge(library, outcomes)
 
 
 def arguments():
@@ -70,16 +81,16 @@ def main() -> None:
     if asked.command == "languages":
         print(*sorted({library.language for library in libraries}))
         return
+    failed = 0
     for library in libraries:
-        outcomes = {}
-        for way, proxied in WAYS.items():
-            folder = Path(asked.results) / re.sub(r"\W+", "-", f"{library.name} {way}")
-            outcomes[way] = run(asked, folder, library, proxied)
-        print(judge(library, outcomes), flush=True)
+        try:
+            print(compared(asked, library), flush=True)
+        except Failure as failure:
+            failed += 1
+            print(f"FAILED {library.name}: {failure}", flush=True)
+    if failed:
+        sys.exit(f"compare.py: {failed} of {len(libraries)} libraries failed")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        sys.exit(f"compare.py: {failure}")
+    main()

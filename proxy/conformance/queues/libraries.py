@@ -1,8 +1,8 @@
 """Which libraries are compared, and what is expected of each. Nothing else knows them.
 
 A library is a program in `libraries/LANGUAGE`, which `libraries/LANGUAGE/language.sh` fetches and runs as one of its two sides:
-`send COUNT` adds that many jobs, each with a text of another length (1, 2, 3 ...), waits for the length that each of them gives back,
-and prints these as an array of JSON in its last line; `work` works on jobs until SIGTERM. Redis is at REDIS_URL.
+`send COUNT` adds that many jobs, each with a text of another length (1, 2, 3 ...), waits for the length that each of them gives
+back, and prints these as an array of JSON in its last line; `work` works on jobs until SIGTERM. Redis is at REDIS_URL.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,14 @@ class Library(NamedTuple):
     variables: dict = {}
     """The environment's variables by which the program is told what to be."""
     ready: str = "blocked"
-    """What a connection of the worker does in Redis once the worker is ready: `blocked` in a command that waits, or the last command, as
-    `CLIENT LIST` names it."""
+    """What a connection of the worker does in Redis once the worker is ready: it is `blocked` in a command that waits, it has
+    `subscribed CHANNEL`, or it has sent this command, as `CLIENT LIST` names it."""
+    options: tuple = ()
+    """Of each proxy."""
     options_of_one: tuple = ()
-    """Of the proxy where only one side has one."""
+    """Further ones of the proxy where only one side has one."""
+    options_of_both: tuple = ()
+    """Further ones of the proxies where both sides have one."""
     passing: str = ""
     """A regular expression for keys that expire within seconds, so that they may or may not be left."""
     unsized: str = ""
@@ -37,6 +41,11 @@ class Library(NamedTuple):
     """Whether a worker may take nothing but the job's id, so that the length of the job is not in its span."""
 
 
+INJECT = ("--mode", "inject")
+"""Mode `auto`, the default, would first have to prove that the workers are behind proxies."""
+BY_SCRIPTS = "its jobs are added and taken by scripts"
+
+
 def bullmq(version: int) -> Library:
     # The event `drained` is there once more each time the worker is faster than the program that adds jobs.
     keys = {"passing": "bull:jobs:stalled-check", "unsized": "bull:jobs:events"}
@@ -48,7 +57,15 @@ LIBRARIES = (
     Library("Huey", "python", "huey"),
     Library("taskiq, list", "python", "taskiq", {"TASKIQ_BROKER": "list"}),
     Library("taskiq, stream", "python", "taskiq", {"TASKIQ_BROKER": "stream"}),
+    Library("taskiq, Pub/Sub", "python", "taskiq", {"TASKIQ_BROKER": "pubsub"}, "subscribed taskiq", options_of_both=INJECT),
     Library("RQ", "python", "rq", joined=0, why="its lists hold nothing but ids of jobs"),
+    Library("Dramatiq", "python", "dramatiq", ready="evalsha", sent=0, joined=0, why=BY_SCRIPTS),
+    Library("SAQ", "python", "saq", passing="saq:default:(schedule|sweep)", sent=0, joined=0, why="its jobs are added by a script"),
+    Library("FastStream, list", "python", "faststream", {"FASTSTREAM_WAY": "list"}, options=("--queue", "jobs")),
+    Library("FastStream, stream", "python", "faststream", {"FASTSTREAM_WAY": "stream"}),
+    Library("FastStream, Pub/Sub", "python", "faststream", {"FASTSTREAM_WAY": "pubsub"}, "subscribed jobs", options_of_both=INJECT),
+    Library("redis-py, group, RESP2", "python", "group", {"PROTOCOL": "2"}),
+    Library("redis-py, group, RESP3", "python", "group", {"PROTOCOL": "3"}),
     bullmq(5),
     bullmq(6),
     Library("Bull", "node", "bull", passing="bull:jobs:stalled-check", takes_ids=True),

@@ -1,19 +1,20 @@
-"""taskiq, with a list, or with a stream and a consumer group if TASKIQ_BROKER says so."""
+"""taskiq, with a list, a stream and a consumer group, or Pub/Sub, as TASKIQ_BROKER says."""
 
 import asyncio
 import os
 import sys
 
-from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBroker
+import jobs
+from taskiq_redis import ListQueueBroker, PubSubBroker, RedisAsyncResultBackend, RedisStreamBroker
 
 URL = os.environ["REDIS_URL"]
-Broker = {"list": ListQueueBroker, "stream": RedisStreamBroker}[os.environ["TASKIQ_BROKER"]]
+Broker = {"list": ListQueueBroker, "stream": RedisStreamBroker, "pubsub": PubSubBroker}[os.environ["TASKIQ_BROKER"]]
 broker = Broker(url=URL).with_result_backend(RedisAsyncResultBackend(redis_url=URL))
 
 
 @broker.task
 async def length(text: str) -> int:
-    return len(text)
+    return await asyncio.to_thread(jobs.length, text)
 
 
 async def sent(texts):

@@ -9,10 +9,11 @@ import json
 import os
 import sys
 
+from jobs import texts
+
 library, role, *rest = sys.argv[1:]
 module = importlib.import_module(f"of_{library}")
 if role == "send":
-    # Each job has another length, by which its two ends can be told from those of others.
-    print(json.dumps(module.send(["x" * number for number in range(1, int(rest[0]) + 1)])))
+    print(json.dumps(module.send(texts(int(rest[0])))))
 else:
     os.execv(module.WORKER[0], module.WORKER)
