@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import cases
 from ends import ends_of
 from libraries import JOBS, Library, selected
 from patience import Failure
@@ -29,7 +30,7 @@ class Outcome(NamedTuple):
 def run(programs, folder: Path, library: Library, proxied: tuple) -> Outcome:
     with Stage(programs, folder, library) as stage:
         options = library.options + ((), library.options_of_one, library.options_of_both)[len(proxied)]
-        urls = {side: stage.start_proxy(side, options) if side in proxied else stage.url for side in SIDES}
+        urls = {side: stage.start_proxy(side, options) if side in proxied else stage.url(side) for side in SIDES}
         stage.start_worker(urls["worker"])
         stage.start_api(urls["api"], JOBS)
         results = stage.results()
@@ -51,18 +52,26 @@ def judge(library: Library, outcomes: dict) -> str:
             raise Failure(f"{way}: in Redis is left {difference[0]}, and directly {difference[1]}")
     ends = ends_of(*(outcomes["proxied"].spans[side] for side in SIDES), library.takes_ids)
     counts = f"{len(ends.sent)} added, {len(ends.taken)} taken, {len(ends.joined)} joined, {len(ends.wrong)} wrong"
-    row = f"{library.name:<24} {JOBS} jobs, {counts}"
+    row = f"{JOBS} jobs, {counts}"
     if ends.wrong or (len(ends.sent), len(ends.joined)) != (library.sent, library.joined) or len(ends.taken) < library.joined:
         raise Failure(f"{row}, where {library.sent} added and {library.joined} joined were expected: {ends.wrong[:2]}")
     return f"{row} ({library.why})" if library.why else row
 
 
-def compared(programs, library: Library) -> str:
+def compared(programs, name: str, library: Library) -> str:
     outcomes = {}
     for way, proxied in WAYS.items():
-        folder = Path(programs.results) / re.sub(r"\W+", "-", f"{library.name} {way}")
-        outcomes[way] = run(programs, folder, library, proxied)
+        outcomes[way] = run(programs, folder_of(programs, f"{name} {way}"), library, proxied)
     return judge(library, outcomes)
+
+
+def played(programs, name: str, case: cases.Case) -> str:
+    with Stage(programs, folder_of(programs, name), case.library) as stage:
+        return cases.result_of(case, stage)
+
+
+def folder_of(programs, name: str) -> Path:
+    return Path(programs.results) / re.sub(r"\W+", "-", name)
 
 
 def arguments():
@@ -81,15 +90,17 @@ def main() -> None:
     if asked.command == "languages":
         print(*sorted({library.language for library in libraries}))
         return
+    runs = [(library.name, compared, library) for library in libraries]
+    runs += [(f"{case.name}, {case.library.name}", played, case) for case in cases.of_libraries(libraries)]
     failed = 0
-    for library in libraries:
+    for name, play, what in runs:
         try:
-            print(compared(asked, library), flush=True)
+            print(f"{name:<50} {play(asked, name, what)}", flush=True)
         except Failure as failure:
             failed += 1
-            print(f"FAILED {library.name}: {failure}", flush=True)
+            print(f"FAILED {name}: {failure}", flush=True)
     if failed:
-        sys.exit(f"compare.py: {failed} of {len(libraries)} libraries failed")
+        sys.exit(f"compare.py: {failed} of {len(runs)} failed")
 
 
 if __name__ == "__main__":

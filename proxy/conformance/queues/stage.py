@@ -18,6 +18,8 @@ WORKERS_PATIENCE = 5.0
 """Seconds that a worker has to end by itself. One that has done its jobs may wait for further ones for longer than anybody does."""
 HERE = Path(__file__).parent
 SIZES = {"list": "llen", "zset": "zcard", "stream": "xlen"}
+ADDRESSES = {"kit": "127.0.0.1", "api": "127.0.0.2", "worker": "127.0.0.3"}
+"""Where each side has its Redis without a proxy, so that Redis can tell their connections apart."""
 TALLY = 1
 """The number of the database in which the programs count what they do."""
 # A run has a network namespace to itself, in which every port is free.
@@ -37,12 +39,11 @@ class Stage:
     def __enter__(self):
         self._folder.mkdir(parents=True)
         self.port = next(PORTS)
-        server = [self._programs.redis_server, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        server = [self._programs.redis_server, "--port", str(self.port), "--bind", *ADDRESSES.values(), "--save", ""]
         self._start("redis", [*server, "--dir", str(self._folder)], {})
         wait_for_port("redis", "127.0.0.1", self.port, self._check_alive)
         self.redis = redis.Redis(port=self.port)
         self.tally = redis.Redis(port=self.port, db=TALLY, socket_timeout=None)
-        self.url = f"redis://127.0.0.1:{self.port}/0"
         return self
 
     def __exit__(self, *_) -> None:
@@ -50,6 +51,10 @@ class Stage:
         self.tally.close()
         for process in self._running.values():
             kill_all(process)
+
+    def url(self, side: str) -> str:
+        """Of Redis, without a proxy."""
+        return f"redis://{ADDRESSES[side]}:{self.port}/0"
 
     def start_proxy(self, service: str, options: tuple = ()) -> str:
         """Returns where it is."""
@@ -90,11 +95,10 @@ class Stage:
     def go_on(self, place: str) -> None:
         self.tally.rpush(f"go {place}", "")
 
-    def cut_connections(self) -> None:
-        """Those of the programs, but not the ones by which they count."""
-        for client in self.redis.client_list():
-            if client["db"] != str(TALLY) and client["id"] != str(self.redis.client_id()):
-                self.redis.client_kill_filter(_id=client["id"])
+    def cut_connections(self, side: str) -> None:
+        """Those of a side without a proxy, but not the ones by which it counts."""
+        if not self.redis.client_kill_filter(laddr=f"{ADDRESSES[side]}:{self.port}"):
+            raise Failure(f"the {side} had no connection")
 
     def done(self) -> collections.Counter:
         """How many jobs were done how often."""

@@ -1,0 +1,192 @@
+"""Runs in which something dies, is tried again, or is delayed. Each says how often the jobs are done, and how their ends are joined."""
+
+import collections
+from typing import Callable, NamedTuple
+
+from ends import ways_of
+from libraries import LIBRARIES, Library
+from patience import Failure
+from stage import Stage
+
+SIDES = ("api", "worker")
+JOBS = 20
+"""The jobs of a case."""
+
+
+class Case(NamedTuple):
+    name: str
+    library: Library
+    gates: tuple
+    """Where the programs wait or fail, as `libraries/python/jobs.py` has it."""
+    play: Callable
+    """Gets the case, the stage and the addresses of both sides, and returns the results."""
+    expected: Callable
+    """Gets how many items were taken beyond one for each job, and returns what `told` has to be."""
+    may_repeat: bool = False
+    """Whether a job may be done more than once."""
+
+
+def result_of(case: Case, stage: Stage) -> str:
+    """Plays the case, and returns a row for the table."""
+    urls = {side: stage.start_proxy(side, case.library.options) for side in SIDES}
+    results = case.play(case, stage, urls)
+    if results != list(range(1, JOBS + 1)):
+        raise Failure(f"the results are {results}")
+    done = stage.done()
+    stage.stop_worker()
+    for side in SIDES:
+        stage.stop_proxy(side)
+    found = told(stage.spans)
+    expected = {what: number for what, number in case.expected(found.get(TAKEN, 0) - JOBS).items() if number}
+    repeated = sum(number for times, number in done.items() if times > 1)
+    row = f"{JOBS} jobs, {repeated} done more than once; {', '.join(f'{number} {what}' for what, number in found.items()) or 'no spans'}"
+    if sum(done.values()) != JOBS or (repeated and not case.may_repeat):
+        raise Failure(f"{row}: done {dict(done)}")
+    if found != expected:
+        raise Failure(f"{row}, where {expected} were expected")
+    return row
+
+
+SENT, BY_WORKER, TAKEN, TRACE, WORKERS_TRACE = "added", "added by the worker", "taken", "in the trace", "in the trace of the worker's"
+AGAIN, FIRST = "handed over again", "linked to the first delivery"
+
+
+def told(spans: dict) -> dict:
+    """What the spans say of items, without what they say never."""
+    taken = [span for span in spans["worker"] if span["name"] == "process"]
+    sent = {side: [span for span in spans[side] if span["name"] == "send"] for side in SIDES}
+    ways = {side: ways_of(sent[side], taken) for side in SIDES}
+    counts = {
+        SENT: len(sent["api"]),
+        BY_WORKER: len(sent["worker"]),
+        TAKEN: len(taken),
+        TRACE: ways["api"]["in one trace"],
+        WORKERS_TRACE: ways["worker"]["in one trace"],
+        "by a link": ways["api"]["by a link"] + ways["worker"]["by a link"],
+        "wrong": ways["api"]["wrong"] + ways["worker"]["wrong"],
+        AGAIN: sum(1 for span in taken if span.get("redelivery")),
+        FIRST: sum(1 for span in taken if span.get("first_delivery")),
+    }
+    return {what: number for what, number in counts.items() if number}
+
+
+def whole(case: Case, stage: Stage, urls: dict) -> list:
+    """Nothing happens to the processes."""
+    stage.start_worker(urls["worker"])
+    stage.start_api(urls["api"], JOBS)
+    return stage.results()
+
+
+def killed(case: Case, stage: Stage, urls: dict) -> list:
+    """The worker is killed while it works on a job, and another one begins."""
+    (place,) = case.gates
+    stage.start_worker(urls["worker"])
+    stage.start_api(urls["api"], JOBS)
+    stage.wait_at(place)
+    stage.kill_worker()
+    stage.start_worker(urls["worker"])
+    return stage.results()
+
+
+def waiting(case: Case, stage: Stage, urls: dict) -> list:
+    """All jobs have been added when both proxies are replaced, and a worker begins only then."""
+    (place,) = case.gates
+    stage.start_api(urls["api"], JOBS)
+    stage.wait_at(place)
+    for side in SIDES:
+        stage.replace_proxy(side, urls[side])
+    stage.start_worker(urls["worker"])
+    stage.go_on(place)
+    return stage.results()
+
+
+def replaced(case: Case, stage: Stage, urls: dict) -> list:
+    """The proxy of one side ends in the middle of the run, and another one listens in its place."""
+    (place,) = case.gates
+    stage.start_worker(urls["worker"])
+    stage.start_api(urls["api"], JOBS)
+    stage.wait_at(place)
+    side = "api" if place.startswith("send") else "worker"
+    stage.replace_proxy(side, urls[side])
+    stage.go_on(place)
+    return stage.results()
+
+
+def cut(case: Case, stage: Stage, urls: dict) -> list:
+    """The same without proxies: Redis ends the connections of the programs."""
+    (place,) = case.gates
+    stage.start_worker(stage.url("worker"))
+    stage.start_api(stage.url("api"), JOBS)
+    stage.wait_at(place)
+    stage.cut_connections("api" if place.startswith("send") else "worker")
+    stage.go_on(place)
+    return stage.results()
+
+
+def case(name: str, of: str, gates: tuple, play: Callable, expected: Callable, may_repeat: bool = False, **variables) -> Case:
+    """A case of the library of this name, with these variables."""
+    (library,) = (library for library in LIBRARIES if library.name == of)
+    own = library.variables | variables | {"GATES": ",".join(gates)}
+    return Case(name, library._replace(variables=own), gates, play, expected, may_repeat)
+
+
+def joined(again: int) -> dict:
+    """Each job is joined. What a library puts back is joined with that."""
+    return {SENT: JOBS, BY_WORKER: again, TAKEN: JOBS + again, TRACE: JOBS, WORKERS_TRACE: again}
+
+
+def claimed(again: int) -> dict:
+    """What a consumer takes over is in the trace of the job too."""
+    return {SENT: JOBS, TAKEN: JOBS + again, TRACE: JOBS + again, AGAIN: again, FIRST: again}
+
+
+def nothing(_: int) -> dict:
+    return {}
+
+
+def apart(again: int) -> dict:
+    """RQ's jobs are not joined. Its workers add the results to streams, and put back what is tried again."""
+    return {SENT: JOBS, BY_WORKER: JOBS + again, TAKEN: JOBS + again}
+
+
+def added_later(_: int) -> dict:
+    """RQ's scheduler, which is the worker's, adds the jobs when they are due."""
+    return {BY_WORKER: 2 * JOBS, TAKEN: JOBS}
+
+
+def put_back(_: int) -> dict:
+    """Huey's worker takes a job, keeps it until it is due, and adds it with the same bytes."""
+    return {SENT: JOBS, BY_WORKER: JOBS, TAKEN: 2 * JOBS, TRACE: 2 * JOBS, WORKERS_TRACE: 2 * JOBS}
+
+
+def at_least_one(expected: Callable) -> Callable:
+    """Something has to be taken again."""
+    return lambda again: expected(max(again, 1))
+
+
+FAILS, KILLED, ALL_SENT, HALF_SENT = ("fail-10",), ("work-10",), (f"send-{JOBS}",), ("send-10",)
+GROUPS = ("redis-py, group, RESP2", "redis-py, group, RESP3")
+# The others end or lose jobs without a proxy too when Redis ends their connections.
+LASTING = {"Celery": joined, "Huey": joined, "RQ": apart, "Dramatiq": nothing} | dict.fromkeys(GROUPS, joined)
+KEEPING = LASTING | {"taskiq, list": joined, "taskiq, stream": joined}
+CASES = (
+    case("a job that is tried again", "Celery", FAILS, whole, at_least_one(joined)),
+    case("a job that is tried again", "Huey", FAILS, whole, at_least_one(joined)),
+    case("a job that is tried again", "RQ", FAILS, whole, at_least_one(apart)),
+    case("delayed jobs", "Celery", (), whole, joined, CELERY_COUNTDOWN="1"),
+    case("delayed jobs", "Huey", (), whole, put_back, HUEY_DELAY="1"),
+    case("delayed jobs", "RQ", (), whole, added_later, RQ_DELAY="1"),
+    case("a worker that is killed", "Celery", KILLED, killed, at_least_one(joined), may_repeat=True, CELERY_LATE="1"),
+    *(case("a worker that is killed", name, KILLED, killed, at_least_one(claimed)) for name in GROUPS),
+    *(case("entries that another consumer takes over", name, (), whole, at_least_one(claimed), GROUP_LEAVES="5,10") for name in GROUPS),
+    *(case("proxies replaced while jobs wait", name, ALL_SENT, waiting, expected) for name, expected in KEEPING.items()),
+    *(case("the worker's proxy replaced", name, KILLED, replaced, expected, name == "Celery") for name, expected in LASTING.items()),
+    *(case("the API's proxy replaced", name, HALF_SENT, replaced, expected, name == "Celery") for name, expected in LASTING.items()),
+    *(case("the worker's connections cut, no proxy", name, KILLED, cut, nothing, name == "Celery") for name in LASTING),
+    *(case("the API's connections cut, no proxy", name, HALF_SENT, cut, nothing, name == "Celery") for name in LASTING),
+)
+
+
+def of_libraries(libraries: list) -> list:
+    programs = {library.program for library in libraries}
+    return [case for case in CASES if case.library.program in programs]
