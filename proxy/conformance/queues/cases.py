@@ -1,11 +1,11 @@
-"""Runs in which something dies, is tried again, or is delayed. Each says how often the jobs are done, and how their ends are joined."""
+"""Runs in which something dies, is tried again, or is delayed: how often the jobs are done, and how their ends are joined."""
 
 import collections
 from typing import Callable, NamedTuple
 
 from ends import ways_of
 from libraries import LIBRARIES, Library
-from patience import Failure
+from patience import Failure, wait_until
 from stage import Stage
 
 SIDES = ("api", "worker")
@@ -39,7 +39,8 @@ def result_of(case: Case, stage: Stage) -> str:
     found = told(stage.spans)
     expected = {what: number for what, number in case.expected(found.get(TAKEN, 0) - JOBS).items() if number}
     repeated = sum(number for times, number in done.items() if times > 1)
-    row = f"{JOBS} jobs, {repeated} done more than once; {', '.join(f'{number} {what}' for what, number in found.items()) or 'no spans'}"
+    counts = ", ".join(f"{number} {what}" for what, number in found.items())
+    row = f"{JOBS} jobs, {repeated} done more than once; {counts or 'no spans'}"
     if sum(done.values()) != JOBS or (repeated and not case.may_repeat):
         raise Failure(f"{row}: done {dict(done)}")
     if found != expected:
@@ -47,7 +48,8 @@ def result_of(case: Case, stage: Stage) -> str:
     return row
 
 
-SENT, BY_WORKER, TAKEN, TRACE, WORKERS_TRACE = "added", "added by the worker", "taken", "in the trace", "in the trace of the worker's"
+SENT, BY_WORKER, TAKEN = "added", "added by the worker", "taken"
+TRACE, WORKERS_TRACE, LINK = "in the trace", "in the trace of the worker's", "by a link"
 AGAIN, FIRST = "handed over again", "linked to the first delivery"
 
 
@@ -62,7 +64,7 @@ def told(spans: dict) -> dict:
         TAKEN: len(taken),
         TRACE: ways["api"]["in one trace"],
         WORKERS_TRACE: ways["worker"]["in one trace"],
-        "by a link": ways["api"]["by a link"] + ways["worker"]["by a link"],
+        LINK: ways["api"]["by a link"] + ways["worker"]["by a link"],
         "wrong": ways["api"]["wrong"] + ways["worker"]["wrong"],
         AGAIN: sum(1 for span in taken if span.get("redelivery")),
         FIRST: sum(1 for span in taken if span.get("first_delivery")),
@@ -83,9 +85,17 @@ def killed(case: Case, stage: Stage, urls: dict) -> list:
     stage.start_worker(urls["worker"])
     stage.start_api(urls["api"], JOBS)
     stage.wait_at(place)
+    if case.library.program == "celery":
+        # What Celery has popped and not yet put into `unacked` would be lost, also without a proxy.
+        wait_until("each job is done, waits or is in `unacked`", lambda: accounted(stage) == JOBS)
     stage.kill_worker()
     stage.start_worker(urls["worker"])
     return stage.results()
+
+
+def accounted(stage: Stage) -> int:
+    """The jobs of Celery that Redis or the tally knows. One that is done counts twice until it has been acknowledged."""
+    return stage.redis.llen("celery") + stage.redis.hlen("unacked") + stage.done().total()
 
 
 def waiting(case: Case, stage: Stage, urls: dict) -> list:
@@ -140,6 +150,12 @@ def claimed(again: int) -> dict:
     return {SENT: JOBS, TAKEN: JOBS + again, TRACE: JOBS + again, AGAIN: again, FIRST: again}
 
 
+def refused_once(again: int) -> dict:
+    """Redis refuses the first `EVALSHA` because it does not know the script, so that the proxy takes the call behind it for another
+    addition of this job. What proxies tell each other would join it, but those that are replaced have forgotten it."""
+    return {SENT: JOBS, TAKEN: JOBS + again, TRACE: JOBS - 1, LINK: 1}
+
+
 def nothing(_: int) -> dict:
     return {}
 
@@ -167,8 +183,9 @@ def at_least_one(expected: Callable) -> Callable:
 FAILS, KILLED, ALL_SENT, HALF_SENT = ("fail-10",), ("work-10",), (f"send-{JOBS}",), ("send-10",)
 GROUPS = ("redis-py, group, RESP2", "redis-py, group, RESP3")
 # The others end or lose jobs without a proxy too when Redis ends their connections.
-LASTING = {"Celery": joined, "Huey": joined, "RQ": apart, "Dramatiq": nothing} | dict.fromkeys(GROUPS, joined)
-KEEPING = LASTING | {"taskiq, list": joined, "taskiq, stream": joined}
+LASTING = {"Celery": joined, "Huey": joined, "RQ": apart, "Dramatiq": joined} | dict.fromkeys(GROUPS, joined)
+REPEATING = ("Celery",)
+KEEPING = LASTING | {"taskiq, list": joined, "taskiq, stream": joined, "Dramatiq": refused_once}
 CASES = (
     case("a job that is tried again", "Celery", FAILS, whole, at_least_one(joined)),
     case("a job that is tried again", "Huey", FAILS, whole, at_least_one(joined)),
@@ -178,12 +195,12 @@ CASES = (
     case("delayed jobs", "RQ", (), whole, added_later, RQ_DELAY="1"),
     case("a worker that is killed", "Celery", KILLED, killed, at_least_one(joined), may_repeat=True, CELERY_LATE="1"),
     *(case("a worker that is killed", name, KILLED, killed, at_least_one(claimed)) for name in GROUPS),
-    *(case("entries that another consumer takes over", name, (), whole, at_least_one(claimed), GROUP_LEAVES="5,10") for name in GROUPS),
+    *(case("a consumer that leaves entries", name, (), whole, at_least_one(claimed), GROUP_LEAVES="5,10") for name in GROUPS),
     *(case("proxies replaced while jobs wait", name, ALL_SENT, waiting, expected) for name, expected in KEEPING.items()),
-    *(case("the worker's proxy replaced", name, KILLED, replaced, expected, name == "Celery") for name, expected in LASTING.items()),
-    *(case("the API's proxy replaced", name, HALF_SENT, replaced, expected, name == "Celery") for name, expected in LASTING.items()),
-    *(case("the worker's connections cut, no proxy", name, KILLED, cut, nothing, name == "Celery") for name in LASTING),
-    *(case("the API's connections cut, no proxy", name, HALF_SENT, cut, nothing, name == "Celery") for name in LASTING),
+    *(case("the worker's proxy replaced", name, KILLED, replaced, spans, name in REPEATING) for name, spans in LASTING.items()),
+    *(case("the API's proxy replaced", name, HALF_SENT, replaced, spans, name in REPEATING) for name, spans in LASTING.items()),
+    *(case("the worker's connections cut, no proxy", name, KILLED, cut, nothing, name in REPEATING) for name in LASTING),
+    *(case("the API's connections cut, no proxy", name, HALF_SENT, cut, nothing, name in REPEATING) for name in LASTING),
 )
 
 

@@ -16,7 +16,7 @@ class Ends(NamedTuple):
 
 
 def ends_of(spans_of_api: list, spans_of_worker: list, takes_ids: bool) -> Ends:
-    """Each job has another length, and the two spans of a trace have to tell the same one, unless the second may tell that of an id."""
+    """Each job has another length. The two spans of a trace have to tell the same one, unless the second may tell that of an id."""
     sent = [span for span in spans_of_api if span["kind"] == "PRODUCER"]
     taken = [span for span in spans_of_worker if span["kind"] == "CONSUMER" and "bytes" in span]
     by_trace = collections.defaultdict(list)
@@ -33,8 +33,8 @@ def ends_of(spans_of_api: list, spans_of_worker: list, takes_ids: bool) -> Ends:
 
 
 def ways_of(sent: list, taken: list) -> collections.Counter:
-    """How many spans of the second kind are joined with one of the first kind: in one trace, or by a link to the same ids. Those that are
-    joined with jobs of other lengths only are wrong."""
+    """How many spans of the second kind are joined with one of the first kind: in one trace, or by a link to the same ids. Those that
+    are joined with jobs of other lengths only are wrong."""
     by_trace, by_ids = collections.defaultdict(set), collections.defaultdict(set)
     for span in sent:
         by_trace[span["trace"]].add(span["bytes"])

@@ -43,7 +43,6 @@ class Library(NamedTuple):
 
 INJECT = ("--mode", "inject")
 """Mode `auto`, the default, would first have to prove that the workers are behind proxies."""
-BY_SCRIPTS = "its jobs are added and taken by scripts"
 
 
 def bullmq(version: int) -> Library:
@@ -59,7 +58,7 @@ LIBRARIES = (
     Library("taskiq, stream", "python", "taskiq", {"TASKIQ_BROKER": "stream"}),
     Library("taskiq, Pub/Sub", "python", "taskiq", {"TASKIQ_BROKER": "pubsub"}, "subscribed taskiq", options_of_both=INJECT),
     Library("RQ", "python", "rq", joined=0, why="its lists hold nothing but ids of jobs"),
-    Library("Dramatiq", "python", "dramatiq", ready="evalsha", sent=0, joined=0, why=BY_SCRIPTS),
+    Library("Dramatiq", "python", "dramatiq", ready="evalsha"),
     Library("SAQ", "python", "saq", passing="saq:default:(schedule|sweep)", sent=0, joined=0, why="its jobs are added by a script"),
     Library("FastStream, list", "python", "faststream", {"FASTSTREAM_WAY": "list"}, options=("--queue", "jobs")),
     Library("FastStream, stream", "python", "faststream", {"FASTSTREAM_WAY": "stream"}),

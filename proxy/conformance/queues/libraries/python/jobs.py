@@ -1,9 +1,9 @@
 """The job that every library does, and the texts of the jobs. Both count what they do, and stop where the kit wants to interfere.
 
 TALLY_URL leads directly to Redis, to a database that no library uses: its hash `done` counts how often the job of each length was
-done. GATES names places, separated by commas: `send-N` is behind the Nth job that is added, `work-N` is in the first execution of the
-job of length N, and `fail-N` lets that execution fail. At the first two, the list `reached` gets the place, and the list `go PLACE` is
-waited for.
+done. GATES names places, separated by commas: `send-N` is behind the Nth job that is added, `work-N` is in the first execution of
+the job of length N, and `fail-N` lets that execution fail. At the first two, the list `reached` gets the place, and the list `go
+PLACE` is waited for.
 """
 
 import os

@@ -1,7 +1,7 @@
 """A stream and a consumer group by hand, with redis-py. PROTOCOL is 2 or 3.
 
-The first consumer does not work on a job in GROUP_LEAVES (lengths, separated by commas). Another one takes it over, by `XAUTOCLAIM`, or
-by `XREADGROUP` with the option `CLAIM` if GROUP_CLAIM is set.
+The first consumer does not work on a job in GROUP_LEAVES (lengths, separated by commas). Another one takes it over, by
+`XAUTOCLAIM`, or by `XREADGROUP` with the option `CLAIM` if GROUP_CLAIM is set.
 """
 
 import os
