@@ -32,24 +32,27 @@ def ends_of(spans_of_api: list, spans_of_worker: list, takes_ids: bool) -> Ends:
     return Ends(sent, taken, joined, wrong)
 
 
-def ways_of(sent: list, taken: list) -> collections.Counter:
-    """How many spans of the second kind are joined with one of the first kind: in one trace, or by a link to the same ids. Those that
-    are joined with jobs of other lengths only are wrong."""
+IN_ONE_TRACE, BY_A_LINK, WRONG = "in one trace", "by a link", "wrong"
+
+
+def ways_of(sent: list, taken: list) -> list:
+    """How each span of the second kind is joined with one of the first kind: in one trace, or by a link to the same ids. One that is
+    joined with those of other lengths only is wrong, and for one that is not joined there is None."""
     by_trace, by_ids = collections.defaultdict(set), collections.defaultdict(set)
     for span in sent:
         by_trace[span["trace"]].add(span["bytes"])
         for ids in named_by(span) | {(span["trace"], span["span"])}:
             by_ids[ids].add(span["bytes"])
-    ways = collections.Counter()
+    ways = []
     for span in taken:
         lengths = by_trace.get(span["trace"], set())
         linked = set().union(*(by_ids.get(ids, set()) for ids in named_by(span)))
         if span["bytes"] in lengths:
-            ways["in one trace"] += 1
+            ways.append(IN_ONE_TRACE)
         elif span["bytes"] in linked:
-            ways["by a link"] += 1
-        elif lengths or linked:
-            ways["wrong"] += 1
+            ways.append(BY_A_LINK)
+        else:
+            ways.append(WRONG if lengths or linked else None)
     return ways
 
 
