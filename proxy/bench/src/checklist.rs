@@ -151,7 +151,14 @@ mod tests {
 
     fn samples_of(latencies: [f64; 3]) -> Vec<Sample> {
         let latency = |p99| Some(Percentiles { p50: 0.0, p99, p999: 0.0 });
-        let sample = |p99| Sample { units: 1.0, seconds: 1.0, latency: latency(p99), cpu: None, spans: None };
+        let sample = |p99| Sample {
+            units: 1.0,
+            seconds: 1.0,
+            latency: latency(p99),
+            cpu: None,
+            redis: CpuTime::default(),
+            spans: None,
+        };
         latencies.map(sample).to_vec()
     }
 
@@ -173,7 +180,8 @@ mod tests {
         let steps: Vec<(usize, Kind)> = [1, 2, 8].map(|n| (n, commands(Verb::List, n, 1, 1))).to_vec();
         let series = steps.iter().map(|&(_, kind)| {
             let cpu = Some(CpuTime { user: 1.0, system: 0.0 });
-            let sample = Sample { units: 10.0, seconds: 1.0, latency: None, cpu, spans: None };
+            let sample =
+                Sample { units: 10.0, seconds: 1.0, latency: None, cpu, redis: CpuTime::default(), spans: None };
             Series { kind, samples: vec![(Target::Traced, vec![sample])] }
         });
         let series: Vec<_> = series.collect();

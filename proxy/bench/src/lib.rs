@@ -126,6 +126,7 @@ fn run(mut options: Run) -> Result<(), Failure> {
     }
     measure::wait_for_last_spans(&rig)?;
     say(report::additions(&results.series));
+    say(report::redis(&results.series));
     say(report::spans(&rig.totals()?));
     say(format_args!("Targets of this run: median (least-most of {} rounds)", plan.rounds));
     say(checklist::lines(&results));

@@ -10,6 +10,7 @@ use crate::load::fan_out::{Delivered, FanOut};
 use crate::load::fixed_rate::{FixedRate, Rate};
 use crate::load::http::{self, Direction};
 use crate::load::http2::Streams;
+use crate::load::jobs::{Jobs, Queue, Ways};
 use crate::load::work::{self, Work};
 use crate::sink::Received;
 use crate::stats::{Latencies, Percentiles};
@@ -34,6 +35,8 @@ pub(crate) struct Sample {
     pub(crate) latency: Option<Percentiles>,
     /// Of the proxies that the load went through; `None` for [`Target::Direct`].
     pub(crate) cpu: Option<CpuTime>,
+    /// Of Redis.
+    pub(crate) redis: CpuTime,
     /// Spans that the collector has received and that it should have; `None` where nothing is traced.
     pub(crate) spans: Option<(f64, f64)>,
 }
@@ -77,6 +80,7 @@ pub(crate) fn series(rig: &mut Rig<'_>, workload: &Workload, plan: Plan) -> Resu
                 }
                 Kind::FixedRate(rate) => fixed_rate(rig, target, rate, plan.window.mul_f64(FIXED_RATE_WINDOWS))?,
                 Kind::Work { workers } => work(rig, target, workers, plan.window)?,
+                Kind::Jobs { queue, workers } => jobs(rig, target, queue, workers, plan.window)?,
                 Kind::Http { version, direction, streams, connections } => {
                     let load = Requests { version, direction, streams, connections };
                     load.measure(rig, target, plan.window)?
@@ -97,7 +101,7 @@ pub(crate) fn wait_for_last_spans(rig: &Rig<'_>) -> Result<(), Failure> {
         let missing = |(target, received, expected): &(Target, Received, f64)| match target {
             Target::Traced => expected - received.spans as f64,
             // Until causes are known, which takes a few commands of each kind, these have no spans.
-            Target::Follow => expected * (1.0 - UNCAUSED) - received.spans as f64,
+            Target::Follow | Target::Untold => expected * (1.0 - UNCAUSED) - received.spans as f64,
             _ => 0.0,
         };
         if totals.iter().map(missing).all(|missing| missing <= 0.0) || start.elapsed() > SETTLE_LIMIT {
@@ -125,7 +129,7 @@ impl Commands {
         let mut greeting = Exchange::default();
         greeting.push(b"PING\r\n", b"+PONG\r\n");
         let mut load = ClosedLoop::connect(rig.address(target, Seat::First), connections, &script, &greeting)?;
-        let sample = closed(rig, target, Seat::First, window, verb.messages(), &mut |window| load.run(window))?;
+        let sample = closed(rig, target, &[Seat::First], window, verb.messages(), &mut |window| load.run(window))?;
         Ok(Sample { units: sample.units * verb.units(size), ..sample })
     }
 }
@@ -149,6 +153,7 @@ fn fan_out(
         seconds: measured.result.elapsed.as_secs_f64(),
         latency: None,
         cpu: measured.cpu,
+        redis: measured.redis,
         spans: measured.spans.zip(rig.expect(target, spans(&measured.result))),
     })
 }
@@ -171,6 +176,7 @@ fn fixed_rate(rig: &Rig<'_>, target: Target, rate: Rate, window: Duration) -> Re
         spans: measured.spans.zip(rig.expect(target, spans(&latencies))),
         latency: latencies.percentiles(),
         cpu: measured.cpu,
+        redis: measured.redis,
     })
 }
 
@@ -178,7 +184,18 @@ fn fixed_rate(rig: &Rig<'_>, target: Target, rate: Rate, window: Duration) -> Re
 fn work(rig: &Rig<'_>, target: Target, workers: usize, window: Duration) -> Result<Sample, Failure> {
     let mut load = Work::connect(rig.address(target, Seat::First), rig.address(target, Seat::Second), workers)?;
     let each = work::SPANS + if target == Target::Follow { work::FOLLOWED_SPANS } else { 0.0 };
-    closed(rig, target, Seat::Second, window, each, &mut |window| load.run(window))
+    closed(rig, target, &[Seat::Second], window, each, &mut |window| load.run(window))
+}
+
+/// The processor time is that of both sidecars together.
+fn jobs(rig: &Rig<'_>, target: Target, queue: Queue, workers: usize, window: Duration) -> Result<Sample, Failure> {
+    let (producers, workers_at) = (rig.address(target, Seat::First), rig.address(target, Seat::Second));
+    let is_told = target == Target::Follow;
+    let mut load =
+        Jobs::connect(&Ways { producers, workers: workers_at, redis: rig.redis(), is_told }, queue, workers)?;
+    let is_followed = matches!(target, Target::Follow | Target::Untold);
+    let each = if is_followed { queue.followed_spans() } else { 0.0 };
+    closed(rig, target, &[Seat::First, Seat::Second], window, each, &mut |window| load.run(window))
 }
 
 struct Requests {
@@ -194,36 +211,37 @@ impl Requests {
         match (version, direction) {
             (Version::Two, Direction::Down(size)) => {
                 let mut load = Streams::connect(rig.address(target, Seat::Http2), connections, streams, size)?;
-                closed(rig, target, Seat::Http2, window, 1.0, &mut |window| load.run(window))
+                closed(rig, target, &[Seat::Http2], window, 1.0, &mut |window| load.run(window))
             }
             _ => {
                 let exchange = http::exchange(direction);
                 let script = [exchange.clone()].into();
                 let mut load = ClosedLoop::connect(rig.address(target, Seat::Http1), connections, &script, &exchange)?;
                 rig.expect(target, connections as f64);
-                closed(rig, target, Seat::Http1, window, 1.0, &mut |window| load.run(window))
+                closed(rig, target, &[Seat::Http1], window, 1.0, &mut |window| load.run(window))
             }
         }
     }
 }
 
-/// Warms up and measures a closed loop, each unit of which has so many spans. The processor time is that of `seat`.
+/// Warms up and measures a closed loop, each unit of which has so many spans. The processor time is that of the sidecars in `seats`.
 fn closed(
     rig: &Rig<'_>,
     target: Target,
-    seat: Seat,
+    seats: &[Seat],
     window: Duration,
     spans_each: f64,
     run: &mut dyn FnMut(Duration) -> Result<Ran, Failure>,
 ) -> Result<Sample, Failure> {
     rig.expect(target, run(window.mul_f64(WARM_UP))?.operations as f64 * spans_each);
-    let measured = over(rig, target, spans_each > 0.0, &[seat], || run(window))?;
+    let measured = over(rig, target, spans_each > 0.0, seats, || run(window))?;
     let ran = measured.result;
     Ok(Sample {
         units: ran.operations as f64,
         seconds: ran.elapsed.as_secs_f64(),
         latency: ran.latencies.percentiles(),
         cpu: measured.cpu,
+        redis: measured.redis,
         spans: measured.spans.zip(rig.expect(target, ran.operations as f64 * spans_each)),
     })
 }
@@ -231,6 +249,7 @@ fn closed(
 struct Measured<T> {
     result: T,
     cpu: Option<CpuTime>,
+    redis: CpuTime,
     spans: Option<f64>,
 }
 
@@ -248,6 +267,7 @@ fn over<T>(
     let settle = || if traced { settle(rig, target).map(Some) } else { Ok(None) };
     let spans_before = settle()?;
     let cpu_before = seats.iter().map(|&seat| rig.cpu(target, seat)).collect::<Result<Vec<_>, _>>()?;
+    let redis_before = rig.redis_cpu()?;
     let result = load()?;
     let spans = settle()?.zip(spans_before).map(|(after, before)| (after - before) as f64);
     let mut cpu = None;
@@ -256,7 +276,8 @@ fn over<T>(
             cpu = Some(after.since(before).plus(cpu.unwrap_or_default()));
         }
     }
-    Ok(Measured { result, cpu, spans })
+    let redis = rig.redis_cpu()?.since(redis_before);
+    Ok(Measured { result, cpu, redis, spans })
 }
 
 /// Waits until the target's collector gets no more spans; returns how many it has.

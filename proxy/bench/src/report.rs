@@ -4,7 +4,7 @@ use crate::measure::{Sample, Series};
 use crate::sink::Received;
 use crate::stats::{Percentiles, Spread};
 use crate::targets::Target;
-use crate::workloads::Growth;
+use crate::workloads::{Growth, Kind};
 
 /// Spans that an exporter may keep until it has more: our default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
 const BATCH: f64 = 2048.0;
@@ -50,6 +50,11 @@ impl Sample {
         Some(self.cpu?.total() / self.units * 1e6)
     }
 
+    /// Microseconds of Redis's processor time a unit.
+    fn redis_cost(&self) -> Option<f64> {
+        Some(self.redis.total() / self.units * 1e6)
+    }
+
     fn user(&self) -> Option<f64> {
         Some(self.cpu?.user / self.units * 1e6)
     }
@@ -88,11 +93,27 @@ pub(crate) fn spans(totals: &[(Target, Received, f64)]) -> String {
     out
 }
 
-/// What following causes adds to the proxy that traces everything, and what metrics add to the one that samples nothing: one line
-/// for each workload that is measured with both.
+/// What following causes adds to the proxy that traces everything, what telling other proxies adds to that, and what metrics add to
+/// the one that samples nothing: one line for each workload that is measured with both.
 pub(crate) fn additions(series: &[Series]) -> String {
     let following = added(series, "Following causes", Target::Traced, Target::Follow);
-    following + &added(series, "Metrics of what is not sampled", Target::Unsampled, Target::Measured)
+    let telling = added(series, "Telling other proxies of jobs", Target::Untold, Target::Follow);
+    following + &telling + &added(series, "Metrics of what is not sampled", Target::Unsampled, Target::Measured)
+}
+
+/// What a job costs Redis: one line for each target.
+pub(crate) fn redis(series: &[Series]) -> String {
+    let mut out = String::new();
+    for series in series.iter().filter(|series| matches!(series.kind, Kind::Jobs { .. })) {
+        out += &format!("{}: CPU us of Redis\n", series.kind);
+        for &(target, _) in &series.samples {
+            let ratio = series.ratio(target, Sample::redis_cost);
+            if let Some((cost, ratio)) = series.spread(target, Sample::redis_cost).zip(ratio) {
+                out += &format!("  {target:<12} {cost:<20} ratio to HAProxy {ratio}\n");
+            }
+        }
+    }
+    out
 }
 
 fn added(series: &[Series], what: &str, without: Target, with: Target) -> String {

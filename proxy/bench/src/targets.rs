@@ -1,5 +1,5 @@
 //! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on, with causes
-//! followed, and with and without metrics of what is not sampled.
+//! followed, which other proxies are told or not, and with and without metrics of what is not sampled.
 //!
 //! Every proxy runs several times: as the sidecar of the publishers, as that of the subscribers, and in front of the
 //! HTTP ports of services, in processes of their own so that their costs can be told apart. Each moves bytes on one
@@ -31,6 +31,8 @@ pub(crate) enum Target {
     Traced,
     /// The same with `--follow parent`.
     Follow,
+    /// The same with `--out-of-band off`, so that proxies tell each other nothing of jobs.
+    Untold,
     /// Contexts are added, and no trace is sampled.
     Unsampled,
     /// The same with `--admin`, so that all is measured.
@@ -42,7 +44,7 @@ pub(crate) enum Target {
 pub(crate) enum Seat {
     /// That of the publishers, or of clients of another kind.
     First,
-    /// That of the subscribers.
+    /// That of the subscribers, or of the workers of a queue.
     Second,
     /// In front of a service that speaks HTTP/1.
     Http1,
@@ -62,7 +64,7 @@ impl Target {
     pub(crate) fn sampled_share(self) -> Option<f64> {
         match self {
             Self::Sampled => Some(0.01),
-            Self::Traced | Self::Follow => Some(1.0),
+            Self::Traced | Self::Follow | Self::Untold => Some(1.0),
             _ => None,
         }
     }
@@ -77,6 +79,7 @@ impl Target {
             Self::Sampled => "proxy-sampled",
             Self::Traced => "proxy-traced",
             Self::Follow => "proxy-follow",
+            Self::Untold => "proxy-untold",
             Self::Unsampled => "proxy-unsampled",
             Self::Measured => "proxy-measured",
         }
@@ -93,6 +96,7 @@ impl fmt::Display for Target {
             Self::Sampled => "proxy, 1 %",
             Self::Traced => "proxy, 100 %",
             Self::Follow => "… follow",
+            Self::Untold => "… untold",
             Self::Unsampled => "proxy, 0 %",
             Self::Measured => "… metrics",
         })
@@ -157,9 +161,13 @@ impl<'a> Rig<'a> {
             Target::Direct => return Ok(None),
             Target::HaProxy => self.start_haproxy(&name, seat, address),
             Target::Envoy => self.start_envoy(&name, address),
-            Target::Off | Target::Sampled | Target::Traced | Target::Follow | Target::Unsampled | Target::Measured => {
-                self.start_redistributed(&name, target, seat, address)
-            }
+            Target::Off
+            | Target::Sampled
+            | Target::Traced
+            | Target::Follow
+            | Target::Untold
+            | Target::Unsampled
+            | Target::Measured => self.start_redistributed(&name, target, seat, address),
         };
         process.map(Some)
     }
@@ -184,6 +192,7 @@ impl<'a> Rig<'a> {
         }
         let following: &[&str] = match target {
             Target::Follow => &["--follow", "parent", "--follow-window", WINDOW],
+            Target::Untold => &["--follow", "parent", "--follow-window", WINDOW, "--out-of-band", "off"],
             _ => &["--follow", "off"],
         };
         arguments.extend(following.iter().map(|&word| word.to_owned()));
@@ -280,6 +289,11 @@ impl<'a> Rig<'a> {
     /// Processor time of the sidecar so far; `None` where there is none.
     pub(crate) fn cpu(&self, target: Target, seat: Seat) -> Result<Option<Cpu>, Failure> {
         self.proxy(target, seat).map(|process| Cpu::read(process.pid())).transpose()
+    }
+
+    /// Processor time of Redis so far.
+    pub(crate) fn redis_cpu(&self) -> Result<Cpu, Failure> {
+        Cpu::read(self.redis.pid())
     }
 
     /// What the target's collector has received so far; `None` where there is no collector.

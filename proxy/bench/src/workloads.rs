@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::load::closed_loop::Exchange;
 use crate::load::fixed_rate::Rate;
 use crate::load::http::Direction;
+use crate::load::jobs::Queue;
 use crate::load::resp::{bulk, command};
 use crate::options::Run;
 use crate::targets::{Seat, Target};
@@ -29,6 +30,8 @@ pub(crate) enum Kind {
     FixedRate(Rate),
     /// Messages to workers, each of which makes its worker store a value and publish.
     Work { workers: usize },
+    /// Jobs from producers to as many workers, through a sidecar of each.
+    Jobs { queue: Queue, workers: usize },
     /// Requests to a service, so many at a time on each connection.
     Http { version: Version, direction: Direction, streams: usize, connections: usize },
 }
@@ -65,6 +68,10 @@ const BODY: usize = 256 * 1024;
 
 /// Messages with work behind them.
 pub(crate) const WORK: Kind = Kind::Work { workers: 10 };
+
+/// Jobs in a list, and in a stream.
+const JOBS: [Kind; 2] =
+    [Kind::Jobs { queue: Queue::List, workers: 10 }, Kind::Jobs { queue: Queue::Stream, workers: 10 }];
 
 /// The rate of the targets: four publishers, 10,000 messages a second together.
 pub(crate) const FIXED_RATE: Kind = Kind::FixedRate(Rate { messages_per_second: 10_000, publishers: 4, size: SMALL });
@@ -124,7 +131,9 @@ pub(crate) fn fan_out(subscribers: usize, channels: usize) -> Kind {
 fn quick() -> Vec<Kind> {
     let verbs = [Verb::Get, Verb::Publish].into_iter();
     let mut kinds: Vec<_> = verbs.flat_map(|verb| [1, 16].map(|p| commands(verb, SMALL, p, 50))).collect();
-    kinds.extend([fan_out(1000, 1), FIXED_RATE, WORK, http1(Direction::Down(SMALL), 100), http2(SMALL, 10, 10)]);
+    kinds.extend([fan_out(1000, 1), FIXED_RATE, WORK]);
+    kinds.extend(JOBS);
+    kinds.extend([http1(Direction::Down(SMALL), 100), http2(SMALL, 10, 10)]);
     kinds
 }
 
@@ -163,8 +172,9 @@ fn full() -> Vec<Kind> {
     kinds
 }
 
-fn messages() -> [Kind; 5] {
-    [fan_out(1, 1), fan_out(100, 1), fan_out(1000, 1), FIXED_RATE, WORK]
+fn messages() -> [Kind; 7] {
+    let [list, stream] = JOBS;
+    [fan_out(1, 1), fan_out(100, 1), fan_out(1000, 1), FIXED_RATE, WORK, list, stream]
 }
 
 /// Ten requests and a hundred at a time for small bodies, and ten for large ones.
@@ -211,8 +221,9 @@ fn targets(kind: Kind, options: &Run) -> Vec<Target> {
             matches!(verb, Verb::Get | Verb::Publish) && connections == FOLLOWED
         }
         Kind::FanOut { .. } | Kind::FixedRate(_) => false,
-        Kind::Work { .. } | Kind::Http { .. } => true,
+        Kind::Work { .. } | Kind::Jobs { .. } | Kind::Http { .. } => true,
     };
+    targets.extend(matches!(kind, Kind::Jobs { .. }).then_some(Target::Untold));
     targets.extend(is_followed.then_some(Target::Follow));
     if is_followed && matches!(kind, Kind::Commands { .. }) {
         targets.extend([Target::Unsampled, Target::Measured]);
@@ -225,7 +236,9 @@ impl Kind {
     pub(crate) fn seats(self) -> &'static [Seat] {
         match self {
             Self::Commands { .. } => &[Seat::First],
-            Self::FanOut { .. } | Self::FixedRate(_) | Self::Work { .. } => &[Seat::First, Seat::Second],
+            Self::FanOut { .. } | Self::FixedRate(_) | Self::Work { .. } | Self::Jobs { .. } => {
+                &[Seat::First, Seat::Second]
+            }
             Self::Http { version: Version::One, .. } => &[Seat::Http1],
             Self::Http { version: Version::Two, .. } => &[Seat::Http2],
         }
@@ -327,6 +340,12 @@ impl fmt::Display for Kind {
                 write!(f, "RATE {} {messages_per_second}/s, {publishers} to 1 through two sidecars", Bytes(size))
             }
             Self::Work { workers } => write!(f, "WORK message, SET and PUBLISH, {workers} workers, per message"),
+            Self::Jobs { queue: Queue::List, workers } => {
+                write!(f, "JOBS LPUSH, BRPOP, {workers} workers, through two sidecars, per job")
+            }
+            Self::Jobs { queue: Queue::Stream, workers } => {
+                write!(f, "JOBS XADD, XREADGROUP, XACK, {workers} workers, through two sidecars, per job")
+            }
             Self::Http { version, direction, streams, connections } => {
                 let version = if version == Version::One { 1 } else { 2 };
                 let (method, size) = match direction {

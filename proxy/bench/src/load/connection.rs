@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::STALLED_AFTER;
 use crate::failure::Failure;
@@ -56,6 +57,16 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Moved::Nothing),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Moved::Nothing),
             Err(error) => Err(Failure::io("reading")(error)),
+        }
+    }
+
+    /// Sends a request that is smaller than the buffer of an idle socket, so that it goes at once.
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
+        match self.write(request)? {
+            Moved::Bytes(n) if n == request.len() => Ok(()),
+            Moved::Bytes(_) | Moved::Nothing => {
+                Err(Failure::Stalled { what: "sending a command".to_owned(), waited: Duration::ZERO })
+            }
         }
     }
 

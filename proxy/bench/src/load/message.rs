@@ -42,9 +42,14 @@ pub(crate) fn publisher_of(payload: &[u8]) -> Option<usize> {
 /// The names of `count` channels that nobody has used before: Redis may not have noticed yet that the subscribers of the
 /// measurement before this one have gone.
 pub(crate) fn new_channels(count: usize) -> Vec<Vec<u8>> {
+    new_keys("bench", count)
+}
+
+/// The same of keys and channels whose names begin with `prefix` and a colon.
+pub(crate) fn new_keys(prefix: &str, count: usize) -> Vec<Vec<u8>> {
     static USED: AtomicUsize = AtomicUsize::new(0);
     let use_number = USED.fetch_add(1, Ordering::Relaxed);
-    (0..count).map(|number| format!("bench:{use_number:06}:{number:06}").into_bytes()).collect()
+    (0..count).map(|number| format!("{prefix}:{use_number:06}:{number:06}").into_bytes()).collect()
 }
 
 /// The command that publishes.

@@ -1,5 +1,5 @@
 //! The load generators: closed loops of commands and of HTTP requests, fan-out to subscribers, messages with work behind them,
-//! and messages at a fixed rate.
+//! jobs in queues, and messages at a fixed rate.
 //!
 //! They run on one thread each (two at a fixed rate), because on a small machine a generator takes from what it
 //! measures. All of them know every byte that must come back, compare each one, and fail on the first difference.
@@ -10,6 +10,7 @@ pub(crate) mod fan_out;
 pub(crate) mod fixed_rate;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod jobs;
 pub(crate) mod message;
 mod poller;
 pub(crate) mod resp;

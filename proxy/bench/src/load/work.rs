@@ -159,15 +159,10 @@ impl Line {
         (self.expected, self.received) = (bytes, 0);
     }
 
-    /// Sends a request that is smaller than the buffer of an idle socket, so that it goes at once.
+    /// Sends a request as [`Connection::send`] does.
     fn ask(&mut self, request: &[u8], reply: Vec<u8>) -> Result<(), Failure> {
         self.expect(reply);
-        match self.connection.write(request)? {
-            Moved::Bytes(n) if n == request.len() => Ok(()),
-            Moved::Bytes(_) | Moved::Nothing => {
-                Err(Failure::Stalled { what: "sending a command".to_owned(), waited: Duration::ZERO })
-            }
-        }
+        self.connection.send(request)
     }
 
     fn is_complete(&self) -> bool {
