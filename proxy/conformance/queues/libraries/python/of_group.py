@@ -1,7 +1,6 @@
 """A stream and a consumer group by hand, with redis-py. PROTOCOL is 2 or 3.
 
-The first consumer does not work on a job in GROUP_LEAVES (lengths, separated by commas). Another one takes it over, by
-`XAUTOCLAIM`, or by `XREADGROUP` with the option `CLAIM` if GROUP_CLAIM is set.
+The first consumer does not work on a job in GROUP_LEAVES (lengths, separated by commas). Another one takes it over by `XAUTOCLAIM`.
 """
 
 import os
@@ -45,11 +44,6 @@ class Worker:
                     self._work(entry, fields)
 
     def _take_over(self) -> None:
-        if os.environ.get("GROUP_CLAIM"):
-            answer = self._redis.xreadgroup(GROUP, "second", {STREAM: ">"}, count=BATCH, claim_min_idle_time=0)
-            for entry, fields in entries(answer):
-                self._work(entry, fields)
-            return
         start = None
         while start != b"0-0":
             start, claimed, *_ = self._redis.xautoclaim(STREAM, GROUP, "second", min_idle_time=0, start_id=start or b"0-0")
