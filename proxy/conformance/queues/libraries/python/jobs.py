@@ -13,6 +13,8 @@ from redis import Redis
 GATES = os.environ.get("GATES", "").split(",")
 GATE_PATIENCE = 120
 """Seconds."""
+CLIENTS_PATIENCE = 90
+"""Seconds that a client waits for a reply. By itself, redis-py gives up sooner than a program that waits for a result."""
 
 
 class Interrupted(Exception):

@@ -12,7 +12,7 @@ from dramatiq.results.backends import RedisBackend
 URL = os.environ["REDIS_URL"]
 # Nothing is maintained by chance, which would be done in some runs and not in others.
 broker = RedisBroker(url=URL, maintenance_chance=0)
-broker.add_middleware(Results(backend=RedisBackend(url=URL)))
+broker.add_middleware(Results(backend=RedisBackend(url=f"{URL}?socket_timeout={jobs.CLIENTS_PATIENCE}")))
 dramatiq.set_broker(broker)
 
 

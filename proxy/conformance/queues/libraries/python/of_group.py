@@ -16,7 +16,7 @@ BATCH = 10
 
 
 def client() -> Redis:
-    return Redis.from_url(os.environ["REDIS_URL"], protocol=PROTOCOL)
+    return Redis.from_url(os.environ["REDIS_URL"], protocol=PROTOCOL, socket_timeout=jobs.CLIENTS_PATIENCE)
 
 
 def send(texts):

@@ -4,7 +4,7 @@ import datetime
 import os
 import sys
 
-from jobs import length
+from jobs import CLIENTS_PATIENCE, length
 from redis import Redis
 from rq import Queue, Retry
 
@@ -12,7 +12,7 @@ DELAY = datetime.timedelta(seconds=float(os.environ.get("RQ_DELAY", 0)))
 
 
 def send(texts):
-    queue = Queue(connection=Redis.from_url(os.environ["REDIS_URL"]))
+    queue = Queue(connection=Redis.from_url(os.environ["REDIS_URL"], socket_timeout=CLIENTS_PATIENCE))
     if DELAY:
         jobs = [queue.enqueue_in(DELAY, length, text) for text in texts]
     else:
