@@ -10,7 +10,7 @@ use crate::load::fan_out::{Delivered, FanOut};
 use crate::load::fixed_rate::{FixedRate, Rate};
 use crate::load::http::{self, Direction};
 use crate::load::http2::Streams;
-use crate::load::jobs::{Jobs, Queue, Ways};
+use crate::load::jobs::{self, Jobs, Queue, Ways};
 use crate::load::work::{self, Work};
 use crate::sink::Received;
 use crate::stats::{Latencies, Percentiles};
@@ -194,7 +194,7 @@ fn jobs(rig: &Rig<'_>, target: Target, queue: Queue, workers: usize, window: Dur
     let mut load =
         Jobs::connect(&Ways { producers, workers: workers_at, redis: rig.redis(), is_told }, queue, workers)?;
     let is_followed = matches!(target, Target::Follow | Target::Untold);
-    let each = if is_followed { queue.followed_spans() } else { 0.0 };
+    let each = if is_followed { jobs::FOLLOWED_SPANS } else { 0.0 };
     closed(rig, target, &[Seat::First, Seat::Second], window, each, &mut |window| load.run(window))
 }
 

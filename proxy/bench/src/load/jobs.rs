@@ -13,6 +13,9 @@ use super::resp::{bulk, command, strings};
 use crate::failure::Failure;
 use crate::stats::Latencies;
 
+/// Spans of a job where causes are followed: of adding it and of the work on it. An `XACK` whose cause is certain has one more.
+pub(crate) const FOLLOWED_SPANS: f64 = 2.0;
+
 /// The channels on which proxies tell each other contexts, one for each key that some of them listen to.
 const COMPANIONS: &[u8] = b"__redistributed:context:*";
 
@@ -222,14 +225,6 @@ impl Jobs {
 }
 
 impl Queue {
-    /// Spans of a job where causes are followed: of adding it and of the work on it, and of what that work acknowledges.
-    pub(crate) fn followed_spans(self) -> f64 {
-        match self {
-            Self::List => 2.0,
-            Self::Stream => 3.0,
-        }
-    }
-
     /// What a worker gets.
     fn handed_over(self, key: &[u8], id: &[u8], job: &[u8]) -> Vec<u8> {
         match self {
