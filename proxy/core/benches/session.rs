@@ -63,6 +63,26 @@ fn with_trailer(payload: &[u8], keyed: bool) -> Vec<u8> {
     out
 }
 
+/// Entries of 96 bytes that are added to a stream, and taken out of it one by one: the commands and the replies of both.
+fn queue() -> (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>) {
+    let job = [b'x'; 96];
+    let ids: Vec<String> = (0..PIPELINE).map(|number| format!("1764547200000-{number}")).collect();
+    let mut replies = Vec::new();
+    ids.iter().for_each(|id| bulk(id.as_bytes(), &mut replies));
+    let mut entries = Vec::new();
+    for id in &ids {
+        entries.extend_from_slice(b"*1\r\n*2\r\n$6\r\norders\r\n*1\r\n*2\r\n");
+        bulk(id.as_bytes(), &mut entries);
+        entries.extend_from_slice(&command(&[b"job", &job]));
+    }
+    let add = command(&[b"XADD", b"orders", b"*", b"job", &job]);
+    #[rustfmt::skip]
+    let read = command(&[
+        b"XREADGROUP", b"GROUP", b"workers", b"first", b"COUNT", b"1", b"BLOCK", b"0", b"STREAMS", b"orders", b">",
+    ]);
+    (add.repeat(PIPELINE), replies, read.repeat(PIPELINE), entries)
+}
+
 fn workloads() -> Vec<Workload> {
     let get = command(&[b"GET", b"key:000000000000"]).repeat(PIPELINE);
     let value = |len| {
@@ -83,6 +103,7 @@ fn workloads() -> Vec<Workload> {
         (Side::Client, command(&[b"SUBSCRIBE", b"orders"])),
         (Side::Server, b"*3\r\n$9\r\nsubscribe\r\n$6\r\norders\r\n:1\r\n".to_vec()),
     ];
+    let (add, ids, read, entries) = queue();
     let integers = b":1\r\n".repeat(PIPELINE);
     let ok = b"+OK\r\n".repeat(PIPELINE);
     let plain = |name, round| Workload { name, sampled: true, keyed: false, followed: false, setup: Vec::new(), round };
@@ -144,6 +165,8 @@ fn workloads() -> Vec<Workload> {
             setup: subscribed,
             round: vec![(Side::Server, message(64, true, true))],
         },
+        Workload { followed: true, ..plain("queue-add-96", vec![(Side::Client, add), (Side::Server, ids)]) },
+        Workload { followed: true, ..plain("queue-take-96", vec![(Side::Client, read), (Side::Server, entries)]) },
         plain(
             "array-1000",
             vec![
@@ -157,7 +180,7 @@ fn workloads() -> Vec<Workload> {
     ]
 }
 
-/// Wants to know of every reply, and knows no cause.
+/// Wants to know of every reply, takes all that is read from a queue for work, and knows no cause.
 #[derive(Debug)]
 struct Unknowing {
     last: NonZeroU32,
@@ -172,7 +195,8 @@ impl Inference for Unknowing {
 
     fn reads(&mut self, _: UnixNanos, read: &ObservedRead<'_>) -> Reading {
         black_box(read);
-        Reading::Other
+        self.last = self.last.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        Reading::Work(CommandId(self.last))
     }
 
     fn handed_over(&mut self, _: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext> {
