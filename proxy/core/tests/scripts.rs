@@ -2,7 +2,7 @@
 //! `queue`, because the inference of these tests knows such keys as queues.
 
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::Commands;
+use redistributed_core::policy::{Commands, Mode};
 use redistributed_core::trace::{Operation, Sent, SpanRecord};
 use redistributed_core::{Policy, Side};
 
@@ -253,4 +253,50 @@ fn the_marker_of_a_queue_is_no_job_and_neither_is_one_among_ids() {
         assert!(taken(&mut talk).is_empty());
         assert!(talk.told().iter().all(|line| line.contains("reads")));
     });
+}
+
+#[test]
+fn a_script_that_only_publishes_has_a_span_for_each_channel() {
+    const BROADCAST: &str = "for i = 2, #ARGV do\n  redis.call('publish', ARGV[i], ARGV[1])\nend";
+    let published = |talk: &mut Conversation| {
+        let of = |record: SpanRecord| match record.operation {
+            Operation::Publish { channel, receivers: None, body_size, .. } => {
+                assert!(record.end > record.start);
+                let error = record.error.map_or(String::new(), |error| format!(" {error}"));
+                (record.context, format!("{} {body_size} {:?}{error}", channel.channel(), record.parent.is_some()))
+            }
+            other => panic!("{other:?}"),
+        };
+        let (contexts, lines): (Vec<_>, Vec<_>) = talk.spans().into_iter().map(of).unzip();
+        assert!((1..contexts.len()).all(|at| !contexts[..at].contains(&contexts[at])), "each has its own id");
+        lines
+    };
+    both_ways(&policy(), |mut talk| {
+        talk.client(&["EVAL", BROADCAST, "0", "caused", "news", "private-7", "last"]);
+        talk.client(&["EVAL", BROADCAST, "0", "{}", "news", "other"]);
+        talk.client(&["EVAL", BROADCAST, "0", "{}", "news"]);
+        assert!(talk.spans().is_empty());
+        talk.server("$-1\r\n-NOPERM no\r\n$-1\r\n");
+        let expected = [
+            "news 6 true",
+            "private-7 6 true",
+            "last 6 true",
+            "news 2 false NOPERM",
+            "other 2 false NOPERM",
+            "news 2 false",
+        ];
+        assert_eq!(published(&mut talk), expected);
+        talk.client(&["MULTI"]);
+        talk.client(&["EVAL", BROADCAST, "0", "{}", "news", "other"]);
+        talk.client(&["EXEC"]);
+        talk.server("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
+        assert_eq!(published(&mut talk), ["news 2 false", "other 2 false"]);
+    });
+    for mode in [Mode::Strip, Mode::Observe] {
+        both_ways(&Policy { mode, ..policy() }, |mut talk| {
+            talk.client(&["EVAL", BROADCAST, "0", "{}", "news", "other"]);
+            talk.server("$-1\r\n");
+            assert!(talk.spans().is_empty(), "as of a publish");
+        });
+    }
 }

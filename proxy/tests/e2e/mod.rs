@@ -12,6 +12,7 @@
 //! | [`commands`] | the spans of commands that are no publishes |
 //! | [`following`] | the work of a plain worker is below the delivery that caused it |
 //! | [`groups`] | the span of an entry of a stream ends with its `XACK`, and what is claimed is handed over again |
+//! | [`job_scripts`] | a job that one script adds and another takes has both ends in one trace |
 //! | [`streams`] | contexts in the entries of streams are read by whoever has no proxy, and by no service behind one |
 //! | [`queues`] | the work of a plain worker is below the item of a list or a stream that caused it |
 //!
@@ -29,6 +30,7 @@ mod every_client;
 mod following;
 mod groups;
 mod in_a_row;
+mod job_scripts;
 mod modes;
 mod out_of_band;
 mod queues;

@@ -9,6 +9,9 @@ What happened is known from Redis (`wire.py`). What the proxy claims of it depen
 | delivery of a payload without one | CONSUMER span, a trace of its own | nothing | nothing | nothing |
 | delivery over the limit | nothing | nothing | nothing | nothing |
 
+The proxy knows one script, Laravel's broadcast. It may have a PRODUCER span for each channel, without a context and without a number of
+receivers. Redis does not tell who has sent a script.
+
 In `auto`, whether a payload has a context depends on what the proxy knew at that moment, so only what follows from it is
 asked for. How many messages had one is among the figures.
 """
@@ -137,6 +140,9 @@ class Check:
     def check_without_context(self, channel: str, publishes: list[Publish]) -> None:
         """Publishes of one channel that carry no context. Their spans cannot be told from each other by an id."""
         for publish in publishes:
+            if publish.service == "lua":
+                self.check_script(publish)
+                continue
             mode = self.modes.get(publish.service)
             if mode not in ("inject", "auto") or publish.channel.startswith("__"):
                 continue
@@ -157,6 +163,15 @@ class Check:
         # What is longer than the limit is passed on unread.
         read = [publish for publish in publishes if len(publish.payload) <= LIMIT]
         self.check_deliveries(f"publishes without a context on {channel}", found, read, ("inject",))
+
+    def check_script(self, publish: Publish) -> None:
+        """A publish of a script: its PRODUCER span, if it is one of a known script."""
+        of_script = (span for span in self.producers.values() if "redis.pubsub.receivers" not in span.attributes)
+        producer = next((span for span in of_script if has_content_of(span, publish)), None)
+        if producer is not None:
+            del self.producers[producer.span_id]
+            self.figures.producers += 1
+            self.check_common(producer, publish, "publish")
 
     def check_deliveries(self, what: str, found: Counter, publishes: list[Publish], modes: tuple[str, ...]) -> None:
         certain, possible = Counter(), Counter()
@@ -200,9 +215,13 @@ class Check:
 
 
 def tells_of(span: Span, publish: Publish) -> bool:
+    return span.service == publish.service and has_content_of(span, publish)
+
+
+def has_content_of(span: Span, publish: Publish) -> bool:
     of = span.attributes.get
-    found = (span.service, of("messaging.destination.name"), of("messaging.message.body.size"))
-    return found == (publish.service, publish.channel, len(publish.payload))
+    found = (of("messaging.destination.name"), of("messaging.message.body.size"))
+    return found == (publish.channel, len(publish.payload))
 
 
 def channel_of(span: Span) -> str:

@@ -9,7 +9,7 @@ use super::{Bulk, Edits, exceeds};
 use crate::carrier::{self, Added, Carrier, Place};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
-use crate::policy::{Mode, Policy, Rule, Trust};
+use crate::policy::{MAX_CHANNEL_LEN, Mode, Policy, Rule, Trust};
 use crate::service::{Attribution, Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
 use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
@@ -135,6 +135,38 @@ impl PublishPlan {
         }
         let (context, sampled) = child_of(None, policy, call.env.ids);
         (sampled || watched).then(|| record(context, None, None, publish.start, change, operation()))
+    }
+
+    /// The PRODUCER span of a script's publish on `channel`, whose payload of `len` bytes goes on as it came. As of a publish, there is
+    /// none in the modes that add nothing.
+    #[cold]
+    pub(crate) fn span_of_script(
+        &mut self,
+        channel: &[u8],
+        len: u64,
+        start: UnixNanos,
+        attribution: Option<&Attribution>,
+        call: &mut Call<'_>,
+    ) -> Option<SpanRecord> {
+        let Environment { policy, watched, .. } = call.env;
+        if !policy.enabled || channel.len() > MAX_CHANNEL_LEN {
+            return None;
+        }
+        let rule = self.channels.look_up(channel, policy);
+        if !rule.traced || !matches!(rule.mode, Mode::Inject | Mode::Auto) {
+            return None;
+        }
+        let (parent, link) =
+            attribution.map_or((None, None), |attribution| parent_and_link(attribution, policy.follow));
+        let (context, sampled) = match link {
+            None => child_of(parent, policy, call.env.ids),
+            link => linked_to(link, policy, call.env.ids),
+        };
+        let operation = operation(&mut self.channels, false, len, policy);
+        (sampled || watched).then(|| SpanRecord {
+            inferred: attribution.and_then(inferred),
+            ..record(context, parent, link, start, Change::None, operation)
+        })
     }
 
     /// Decides about a publish that was admitted and whose payload is complete. `attribution` is what is known of its cause, if

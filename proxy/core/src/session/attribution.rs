@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::{Parts, handovers, pushes};
+use super::{Parts, broadcasts, handovers, pushes};
 use crate::commands::Answer;
 use crate::rewrite::Publish;
 use crate::service::{Attribution, Bulks, Event, ObservedCommand};
@@ -66,6 +66,7 @@ pub(super) fn replied<'a>(parts: &mut Parts<'_>, frame: impl FnOnce() -> &'a [u8
 fn tell_reply(frame: &[u8], parts: &mut Parts<'_>) {
     let now = parts.call.env.now;
     pushes::added(frame, parts);
+    broadcasts::ended(parts);
     if let Some(inference) = parts.call.env.inference.as_deref_mut()
         && let Some((command, event)) = parts.pairing.take_answered()
     {

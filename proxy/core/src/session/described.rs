@@ -1,7 +1,7 @@
 //! Requests that may have a span or a cause, and how their replies are told from others.
 
 use super::summary::summarize;
-use super::{Parts, attribution, pushes, stream_reply};
+use super::{Parts, attribution, broadcasts, pushes, stream_reply};
 use crate::commands::{self, Answer};
 use crate::policy::{Commands, Mode, Policy};
 use crate::rewrite::command_span;
@@ -13,12 +13,15 @@ use crate::trace::{SpanRecord, UnixNanos};
 #[inline(never)]
 pub(super) fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts: &mut Parts<'_>) {
     let attribution = attribution::of_command(answer, name, frame, parts);
-    let span = pushes::span_of(name, frame, start, attribution.as_deref(), parts);
+    let span = match pushes::span_of(name, frame, start, attribution.as_deref(), parts) {
+        None => broadcasts::span_of(name, frame, start, attribution.as_deref(), parts),
+        span => span,
+    };
     expect_reply(answer, name, (start, frame), span, attribution.as_deref(), parts);
 }
 
-/// Expects the reply to a request that began at `start` and whose beginning is `frame`. If it has no `span` of items that it
-/// adds, it may have that of a command.
+/// Expects the reply to a request that began at `start` and whose beginning is `frame`. If it has no `span` of what it adds or
+/// publishes, it may have that of a command.
 pub(super) fn expect_reply(
     answer: Answer,
     name: &[u8],

@@ -13,6 +13,7 @@
 //! messages by the policy. Forwarding never depends on the pairing.
 
 mod attribution;
+mod broadcasts;
 mod capture;
 mod client_name;
 mod companions;
@@ -32,6 +33,7 @@ mod summary;
 
 use alloc::sync::Arc;
 
+use self::broadcasts::Broadcasts;
 use self::companions::Companions;
 use self::handovers::Reads;
 use self::pushes::Entries;
@@ -65,6 +67,7 @@ pub struct Session {
     pairing: Pairing,
     reads: Reads,
     entries: Entries,
+    broadcasts: Broadcasts,
     companions: Companions,
     publish: PublishPlan,
     deliver: DeliverPlan,
@@ -79,6 +82,8 @@ struct Parts<'a> {
     reads: &'a mut Reads,
     /// The entries of streams whose ids have not come yet, if causes are followed.
     entries: &'a mut Entries,
+    /// The spans of scripts that publish on several channels, if causes are followed.
+    broadcasts: &'a mut Broadcasts,
     /// The companion of the key that was used last, if contexts are told to other proxies.
     companions: &'a mut Companions,
     publish: &'a mut PublishPlan,
@@ -105,6 +110,7 @@ impl Session {
             pairing: Pairing::new(),
             reads: Reads::default(),
             entries: Entries::default(),
+            broadcasts: Broadcasts::default(),
             companions: Companions::default(),
             publish: PublishPlan::default(),
             deliver: DeliverPlan::default(),
@@ -132,13 +138,14 @@ impl Session {
     /// `out`. The bytes that leave do not depend on how the stream is cut into calls.
     pub fn receive(&mut self, from: Side, input: &[u8], env: Environment<'_>, out: &mut Output) {
         self.notice_policy(env.policy);
-        let Self { requests, replies, pairing, reads, entries, companions, publish, deliver, .. } = self;
+        let Self { requests, replies, pairing, reads, entries, broadcasts, companions, publish, deliver, .. } = self;
         let has_fields = !env.policy.stream_carriers.is_empty();
         let are_commands_described = env.inference.is_some() || env.policy.commands.any() || has_fields;
         let mut parts = Parts {
             pairing,
             reads,
             entries,
+            broadcasts,
             companions,
             publish,
             deliver,
@@ -159,7 +166,7 @@ impl Session {
 
     /// The bytes of memory that the session takes for what is held back, for open spans and for unanswered requests.
     pub fn held_bytes(&self) -> usize {
-        let kept = self.reads.bytes() + self.entries.bytes() + self.companions.bytes();
+        let kept = self.reads.bytes() + self.entries.bytes() + self.broadcasts.bytes() + self.companions.bytes();
         self.requests.bytes() + self.replies.bytes() + self.pairing.bytes() + kept
     }
 
