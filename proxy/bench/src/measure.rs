@@ -60,6 +60,9 @@ const SETTLED: Duration = Duration::from_millis(150);
 /// The longest that is waited for this.
 const SETTLE_LIMIT: Duration = Duration::from_secs(8);
 
+/// The longest that is waited for the last spans of a run: those of commands wait up to ten seconds for a cause that may become known.
+const LAST_LIMIT: Duration = Duration::from_secs(15);
+
 /// The share of the spans of a run that may be missing where causes are followed.
 const UNCAUSED: f64 = 0.001;
 
@@ -104,7 +107,7 @@ pub(crate) fn wait_for_last_spans(rig: &Rig<'_>) -> Result<(), Failure> {
             Target::Follow | Target::Untold => expected * (1.0 - UNCAUSED) - received.spans as f64,
             _ => 0.0,
         };
-        if totals.iter().map(missing).all(|missing| missing <= 0.0) || start.elapsed() > SETTLE_LIMIT {
+        if totals.iter().map(missing).all(|missing| missing <= 0.0) || start.elapsed() > LAST_LIMIT {
             return Ok(());
         }
         std::thread::sleep(SETTLED);
