@@ -313,7 +313,7 @@ impl State {
                     policy.relation == Relation::Parent && (!is_used || own.trace_id == context.span.trace_id);
                 let is_sampled = policy.sampler.samples(context.span.trace_id, Some(&context.span));
                 let flags = context.span.flags.with_sampled(is_sampled);
-                let child = is_child.then(|| SpanContext { span_id: own.span_id, flags, ..context.span });
+                let child = is_child.then_some(SpanContext { span_id: own.span_id, flags, ..context.span });
                 if let Some(span) = child {
                     self.contexts.change(delivery, Context { span, ..context.clone() });
                 }

@@ -39,11 +39,30 @@ impl Seen {
         items.by_age.push_back(item);
         true
     }
+
+    /// Forgets an item that was not added after all.
+    pub(super) fn not_added(&mut self, item: SpanId) {
+        if self.added.known.remove(&item) {
+            self.added.by_age.retain(|known| *known != item);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_added_after_all_is_the_first_when_it_is_added() {
+        let mut seen = Seen::default();
+        let [one, other] = [1, 2].map(|number| SpanId::from_u64(number).unwrap());
+        assert!(seen.is_first(one, Passage::Added) && seen.is_first(other, Passage::Added));
+        assert!(seen.is_first(one, Passage::Taken));
+        seen.not_added(one);
+        assert!(!seen.is_first(other, Passage::Added) && seen.is_first(one, Passage::Added));
+        assert!(!seen.is_first(one, Passage::Taken));
+        assert_eq!(seen.added.by_age.len(), 2);
+    }
 
     #[test]
     fn an_item_is_the_first_once_in_each_way_until_many_others_have_passed() {

@@ -46,7 +46,7 @@ impl Service {
     fn new(policy: Policy) -> Self {
         let policy = Policy { follow: Mode::Parent, commands: Commands::Caused, out_of_band: OutOfBand::On, ..policy };
         let follow = Follow::new(LivePolicy::new(Arc::new(policy.clone())), [7; 16], FollowSettings::default(), None);
-        let interests = Arc::new(Interests::new());
+        let interests = Arc::<Interests>::default();
         let redis = interests.number();
         let mut connection = follow.connection("redis").hearing(interests);
         // What ends is dated by the clock, so that the training has to be over by now.

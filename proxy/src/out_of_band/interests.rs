@@ -25,13 +25,15 @@ pub struct Interests {
     changed: Notify,
 }
 
-impl Interests {
+impl Default for Interests {
     /// Nothing is read yet, of a Redis with a number of its own.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         Self { number, read: Mutex::default(), changed: Notify::new() }
     }
+}
 
+impl Interests {
     /// The number of its Redis among those of the process.
     pub fn number(&self) -> u64 {
         self.number
@@ -78,8 +80,8 @@ mod tests {
 
     #[test]
     fn keys_are_listened_to_until_they_are_not_read_for_long_or_there_are_too_many() {
-        let interests = Interests::new();
-        assert_ne!(interests.number(), Interests::new().number());
+        let interests = Interests::default();
+        assert_ne!(interests.number(), Interests::default().number());
         let read = |at, companion| interests.read(UnixNanos(at), Companion(companion));
         let current = |at| {
             let mut current: Vec<_> = interests.current(UnixNanos(at)).iter().map(|companion| companion.0).collect();

@@ -56,7 +56,7 @@ impl OutOfBand {
     /// Nothing is told and heard before [`start`](Self::start).
     pub fn new(policy: Arc<LivePolicy>, dialer: Dialer, stats: Arc<Stats>) -> Arc<Self> {
         let outbox = Outbox::new(Arc::clone(&stats));
-        Arc::new(Self { policy, dialer, stats, outbox, interests: Arc::new(Interests::new()) })
+        Arc::new(Self { policy, dialer, stats, outbox, interests: Arc::default() })
     }
 
     /// Takes the spans of which others are told.
