@@ -4,8 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::Parts;
-use crate::commands;
-use crate::handover::{Pushes, Script};
+use crate::handover::Script;
 use crate::service::{Attribution, Event};
 use crate::trace::{Operation, SpanId, SpanRecord, UnixNanos};
 
@@ -42,16 +41,15 @@ impl Broadcasts {
     }
 }
 
-/// The first span of the command `name`, if it is a script that only publishes, and a span is recorded. `None` if it is any other
-/// command. `frame` is the request in RESP.
+/// The first span of a script that only publishes, if a span is recorded. `None` if it is any other script. `frame` is the request in
+/// RESP.
 pub(super) fn span_of(
-    name: &[u8],
     frame: &[u8],
     start: UnixNanos,
     attribution: Option<&Attribution>,
     parts: &mut Parts<'_>,
 ) -> Option<Option<SpanRecord>> {
-    if parts.call.env.inference.is_none() || commands::find(name)?.pushes != Some(Pushes::Script) {
+    if parts.call.env.inference.is_none() {
         return None;
     }
     let Script::Publishes { payload, channels } = Script::of_request(frame)? else { return None };

@@ -3,6 +3,7 @@
 use super::summary::summarize;
 use super::{Parts, attribution, broadcasts, pushes, stream_reply};
 use crate::commands::{self, Answer};
+use crate::handover::Pushes;
 use crate::policy::{Commands, Mode, Policy};
 use crate::rewrite::command_span;
 use crate::service::Attribution;
@@ -13,15 +14,20 @@ use crate::trace::{SpanRecord, UnixNanos};
 #[inline(never)]
 pub(super) fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[u8], parts: &mut Parts<'_>) {
     let attribution = attribution::of_command(answer, name, frame, parts);
-    let span = match pushes::span_of(name, frame, start, attribution.as_deref(), parts) {
-        None => broadcasts::span_of(name, frame, start, attribution.as_deref(), parts),
-        span => span,
+    let adds = commands::find(name).and_then(|row| row.pushes);
+    let mut span = match adds {
+        Some(_) => pushes::span_of(name, frame, start, attribution.as_deref(), parts),
+        None => None,
     };
+    if span.is_none() && adds == Some(Pushes::Script) {
+        span = broadcasts::span_of(frame, start, attribution.as_deref(), parts);
+    }
     expect_reply(answer, name, (start, frame), span, attribution.as_deref(), parts);
 }
 
 /// Expects the reply to a request that began at `start` and whose beginning is `frame`. If it has no `span` of what it adds or
 /// publishes, it may have that of a command.
+#[inline]
 pub(super) fn expect_reply(
     answer: Answer,
     name: &[u8],

@@ -25,10 +25,16 @@ const READS: [(&[u8], EntriesFrom); 7] = [
 
 /// How the command `name` is answered, if its reply may have entries from which contexts are removed; otherwise `answer`. `frame`
 /// is the beginning of the request. Which of the streams of `XREAD` carry contexts is seen by the reply.
+#[inline]
 pub(super) fn with_entries(answer: Answer, name: &[u8], frame: &[u8], policy: &Policy) -> Answer {
     if !policy.hides_fields() {
         return answer;
     }
+    of_read(answer, name, frame, policy)
+}
+
+#[cold]
+fn of_read(answer: Answer, name: &[u8], frame: &[u8], policy: &Policy) -> Answer {
     let Some((_, from)) = READS.into_iter().find(|(read, _)| name.eq_ignore_ascii_case(read)) else { return answer };
     let mut words = Values::new(frame).skip(1);
     let key = match from {
