@@ -157,19 +157,13 @@ def claimed(again: int) -> dict:
     return {SENT: JOBS, TAKEN: JOBS + again, TRACE: JOBS + again, AGAIN: again, FIRST: again}
 
 
-def refused_once(again: int) -> dict:
-    """Redis refuses the first `EVALSHA` because it does not know the script, so that the proxy takes the call behind it for another
-    addition of this job. What proxies tell each other would join it, but those that are replaced have forgotten it."""
-    return {SENT: JOBS, TAKEN: JOBS + again, TRACE: JOBS - 1, LINK: 1}
-
-
 def nothing(_: int) -> dict:
     return {}
 
 
 def apart(again: int) -> dict:
-    """RQ's jobs are not joined. Its workers add the results to streams, and put back what is tried again, which is joined if it is known
-    why they do."""
+    """RQ's jobs are not joined. Its workers add the results to streams, and put back what is tried again, which is joined if it is
+    known why they do."""
     return {SENT: JOBS, BY_WORKER: JOBS + again, TAKEN: JOBS + again, WORKERS_TRACE: range(again + 1)}
 
 
@@ -195,7 +189,7 @@ LASTING = {"Celery": joined, "Huey": joined, "RQ": apart, "Dramatiq": joined} | 
 REPEATING = ("Celery",)
 # Redis may have popped a job for a connection that is cut. A proxy that ends waits for the answer and hands it over.
 LOSING = "Huey"
-KEEPING = LASTING | {"taskiq, list": joined, "taskiq, stream": joined, "Dramatiq": refused_once}
+KEEPING = LASTING | {"taskiq, list": joined, "taskiq, stream": joined}
 CASES = (
     case("a job that is tried again", "Celery", FAILS, whole, at_least_one(joined)),
     case("a job that is tried again", "Huey", FAILS, whole, at_least_one(joined)),
@@ -209,7 +203,11 @@ CASES = (
     *(case("proxies replaced while jobs wait", name, ALL_SENT, waiting, expected) for name, expected in KEEPING.items()),
     *(case("the worker's proxy replaced", name, KILLED, replaced, spans, name in REPEATING) for name, spans in LASTING.items()),
     *(case("the API's proxy replaced", name, HALF_SENT, replaced, spans, name in REPEATING) for name, spans in LASTING.items()),
-    *(case("the worker's connections cut, no proxy", name, KILLED, cut, nothing, name in REPEATING) for name in LASTING if name != LOSING),
+    *(
+        case("the worker's connections cut, no proxy", name, KILLED, cut, nothing, name in REPEATING)
+        for name in LASTING
+        if name != LOSING
+    ),
     *(case("the API's connections cut, no proxy", name, HALF_SENT, cut, nothing, name in REPEATING) for name in LASTING),
 )
 

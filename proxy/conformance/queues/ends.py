@@ -36,8 +36,8 @@ IN_ONE_TRACE, BY_A_LINK, WRONG = "in one trace", "by a link", "wrong"
 
 
 def ways_of(sent: list, taken: list) -> list:
-    """How each span of the second kind is joined with one of the first kind: in one trace, or by a link to the same ids. One that is
-    joined with those of other lengths only is wrong, and for one that is not joined there is None."""
+    """How each span of the second kind is joined with one of the first kind: in one trace, or by a link to the same ids. One that
+    is joined with those of other lengths only is wrong, and for one that is not joined there is None."""
     by_trace, by_ids = collections.defaultdict(set), collections.defaultdict(set)
     for span in sent:
         by_trace[span["trace"]].add(span["bytes"])

@@ -49,9 +49,7 @@ pub(super) fn span_of(
     attribution: Option<&Attribution>,
     parts: &mut Parts<'_>,
 ) -> Option<Option<SpanRecord>> {
-    if parts.call.env.inference.is_none() {
-        return None;
-    }
+    parts.call.env.inference.as_ref()?;
     let Script::Publishes { payload, channels } = Script::of_request(frame)? else { return None };
     let len = u64::try_from(payload.len()).unwrap_or(u64::MAX);
     let of_channel = |channel| parts.publish.span_of_script(channel, len, start, attribution, &mut parts.call);
