@@ -93,7 +93,9 @@ impl Testbed {
         }
         let redis = RealRedis::start_server(&kind.server, &arguments);
         let upstream = redis.url();
-        let route = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100"];
+        // Commands that list or kill clients and channels see the proxy's own connections.
+        let route =
+            ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100", "--out-of-band", "off"];
         let mut command = spawn::command(&[&route[..], kind.setting.arguments()].concat());
         command
             .env("OTEL_SERVICE_NAME", "oracle")

@@ -21,7 +21,7 @@
 //! | bytes | content |
 //! |---|---|
 //! | 2 | the length of the context in bytes, big-endian, or 0 |
-//! | 16 | what names the item: the trace id that follows from it ([`derived`](super::derived)) |
+//! | 16 | what names the item: the trace id that follows from it (`derived`) |
 //! | any | the context, in the form of a [`trailer`](super::trailer) |
 //!
 //! With keys, the MAC of the trailer covers the companion channel as the channel, and the 16 bytes before it as the payload. A notice

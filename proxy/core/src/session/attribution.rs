@@ -38,7 +38,9 @@ pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut 
             let database = parts.pairing.asked_database();
             let attribution = ask(&ObservedCommand { name, database, arguments: Bulks::of_request(frame) }, parts);
             handovers::acknowledged(name, frame, parts);
-            handovers::of_finish(attribution.as_ref().and_then(|attribution| attribution.command), name, frame, parts);
+            if answer == Answer::Script {
+                handovers::of_finish(attribution.as_ref().and_then(|asked| asked.command), name, frame, parts);
+            }
             attribution
         }
         // One that blocks waits for something that is not there yet, which therefore did not cause it. The others set up the
