@@ -181,6 +181,7 @@ impl Policy {
     }
 
     /// Whether contexts are removed from the entries of any stream.
+    #[inline]
     pub(crate) fn hides_fields(&self) -> bool {
         !self.stream_carriers.is_empty() && self.mode != Mode::Observe
     }

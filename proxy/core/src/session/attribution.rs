@@ -38,7 +38,7 @@ pub(super) fn of_command(answer: Answer, name: &[u8], frame: &[u8], parts: &mut 
             let database = parts.pairing.asked_database();
             let attribution = ask(&ObservedCommand { name, database, arguments: Bulks::of_request(frame) }, parts);
             handovers::acknowledged(name, frame, parts);
-            if answer == Answer::Script {
+            if matches!(answer, Answer::Script) {
                 handovers::of_finish(attribution.as_ref().and_then(|asked| asked.command), name, frame, parts);
             }
             attribution

@@ -36,6 +36,9 @@ impl Broadcasts {
     /// The bytes of memory that are taken. It is asked after each call, mostly of nobody who publishes like that.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
+        if self.0.capacity() == 0 {
+            return 0;
+        }
         let of_one = |(_, others): &(SpanId, Vec<SpanRecord>)| others.capacity() * size_of::<SpanRecord>();
         self.0.capacity() * size_of::<(SpanId, Vec<SpanRecord>)>() + self.0.iter().map(of_one).sum::<usize>()
     }
@@ -63,7 +66,15 @@ pub(super) fn span_of(
 }
 
 /// Ends the other spans of a script with its reply, if the last event is the end of its first span.
+#[inline]
 pub(super) fn ended(parts: &mut Parts<'_>) {
+    if !parts.broadcasts.0.is_empty() {
+        end_others(parts);
+    }
+}
+
+#[cold]
+fn end_others(parts: &mut Parts<'_>) {
     let Some(Event::SpanEnded(first)) = parts.call.out.events.last() else { return };
     if !matches!(first.operation, Operation::Publish { .. }) {
         return;

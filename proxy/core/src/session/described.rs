@@ -27,7 +27,7 @@ pub(super) fn described(answer: Answer, name: &[u8], start: UnixNanos, frame: &[
 
 /// Expects the reply to a request that began at `start` and whose beginning is `frame`. If it has no `span` of what it adds or
 /// publishes, it may have that of a command.
-#[inline]
+#[inline(always)]
 pub(super) fn expect_reply(
     answer: Answer,
     name: &[u8],
@@ -72,7 +72,7 @@ fn span_of(
     }
     let has_span = !matches!(answer, Answer::Exec { .. } | Answer::Discard | Answer::Silent | Answer::ClientReply(_));
     let has_span = has_span && !commands::manages_connection(name);
-    let (begins_transaction, is_queued) = (answer == Answer::Multi, parts.pairing.is_queueing());
+    let (begins_transaction, is_queued) = (matches!(answer, Answer::Multi), parts.pairing.is_queueing());
     let database = parts.pairing.database();
     let span = || command_span(name, database, start, begins_transaction, is_queued, attribution, &mut parts.call);
     has_span.then(span).flatten()
