@@ -38,7 +38,8 @@ fn chaos(rounds: usize) {
     let seed = seed();
     for way in BOTH_WAYS {
         let redis = RealRedis::start(&[]);
-        let proxy = proxy(&redis, &[]);
+        // At the end Redis has no client, so the proxy must have no connection of its own either.
+        let proxy = proxy(&redis, &["--out-of-band", "off"]);
         let address = way.address(&redis, &proxy);
         let traffic = Traffic::start(address, seed, 2, 3);
         thread::scope(|scope| {

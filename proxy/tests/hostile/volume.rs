@@ -141,7 +141,8 @@ fn publishes_behind_a_block(publishes: usize) -> Vec<u8> {
 fn spans_that_are_never_answered_are_bounded_by_their_bytes() {
     /// How many publishes each connection sends. Their spans would take 14 MiB, and then 6.5 MiB each.
     const PUBLISHES: [usize; 12] = [8_000, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700, 3_700];
-    let (setup, fake) = Setup::with_fake(&["--mode", "inject"]);
+    // The fake takes every connection for a client's, so the proxy must have none of its own.
+    let (setup, fake) = Setup::with_fake(&["--mode", "inject", "--out-of-band", "off"]);
     let mut open = Vec::new();
     let mut grown = Vec::new();
     for publishes in PUBLISHES {
