@@ -100,6 +100,10 @@ impl Inference for Scripted {
         self.note("missed".to_owned());
     }
 
+    fn not_added(&mut self, _item: SpanId) {
+        self.note("not added".to_owned());
+    }
+
     fn waits(&mut self, _now: UnixNanos, database: u32, keys: Bulks<'_, MAX_VALUES>) {
         self.waited.extend(keys.as_slice().iter().map(|key| (database, key.to_vec())));
     }

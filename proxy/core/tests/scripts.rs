@@ -206,6 +206,21 @@ fn a_script_that_the_server_does_not_have_yet_is_sent_again_and_has_one_span() {
 }
 
 #[test]
+fn an_element_that_the_server_refuses_is_not_added_whatever_it_says() {
+    let job = r#"{"id":"550e8400-e29b-41d4-a716-446655440000","task":"add"}"#;
+    both_ways(&policy(), |mut talk| {
+        for (reply, is_told) in
+            [("-NOSCRIPT No matching script.\r\n", true), ("-OOM used memory\r\n", true), (":1\r\n", false)]
+        {
+            talk.feed(Side::Client, &multibulk(&[&b"LPUSH"[..], b"celery", job.as_bytes()]));
+            talk.told();
+            talk.server(reply);
+            assert_eq!(talk.told().contains(&"not added".to_owned()), is_told, "{reply}");
+        }
+    });
+}
+
+#[test]
 fn jobs_of_laravel_are_named_by_their_bytes_and_notifications_are_no_jobs() {
     const JOB: &str = r#"{"uuid":"550e8400-e29b-41d4-a716-446655440000","id":"x","attempts":0}"#;
     const RESERVED: &str = r#"{"attempts":1,"uuid":"550e8400-e29b-41d4-a716-446655440000","id":"x"}"#;

@@ -190,6 +190,10 @@ impl Inference for FollowedConnection {
             && self.follow.with(|state| state.waited.uses(now, database, key))
     }
 
+    fn not_added(&mut self, item: SpanId) {
+        self.follow.look_up(|state| state.seen.not_added(item));
+    }
+
     fn injected(&mut self, publish: CommandId, span: SpanId) {
         let id = self.id(publish);
         self.follow.with(|state| state.contexts.published(span, id));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redistributed_core::trace::{CommandId, ErrorType, Operation, SpanId, SpanRecord};
+use redistributed_core::trace::{CommandId, SpanId, SpanRecord};
 
 use super::{Follow, Leaving};
 use crate::clock;
@@ -32,18 +32,6 @@ impl FollowedSpans {
         let id = id_of_span(record.context.span_id);
         let leaving = Leaving { record, connection: connection.clone(), sink: sink.clone() };
         self.follow.with(|state| state.waiting.delivered(id, leaving)).map(|leaving| leaving.record)
-    }
-
-    /// Takes note of a span that has ended. What its command was to add was not added if Redis has refused the command, as a script that
-    /// is sent again with its text.
-    pub fn ended(&self, record: &SpanRecord) {
-        let (Some(error), Operation::Send(sent)) = (&record.error, &record.operation) else { return };
-        if error.as_str() == ErrorType::CONNECTION_CLOSED {
-            return;
-        }
-        let own = sent.is_named_by_item.then_some(record.context);
-        let items = sent.items.iter().copied().chain(own).filter(|item| !sent.repeated.contains(&item.trace_id));
-        self.follow.look_up(|state| items.for_each(|item| state.seen.not_added(item.span_id)));
     }
 
     /// Takes the span of a command whose cause may become known. Returns it if the cause is known by now.

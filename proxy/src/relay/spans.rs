@@ -54,11 +54,6 @@ impl Spans {
             return;
         }
         if let Some(followed) = self.followed() {
-            for event in &*events {
-                if let Event::SpanEnded(record @ SpanRecord { error: Some(_), .. }) = event {
-                    followed.ended(record);
-                }
-            }
             self.keep(followed, take_waiting(events), clock::now());
         }
         let mut now = None;

@@ -1,7 +1,7 @@
 //! The effect of a reply, which answers the entry at the front of the queue.
 
 use super::queue::{Entry, give_back};
-use super::spans::{forget_name, is_command, name_batch, take_cause};
+use super::spans::{forget_name, is_command, name_batch, not_added, take_cause};
 use super::{MAX_ENTRIES, Pairing, Reply, Transaction};
 use crate::commands::{Answer, Protocol, ReplyMode};
 use crate::output::Call;
@@ -225,6 +225,9 @@ impl Pairing {
         if let Reply::Error(line) = reply {
             self.timed = None;
             if let Some(span) = span {
+                if let Some(record) = self.spans.get(&span) {
+                    not_added(record, call);
+                }
                 if let Some(record) = self.spans.get(&span)
                     && UNCONFIRMING.iter().any(|beginning| line.starts_with(beginning))
                 {

@@ -234,3 +234,17 @@ pub(super) fn take_cause(transaction: &mut SpanRecord, command: Option<SpanRecor
         transaction.context.flags = command.context.flags;
     }
 }
+/// Tells the inference that Redis has refused to add the items of this span, so that they are the first when they are added. A script that
+/// Redis does not know is sent again with its text.
+#[cold]
+pub(super) fn not_added(record: &SpanRecord, call: &mut Call<'_>) {
+    let (Operation::Send(sent), Some(inference)) = (&record.operation, call.env.inference.as_deref_mut()) else {
+        return;
+    };
+    let own = sent.is_named_by_item.then_some(record.context);
+    for item in sent.items.iter().copied().chain(own) {
+        if !sent.repeated.contains(&item.trace_id) {
+            inference.not_added(item.span_id);
+        }
+    }
+}

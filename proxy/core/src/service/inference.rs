@@ -50,6 +50,9 @@ pub trait Inference: Debug + Send {
         true
     }
 
+    /// An item with this span, which was [the first](Self::is_first) to be added, was not added after all.
+    fn not_added(&mut self, _item: SpanId) {}
+
     /// The client waits for items at the key with this companion, or takes them from there. Other proxies tell their contexts
     /// there.
     fn listens(&mut self, _companion: Companion) {}
