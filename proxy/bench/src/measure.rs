@@ -35,7 +35,7 @@ pub(crate) struct Sample {
     pub(crate) latency: Option<Percentiles>,
     /// Of the proxies that the load went through; `None` for [`Target::Direct`].
     pub(crate) cpu: Option<CpuTime>,
-    /// Of Redis.
+    /// The processor time that Redis took meanwhile.
     pub(crate) redis: CpuTime,
     /// Spans that the collector has received and that it should have; `None` where nothing is traced.
     pub(crate) spans: Option<(f64, f64)>,

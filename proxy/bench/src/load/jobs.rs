@@ -41,7 +41,7 @@ pub(crate) enum Queue {
 pub(crate) struct Ways {
     pub(crate) producers: SocketAddr,
     pub(crate) workers: SocketAddr,
-    /// Redis itself.
+    /// The address of Redis, past all proxies.
     pub(crate) redis: SocketAddr,
     /// Whether the proxy of the workers listens to what others tell of the queue.
     pub(crate) is_told: bool,

@@ -40,7 +40,7 @@ pub(crate) fn member<'a>(map: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// Takes a text.
+/// Takes the next value if it is a text, and returns its bytes.
 fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let Head::Text(len) = head(rest)? else { return None };
     let (text, behind) = rest.split_at_checked(len)?;

@@ -44,8 +44,8 @@ impl Broadcasts {
     }
 }
 
-/// The first span of a script that only publishes, if a span is recorded. `None` if it is any other script. `frame` is the request in
-/// RESP.
+/// The first span of a script that only publishes, if a span is recorded. `None` if it is any other script. The request in RESP is
+/// `frame`.
 pub(super) fn span_of(
     frame: &[u8],
     start: UnixNanos,

@@ -19,7 +19,7 @@ pub(super) struct Call<'a> {
     arguments: [&'a [u8]; MAX_ARGUMENTS],
     /// The number of all arguments.
     pub(super) argument_count: usize,
-    /// All arguments.
+    /// An iterator over every argument, without the limit of [`MAX_ARGUMENTS`].
     pub(super) all_arguments: Values<'a>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Call<'a> {
         Some(Self { text, keys, key_count, arguments, argument_count, all_arguments })
     }
 
-    /// The keys.
+    /// Returns the keys that the call names, [`MAX_KEYS`] at most.
     pub(super) fn keys(&self) -> &[&'a [u8]] {
         self.keys.get(..self.key_count).unwrap_or_default()
     }

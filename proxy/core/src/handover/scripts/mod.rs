@@ -27,7 +27,7 @@ pub(crate) enum Script<'a> {
     AddsJob {
         /// The name of the queue: what the keys begin with, without the colon that follows.
         queue: &'a [u8],
-        /// The job's data.
+        /// What the application has given the job, as the library has serialised it.
         data: &'a [u8],
         /// The texts of a context that the library's own instrumentation has given to the job, as a JSON object.
         context: Option<&'a [u8]>,
@@ -36,7 +36,7 @@ pub(crate) enum Script<'a> {
     AddsElement {
         /// The key of the queue.
         queue: Cow<'a, [u8]>,
-        /// The job.
+        /// The whole job, as it is added to the list and handed over later.
         element: &'a [u8],
     },
     /// It takes jobs out of a queue, if there are any.
