@@ -10,15 +10,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Hearer, LOOK_AGAIN, OutOfBand, REPLY_TIMEOUT};
 use crate::clock;
-use crate::redis::{Backoff, Connection, Error, Purpose, Reply, Requests};
+use crate::redis::{Backoff, Connection, Error, Reply, Requests};
 use crate::telemetry::stats::ProxyCounter;
 
-const PURPOSE: Purpose = Purpose {
-    feature: "--out-of-band",
-    task: "hearing contexts of queues and streams",
-    without: "what is taken out of them is joined to what has added it by links only",
-    page: "proxy/docs/queues.md",
-};
+/// What the task is, as the log says it.
+const TASK: &str = "hearing contexts of queues and streams";
 
 /// How often Redis is asked whether it is still there, and keys that are not read any more are left out.
 const TICK: Duration = Duration::from_secs(10);
@@ -28,7 +24,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(25);
 
 /// Listens for as long as the future is polled. Does not connect before something is read that contexts may be told of.
 pub(super) async fn run(out_of_band: Arc<OutOfBand>, hearer: Arc<dyn Hearer>) {
-    let mut backoff = out_of_band.backoff(PURPOSE);
+    let mut backoff = out_of_band.backoff(TASK);
     loop {
         if !out_of_band.policy.current().hears_contexts() {
             sleep(LOOK_AGAIN).await;

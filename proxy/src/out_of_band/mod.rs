@@ -75,7 +75,14 @@ impl OutOfBand {
         tasks.spawn(listen::run(Arc::clone(self), hearer));
     }
 
-    fn backoff(&self, purpose: Purpose) -> Backoff {
+    /// No failure so far of this task.
+    fn backoff(&self, task: &'static str) -> Backoff {
+        let purpose = Purpose {
+            feature: "--out-of-band",
+            task,
+            without: "what is taken out of them is joined to what has added it by links only",
+            page: "proxy/docs/queues.md",
+        };
         Backoff::new(purpose, self.dialer.clone(), LOOK_AGAIN)
     }
 }

@@ -7,19 +7,15 @@ use tokio::time::sleep;
 
 use super::outbox::{Message, messages};
 use super::{OutOfBand, REPLY_TIMEOUT};
-use crate::redis::{Connection, Error, Purpose, Reply, Requests};
+use crate::redis::{Connection, Error, Reply, Requests};
 use crate::telemetry::stats::ProxyCounter;
 
-const PURPOSE: Purpose = Purpose {
-    feature: "--out-of-band",
-    task: "telling contexts of queues and streams",
-    without: "what is taken out of them is joined to what has added it by links only",
-    page: "proxy/docs/queues.md",
-};
+/// What the task is, as the log says it.
+const TASK: &str = "telling contexts of queues and streams";
 
 /// Publishes what is queued for as long as the future is polled. Does not connect before there is something to tell.
 pub(super) async fn run(out_of_band: Arc<OutOfBand>) {
-    let mut backoff = out_of_band.backoff(PURPOSE);
+    let mut backoff = out_of_band.backoff(TASK);
     let mut connection = None;
     loop {
         let queued = out_of_band.outbox.take().await;
