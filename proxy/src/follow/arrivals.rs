@@ -100,10 +100,13 @@ impl Arrivals {
         Told::Context(context)
     }
 
-    /// An item is handed over whose context has not come yet. Its span has this id.
-    pub(super) fn wait(&mut self, now: UnixNanos, redis: u64, delivery: u64, item: &NamedItem) {
-        if self.waiting.len() >= MAX_WAITING {
-            return;
+    /// An item is handed over whose context had not come when it was [asked for](Self::told). Its span has this id.
+    /// Returns the context if it has come since, as it may: notices are heard on another thread.
+    pub(super) fn wait(&mut self, now: UnixNanos, redis: u64, delivery: u64, item: &NamedItem) -> Option<Context> {
+        match self.told(redis, item) {
+            Told::Context(context) => return Some(context),
+            Told::NothingYet if self.waiting.len() < MAX_WAITING => {}
+            Told::NothingYet | Told::Nothing => return None,
         }
         let last = self.told.get(&(redis, item.companion));
         let is_likely = last.is_some_and(|last| now.0.saturating_sub(last.0) < TOLD);
@@ -120,6 +123,7 @@ impl Arrivals {
         self.young.push_back((now, delivery));
         self.waiting_by_age.push_back((now, delivery));
         self.by_item.entry(key).or_default().push(delivery);
+        None
     }
 
     /// Whether all of these causes have their traces for certain. Otherwise what they cause may be [held](Self::hold), or has to be told
@@ -321,6 +325,28 @@ mod tests {
         arrivals.take_held(at(2020));
         let ages = (arrivals.young.len(), arrivals.waiting_by_age.len());
         assert_eq!((arrivals.is_empty(), arrivals.by_item.len(), ages), (true, 0, (0, 0)));
+    }
+
+    #[test]
+    fn a_context_that_comes_between_the_question_and_the_item_is_the_items() {
+        for is_shared in [false, true] {
+            let mut arrivals = Arrivals::default();
+            let item = item(1, is_shared);
+            assert_eq!(arrivals.told(REDIS, &item), Told::NothingYet);
+            assert_eq!(arrivals.heard(at(1), REDIS, KEY, notice(1, Some(10))), []);
+            assert_eq!(arrivals.wait(at(1), REDIS, 5, &item), Some(context(10)));
+            let again = arrivals.wait(at(1), REDIS, 6, &item);
+            assert_eq!(again, is_shared.then(|| context(10)), "another one that is alike has to wait");
+            assert_eq!(arrivals.is_empty(), is_shared);
+        }
+    }
+
+    #[test]
+    fn a_contradiction_between_the_question_and_the_item_leaves_nothing_to_wait_for() {
+        let mut arrivals = Arrivals::default();
+        arrivals.heard(at(1), REDIS, KEY, notice(1, None));
+        assert_eq!(arrivals.wait(at(1), REDIS, 5, &item(1, false)), None);
+        assert!(arrivals.is_empty());
     }
 
     #[test]

@@ -141,21 +141,24 @@ impl Inference for FollowedConnection {
 
     fn handed_over(&mut self, now: UnixNanos, item: &ObservedItem<'_>) -> Option<SpanContext> {
         let (id, is_measured, connection) = (id_of_span(item.id), self.is_measured, &mut self.connection);
-        let interests = self.interests.as_deref();
+        let (interests, policy) = (self.interests.as_deref(), &self.follow.policy);
         self.follow.with(|state| {
             let trace = item.context.map(|context| context.span.trace_id.low_u64());
             let values = item.values.as_slice().iter().copied();
-            if let (Some(named), Some(interests)) = (&item.awaits, interests) {
-                state.arrivals.wait(now, interests.number(), id, named);
-            }
+            let awaited = item.awaits.as_ref().zip(interests);
+            let told = awaited.and_then(|(named, interests)| state.arrivals.wait(now, interests.number(), id, named));
             state.causes.item(now, connection, &QueueItem { id, trace, key: item.key, entry: item.entry }, values);
-            match &item.pending {
+            let first = match &item.pending {
                 Some(entry) => state.begin_entry(now, id, item, entry, is_measured),
                 None => {
                     state.begin(now, id, item.context, is_measured, item.awaits.is_some());
                     None
                 }
+            };
+            if let Some(context) = told {
+                state.origin_found(id, context, false, &policy.current());
             }
+            first
         })
     }
 

@@ -308,22 +308,28 @@ impl State {
     fn settle(&mut self, now: UnixNanos, settled: Vec<Settled>, policy: &Policy) -> Vec<Finished> {
         let mut finished = Vec::new();
         for Settled { delivery, context, is_used, held } in settled {
-            if let (Some(context), Some(own)) = (context, self.contexts.get(delivery).map(|own| own.span)) {
-                let is_child =
-                    policy.relation == Relation::Parent && (!is_used || own.trace_id == context.span.trace_id);
-                let is_sampled = policy.sampler.samples(context.span.trace_id, Some(&context.span));
-                let flags = context.span.flags.with_sampled(is_sampled);
-                let child = is_child.then_some(SpanContext { span_id: own.span_id, flags, ..context.span });
-                if let Some(span) = child {
-                    self.contexts.change(delivery, Context { span, ..context.clone() });
-                }
-                self.waiting.origin_found(delivery, Origin { context, child });
+            if let Some(context) = context {
+                self.origin_found(delivery, context, is_used, policy);
             }
             for held in held {
                 finished.extend(self.release(now, held));
             }
         }
         finished
+    }
+
+    /// A delivery that has begun without a context gets that of who has added the item. Its span stays in its trace if that `is_used`,
+    /// because something was told it.
+    fn origin_found(&mut self, delivery: u64, context: Context, is_used: bool, policy: &Policy) {
+        let Some(own) = self.contexts.get(delivery).map(|own| own.span) else { return };
+        let is_child = policy.relation == Relation::Parent && (!is_used || own.trace_id == context.span.trace_id);
+        let is_sampled = policy.sampler.samples(context.span.trace_id, Some(&context.span));
+        let flags = context.span.flags.with_sampled(is_sampled);
+        let child = is_child.then_some(SpanContext { span_id: own.span_id, flags, ..context.span });
+        if let Some(span) = child {
+            self.contexts.change(delivery, Context { span, ..context.clone() });
+        }
+        self.waiting.origin_found(delivery, Origin { context, child });
     }
 
     /// Takes a command whose causes are found. Returns its span if it has ended, and their traces are certain.

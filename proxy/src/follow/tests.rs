@@ -74,12 +74,18 @@ impl Service {
 
     /// Hands over the item with this name, whose span has this id and for now a trace of its own. Returns its span if it does not wait.
     fn hand_over(&mut self, name: u64, id: u64) -> Option<SpanRecord> {
+        self.hand_over_while(name, id, |_| {})
+    }
+
+    /// The same where something happens after it was asked what is told of the item.
+    fn hand_over_while(&mut self, name: u64, id: u64, happens: impl FnOnce(&Self)) -> Option<SpanRecord> {
         let named = NamedItem { name: span(name, 1).trace_id, companion: KEY, is_shared: false };
         let (context, awaits) = match self.connection.told(self.now, &named) {
             Told::Context(told) => (Context { span: span(told.span.trace_id.low_u64(), id), ..told }, None),
             Told::NothingYet => (Context::from(span(name, id)), Some(named)),
             Told::Nothing => (Context::from(span(name, id)), None),
         };
+        happens(self);
         self.connection.reads(self.now, &ObservedRead { key: b"jobs", takes_work: true });
         self.last = name;
         let job = uuid(name);
@@ -160,6 +166,15 @@ fn a_context_that_has_come_before_its_item_is_there_at_once() {
     service.hear(1, Some(span(77, 70)));
     service.hand_over(1, 10);
     assert_eq!(service.command().cause.map(|(cause, _)| cause.span), Some(span(77, 10)));
+}
+
+#[test]
+fn a_context_that_comes_while_its_item_is_handed_over_is_not_missed() {
+    let mut service = Service::new(Policy::default());
+    service.hand_over_while(1, 10, |service| service.hear(1, Some(span(77, 70))));
+    assert_eq!(service.command().cause.map(|(cause, _)| cause.span), Some(span(77, 10)));
+    let [item] = &service.rest()[..] else { panic!() };
+    assert_eq!((item.context, item.parent, item.link), (span(77, 10), Some(span(77, 70).span_id), None));
 }
 
 #[test]
