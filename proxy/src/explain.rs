@@ -83,6 +83,11 @@ pub fn seen_without_proxy(policy: &Policy) -> Option<String> {
 pub fn added_bytes(policy: &Policy) -> String {
     let (trailer, opencensus) = (trailer::MIN_LEN, opencensus::LEN);
     let mut forms = vec![format!("{trailer} bytes or more behind the payload, which a JSON parser refuses")];
+    // Only the first carrier that matches a channel counts.
+    if policy.carriers.first().is_some_and(|(glob, carrier)| *carrier == Carrier::Beside && glob.as_str() == "*") {
+        forms.clear();
+        forms.push("nothing, because contexts go beside the messages".to_owned());
+    }
     let uses = |carrier| policy.carriers.iter().any(|(_, other)| *other == carrier);
     if uses(Carrier::Json) {
         forms.push("a member `traceparent` in a JSON object, where --carrier says json".to_owned());

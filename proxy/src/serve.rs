@@ -246,7 +246,7 @@ impl Server {
             accepting.spawn(acceptor.clone().run(endpoint, socket, Entropy::from_os()?));
         }
         for service in self.services.all() {
-            background.spawn(Arc::clone(&service.follow).run());
+            background.spawn(Arc::clone(&service.follow).run(Arc::clone(&self.workers)));
         }
         self.introduce(&http_addresses);
         let services = Arc::clone(&self.services);

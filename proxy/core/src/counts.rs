@@ -100,6 +100,8 @@ counters! {
             SkippedMemory: "skipped_memory" = "memory",
             /// The mode, `OTEL_SDK_DISABLED` or `OTEL_PROPAGATORS` does not allow a context.
             SkippedMode: "skipped_mode" = "mode",
+            /// The context goes beside the message (`--carrier GLOB=beside`).
+            SkippedBeside: "skipped_beside" = "beside",
             /// Mode `auto`: Redis has not been asked lately, has not been asked about this channel yet, or did not answer.
             SkippedAutoUnknown: "skipped_auto_unknown" = "auto_unknown",
             /// Mode `auto`: a subscriber is not known to be behind a proxy.

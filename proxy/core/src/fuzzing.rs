@@ -100,7 +100,7 @@ pub fn carrier(data: &[u8]) {
 fn told(message: &[u8], keys: &ContextKeys) {
     let read = |message: &[u8]| notices(b"ch", message, keys).collect::<Vec<_>>();
     let (found, mut written) = (read(message), Vec::new());
-    found.iter().for_each(|notice| notice.write("ch", keys, &mut written));
+    found.iter().for_each(|notice| notice.write(b"ch", keys, &mut written));
     assert_eq!(read(&written), found);
 }
 
@@ -351,6 +351,7 @@ fn a_policy(choice: u8) -> Policy {
     match choice & 0x18 {
         0x08 => policy.carriers.extend(all.map(|glob| (glob, Carrier::Json))),
         0x10 => policy.carriers.extend(all.map(|glob| (glob, Carrier::OpenCensus))),
+        0x18 => policy.carriers.extend(all.map(|glob| (glob, Carrier::Beside))),
         _ => {}
     }
     policy

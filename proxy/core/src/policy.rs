@@ -164,6 +164,29 @@ impl Policy {
         self.tells_contexts() && self.trust != Trust::None
     }
 
+    /// Whether other proxies are told the contexts of messages to which none is added.
+    pub(crate) fn tells_of_messages(&self) -> bool {
+        self.out_of_band == OutOfBand::On
+            && self.follow != Follow::Off
+            && self.enabled
+            && self.propagators.carries_traces()
+    }
+
+    /// Whether contexts are awaited that other proxies tell of messages.
+    pub fn hears_of_messages(&self) -> bool {
+        self.tells_of_messages() && self.trust != Trust::None
+    }
+
+    /// Whether other proxies are told any contexts.
+    pub fn tells_anything(&self) -> bool {
+        self.tells_contexts() || self.tells_of_messages()
+    }
+
+    /// Whether any contexts are awaited that other proxies tell.
+    pub fn hears_anything(&self) -> bool {
+        self.hears_contexts() || self.hears_of_messages()
+    }
+
     /// Whether the entries of a stream with this key carry contexts in fields of their own.
     pub(crate) fn has_fields(&self, key: &[u8]) -> bool {
         key.len() <= MAX_CHANNEL_LEN && first_match(&self.stream_carriers, key) == Some(StreamCarrier::Field)
@@ -207,8 +230,7 @@ impl Policy {
     /// link. Any other span
     /// moves to the trace of its cause, as [`Policy::follow`] says, and is recorded if the cause is.
     pub fn attribute(&self, span: &mut SpanRecord, cause: &Context, rule: &'static str) {
-        let is_told = matches!(&span.operation, Operation::Send(sent) if sent.is_told);
-        let has_left = matches!(span.handling.payload, Change::Injected) || is_told;
+        let has_left = matches!(span.handling.payload, Change::Injected) || span.is_told();
         let inferred = span.inferred.get_or_insert_with(|| Box::new(Inferred::default()));
         inferred.undecided = None;
         inferred.rule = Some(rule);
@@ -343,7 +365,8 @@ choice! {
     pub enum OutOfBand, default Off {
         /// Nothing is told, and nothing is heard.
         Off = "off",
-        /// The contexts of items that are added to queues and streams are told to those who read them.
+        /// The contexts of items that are added to queues and streams are told to those who read them, and those of messages to which
+        /// none is added to those who subscribe.
         On = "on",
     }
 }

@@ -129,11 +129,20 @@ impl Inference for Scripted {
     fn delivered(&mut self, _now: UnixNanos, delivery: &ObservedDelivery<'_>) {
         let traced = delivery.context.is_some_and(|context| context.span.span_id == delivery.id);
         let publish = delivery.publish.map(|publish| publish.span_id.to_string());
+        let awaits = delivery.awaits.map(|named| {
+            let pattern = named.pattern.map(|pattern| pattern.escape_ascii().to_string());
+            format!(" awaits={} holds_id={} pattern={pattern:?}", named.name, named.holds_id)
+        });
         self.note(format!(
-            "delivered {} {} traced={traced} publish={publish:?}",
+            "delivered {} {} traced={traced} publish={publish:?}{}",
             delivery.channel.escape_ascii(),
-            delivery.payload.escape_ascii()
+            delivery.payload.escape_ascii(),
+            awaits.unwrap_or_default()
         ));
+    }
+
+    fn hears_of_messages(&self) -> bool {
+        true
     }
 }
 

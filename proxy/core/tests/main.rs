@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auto;
+mod beside;
 mod causes;
 mod envelopes;
 mod fields;

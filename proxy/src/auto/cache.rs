@@ -59,6 +59,8 @@ pub struct DecisionCache {
     table: RwLock<Table>,
     /// Until when the decisions hold.
     fresh_until: AtomicU64,
+    /// Until when it holds that nobody is known to be subscribed to a pattern that may match companion channels.
+    unseen_until: AtomicU64,
     /// Notified when Redis should be asked sooner than in the next interval: a channel was added by a publish, or a
     /// decision was voided.
     pub outdated: Notify,
@@ -115,7 +117,12 @@ impl std::iter::Sum for DecisionCounts {
 
 impl Default for DecisionCache {
     fn default() -> Self {
-        Self { table: RwLock::default(), fresh_until: AtomicU64::new(0), outdated: Notify::new() }
+        Self {
+            table: RwLock::default(),
+            fresh_until: AtomicU64::new(0),
+            unseen_until: AtomicU64::new(0),
+            outdated: Notify::new(),
+        }
     }
 }
 
@@ -156,6 +163,21 @@ impl DecisionCache {
         };
         let max_payload = usize::try_from(slot.search_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         Ok(ExpectedReceivers { count: receivers, max_payload, evidence: evidence(index, slot.generation) })
+    }
+
+    /// Whether nobody is known to be subscribed to a pattern that may match the channels on which proxies tell each other contexts.
+    pub fn companions_are_unseen(&self, now: u64) -> bool {
+        let is_unseen = now <= self.unseen_until.load(Ordering::Acquire);
+        if !is_unseen {
+            // The task that polls stops while no service publishes in this mode.
+            self.outdated.notify_one();
+        }
+        is_unseen
+    }
+
+    /// Stores until when what a snapshot has shown of that holds. It is 0 if somebody may be subscribed to such a pattern.
+    pub fn update_unseen(&self, until: u64) {
+        self.unseen_until.store(until, Ordering::Release);
     }
 
     /// Voids a decision, because Redis has reported another number of receivers. `evidence` identifies it, as in
@@ -275,6 +297,7 @@ impl DecisionCache {
     /// Voids all decisions, because they may be about another server or can no longer be kept up to date.
     pub fn clear(&self) {
         self.fresh_until.store(0, Ordering::Release);
+        self.update_unseen(0);
         self.write().patterns.update(None, 0);
         for slot in &self.read().slots {
             slot.state.store(reason_index(NotProven::NoEvidence), Ordering::Release);

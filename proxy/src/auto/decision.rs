@@ -79,6 +79,8 @@ pub struct Evaluator {
     wants_patterns: bool,
     /// The subscriptions to patterns, if the latest snapshot has shown that all of them are behind proxies.
     patterns: Option<PatternReceivers>,
+    /// Whether the latest snapshot has shown that nobody is subscribed to a pattern that may match companion channels.
+    companions_are_unseen: bool,
     /// The announcers that a proof waits for, and that have not been asked for a check that could complete it.
     to_ask: BTreeSet<AnnouncerId>,
     /// Whether a proof waits for an announcer at all.
@@ -154,6 +156,11 @@ impl Evaluator {
         self.patterns.as_ref()
     }
 
+    /// Whether the latest snapshot has shown that nobody is subscribed to a pattern that may match companion channels.
+    pub fn companions_are_unseen(&self) -> bool {
+        self.companions_are_unseen
+    }
+
     /// Requires a new proof for the subscriptions to patterns.
     pub fn invalidate_patterns(&mut self) {
         self.matches.remove(&all_patterns());
@@ -197,6 +204,10 @@ impl Evaluator {
         self.snapshots += 1;
         let announced = self.announced_subscribers(snapshot);
         let patterns = Patterns::new(&announced, snapshot);
+        // Those who are subscribed on other servers are not known.
+        self.companions_are_unseen = snapshot.other_servers.is_none()
+            && patterns.all_announced
+            && !announced.patterns.iter().any(|(pattern, _)| may_match_companions(pattern));
         self.needs_client_list = false;
         self.to_ask.clear();
         self.is_proving = false;
@@ -426,6 +437,11 @@ struct Patterns {
     counts: PatternCounts,
     /// Whether every pattern that clients are subscribed to is announced.
     all_announced: bool,
+}
+
+/// Whether a pattern may match a companion channel. Their names begin with `__`.
+fn may_match_companions(pattern: &[u8]) -> bool {
+    pattern.first().is_some_and(|first| b"_*?[\\".contains(first))
 }
 
 /// The key of the run in which all subscriptions to patterns were announced. Nobody publishes on it.

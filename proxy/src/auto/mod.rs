@@ -265,4 +265,8 @@ impl Audience for TrackedConnection {
         let receivers = self.mode.cache.receivers(kind, channel, clock::now().0)?;
         if self.mode.server.is_reached_by(self.destination) { Ok(receivers) } else { Err(NotProven::NoEvidence) }
     }
+
+    fn companions_are_unseen(&self) -> bool {
+        self.mode.cache.companions_are_unseen(clock::now().0)
+    }
 }

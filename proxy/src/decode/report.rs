@@ -82,6 +82,7 @@ fn text(payload: &Payload, content: Content) -> String {
                 Carrier::Trailer => "a trailer, version 1, which a proxy added behind the payload",
                 Carrier::Json => "traceparent and tracestate, which a proxy added to the JSON object",
                 Carrier::OpenCensus => "a context in OpenCensus's binary form, which a proxy added in front",
+                Carrier::Beside => "a context that is told beside the message",
             };
             line("carries", description.to_owned());
             if let Some(context) = &added.context {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use redistributed_core::carrier::out_of_band::Notice;
 use redistributed_core::service::{NamedItem, Told};
-use redistributed_core::trace::{Companion, Context, TraceId, UnixNanos};
+use redistributed_core::trace::{Companion, Context, SpanContext, TraceId, UnixNanos};
 
 /// The most contexts that are kept for items that have not come yet: about 5 MiB.
 const MAX_CONTEXTS: usize = 32_768;
@@ -16,7 +16,7 @@ const MAX_CONTEXTS: usize = 32_768;
 const KEPT: u64 = 600_000_000_000;
 
 /// The most items that wait.
-const MAX_WAITING: usize = 4096;
+const MAX_WAITING: usize = 16_384;
 
 /// How long what an item causes waits with it for its context, in nanoseconds. The span of the item waits at least as long.
 pub(super) const PATIENCE: u64 = 250_000_000;
@@ -52,7 +52,10 @@ pub(super) struct Arrivals {
 /// A delivery that waits for its context.
 #[derive(Debug)]
 struct Waiting {
-    item: Item,
+    /// `None` if it is a message, of which others know what names it.
+    item: Option<Item>,
+    /// Its own span, if that is nobody's without a context.
+    own: Option<SpanContext>,
     is_shared: bool,
     /// Whether what it causes may still wait with it.
     is_young: bool,
@@ -79,6 +82,8 @@ pub(super) struct Settled {
     pub(super) delivery: u64,
     /// The context of who has added the item, if it came.
     pub(super) context: Option<Context>,
+    /// Its own span, if that is nobody's without a context.
+    pub(super) own: Option<SpanContext>,
     /// Whether the span of the delivery has to stay in its trace, because something was told that.
     pub(super) is_used: bool,
     /// The commands that have waited for it.
@@ -111,19 +116,29 @@ impl Arrivals {
         let last = self.told.get(&(redis, item.companion));
         let is_likely = last.is_some_and(|last| now.0.saturating_sub(last.0) < TOLD);
         let key = (redis, item.name);
-        let waiting = Waiting {
-            item: key,
-            is_shared: item.is_shared,
-            is_young: true,
-            is_likely,
-            is_used: false,
-            held: Vec::new(),
-        };
+        let waiting = Waiting { item: Some(key), is_shared: item.is_shared, ..Waiting::new(is_likely) };
+        self.add(now, delivery, waiting);
+        self.by_item.entry(key).or_default().push(delivery);
+        None
+    }
+
+    /// A message is delivered whose context may come, and whose `own` span is nobody's without one, if it is there.
+    pub(super) fn wait_for_message(
+        &mut self,
+        now: UnixNanos,
+        delivery: u64,
+        own: Option<SpanContext>,
+        is_likely: bool,
+    ) {
+        if self.waiting.len() < MAX_WAITING {
+            self.add(now, delivery, Waiting { own, ..Waiting::new(is_likely) });
+        }
+    }
+
+    fn add(&mut self, now: UnixNanos, delivery: u64, waiting: Waiting) {
         self.waiting.insert(delivery, waiting);
         self.young.push_back((now, delivery));
         self.waiting_by_age.push_back((now, delivery));
-        self.by_item.entry(key).or_default().push(delivery);
-        None
     }
 
     /// Whether all of these causes have their traces for certain. Otherwise what they cause may be [held](Self::hold), or has to be told
@@ -201,15 +216,18 @@ impl Arrivals {
         self.contexts.insert(item, context);
     }
 
-    fn settle(&mut self, delivery: u64, context: Option<Context>) -> Option<Settled> {
-        let Waiting { item, is_used, held, .. } = self.waiting.remove(&delivery)?;
-        if let Some(deliveries) = self.by_item.get_mut(&item) {
+    /// A delivery waits no longer, because its context has come, or will not come. `None` if it does not wait.
+    pub(super) fn settle(&mut self, delivery: u64, context: Option<Context>) -> Option<Settled> {
+        let Waiting { item, own, is_used, held, .. } = self.waiting.remove(&delivery)?;
+        if let Some(item) = item
+            && let Some(deliveries) = self.by_item.get_mut(&item)
+        {
             deliveries.retain(|other| *other != delivery);
             if deliveries.is_empty() {
                 self.by_item.remove(&item);
             }
         }
-        Some(Settled { delivery, context, is_used, held })
+        Some(Settled { delivery, context, own, is_used, held })
     }
 
     /// The commands that have waited for long enough. The traces of their causes stay as they are.
@@ -247,6 +265,12 @@ impl Arrivals {
     }
 }
 
+impl Waiting {
+    fn new(is_likely: bool) -> Self {
+        Self { item: None, own: None, is_shared: false, is_young: true, is_likely, is_used: false, held: Vec::new() }
+    }
+}
+
 /// Takes the oldest of these, if it came as long ago as the limit says.
 fn take_old<T: Copy>(by_age: &mut VecDeque<(UnixNanos, T)>, now: UnixNanos, limit: u64) -> Option<(UnixNanos, T)> {
     let (since, _) = by_age.front()?;
@@ -255,8 +279,6 @@ fn take_old<T: Copy>(by_age: &mut VecDeque<(UnixNanos, T)>, now: UnixNanos, limi
 
 #[cfg(test)]
 mod tests {
-    use redistributed_core::trace::SpanContext;
-
     use super::*;
 
     const REDIS: u64 = 1;
@@ -316,12 +338,12 @@ mod tests {
         arrivals.wait(at(10), REDIS, 5, &item(1, false));
         arrivals.wait(at(20), REDIS, 6, &item(2, false));
         let settled = arrivals.heard(at(30), REDIS, KEY, notice(1, Some(10)));
-        let expected = Settled { delivery: 5, context: Some(context(10)), is_used: false, held: vec![] };
+        let expected = Settled { delivery: 5, context: Some(context(10)), own: None, is_used: false, held: vec![] };
         assert_eq!(settled, [expected]);
         assert_eq!(arrivals.told(REDIS, &item(1, false)), Told::NothingYet, "it belongs to who has waited");
         assert_eq!(arrivals.take_due(at(2019)), []);
         let due = arrivals.take_due(at(2020));
-        assert_eq!(due, [Settled { delivery: 6, context: None, is_used: false, held: vec![] }]);
+        assert_eq!(due, [Settled { delivery: 6, context: None, own: None, is_used: false, held: vec![] }]);
         arrivals.take_held(at(2020));
         let ages = (arrivals.young.len(), arrivals.waiting_by_age.len());
         assert_eq!((arrivals.is_empty(), arrivals.by_item.len(), ages), (true, 0, (0, 0)));

@@ -56,8 +56,10 @@ pub(super) struct Delivery {
 pub(super) struct Origin {
     /// The context of the span that has added the item.
     pub(super) context: Context,
-    /// The span of the delivery as a child of that one. `None` if it stays in its trace, and is linked to it.
-    pub(super) child: Option<SpanContext>,
+    /// The span of the delivery.
+    pub(super) span: SpanContext,
+    /// Whether it is a child of that one. Otherwise it stays in its trace, and is linked to it.
+    pub(super) is_child: bool,
 }
 
 /// An entry of a stream that is not acknowledged.
@@ -142,14 +144,14 @@ impl Deliveries {
     /// Another proxy has told what this delivery comes from.
     pub(super) fn origin_found(&mut self, id: u64, origin: Origin) {
         let Some(delivery) = self.get(id) else { return };
-        let (entry, child) = (delivery.entry, origin.child);
+        let (entry, span) = (delivery.entry, origin.span);
         delivery.origin = Some(origin);
         // Later deliveries are linked to the first one.
         if let Some(known) = entry.and_then(|entry| self.entries.get(entry))
-            && let (Some(first), Some(child)) = (&mut known.first, child)
-            && first.span_id == child.span_id
+            && let Some(first) = &mut known.first
+            && first.span_id == span.span_id
         {
-            *first = child;
+            *first = span;
         }
     }
 
@@ -219,11 +221,12 @@ impl Deliveries {
 impl Origin {
     fn give_to(self, record: &mut SpanRecord) {
         record.trace_state = record.trace_state.take().or(self.context.trace_state);
-        match self.child {
-            Some(child) => {
-                (record.context, record.parent, record.link) = (child, Some(self.context.span.span_id), None);
-            }
-            None => record.link = Some(self.context.span),
+        record.context = self.span;
+        let origin = self.context.span;
+        (record.parent, record.link) =
+            if self.is_child { (Some(origin.span_id), None) } else { (record.parent, Some(origin)) };
+        if let Some(inferred) = &mut record.inferred {
+            inferred.needs_context = false;
         }
     }
 }

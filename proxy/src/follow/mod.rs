@@ -21,6 +21,8 @@ mod connection;
 mod contexts;
 mod deliveries;
 mod finished;
+mod lateness;
+mod messages;
 mod queue;
 mod requests;
 mod seen;
@@ -34,24 +36,27 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redistributed_core::carrier::out_of_band::Notice;
+use redistributed_core::carrier::out_of_band::{CompanionChannel, Notice};
 use redistributed_core::causes::{Causes, HashKey, Tally};
 use redistributed_core::http::witness::Witnesses;
 use redistributed_core::policy::{Follow as Mode, Policy, Relation};
-use redistributed_core::trace::{Companion, Context, SpanContext, SpanRecord, UnixNanos};
+use redistributed_core::trace::{Context, SpanContext, SpanRecord, UnixNanos};
 use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use crate::clock;
 use crate::live_policy::LivePolicy;
 use crate::out_of_band::Hearer;
 use crate::settings::FollowSettings;
 use crate::telemetry::{Connection, SpanSink};
+use crate::workers::Workers;
 use arrivals::{Arrivals, Held, Settled};
 use budget::{Budget, PAUSE};
 pub use connection::FollowedConnection;
 use contexts::Contexts;
 use deliveries::{Origin, Windows};
 use finished::{Finished, Found};
+use messages::Messages;
 use requests::Requests;
 use seen::Seen;
 pub use spans::FollowedSpans;
@@ -62,6 +67,9 @@ use writers::WritersOf;
 
 /// How often spans are looked at that may have waited for long enough.
 const TICK: Duration = Duration::from_millis(50);
+
+/// The same while messages wait for their contexts, which are certain some milliseconds after they have come.
+const QUICK_TICK: Duration = Duration::from_millis(10);
 
 /// How often the time is told while nothing happens, nothing is remembered and no span waits.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -78,6 +86,8 @@ pub struct Follow {
     is_on: AtomicBool,
     /// Whether a client of the service has ever waited for an item of a list or a sorted set.
     has_waited: AtomicBool,
+    /// Whether messages without a context are worth to be named, because somebody may tell it.
+    are_messages_awaited: AtomicBool,
     /// Until when nothing is followed, because there was too much.
     paused_until: AtomicU64,
     /// Told of the first event after nothing has happened.
@@ -90,11 +100,22 @@ struct State {
     contexts: Contexts,
     waiting: Waiting,
     arrivals: Arrivals,
+    messages: Messages,
     seen: Seen,
     waited: Waited,
     budget: Budget,
     /// Whether nothing happens, nothing is remembered and no span waits, so that the next event has to wake [`Follow::run`].
     is_idle: bool,
+}
+
+/// How soon spans have to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Nothing has happened since the last time, nothing waits, and nothing has to be forgotten in time.
+    Idle,
+    Calm,
+    /// Messages wait for their contexts.
+    Quick,
 }
 
 /// A span that waits for what may still become known of it, and where it is to be left then.
@@ -132,6 +153,7 @@ impl Follow {
             writers,
             is_on: AtomicBool::new(false),
             has_waited: AtomicBool::new(false),
+            are_messages_awaited: AtomicBool::new(true),
             paused_until: AtomicU64::new(0),
             woken: Notify::new(),
             state: Mutex::default(),
@@ -163,34 +185,45 @@ impl Follow {
 
     /// Hands over the spans that have waited for long enough. This never ends, because while connections drain their spans are awaited
     /// as before; at the very end, [`flush`](Self::flush) hands over those that still wait.
-    pub async fn run(self: Arc<Self>) {
-        let mut is_idle = true;
+    /// Whose message is whose is decided when the `workers`, which carry the connections, have read what had come.
+    pub async fn run(self: Arc<Self>, workers: Arc<Workers>) {
+        let mut pace = Pace::Idle;
         loop {
-            self.pause(is_idle).await;
-            is_idle = self.tick(clock::now());
+            self.pause(pace).await;
+            let now = clock::now();
+            let waits = self.state().as_ref().is_some_and(|state| !state.messages.is_empty());
+            // While a thread hangs, only that is not decided.
+            let has_read = !waits || timeout(TICK, workers.turn()).await.is_ok();
+            pace = self.tick_with(now, self.windows, if has_read { now } else { UnixNanos(0) });
         }
     }
 
     /// Waits until spans are to be looked at. A proxy whose service does nothing is woken once a second.
-    async fn pause(&self, is_idle: bool) {
-        if is_idle && tokio::time::timeout(IDLE_TICK, self.woken.notified()).await.is_err() {
+    async fn pause(&self, pace: Pace) {
+        if pace == Pace::Idle && timeout(IDLE_TICK, self.woken.notified()).await.is_err() {
             return;
         }
-        tokio::time::sleep(TICK).await;
+        match pace {
+            Pace::Idle => sleep(QUICK_TICK).await,
+            // The first message that waits wakes it.
+            Pace::Calm => drop(timeout(TICK, self.woken.notified()).await),
+            Pace::Quick => sleep(QUICK_TICK).await,
+        }
     }
 
-    /// Tells what waits that it is `now`. Returns whether nothing has happened since the last time, nothing waits, and nothing has
-    /// to be forgotten in time.
-    fn tick(&self, now: UnixNanos) -> bool {
-        self.tick_with(now, self.windows)
+    /// Tells what waits that it is `now`. Returns how soon it has to be told again.
+    #[cfg(test)]
+    fn tick(&self, now: UnixNanos) -> Pace {
+        self.tick_with(now, self.windows, now)
     }
 
-    /// The same where deliveries wait for so long.
-    fn tick_with(&self, now: UnixNanos, windows: Windows) -> bool {
+    /// Tells what waits that it is `now`, where deliveries wait for so long, and that connections have read what had come by
+    /// `read_until`. Returns how soon it has to be told again.
+    fn tick_with(&self, now: UnixNanos, windows: Windows, read_until: UnixNanos) -> Pace {
         let policy = self.policy.current();
-        let (finished, untold, is_idle) = {
+        let (finished, untold, pace) = {
             let mut state = self.state();
-            let Some(state) = state.as_mut() else { return true };
+            let Some(state) = state.as_mut() else { return Pace::Idle };
             state.causes.forget_old(now);
             state.contexts.forget_old(now);
             let is_unused = state.budget.is_unused();
@@ -200,7 +233,8 @@ impl Follow {
                     "a service sends and receives too much to follow causes: they are not followed for a while"
                 );
             }
-            let due = state.arrivals.take_due(now);
+            let due = state.take_certain(now, read_until);
+            self.are_messages_awaited.store(state.messages.are_awaited(), Ordering::Relaxed);
             let mut finished = state.settle(now, due, &policy);
             for held in state.arrivals.take_held(now) {
                 finished.extend(state.release(now, held));
@@ -208,19 +242,25 @@ impl Follow {
             finished.extend(state.waiting.take_due(now, windows, |delivery| state.arrivals.is_young(delivery)));
             let untold = state.waiting.take_untold(now);
             let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
-            state.is_idle = is_unused && is_forgotten && state.waiting.is_empty() && state.arrivals.is_empty();
-            (finished, untold, state.is_idle)
+            let waits = !state.waiting.is_empty() || !state.arrivals.is_empty() || !state.messages.is_empty();
+            state.is_idle = is_unused && is_forgotten && !waits;
+            let pace = match (state.is_idle, state.messages.is_empty()) {
+                (true, _) => Pace::Idle,
+                (false, true) => Pace::Calm,
+                (false, false) => Pace::Quick,
+            };
+            (finished, untold, pace)
         };
         untold.iter().for_each(|(span, sink)| sink.tell(span));
         self.hand_over(finished);
-        is_idle
+        pace
     }
 
     /// Hands over all spans that wait.
     pub fn flush(&self) {
         let (now, policy) = (UnixNanos(u64::MAX), self.policy.current());
         let finished = self.state().as_mut().map(|state| {
-            let due = state.arrivals.take_due(now);
+            let due = state.take_certain(now, now);
             let mut finished = state.settle(clock::now(), due, &policy);
             finished.extend(state.waiting.take_all());
             finished
@@ -252,6 +292,7 @@ impl Follow {
             self.with(|state| {
                 state.causes.warm_up(now);
                 state.waiting.missed_acknowledgements(now);
+                state.messages.begin(now);
             });
         }
         true
@@ -291,25 +332,43 @@ impl Follow {
 }
 
 impl Hearer for Follow {
-    fn hear(&self, redis: u64, companion: Companion, notices: Vec<Notice>) {
+    fn hear(&self, redis: u64, channel: &CompanionChannel, notices: Vec<Notice>) {
         let (now, policy) = (clock::now(), self.policy.current());
-        if self.follows(&policy, now) {
-            let finished = self.look_up(|state| {
-                let settled = state.arrivals.heard(now, redis, companion, notices);
-                state.settle(now, settled, &policy)
-            });
-            self.hand_over(finished);
+        if !self.follows(&policy, now) {
+            return;
         }
+        let finished = self.look_up(|state| match channel {
+            CompanionChannel::Key(companion) => {
+                let settled = state.arrivals.heard(now, redis, *companion, notices);
+                state.settle(now, settled, &policy)
+            }
+            CompanionChannel::Messages(..) => {
+                state.messages.heard(now, redis, notices);
+                self.are_messages_awaited.store(true, Ordering::Relaxed);
+                self.woken.notify_one();
+                Vec::new()
+            }
+        });
+        self.hand_over(finished);
     }
 }
 
 impl State {
+    /// The deliveries that wait for their contexts no longer, because they are certain or have waited for long enough.
+    fn take_certain(&mut self, now: UnixNanos, read_until: UnixNanos) -> Vec<Settled> {
+        let decided = self.messages.take_decided(read_until);
+        let settle = |(message, context)| self.arrivals.settle(message, context);
+        let mut due: Vec<_> = decided.into_iter().filter_map(settle).collect();
+        due.extend(self.arrivals.take_due(now));
+        due
+    }
+
     /// Takes deliveries that wait for their contexts no longer. Returns the spans of commands that have waited with them.
     fn settle(&mut self, now: UnixNanos, settled: Vec<Settled>, policy: &Policy) -> Vec<Finished> {
         let mut finished = Vec::new();
-        for Settled { delivery, context, is_used, held } in settled {
+        for Settled { delivery, context, own, is_used, held } in settled {
             if let Some(context) = context {
-                self.origin_found(delivery, context, is_used, policy);
+                self.origin_found(now, delivery, own, context, is_used, policy);
             }
             for held in held {
                 finished.extend(self.release(now, held));
@@ -318,18 +377,34 @@ impl State {
         finished
     }
 
-    /// A delivery that has begun without a context gets that of who has added the item. Its span stays in its trace if that `is_used`,
-    /// because something was told it.
-    fn origin_found(&mut self, delivery: u64, context: Context, is_used: bool, policy: &Policy) {
-        let Some(own) = self.contexts.get(delivery).map(|own| own.span) else { return };
-        let is_child = policy.relation == Relation::Parent && (!is_used || own.trace_id == context.span.trace_id);
-        let is_sampled = policy.sampler.samples(context.span.trace_id, Some(&context.span));
-        let flags = context.span.flags.with_sampled(is_sampled);
-        let child = is_child.then_some(SpanContext { span_id: own.span_id, flags, ..context.span });
-        if let Some(span) = child {
-            self.contexts.change(delivery, Context { span, ..context.clone() });
+    /// A delivery that has begun without a context gets that of who has added the item or published the message. Its span stays in its
+    /// trace if that `is_used`, because something was told it. Of a message it is its `own` span that was nobody's until now.
+    fn origin_found(
+        &mut self,
+        now: UnixNanos,
+        delivery: u64,
+        own: Option<SpanContext>,
+        context: Context,
+        is_used: bool,
+        policy: &Policy,
+    ) {
+        let known = self.contexts.get(delivery).map(|known| known.span);
+        let Some(own) = known.or(own) else { return };
+        let origin = context.span;
+        let is_child = policy.relation == Relation::Parent && (!is_used || own.trace_id == origin.trace_id);
+        let is_sampled = policy.sampler.samples(origin.trace_id, Some(&origin));
+        let span = match (is_child, known) {
+            (true, _) => SpanContext { span_id: own.span_id, flags: origin.flags.with_sampled(is_sampled), ..origin },
+            // As of any span that is linked to another one.
+            (false, None) => SpanContext { flags: own.flags.with_sampled(is_sampled), ..own },
+            (false, Some(known)) => known,
+        };
+        match known {
+            None => self.contexts.insert(now, delivery, Context { span, ..context.clone() }),
+            Some(_) if is_child => self.contexts.change(delivery, Context { span, ..context.clone() }),
+            Some(_) => {}
         }
-        self.waiting.origin_found(delivery, Origin { context, child });
+        self.waiting.origin_found(delivery, Origin { context, span, is_child });
     }
 
     /// Takes a command whose causes are found. Returns its span if it has ended, and their traces are certain.
@@ -349,6 +424,7 @@ impl State {
             contexts: Contexts::default(),
             waiting: Waiting::default(),
             arrivals: Arrivals::default(),
+            messages: Messages::default(),
             seen: Seen::default(),
             waited: Waited::default(),
             budget: Budget::default(),

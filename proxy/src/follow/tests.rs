@@ -63,6 +63,7 @@ impl Service {
                 publish: None,
                 channel: b"training",
                 payload: payload.as_bytes(),
+                awaits: None,
             };
             service.connection.delivered(service.now, &delivered);
             service.now.0 += SECOND / 1000;
@@ -129,7 +130,7 @@ impl Service {
 
     fn hear(&self, name: u64, context: Option<SpanContext>) {
         let notice = Notice { name: span(name, 1).trace_id, context: context.map(Context::from) };
-        self.follow.hear(self.redis, KEY, vec![notice]);
+        self.follow.hear(self.redis, &CompanionChannel::Key(KEY), vec![notice]);
     }
 
     /// What is exported until all spans have ended.
@@ -221,7 +222,7 @@ fn an_item_waits_for_its_context_though_its_span_would_end_before() {
     let windows = Windows { work: 10 * MILLISECOND, ack: 10 * MILLISECOND };
     let ticks = |service: &Service, millis: u64| {
         let now = UnixNanos(service.now.0 + millis * MILLISECOND);
-        service.follow.tick_with(now, windows);
+        service.follow.tick_with(now, windows, now);
     };
     service.hand_over(1, 10);
     [20, 40, 249].iter().for_each(|millis| ticks(&service, *millis));

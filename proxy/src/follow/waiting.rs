@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
 use redistributed_core::service::EntryId;
-use redistributed_core::trace::{Operation, SpanContext, SpanRecord, UnixNanos};
+use redistributed_core::trace::{SpanContext, SpanRecord, UnixNanos};
 
 use super::Leaving;
 use super::deliveries::{Deliveries, Origin, Windows};
@@ -105,7 +105,7 @@ impl Waiting {
         if let Some(found) = self.causes.remove(command) {
             return Some(Finished::Command { span, found: Some(found) });
         }
-        if matches!(&span.record.operation, Operation::Send(sent) if sent.companion.is_some()) {
+        if span.record.is_to_be_told() {
             self.untold.push_back((now, command));
         }
         let oldest = self.commands.insert(now, command, span);
@@ -132,9 +132,7 @@ impl Waiting {
             self.untold.pop_front();
             let Some(span) = self.commands.get(command) else { continue };
             untold.push((span.record.clone(), span.sink.clone()));
-            if let Operation::Send(sent) = &mut span.record.operation {
-                sent.is_told = true;
-            }
+            span.record.mark_told();
         }
         untold
     }
@@ -183,7 +181,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use redistributed_core::policy::{Commands, Follow, Policy};
-    use redistributed_core::trace::{CommandId, Context, Inferred, SpanRecord};
+    use redistributed_core::trace::{CommandId, Context, Inferred, Operation, SpanRecord};
 
     use super::super::queue::MAX_ENTRIES;
     use super::*;

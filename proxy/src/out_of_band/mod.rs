@@ -1,26 +1,29 @@
-//! Contexts out of band: proxies tell each other the contexts of what their services add to queues and streams.
+//! Contexts out of band: proxies tell each other the contexts of what their services add to queues and streams, and of messages that carry
+//! none.
 //!
 //! ```text
 //! spans that end ──▶ Outbox ──▶ tell ══ PUBLISH ══▶ Redis            (companion channels: the core's carrier::out_of_band)
-//!     reads ──▶ Interests ──▶ listen ══ SUBSCRIBE ══▶ Redis
-//!                    Hearer ◀── listen ◀══ messages ════╯
+//!         reads ──▶ Interests ─────┬▶ listen ══ SUBSCRIBE ══▶ Redis
+//! subscriptions ──▶ Subscriptions ─╯    │
+//!                           Hearer ◀── listen ◀══ messages ════╯
 //! ```
 //!
 //! Each endpoint has its own, because a name means something at its Redis only. The connections to Redis are the proxy's own, and are
 //! made when there is something to tell, or to listen to. Nothing is written to Redis, and a message that is lost costs no more than the
-//! context in it: both ends of an item can be joined without it.
+//! context in it.
 
 mod interests;
 mod listen;
 mod outbox;
+mod patterns;
+mod subscriptions;
 mod tell;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redistributed_core::carrier::out_of_band::Notice;
-use redistributed_core::trace::Companion;
+use redistributed_core::carrier::out_of_band::{CompanionChannel, Notice};
 use tokio::task::JoinSet;
 
 use crate::live_policy::LivePolicy;
@@ -29,6 +32,7 @@ use crate::redis::{Backoff, Purpose};
 use crate::telemetry::stats::Stats;
 pub use interests::Interests;
 pub use outbox::Outbox;
+pub use subscriptions::{Subscriptions, SubscriptionsOfConnection};
 
 /// The longest wait for Redis to reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,8 +42,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Takes what other proxies have told.
 pub trait Hearer: fmt::Debug + Send + Sync {
-    /// Other proxies of the Redis with this number have told the contexts of items at the key with this companion.
-    fn hear(&self, redis: u64, companion: Companion, notices: Vec<Notice>);
+    /// Other proxies of the Redis with this number have told contexts on this channel.
+    fn hear(&self, redis: u64, channel: &CompanionChannel, notices: Vec<Notice>);
 }
 
 /// What is told and heard at the Redis of one endpoint.
@@ -50,13 +54,14 @@ pub struct OutOfBand {
     stats: Arc<Stats>,
     outbox: Arc<Outbox>,
     interests: Arc<Interests>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl OutOfBand {
     /// Nothing is told and heard before [`start`](Self::start).
     pub fn new(policy: Arc<LivePolicy>, dialer: Dialer, stats: Arc<Stats>) -> Arc<Self> {
         let outbox = Outbox::new(Arc::clone(&stats));
-        Arc::new(Self { policy, dialer, stats, outbox, interests: Arc::default() })
+        Arc::new(Self { policy, dialer, stats, outbox, interests: Arc::default(), subscriptions: Arc::default() })
     }
 
     /// Takes the spans of which others are told.
@@ -67,6 +72,11 @@ impl OutOfBand {
     /// Takes the keys that services read.
     pub fn interests(&self) -> &Arc<Interests> {
         &self.interests
+    }
+
+    /// Takes the subscriptions of clients.
+    pub fn subscriptions(&self) -> &Arc<Subscriptions> {
+        &self.subscriptions
     }
 
     /// Spawns the tasks that tell and listen. What is heard goes to `hearer`.
@@ -80,7 +90,7 @@ impl OutOfBand {
         let purpose = Purpose {
             feature: "--out-of-band",
             task,
-            without: "what is taken out of them is joined to what has added it by links only",
+            without: "items of queues are joined to what has added them by links only, and messages without a context have no span",
             page: "proxy/docs/queues.md",
         };
         Backoff::new(purpose, self.dialer.clone(), LOOK_AGAIN)

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redistributed_core::carrier::ContextKeys;
-use redistributed_core::carrier::out_of_band::{Notice, notices_of};
-use redistributed_core::trace::{Companion, SpanRecord};
+use redistributed_core::carrier::out_of_band::{CompanionChannel, Notice, notices_of};
+use redistributed_core::trace::SpanRecord;
 use tokio::sync::Notify;
 
 use crate::telemetry::SpanListener;
@@ -21,6 +21,9 @@ const MESSAGE_LEN: usize = 8 * 1024;
 /// How long nothing is told of a key after nobody has received what was told.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// The same for a channel, on which somebody may be waiting for a reply from the moment when he has subscribed.
+const SILENCE_OF_CHANNEL: Duration = Duration::from_millis(50);
+
 /// The most keys of which it is known that nobody listens.
 const MAX_SILENT: usize = 4096;
 
@@ -34,16 +37,16 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queued: Vec<(Companion, Notice)>,
+    queued: Vec<(CompanionChannel, Notice)>,
     /// The keys that nobody has listened to, and until when nothing is told of them.
-    silent: HashMap<Companion, Instant>,
+    silent: HashMap<CompanionChannel, Instant>,
 }
 
 /// A message on a companion channel.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    pub(super) companion: Companion,
-    pub(super) channel: String,
+    pub(super) companion: CompanionChannel,
+    pub(super) channel: Vec<u8>,
     pub(super) payload: Vec<u8>,
     /// The number of its notices.
     pub(super) notices: u64,
@@ -56,7 +59,7 @@ impl Outbox {
     }
 
     /// Waits until there is something to tell, and takes all of it.
-    pub(super) async fn take(&self) -> Vec<(Companion, Notice)> {
+    pub(super) async fn take(&self) -> Vec<(CompanionChannel, Notice)> {
         loop {
             self.added.notified().await;
             let queued = std::mem::take(&mut self.lock().queued);
@@ -66,29 +69,30 @@ impl Outbox {
         }
     }
 
-    /// Nobody has received what was told of this key.
-    pub(super) fn silence(&self, companion: Companion, now: Instant) {
+    /// Nobody has received what was told on this channel.
+    pub(super) fn silence(&self, companion: &CompanionChannel, now: Instant) {
         let mut state = self.lock();
         if state.silent.len() >= MAX_SILENT {
             state.silent.retain(|_, until| *until > now);
         }
         if state.silent.len() < MAX_SILENT {
-            state.silent.insert(companion, now + SILENCE);
+            let silence = if let CompanionChannel::Key(_) = companion { SILENCE } else { SILENCE_OF_CHANNEL };
+            state.silent.insert(companion.clone(), now + silence);
         }
     }
 
-    fn queue(&self, companion: Companion, notices: impl Iterator<Item = Notice>) {
+    fn queue(&self, companion: &CompanionChannel, notices: impl Iterator<Item = Notice>) {
         let mut state = self.lock();
-        if let Some(until) = state.silent.get(&companion) {
+        if let Some(until) = state.silent.get(companion) {
             if *until > Instant::now() {
                 return;
             }
-            state.silent.remove(&companion);
+            state.silent.remove(companion);
         }
         let mut dropped = 0;
         for notice in notices {
             if state.queued.len() < MAX_QUEUED {
-                state.queued.push((companion, notice));
+                state.queued.push((companion.clone(), notice));
             } else {
                 dropped += 1;
             }
@@ -109,22 +113,25 @@ impl Outbox {
 impl SpanListener for Outbox {
     fn span_ended(&self, span: &SpanRecord) {
         if let Some((companion, notices)) = notices_of(span) {
-            self.queue(companion, notices);
+            self.queue(&companion, notices);
         }
     }
 }
 
-/// The messages that tell all of this: those about one key together, in their order.
-pub(super) fn messages(queued: &[(Companion, Notice)], keys: &ContextKeys) -> Vec<Message> {
+/// The messages that tell all of this: those about one key or channel together, in their order.
+pub(super) fn messages<'a>(
+    queued: impl Iterator<Item = (&'a CompanionChannel, &'a Notice)>,
+    keys: &ContextKeys,
+) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
-    let mut open: HashMap<Companion, usize> = HashMap::new();
+    let mut open: HashMap<&CompanionChannel, usize> = HashMap::new();
     for (companion, notice) in queued {
         let index = match open.get(companion) {
             Some(&index) if messages[index].payload.len() < MESSAGE_LEN => index,
             _ => {
-                let (channel, payload) = (companion.channel(), Vec::new());
-                messages.push(Message { companion: *companion, channel, payload, notices: 0 });
-                open.insert(*companion, messages.len() - 1);
+                let (channel, payload) = (companion.name(), Vec::new());
+                messages.push(Message { companion: companion.clone(), channel, payload, notices: 0 });
+                open.insert(companion, messages.len() - 1);
                 messages.len() - 1
             }
         };
@@ -138,9 +145,13 @@ pub(super) fn messages(queued: &[(Companion, Notice)], keys: &ContextKeys) -> Ve
 #[cfg(test)]
 mod tests {
     use redistributed_core::carrier::out_of_band::notices;
-    use redistributed_core::trace::{Context, Operation, Sent, SpanContext, UnixNanos};
+    use redistributed_core::trace::{Companion, Context, Operation, Sent, SpanContext, UnixNanos};
 
     use super::*;
+
+    fn key(number: u64) -> CompanionChannel {
+        CompanionChannel::Key(Companion(number))
+    }
 
     fn span(id: u64) -> SpanContext {
         let text = format!("00-{id:032x}-00f067aa0ba902b7-01");
@@ -160,11 +171,11 @@ mod tests {
     #[test]
     fn what_is_told_of_one_key_shares_messages_of_a_limited_length() {
         let keys = ContextKeys::default();
-        let queued: Vec<_> = (1..=600).map(|id| (Companion(id % 2), notice(id))).collect();
-        let messages = messages(&queued, &keys);
-        for companion in [Companion(0), Companion(1)] {
+        let queued: Vec<_> = (1..=600).map(|id| (key(id % 2), notice(id))).collect();
+        let messages = messages(queued.iter().map(|(of, notice)| (of, notice)), &keys);
+        for companion in [key(0), key(1)] {
             let of_key: Vec<_> = messages.iter().filter(|message| message.companion == companion).collect();
-            let told = of_key.iter().flat_map(|message| notices(message.channel.as_bytes(), &message.payload, &keys));
+            let told = of_key.iter().flat_map(|message| notices(&message.channel, &message.payload, &keys));
             let expected = queued.iter().filter(|(of, _)| *of == companion).map(|(_, notice)| notice.clone());
             assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
             assert_eq!(of_key.iter().map(|message| message.notices).sum::<u64>(), 300);
@@ -176,15 +187,15 @@ mod tests {
     async fn nothing_is_told_for_a_while_where_nobody_listens() {
         let outbox = Outbox::new(Arc::default());
         outbox.span_ended(&ended(1, 5));
-        assert_eq!(outbox.take().await, [(Companion(1), notice(5))]);
-        outbox.silence(Companion(1), Instant::now());
+        assert_eq!(outbox.take().await, [(key(1), notice(5))]);
+        outbox.silence(&key(1), Instant::now());
         outbox.span_ended(&ended(1, 6));
         outbox.span_ended(&ended(2, 7));
-        assert_eq!(outbox.take().await, [(Companion(2), notice(7))]);
+        assert_eq!(outbox.take().await, [(key(2), notice(7))]);
         let long_ago = Instant::now().checked_sub(2 * SILENCE).expect("the machine runs for longer");
-        outbox.silence(Companion(1), long_ago);
+        outbox.silence(&key(1), long_ago);
         outbox.span_ended(&ended(1, 8));
-        assert_eq!(outbox.take().await, [(Companion(1), notice(8))]);
+        assert_eq!(outbox.take().await, [(key(1), notice(8))]);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use crate::entropy::Entropy;
 use crate::follow::FollowedConnection;
 use crate::live_policy::{LivePolicy, PolicyView};
 use crate::net::hop::{ANNOUNCEMENT, ANSWER, Questions};
+use crate::out_of_band::SubscriptionsOfConnection;
 use crate::telemetry::stats::{ProxyCounter, Stats};
 use crate::telemetry::{Connection, SpanSink};
 
@@ -30,6 +31,8 @@ pub struct Link {
     held: Held,
     tracked: Option<TrackedConnection>,
     followed: Option<FollowedConnection>,
+    /// What other proxies may tell of the messages of.
+    subscriptions: Option<SubscriptionsOfConnection>,
     /// The questions of this process, until the client's first command has been seen.
     questions: Option<Questions>,
     /// Whether the client's question has been answered.
@@ -51,6 +54,7 @@ impl Link {
             held: Held::default(),
             tracked: None,
             followed: None,
+            subscriptions: None,
             questions: None,
             answered: false,
             answer: None,
@@ -77,6 +81,13 @@ impl Link {
         let connection = connection.measured(self.spans.is_measuring());
         self.spans.follow(connection.spans());
         self.followed = Some(connection);
+        self
+    }
+
+    /// Adds that other proxies may tell contexts of the messages that the client is subscribed to.
+    #[must_use]
+    pub fn listening(mut self, subscriptions: SubscriptionsOfConnection) -> Self {
+        self.subscriptions = Some(subscriptions);
         self
     }
 
@@ -109,7 +120,14 @@ impl Link {
     fn take_note(&mut self, events: impl Iterator<Item = Event>) {
         for event in events {
             match (event, &self.tracked) {
-                (Event::Subscription(change), Some(tracked)) => tracked.subscription_changed(change),
+                (Event::Subscription(change), tracked) => {
+                    if let Some(subscriptions) = &mut self.subscriptions {
+                        subscriptions.apply(&change);
+                    }
+                    if let Some(tracked) = tracked {
+                        tracked.subscription_changed(change);
+                    }
+                }
                 (Event::Contradicted(evidence), Some(tracked)) => tracked.contradicted(evidence),
                 (Event::ClientNamed(name), _) => self.spans.connection_mut().named(name),
                 _ => {}
@@ -129,6 +147,7 @@ impl Mediator for Link {
             self.ended();
             self.tracked = None;
             self.followed = None;
+            self.subscriptions = None;
             input = rest;
         }
         if input.is_empty() {
@@ -200,11 +219,17 @@ impl Mediator for Link {
         if let Some(tracked) = &self.tracked {
             tracked.set_stalled(stalled);
         }
+        if let Some(followed) = &self.followed {
+            followed.stalled(stalled);
+        }
     }
 
     fn behind(&self, behind: bool) {
         if let Some(tracked) = &self.tracked {
             tracked.set_behind(behind);
+        }
+        if let Some(followed) = &self.followed {
+            followed.behind(behind);
         }
     }
 

@@ -149,7 +149,10 @@ impl Spans {
     fn finish(&self, record: &mut SpanRecord, watched: bool) {
         clock::date(record);
         if watched {
-            self.sink.show(record.clone());
+            let mut shown = record.clone();
+            // Whether it gets a span is not known yet.
+            shown.handling.untraced |= shown.needs_context();
+            self.sink.show(shown);
         }
     }
 }

@@ -8,7 +8,7 @@ use redistributed_core::carrier::json::JsonPath;
 use redistributed_core::carrier::{Carrier, StreamCarrier, opencensus};
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Commands, Follow, Forged, Mode, Policy, Relation, Trust};
+use redistributed_core::policy::{Commands, Follow, Forged, Mode, OutOfBand, Policy, Relation, Trust};
 
 use super::choices::{self, parser, switch};
 use super::follow::FollowOptions;
@@ -69,10 +69,11 @@ pub(crate) struct TracingOptions {
 #[derive(Clone, Args)]
 #[command(next_help_heading = "How context is carried")]
 pub(crate) struct CarrierOptions {
-    /// Carrier for channels that match: trailer, json or opencensus; repeatable, the first match wins
+    /// Carrier for channels that match: trailer, json, opencensus or beside; repeatable, the first match wins
     ///
     /// trailer (for all other channels): a binary suffix of the payload. json: a `traceparent` member of the payload's
-    /// JSON object. opencensus: the 29-byte binary context in front of the payload.
+    /// JSON object. opencensus: the 29-byte binary context in front of the payload. beside: nothing in the payload; proxies
+    /// tell each other the context in messages of their own. See proxy/docs/beside.md.
     #[arg(long = "carrier", value_name = "GLOB=CARRIER")]
     pub(crate) carriers: Vec<String>,
 
@@ -167,6 +168,12 @@ impl Validation<'_> {
             let problem = format!("its 29 bytes have no room for a MAC, which {CONTEXT_KEY_FILE} demands");
             self.reject("--carrier", Some(&value), problem, "choose another carrier, or leave the keys out");
         }
+        let is_silent = policy.out_of_band == OutOfBand::Off || policy.follow == Follow::Off;
+        if is_silent && let Some((glob, _)) = policy.carriers.iter().find(|(_, carrier)| *carrier == Carrier::Beside) {
+            let value = format!("{}=beside", glob.as_str());
+            let problem = "proxies tell each other no contexts with --out-of-band off or --follow off";
+            self.reject("--carrier", Some(&value), problem, "choose another carrier, or leave those settings out");
+        }
         if let Some(otel) = otel {
             policy.sampler = otel.sampler;
             policy.enabled = otel.enabled;
@@ -193,7 +200,8 @@ impl Validation<'_> {
             let of_its_own = policy.modes.iter().find(|(glob, _)| glob.matches(channel.as_bytes()));
             of_its_own.map_or(policy.mode, |(_, mode)| *mode)
         };
-        let other = policy.carriers.iter().filter(|(_, carrier)| *carrier != Carrier::Trailer);
+        let other =
+            policy.carriers.iter().filter(|(_, carrier)| matches!(carrier, Carrier::Json | Carrier::OpenCensus));
         let idle = other.filter(|(glob, _)| mode(glob.as_str()) == Mode::Auto);
         let warning = |(glob, carrier): &(Glob, Carrier)| {
             let glob = redact(glob.as_str());
@@ -360,6 +368,21 @@ mod tests {
         assert!(auto.len() == 1 && auto[0].contains("--mode-for 'a.*=inject'"), "{auto:?}");
         assert!(warnings(&["--mode", "auto", "--mode-for", "a.*=inject", "--carrier", "a.*=json"]).is_empty());
         assert!(warnings(&["--mode", "inject", "--carrier", "a.*=opencensus"]).is_empty());
+        assert!(warnings(&["--mode", "auto", "--carrier", "*=beside"]).is_empty());
+    }
+
+    #[test]
+    fn contexts_beside_messages_need_proxies_that_tell_each_other() {
+        let load = |words: &[&str]| {
+            let all = [&["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"], words].concat();
+            Invocation::new(Options::command(), all.into_iter().map(Into::into)).with_file(None, &|_| None).map(drop)
+        };
+        assert!(load(&["--carrier", "a*=beside"]).is_ok());
+        for silent in [["--out-of-band", "off"], ["--follow", "off"]] {
+            let refused =
+                load(&[&["--carrier", "a*=beside"], &silent[..]].concat()).expect_err("nothing would be told");
+            assert!(format!("{refused:?}").contains("a*=beside"), "{refused:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use span_tree::{fit, width};
 
 /// The label `reason` of `redistributed_skipped_total`, what it means, and what to do.
-const REASONS: [(&str, &str, &str); 16] = [
+const REASONS: [(&str, &str, &str); 17] = [
     (
         "mode",
         "the mode is strip or observe, or OTEL_* variables turn contexts off",
@@ -15,6 +15,7 @@ const REASONS: [(&str, &str, &str); 16] = [
     ("inline", "it was an inline command, as a person types it", "nothing: services do not send them"),
     ("memory", "the connections of the process hold as much as they may", "see the bounds in limits.md"),
     ("unauthenticated", "the client had not authenticated yet", "nothing: Redis takes only 16 KiB until then"),
+    ("beside", "proxies tell each other the context in messages of their own", "nothing: --carrier says so"),
     (
         "auto_unknown",
         "Redis could not be asked who subscribes, or not yet",

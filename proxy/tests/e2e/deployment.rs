@@ -177,8 +177,9 @@ impl Deployment {
             for text in &expected {
                 assert!(end.log.contains(text), "no {text:?} in the log:\n{}", end.log);
             }
-            // Only a sidecar that has had a client logs the one, and only one in mode `inject` the other.
-            let allowed = [&expected[..], &["counted", "in mode inject"]].concat();
+            // Only a sidecar that has had a client logs the first, only one in mode `inject` the second, and only one in mode `auto` the
+            // third.
+            let allowed = [&expected[..], &["counted", "in mode inject", "a message got no context"]].concat();
             let unexpected = |line: &&str| !allowed.iter().any(|text| line.contains(text));
             assert_eq!(end.log.lines().find(unexpected), None, "in the log of a sidecar");
             assert_eq!(end.cut_off, 0, "a client was still connected");

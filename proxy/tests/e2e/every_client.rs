@@ -29,10 +29,14 @@ struct Member {
 
 impl Fleet {
     async fn start(kinds: &[Kind]) -> Self {
+        Self::start_with(kinds, &[]).await
+    }
+
+    async fn start_with(kinds: &[Kind], arguments: &[&str]) -> Self {
         let deployment = Deployment::start().await;
         let mut members = Vec::new();
         for (&kind, transport) in kinds.iter().zip([Transport::Grpc, Transport::Http].into_iter().cycle()) {
-            let sidecar = deployment.sidecar_with(kind.service(), &[], transport, &[]);
+            let sidecar = deployment.sidecar_with(kind.service(), arguments, transport, &[]);
             let client = Client::start(kind, &sidecar.url()).await;
             members.push(Member { kind, client, sidecar });
         }
@@ -367,7 +371,8 @@ async fn subscriptions_come_and_go() {
 async fn a_subscriber_whose_connection_was_killed_connects_again_and_is_traced_again() {
     // redis-rs does not reconnect by itself.
     let kinds = [Kind::RedisPyResp2, Kind::RedisPyResp3, Kind::Ioredis];
-    let mut fleet = Fleet::start(&kinds).await;
+    // No proxy has a subscribed connection of its own, which would be killed as well.
+    let mut fleet = Fleet::start_with(&kinds, &["--out-of-band", "off"]).await;
     fleet.subscribe("subscribe", "news").await;
     let mut operator = fleet.deployment.direct().await;
     assert_eq!(operator.call("CLIENT KILL TYPE pubsub").await, Value::Integer(3));

@@ -2,7 +2,8 @@
 
 use crate::e2e::deployment::Deployment;
 
-const ASKS: [&str; 2] = ["--detect-proxies", "on"];
+/// No connection of the proxies themselves is broken when the inner one stops.
+const ASKS: [&str; 4] = ["--detect-proxies", "on", "--out-of-band", "off"];
 
 #[tokio::test]
 async fn the_outer_of_two_proxies_makes_the_spans_and_no_delivery_is_an_orphan() {

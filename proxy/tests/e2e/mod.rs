@@ -8,6 +8,7 @@
 //! | [`carriers`] | contexts in JSON and in the OpenCensus form, and those that services supply |
 //! | [`modes`] | what is left alone: by mode, by channel, and because it belongs to Redis |
 //! | [`collectors`] | a refusing, hanging or slow collector costs spans and nothing else |
+//! | [`beside`] | contexts that proxies tell each other beside messages |
 //! | [`quick_start`] | the README's quick start changes nothing for a subscriber without a proxy |
 //! | [`commands`] | the spans of commands that are no publishes |
 //! | [`following`] | the work of a plain worker is below the delivery that caused it |
@@ -19,6 +20,7 @@
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
 //! arrived, in a form that tests can compare) and [`clients`]. The oracle shows that the proxy changes nothing else.
 
+mod beside;
 mod clients;
 mod deployment;
 mod spans;

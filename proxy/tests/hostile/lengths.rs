@@ -27,6 +27,9 @@ const NUMBERS: [&str; 18] = [
 /// The proxy allocates nothing for bytes that have been announced but have not arrived.
 const STATED: usize = 2 << 20;
 
+/// Only clients' connections come to the server.
+const ONLY_CLIENTS: [&str; 2] = ["--out-of-band", "off"];
+
 #[test]
 fn requests_are_answered_as_redis_answers_them() {
     let setup = Setup::new(&[]);
@@ -47,7 +50,7 @@ fn requests_are_answered_as_redis_answers_them() {
 
 #[test]
 fn replies_arrive_as_they_came() {
-    let (setup, fake) = Setup::with_fake(&[]);
+    let (setup, fake) = Setup::with_fake(&ONLY_CLIENTS);
     let hello = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n";
     let subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n";
     for number in NUMBERS {
@@ -76,7 +79,7 @@ fn replies_arrive_as_they_came() {
 #[test]
 fn what_is_only_promised_takes_no_memory() {
     const CLIENTS: usize = 100;
-    let (mut setup, fake) = Setup::with_fake(&[]);
+    let (mut setup, fake) = Setup::with_fake(&ONLY_CLIENTS);
     let subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$2\r\nch\r\n";
     let confirmed = b"*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
     // The longest payload that may be rewritten, so that the session waits for it.

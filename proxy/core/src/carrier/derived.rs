@@ -8,11 +8,11 @@
 //! | bytes | content |
 //! |---|---|
 //! | 16 | `redistributed/i` and a NUL byte |
-//! | 1 | `s` for an entry of a stream, `e` for an element of a list or a sorted set, `j` for a job with an id of its queue |
-//! | 4 | the number of the database, big-endian |
+//! | 1 | `s` for an entry of a stream, `e` for an element of a list or a sorted set, `j` for a job with an id of its queue, `c` for a message of a channel, `h` for one of a shard channel |
+//! | 4 | the number of the database, big-endian; 0 for a message |
 //! | 8 | the length of what comes next, big-endian; 0 for an element, because a move takes it to another key |
-//! | any | the stream's key, or what all keys of the job's queue begin with, without the colon behind it |
-//! | any | the entry's id as Redis writes it, the whole element, or the job's id |
+//! | any | the stream's key, what all keys of the job's queue begin with, without the colon behind it, or the channel |
+//! | any | the entry's id as Redis writes it, the whole element, the job's id, or the message's payload |
 
 use hmac::Mac as _;
 
@@ -39,6 +39,8 @@ pub(crate) enum Identity<'a> {
     Element { database: u32, element: &'a [u8] },
     /// A job of Bull, BullMQ or Bee-Queue: they count the jobs of a queue, whose keys all begin with its name.
     Job { database: u32, queue: &'a [u8], id: &'a [u8] },
+    /// A message. Its ids only name it to other proxies: the same payload may be published more than once.
+    Message { channel: &'a [u8], is_sharded: bool, payload: &'a [u8] },
 }
 
 impl<'a> Identity<'a> {
@@ -50,6 +52,11 @@ impl<'a> Identity<'a> {
         is_named.then_some(Self::Element { database, element })
     }
 
+    /// The identity of a message, if its payload is no longer than [`MAX_ELEMENT_LEN`].
+    pub(crate) fn of_message(channel: &'a [u8], is_sharded: bool, payload: &'a [u8]) -> Option<Self> {
+        (payload.len() <= MAX_ELEMENT_LEN).then_some(Self::Message { channel, is_sharded, payload })
+    }
+
     /// The ids that follow from it.
     pub(crate) fn derive(self, keys: &ContextKeys) -> Option<(TraceId, SpanId)> {
         let mut mac = keys.first()?;
@@ -57,6 +64,9 @@ impl<'a> Identity<'a> {
             Self::Entry { database, key, id } => (b"s", database, key, id),
             Self::Element { database, element } => (b"e", database, &[][..], element),
             Self::Job { database, queue, id } => (b"j", database, queue, id),
+            Self::Message { channel, is_sharded, payload } => {
+                (if is_sharded { b"h" } else { b"c" }, 0, channel, payload)
+            }
         };
         mac.update(LABEL);
         mac.update(kind);
@@ -68,6 +78,11 @@ impl<'a> Identity<'a> {
         let (trace, rest) = full.split_first_chunk()?;
         Some((TraceId::from_bytes(*trace)?, SpanId::from_bytes(*rest.first_chunk()?)?))
     }
+}
+
+/// Whether a payload holds an id, so that two messages with the same bytes are most probably one.
+pub(crate) fn holds_id(payload: &[u8]) -> bool {
+    id_in(payload).is_some()
 }
 
 /// The length of the first id in these bytes: a UUID, or [`MIN_DIGITS`] hexadecimal digits or more, between bytes that are no
@@ -139,6 +154,17 @@ mod tests {
         assert_eq!(derived(job, &none), "45e7920d9abe236c0bf13158bd3babf2 f37ba35df7584068");
         assert_eq!(derived(job, &key), "975a40732f33272c95eb4950fa96e6cb 1ee50655a38332b1");
         assert_eq!(derived(element, &key), "a0316fe9f4b3a697ca1e9faf8da00c37 4f30f0e97c3cce00");
+        // With b"c" or b"h", (6).to_bytes(8, "big"), b"orders" and b"hello".
+        let message = |is_sharded| Identity::of_message(b"orders", is_sharded, b"hello").unwrap();
+        assert_eq!(derived(message(false), &key), "80b8907a648ca6b86867285866fd0a85 06ab8f9984e6dee9");
+        assert_eq!(derived(message(true), &none), "9fb439f2010276422307821ebd786e1d 0c41acc6c72e554c");
+    }
+
+    #[test]
+    fn a_message_is_named_up_to_a_length() {
+        assert!(Identity::of_message(b"ch", false, &[b'x'; MAX_ELEMENT_LEN]).is_some());
+        assert!(Identity::of_message(b"ch", false, &[b'x'; MAX_ELEMENT_LEN + 1]).is_none());
+        assert!(holds_id(b"550e8400-e29b-41d4-a716-446655440000") && !holds_id(b"{\"n\":17}"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a context is added to a payload, and how it is found there and removed again.
 //!
-//! There are three forms: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and
+//! There are three forms in a payload: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and
 //! [`opencensus`] (a binary prefix). Entries of streams have a form of their own (`field`). Each can be told from a context that
 //! the application supplies itself. Only a context that a proxy added is removed, or replaced when a message is published again.
 //! With [`keys`], only a context whose MAC is right counts as added by a proxy. What nothing can be added to may have a context
@@ -40,6 +40,8 @@ choice! {
         Json = "json",
         /// The 29-byte binary context of OpenCensus in front of the payload.
         OpenCensus = "opencensus",
+        /// Nothing is added to the payload: other proxies are told the context in messages of their own.
+        Beside = "beside",
     }
 }
 
@@ -83,8 +85,8 @@ pub fn find_added(payload: &[u8], place: &Place<'_>) -> Option<Added> {
     let mut found = trailer::find(payload);
     if found.is_none() {
         found = match place.carrier {
-            Carrier::Trailer if place.keys.is_empty() => return None,
-            Carrier::Json | Carrier::Trailer => json::find(payload),
+            Carrier::Trailer | Carrier::Beside if place.keys.is_empty() => return None,
+            Carrier::Json | Carrier::Trailer | Carrier::Beside => json::find(payload),
             Carrier::OpenCensus => opencensus::find_added(payload),
         };
     }
@@ -116,7 +118,8 @@ fn has_right_mac(payload: &[u8], place: &Place<'_>, added: &Added) -> bool {
             Some(found) => found,
             None => return false,
         },
-        Carrier::OpenCensus => return false, // it has no room for one
+        // One of them has no room for it, and the other is not in the payload.
+        Carrier::OpenCensus | Carrier::Beside => return false,
     };
     let covered = Covered { channel: place.channel, payload: without(payload, &added.range), context };
     place.keys.verify(&covered, &mac)
@@ -180,6 +183,7 @@ pub fn replace(payload: &[u8], added: &Added, place: &Place<'_>, context: &Conte
             json::write(context, follows_a_member, without, place, out);
         }
         Carrier::OpenCensus => opencensus::write(context.span, out),
+        Carrier::Beside => {}
     }
 }
 
@@ -213,6 +217,7 @@ pub fn add(
             opencensus::write(context.span, out);
             Some(0)
         }
+        Carrier::Beside => None,
     }
 }
 
@@ -230,7 +235,7 @@ fn write_trailer(payload: [&[u8]; 2], place: &Place<'_>, context: &Context, out:
 pub fn hand_on(payload: &[u8], added: &Added, span: SpanContext, out: &mut Vec<u8>) {
     let bytes = payload.get(added.range.clone()).unwrap_or_default();
     match added.form {
-        Carrier::Trailer => out.extend_from_slice(bytes),
+        Carrier::Trailer | Carrier::Beside => out.extend_from_slice(bytes),
         Carrier::Json => json::hand_on(bytes, span, out),
         Carrier::OpenCensus => opencensus::write_supplied(span, out),
     }

@@ -1,11 +1,19 @@
-//! The context of an item, told by the proxy of who has added it to the proxies of those who may take it, in messages of their own.
+//! The context of an item or a message, told by the proxy of who has added or published it to the proxies of those who may get it, in
+//! messages of their own.
 //!
-//! Nothing can be added to an item of a list, a sorted set or a stream. So proxies tell each other contexts by `PUBLISH` on
-//! **companion channels**, one for each key:
+//! Nothing can be added to an item of a list, a sorted set or a stream, nor to a message that somebody without a proxy receives too. So
+//! proxies tell each other contexts by `PUBLISH` on **companion channels**, one for each key and one for each channel:
 //!
 //! ```text
-//! __redistributed:context:1:<companion>
+//! __redistributed:context:1:<companion>      of a key
+//! __redistributed:message:1:c:<channel>      of a channel (PUBLISH)
+//! __redistributed:message:1:s:<channel>      of a shard channel (SPUBLISH)
+//! __redistributed:message:1:p:<pattern>      of all channels that a pattern matches (PSUBSCRIBE)
 //! ```
+//!
+//! `<channel>` and `<pattern>` are written as they are. Who publishes asks Redis for the companions of patterns that anybody listens to,
+//! and tells there what matches. Nobody subscribes to a pattern for this, because that would count as a subscriber of every
+//! channel that it may match. The companions of shard channels are no shard channels.
 //!
 //! `<companion>` stands for the key in 16 hexadecimal digits: the first 8 bytes of an HMAC-SHA-256 (RFC 2104), whose key is the first key of
 //! the fleet (`--context-key-file`), or an empty one. It covers these bytes, one after the other:
@@ -21,19 +29,20 @@
 //! | bytes | content |
 //! |---|---|
 //! | 2 | the length of the context in bytes, big-endian, or 0 |
-//! | 16 | what names the item: the trace id that follows from it (`derived`) |
+//! | 16 | what names the item or the message: the trace id that follows from it (`derived`) |
 //! | any | the context, in the form of a [`trailer`](super::trailer) |
 //!
 //! With keys, the MAC of the trailer covers the companion channel as the channel, and the 16 bytes before it as the payload. A notice
 //! without a context says that the item was added more than once, so that nobody can tell which addition it comes from. **What is not
 //! exactly of this form, or not proven where there are keys, is passed over, with all that follows it in the message.**
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hmac::Mac as _;
 
 use super::{Added, Carrier, ContextKeys, Place, find_added, write_trailer};
-use crate::trace::{Companion, Context, Operation, SpanRecord, TraceId};
+use crate::trace::{Companion, Context, Operation, Sent, SpanRecord, ToldMessage, TraceId};
 
 const LABEL: &[u8; 16] = b"redistributed/q\0";
 
@@ -50,24 +59,77 @@ pub(crate) fn companion(database: u32, key: &[u8], keys: &ContextKeys) -> Option
     full.first_chunk().map(|bytes| Companion(u64::from_be_bytes(*bytes)))
 }
 
-/// What a proxy tells of one item.
+/// The beginning of the names of the companion channels of channels.
+const MESSAGE_PREFIX: &str = "__redistributed:message:1:";
+
+/// A channel on which proxies tell each other contexts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CompanionChannel {
+    /// The contexts of items at a key.
+    Key(Companion),
+    /// The contexts of messages on a channel, on a shard channel, or on all channels that a pattern matches.
+    Messages(MessagesOf, Arc<[u8]>),
+}
+
+/// The messages that one companion channel is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessagesOf {
+    /// Those of a channel.
+    Channel,
+    /// Those of a shard channel.
+    ShardChannel,
+    /// Those of all channels that a pattern matches.
+    Pattern,
+}
+
+/// What companions are about, as their names say it.
+const KINDS: [(MessagesOf, &[u8; 2]); 3] =
+    [(MessagesOf::Channel, b"c:"), (MessagesOf::ShardChannel, b"s:"), (MessagesOf::Pattern, b"p:")];
+
+impl CompanionChannel {
+    /// The pattern that the companions of all patterns match.
+    pub const PATTERNS: &str = "__redistributed:message:1:p:*";
+
+    /// Its name.
+    pub fn name(&self) -> Vec<u8> {
+        match self {
+            Self::Key(companion) => companion.channel().into_bytes(),
+            Self::Messages(kind, name) => {
+                let kind = KINDS.iter().find(|(known, _)| known == kind).map_or(b"c:", |(_, letter)| *letter);
+                [MESSAGE_PREFIX.as_bytes(), kind, name].concat()
+            }
+        }
+    }
+
+    /// The companion channel of this name.
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        let Some(rest) = name.strip_prefix(MESSAGE_PREFIX.as_bytes()) else {
+            return Companion::of_channel(name).map(Self::Key);
+        };
+        let (letter, name) = rest.split_first_chunk()?;
+        let (kind, _) = KINDS.iter().find(|(_, known)| *known == letter)?;
+        Some(Self::Messages(*kind, name.into()))
+    }
+}
+
+/// What a proxy tells of one item or message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// What names the item.
+    /// What names the item or the message.
     pub name: TraceId,
-    /// The context of the span that has added it. `None` if the item was added more than once.
+    /// The context of the span that has added or published it. `None` if the item was added more than once.
     pub context: Option<Context>,
 }
 
 impl Notice {
     /// Appends the notice to a message on the companion channel of this name: at most [`Notice::MAX_LEN`] bytes.
-    pub fn write(&self, channel: &str, keys: &ContextKeys, out: &mut Vec<u8>) {
+    pub fn write(&self, channel: &[u8], keys: &ContextKeys, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; LEN_LEN]);
         let name = self.name.to_bytes();
         out.extend_from_slice(&name);
         let Some(context) = &self.context else { return };
-        let place = Place { channel: channel.as_bytes(), carrier: Carrier::Trailer, keys };
+        let place = Place { channel, carrier: Carrier::Trailer, keys };
         write_trailer([&name, &[]], &place, context, out);
         // The longest trailer is far below 64 KiB.
         let len = u16::try_from(out.len() - start - LEN_LEN - NAME_LEN).unwrap_or_default();
@@ -80,19 +142,34 @@ impl Notice {
     pub const MAX_LEN: usize = LEN_LEN + NAME_LEN + super::trailer::MAX_LEN;
 }
 
-/// What other proxies are told of a span that has ended, if its items are told and it has not failed: the companion of their key, and a
-/// notice for each item.
-pub fn notices_of(span: &SpanRecord) -> Option<(Companion, impl Iterator<Item = Notice>)> {
-    let Operation::Send(sent) = &span.operation else { return None };
-    let companion = sent.companion.filter(|_| span.error.is_none() && !sent.is_told)?;
+/// What other proxies are told of a span that has ended, if they are told anything and it has not failed: where, and a notice for each
+/// item or for the message. Of a message that nobody has received they are told nothing.
+pub fn notices_of(span: &SpanRecord) -> Option<(CompanionChannel, impl Iterator<Item = Notice>)> {
+    if span.error.is_some() || !span.is_to_be_told() {
+        return None;
+    }
     let context = Context { span: span.context, trace_state: span.trace_state.clone(), baggage: None, published: None };
+    let (channel, of_message, of_items) = match &span.operation {
+        Operation::Send(sent) => (CompanionChannel::Key(sent.companion?), None, Some(items_of(span, sent, context))),
+        Operation::Publish { receivers: Some(0), .. } => return None,
+        _ => {
+            let ToldMessage { channel, is_sharded, name, baggage, .. } = span.told_message()?;
+            let context = Context { baggage: baggage.clone(), ..context };
+            let kind = if *is_sharded { MessagesOf::ShardChannel } else { MessagesOf::Channel };
+            let channel = CompanionChannel::Messages(kind, Arc::clone(channel));
+            (channel, Some(Notice { name: *name, context: Some(context) }), None)
+        }
+    };
+    Some((channel, of_message.into_iter().chain(of_items.into_iter().flatten())))
+}
+
+fn items_of(span: &SpanRecord, sent: &Sent, context: Context) -> impl Iterator<Item = Notice> {
     let own = sent.is_named_by_item.then_some(span.context.trace_id);
     let names = sent.items.iter().map(|item| item.trace_id).chain(own);
-    let notices = names.map(move |name| {
+    names.map(move |name| {
         let is_certain = !sent.repeated.contains(&name);
         Notice { name, context: is_certain.then(|| context.clone()) }
-    });
-    Some((companion, notices))
+    })
 }
 
 /// The notices in a message on the companion channel of this name, up to the first one that is not of the right form or not proven.
@@ -147,7 +224,7 @@ mod tests {
 
     fn message(all: &[Notice], keys: &ContextKeys) -> Vec<u8> {
         let mut message = Vec::new();
-        all.iter().for_each(|notice| notice.write(CHANNEL, keys, &mut message));
+        all.iter().for_each(|notice| notice.write(CHANNEL.as_bytes(), keys, &mut message));
         message
     }
 
@@ -179,6 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn a_companion_channel_is_told_by_its_name() {
+        let of = |kind, name: &str| CompanionChannel::Messages(kind, name.as_bytes().into());
+        for (companion, name) in [
+            (CompanionChannel::Key(Companion(255)), CHANNEL),
+            (of(MessagesOf::Channel, "orders:1"), "__redistributed:message:1:c:orders:1"),
+            (of(MessagesOf::ShardChannel, ""), "__redistributed:message:1:s:"),
+            (of(MessagesOf::Pattern, "a*"), "__redistributed:message:1:p:a*"),
+        ] {
+            assert_eq!(companion.name(), name.as_bytes());
+            assert_eq!(CompanionChannel::of_name(name.as_bytes()), Some(companion));
+        }
+        for other in
+            ["orders", "__redistributed:message:1:", "__redistributed:message:1:x:a", "__redistributed:message:2:c:a"]
+        {
+            assert_eq!(CompanionChannel::of_name(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_span_tells_of_each_of_its_items_unless_it_has_failed_or_has_told() {
         use crate::trace::{ErrorType, Sent, UnixNanos};
         let item = |id| SpanContext { trace_id: name(id), ..context(9).span };
@@ -187,20 +283,21 @@ mod tests {
         let span = |sent: &Sent, context| SpanRecord::new(context, UnixNanos(1), Operation::Send(sent.clone().into()));
         let told = |span: &SpanRecord| {
             let (companion, notices) = notices_of(span)?;
-            Some((
-                companion.0,
-                notices.map(|notice| (notice.name, notice.context.map(|context| context.span))).collect(),
-            ))
+            Some((companion, notices.map(|notice| (notice.name, notice.context.map(|context| context.span))).collect()))
         };
         let own = context(5).span;
-        let both: Option<(u64, Vec<_>)> = Some((7, vec![(name(1), Some(own)), (name(2), None)]));
+        let both: Option<(_, Vec<_>)> =
+            Some((CompanionChannel::Key(Companion(7)), vec![(name(1), Some(own)), (name(2), None)]));
         assert_eq!(told(&span(&sent, own)), both);
         let failed = SpanRecord { error: Some(ErrorType::named("WRONGTYPE")), ..span(&sent, own) };
         assert_eq!(told(&failed), None);
         assert_eq!(told(&span(&Sent { is_told: true, ..sent.clone() }, own)), None);
         assert_eq!(told(&span(&Sent { companion: None, ..sent }, own)), None);
         let named = Sent { is_named_by_item: true, companion, ..Sent::default() };
-        assert_eq!(told(&span(&named, item(1))), Some((7, vec![(name(1), Some(item(1)))])));
+        assert_eq!(
+            told(&span(&named, item(1))),
+            Some((CompanionChannel::Key(Companion(7)), vec![(name(1), Some(item(1)))]))
+        );
     }
 
     #[test]

@@ -409,6 +409,9 @@ impl Pairing {
             _ if !self.tracked => {}
             None => self.untracked(call),
             Some(name) => {
+                if let Some(inference) = call.env.inference.as_deref_mut().filter(|_| begun) {
+                    inference.subscribed(call.env.now);
+                }
                 let change = SubscriptionChange::Confirmed { kind, begun, name: name.to_vec(), count };
                 call.out.events.push(Event::Subscription(change));
             }

@@ -44,7 +44,8 @@ fn bytes_of(span: &SpanRecord) -> usize {
         Operation::Send(sent) => size_of_val(&**sent) + size_of_val(&*sent.items),
         Operation::Item { .. } | Operation::Command { .. } | Operation::Request(_) => 0,
     };
-    PLACE + channel + span.trace_state.as_ref().map_or(0, |state| state.len())
+    let told = span.told_message().map_or(0, |message| size_of_val(message) + message.channel.len());
+    PLACE + channel + told + span.trace_state.as_ref().map_or(0, |state| state.len())
 }
 
 impl OpenSpans {

@@ -15,6 +15,7 @@ pub(crate) struct ChannelCache {
     bytes: Vec<u8>,
     rule: Option<Rule>,
     named: Option<Named>,
+    shared: Option<Arc<[u8]>>,
 }
 
 /// The names of a channel.
@@ -37,6 +38,7 @@ impl ChannelCache {
     pub(crate) fn look_up(&mut self, channel: &[u8], policy: &Policy) -> Rule {
         if self.bytes != channel {
             self.invalidate();
+            self.shared = None;
             self.bytes.clear();
             self.bytes.extend_from_slice(channel);
         }
@@ -46,6 +48,11 @@ impl ChannelCache {
     /// The rule of the channel that was looked up last.
     pub(crate) fn last(&mut self, policy: &Policy) -> Rule {
         *self.rule.get_or_insert_with(|| policy.rule(&self.bytes))
+    }
+
+    /// The name of the channel that was looked up last, to be shared.
+    pub(crate) fn shared(&mut self) -> Arc<[u8]> {
+        Arc::clone(self.shared.get_or_insert_with(|| self.bytes.as_slice().into()))
     }
 
     /// The channel that was looked up last, for the record of a message that was delivered for `pattern`, and the pattern. Nothing but

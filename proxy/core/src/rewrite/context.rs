@@ -123,7 +123,7 @@ pub(super) fn carried_by(
     }
     match added {
         Some(added) => added.context.take(),
-        None if rule.carrier == Carrier::Trailer && rule.read_json.is_none() => None,
+        None if matches!(rule.carrier, Carrier::Trailer | Carrier::Beside) && rule.read_json.is_none() => None,
         None => supplied_in(payload, rule, policy),
     }
 }

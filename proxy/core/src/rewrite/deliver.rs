@@ -6,12 +6,13 @@ use core::ops::Range;
 use super::channel_cache::ChannelCache;
 use super::context::{Consumer, carried_by, untraced};
 use super::{Bulk, Edits, exceeds};
+use crate::carrier::derived::{Identity, holds_id};
 use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Forged, Mode, Policy, Rule, Trust};
-use crate::service::{Environment, Event, ObservedDelivery};
-use crate::trace::{Change, Context, Operation, SpanContext, SpanId};
+use crate::service::{Environment, Event, NamedMessage, ObservedDelivery};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId, TraceFlags};
 
 /// The rules for messages. The state of the plan only saves work.
 #[derive(Debug, Default)]
@@ -46,19 +47,19 @@ impl DeliverPlan {
     pub(crate) fn admit(&mut self, message: &Message<'_>, len: u64, call: &mut Call<'_>) -> bool {
         let Some(channel) = message.channel else {
             call.out.counts.count(Counter::DeliveredUnread);
-            tell_inference(None, None, &[], &[], call);
+            tell_inference(Observed::default(), call);
             return false;
         };
         if Policy::is_reserved(channel) {
             // The channel's name may contain the name of a key, so watchers do not get a record of the message either.
             call.out.counts.count(Counter::DeliveredReserved);
-            tell_inference(None, None, channel, &[], call);
+            tell_inference(Observed { channel, ..Observed::default() }, call);
             return false;
         }
         let fits = !exceeds(len, call.env.policy.strip_limit());
         if !fits {
             call.out.counts.count(Counter::DeliveredUnread);
-            let id = tell_inference(None, None, channel, &[], call);
+            let id = tell_inference(Observed { channel, ..Observed::default() }, call);
             if call.env.watched {
                 self.channels.look_up(channel, call.env.policy);
                 let operation = operation(&mut self.channels, message, len, call.env.policy);
@@ -109,19 +110,34 @@ impl DeliverPlan {
         };
         let size = u64::try_from(body.len().saturating_sub(removed)).unwrap_or(u64::MAX);
         let mut operation = || operation(channels, message, size, policy);
-        let is_untraced = !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject;
+        let mut awaits = match parent {
+            None if added.is_none() && call.env.inference.is_some() => named(message, body, rule, call),
+            _ => None,
+        };
+        let needs_context = awaits.is_some() && rule.mode != Mode::Inject;
+        let is_untraced =
+            !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject && !needs_context;
         let mut own = None;
         if !is_untraced {
             let span = Consumer::of(parent, policy, call.env.ids);
-            if span.is_sampled || watched {
-                call.out.events.push(Event::Delivered(span.record(now, change, operation())));
+            if span.is_sampled || watched || awaits.is_some() {
+                let mut record = span.record(now, change, operation());
+                if let Some(named) = &mut awaits {
+                    named.span = span.context;
+                    let inferred = record.inferred.get_or_insert_default();
+                    (inferred.awaits_context, inferred.needs_context) = (true, needs_context);
+                }
+                call.out.events.push(Event::Delivered(record));
             }
             own = Some(span);
         }
         let mut id = None;
         if call.env.inference.is_some() {
             let range = added.as_ref().map(|added| added.range.clone()).filter(|_| removed > 0);
-            id = tell_inference(own.as_ref(), parent, channel, visible(body, range), call);
+            let context = own.as_ref().filter(|_| !needs_context).map(Consumer::passed_on);
+            let known = own.as_ref().map(|own| own.context.span_id);
+            let payload = visible(body, range);
+            id = tell_inference(Observed { known, context, publish: parent, channel, payload, awaits }, call);
         }
         if is_untraced && watched {
             call.out.events.push(Event::Delivered(untraced(parent, id, now, change, operation())));
@@ -137,25 +153,46 @@ impl DeliverPlan {
     }
 }
 
-/// Tells the inference of causes, if there is one, of a delivery whose span is `own` and comes from the span `publish`. Returns what
-/// the inference knows the delivery by.
+/// What the inference of causes is told of a delivery.
+#[derive(Default)]
+struct Observed<'a> {
+    /// The id of its span, if it has one.
+    known: Option<SpanId>,
+    /// What it causes descends from.
+    context: Option<Context>,
+    /// The context of the span that it comes from.
+    publish: Option<&'a Context>,
+    channel: &'a [u8],
+    payload: &'a [u8],
+    awaits: Option<NamedMessage<'a>>,
+}
+
+/// Tells the inference of causes, if there is one, of a delivery. Returns what the inference knows it by.
 #[cold]
-fn tell_inference(
-    own: Option<&Consumer<'_>>,
-    publish: Option<&Context>,
-    channel: &[u8],
-    payload: &[u8],
-    call: &mut Call<'_>,
-) -> Option<SpanId> {
+fn tell_inference(observed: Observed<'_>, call: &mut Call<'_>) -> Option<SpanId> {
     call.env.inference.as_ref()?;
-    let id = own.map_or_else(|| call.env.ids.span_id(), |own| own.context.span_id);
-    let context = own.map(Consumer::passed_on);
+    let Observed { known, context, publish, channel, payload, awaits } = observed;
+    let id = known.unwrap_or_else(|| call.env.ids.span_id());
     let publish = publish.map(|publish| publish.span);
     if let Some(inference) = call.env.inference.as_deref_mut() {
-        let delivery = ObservedDelivery { id, context: context.as_ref(), publish, channel, payload };
+        let delivery = ObservedDelivery { id, context: context.as_ref(), publish, channel, payload, awaits };
         inference.delivered(call.env.now, &delivery);
     }
     Some(id)
+}
+
+/// What names a message that carries no context to other proxies, if one of them may tell it. Its span is not known yet.
+#[cold]
+fn named<'a>(message: &Message<'a>, payload: &[u8], rule: Rule, call: &Call<'_>) -> Option<NamedMessage<'a>> {
+    let Environment { policy, inference, .. } = &call.env;
+    let is_heard = rule.traced && rule.mode != Mode::Observe && policy.hears_of_messages();
+    if !is_heard || !inference.as_ref().is_some_and(|inference| inference.hears_of_messages()) {
+        return None;
+    }
+    let identity = Identity::of_message(message.channel?, message.sharded, payload)?;
+    let (name, span_id) = identity.derive(&policy.keys)?;
+    let span = SpanContext { trace_id: name, span_id, flags: TraceFlags::default() };
+    Some(NamedMessage { name, holds_id: holds_id(payload), pattern: message.pattern, span })
 }
 
 /// The payload without the context that is removed from its beginning or its end.

@@ -1,18 +1,21 @@
 //! The plan for `PUBLISH` and `SPUBLISH`, which adds a context to the payload.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::channel_cache::ChannelCache;
 use super::context::{carried_by, child_of, inferred, linked_to, parent_and_link, record, untraced};
 use super::{Bulk, Edits, exceeds};
+use crate::carrier::derived::Identity;
 use crate::carrier::{self, Added, Carrier, Place};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{MAX_CHANNEL_LEN, Mode, Policy, Rule, Trust};
 use crate::service::{Attribution, Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
-use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, ToldMessage, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -189,11 +192,16 @@ impl PublishPlan {
         let carried = carried.as_ref().filter(|_| policy.trust == Trust::All);
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
         let size = u64::try_from(size).unwrap_or(u64::MAX);
-        let mut operation = || operation(channels, publish.sharded, size, policy);
         let permission = permission(publish, standing, rule, call);
+        let told = match (&permission, carried, &added) {
+            (Err(skipped), None, None) => told_beside(publish, body, *skipped, channels, call).map(Box::new),
+            _ => None,
+        };
+        let mut operation = || operation(channels, publish.sharded, size, policy);
         // In mode `auto` the publish has a producer span all the same, which says why no context was added.
         if let (Err(skipped), None) = (&permission, carried)
             && rule.mode != Mode::Auto
+            && *skipped != Counter::SkippedBeside
         {
             call.out.counts.count(*skipped);
             let change = Change::Skipped(*skipped);
@@ -226,9 +234,14 @@ impl PublishPlan {
             Err(skipped) => (skipped, Change::Skipped(skipped)),
         };
         call.out.counts.count(counter);
-        let span = (sampled || watched).then(|| SpanRecord {
-            inferred: attribution.and_then(inferred),
-            ..record(context, parent, link, publish.start, change, operation())
+        // What is not sampled is told as well, so that who gets the message decides alike.
+        let span = (sampled || watched || told.is_some()).then(|| {
+            let mut inferred = attribution.and_then(inferred);
+            if let Some(mut told) = told {
+                told.baggage = passed_baggage(parent, policy);
+                inferred.get_or_insert_default().message = Some(told);
+            }
+            SpanRecord { inferred, ..record(context, parent, link, publish.start, change, operation()) }
         });
         let added = injected.is_ok().then_some(context.span_id);
         Decision { edited: injected.is_ok(), span, injected: added, expected: injected.ok().flatten() }
@@ -263,6 +276,7 @@ fn permission(
     call: &Call<'_>,
 ) -> Result<Option<ExpectedReceivers>, Counter> {
     match rule.mode {
+        Mode::Inject | Mode::Auto if rule.carrier == Carrier::Beside => Err(Counter::SkippedBeside),
         Mode::Inject => Ok(None),
         Mode::Strip | Mode::Observe => Err(Counter::SkippedMode),
         Mode::Auto => {
@@ -287,6 +301,36 @@ fn expected_receivers(
     standing.prompt.then_some(expected).ok_or(NotProven::Order)
 }
 
+/// What other proxies are told of a message that carries no context, and to which none is added for this reason.
+#[cold]
+fn told_beside(
+    publish: &Publish<'_>,
+    payload: &[u8],
+    skipped: Counter,
+    channels: &mut ChannelCache,
+    call: &Call<'_>,
+) -> Option<ToldMessage> {
+    let Environment { policy, audience, inference, .. } = &call.env;
+    let is_for_some = match skipped {
+        Counter::SkippedBeside => true,
+        // Somebody may get the message who is not behind a proxy.
+        Counter::SkippedAutoUnknown
+        | Counter::SkippedAutoUnproxied
+        | Counter::SkippedAutoProving
+        | Counter::SkippedAutoContradicted
+        | Counter::SkippedAutoOrder => audience.is_some_and(|audience| audience.companions_are_unseen()),
+        _ => false,
+    };
+    let channel = publish.channel.filter(|_| is_for_some && inference.is_some() && policy.tells_of_messages())?;
+    let (name, _) = Identity::of_message(channel, publish.sharded, payload)?.derive(&policy.keys)?;
+    Some(ToldMessage { channel: channels.shared(), is_sharded: publish.sharded, name, baggage: None, is_told: false })
+}
+
+/// The baggage of the parent, if it is passed on.
+fn passed_baggage(parent: Option<&Context>, policy: &Policy) -> Option<Arc<str>> {
+    parent.and_then(|parent| parent.baggage.clone()).filter(|_| policy.propagators.baggage)
+}
+
 /// The context that travels with the message.
 fn outgoing(
     span: SpanContext,
@@ -298,7 +342,7 @@ fn outgoing(
     Context {
         span,
         trace_state: parent.and_then(|parent| parent.trace_state.as_ref()).map(limited_trace_state),
-        baggage: parent.and_then(|parent| parent.baggage.clone()).filter(|_| policy.propagators.baggage),
+        baggage: passed_baggage(parent, policy),
         published: policy.transit_time.then(|| UnixNanos(start.0.saturating_add_signed(wall_offset))),
     }
 }

@@ -15,6 +15,13 @@ pub trait Audience: Debug + Send + Sync {
     ///
     /// [`NotProven`] says why it is not certain that every receiver is behind a proxy that removes contexts.
     fn expected_receivers(&self, channel: &[u8], sharded: bool) -> Result<ExpectedReceivers, NotProven>;
+
+    /// Whether no client is known to be subscribed to a pattern that may match the channels on which proxies tell each other contexts
+    /// ([`CompanionChannel`](crate::carrier::out_of_band::CompanionChannel)). As long as it is not known, nothing is told in
+    /// [`Mode::Auto`](crate::policy::Mode::Auto), so that nobody gets messages that nobody has published.
+    fn companions_are_unseen(&self) -> bool {
+        false
+    }
 }
 
 /// The receivers of a publish, all of which are known to be behind a proxy that removes contexts.

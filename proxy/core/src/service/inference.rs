@@ -71,6 +71,14 @@ pub trait Inference: Debug + Send {
         false
     }
 
+    /// Whether other proxies may tell the contexts of messages that carry none.
+    fn hears_of_messages(&self) -> bool {
+        false
+    }
+
+    /// The client has begun a subscription.
+    fn subscribed(&mut self, _now: UnixNanos) {}
+
     /// A message is delivered to the client.
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
 }
@@ -139,6 +147,19 @@ pub enum Told {
     Nothing,
 }
 
+/// A message that carries no context, and that other proxies may tell the context of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedMessage<'a> {
+    /// What names it: the trace id that follows from it.
+    pub name: TraceId,
+    /// Whether its payload holds an id, so that other messages hardly have the same bytes.
+    pub holds_id: bool,
+    /// The pattern that it is delivered for. A connection gets a message once for each pattern.
+    pub pattern: Option<&'a [u8]>,
+    /// The span of the delivery, if its context comes.
+    pub span: SpanContext,
+}
+
 /// An item that a queue or a stream hands over to the client.
 #[derive(Clone, Debug)]
 pub struct ObservedItem<'a> {
@@ -171,6 +192,8 @@ pub struct ObservedDelivery<'a> {
     pub channel: &'a [u8],
     /// The payload as the client gets it. It is empty if it is too long to be read.
     pub payload: &'a [u8],
+    /// What names it to other proxies, if one of them may tell its context.
+    pub awaits: Option<NamedMessage<'a>>,
 }
 
 /// What is known of the cause of a command at the moment when it is passed on. A command that a client sends for itself has none.

@@ -14,6 +14,6 @@ pub use entry::{EntryId, ObservedAck, PendingEntry};
 pub use environment::Environment;
 pub use event::{Event, SubscriptionChange, SubscriptionKind};
 pub use inference::{
-    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, NamedItem, ObservedCommand, ObservedDelivery,
-    ObservedItem, ObservedRead, Passage, Reading, Told,
+    Attribution, Bulks, Inference, MAX_ARGUMENTS, MAX_VALUES, NamedItem, NamedMessage, ObservedCommand,
+    ObservedDelivery, ObservedItem, ObservedRead, Passage, Reading, Told,
 };

@@ -1,14 +1,31 @@
 //! What following causes adds to a span (`--follow`).
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use super::context::SpanContext;
+use super::context::{SpanContext, TraceId};
 use super::time::UnixNanos;
 
 /// A command among those of its connection that causes are inferred for. Numbers are used again after 2^32 commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(pub NonZeroU32);
+
+/// A message whose context other proxies are told, because nothing is added to its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldMessage {
+    /// The channel that it was published on.
+    pub channel: Arc<[u8]>,
+    /// Whether that is a shard channel.
+    pub is_sharded: bool,
+    /// What names the message to both of its ends.
+    pub name: TraceId,
+    /// The `baggage` of the parent, which is passed on.
+    pub baggage: Option<Arc<str>>,
+    /// Whether other proxies were told, so that the context of the span cannot change any more.
+    pub is_told: bool,
+}
 
 /// What is inferred about the cause of a span, and about the work that it caused.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +40,10 @@ pub struct Inferred {
     pub undecided: Option<CommandId>,
     /// Whether another proxy may still tell the context of the item that is handed over, so that the span moves to its trace.
     pub awaits_context: bool,
+    /// Whether the span is nobody's unless that context comes: without one, a message that carries no context has no span.
+    pub needs_context: bool,
+    /// What other proxies are told of the message that the span has published, if its context goes beside it.
+    pub message: Option<Box<ToldMessage>>,
     /// When the message had been written to the subscriber, if the span of the delivery lasts longer because of the work that the
     /// message caused.
     pub handed_over: Option<UnixNanos>,

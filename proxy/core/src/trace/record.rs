@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::cause::Inferred;
+use super::cause::ToldMessage;
 use super::companion::Companion;
 use super::context::{SpanContext, SpanId, TraceId};
 use super::destination::Destination;
@@ -61,7 +62,39 @@ impl SpanRecord {
 
     /// Whether the span is for an exporter. A record that is not was made for those who watch messages.
     pub fn is_exported(&self) -> bool {
-        self.context.flags.is_sampled()
+        self.context.flags.is_sampled() && !self.needs_context()
+    }
+
+    /// Whether the span is nobody's unless another proxy tells the context of its message ([`Inferred::needs_context`]).
+    pub fn needs_context(&self) -> bool {
+        self.inferred.as_ref().is_some_and(|inferred| inferred.needs_context)
+    }
+
+    /// Whether other proxies are to be told the context of the span, and have not been told yet.
+    pub fn is_to_be_told(&self) -> bool {
+        let of_items = matches!(&self.operation, Operation::Send(sent) if sent.companion.is_some() && !sent.is_told);
+        of_items || self.told_message().is_some_and(|message| !message.is_told)
+    }
+
+    /// Whether other proxies were told the context of the span, so that it cannot change any more.
+    pub fn is_told(&self) -> bool {
+        let of_items = matches!(&self.operation, Operation::Send(sent) if sent.is_told);
+        of_items || self.told_message().is_some_and(|message| message.is_told)
+    }
+
+    /// Notes that other proxies were told the context of the span.
+    pub fn mark_told(&mut self) {
+        if let Operation::Send(sent) = &mut self.operation {
+            sent.is_told = true;
+        }
+        if let Some(message) = self.inferred.as_mut().and_then(|inferred| inferred.message.as_mut()) {
+            message.is_told = true;
+        }
+    }
+
+    /// The message that the span has published, if its context goes beside it.
+    pub(crate) fn told_message(&self) -> Option<&ToldMessage> {
+        self.inferred.as_ref()?.message.as_deref()
     }
 }
 

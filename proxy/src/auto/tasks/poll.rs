@@ -166,6 +166,7 @@ impl<'a> Poller<'a> {
                 self.search.want();
             }
             let fresh_until = self.holds_until(snapshot.at);
+            self.mode.cache.update_unseen(if self.evaluator.companions_are_unseen() { fresh_until } else { 0 });
             for topic in self.mode.cache.update(decisions, fresh_until) {
                 self.evaluator.invalidate(&topic);
             }

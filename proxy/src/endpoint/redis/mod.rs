@@ -214,6 +214,7 @@ impl RedisEndpoint {
             .between(Connection::new(Some(name.to_string()), redis))
             .tracked(self.auto.track(server.peer()))
             .followed(self.service.follow.connection(self.dialer.upstream()).hearing(interests))
+            .listening(self.out_of_band.subscriptions().of_connection())
             .recognising(self.questions.clone(), answered);
         if let Some(database) = self.dialer.logs_clients_in() {
             link.logged_in(database);

@@ -222,6 +222,7 @@ fn explained(reason: &str) -> &'static str {
         "inline" => "The publish was an inline command, as a person types it.",
         "memory" => "The payload is long, and the connections of the proxy hold as much memory as they may.",
         "unauthenticated" => "Before authentication the added bytes would have crossed the limit of Redis.",
+        "beside" => "The context went beside the message: proxies told each other in messages of their own.",
         "auto_unknown" => "Redis could not be asked who subscribes, or has not been asked about this channel yet.",
         "auto_unproxied" => {
             "A subscriber of the channel is not known to be behind a redistributed, and would see added bytes."

@@ -1,0 +1,168 @@
+//! Contexts beside messages: what a session tells and awaits. Each conversation runs whole and byte by byte.
+
+use std::sync::Arc;
+
+use redistributed_core::carrier::out_of_band::{CompanionChannel, MessagesOf, Notice, notices_of};
+use redistributed_core::carrier::{Carrier, trailer};
+use redistributed_core::glob::Glob;
+use redistributed_core::policy::{Commands, Mode, OutOfBand};
+use redistributed_core::service::{Audience, ExpectedReceivers, NotProven};
+use redistributed_core::trace::{Change, SpanRecord};
+use redistributed_core::{Counter, Policy};
+
+use crate::following::{CAUSE, Conversation, both_ways, following, span};
+use crate::support::multibulk;
+
+/// What names the message `hello` on `orders`, computed in Python as `docs/queues.md` says.
+const NAME: &str = "1a30c92db2efbf8351a6aeaf16f0a15c";
+
+fn beside(mode: Mode) -> Policy {
+    let carriers = vec![(Glob::new("*").unwrap(), Carrier::Beside)];
+    Policy { mode, carriers, out_of_band: OutOfBand::On, ..following(Commands::None) }
+}
+
+fn auto() -> Policy {
+    Policy { mode: Mode::Auto, out_of_band: OutOfBand::On, ..following(Commands::None) }
+}
+
+fn told(span: &SpanRecord) -> Vec<(CompanionChannel, Notice)> {
+    let told = notices_of(span).map(|(channel, notices)| notices.map(|notice| (channel.clone(), notice)).collect());
+    told.unwrap_or_default()
+}
+
+fn publish(talk: &mut Conversation, payload: &str, reply: &str) -> SpanRecord {
+    talk.client(&["PUBLISH", "orders", payload]);
+    talk.server(reply);
+    let spans = talk.spans();
+    let [span] = &spans[..] else { panic!("{spans:?}") };
+    span.clone()
+}
+
+#[test]
+fn a_publish_is_told_with_its_reply_and_passes_as_it_came() {
+    for mode in [Mode::Inject, Mode::Auto] {
+        both_ways(&beside(mode), |mut talk| {
+            let span = publish(&mut talk, "hello", ":2\r\n");
+            assert_eq!(talk.driver.to_server, multibulk(&["PUBLISH", "orders", "hello"]));
+            assert_eq!(span.handling.payload, Change::Skipped(Counter::SkippedBeside));
+            let [(channel, notice)] = &told(&span)[..] else { panic!("{span:?}") };
+            assert_eq!(*channel, CompanionChannel::Messages(MessagesOf::Channel, b"orders"[..].into()));
+            assert_eq!(notice.context.as_ref().map(|context| context.span), Some(span.context));
+            assert!(notice.name.to_string() == NAME, "{}", notice.name);
+            for reply in [":0\r\n", "-NOPERM no\r\n"] {
+                assert_eq!(told(&publish(&mut talk, "hello", reply)), [], "{reply}");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_not_sampled_is_told_too_and_what_carries_a_context_is_not() {
+    let never = redistributed_core::trace::Sampler {
+        parent_based: true,
+        root: redistributed_core::trace::sampler::Root::AlwaysOff,
+    };
+    both_ways(&Policy { sampler: never, ..beside(Mode::Inject) }, |mut talk| {
+        let span = publish(&mut talk, "hello", ":1\r\n");
+        assert!(!span.is_exported() && told(&span).len() == 1);
+    });
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        let mut payload = b"hello".to_vec();
+        trailer::write(&span(CAUSE).into(), &mut payload);
+        talk.feed(redistributed_core::Side::Client, &multibulk(&[&b"PUBLISH"[..], b"orders", &payload]));
+        talk.server(":1\r\n");
+        let spans = talk.spans();
+        assert!(spans.iter().all(|span| told(span).is_empty()), "{spans:?}");
+    });
+    let silent = [
+        Policy { out_of_band: OutOfBand::Off, ..beside(Mode::Inject) },
+        Policy { enabled: false, ..beside(Mode::Inject) },
+        beside(Mode::Strip),
+        beside(Mode::Observe),
+    ];
+    for policy in silent {
+        both_ways(&policy, |mut talk| {
+            talk.client(&["PUBLISH", "orders", "hello"]);
+            talk.server(":1\r\n");
+            assert!(talk.spans().iter().all(|span| told(span).is_empty()));
+        });
+    }
+}
+
+/// An audience that says this of everything.
+#[derive(Debug)]
+struct Says(NotProven, bool);
+
+impl Audience for Says {
+    fn expected_receivers(&self, _channel: &[u8], _sharded: bool) -> Result<ExpectedReceivers, NotProven> {
+        Err(self.0)
+    }
+
+    fn companions_are_unseen(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn mode_auto_tells_where_somebody_may_have_no_proxy_and_nobody_else_would_see_it() {
+    use NotProven::{Cluster, Contradicted, NoEvidence, Nobody, Order, Pattern, Proving, Replicas, Unproxied};
+    let is_told = [NoEvidence, Unproxied, Proving, Contradicted, Order];
+    for reason in [NoEvidence, Unproxied, Pattern, Replicas, Cluster, Nobody, Proving, Contradicted, Order] {
+        for is_unseen in [false, true] {
+            both_ways(&auto(), |mut talk| {
+                talk.driver.set_audience(Arc::new(Says(reason, is_unseen)));
+                let span = publish(&mut talk, "hello", ":1\r\n");
+                let expected = usize::from(is_unseen && is_told.contains(&reason));
+                assert_eq!(told(&span).len(), expected, "{reason:?} {is_unseen}");
+                assert_eq!(span.handling.payload, Change::Skipped(reason.counter()));
+            });
+        }
+    }
+}
+
+const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$6\r\norders\r\n:1\r\n";
+const HELLO: &str = "*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n$5\r\nhello\r\n";
+
+#[test]
+fn a_message_without_a_context_awaits_one_and_passes_as_it_came() {
+    for (policy, is_kept) in [(auto(), false), (beside(Mode::Inject), true), (beside(Mode::Strip), false)] {
+        both_ways(&policy, |mut talk| {
+            talk.client(&["SUBSCRIBE", "orders"]);
+            talk.server(SUBSCRIBED);
+            talk.server(HELLO);
+            let told = talk.told();
+            let [line] = &told[..] else { panic!("{told:?}") };
+            let expected = format!("delivered orders hello traced={is_kept} publish=None awaits={NAME}");
+            assert!(line.starts_with(&expected) && line.ends_with("holds_id=false pattern=None"), "{line}");
+            assert_eq!(talk.driver.to_client, [SUBSCRIBED, HELLO].concat().as_bytes());
+            let [span] = &talk.driver.deliveries[..] else { panic!("{:?}", talk.driver.deliveries) };
+            assert_eq!((span.is_exported(), span.needs_context()), (is_kept, !is_kept));
+        });
+    }
+    for policy in [beside(Mode::Observe), Policy { out_of_band: OutOfBand::Off, ..auto() }] {
+        both_ways(&policy, |mut talk| {
+            talk.client(&["SUBSCRIBE", "orders"]);
+            talk.server(SUBSCRIBED);
+            talk.server(HELLO);
+            assert_eq!(talk.told(), ["delivered orders hello traced=false publish=None"]);
+            assert_eq!(talk.driver.deliveries, []);
+        });
+    }
+}
+
+#[test]
+fn a_message_with_a_context_awaits_none() {
+    both_ways(&auto(), |mut talk| {
+        talk.client(&["SUBSCRIBE", "orders"]);
+        talk.server(SUBSCRIBED);
+        let mut payload = b"hello".to_vec();
+        trailer::write(&span(CAUSE).into(), &mut payload);
+        let mut message = format!("*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n${}\r\n", payload.len()).into_bytes();
+        message.extend_from_slice(&payload);
+        message.extend_from_slice(b"\r\n");
+        talk.feed(redistributed_core::Side::Server, &message);
+        let told = talk.told();
+        assert!(told.len() == 1 && !told[0].contains("awaits"), "{told:?}");
+        assert_eq!(talk.driver.deliveries.len(), 1);
+    });
+}

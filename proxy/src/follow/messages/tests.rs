@@ -1,0 +1,204 @@
+use redistributed_core::trace::SpanContext;
+
+use super::*;
+
+const REDIS: u64 = 1;
+
+fn at(millis: u64) -> UnixNanos {
+    UnixNanos(1_000_000_000_000 + millis * MILLISECOND)
+}
+
+fn context(id: u64) -> Context {
+    let text = format!("00-{id:032x}-00f067aa0ba902b7-01");
+    SpanContext::parse_traceparent(text.as_bytes()).unwrap().into()
+}
+
+fn name(id: u64) -> TraceId {
+    context(id).span.trace_id
+}
+
+fn notice(of: u64, told: u64) -> Vec<Notice> {
+    vec![Notice { name: name(of), context: Some(context(told)) }]
+}
+
+fn message(delivery: u64, connection: u32) -> Message {
+    Message { delivery, subscription: (connection, 0), holds_id: false, lateness: Arc::default() }
+}
+
+fn with_id(delivery: u64, connection: u32) -> Message {
+    Message { holds_id: true, ..message(delivery, connection) }
+}
+
+/// What is decided in each of these milliseconds, by when.
+fn decided(messages: &mut Messages, from: u64, until: u64) -> Vec<(u64, Decided)> {
+    (from..=until).flat_map(|now| messages.take_decided(at(now)).into_iter().map(move |one| (now, one))).collect()
+}
+
+#[test]
+fn the_only_context_is_that_of_the_only_message_once_nothing_more_has_come() {
+    for is_told_first in [false, true] {
+        let mut messages = Messages::default();
+        if is_told_first {
+            messages.heard(at(0), REDIS, notice(1, 10));
+        }
+        assert!(messages.delivered(at(1), REDIS, name(1), message(5, 1)));
+        // Two connections are subscribed, and the second one has a context told by a pattern as well.
+        assert!(messages.delivered(at(2), REDIS, name(1), message(6, 2)));
+        messages.heard(at(3), REDIS, notice(1, 10));
+        messages.heard(at(3), REDIS, notice(1, 10));
+        let mut found = decided(&mut messages, 3, 300);
+        found.sort_by_key(|(_, (delivery, _))| *delivery);
+        let expected = [(5, Some(context(10))), (6, Some(context(10)))];
+        assert_eq!(found.iter().map(|(_, found)| found.clone()).collect::<Vec<_>>(), expected);
+        assert!(found.iter().all(|(when, _)| (53..110).contains(when)), "{found:?}");
+        assert!(messages.is_empty());
+    }
+}
+
+#[test]
+fn a_payload_that_holds_an_id_is_certain_sooner() {
+    let mut messages = Messages::default();
+    messages.delivered(at(0), REDIS, name(1), with_id(5, 1));
+    messages.heard(at(1), REDIS, notice(1, 10));
+    assert_eq!(decided(&mut messages, 1, 300), [(11, (5, Some(context(10))))]);
+    // The context may come some time later.
+    messages.delivered(at(400), REDIS, name(2), with_id(6, 1));
+    assert_eq!(decided(&mut messages, 400, 500), []);
+    messages.heard(at(501), REDIS, notice(2, 20));
+    assert_eq!(decided(&mut messages, 501, 900), [(511, (6, Some(context(20))))]);
+}
+
+#[test]
+fn of_the_same_bytes_nothing_is_said_if_they_are_not_one_message_with_one_context() {
+    type Comes<'a> = &'a dyn Fn(&mut Messages, u64);
+    let told = |told: u64| move |messages: &mut Messages, now| messages.heard(at(now), REDIS, notice(1, told));
+    let comes = |id: u64, connection: u32| {
+        move |messages: &mut Messages, now: u64| {
+            messages.delivered(at(now), REDIS, name(1), message(id, connection));
+        }
+    };
+    let (a, b, first, second, other) = (told(10), told(11), comes(5, 1), comes(6, 1), comes(7, 2));
+    let cases: [&[Comes<'_>]; 6] = [
+        &[&first, &second, &a],
+        &[&first, &a, &second],
+        &[&a, &first, &second, &other],
+        &[&a, &b, &first],
+        &[&first, &a, &b],
+        &[&first, &second, &a, &b],
+    ];
+    for case in cases {
+        let mut messages = Messages::default();
+        for (now, comes) in case.iter().enumerate() {
+            comes(&mut messages, now as u64 * 9);
+        }
+        let found = decided(&mut messages, 0, 400);
+        assert!(!found.is_empty() && found.iter().all(|(_, (_, context))| context.is_none()), "{found:?}");
+        // For a while there is reason for doubt.
+        assert!(!messages.delivered(at(5_000), REDIS, name(1), message(8, 1)));
+        messages.heard(at(5_000), REDIS, notice(1, 12));
+        assert_eq!(decided(&mut messages, 5_000, 6_000), []);
+        assert!(messages.delivered(at(5_000 + 10_001), REDIS, name(1), message(9, 1)), "and then not any more");
+        assert!(messages.delivered(at(5_000), REDIS + 1, name(1), message(9, 1)), "at another Redis there is none");
+    }
+}
+
+#[test]
+fn what_is_alone_for_too_long_is_not_matched_with_what_comes_later() {
+    let mut messages = Messages::default();
+    messages.delivered(at(0), REDIS, name(1), message(5, 1));
+    let found = decided(&mut messages, 0, 400);
+    assert!(matches!(found[..], [(250..=300, (5, None))]), "{found:?}");
+    messages.heard(at(401), REDIS, notice(1, 10));
+    assert!(!messages.delivered(at(402), REDIS, name(1), message(6, 1)));
+    // The same where a context comes without a message.
+    messages.heard(at(401), REDIS, notice(2, 20));
+    assert_eq!(decided(&mut messages, 401, 900), []);
+    assert!(!messages.delivered(at(901), REDIS, name(2), message(7, 1)));
+    // With an id there is no doubt before anything contradicts.
+    messages.delivered(at(901), REDIS, name(3), with_id(8, 1));
+    assert!(matches!(decided(&mut messages, 901, 1_300)[..], [(_, (8, None))]));
+    assert!(messages.delivered(at(1_301), REDIS, name(3), with_id(9, 1)));
+}
+
+#[test]
+fn a_connection_that_lags_behind_puts_what_it_gets_in_doubt() {
+    let mut messages = Messages::default();
+    messages.delivered(at(0), REDIS, name(1), message(5, 1));
+    messages.heard(at(1), REDIS, notice(1, 10));
+    let late = message(6, 2);
+    late.lateness.stalled(at(2), true);
+    assert!(!messages.delivered(at(2), REDIS, name(1), late));
+    assert!(matches!(decided(&mut messages, 2, 400)[..], [(_, (5, None))]));
+    messages.delivered(at(500), REDIS, name(2), message(7, 1));
+    messages.begin(at(400));
+    assert!(messages.delivered(at(501), REDIS, name(3), message(8, 1)), "nothing was missed before it began");
+    messages.begin(at(501));
+    assert!(!messages.delivered(at(501), REDIS, name(4), message(9, 1)));
+    messages.heard(at(502), REDIS, notice(2, 20));
+    let found = decided(&mut messages, 502, 900);
+    assert!(matches!(found[..], [(_, (7, None)), (_, (8, None))]), "events were missed: {found:?}");
+    assert!(messages.delivered(at(1_002), REDIS, name(5), message(10, 1)));
+}
+
+#[test]
+fn nothing_is_decided_before_all_is_read_that_had_come() {
+    for holds_id in [false, true] {
+        let (mut messages, message) = (Messages::default(), Message { holds_id, ..message(5, 1) });
+        message.lateness.behind(at(0), true);
+        messages.delivered(at(0), REDIS, name(1), message.clone());
+        messages.heard(at(1), REDIS, notice(1, 10));
+        assert_eq!(decided(&mut messages, 1, 150), []);
+        message.lateness.behind(at(150), false);
+        assert!(matches!(&decided(&mut messages, 151, 250)[..], [(_, (5, Some(_)))]));
+        // One that is behind all the time is not waited for.
+        message.lateness.behind(at(300), true);
+        messages.delivered(at(300), REDIS, name(2), message);
+        messages.heard(at(301), REDIS, notice(2, 20));
+        assert!(matches!(&decided(&mut messages, 301, 900)[..], [(_, (5, None))]));
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_time_empties_it() {
+    let mut messages = Messages::default();
+    for id in 0..100_000 {
+        messages.delivered(at(1), REDIS, name(id + 1), message(id, 1));
+        messages.heard(at(1), REDIS, notice(id + 200_000, 1));
+    }
+    let given_up = messages.take_decided(at(1));
+    assert!(messages.windows.len() <= MAX_WINDOWS && messages.doubted.len() <= MAX_DOUBTED);
+    let rest: Vec<_> = decided(&mut messages, 2, 400).into_iter().map(|(_, one)| one).collect();
+    assert_eq!(given_up.len() + rest.len(), 100_000, "each of them is told that it waits no longer");
+    assert!(given_up.iter().chain(&rest).all(|(_, context)| context.is_none()));
+    messages.take_decided(at(20_000));
+    let sizes = (messages.windows.len(), messages.doubted.len(), messages.doubted_by_age.len(), messages.due.len());
+    assert_eq!((sizes, messages.due_soon.len()), ((0, 0, 0, 0), 0));
+}
+
+#[test]
+fn where_nobody_tells_anything_messages_are_not_named_until_somebody_does() {
+    let mut messages = Messages::default();
+    messages.begin(at(0));
+    for id in 0..MOST_IN_VAIN {
+        assert!(messages.are_awaited());
+        messages.delivered(at(id), REDIS, name(id + 1), with_id(id, 1));
+        messages.take_decided(at(id));
+    }
+    messages.take_decided(at(MOST_IN_VAIN + 1_000));
+    assert!(!messages.are_awaited());
+    let now = MOST_IN_VAIN + 2_000;
+    messages.heard(at(now), REDIS, notice(1, 10));
+    assert!(messages.are_awaited());
+    // What was told may be of a message that came before.
+    assert!(!messages.delivered(at(now + 1), REDIS, name(1), message(1, 1)));
+    assert!(messages.delivered(at(now + 501), REDIS, name(2), message(2, 1)));
+}
+
+#[test]
+fn contexts_are_likely_for_a_minute_after_one_was_told() {
+    let mut messages = Messages::default();
+    assert!(!messages.is_likely(at(0), REDIS));
+    messages.heard(at(0), REDIS, notice(1, 10));
+    assert!(messages.is_likely(at(59_999), REDIS) && !messages.is_likely(at(60_000), REDIS));
+    assert!(!messages.is_likely(at(1), REDIS + 1));
+}

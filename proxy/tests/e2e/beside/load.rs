@@ -1,0 +1,163 @@
+//! Many messages at once, with the same bytes among them: how many are joined to their publish, and that none is joined to another one.
+//!
+//! ```sh
+//! cargo build --release -p redistributed
+//! REDISTRIBUTED_BIN=target/release/redistributed REDISTRIBUTED_TEST_MESSAGES=200000 \
+//!   cargo test --workspace --test suite beside::load -- --nocapture
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
+use super::{BESIDE, listening};
+use crate::e2e::deployment::{Deployment, Sidecar, Transport};
+use crate::e2e::spans::{Span, Spans};
+use crate::support::wire::{Value, Wire, request};
+
+/// The number of messages of each publisher that are sent before their replies are read.
+const AT_ONCE: usize = 50;
+
+/// The number of publishers, each with a subscriber of its own.
+const PAIRS: usize = 4;
+
+/// How many lengths there are. Messages with the same length are far apart.
+const LENGTHS: usize = 5_000;
+
+const SETTINGS: [&str; 2] = ["--follow-window", "1s"];
+
+/// The number of unique messages.
+fn messages() -> usize {
+    let number = std::env::var("REDISTRIBUTED_TEST_MESSAGES").ok();
+    number.map_or(4_000, |number| number.parse().expect("REDISTRIBUTED_TEST_MESSAGES is a number"))
+}
+
+/// A payload that no other message has, and with every second one an id in it.
+fn unique(number: usize) -> String {
+    let id = if number % 2 == 0 { format!("550e8400-e29b-41d4-a716-{number:012x}") } else { format!("{number:036}") };
+    format!(r#"{{"id":"{id}","pad":"{}"}}"#, "x".repeat(number % LENGTHS / 5))
+}
+
+/// Publishes those messages whose numbers have this remainder, on a channel of their own.
+async fn publish(publisher: &mut Wire, remainder: usize, all: usize) {
+    let (channel, numbers) = (channel(remainder), numbers(remainder, all));
+    for numbers in numbers.chunks(AT_ONCE) {
+        let of = |number: &usize| request(&[b"PUBLISH", channel.as_bytes(), unique(*number).as_bytes()]);
+        publisher.send(&numbers.iter().map(of).collect::<Vec<_>>().concat()).await;
+        for _ in numbers {
+            let Value::Integer(1) = publisher.read().await else { panic!("somebody subscribes") };
+        }
+    }
+}
+
+fn numbers(remainder: usize, all: usize) -> Vec<usize> {
+    (remainder..all).step_by(PAIRS).collect()
+}
+
+fn channel(remainder: usize) -> String {
+    format!("load.{remainder}")
+}
+
+fn sidecar(deployment: &Deployment, service: &str) -> Sidecar {
+    let settings = [&BESIDE[..], &SETTINGS].concat();
+    let queue = [("OTEL_BSP_MAX_QUEUE_SIZE", "2000000")];
+    deployment.sidecar_with(service, &settings, Transport::Http, &queue)
+}
+
+/// Checks that whoever has a parent has the right one, and returns how many have.
+#[track_caller]
+fn joined(spans: &Spans) -> usize {
+    let published: BTreeMap<&str, &Span> = spans.of("api").map(|span| (span.span_id.as_str(), span)).collect();
+    let mut children = BTreeMap::<&str, usize>::new();
+    for delivered in spans.of("worker").filter(|span| !span.parent.is_empty()) {
+        let publish = published.get(delivered.parent.as_str()).expect("the parent is a publish");
+        let of = |span: &Span| (span.trace_id.clone(), span.body_size());
+        assert_eq!(of(delivered), of(publish), "a message is below the publish of another one");
+        *children.entry(&delivered.parent).or_default() += 1;
+    }
+    assert!(children.values().all(|count| *count == 1), "two messages are below one publish");
+    children.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_are_joined_and_none_wrongly() {
+    let (deployment, all) = (Deployment::start().await, messages());
+    let mut direct = deployment.direct().await;
+    let (mut sidecars, mut ends) = (Vec::new(), Vec::new());
+    for remainder in 0..PAIRS {
+        let (api, worker) = (sidecar(&deployment, "api"), sidecar(&deployment, "worker"));
+        let (publisher, mut receiver) = (api.connect().await, worker.connect().await);
+        receiver.subscribe(&format!("SUBSCRIBE {}", channel(remainder))).await;
+        sidecars.extend([api, worker]);
+        ends.push((remainder, publisher, receiver));
+    }
+    listening(&mut direct, PAIRS).await;
+    let began = Instant::now();
+    let mut running = JoinSet::new();
+    for (remainder, mut publisher, mut receiver) in ends {
+        running.spawn(async move {
+            let receiving = async {
+                for _ in numbers(remainder, all) {
+                    receiver.message().await;
+                }
+            };
+            tokio::join!(publish(&mut publisher, remainder, all), receiving);
+            (publisher, receiver)
+        });
+    }
+    let ends = running.join_all().await;
+    let took = began.elapsed();
+    // All spans of the subscribers are there once the last one has waited for work.
+    deployment.collector_has_such(all, |span| span.service_name() == "worker").await;
+    drop(ends);
+    let spans = deployment.spans(sidecars).await;
+    let joined = joined(&spans);
+    println!(
+        "{joined} of {all} messages were joined, none wrongly, at {:.0} a second",
+        all as f64 / took.as_secs_f64()
+    );
+    assert!(joined * 2 > all, "only {joined} of {all} were joined");
+}
+
+/// A payload that is published twice, once by somebody without a proxy, and first by him if the number is even.
+fn twice(number: usize) -> String {
+    format!(r#"{{"n":{number:04},"pad":"{}"}}"#, "x".repeat(number))
+}
+
+#[tokio::test]
+async fn the_same_bytes_of_somebody_without_a_proxy_get_no_context() {
+    const PAYLOADS: usize = 300;
+    let deployment = Deployment::start().await;
+    let mut direct = deployment.direct().await;
+    let (api, worker) = (sidecar(&deployment, "api"), sidecar(&deployment, "worker"));
+    let (mut publisher, mut legacy) = (api.connect().await, deployment.direct().await);
+    let mut receiver = worker.connect().await;
+    receiver.subscribe("SUBSCRIBE load").await;
+    listening(&mut direct, 1).await;
+    for number in 0..PAYLOADS {
+        let payload = twice(number);
+        let both: [&mut Wire; 2] =
+            if number % 2 == 0 { [&mut legacy, &mut publisher] } else { [&mut publisher, &mut legacy] };
+        for publisher in both {
+            publisher.publish("load", payload.as_bytes()).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(receiver.message().await.payload, payload.as_bytes());
+        }
+    }
+    deployment.collector_has_such(2 * PAYLOADS, |span| span.service_name() == "worker").await;
+    drop((publisher, receiver));
+    let spans = deployment.spans([api, worker]).await;
+    let joined = joined(&spans);
+    for number in 0..PAYLOADS {
+        let length = Some(twice(number).len() as i64);
+        let mut pair: Vec<_> = spans.of("worker").filter(|span| span.body_size() == length).collect();
+        pair.sort_by_key(|span| span.start);
+        assert_eq!(pair.len(), 2);
+        // On a machine that is busy enough, the second message comes so late that the first is certain.
+        let of_legacy = pair[number % 2];
+        assert!(of_legacy.is_root() && of_legacy.links.is_empty(), "nobody has told anything of it: {of_legacy:?}");
+    }
+    println!("{joined} of {PAYLOADS} messages were joined that somebody without a proxy had published as well");
+}
