@@ -104,7 +104,7 @@ pub(crate) fn wait_for_last_spans(rig: &Rig<'_>) -> Result<(), Failure> {
         let missing = |(target, received, expected): &(Target, Received, f64)| match target {
             Target::Traced => expected - received.spans as f64,
             // Until causes are known, which takes a few commands of each kind, these have no spans.
-            Target::Follow | Target::Untold => expected * (1.0 - UNCAUSED) - received.spans as f64,
+            Target::Follow | Target::Untold | Target::Beside => expected * (1.0 - UNCAUSED) - received.spans as f64,
             _ => 0.0,
         };
         if totals.iter().map(missing).all(|missing| missing <= 0.0) || start.elapsed() > LAST_LIMIT {

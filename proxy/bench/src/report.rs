@@ -93,18 +93,23 @@ pub(crate) fn spans(totals: &[(Target, Received, f64)]) -> String {
     out
 }
 
-/// What following causes adds to the proxy that traces everything, what telling other proxies adds to that, and what metrics add to
+/// What following causes adds to the proxy that traces everything, what telling other proxies adds to that, what contexts beside
+/// messages add to it, and what metrics add to
 /// the one that samples nothing: one line for each workload that is measured with both.
 pub(crate) fn additions(series: &[Series]) -> String {
     let following = added(series, "Following causes", Target::Traced, Target::Follow);
     let telling = added(series, "Telling other proxies of jobs", Target::Untold, Target::Follow);
-    following + &telling + &added(series, "Metrics of what is not sampled", Target::Unsampled, Target::Measured)
+    let beside = added(series, "Contexts beside messages instead of in payloads", Target::Follow, Target::Beside);
+    following
+        + &telling
+        + &beside
+        + &added(series, "Metrics of what is not sampled", Target::Unsampled, Target::Measured)
 }
 
-/// What a job costs Redis: one line for each target.
+/// What a job, or a message through two sidecars, costs Redis: one line for each target.
 pub(crate) fn redis(series: &[Series]) -> String {
     let mut out = String::new();
-    for series in series.iter().filter(|series| matches!(series.kind, Kind::Jobs { .. })) {
+    for series in series.iter().filter(|series| matches!(series.kind, Kind::Jobs { .. } | Kind::FixedRate(_))) {
         out += &format!("{}: CPU us of Redis\n", series.kind);
         for &(target, _) in &series.samples {
             let ratio = series.ratio(target, Sample::redis_cost);

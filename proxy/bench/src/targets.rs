@@ -1,5 +1,5 @@
 //! What is compared: nothing in between, HAProxy, Envoy, and the proxy with tracing off, sampled and on, with causes
-//! followed, which other proxies are told or not, and with and without metrics of what is not sampled.
+//! followed, which other proxies are told or not, with contexts beside messages, and with and without metrics of what is not sampled.
 //!
 //! Every proxy runs several times: as the sidecar of the publishers, as that of the subscribers, and in front of the
 //! HTTP ports of services, in processes of their own so that their costs can be told apart. Each moves bytes on one
@@ -33,6 +33,8 @@ pub(crate) enum Target {
     Follow,
     /// The same with `--out-of-band off`, so that proxies tell each other nothing of jobs.
     Untold,
+    /// The same with contexts beside messages instead of in their payloads.
+    Beside,
     /// Contexts are added, and no trace is sampled.
     Unsampled,
     /// The same with `--admin`, so that all is measured.
@@ -64,7 +66,7 @@ impl Target {
     pub(crate) fn sampled_share(self) -> Option<f64> {
         match self {
             Self::Sampled => Some(0.01),
-            Self::Traced | Self::Follow | Self::Untold => Some(1.0),
+            Self::Traced | Self::Follow | Self::Untold | Self::Beside => Some(1.0),
             _ => None,
         }
     }
@@ -80,6 +82,7 @@ impl Target {
             Self::Traced => "proxy-traced",
             Self::Follow => "proxy-follow",
             Self::Untold => "proxy-untold",
+            Self::Beside => "proxy-beside",
             Self::Unsampled => "proxy-unsampled",
             Self::Measured => "proxy-measured",
         }
@@ -97,6 +100,7 @@ impl fmt::Display for Target {
             Self::Traced => "proxy, 100 %",
             Self::Follow => "… follow",
             Self::Untold => "… untold",
+            Self::Beside => "… beside",
             Self::Unsampled => "proxy, 0 %",
             Self::Measured => "… metrics",
         })
@@ -166,6 +170,7 @@ impl<'a> Rig<'a> {
             | Target::Traced
             | Target::Follow
             | Target::Untold
+            | Target::Beside
             | Target::Unsampled
             | Target::Measured => self.start_redistributed(&name, target, seat, address),
         };
@@ -193,6 +198,7 @@ impl<'a> Rig<'a> {
         let following: &[&str] = match target {
             Target::Follow => &["--follow", "parent", "--follow-window", WINDOW],
             Target::Untold => &["--follow", "parent", "--follow-window", WINDOW, "--out-of-band", "off"],
+            Target::Beside => &["--follow", "parent", "--follow-window", WINDOW, "--carrier", "*=beside"],
             _ => &["--follow", "off"],
         };
         arguments.extend(following.iter().map(|&word| word.to_owned()));

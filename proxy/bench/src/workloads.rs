@@ -220,11 +220,12 @@ fn targets(kind: Kind, options: &Run) -> Vec<Target> {
         Kind::Commands { verb, connections, .. } => {
             matches!(verb, Verb::Get | Verb::Publish) && connections == FOLLOWED
         }
-        Kind::FanOut { .. } | Kind::FixedRate(_) => false,
-        Kind::Work { .. } | Kind::Jobs { .. } | Kind::Http { .. } => true,
+        Kind::FanOut { .. } => false,
+        Kind::FixedRate(_) | Kind::Work { .. } | Kind::Jobs { .. } | Kind::Http { .. } => true,
     };
     targets.extend(matches!(kind, Kind::Jobs { .. }).then_some(Target::Untold));
     targets.extend(is_followed.then_some(Target::Follow));
+    targets.extend(matches!(kind, Kind::FixedRate(_)).then_some(Target::Beside));
     if is_followed && matches!(kind, Kind::Commands { .. }) {
         targets.extend([Target::Unsampled, Target::Measured]);
     }

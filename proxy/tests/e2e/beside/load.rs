@@ -35,7 +35,11 @@ fn messages() -> usize {
 
 /// A payload that no other message has, and with every second one an id in it.
 fn unique(number: usize) -> String {
-    let id = if number % 2 == 0 { format!("550e8400-e29b-41d4-a716-{number:012x}") } else { format!("{number:036}") };
+    let id = if number.is_multiple_of(2) {
+        format!("550e8400-e29b-41d4-a716-{number:012x}")
+    } else {
+        format!("{number:036}")
+    };
     format!(r#"{{"id":"{id}","pad":"{}"}}"#, "x".repeat(number % LENGTHS / 5))
 }
 
@@ -138,7 +142,7 @@ async fn the_same_bytes_of_somebody_without_a_proxy_get_no_context() {
     for number in 0..PAYLOADS {
         let payload = twice(number);
         let both: [&mut Wire; 2] =
-            if number % 2 == 0 { [&mut legacy, &mut publisher] } else { [&mut publisher, &mut legacy] };
+            if number.is_multiple_of(2) { [&mut legacy, &mut publisher] } else { [&mut publisher, &mut legacy] };
         for publisher in both {
             publisher.publish("load", payload.as_bytes()).await;
         }
