@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use redistributed_core::policy::{Commands, Follow, Mode};
 use redistributed_core::service::{
-    Attribution, Bulks, Inference, MAX_VALUES, ObservedAck, ObservedCommand, ObservedDelivery, ObservedItem,
+    Attribution, Bulks, Inference, MAX_VALUES, NamedItem, ObservedAck, ObservedCommand, ObservedDelivery, ObservedItem,
     ObservedRead, Reading,
 };
 use redistributed_core::trace::ids::CountingIds;
@@ -102,6 +102,10 @@ impl Inference for Scripted {
 
     fn not_added(&mut self, _item: SpanId) {
         self.note("not added".to_owned());
+    }
+
+    fn adds_id(&mut self, _now: UnixNanos, _item: &NamedItem, _by: SpanId) -> bool {
+        true
     }
 
     fn waits(&mut self, _now: UnixNanos, database: u32, keys: Bulks<'_, MAX_VALUES>) {

@@ -4,7 +4,7 @@
 use redistributed_core::Policy;
 use redistributed_core::carrier::ContextKeys;
 use redistributed_core::glob::Glob;
-use redistributed_core::policy::{Commands, Follow, Mode};
+use redistributed_core::policy::{Commands, Follow, Mode, OutOfBand};
 use redistributed_core::trace::sampler::Root;
 use redistributed_core::trace::{Context, Operation, Sampler, Sent, SpanContext, SpanRecord};
 
@@ -189,6 +189,47 @@ fn a_command_that_adds_several_items_has_a_link_for_each_that_is_named() {
         talk.client(&["ZADD", "jobs:later", "NX", "1700000000", ELEMENT]);
         talk.server(":1\r\n");
         assert_eq!(self::sent(&mut talk).0.context, span(OF_ELEMENT), "a job for later is added to a sorted set");
+    });
+}
+
+#[test]
+fn what_is_nothing_but_an_id_is_only_told_and_names_no_trace() {
+    const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
+    // HMAC-SHA-256, as `carrier::derived` says, by Python.
+    const NAME: &str = "da3056c7c3a1be59777c2e514b7f0440";
+    let told = Policy { out_of_band: OutOfBand::On, ..policy() };
+    both_ways(&told, |mut talk| {
+        talk.client(&["SELECT", "2"]);
+        talk.server("+OK\r\n");
+        let names = |sent: &Sent| sent.ids.iter().map(|name| format!("{name}")).collect::<Vec<_>>();
+        for (command, is_clear) in [("RPUSH", true), ("lpush", true), ("LPUSHX", false)] {
+            talk.client(&[command, "rq:queue:default", ID, "no id"]);
+            talk.server(":2\r\n");
+            let (record, sent) = sent(&mut talk);
+            assert_eq!((names(&sent), sent.items.len(), sent.is_named_by_item), (vec![NAME.to_owned()], 0, false));
+            assert_eq!(sent.repeated.is_empty(), is_clear, "{command} may add nothing");
+            assert_eq!((sent.companion.is_some(), record.parent, record.link), (true, None, None));
+        }
+        talk.client(&["LINSERT", "rq:queue:default", "BEFORE", "pivot", ID]);
+        talk.client(&["RPUSH", "rq:queue:high", ID]);
+        talk.client(&["ZADD", "rq:queue:default", "1", ID]);
+        talk.server(":3\r\n:1\r\n:1\r\n");
+        let spans = talk.spans();
+        let sent: Vec<_> = spans
+            .iter()
+            .map(|record| match &record.operation {
+                Operation::Send(sent) => sent,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!((names(sent[0]), sent[0].repeated.len()), (vec![NAME.to_owned()], 1));
+        assert!(sent[1].ids.len() == 1 && names(sent[1]) != [NAME], "it is in another list");
+        assert_eq!((sent[2].ids.len(), sent[2].companion), (0, None), "a sorted set may have it already");
+    });
+    both_ways(&policy(), |mut talk| {
+        talk.client(&["RPUSH", "rq:queue:default", ID]);
+        talk.server(":1\r\n");
+        assert!(sent(&mut talk).1.ids.is_empty(), "nothing is told");
     });
 }
 

@@ -5,9 +5,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use redistributed_core::carrier::out_of_band::Notice;
+use redistributed_core::carrier::out_of_band::{Notice, Turn};
 use redistributed_core::service::{NamedItem, Told};
-use redistributed_core::trace::{Companion, Context, SpanContext, TraceId, UnixNanos};
+use redistributed_core::trace::{Companion, Context, SpanContext, SpanId, TraceId, UnixNanos};
+
+use super::ids::{Ids, Item, Outcome};
 
 /// The most contexts that are kept for items that have not come yet: about 5 MiB.
 const MAX_CONTEXTS: usize = 32_768;
@@ -30,15 +32,14 @@ const TOLD: u64 = 60_000_000_000;
 /// The most keys of which that is known.
 const MAX_KEYS: usize = 4096;
 
-/// An item, by its name and the number of its Redis.
-type Item = (u64, TraceId);
-
 /// What is known of contexts out of band, in one service.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     /// `None` if an item was told more than once, with different contexts.
     contexts: HashMap<Item, Option<Context>>,
     contexts_by_age: VecDeque<(UnixNanos, Item)>,
+    /// The elements that are nothing but an id.
+    ids: Ids,
     /// Deliveries that wait, by the ids of their spans.
     waiting: HashMap<u64, Waiting>,
     /// Those that others wait with.
@@ -57,6 +58,8 @@ struct Waiting {
     /// Its own span, if that is nobody's without a context.
     own: Option<SpanContext>,
     is_shared: bool,
+    /// Whether it is nothing but an id.
+    is_id: bool,
     /// Whether what it causes may still wait with it.
     is_young: bool,
     /// Whether its context is likely to come, so that what the delivery causes waits as well.
@@ -92,8 +95,11 @@ pub(super) struct Settled {
 
 impl Arrivals {
     /// What was told of an item that is about to be handed over.
-    pub(super) fn told(&mut self, redis: u64, item: &NamedItem) -> Told {
+    pub(super) fn told(&mut self, now: UnixNanos, redis: u64, item: &NamedItem) -> Told {
         let key = (redis, item.name);
+        if item.is_id {
+            return self.ids.takes(now, key);
+        }
         let context = match self.contexts.get(&key) {
             Some(Some(context)) => context.clone(),
             Some(None) => return Told::Nothing,
@@ -108,15 +114,20 @@ impl Arrivals {
     /// An item is handed over whose context had not come when it was [asked for](Self::told). Its span has this id.
     /// Returns the context if it has come since, as it may: notices are heard on another thread.
     pub(super) fn wait(&mut self, now: UnixNanos, redis: u64, delivery: u64, item: &NamedItem) -> Option<Context> {
-        match self.told(redis, item) {
+        let key = (redis, item.name);
+        let told = if item.is_id { self.ids.waits(key) } else { self.told(now, redis, item) };
+        match told {
             Told::Context(context) => return Some(context),
             Told::NothingYet if self.waiting.len() < MAX_WAITING => {}
-            Told::NothingYet | Told::Nothing => return None,
+            Told::NothingYet | Told::Nothing => {
+                self.ids.waits_no_longer(key);
+                return None;
+            }
         }
         let last = self.told.get(&(redis, item.companion));
         let is_likely = last.is_some_and(|last| now.0.saturating_sub(last.0) < TOLD);
-        let key = (redis, item.name);
-        let waiting = Waiting { item: Some(key), is_shared: item.is_shared, ..Waiting::new(is_likely) };
+        let waiting =
+            Waiting { item: Some(key), is_shared: item.is_shared, is_id: item.is_id, ..Waiting::new(is_likely) };
         self.add(now, delivery, waiting);
         self.by_item.entry(key).or_default().push(delivery);
         None
@@ -182,12 +193,17 @@ impl Arrivals {
         if self.told.len() >= MAX_KEYS {
             self.told.retain(|_, last| now.0.saturating_sub(last.0) < TOLD);
         }
-        if self.told.len() < MAX_KEYS {
+        let has_additions = notices.iter().any(|notice| notice.turn != Some(Turn::Taken));
+        if has_additions && self.told.len() < MAX_KEYS {
             self.told.insert((redis, companion), now);
         }
         let mut settled = Vec::new();
-        for Notice { name, context } in notices {
+        for Notice { name, context, turn } in notices {
             let item = (redis, name);
+            if let (Some(turn), Some(context)) = (turn, &context) {
+                settled.extend(self.heard_of_id(now, item, turn, context));
+                continue;
+            }
             let deliveries = self.by_item.get(&item).cloned().unwrap_or_default();
             let is_shared = deliveries.iter().all(|id| self.waiting.get(id).is_some_and(|waiting| waiting.is_shared));
             if deliveries.is_empty() || is_shared {
@@ -198,6 +214,32 @@ impl Arrivals {
             settled.extend(deliveries.into_iter().filter_map(|delivery| self.settle(delivery, context.clone())));
         }
         settled
+    }
+
+    fn heard_of_id(&mut self, now: UnixNanos, item: Item, turn: Turn, context: &Context) -> Vec<Settled> {
+        let deliveries = self.by_item.get(&item).cloned().unwrap_or_default();
+        let context = match self.ids.heard(now, item, turn, context.clone(), !deliveries.is_empty()) {
+            Outcome::Found(context) => Some(context).filter(|_| deliveries.len() == 1),
+            Outcome::Unclear => None,
+            Outcome::Kept => return Vec::new(),
+        };
+        deliveries.into_iter().filter_map(|delivery| self.settle(delivery, context.clone())).collect()
+    }
+
+    /// The service adds an id by the span with this id. Returns whether the addition before, if there was one, was taken for
+    /// certain.
+    pub(super) fn adds_id(&mut self, now: UnixNanos, redis: u64, name: TraceId, by: SpanId) -> bool {
+        self.ids.adds(now, (redis, name), by)
+    }
+
+    /// An id was not added after all.
+    pub(super) fn id_not_added(&mut self, redis: u64, name: TraceId) {
+        self.ids.not_added((redis, name));
+    }
+
+    /// Some of what has happened to ids at this Redis was not told, or was not heard; or at any Redis if none is named.
+    pub(super) fn missed(&mut self, now: UnixNanos, redis: Option<u64>) {
+        self.ids.missed(now, redis);
     }
 
     fn keep(&mut self, now: UnixNanos, item: Item, context: Option<Context>) {
@@ -238,6 +280,11 @@ impl Arrivals {
             (waiting.is_young, waiting.is_likely) = (false, false);
             waiting.is_used |= !waiting.held.is_empty();
             due.append(&mut waiting.held);
+            // What comes later may be of a further addition.
+            if waiting.is_id {
+                waiting.item.into_iter().for_each(|item| self.ids.waits_no_longer(item));
+                self.settle(delivery, None);
+            }
         }
         due
     }
@@ -247,6 +294,7 @@ impl Arrivals {
         while let Some((_, item)) = take_old(&mut self.contexts_by_age, now, KEPT) {
             self.contexts.remove(&item);
         }
+        self.ids.forget_old(now);
         let mut due = Vec::new();
         while let Some((_, delivery)) = take_old(&mut self.waiting_by_age, now, LONGEST) {
             due.extend(self.settle(delivery, None));
@@ -267,7 +315,8 @@ impl Arrivals {
 
 impl Waiting {
     fn new(is_likely: bool) -> Self {
-        Self { item: None, own: None, is_shared: false, is_young: true, is_likely, is_used: false, held: Vec::new() }
+        let (item, own, held) = (None, None, Vec::new());
+        Self { item, own, is_shared: false, is_id: false, is_young: true, is_likely, is_used: false, held }
     }
 }
 
@@ -278,146 +327,4 @@ fn take_old<T: Copy>(by_age: &mut VecDeque<(UnixNanos, T)>, now: UnixNanos, limi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REDIS: u64 = 1;
-    const KEY: Companion = Companion(7);
-
-    fn at(millis: u64) -> UnixNanos {
-        UnixNanos(millis * 1_000_000)
-    }
-
-    fn context(id: u64) -> Context {
-        let text = format!("00-{id:032x}-00f067aa0ba902b7-01");
-        SpanContext::parse_traceparent(text.as_bytes()).unwrap().into()
-    }
-
-    fn item(id: u64, is_shared: bool) -> NamedItem {
-        NamedItem { name: context(id).span.trace_id, companion: KEY, is_shared }
-    }
-
-    fn notice(id: u64, told: Option<u64>) -> Vec<Notice> {
-        vec![Notice { name: context(id).span.trace_id, context: told.map(context) }]
-    }
-
-    #[test]
-    fn a_context_that_has_come_before_its_item_is_there_for_one_or_for_all_who_take_it() {
-        let mut arrivals = Arrivals::default();
-        for is_shared in [false, true] {
-            let item = item(1, is_shared);
-            assert_eq!(arrivals.told(REDIS, &item), Told::NothingYet);
-            assert_eq!(arrivals.heard(at(1), REDIS, KEY, notice(1, Some(10))), []);
-            assert_eq!(arrivals.told(REDIS + 1, &item), Told::NothingYet, "another Redis");
-            assert_eq!(arrivals.told(REDIS, &item), Told::Context(context(10)));
-            let again = if is_shared { Told::Context(context(10)) } else { Told::NothingYet };
-            assert_eq!(arrivals.told(REDIS, &item), again);
-        }
-        arrivals.take_due(UnixNanos(at(1).0 + KEPT));
-        assert_eq!(arrivals.told(REDIS, &item(1, true)), Told::NothingYet, "it was too long ago");
-        assert_eq!((arrivals.contexts.len(), arrivals.contexts_by_age.len()), (0, 0));
-    }
-
-    #[test]
-    fn an_item_that_was_told_twice_has_no_context() {
-        let mut arrivals = Arrivals::default();
-        arrivals.heard(at(1), REDIS, KEY, notice(1, Some(10)));
-        arrivals.heard(at(1), REDIS, KEY, notice(1, Some(10)));
-        assert_eq!(arrivals.told(REDIS, &item(1, true)), Told::Context(context(10)), "the same is no other");
-        arrivals.heard(at(1), REDIS, KEY, notice(1, Some(11)));
-        assert_eq!(arrivals.told(REDIS, &item(1, true)), Told::Nothing);
-        arrivals.heard(at(1), REDIS, KEY, notice(2, None));
-        assert_eq!(arrivals.told(REDIS, &item(2, false)), Told::Nothing);
-        arrivals.heard(at(1), REDIS, KEY, notice(2, Some(10)));
-        assert_eq!(arrivals.told(REDIS, &item(2, false)), Told::Nothing);
-    }
-
-    #[test]
-    fn an_item_waits_for_its_context_for_a_moment() {
-        let mut arrivals = Arrivals::default();
-        arrivals.wait(at(10), REDIS, 5, &item(1, false));
-        arrivals.wait(at(20), REDIS, 6, &item(2, false));
-        let settled = arrivals.heard(at(30), REDIS, KEY, notice(1, Some(10)));
-        let expected = Settled { delivery: 5, context: Some(context(10)), own: None, is_used: false, held: vec![] };
-        assert_eq!(settled, [expected]);
-        assert_eq!(arrivals.told(REDIS, &item(1, false)), Told::NothingYet, "it belongs to who has waited");
-        assert_eq!(arrivals.take_due(at(2019)), []);
-        let due = arrivals.take_due(at(2020));
-        assert_eq!(due, [Settled { delivery: 6, context: None, own: None, is_used: false, held: vec![] }]);
-        arrivals.take_held(at(2020));
-        let ages = (arrivals.young.len(), arrivals.waiting_by_age.len());
-        assert_eq!((arrivals.is_empty(), arrivals.by_item.len(), ages), (true, 0, (0, 0)));
-    }
-
-    #[test]
-    fn a_context_that_comes_between_the_question_and_the_item_is_the_items() {
-        for is_shared in [false, true] {
-            let mut arrivals = Arrivals::default();
-            let item = item(1, is_shared);
-            assert_eq!(arrivals.told(REDIS, &item), Told::NothingYet);
-            assert_eq!(arrivals.heard(at(1), REDIS, KEY, notice(1, Some(10))), []);
-            assert_eq!(arrivals.wait(at(1), REDIS, 5, &item), Some(context(10)));
-            let again = arrivals.wait(at(1), REDIS, 6, &item);
-            assert_eq!(again, is_shared.then(|| context(10)), "another one that is alike has to wait");
-            assert_eq!(arrivals.is_empty(), is_shared);
-        }
-    }
-
-    #[test]
-    fn a_contradiction_between_the_question_and_the_item_leaves_nothing_to_wait_for() {
-        let mut arrivals = Arrivals::default();
-        arrivals.heard(at(1), REDIS, KEY, notice(1, None));
-        assert_eq!(arrivals.wait(at(1), REDIS, 5, &item(1, false)), None);
-        assert!(arrivals.is_empty());
-    }
-
-    #[test]
-    fn two_elements_that_are_alike_have_no_context_and_two_readers_of_one_entry_have_the_same() {
-        for is_shared in [false, true] {
-            let mut arrivals = Arrivals::default();
-            arrivals.wait(at(1), REDIS, 5, &item(1, is_shared));
-            arrivals.wait(at(1), REDIS, 6, &item(1, is_shared));
-            let settled = arrivals.heard(at(2), REDIS, KEY, notice(1, Some(10)));
-            let contexts: Vec<_> = settled.into_iter().map(|settled| settled.context).collect();
-            assert_eq!(contexts, vec![is_shared.then(|| context(10)); 2]);
-        }
-    }
-
-    #[test]
-    fn what_an_item_causes_waits_with_it_where_contexts_are_told_and_fixes_its_trace_elsewhere() {
-        let mut arrivals = Arrivals::default();
-        let held = |command, causes: &[u64]| Held { command, causes: causes.to_vec(), rule: Some("only") };
-        arrivals.wait(at(1), REDIS, 5, &item(1, false));
-        assert!(arrivals.may_tell(&[5]), "nothing was told at this key so far");
-        let settled = arrivals.heard(at(2), REDIS, KEY, notice(1, Some(10)));
-        assert!(settled[0].is_used);
-        arrivals.wait(at(3), REDIS, 6, &item(2, false));
-        assert!(arrivals.may_tell(&[7]) && !arrivals.may_tell(&[7, 6]));
-        assert_eq!(arrivals.hold(held(77, &[7, 6])), None);
-        assert_eq!(arrivals.hold(held(78, &[7])), Some(held(78, &[7])));
-        let settled = arrivals.heard(at(4), REDIS, KEY, notice(2, Some(10)));
-        assert_eq!((settled[0].is_used, &settled[0].held), (false, &vec![held(77, &[7, 6])]));
-        arrivals.wait(at(5), REDIS, 7, &item(4, false));
-        arrivals.hold(held(79, &[7]));
-        assert_eq!(arrivals.take_held(at(254)), []);
-        assert_eq!(arrivals.take_held(at(255)), [held(79, &[7])], "it waits no longer than others notice");
-        assert!(arrivals.may_tell(&[7]));
-        let settled = arrivals.heard(at(300), REDIS, KEY, notice(4, Some(10)));
-        assert_eq!((settled[0].is_used, settled[0].context.is_some()), (true, true), "it waits itself for longer");
-        arrivals.wait(UnixNanos(at(300).0 + TOLD), REDIS, 8, &item(3, false));
-        assert!(arrivals.may_tell(&[8]), "nothing was told there for long");
-    }
-
-    #[test]
-    fn there_is_a_most_of_contexts_and_of_items_that_wait() {
-        let mut arrivals = Arrivals::default();
-        for id in 1..=MAX_CONTEXTS as u64 + 1 {
-            arrivals.heard(at(1), REDIS, KEY, notice(id, Some(10)));
-        }
-        assert_eq!((arrivals.contexts.len(), arrivals.told(REDIS, &item(1, true))), (MAX_CONTEXTS, Told::NothingYet));
-        for id in 0..=MAX_WAITING as u64 {
-            arrivals.wait(at(1), REDIS, id, &item(1_000_000 + id, false));
-        }
-        assert_eq!((arrivals.waiting.len(), arrivals.by_item.len()), (MAX_WAITING, MAX_WAITING));
-    }
-}
+mod tests;

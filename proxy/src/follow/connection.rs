@@ -25,7 +25,7 @@ use super::spans::{FollowedSpans, id_of_command, id_of_span};
 use super::writers::{Pending, WritersOf};
 use super::{Follow, State};
 use crate::clock;
-use crate::out_of_band::Interests;
+use crate::out_of_band::{Interests, Outbox};
 
 /// The most commands of a connection whose replies are waited for. The oldest makes room for further ones.
 const MAX_UNANSWERED: usize = 1024;
@@ -46,6 +46,8 @@ pub struct FollowedConnection {
     interests: Option<Arc<Interests>>,
     /// Whether its messages come as soon as they are published.
     lateness: Arc<Lateness>,
+    /// Where other proxies are told which ids the service takes.
+    outbox: Option<Arc<Outbox>>,
 }
 
 /// A command whose reply is waited for.
@@ -60,8 +62,18 @@ struct Unanswered {
 impl FollowedConnection {
     pub(super) fn new(follow: Arc<Follow>, number: u32, writers: Option<WritersOf>) -> Self {
         let (connection, unanswered) = (CausesConnection::default(), VecDeque::new());
-        let lateness = Arc::default();
-        Self { follow, number, last: 0, is_measured: false, connection, unanswered, writers, interests: None, lateness }
+        Self {
+            follow,
+            number,
+            last: 0,
+            is_measured: false,
+            connection,
+            unanswered,
+            writers,
+            interests: None,
+            lateness: Arc::default(),
+            outbox: None,
+        }
     }
 
     /// Says whether deliveries are measured.
@@ -74,6 +86,12 @@ impl FollowedConnection {
     #[must_use]
     pub fn hearing(self, interests: Arc<Interests>) -> Self {
         Self { interests: Some(interests), ..self }
+    }
+
+    /// Adds where other proxies are told which ids the service takes.
+    #[must_use]
+    pub fn telling(self, outbox: Arc<Outbox>) -> Self {
+        Self { outbox: Some(outbox), ..self }
     }
 
     /// Notes whether the client takes what has come for it.
@@ -213,6 +231,17 @@ impl Inference for FollowedConnection {
         self.follow.look_up(|state| state.seen.not_added(item));
     }
 
+    fn adds_id(&mut self, now: UnixNanos, item: &NamedItem, by: SpanId) -> bool {
+        let Some(interests) = &self.interests else { return false };
+        self.follow.look_up(|state| state.arrivals.adds_id(now, interests.number(), item.name, by))
+    }
+
+    fn id_not_added(&mut self, name: TraceId) {
+        if let Some(interests) = &self.interests {
+            self.follow.look_up(|state| state.arrivals.id_not_added(interests.number(), name));
+        }
+    }
+
     fn injected(&mut self, publish: CommandId, span: SpanId) {
         let id = self.id(publish);
         self.follow.with(|state| state.contexts.published(span, id));
@@ -243,7 +272,10 @@ impl Inference for FollowedConnection {
     fn told(&mut self, now: UnixNanos, item: &NamedItem) -> Told {
         let Some(interests) = &self.interests else { return Told::Nothing };
         interests.read(now, item.companion);
-        self.follow.look_up(|state| state.arrivals.told(interests.number(), item))
+        if let Some(outbox) = self.outbox.as_ref().filter(|_| item.is_id) {
+            outbox.taken(item.companion, item.name);
+        }
+        self.follow.look_up(|state| state.arrivals.told(now, interests.number(), item))
     }
 
     fn hears_of_messages(&self) -> bool {

@@ -132,7 +132,7 @@ impl Messages {
         }
         self.in_vain = 0;
         self.told.insert(redis, now);
-        for Notice { name, context } in notices {
+        for Notice { name, context, .. } in notices {
             let key = (redis, name);
             let Some(context) = context else { continue };
             if self.is_doubted(now, key) {

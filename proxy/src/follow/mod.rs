@@ -21,6 +21,7 @@ mod connection;
 mod contexts;
 mod deliveries;
 mod finished;
+mod ids;
 mod lateness;
 mod messages;
 mod queue;
@@ -293,6 +294,7 @@ impl Follow {
                 state.causes.warm_up(now);
                 state.waiting.missed_acknowledgements(now);
                 state.messages.begin(now);
+                state.arrivals.missed(now, None);
             });
         }
         true
@@ -350,6 +352,14 @@ impl Hearer for Follow {
             }
         });
         self.hand_over(finished);
+    }
+
+    fn missed(&self, redis: u64) {
+        if let Some(state) = self.state().as_mut() {
+            let now = clock::now();
+            state.arrivals.missed(now, Some(redis));
+            state.messages.begin(now);
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Service {
 
     /// The same where something happens after it was asked what is told of the item.
     fn hand_over_while(&mut self, name: u64, id: u64, happens: impl FnOnce(&Self)) -> Option<SpanRecord> {
-        let named = NamedItem { name: span(name, 1).trace_id, companion: KEY, is_shared: false };
+        let named = NamedItem { name: span(name, 1).trace_id, companion: KEY, is_shared: false, is_id: false };
         let (context, awaits) = match self.connection.told(self.now, &named) {
             Told::Context(told) => (Context { span: span(told.span.trace_id.low_u64(), id), ..told }, None),
             Told::NothingYet => (Context::from(span(name, id)), Some(named)),
@@ -129,7 +129,7 @@ impl Service {
     }
 
     fn hear(&self, name: u64, context: Option<SpanContext>) {
-        let notice = Notice { name: span(name, 1).trace_id, context: context.map(Context::from) };
+        let notice = Notice { name: span(name, 1).trace_id, context: context.map(Context::from), turn: None };
         self.follow.hear(self.redis, &CompanionChannel::Key(KEY), vec![notice]);
     }
 
@@ -259,7 +259,7 @@ fn an_item_is_recorded_as_who_has_added_it_is() {
 fn the_first_delivery_of_an_entry_is_linked_to_by_the_trace_that_it_has_moved_to() {
     let mut service = Service::new(Policy::default());
     let entry = EntryId { millis: 5, sequence: 0 };
-    let named = NamedItem { name: span(1, 1).trace_id, companion: KEY, is_shared: true };
+    let named = NamedItem { name: span(1, 1).trace_id, companion: KEY, is_shared: true, is_id: false };
     let hand_over = |service: &mut Service, id, is_redelivery| {
         let context = Context::from(span(1, id));
         let pending = Some(PendingEntry { database: 0, group: b"workers", id: entry, is_redelivery });

@@ -41,7 +41,9 @@ pub(super) async fn run(out_of_band: Arc<OutOfBand>, hearer: Arc<dyn Hearer>) {
             }
             continue;
         }
-        if let Err(error) = Listener::run(&out_of_band, &*hearer, &mut backoff).await {
+        let result = Listener::run(&out_of_band, &*hearer, &mut backoff).await;
+        hearer.missed(out_of_band.interests.number());
+        if let Err(error) = result {
             sleep(backoff.failed(&error)).await;
         }
     }
@@ -66,14 +68,14 @@ impl<'a> Listener<'a> {
         let connection = Connection::open(dialer, dialer.credentials().as_ref(), REPLY_TIMEOUT).await?;
         let mut listener =
             Self { out_of_band, connection, keys: HashSet::new(), listens: false, hears_of_messages: false };
-        listener.subscribe().await?;
+        listener.subscribe(hearer).await?;
         let (mut ticks, mut last) = (interval(TICK), Instant::now());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
         loop {
             tokio::select! {
-                () = out_of_band.interests.changed() => listener.subscribe().await?,
-                () = out_of_band.subscriptions.changed() => listener.subscribe().await?,
+                () = out_of_band.interests.changed() => listener.subscribe(hearer).await?,
+                () = out_of_band.subscriptions.changed() => listener.subscribe(hearer).await?,
                 _ = ticks.tick() => {
                     if !out_of_band.policy.current().hears_anything() {
                         return Ok(());
@@ -81,7 +83,7 @@ impl<'a> Listener<'a> {
                     if last.elapsed() > LONGEST_SILENCE {
                         return Err(Error::Late(LONGEST_SILENCE));
                     }
-                    listener.subscribe().await?;
+                    listener.subscribe(hearer).await?;
                     if !listener.listens {
                         return Ok(());
                     }
@@ -107,13 +109,16 @@ impl<'a> Listener<'a> {
     }
 
     /// Subscribes to the companions of what is read and subscribed to by now, and ends the subscriptions to others.
-    async fn subscribe(&mut self) -> Result<(), Error> {
+    async fn subscribe(&mut self, hearer: &dyn Hearer) -> Result<(), Error> {
         let policy = self.out_of_band.policy.current();
         let keys: HashSet<_> = if policy.hears_contexts() {
             self.out_of_band.interests.current(clock::now()).into_iter().collect()
         } else {
             HashSet::new()
         };
+        if !self.keys.is_subset(&keys) {
+            hearer.missed(self.out_of_band.interests.number());
+        }
         let begins = !std::mem::replace(&mut self.hears_of_messages, policy.hears_of_messages());
         let (mut begun, mut ended) = match (self.hears_of_messages, begins) {
             (true, _) => self.out_of_band.subscriptions.take_changes(begins),
@@ -145,8 +150,11 @@ impl<'a> Listener<'a> {
         let (channel, payload) = (channel.text().unwrap_or_default(), payload.text().unwrap_or_default());
         if let Some(companion) = CompanionChannel::of_name(channel) {
             let keys = &self.out_of_band.policy.current().keys;
-            let notices: Vec<Notice> = notices(channel, payload, keys).collect();
+            let mut notices: Vec<Notice> = notices(channel, payload, keys).collect();
             self.out_of_band.stats.add(ProxyCounter::ContextsHeard, notices.len() as u64);
+            // What this proxy has told of its own service is known.
+            let own = self.out_of_band.outbox.number();
+            notices.retain(|notice| !notice.is_taken_by(own));
             hearer.hear(self.out_of_band.interests.number(), &companion, notices);
         }
         true

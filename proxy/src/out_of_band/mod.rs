@@ -44,6 +44,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub trait Hearer: fmt::Debug + Send + Sync {
     /// Other proxies of the Redis with this number have told contexts on this channel.
     fn hear(&self, redis: u64, channel: &CompanionChannel, notices: Vec<Notice>);
+
+    /// Nothing was heard for a while of keys of the Redis with this number, so that some of what was told may be missing.
+    fn missed(&self, redis: u64);
 }
 
 /// What is told and heard at the Redis of one endpoint.

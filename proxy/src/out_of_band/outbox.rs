@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use redistributed_core::carrier::ContextKeys;
 use redistributed_core::carrier::out_of_band::{CompanionChannel, Notice, notices_of};
-use redistributed_core::trace::SpanRecord;
+use redistributed_core::trace::{Companion, SpanId, SpanRecord, TraceId};
 use tokio::sync::Notify;
 
+use crate::entropy;
 use crate::telemetry::SpanListener;
 use crate::telemetry::stats::{ProxyCounter, Stats};
 
@@ -30,6 +31,8 @@ const MAX_SILENT: usize = 4096;
 /// Notices in the order of the spans that they come from.
 #[derive(Debug)]
 pub struct Outbox {
+    /// The number of this proxy among those that tell each other which ids were taken.
+    number: SpanId,
     stats: Arc<Stats>,
     state: Mutex<State>,
     added: Notify,
@@ -55,7 +58,19 @@ pub(super) struct Message {
 impl Outbox {
     /// An outbox with nothing in it.
     pub(super) fn new(stats: Arc<Stats>) -> Arc<Self> {
-        Arc::new(Self { stats, state: Mutex::default(), added: Notify::new() })
+        let random = entropy::secret_key();
+        let number = random.first_chunk().and_then(|bytes| SpanId::from_bytes(*bytes)).unwrap_or(SpanId::MIN);
+        Arc::new(Self { number, stats, state: Mutex::default(), added: Notify::new() })
+    }
+
+    /// The number of this proxy among those that tell each other which ids were taken.
+    pub(super) fn number(&self) -> SpanId {
+        self.number
+    }
+
+    /// The service has taken an id of this name from the list with this companion.
+    pub fn taken(&self, companion: Companion, name: TraceId) {
+        self.queue(&CompanionChannel::Key(companion), std::iter::once(Notice::of_taken(name, self.number)));
     }
 
     /// Waits until there is something to tell, and takes all of it.
@@ -159,7 +174,7 @@ mod tests {
     }
 
     fn notice(id: u64) -> Notice {
-        Notice { name: span(id).trace_id, context: Some(Context::from(span(id))) }
+        Notice { name: span(id).trace_id, context: Some(Context::from(span(id))), turn: None }
     }
 
     fn ended(companion: u64, id: u64) -> SpanRecord {

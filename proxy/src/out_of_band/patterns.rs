@@ -99,7 +99,7 @@ mod tests {
         let patterns = Patterns { known, asked: None };
         let of = |kind, name: &str| CompanionChannel::Messages(kind, name.as_bytes().into());
         let told = |companion: CompanionChannel| {
-            let queued = [(companion, Notice { name: TraceId::MIN, context: None })];
+            let queued = [(companion, Notice { name: TraceId::MIN, context: None, turn: None })];
             let told = patterns.spread(&queued).map(|(companion, _)| String::from_utf8(companion.name()).unwrap());
             (told.collect::<Vec<_>>(), patterns.matches(&queued[0].0))
         };

@@ -221,6 +221,12 @@ impl Sidecar {
         *self.process.addresses.last().expect("it listens")
     }
 
+    /// The address of its admin port, which its arguments ask for.
+    pub(crate) fn admin_port(&mut self) -> SocketAddr {
+        let line = self.process.wait_for_line("admin port");
+        spawn::address_in(&line).expect("the admin port is TCP")
+    }
+
     /// Connects a client of the route with this number, from 0 on.
     pub(crate) async fn connect_to_route(&self, number: usize) -> Wire {
         Wire::to(self.process.addresses[number]).await

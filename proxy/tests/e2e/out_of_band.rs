@@ -1,9 +1,11 @@
 //! Proxies tell each other the contexts of items of queues and streams (`--out-of-band`), so that both ends of an item are in one trace.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::e2e::deployment::Deployment;
 use crate::e2e::spans::Span;
+use crate::support::admin::exchange;
 use crate::support::wire::{Value, Wire};
 use crate::support::{DEADLINE, servers};
 
@@ -127,4 +129,131 @@ async fn a_job_that_is_added_because_of_another_one_is_in_one_trace_with_both() 
         }
     }
     assert!(whole > 0, "{} jobs", jobs.len());
+}
+
+/// Waits until the proxies with these admin ports have heard so many notices.
+async fn heard(admins: &[SocketAddr], notices: u64) {
+    let began = Instant::now();
+    for admin in admins {
+        loop {
+            let page = exchange(*admin, "GET /metrics", "", "").await.1;
+            let counts = page.lines().filter(|line| line.starts_with("redistributed_contexts_heard_total{"));
+            let count: u64 = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+            assert!(count <= notices, "{count} instead of {notices}");
+            if count == notices {
+                break;
+            }
+            assert!(began.elapsed() < DEADLINE, "{count} instead of {notices}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Who works on ids: the clients of two workers, and where they are asked what they have heard.
+struct Workers {
+    clients: [Wire; 2],
+    admins: [SocketAddr; 2],
+    /// What each of the two has heard.
+    notices: u64,
+}
+
+impl Workers {
+    const QUEUE: &'static str = "rq:queue:default";
+
+    /// Someone adds an id, of which a proxy tells.
+    async fn add(&mut self, adds: &mut Wire, id: &str) {
+        let Value::Integer(_) = adds.call(&format!("RPUSH {} {id}", Self::QUEUE)).await else { panic!() };
+        self.hear().await;
+    }
+
+    /// A worker tries the job again.
+    async fn add_again(&mut self, worker: usize, id: &str) {
+        self.clients[worker].call(&format!("RPUSH {} {id}", Self::QUEUE)).await;
+        self.hear().await;
+    }
+
+    /// A worker takes the id.
+    async fn take(&mut self, worker: usize, id: &str) {
+        let taken = self.clients[worker].call(&format!("LPOP {}", Self::QUEUE)).await;
+        assert_eq!(taken, Value::Bulk(id.into()));
+        self.hear().await;
+    }
+
+    async fn hear(&mut self) {
+        self.notices += 1;
+        heard(&self.admins, self.notices).await;
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_below_what_has_added_it_last_unless_two_additions_may_be_in_the_queue() {
+    const TRIED_AGAIN: &str = "550e8400-e29b-41d4-a716-446655440000";
+    const TWICE: &str = "b4a577edbccf1d805744efa9";
+    const UNTOLD: &str = "b4a577edbccf1d805744efa9b4a577ed";
+    for server in servers::all() {
+        let deployment = Deployment::on(server).await;
+        let mut direct = deployment.direct().await;
+        let arguments = [&FOLLOWING[..], &["--admin", "0"]].concat();
+        let mut sidecars = ["api", "worker", "other"].map(|service| deployment.sidecar(service, &arguments));
+        let admins = sidecars.each_mut().map(|sidecar| sidecar.admin_port());
+        let [api, worker, other] = &sidecars;
+        let (mut adds, clients) = (api.connect().await, [worker.connect().await, other.connect().await]);
+        let mut workers = Workers { clients, admins: [admins[1], admins[2]], notices: 0 };
+        for client in &mut workers.clients {
+            client.call(&format!("LPOP {}", Workers::QUEUE)).await;
+        }
+        subscribed(&mut direct, 2).await;
+
+        workers.add(&mut adds, TRIED_AGAIN).await;
+        workers.take(0, TRIED_AGAIN).await;
+        workers.add_again(0, TRIED_AGAIN).await;
+        workers.take(1, TRIED_AGAIN).await;
+        workers.add_again(1, TRIED_AGAIN).await;
+        workers.take(0, TRIED_AGAIN).await;
+
+        workers.add(&mut adds, TWICE).await;
+        workers.add(&mut adds, TWICE).await;
+        workers.take(0, TWICE).await;
+        workers.take(1, TWICE).await;
+
+        direct.call(&format!("RPUSH {} {UNTOLD}", Workers::QUEUE)).await;
+        workers.take(0, UNTOLD).await;
+        workers.add_again(0, UNTOLD).await;
+        workers.take(1, UNTOLD).await;
+
+        drop((adds, workers));
+        let spans = deployment.spans_after_warnings(sidecars, &["admin port"]).await.0;
+        for (adds, takes) in [("api", "worker"), ("worker", "other"), ("other", "worker")] {
+            let added = of_item(&spans, adds, "send", TRIED_AGAIN);
+            let taken = of_item(&spans, takes, "process", TRIED_AGAIN);
+            let [added] = added[..] else { panic!("{added:?}") };
+            let taken: Vec<_> = taken.iter().filter(|taken| taken.parent == added.span_id).collect();
+            let [taken] = taken[..] else { panic!("{taken:?}") };
+            assert_eq!((&taken.trace_id, taken.links.len()), (&added.trace_id, 0));
+        }
+        for id in [TWICE, UNTOLD] {
+            for takes in ["worker", "other"] {
+                let taken = of_item(&spans, takes, "process", id);
+                let [taken] = taken[..] else { panic!("{taken:?}") };
+                assert!(taken.is_root() && taken.links.is_empty(), "{taken:?}");
+            }
+        }
+    }
+}
+
+/// Waits until so many proxies listen to the only key.
+async fn subscribed(direct: &mut Wire, proxies: i64) {
+    listening(direct, 1).await;
+    let began = Instant::now();
+    let Value::Array(found) = direct.call("PUBSUB CHANNELS __redistributed:context:*").await else { panic!() };
+    let [Value::Bulk(channel)] = &found[..] else { panic!("{found:?}") };
+    let channel = String::from_utf8_lossy(channel).into_owned();
+    loop {
+        let Value::Array(counted) = direct.call(&format!("PUBSUB NUMSUB {channel}")).await else { panic!() };
+        if counted.last() == Some(&Value::Integer(proxies)) {
+            return;
+        }
+        assert!(began.elapsed() < DEADLINE, "{counted:?}");
+        tokio::task::yield_now().await;
+    }
 }

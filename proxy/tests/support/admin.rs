@@ -8,6 +8,20 @@ use tokio::net::TcpStream;
 use super::spawn::{Spawned, as_typed, command};
 use super::within;
 
+/// Sends a request to an admin port, and returns the head and the body of the response.
+pub(crate) async fn exchange(admin: SocketAddr, request: &str, headers: &str, body: &str) -> (String, String) {
+    let mut stream = within("the admin port", TcpStream::connect(admin)).await.expect("it accepts");
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+    );
+    within("asking", stream.write_all(format!("{head}{body}").as_bytes())).await.expect("it reads");
+    let mut answer = String::new();
+    within("the answer", stream.read_to_string(&mut answer)).await.expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.to_owned(), body.to_owned())
+}
+
 /// A proxy with an admin port.
 pub(crate) struct Proxy {
     pub(crate) process: Spawned,
@@ -51,16 +65,7 @@ impl Proxy {
 
     /// Sends a request, and returns the head and the body of the response.
     pub(crate) async fn exchange(&self, request: &str, headers: &str, body: &str) -> (String, String) {
-        let mut stream = within("the admin port", TcpStream::connect(self.admin)).await.expect("it accepts");
-        let length = body.len();
-        let head = format!(
-            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
-        within("asking", stream.write_all(format!("{head}{body}").as_bytes())).await.expect("it reads");
-        let mut answer = String::new();
-        within("the answer", stream.read_to_string(&mut answer)).await.expect("text");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        (head.to_owned(), body.to_owned())
+        exchange(self.admin, request, headers, body).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {

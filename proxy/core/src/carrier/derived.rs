@@ -8,11 +8,15 @@
 //! | bytes | content |
 //! |---|---|
 //! | 16 | `redistributed/i` and a NUL byte |
-//! | 1 | `s` for an entry of a stream, `e` for an element of a list or a sorted set, `j` for a job with an id of its queue, `c` for a message of a channel, `h` for one of a shard channel |
+//! | 1 | `s` for an entry of a stream, `e` for an element, `j` for a job with an id of its queue, `i` for an element that is an id alone, `c` for a message of a channel, `h` for one of a shard channel |
 //! | 4 | the number of the database, big-endian; 0 for a message |
 //! | 8 | the length of what comes next, big-endian; 0 for an element, because a move takes it to another key |
-//! | any | the stream's key, what all keys of the job's queue begin with, without the colon behind it, or the channel |
-//! | any | the entry's id as Redis writes it, the whole element, the job's id, or the message's payload |
+//! | any | the stream's key, what all keys of the job's queue begin with, without the colon behind it, the key of the id's list, or the channel |
+//! | any | the entry's id as Redis writes it, the whole element, the job's id, the id, or the message's payload |
+//!
+//! **An element that is nothing but an id** has a name too, but no context follows from it, because libraries add it again when
+//! they try its job again. The name only says which item it is of which proxies tell each other
+//! ([`out_of_band`](super::out_of_band)).
 
 use hmac::Mac as _;
 
@@ -23,6 +27,9 @@ const LABEL: &[u8; 16] = b"redistributed/i\0";
 
 /// The longest element, in bytes, that is read as a whole.
 pub(crate) const MAX_ELEMENT_LEN: usize = 64 * 1024;
+
+/// The most hexadecimal digits of an element that is nothing but an id: those of a SHA-256.
+const MAX_DIGITS: usize = 64;
 
 /// The fewest hexadecimal digits in a row that are taken for an id. 24 are an ObjectId of MongoDB, which Sidekiq's ids look like.
 const MIN_DIGITS: usize = 24;
@@ -41,6 +48,8 @@ pub(crate) enum Identity<'a> {
     Job { database: u32, queue: &'a [u8], id: &'a [u8] },
     /// A message. Its ids only name it to other proxies: the same payload may be published more than once.
     Message { channel: &'a [u8], is_sharded: bool, payload: &'a [u8] },
+    /// An element of the list of this key that is nothing but an id. It names no single addition.
+    Id { database: u32, key: &'a [u8], id: &'a [u8] },
 }
 
 impl<'a> Identity<'a> {
@@ -57,6 +66,13 @@ impl<'a> Identity<'a> {
         (payload.len() <= MAX_ELEMENT_LEN).then_some(Self::Message { channel, is_sharded, payload })
     }
 
+    /// The identity of an element of the list of this key that is nothing but an id: a UUID in its usual form of 36 characters,
+    /// or 24 to 64 hexadecimal digits, with no byte before or behind them, such as a quotation mark.
+    pub(crate) fn of_id(database: u32, key: &'a [u8], element: &'a [u8]) -> Option<Self> {
+        let is_id = element.len() <= MAX_DIGITS && id_in(element) == Some(element.len());
+        is_id.then_some(Self::Id { database, key, id: element })
+    }
+
     /// The ids that follow from it.
     pub(crate) fn derive(self, keys: &ContextKeys) -> Option<(TraceId, SpanId)> {
         let mut mac = keys.first()?;
@@ -67,6 +83,7 @@ impl<'a> Identity<'a> {
             Self::Message { channel, is_sharded, payload } => {
                 (if is_sharded { b"h" } else { b"c" }, 0, channel, payload)
             }
+            Self::Id { database, key, id } => (b"i", database, key, id),
         };
         mac.update(LABEL);
         mac.update(kind);
@@ -177,6 +194,7 @@ mod tests {
             Identity::Entry { database: 0, key: b"ab", id: b"1-1" },
             Identity::Element { database: 0, element: b"ab1-0" },
             Identity::Job { database: 0, queue: b"ab", id: b"1-0" },
+            Identity::Id { database: 0, key: b"ab", id: b"1-0" },
         ] {
             assert_ne!(entry.derive(&keys), other.derive(&keys), "{other:?}");
         }
@@ -209,5 +227,30 @@ mod tests {
         let long = format!("550e8400-e29b-41d4-a716-446655440000{}", " ".repeat(MAX_ELEMENT_LEN - 36));
         assert!(Identity::of_element(0, long.as_bytes()).is_some());
         assert!(Identity::of_element(0, format!("{long} ").as_bytes()).is_none());
+    }
+
+    #[test]
+    fn an_element_that_is_nothing_but_an_id_is_told_from_all_others() {
+        let digits = "b4a577edbccf1d805744efa9";
+        let longest = "0123456789abcdef".repeat(4);
+        for id in ["550e8400-e29b-41d4-a716-446655440000", "550E8400-E29B-41D4-A716-446655440000", digits, &longest] {
+            let identity = Identity::of_id(2, b"rq:queue:default", id.as_bytes());
+            assert_eq!(identity, Some(Identity::Id { database: 2, key: b"rq:queue:default", id: id.as_bytes() }));
+            assert_eq!(Identity::of_element(2, id.as_bytes()), None);
+        }
+        for other in [
+            "",
+            "7",
+            "\"b4a577edbccf1d805744efa9\"",
+            "b4a577edbccf1d805744efa",
+            "b4a577edbccf1d805744efa9\n",
+            "550e8400-e29b-41d4-a716-44665544000",
+            "550e8400e29b-41d4-a716-446655440000",
+            "{550e8400-e29b-41d4-a716-446655440000}",
+            "job:b4a577edbccf1d805744efa9",
+            &format!("{longest}0"),
+        ] {
+            assert_eq!(Identity::of_id(2, b"q", other.as_bytes()), None, "{other}");
+        }
     }
 }

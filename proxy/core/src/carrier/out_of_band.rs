@@ -33,7 +33,18 @@
 //! | any | the context, in the form of a [`trailer`](super::trailer) |
 //!
 //! With keys, the MAC of the trailer covers the companion channel as the channel, and the 16 bytes before it as the payload. A notice
-//! without a context says that the item was added more than once, so that nobody can tell which addition it comes from. **What is not
+//! without a context says that the item was added more than once, so that nobody can tell which addition it comes from.
+//!
+//! **An element that is nothing but an id** is added again when its job is tried again. So proxies tell each other when it was
+//! added and when it was taken. Its notices have one more byte between the name and the context, which the MAC covers as well:
+//!
+//! | byte | meaning | context |
+//! |---|---|---|
+//! | `a` | the id was added, and its addition before, if there was one, has been taken | that of the span that has added it |
+//! | `u` | the id was added, but it is not known whether its addition before has been taken | the same |
+//! | `t` | the id was taken | the name as the trace, and a number of the proxy whose service has taken it as the span |
+//!
+//! **What is not
 //! exactly of this form, or not proven where there are keys, is passed over, with all that follows it in the message.**
 
 use alloc::sync::Arc;
@@ -42,7 +53,9 @@ use alloc::vec::Vec;
 use hmac::Mac as _;
 
 use super::{Added, Carrier, ContextKeys, Place, find_added, write_trailer};
-use crate::trace::{Companion, Context, Operation, Sent, SpanRecord, ToldMessage, TraceId};
+use crate::trace::{
+    Companion, Context, Operation, Sent, SpanContext, SpanId, SpanRecord, ToldMessage, TraceFlags, TraceId,
+};
 
 const LABEL: &[u8; 16] = b"redistributed/q\0";
 
@@ -117,11 +130,51 @@ impl CompanionChannel {
 pub struct Notice {
     /// What names the item or the message.
     pub name: TraceId,
-    /// The context of the span that has added or published it. `None` if the item was added more than once.
+    /// The context of the span that has added or published it. `None` if the item was added more than once. Notices of ids always have
+    /// one.
     pub context: Option<Context>,
+    /// What happens to an element that is nothing but an id. `None` if the item is another one.
+    pub turn: Option<Turn>,
+}
+
+/// What happens to an element that is nothing but an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It was added, and its addition before, if there was one, has been taken.
+    Added,
+    /// It was added, but it is not known whether its addition before has been taken.
+    AddedUnclear,
+    /// It was taken.
+    Taken,
+}
+
+impl Turn {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Added => b'a',
+            Self::AddedUnclear => b'u',
+            Self::Taken => b't',
+        }
+    }
+
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Added, Self::AddedUnclear, Self::Taken].into_iter().find(|turn| turn.byte() == byte)
+    }
 }
 
 impl Notice {
+    /// The notice that an id of this name was taken, from the proxy with this number.
+    pub fn of_taken(name: TraceId, by: SpanId) -> Self {
+        let taker = SpanContext { trace_id: name, span_id: by, flags: TraceFlags::default() };
+        Self { name, context: Some(taker.into()), turn: Some(Turn::Taken) }
+    }
+
+    /// Whether the notice says that the proxy with this number has taken an id.
+    pub fn is_taken_by(&self, number: SpanId) -> bool {
+        let by = self.context.as_ref().filter(|_| self.turn == Some(Turn::Taken));
+        by.is_some_and(|context| context.span.span_id == number)
+    }
+
     /// Appends the notice to a message on the companion channel of this name: at most [`Notice::MAX_LEN`] bytes.
     pub fn write(&self, channel: &[u8], keys: &ContextKeys, out: &mut Vec<u8>) {
         let start = out.len();
@@ -129,8 +182,10 @@ impl Notice {
         let name = self.name.to_bytes();
         out.extend_from_slice(&name);
         let Some(context) = &self.context else { return };
+        let turn = self.turn.map(Turn::byte);
+        out.extend(turn);
         let place = Place { channel, carrier: Carrier::Trailer, keys };
-        write_trailer([&name, &[]], &place, context, out);
+        write_trailer([&name, turn.as_slice()], &place, context, out);
         // The longest trailer is far below 64 KiB.
         let len = u16::try_from(out.len() - start - LEN_LEN - NAME_LEN).unwrap_or_default();
         if let Some(place) = out.get_mut(start..start + LEN_LEN) {
@@ -139,7 +194,7 @@ impl Notice {
     }
 
     /// The longest notice, in bytes.
-    pub const MAX_LEN: usize = LEN_LEN + NAME_LEN + super::trailer::MAX_LEN;
+    pub const MAX_LEN: usize = LEN_LEN + NAME_LEN + 1 + super::trailer::MAX_LEN;
 }
 
 /// What other proxies are told of a span that has ended, if they are told anything and it has not failed: where, and a notice for each
@@ -157,7 +212,7 @@ pub fn notices_of(span: &SpanRecord) -> Option<(CompanionChannel, impl Iterator<
             let context = Context { baggage: baggage.clone(), ..context };
             let kind = if *is_sharded { MessagesOf::ShardChannel } else { MessagesOf::Channel };
             let channel = CompanionChannel::Messages(kind, Arc::clone(channel));
-            (channel, Some(Notice { name: *name, context: Some(context) }), None)
+            (channel, Some(Notice { name: *name, context: Some(context), turn: None }), None)
         }
     };
     Some((channel, of_message.into_iter().chain(of_items.into_iter().flatten())))
@@ -166,10 +221,15 @@ pub fn notices_of(span: &SpanRecord) -> Option<(CompanionChannel, impl Iterator<
 fn items_of(span: &SpanRecord, sent: &Sent, context: Context) -> impl Iterator<Item = Notice> {
     let own = sent.is_named_by_item.then_some(span.context.trace_id);
     let names = sent.items.iter().map(|item| item.trace_id).chain(own);
-    names.map(move |name| {
-        let is_certain = !sent.repeated.contains(&name);
-        Notice { name, context: is_certain.then(|| context.clone()) }
-    })
+    let is_certain = |name: &TraceId| !sent.repeated.contains(name);
+    let of_ids = context.clone();
+    let notices =
+        names.map(move |name| Notice { name, context: is_certain(&name).then(|| context.clone()), turn: None });
+    let ids = sent.ids.iter().map(move |name| {
+        let turn = if is_certain(name) { Turn::Added } else { Turn::AddedUnclear };
+        Notice { name: *name, context: Some(of_ids.clone()), turn: Some(turn) }
+    });
+    notices.chain(ids)
 }
 
 /// The notices in a message on the companion channel of this name, up to the first one that is not of the right form or not proven.
@@ -196,12 +256,17 @@ fn read(notice: &[u8], place: &Place<'_>) -> Option<Notice> {
     let (name, context) = notice.split_first_chunk::<NAME_LEN>()?;
     let name = TraceId::from_bytes(*name)?;
     if context.is_empty() {
-        return Some(Notice { name, context: None });
+        return Some(Notice { name, context: None, turn: None });
     }
     let Added { range, context: Some(context), form: Carrier::Trailer, .. } = find_added(notice, place)? else {
         return None;
     };
-    (range.start == NAME_LEN).then_some(Notice { name, context: Some(context) })
+    let turn = match notice.get(NAME_LEN..range.start)? {
+        [] => None,
+        [byte] => Some(Turn::of(*byte)?),
+        _ => return None,
+    };
+    Some(Notice { name, context: Some(context), turn })
 }
 
 #[cfg(test)]
@@ -232,9 +297,9 @@ mod tests {
     fn what_one_proxy_writes_another_one_reads_if_it_has_the_key() {
         let with_state = Context { trace_state: Some("vendor=1".into()), ..context(2) };
         let all = vec![
-            Notice { name: name(1), context: Some(context(1)) },
-            Notice { name: name(2), context: None },
-            Notice { name: name(3), context: Some(with_state) },
+            Notice { name: name(1), context: Some(context(1)), turn: None },
+            Notice { name: name(2), context: None, turn: None },
+            Notice { name: name(3), context: Some(with_state), turn: None },
         ];
         let read = |message: &[u8], keys: &ContextKeys| notices(CHANNEL.as_bytes(), message, keys).collect::<Vec<_>>();
         let (none, key, other) = (ContextKeys::default(), ContextKeys::new(["key"]), ContextKeys::new(["other"]));
@@ -298,6 +363,36 @@ mod tests {
             told(&span(&named, item(1))),
             Some((CompanionChannel::Key(Companion(7)), vec![(name(1), Some(item(1)))]))
         );
+    }
+
+    #[test]
+    fn what_happens_to_an_id_is_told_and_proven_with_its_name() {
+        let context = context(5);
+        let by = context.span.span_id;
+        let sent = crate::trace::Sent {
+            ids: vec![name(1), name(2)],
+            repeated: vec![name(2)],
+            companion: Some(Companion(7)),
+            ..Default::default()
+        };
+        let span = SpanRecord::new(context.span, crate::trace::UnixNanos(1), Operation::Send(sent.into()));
+        let mut all: Vec<_> = notices_of(&span).unwrap().1.collect();
+        let turns: Vec<_> = all.iter().map(|notice| (notice.name, notice.turn)).collect();
+        assert_eq!(turns, [(name(1), Some(Turn::Added)), (name(2), Some(Turn::AddedUnclear))]);
+        assert!(all.iter().all(|notice| notice.context.as_ref() == Some(&context) && !notice.is_taken_by(by)));
+        all.push(Notice::of_taken(name(3), by));
+        assert!(all[2].is_taken_by(by) && !all[2].is_taken_by(SpanId::from_u64(1).unwrap()));
+        for keys in [ContextKeys::default(), ContextKeys::new(["key"])] {
+            let signed = message(&all, &keys);
+            let read = |message: &[u8]| notices(CHANNEL.as_bytes(), message, &keys).collect::<Vec<_>>();
+            assert_eq!(read(&signed), all);
+            let mut other = signed.clone();
+            other[LEN_LEN + NAME_LEN] = b't';
+            let is_proven = !keys.is_empty();
+            assert_eq!(read(&other).is_empty(), is_proven, "a turn cannot be changed where there are keys");
+            other[LEN_LEN + NAME_LEN] = b'x';
+            assert_eq!(read(&other), []);
+        }
     }
 
     #[test]

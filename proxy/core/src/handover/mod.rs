@@ -114,6 +114,11 @@ impl Shape {
         }
     }
 
+    /// Whether what is handed over are elements of a list.
+    pub(crate) fn is_of_list(self) -> bool {
+        matches!(self, Self::Values | Self::KeyAndValue | Self::KeyAndValues)
+    }
+
     /// Whether all that is handed over was handed over before.
     fn is_claim(self) -> bool {
         matches!(self, Self::Claimed | Self::AutoClaimed)

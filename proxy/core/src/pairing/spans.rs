@@ -247,4 +247,7 @@ pub(super) fn not_added(record: &SpanRecord, call: &mut Call<'_>) {
             inference.not_added(item.span_id);
         }
     }
+    for name in &sent.ids {
+        inference.id_not_added(*name);
+    }
 }

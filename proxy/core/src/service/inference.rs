@@ -53,6 +53,15 @@ pub trait Inference: Debug + Send {
     /// An item with this span, which was [the first](Self::is_first) to be added, was not added after all.
     fn not_added(&mut self, _item: SpanId) {}
 
+    /// The span with this id adds an element that is nothing but an id. Returns whether no earlier addition of it is still in
+    /// the queue, as far as that is known.
+    fn adds_id(&mut self, _now: UnixNanos, _item: &NamedItem, _by: SpanId) -> bool {
+        false
+    }
+
+    /// An element of this name, which [was to be added](Self::adds_id), was not added after all.
+    fn id_not_added(&mut self, _name: TraceId) {}
+
     /// The client waits for items at the key with this companion, or takes them from there. Other proxies tell their contexts
     /// there.
     fn listens(&mut self, _companion: Companion) {}
@@ -134,6 +143,8 @@ pub struct NamedItem {
     pub companion: Companion,
     /// Whether several may take the item, as the entry of a stream. Who takes an element of a list is the only one.
     pub is_shared: bool,
+    /// Whether the item is nothing but an id, which may be added again.
+    pub is_id: bool,
 }
 
 /// What other proxies have told of the context of an item.

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use super::Parts;
 use super::capture;
-use super::items::{carried, derived, entry_id, is_first, named};
+use super::items::{carried, derived, entry_id, is_first, named, named_id};
 use crate::commands::{self, Answer};
 use crate::handover::{self, Ack, Group, Item, Read, Shape};
 use crate::policy::Mode;
@@ -262,7 +262,11 @@ fn hand_item_over(read: &Waiting, item: &Item<'_>, group: Option<&Arc<ConsumerGr
     let derived = if is_traced && carried.is_none() { derived(key, item, parts) } else { None };
     let shares_trace = derived.is_some_and(|derived| item.id.is_some() || is_first(&derived, Passage::Taken, parts));
     // Unless the proxy of who has added it has told the context, or tells it soon.
-    let named = derived.and_then(|derived| named(derived, key, item, parts));
+    let named = match derived {
+        Some(derived) => named(derived, key, item, parts),
+        None if is_traced && carried.is_none() && read.shape.is_of_list() => named_id(key, item, parts),
+        None => None,
+    };
     let told = match (&named, parts.call.env.inference.as_deref_mut()) {
         (Some(named), Some(inference)) => inference.told(now, named),
         _ => Told::Nothing,

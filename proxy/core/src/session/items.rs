@@ -48,7 +48,21 @@ pub(super) fn named(derived: SpanContext, key: &[u8], item: &Item<'_>, parts: &m
         return None;
     }
     let companion = parts.companions.of(parts.pairing.database(), key, policy)?;
-    Some(NamedItem { name: derived.trace_id, companion, is_shared: item.id.is_some() })
+    Some(NamedItem { name: derived.trace_id, companion, is_shared: item.id.is_some(), is_id: false })
+}
+
+/// What names an element of this list to other proxies if it is nothing but an id, of which one of them may tell the context.
+pub(super) fn named_id(key: &[u8], item: &Item<'_>, parts: &mut Parts<'_>) -> Option<NamedItem> {
+    let policy = &**parts.call.env.policy;
+    let [element] = item.values.as_slice() else { return None };
+    let is_whole = u64::try_from(element.len()) == Ok(item.size);
+    if !policy.hears_contexts() || item.job.is_some() || item.id.is_some() || !is_whole {
+        return None;
+    }
+    let database = parts.pairing.database();
+    let name = derived_context(Identity::of_id(database, key, element)?, policy)?.trace_id;
+    let companion = parts.companions.of(database, key, policy)?;
+    Some(NamedItem { name, companion, is_shared: false, is_id: true })
 }
 
 /// The id of an entry as spans show it, if it is one: a stream can only have ids of two numbers.

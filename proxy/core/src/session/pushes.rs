@@ -14,8 +14,8 @@ use crate::handover::{Awaited, Push, Pushes};
 use crate::policy::Mode;
 use crate::resp::Values;
 use crate::rewrite::{derived_context, push_span};
-use crate::service::{Attribution, Event, Passage};
-use crate::trace::{Change, Operation, Sent, SpanRecord, UnixNanos};
+use crate::service::{Attribution, Event, NamedItem, Passage};
+use crate::trace::{Change, Operation, Sent, SpanRecord, TraceId, UnixNanos};
 
 /// Most entries of streams and jobs whose ids are waited for. The oldest makes room for further ones, and stays without its id.
 const MAX_ENTRIES: usize = 1024;
@@ -103,9 +103,11 @@ pub(super) fn span_of(
         repeated.extend(item.filter(|item| !is_first(item, Passage::Added, parts)).map(|item| item.trace_id));
         items.extend(item);
     }
+    let ids = if carried.is_none() { ids_of(pushes, &push, parts) } else { Vec::new() };
     // A span of its own can have the context of an item that nobody has added before.
     let is_named_by_item = push.count == 1 && items.len() == 1 && repeated.is_empty();
-    let is_told = policy.tells_contexts() && (push.awaits.is_some() || !items.is_empty()) && carried.is_none();
+    let has_names = push.awaits.is_some() || !items.is_empty() || !ids.is_empty();
+    let is_told = policy.tells_contexts() && has_names && carried.is_none();
     let companion = if is_told { parts.companions.of(database, &push.key, &policy) } else { None };
     let sent = Sent {
         queue: policy.key_template(&push.key).map(Arc::from),
@@ -117,6 +119,7 @@ pub(super) fn span_of(
         is_named_by_item,
         entry: None,
         companion,
+        ids,
         repeated,
         is_told: false,
     };
@@ -124,7 +127,38 @@ pub(super) fn span_of(
     if let Some(SpanRecord { operation: Operation::Send(sent), .. }) = &mut span {
         sent.entry = push.awaits.map(|awaits| parts.entries.push(awaits, &push.key));
     }
+    add_ids(name, &mut span, parts);
     Some(span)
+}
+
+/// The names of the elements of a list that are nothing but an id, of which other proxies are told.
+///
+/// There are none of a sorted set, because it is not known whether `ZADD` has added a member that may have been there already.
+fn ids_of(pushes: Pushes, push: &Push<'_>, parts: &Parts<'_>) -> Vec<TraceId> {
+    let policy = &**parts.call.env.policy;
+    if !matches!(pushes, Pushes::Elements | Pushes::Inserted) || !policy.tells_contexts() {
+        return Vec::new();
+    }
+    let database = parts.pairing.asked_database();
+    let ids = push.elements.iter().take(MAX_LINKS).filter_map(|id| Identity::of_id(database, &push.key, id));
+    ids.filter_map(|id| derived_context(id, policy)).map(|id| id.trace_id).collect()
+}
+
+/// Tells the inference of the ids that the command `name` adds by this span, and notes which of them may be in the queue already.
+/// Those are told as such. So are those of a command that may add nothing, such as `LPUSHX` to a list that is not there.
+fn add_ids(name: &[u8], span: &mut Option<SpanRecord>, parts: &mut Parts<'_>) {
+    let Some(SpanRecord { operation: Operation::Send(sent), context, .. }) = span else { return };
+    let (now, by) = (parts.call.env.now, context.span_id);
+    let adds_all = [&b"LPUSH"[..], b"RPUSH"].iter().any(|push| name.eq_ignore_ascii_case(push));
+    if let (Some(companion), Some(inference)) = (sent.companion, parts.call.env.inference.as_deref_mut()) {
+        for &name in &sent.ids {
+            let item = NamedItem { name, companion, is_shared: false, is_id: true };
+            let is_clear = inference.adds_id(now, &item, by);
+            if !(is_clear && adds_all) {
+                sent.repeated.push(name);
+            }
+        }
+    }
 }
 
 /// Whether the service itself has waited for items at this key, so that what it adds there is work.

@@ -206,7 +206,10 @@ pub struct Sent {
     /// The companion of the key, if other proxies are told the context of the span for each item that is named
     /// ([`Policy::tells_contexts`](crate::Policy::tells_contexts)).
     pub companion: Option<Companion>,
-    /// Those of the items that were added before, by the trace ids that follow from what names them.
+    /// The names of those items that are nothing but an id. They are only told: no context follows from them.
+    pub ids: Vec<TraceId>,
+    /// Those of the items that were added before, by the trace ids that follow from what names them. Of ids, those whose
+    /// addition before may still be in the queue.
     pub repeated: Vec<TraceId>,
     /// Whether other proxies were told, so that the context of the span cannot change any more.
     pub is_told: bool,

@@ -209,11 +209,13 @@ impl RedisEndpoint {
             (None, Upstream::Unix(_)) => Some(NetworkPeer::Unix(self.dialer.upstream().server_address().into())),
             (None, _) => None,
         };
-        let interests = Arc::clone(self.out_of_band.interests());
+        let (interests, outbox) = (self.out_of_band.interests(), self.out_of_band.outbox());
+        let followed = self.service.follow.connection(self.dialer.upstream());
+        let followed = followed.hearing(Arc::clone(interests)).telling(Arc::clone(outbox));
         let mut link = Link::new(&self.service.policy, ids, self.sink.clone(), Arc::clone(&self.service.stats))
             .between(Connection::new(Some(name.to_string()), redis))
             .tracked(self.auto.track(server.peer()))
-            .followed(self.service.follow.connection(self.dialer.upstream()).hearing(interests))
+            .followed(followed)
             .listening(self.out_of_band.subscriptions().of_connection())
             .recognising(self.questions.clone(), answered);
         if let Some(database) = self.dialer.logs_clients_in() {

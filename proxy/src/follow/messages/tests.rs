@@ -18,7 +18,7 @@ fn name(id: u64) -> TraceId {
 }
 
 fn notice(of: u64, told: u64) -> Vec<Notice> {
-    vec![Notice { name: name(of), context: Some(context(told)) }]
+    vec![Notice { name: name(of), context: Some(context(told)), turn: None }]
 }
 
 fn message(delivery: u64, connection: u32) -> Message {
