@@ -161,15 +161,24 @@ def nothing(_: int) -> dict:
     return {}
 
 
-def apart(again: int) -> dict:
-    """RQ's jobs are not joined. Its workers add the results to streams, and put back what is tried again, which is joined if it is
-    known why they do."""
-    return {SENT: JOBS, BY_WORKER: JOBS + again, TAKEN: JOBS + again, WORKERS_TRACE: range(again + 1)}
+def with_results(again: int) -> dict:
+    """RQ's workers add the results to streams."""
+    return joined(again) | {BY_WORKER: JOBS + again}
+
+
+def untold(again: int) -> dict:
+    """RQ's lists hold nothing but ids, so that a job is not joined that was added before the worker's proxy listened."""
+    return with_results(again) | {TRACE: 0}
+
+
+def half_told(again: int) -> dict:
+    """Jobs that the worker's proxy had heard of when it ended are not joined."""
+    return with_results(again) | {TRACE: range(JOBS + 1)}
 
 
 def added_later(_: int) -> dict:
     """RQ's scheduler, which is the worker's, adds the jobs when they are due."""
-    return {BY_WORKER: 2 * JOBS, TAKEN: JOBS, WORKERS_TRACE: range(JOBS + 1)}
+    return {BY_WORKER: 2 * JOBS, TAKEN: JOBS, WORKERS_TRACE: JOBS}
 
 
 def put_back(_: int) -> dict:
@@ -185,15 +194,17 @@ def at_least_one(expected: Callable) -> Callable:
 FAILS, KILLED, ALL_SENT, HALF_SENT = ("fail-10",), ("work-10",), (f"send-{JOBS}",), ("send-10",)
 GROUPS = ("redis-py, group, RESP2", "redis-py, group, RESP3")
 # The others end or lose jobs without a proxy too when Redis ends their connections.
-LASTING = {"Celery": joined, "Huey": joined, "RQ": apart, "Dramatiq": joined} | dict.fromkeys(GROUPS, joined)
+LASTING = {"Celery": joined, "Huey": joined, "RQ": with_results, "Dramatiq": joined} | dict.fromkeys(GROUPS, joined)
+# A proxy that is replaced has forgotten the contexts that it was told.
+LOSING_CONTEXTS = LASTING | {"RQ": half_told}
 REPEATING = ("Celery",)
 # Redis may have popped a job for a connection that is cut. A proxy that ends waits for the answer and hands it over.
 LOSING = "Huey"
-KEEPING = LASTING | {"taskiq, list": joined, "taskiq, stream": joined}
+KEEPING = LASTING | {"RQ": untold, "taskiq, list": joined, "taskiq, stream": joined}
 CASES = (
     case("a job that is tried again", "Celery", FAILS, whole, at_least_one(joined)),
     case("a job that is tried again", "Huey", FAILS, whole, at_least_one(joined)),
-    case("a job that is tried again", "RQ", FAILS, whole, at_least_one(apart)),
+    case("a job that is tried again", "RQ", FAILS, whole, at_least_one(with_results)),
     case("delayed jobs", "Celery", (), whole, joined, CELERY_COUNTDOWN="1"),
     case("delayed jobs", "Huey", (), whole, put_back, HUEY_DELAY="1"),
     case("delayed jobs", "RQ", (), whole, added_later, RQ_DELAY="1"),
@@ -201,7 +212,7 @@ CASES = (
     *(case("a worker that is killed", name, KILLED, killed, at_least_one(claimed)) for name in GROUPS),
     *(case("a consumer that leaves entries", name, (), whole, at_least_one(claimed), GROUP_LEAVES="5,10") for name in GROUPS),
     *(case("proxies replaced while jobs wait", name, ALL_SENT, waiting, expected) for name, expected in KEEPING.items()),
-    *(case("the worker's proxy replaced", name, KILLED, replaced, spans, name in REPEATING) for name, spans in LASTING.items()),
+    *(case("the worker's proxy replaced", name, KILLED, replaced, spans, name in REPEATING) for name, spans in LOSING_CONTEXTS.items()),
     *(case("the API's proxy replaced", name, HALF_SENT, replaced, spans, name in REPEATING) for name, spans in LASTING.items()),
     *(
         case("the worker's connections cut, no proxy", name, KILLED, cut, nothing, name in REPEATING)

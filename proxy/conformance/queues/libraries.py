@@ -57,7 +57,7 @@ LIBRARIES = (
     Library("taskiq, list", "python", "taskiq", {"TASKIQ_BROKER": "list"}),
     Library("taskiq, stream", "python", "taskiq", {"TASKIQ_BROKER": "stream"}),
     Library("taskiq, Pub/Sub", "python", "taskiq", {"TASKIQ_BROKER": "pubsub"}, "subscribed taskiq", options_of_both=INJECT),
-    Library("RQ", "python", "rq", joined=0, why="its lists hold nothing but ids of jobs"),
+    Library("RQ", "python", "rq"),
     Library("Dramatiq", "python", "dramatiq", ready="evalsha"),
     Library("SAQ", "python", "saq", passing="saq:default:(schedule|sweep)", sent=0, joined=0, why="its jobs are added by a script"),
     Library("FastStream, list", "python", "faststream", {"FASTSTREAM_WAY": "list"}, options=("--queue", "jobs")),
