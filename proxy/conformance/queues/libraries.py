@@ -59,7 +59,7 @@ LIBRARIES = (
     Library("taskiq, Pub/Sub", "python", "taskiq", {"TASKIQ_BROKER": "pubsub"}, "subscribed taskiq", options_of_both=INJECT),
     Library("RQ", "python", "rq"),
     Library("Dramatiq", "python", "dramatiq", ready="evalsha"),
-    Library("SAQ", "python", "saq", passing="saq:default:(schedule|sweep)", sent=0, joined=0, why="its jobs are added by a script"),
+    Library("SAQ", "python", "saq", passing="saq:default:(schedule|sweep)", takes_ids=True),
     Library("FastStream, list", "python", "faststream", {"FASTSTREAM_WAY": "list"}, options=("--queue", "jobs")),
     Library("FastStream, stream", "python", "faststream", {"FASTSTREAM_WAY": "stream"}),
     Library("FastStream, Pub/Sub", "python", "faststream", {"FASTSTREAM_WAY": "pubsub"}, "subscribed jobs", options_of_both=INJECT),

@@ -22,7 +22,7 @@ impl Known {
     }
 }
 
-pub(super) static KNOWN: [Known; 13] = [
+pub(super) static KNOWN: [Known; 14] = [
     // BullMQ 4, 5 and 6: src/commands/addStandardJob-9.lua, addDelayedJob-6.lua, addPrioritizedJob-9.lua and addParentJob-6.lua.
     // The numbers of keys differ from version to version.
     Known { keys: 4..=9, read: bullmq_adds },
@@ -37,6 +37,8 @@ pub(super) static KNOWN: [Known; 13] = [
     Known { keys: 3..=4, read: bee_queue_adds },
     // Dramatiq: dramatiq/brokers/redis.py and dramatiq/brokers/redis/dispatch.lua, one script for everything.
     Known { keys: 1..=1, read: dramatiq },
+    // SAQ 0.9 to 0.26: `_enqueue` in saq/queue/redis.py, which is saq/queue.py in older ones; `id` and `abort_id` in saq/job.py.
+    Known { keys: 4..=4, read: saq_adds },
     // Laravel: src/Illuminate/Queue/LuaScripts.php and RedisQueue.php. A port to another language that has taken over
     // the comments and the keys is the same.
     Known { keys: 2..=2, read: laravel_pushes },
@@ -134,6 +136,17 @@ fn dramatiq<'a>(call: &Call<'a>) -> Option<Script<'a>> {
         }
         _ => None,
     }
+}
+
+/// The list has the key under which the job is stored, which is the second key of the script, also of a job that is due only later.
+fn saq_adds<'a>(call: &Call<'a>) -> Option<Script<'a>> {
+    let [incomplete, job, queue, abort] = *call.keys() else { return None };
+    let name = incomplete.strip_prefix(b"saq:")?.strip_suffix(b":incomplete")?;
+    let key = job.strip_prefix(b"saq:job:")?.strip_prefix(name)?.strip_prefix(b":")?;
+    let is_queue = queue.strip_prefix(b"saq:").and_then(|rest| rest.strip_prefix(name)) == Some(b":queued");
+    let fits = is_queue && !key.is_empty() && abort.strip_prefix(b"saq:abort:") == Some(key);
+    // The first argument is the job as the application's serialiser writes it, the second one when it is due.
+    (fits && call.argument_count == 2 && is_number(call.argument(2))).then(|| adds(queue, job))
 }
 
 fn is_number(argument: &[u8]) -> bool {

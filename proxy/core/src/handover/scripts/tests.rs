@@ -146,6 +146,34 @@ fn dramatiq_adds_messages_and_fetches_them_by_one_script() {
 }
 
 #[test]
+fn saq_adds_the_key_of_a_job() {
+    let call = |keys: [&str; 4], arguments: &[&str]| {
+        let first = ["EVALSHA", "0011223344556677889900112233445566778899", "4"];
+        let words: Vec<_> = first.iter().chain(&keys).chain(arguments).map(|word| word.as_bytes()).collect();
+        told(&request(&words))
+    };
+    let job = "saq:job:mail:6fa459ea-ee8a-11f0-894e-db77e160355e";
+    let abort = "saq:abort:6fa459ea-ee8a-11f0-894e-db77e160355e";
+    let keys = ["saq:mail:incomplete", job, "saq:mail:queued", abort];
+    let added = format!("element saq:mail:queued {job}");
+    assert_eq!([call(keys, &["{}", "0"]), call(keys, &["\u{80}", "1700000000"])], [&added[..], &added]);
+    for (number, other) in [
+        (0, "saq:other:incomplete"),
+        (0, "saq:mail:active"),
+        (1, "saq:job:mail:7"),
+        (1, "saq:job:mail:"),
+        (1, "saq:job:other:6fa459ea-ee8a-11f0-894e-db77e160355e"),
+        (2, "saq:mail:active"),
+        (3, "saq:abort:7"),
+    ] {
+        let mut keys = keys;
+        keys[number] = other;
+        assert_eq!(call(keys, &["{}", "0"]), "-", "{other}");
+    }
+    assert_eq!([call(keys, &["{}"]), call(keys, &["{}", "x"]), call(keys, &["{}", "0", "0"])], ["-"; 3]);
+}
+
+#[test]
 fn laravel_is_told_by_the_text_and_by_the_keys() {
     let job = r#"{"uuid":"550e8400-e29b-41d4-a716-446655440000","attempts":0}"#;
     // These are only the first lines, which tell each script from others.
