@@ -1,4 +1,4 @@
-//! `redistributed decode`, tested on the binary with messages from a real Redis.
+//! `redistributed decode`, tested on the binary with messages and entries from a real Redis.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use crate::support::in_process::InProcess;
 use crate::support::redis::RealRedis;
 use crate::support::spawn::command;
-use crate::support::wire::Wire;
+use crate::support::wire::{Wire, request};
 use crate::support::{connect, expect, send, within};
 use tokio::io::AsyncReadExt;
 
@@ -90,4 +90,21 @@ fn settings_of_the_proxy_do_not_matter() {
         let help = String::from_utf8(help.output().unwrap().stdout).unwrap();
         assert!(help.contains("Exit codes:") && help.contains("redistributed decode"), "{help}");
     }
+}
+
+#[tokio::test]
+async fn the_fields_of_an_entry_in_a_stream_are_reported() {
+    let redis = RealRedis::start(&[]);
+    let proxy = InProcess::start(&redis.url(), &["--mode", "inject", "--stream-carrier", "jobs=field"]).await;
+    let (mut behind, mut direct) = (Wire::to(proxy.address()).await, Wire::to(redis.address()).await);
+    behind.call("XADD jobs * task hunter2").await;
+    direct.call("XADD jobs * task hunter2").await;
+    direct.send(&request(&[b"XRANGE", b"jobs", b"-", b"+"])).await;
+    let reply = direct.frame().await;
+    let output = decode(&[], &reply);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(0) && !said.contains("hunter2"), "{said}");
+    assert!(said.contains("entries of streams 1, other strings shown 0; with a context 1"), "{said}");
+    let output = decode(&["--strip"], &reply);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"$4\r\ntask\r\n$7\r\nhunter2\r\n"[..]));
 }

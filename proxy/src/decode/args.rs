@@ -8,6 +8,7 @@ const AFTER_HELP: &str = "\
 Examples:
   redis-cli --raw GET saved | redistributed decode
   timeout 5 redis-cli SUBSCRIBE orders | redistributed decode
+  redis-cli --no-raw XRANGE jobs - + | redistributed decode
   redistributed decode      then paste what redis-cli shows, as in \"hello\\x00K\\xf9/5...\"
   redistributed decode --input capture < packets.pcap
 
@@ -23,7 +24,7 @@ Exit codes:
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "redistributed decode",
-    about = "Says which trace contexts payloads on standard input carry: one payload, or those of messages",
+    about = "Says which trace contexts payloads on standard input carry: one payload, or those of messages and entries",
     after_help = AFTER_HELP,
     max_term_width = 120
 )]
@@ -56,6 +57,8 @@ pub enum CarrierFilter {
     Json,
     /// Before the payload
     Opencensus,
+    /// In the last two fields of a stream's entry
+    Field,
 }
 
 /// The choices of `--input`.

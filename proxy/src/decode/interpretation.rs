@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::args::{CarrierFilter, InputFormat};
 use super::encoding::{self, InputError};
+use super::entry::{self, EntryFields};
 use super::payload_context::PayloadContext;
 use super::resp::{self, MessageHeader, Truncated};
 
@@ -65,6 +66,12 @@ impl Payload {
             }
         }
         payload
+    }
+
+    /// The fields of an entry whose first one begins at this byte of the input.
+    fn of_entry(offset: usize, entry: EntryFields) -> Self {
+        let context = PayloadContext::Fields(entry.added);
+        Self { message: None, offset: Some(offset), bytes: entry.bytes, context, trimmed: false }
     }
 
     /// Whether the payload is that of a message or carries a context.
@@ -144,6 +151,11 @@ fn decoded(bytes: Vec<u8>, format: InputFormat, carrier: CarrierFilter) -> Inter
     Interpretation::new(format, Content::Payload, vec![whole])
 }
 
+/// Whether entries of streams are looked for.
+fn has_entries(carrier: CarrierFilter) -> bool {
+    matches!(carrier, CarrierFilter::Auto | CarrierFilter::Field)
+}
+
 /// Returns `None` if `bytes` hold no complete string of RESP.
 fn resp_strings(bytes: &[u8], format: InputFormat, carrier: CarrierFilter) -> Option<Interpretation> {
     let strings = resp::strings(bytes);
@@ -152,7 +164,12 @@ fn resp_strings(bytes: &[u8], format: InputFormat, carrier: CarrierFilter) -> Op
         offset: Some(string.range.start),
         ..Payload::new(bytes[string.range].to_vec(), carrier)
     });
-    let payloads = noteworthy(payloads.collect());
+    let mut payloads: Vec<_> = payloads.collect();
+    if has_entries(carrier) {
+        payloads.extend(strings.entries.into_iter().map(|(offset, entry)| Payload::of_entry(offset, entry)));
+        payloads.sort_by_key(|payload| payload.offset);
+    }
+    let payloads = noteworthy(payloads);
     if payloads.is_empty() {
         return None;
     }
@@ -192,8 +209,13 @@ fn quoted_payloads(quoted: &[(usize, Vec<u8>)], carrier: CarrierFilter) -> Vec<P
             None => {
                 // The channel in the confirmation of a subscription may be called `message`.
                 let is_confirmation = strings[next].to_ascii_lowercase().ends_with(b"subscribe");
-                next += 1 + usize::from(is_confirmation);
                 payloads.push(payload(string, None));
+                // The last string of an entry's fields may be this one.
+                if let Some(entry) = entry::ending(&strings[..=next]).filter(|_| has_entries(carrier)) {
+                    let first = next + 1 - entry.strings;
+                    payloads.push(Payload::of_entry(quoted[first].0, entry));
+                }
+                next += 1 + usize::from(is_confirmation);
             }
         }
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `args` | the command line |
 //! | `encoding` | the ways in which bytes can be written as text |
+//! | `entry` | the fields of a stream's entry to which a proxy has added two |
 //! | `resp` | the strings in a stream of RESP, from any byte on |
 //! | `interpretation` | which payloads an input holds, and which way of reading it fits best |
 //! | `payload_context` | the context in one payload |
@@ -14,6 +15,7 @@
 
 mod args;
 mod encoding;
+mod entry;
 mod interpretation;
 mod payload_context;
 mod report;

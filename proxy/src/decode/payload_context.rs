@@ -1,5 +1,6 @@
 //! The context in one payload.
 
+use redistributed_core::carrier::field::AddedFields;
 use redistributed_core::carrier::json::JsonPath;
 use redistributed_core::carrier::{self, Added, Carrier, ContextKeys, Place, json, opencensus, trailer};
 use redistributed_core::trace::{Context, Propagators};
@@ -13,6 +14,8 @@ pub enum PayloadContext {
     None,
     /// A proxy added the context, and a proxy removes it.
     Added(Added),
+    /// A proxy added the context as the last two fields of an entry of a stream. The payload are its fields in RESP.
+    Fields(AddedFields),
     /// The application put the context there. Only `--strip-supplied` removes it.
     Supplied {
         /// The carrier that it has the form of.
@@ -60,6 +63,7 @@ impl PayloadContext {
     pub fn strip_from(&self, payload: &[u8]) -> Vec<u8> {
         match self {
             Self::Added(added) => [&payload[..added.range.start], &payload[added.range.end..]].concat(),
+            Self::Fields(added) => payload[..added.start].to_vec(),
             Self::Supplied { .. } | Self::None => payload.to_vec(),
         }
     }

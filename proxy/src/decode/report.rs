@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use redistributed_core::carrier::Carrier;
+use redistributed_core::carrier::{Carrier, StreamCarrier};
 use redistributed_core::choice::Choice;
 use redistributed_core::printable::{printable, printable_bytes, printable_json};
 use redistributed_core::trace::Context;
@@ -46,7 +46,14 @@ fn header(interpretation: &Interpretation) -> Option<String> {
     };
     let (all, contexts) = (interpretation.payloads.len(), interpretation.contexts());
     let messages = interpretation.payloads.iter().filter(|payload| payload.message.is_some()).count();
-    let counts = format!("messages {messages}, other strings shown {}; with a context {contexts}", all - messages);
+    let is_entry = |payload: &&Payload| matches!(payload.context, PayloadContext::Fields(_));
+    let (mut found, mut others) = (format!("messages {messages}"), all - messages);
+    let entries = interpretation.payloads.iter().filter(is_entry).count();
+    if entries > 0 {
+        let _ = write!(found, ", entries of streams {entries}");
+        others -= entries;
+    }
+    let counts = format!("{found}, other strings shown {others}; with a context {contexts}");
     let value = match (interpretation.content, encoding) {
         (Content::Payload, "") => return None,
         (Content::Payload, encoding) => encoding.to_owned(),
@@ -89,7 +96,7 @@ fn text(payload: &Payload, content: Content) -> String {
                 describe(context, &mut line);
             }
             if added.has_mac {
-                line("MAC", "there is one, which only proxies with the key can check (--context-key-file)".to_owned());
+                line("MAC", MAC.to_owned());
             }
             let (start, end) = (added.range.start, added.range.end);
             if content == Content::Capture {
@@ -101,6 +108,25 @@ fn text(payload: &Payload, content: Content) -> String {
             if added.form != Carrier::Trailer {
                 line("note", format!("proxies remove it only on channels whose --carrier says {}", added.form));
             }
+        }
+        PayloadContext::Fields(added) => {
+            line("carries", "traceparent and tracestate, which a proxy added to the fields of an entry".to_owned());
+            if let Some(context) = &added.context {
+                describe(context, &mut line);
+            }
+            if added.has_mac {
+                line("MAC", MAC.to_owned());
+            }
+            line(
+                "added",
+                format!(
+                    "{} bytes, from byte {} up to byte {len} of the fields in RESP",
+                    len - added.start,
+                    added.start
+                ),
+            );
+            line("payload", format!("{} bytes of fields in RESP without it", added.start));
+            line("note", "proxies hide it only in streams whose --stream-carrier says field".to_owned());
         }
         PayloadContext::Supplied { form, context } => {
             let description = match form {
@@ -125,6 +151,8 @@ fn text(payload: &Payload, content: Content) -> String {
     }
     page
 }
+
+const MAC: &str = "there is one, which only proxies with the key can check (--context-key-file)";
 
 fn describe(context: &Context, line: &mut dyn FnMut(&str, String)) {
     let [trace_id, span_id] = ids(context);
@@ -156,12 +184,13 @@ fn object(payload: &Payload, interpretation: &Interpretation) -> Value {
     object.insert("channel".into(), json!(channel));
     let (by, form, context) = match found {
         PayloadContext::None => (Value::Null, None, None),
-        PayloadContext::Added(added) => (json!("proxy"), Some(added.form), added.context.as_ref()),
-        PayloadContext::Supplied { form, context } => (json!("application"), Some(*form), Some(context)),
+        PayloadContext::Added(added) => (json!("proxy"), Some(added.form.name()), added.context.as_ref()),
+        PayloadContext::Fields(added) => (json!("proxy"), Some(StreamCarrier::Field.name()), added.context.as_ref()),
+        PayloadContext::Supplied { form, context } => (json!("application"), Some(form.name()), Some(context)),
     };
     object.insert("carries".into(), json!(!found.is_none()));
     object.insert("added_by".into(), by);
-    object.insert("carrier".into(), json!(form.map(Carrier::name)));
+    object.insert("carrier".into(), json!(form));
     object.insert("length".into(), json!(bytes.len()));
     object.insert("line_break_left_out".into(), json!(payload.trimmed));
     if let PayloadContext::Added(added) = found {
@@ -175,6 +204,12 @@ fn object(payload: &Payload, interpretation: &Interpretation) -> Value {
         if added.form == Carrier::Trailer {
             object.insert("version".into(), json!(1));
         }
+    }
+    if let PayloadContext::Fields(added) = found {
+        object.insert("start".into(), json!(added.start));
+        object.insert("end".into(), json!(bytes.len()));
+        object.insert("payload_length".into(), json!(added.start));
+        object.insert("mac".into(), json!(added.has_mac));
     }
     if let Some(context) = context {
         let [trace_id, span_id] = ids(context);

@@ -5,11 +5,15 @@
 
 use std::ops::Range;
 
+use super::entry::{self, EntryFields};
+
 /// The bulk strings of a stream.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Strings {
     /// The strings that are complete, in order. Of a message, only the payload is here.
     pub(super) found: Vec<BulkString>,
+    /// The fields of entries to which a proxy has added two, and where each of them begins in the stream.
+    pub(super) entries: Vec<(usize, EntryFields)>,
     /// Set if the stream ends within a string.
     pub(super) truncated: Option<Truncated>,
 }
@@ -84,6 +88,10 @@ impl Strings {
     /// Adds the strings of a complete array: the payload of a message, or all of them.
     fn add_array(&mut self, stream: &[u8], array: &mut Vec<Range<usize>>) {
         let strings: Vec<&[u8]> = array.iter().map(|range| &stream[range.clone()]).collect();
+        if let Some(entry) = entry::ending(&strings) {
+            let first = array.len() - entry.strings;
+            self.entries.push((array[first].start, entry));
+        }
         match message(&strings) {
             Some((message, count)) if count == array.len() => {
                 self.found.extend(array.pop().map(|range| BulkString { range, message: Some(message) }));

@@ -148,6 +148,48 @@ fn shown(word: &[u8]) -> String {
     format!("\"{}\"", bytes.collect::<String>())
 }
 
+/// The words of an entry's fields, to which a proxy has added two. Their checksum is that of `carrier::field`'s tests.
+const FIELDS: [&[u8]; 6] =
+    [b"id", b"7", b"traceparent", PARENT.as_bytes(), b"tracestate", b"redistributed=00f067aa0ba902b7-a96d9813"];
+
+/// The reply to an `XRANGE` with two entries, of which a proxy has added fields to the second.
+fn entries() -> Vec<u8> {
+    let entry = |id: &[u8], fields: &[&[u8]]| [b"*2\r\n$15\r\n", id, b"\r\n", &frame(fields)].concat();
+    let (plain, ours) = (entry(b"1700000000000-0", &[b"id", b"hunter2"]), entry(b"1700000000000-1", &FIELDS));
+    [&b"*2\r\n"[..], &plain, &ours].concat()
+}
+
+#[test]
+fn the_fields_that_a_proxy_has_added_to_an_entry_are_reported_and_can_be_stripped() {
+    let added = frame(&[&[&b"XADD"[..], b"jobs", b"MAXLEN", b"~", b"1000", b"*"], &FIELDS[..]].concat());
+    let quoted = |words: &[&[u8]]| words.iter().map(|word| format!("{}\n", shown(word))).collect::<String>();
+    let printed = quoted(&[&[b"1700000000000-0", &b"id"[..], b"hunter2", b"1700000000000-1"], &FIELDS[..]].concat());
+    for input in [&entries(), &added, printed.as_bytes(), shown(&added).as_bytes()] {
+        let page = text(&[], input);
+        for says in [
+            "messages 0, entries of streams 1, other strings shown 0; with a context 1",
+            "which a proxy added to the fields of an entry",
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+            "15 bytes of fields in RESP without it",
+        ] {
+            assert!(page.contains(says), "no {says} in\n{page}");
+        }
+        assert!(!page.contains("hunter2"), "{page}");
+        assert_eq!(decode(&["--strip"], input).1, b"$2\r\nid\r\n$1\r\n7\r\n");
+        assert_eq!(text(&["--carrier", "field"], input), page);
+        assert!(!decode(&["--carrier", "trailer"], input).0);
+    }
+    let object: serde_json::Value = serde_json::from_str(&text(&["--format", "json"], &entries())).unwrap();
+    let [by, carrier] = ["added_by", "carrier"].map(|name| object[name].as_str().unwrap());
+    assert_eq!(
+        (by, carrier, object["start"].as_u64(), object["mac"].as_bool()),
+        ("proxy", "field", Some(15), Some(false))
+    );
+    // An entry whose context the application has copied from another one is its own.
+    let copied = frame(&[&[&b"XADD"[..], b"jobs", b"*", b"id", b"8"], &FIELDS[2..]].concat());
+    assert!(!decode(&[], &copied).0);
+}
+
 #[test]
 fn the_messages_of_a_resp_stream_are_reported_one_by_one() {
     let (trailer, members) = (with_context(b"hello", Carrier::Trailer), with_context(b"{\"a\":1}", Carrier::Json));

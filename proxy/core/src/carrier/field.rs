@@ -57,11 +57,13 @@ const MAX_LEN: usize = BEGIN.len() + TRACEPARENT_LEN + 2 + 17 + MAX_HEADER_LEN +
 
 /// The two fields that a proxy has added to an entry, or that somebody made look so.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AddedFields {
+pub struct AddedFields {
     /// Where they begin in the fields of the entry in RESP, whose last they are.
-    pub(crate) start: usize,
+    pub start: usize,
     /// The context, without the mark of the proxy; `None` if it is forged.
-    pub(crate) context: Option<Context>,
+    pub context: Option<Context>,
+    /// Whether there is a MAC, right or not.
+    pub has_mac: bool,
 }
 
 /// Appends the two fields for `context` to `out`, for an entry that has these `fields` in RESP.
@@ -90,7 +92,7 @@ fn push(body: &[u8], out: &mut Vec<u8>) {
 
 /// Finds the two fields that a proxy has added to an entry with these `fields`, which are in RESP and end with the last one. With
 /// keys, they are forged if their MAC is not right.
-pub(crate) fn find(fields: &[u8], keys: &ContextKeys) -> Option<AddedFields> {
+pub fn find(fields: &[u8], keys: &ContextKeys) -> Option<AddedFields> {
     // Nearly every entry without a context ends here.
     let search_from = fields.len().saturating_sub(MAX_LEN);
     let start = search_from + memmem::rfind(fields.get(search_from..)?, BEGIN)?;
@@ -110,7 +112,8 @@ pub(crate) fn find(fields: &[u8], keys: &ContextKeys) -> Option<AddedFields> {
         return None; // they were added to another entry
     }
     let is_proven = keys.is_empty() || has_right_mac(before, traceparent, value, &mark, keys);
-    Some(AddedFields { start, context: is_proven.then_some(Context { trace_state, ..span.into() }) })
+    let context = is_proven.then_some(Context { trace_state, ..span.into() });
+    Some(AddedFields { start, context, has_mac: mark.mac.is_some() })
 }
 
 /// Whether the mark, which `value` begins with, has a right MAC.
@@ -179,7 +182,7 @@ mod tests {
             let context = context(trace_state);
             for fields in [FIELDS, b"", b"$11\r\ntraceparent\r\n$0\r\n\r\n"] {
                 let bytes = with_context(fields, &context, &keys);
-                let expected = AddedFields { start: fields.len(), context: Some(context.clone()) };
+                let expected = AddedFields { start: fields.len(), context: Some(context.clone()), has_mac: false };
                 assert_eq!(find(&bytes, &keys), Some(expected));
                 for cut in 0..bytes.len() {
                     assert_eq!(find(&bytes[..cut], &keys), None, "{cut}");
@@ -233,12 +236,12 @@ mod tests {
         let signed = with_context(FIELDS, &context(Some("a=1")), &ContextKeys::new(["old"]));
         assert_eq!(find(&signed, &ours).unwrap().context, Some(context(Some("a=1"))));
         assert_eq!(find(&signed, &ContextKeys::default()).unwrap().context, Some(context(Some("a=1"))));
-        let forged = Some(AddedFields { start: FIELDS.len(), context: None });
-        assert_eq!(find(&signed, &others), forged);
-        assert_eq!(find(&with_context(FIELDS, &context(None), &ContextKeys::default()), &ours), forged);
+        let forged = |has_mac| Some(AddedFields { start: FIELDS.len(), context: None, has_mac });
+        assert_eq!(find(&signed, &others), forged(true));
+        assert_eq!(find(&with_context(FIELDS, &context(None), &ContextKeys::default()), &ours), forged(false));
         let at = signed.len() - b"1\r\n".len();
         let mut changed = signed.clone();
         changed[at] = b'2';
-        assert_eq!(find(&changed, &ours), forged, "the other entries of the trace state are covered");
+        assert_eq!(find(&changed, &ours), forged(true), "the other entries of the trace state are covered");
     }
 }

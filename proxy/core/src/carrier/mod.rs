@@ -9,7 +9,7 @@
 
 pub(crate) mod derived;
 pub(crate) mod faststream;
-pub(crate) mod field;
+pub mod field;
 pub mod json;
 pub mod keys;
 mod mark;
