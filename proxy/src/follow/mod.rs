@@ -401,7 +401,9 @@ impl State {
         let known = self.contexts.get(delivery).map(|known| known.span);
         let Some(own) = known.or(own) else { return };
         let origin = context.span;
-        let is_child = policy.relation == Relation::Parent && (!is_used || own.trace_id == origin.trace_id);
+        // What was nobody's until now was told to nobody.
+        let stays = is_used && known.is_some() && own.trace_id != origin.trace_id;
+        let is_child = policy.relation == Relation::Parent && !stays;
         let is_sampled = policy.sampler.samples(origin.trace_id, Some(&origin));
         let span = match (is_child, known) {
             (true, _) => SpanContext { span_id: own.span_id, flags: origin.flags.with_sampled(is_sampled), ..origin },
