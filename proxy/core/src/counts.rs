@@ -132,7 +132,7 @@ counters! {
             /// The context is no parent. `--forged` says whether it is removed.
             Forged: "forged",
         }
-        "entries_injected_total", "Entries of streams that got a context" { EntriesInjected: "entries_injected" }
+        "entries_injected_total", "Entries of streams and jobs of queues that got a context" { EntriesInjected: "entries_injected" }
         "entries_skipped_total" by "reason", "Entries for streams with a carrier that got no context, by the reason" {
             /// The entry has a field `traceparent` or `tracestate` of its own, or the command is not certain to add one, or it has
             /// `IDMPAUTO`, by which Redis tells entries by their fields.

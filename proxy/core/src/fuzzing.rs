@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use crate::carrier::json::JsonPath;
 use crate::carrier::out_of_band::notices;
-use crate::carrier::{self, Carrier, ContextKeys, Place, StreamCarrier, field, json, opencensus, trailer};
+use crate::carrier::{self, Carrier, ContextKeys, Envelope, Place, StreamCarrier, field, json, opencensus, trailer};
+use crate::choice::Choice;
 use crate::glob::Glob;
 use crate::http::{self, HttpSession};
 use crate::policy::{Commands, Mode};
@@ -227,7 +228,7 @@ pub fn session(data: &[u8]) {
 }
 
 /// The requests that [`session`] chooses from.
-pub const CLIENT: [&[u8]; 28] = [
+pub const CLIENT: [&[u8]; 29] = [
     b"*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$2\r\nhi\r\n",
     b"*3\r\n$8\r\nSPUBLISH\r\n$2\r\nch\r\n$8\r\n{\"id\":7}\r\n",
     b"*3\r\n$7\r\nPUBLISH\r\n$4\r\n__ch\r\n$2\r\nhi\r\n",
@@ -256,6 +257,8 @@ pub const CLIENT: [&[u8]; 28] = [
     b"*4\r\n$6\r\nXRANGE\r\n$1\r\ns\r\n$1\r\n-\r\n$1\r\n+\r\n",
     b"*4\r\n$5\r\nXREAD\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n0\r\n",
     b"*3\r\n$5\r\nXINFO\r\n$6\r\nSTREAM\r\n$1\r\ns\r\n",
+    b"*3\r\n$5\r\nLPUSH\r\n$6\r\ntaskiq\r\n\
+        $65\r\n{\"task_id\":\"7\",\"task_name\":\"t\",\"labels\":{},\"args\":[],\"kwargs\":{}}\r\n",
 ];
 
 /// The replies, pushes and messages that [`session`] chooses from. A `T` at the end stands for a payload of
@@ -294,7 +297,8 @@ pub const SERVER: [&[u8]; 28] = [
 fn conversation(mut script: &[u8]) -> Vec<(Side, Vec<u8>)> {
     let mut pieces = Vec::new();
     while let Some((&control, rest)) = script.split_first() {
-        let (side, canned) = if control & 0x80 == 0 { (Side::Client, &CLIENT) } else { (Side::Server, &SERVER) };
+        let (side, canned) =
+            if control & 0x80 == 0 { (Side::Client, &CLIENT[..]) } else { (Side::Server, &SERVER[..]) };
         let number = usize::from(control & 0x3f);
         let mut bytes;
         if control & 0x40 == 0 {
@@ -346,6 +350,9 @@ fn a_policy(choice: u8) -> Policy {
     }
     if choice & 0x40 != 0 {
         policy.stream_carriers.extend(Glob::new("s*").map(|glob| (glob, StreamCarrier::Field)));
+    }
+    if choice & 0x80 != 0 {
+        policy.envelopes = Envelope::ALL.to_vec();
     }
     let all = Glob::new("*").into_iter();
     match choice & 0x18 {

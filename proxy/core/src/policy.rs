@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::carrier::json::JsonPath;
-use crate::carrier::{Carrier, ContextKeys, Place, StreamCarrier};
+use crate::carrier::{Carrier, ContextKeys, Envelope, Place, StreamCarrier};
 use crate::choice;
 use crate::glob::Glob;
 use crate::naming;
@@ -43,6 +43,8 @@ pub struct Policy {
     /// The carriers of the entries of streams (`--stream-carrier`), by their keys. The first glob that matches a key decides,
     /// otherwise it is [`StreamCarrier::None`].
     pub stream_carriers: Vec<(Glob, StreamCarrier)>,
+    /// The libraries whose jobs get contexts in their envelopes where the service adds them to a queue (`--envelope`).
+    pub envelopes: Vec<Envelope>,
     /// The keys that contexts are signed and checked with; none if contexts need no proof.
     pub keys: ContextKeys,
     /// What is done at delivery to a context that has no right MAC, where there are keys.
@@ -198,6 +200,13 @@ impl Policy {
         !self.stream_carriers.is_empty() && self.passes_contexts_on()
     }
 
+    /// Whether contexts are added to the envelopes of any library. What is written has the format of W3C Trace Context, so there is
+    /// none where that is not passed on.
+    #[inline]
+    pub(crate) fn adds_to_envelopes(&self) -> bool {
+        !self.envelopes.is_empty() && self.passes_contexts_on() && self.propagators.trace_context
+    }
+
     /// Whether other proxies get contexts of items in any way.
     fn passes_contexts_on(&self) -> bool {
         self.enabled && self.propagators.carries_traces() && matches!(self.mode, Mode::Inject | Mode::Auto)
@@ -305,6 +314,7 @@ impl Default for Policy {
             keep_context: Vec::new(),
             strip_supplied: Vec::new(),
             stream_carriers: Vec::new(),
+            envelopes: Vec::new(),
             keys: ContextKeys::default(),
             forged: Forged::default(),
             templates: Vec::new(),

@@ -10,6 +10,7 @@ mod envelopes;
 mod fields;
 mod following;
 mod http;
+mod jobs;
 mod large;
 mod properties;
 mod pushes;

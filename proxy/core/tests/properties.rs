@@ -1,5 +1,7 @@
 //! The properties that hold for any input, checked with generated inputs.
 
+mod jobs;
+
 use std::sync::Arc;
 
 use crate::support::{Driver, Rng, bulk, injecting, multibulk};
@@ -8,7 +10,8 @@ use proptest::prelude::*;
 use redis_protocol::resp2::decode::decode as decode_resp2;
 use redis_protocol::resp3::decode::complete::decode as decode_resp3;
 use redistributed_core::carrier::json::JsonPath;
-use redistributed_core::carrier::{self, Carrier, ContextKeys, Place, StreamCarrier, trailer};
+use redistributed_core::carrier::{self, Carrier, ContextKeys, Envelope, Place, StreamCarrier, trailer};
+use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Mode};
 use redistributed_core::resp::{Progress, Scan};
@@ -294,10 +297,11 @@ fn carrier() -> impl Strategy<Value = Carrier> {
 }
 
 fn policy() -> impl Strategy<Value = Arc<Policy>> {
-    (carrier(), any::<bool>(), any::<bool>(), prop_oneof![Just(5), Just(1000)]).prop_map(
-        |(carrier, all, has_fields, inject_limit)| {
+    (carrier(), any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![Just(5), Just(1000)]).prop_map(
+        |(carrier, all, has_fields, has_envelopes, inject_limit)| {
             let commands = if all { Commands::All } else { Commands::None };
-            let policy = Policy { commands, inject_limit, ..with_carrier(carrier) };
+            let envelopes = if has_envelopes { Envelope::ALL.to_vec() } else { Vec::new() };
+            let policy = Policy { commands, inject_limit, envelopes, ..with_carrier(carrier) };
             Arc::new(if has_fields { with_fields(policy) } else { policy })
         },
     )
@@ -372,7 +376,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     let read =
         prop::sample::select(&["XRANGE s - +", "XREAD STREAMS s 0", "XAUTOCLAIM s g c 0 0", "XINFO STREAM s"][..]);
     let read = read.prop_map(|words| multibulk(&words.split(' ').collect::<Vec<_>>()));
-    prop_oneof![2 => publish, 2 => other_request(), 1 => add, 1 => read]
+    prop_oneof![2 => publish, 2 => other_request(), 1 => add, 1 => read, 1 => jobs::job()]
 }
 
 fn frame() -> impl Strategy<Value = Vec<u8>> {

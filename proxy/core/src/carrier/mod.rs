@@ -1,13 +1,15 @@
 //! How a context is added to a payload, and how it is found there and removed again.
 //!
 //! There are three forms in a payload: [`trailer`] (a binary suffix, the default), [`json`] (members of a JSON object) and
-//! [`opencensus`] (a binary prefix). Entries of streams have a form of their own (`field`). Each can be told from a context that
-//! the application supplies itself. Only a context that a proxy added is removed, or replaced when a message is published again.
-//! With [`keys`], only a context whose MAC is right counts as added by a proxy. What nothing can be added to may have a context
-//! that follows from what names it (`derived`), and one that proxies tell each other ([`out_of_band`]). All readers are total: no
+//! [`opencensus`] (a binary prefix). Entries of streams have a form of their own (`field`). Each of these can be told from a context
+//! that the application supplies itself. Only a context that a proxy added is removed, or replaced when a message is published again.
+//! With [`keys`], only a context whose MAC is right counts as added by a proxy. The envelopes of job libraries get a context as
+//! the library's own instrumentation writes it, and keep it (`envelope`). What nothing can be added to may have a context that
+//! follows from what names it (`derived`), and one that proxies tell each other ([`out_of_band`]). All readers are total: no
 //! bytes make them panic.
 
 pub(crate) mod derived;
+pub(crate) mod envelope;
 pub(crate) mod faststream;
 pub mod field;
 pub mod json;
@@ -23,6 +25,7 @@ use alloc::vec::Vec;
 use core::iter;
 use core::ops::Range;
 
+pub use envelope::Envelope;
 pub use field::StreamCarrier;
 use json::JsonPath;
 pub use keys::ContextKeys;

@@ -23,20 +23,23 @@
 //! `bullmq-otel` and others fill.
 //!
 //! No item has the context of RQ, whose lists hold ids of jobs.
+//!
+//! Where contexts are written too (`--envelope`), [`carrier::envelope`](crate::carrier::envelope) names the place.
 
 use alloc::borrow::Cow;
 
 use super::Item;
+use crate::carrier::envelope::{HEADERS, ITEM, LABELS};
 use crate::carrier::faststream;
 use crate::carrier::json::{text_member, wrapped_context};
 use crate::carrier::texts::{self, TRACEPARENT};
 use crate::trace::{Context, Propagators};
 
 /// The objects of an item of a list or a sorted set that may hold a context. The first one is the item itself.
-const IN_ITEM: &[&str] = &["", "headers", "options.trace_ctx", "labels"];
+const IN_ITEM: &[&str] = &[ITEM, HEADERS, "options.trace_ctx", LABELS];
 
 /// The fields of an entry that may hold an envelope, and the objects of it that may hold a context.
-const IN_FIELDS: [(&str, &[&str]); 2] = [("data", &["labels"]), ("__data__", &["headers"])];
+const IN_FIELDS: [(&str, &[&str]); 2] = [("data", &[LABELS]), ("__data__", &[HEADERS])];
 
 /// The context that an item carries in one of these formats.
 pub(crate) fn context(item: &Item<'_>, formats: Propagators) -> Option<Context> {

@@ -41,7 +41,7 @@ pub(crate) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn begin(key: Option<&'a [u8]>, id: Option<&'a [u8]>) -> Self {
+    pub(crate) fn begin(key: Option<&'a [u8]>, id: Option<&'a [u8]>) -> Self {
         Self {
             key,
             id,

@@ -14,6 +14,7 @@ mod context;
 mod deliver;
 mod edits;
 pub(crate) mod entries;
+pub(crate) mod envelopes;
 mod hold;
 mod input;
 mod publish;

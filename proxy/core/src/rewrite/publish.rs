@@ -19,7 +19,7 @@ use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, 
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
-const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
+pub(super) const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
 
 /// The rules for publishes. The state of the plan only saves work.
 #[derive(Debug, Default)]

@@ -19,6 +19,7 @@ mod client_name;
 mod companions;
 mod complete_message;
 mod described;
+mod envelopes;
 mod handovers;
 mod inline;
 mod items;
@@ -92,6 +93,8 @@ struct Parts<'a> {
     are_commands_described: bool,
     /// Whether contexts are added to entries of streams.
     adds_fields: bool,
+    /// Whether contexts are added to the envelopes of job libraries.
+    adds_to_envelopes: bool,
     call: Call<'a>,
 }
 
@@ -140,6 +143,7 @@ impl Session {
         self.notice_policy(env.policy);
         let Self { requests, replies, pairing, reads, entries, broadcasts, companions, publish, deliver, .. } = self;
         let has_fields = !env.policy.stream_carriers.is_empty();
+        let adds_to_envelopes = env.policy.adds_to_envelopes();
         let are_commands_described = env.inference.is_some() || env.policy.commands.any() || has_fields;
         let mut parts = Parts {
             pairing,
@@ -151,6 +155,7 @@ impl Session {
             deliver,
             are_commands_described,
             adds_fields: has_fields && env.policy.adds_fields(),
+            adds_to_envelopes,
             call: Call { env, out },
         };
         match from {

@@ -11,11 +11,11 @@ use super::items::{carried, entry_id, is_first};
 use crate::carrier::derived::{Identity, MAX_ELEMENT_LEN};
 use crate::commands;
 use crate::handover::{Awaited, Push, Pushes};
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 use crate::resp::Values;
 use crate::rewrite::{derived_context, push_span};
 use crate::service::{Attribution, Event, NamedItem, Passage};
-use crate::trace::{Change, Operation, Sent, SpanRecord, TraceId, UnixNanos};
+use crate::trace::{Change, Operation, Sent, SpanContext, SpanRecord, TraceId, UnixNanos};
 
 /// Most entries of streams and jobs whose ids are waited for. The oldest makes room for further ones, and stays without its id.
 const MAX_ENTRIES: usize = 1024;
@@ -97,12 +97,7 @@ pub(super) fn span_of(
     }
     let carried = push.only().and_then(|item| carried(&item, &policy));
     let database = parts.pairing.asked_database();
-    let (mut items, mut repeated) = (Vec::new(), Vec::new());
-    for element in push.elements.iter().take(MAX_LINKS).filter(|_| carried.is_none()) {
-        let item = Identity::of_element(database, element).and_then(|item| derived_context(item, &policy));
-        repeated.extend(item.filter(|item| !is_first(item, Passage::Added, parts)).map(|item| item.trace_id));
-        items.extend(item);
-    }
+    let (items, repeated) = named(push.elements.iter().copied().filter(|_| carried.is_none()), &policy, parts);
     let ids = if carried.is_none() { ids_of(pushes, &push, parts) } else { Vec::new() };
     // A span of its own can have the context of an item that nobody has added before.
     let is_named_by_item = push.count == 1 && items.len() == 1 && repeated.is_empty();
@@ -161,8 +156,25 @@ fn add_ids(name: &[u8], span: &mut Option<SpanRecord>, parts: &mut Parts<'_>) {
     }
 }
 
+/// The contexts that follow from what names these elements of one command, as Redis gets them, and those of them that were added
+/// before.
+pub(super) fn named<'a>(
+    elements: impl Iterator<Item = &'a [u8]>,
+    policy: &Policy,
+    parts: &mut Parts<'_>,
+) -> (Vec<SpanContext>, Vec<TraceId>) {
+    let database = parts.pairing.asked_database();
+    let (mut items, mut repeated) = (Vec::new(), Vec::new());
+    for element in elements.take(MAX_LINKS) {
+        let item = Identity::of_element(database, element).and_then(|item| derived_context(item, policy));
+        repeated.extend(item.filter(|item| !is_first(item, Passage::Added, parts)).map(|item| item.trace_id));
+        items.extend(item);
+    }
+    (items, repeated)
+}
+
 /// Whether the service itself has waited for items at this key, so that what it adds there is work.
-fn is_waited_for(key: &[u8], now: UnixNanos, parts: &mut Parts<'_>) -> bool {
+pub(super) fn is_waited_for(key: &[u8], now: UnixNanos, parts: &mut Parts<'_>) -> bool {
     let database = parts.pairing.asked_database();
     let inference = parts.call.env.inference.as_deref_mut();
     inference.is_some_and(|inference| inference.is_waited_for(now, database, key))

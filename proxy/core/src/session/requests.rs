@@ -1,9 +1,9 @@
 //! The reader of the client's direction: requests.
 //!
-//! Bytes are held back only from the header of a publish's payload to the last byte of the payload, and only if it may get
-//! a context; and those of an `XADD` to a stream whose entries carry contexts. All others go on at once, while they are being
-//! read. Most requests are complete in the input and are taken in one step. Whatever is unusual, incomplete or invalid is read
-//! byte by byte. Both ways lead to the same decisions.
+//! Bytes are held back only from the header of a publish's payload to the last byte of the payload, and only if it may get a
+//! context; and those of an `XADD` to a stream whose entries carry contexts, and of an `LPUSH` to a queue whose jobs may. All
+//! others go on at once, while they are being read. Most requests are complete in the input and are taken in one step. Whatever
+//! is unusual, incomplete or invalid is read byte by byte. Both ways lead to the same decisions.
 
 mod held;
 mod partial;
@@ -15,6 +15,7 @@ use super::Parts;
 use super::attribution;
 use super::capture::{self, Capture};
 use super::described::{described, told_apart};
+use super::envelopes;
 use super::inline::{self, Line};
 use super::publishes;
 use super::pushes;
@@ -95,7 +96,7 @@ impl RequestReader {
                     self.request.start = parts.call.env.now;
                     self.capture.begin(input.pos, capture::MAX_LEN);
                     if byte == b'*' {
-                        if parts.adds_fields {
+                        if parts.adds_fields || parts.adds_to_envelopes {
                             self.request.is_held = true;
                             self.hold.begin(input, input.pos, parts.call.out);
                         }
@@ -337,8 +338,11 @@ fn complete_request(input: &mut Input<'_>, parts: &mut Parts<'_>) -> bool {
     if let Some(Plan::Publish { sharded }) = command.and_then(|command| command.plan(head.count)) {
         return publishes::take_complete(head.end, sharded, input, parts);
     }
-    let is_read_by_byte =
-        |command: &Command| command.words > 1 || parts.adds_fields && streams::may_add(command, &head, input, parts);
+    let is_read_by_byte = |command: &Command| {
+        command.words > 1
+            || parts.adds_fields && streams::may_add(command, &head, input, parts)
+            || parts.adds_to_envelopes && envelopes::may_add(&head, input, parts)
+    };
     if command.is_some_and(is_read_by_byte) {
         return false;
     }

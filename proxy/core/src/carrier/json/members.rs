@@ -1,8 +1,10 @@
-//! The members of an application's own context, to be removed (`--strip-supplied`).
+//! The members of an object by their places: those of an application's own context, to be removed (`--strip-supplied`), and those
+//! of an envelope that gets a context (`--envelope`).
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::is_object;
 use super::object::{JsonPath, Object};
 use crate::carrier::texts::{ALL_B3, BAGGAGE, JAEGER, TRACEPARENT, TRACESTATE};
 use crate::trace::{Context, Propagators};
@@ -29,7 +31,7 @@ fn ranges(object: &[u8], goes: impl Fn(&[u8]) -> bool) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     // The end of the last member that stays, if there is one.
     let mut kept_end = None;
-    while let Some(Member { name, range }) = scan.member() {
+    while let Some(Place { name, range, .. }) = scan.member() {
         if goes(object.get(name).unwrap_or_default()) {
             let start = kept_end.unwrap_or(range.start);
             match ranges.last_mut() {
@@ -47,9 +49,36 @@ fn ranges(object: &[u8], goes: impl Fn(&[u8]) -> bool) -> Vec<Range<usize>> {
     ranges
 }
 
-/// A member of an object: its name without quotation marks, and all of it.
-struct Member {
+/// A member of an object, as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member<'a> {
+    /// The name, without quotation marks.
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    /// Position of the value in the object.
+    pub(crate) value_at: usize,
+}
+
+/// The members of a text that is one JSON object. `None` if it has more than `most`, or if readers may differ about what it says:
+/// a name has an escape, or repeats in any case.
+pub(crate) fn members(object: &str, most: usize) -> Option<Vec<Member<'_>>> {
+    is_object(object.as_bytes()).then_some(())?;
+    let mut scan = Scan { bytes: object.as_bytes(), pos: 0 };
+    scan.past(b'{');
+    let mut members: Vec<Member<'_>> = Vec::new();
+    while let Some(Place { name, value, .. }) = scan.member() {
+        let (name, value_at) = (object.get(name)?, value.start);
+        let is_certain = !name.contains('\\') && !members.iter().any(|member| member.name.eq_ignore_ascii_case(name));
+        (is_certain && members.len() < most).then_some(())?;
+        members.push(Member { name, value: object.get(value)?, value_at });
+    }
+    Some(members)
+}
+
+/// The places of a member of an object: its name without quotation marks, its value, and all of it.
+struct Place {
     name: Range<usize>,
+    value: Range<usize>,
     range: Range<usize>,
 }
 
@@ -121,7 +150,7 @@ impl Scan<'_> {
     }
 
     /// Reads the next member, and the comma behind it.
-    fn member(&mut self) -> Option<Member> {
+    fn member(&mut self) -> Option<Place> {
         self.space();
         let start = self.pos;
         if self.peek() != Some(b'"') {
@@ -130,10 +159,11 @@ impl Scan<'_> {
         let name = self.string();
         self.past(b':');
         self.space();
+        let value_at = self.pos;
         self.value();
-        let range = start..self.pos.min(self.bytes.len());
+        let end = self.pos.min(self.bytes.len());
         self.past(b',');
-        Some(Member { name, range })
+        Some(Place { name, value: value_at.min(end)..end, range: start..end })
     }
 }
 

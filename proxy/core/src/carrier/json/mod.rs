@@ -21,6 +21,7 @@ use memchr::memmem;
 use serde::de::IgnoredAny;
 
 pub use members::supplied_members;
+pub(crate) use members::{Member, members};
 pub use object::{JsonPath, Object};
 pub(crate) use object::{text_member, wrapped_context};
 
@@ -61,6 +62,19 @@ pub(super) fn write(
         let context = [before.unwrap_or_default(), behind.unwrap_or_default()];
         let mac = place.keys.sign(&Covered { channel: place.channel, payload, context });
         mark::insert_mac(&mac, mac_at, out);
+    }
+}
+
+/// Appends the members for `context` as an application would write them, without a mark.
+pub(crate) fn write_plain(context: &Context, out: &mut Vec<u8>) {
+    out.extend_from_slice(TRACEPARENT);
+    out.extend_from_slice(&context.span.to_traceparent());
+    out.push(b'"');
+    let trace_state = context.trace_state.as_deref().filter(|state| !state.is_empty());
+    // It may hold quotation marks and backslashes.
+    if let Some(text) = trace_state.and_then(|state| serde_json::to_string(state).ok()) {
+        out.extend_from_slice(b",\"tracestate\":");
+        out.extend_from_slice(text.as_bytes());
     }
 }
 

@@ -1,15 +1,26 @@
-//! Requests that are held back from their first byte on, because they may be an `XADD` that gets a context (`--stream-carrier`).
+//! Requests that are held back from their first byte on, because they may be an `XADD` that gets a context (`--stream-carrier`), or
+//! an `LPUSH` whose job gets one (`--envelope`).
 //!
-//! The number of words at the beginning of a request changes with the context, so that it has to wait. Any other request goes on as
-//! soon as the length of its name, or the name, says that it is another one.
+//! The number of words at the beginning of a request or the length of one changes with the context, so that it has to wait. Any
+//! other request goes on as soon as the length of its name, or the name, says that it is another one.
 
 use core::mem;
 
-use super::RequestReader;
+use super::{RequestReader, requested};
+use crate::commands::Answer;
 use crate::output::Output;
 use crate::policy::MAX_CHANNEL_LEN;
 use crate::rewrite::{Bulk, Input, entries};
-use crate::session::{Parts, streams};
+use crate::session::{Parts, envelopes, streams};
+
+/// What may get a context in a request that is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// The entry of a stream.
+    Entry,
+    /// The job in an envelope.
+    Job,
+}
 
 impl RequestReader {
     /// Sends the held bytes of a request as they came.
@@ -19,15 +30,29 @@ impl RequestReader {
         }
     }
 
+    /// What may get a context in the request, whose name has been read.
+    fn target(&self, parts: &Parts<'_>) -> Option<Target> {
+        let [name, ..] = &self.request.words;
+        let (name, count) = (name.as_bytes(), self.request.count);
+        if parts.adds_fields && name.eq_ignore_ascii_case(streams::NAME) && count >= entries::MIN_WORDS {
+            Some(Target::Entry)
+        } else if parts.adds_to_envelopes && envelopes::is_named(name, count) {
+            Some(Target::Job)
+        } else {
+            None
+        }
+    }
+
     /// An argument of `len` bytes begins.
     pub(super) fn held_argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         let may_be_added_to = match self.request.index {
-            0 => len == streams::NAME_LEN,
+            0 => parts.adds_fields && len == streams::NAME_LEN || parts.adds_to_envelopes && len == envelopes::NAME_LEN,
             1 => usize::try_from(len).is_ok_and(|len| len <= MAX_CHANNEL_LEN),
             _ => {
                 let held = u64::try_from(self.hold.len(input)).unwrap_or(u64::MAX);
                 let skipped = entries::too_long(held.saturating_add(len), &parts.call);
-                skipped.into_iter().for_each(|skipped| parts.call.out.counts.count(skipped));
+                let counted = skipped.filter(|_| self.target(parts) == Some(Target::Entry));
+                counted.into_iter().for_each(|skipped| parts.call.out.counts.count(skipped));
                 skipped.is_none()
             }
         };
@@ -41,13 +66,15 @@ impl RequestReader {
     /// An argument of `len` bytes has been read.
     pub(super) fn held_argument_ends(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         let may_be_added_to = match self.request.index {
-            0 => {
-                let [name, ..] = &self.request.words;
-                name.as_bytes().eq_ignore_ascii_case(streams::NAME) && self.request.count >= entries::MIN_WORDS
-            }
+            0 => self.target(parts).is_some(),
             1 => {
+                let target = self.target(parts);
                 let key = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
-                parts.call.env.policy.has_fields(key.body())
+                match target {
+                    Some(Target::Entry) => parts.call.env.policy.has_fields(key.body()),
+                    Some(Target::Job) => envelopes::has_jobs(key.body(), parts),
+                    None => false,
+                }
             }
             _ => true,
         };
@@ -59,7 +86,20 @@ impl RequestReader {
     /// The last byte of the request has been read.
     pub(super) fn held_request_ends(&mut self, input: &mut Input<'_>, parts: &mut Parts<'_>) {
         self.request.is_held = false;
-        let edits = streams::add(self.hold.held(input), self.request.start, parts);
+        let start = self.request.start;
+        let [name, ..] = &self.request.words;
+        let (name, request) = (name.as_bytes(), self.hold.held(input));
+        let edits = if envelopes::is_named(name, self.request.count) {
+            match envelopes::job(request, parts) {
+                Some(job) => envelopes::add(&job, name, request, start, parts),
+                None => {
+                    requested(Answer::Replies(1), name, start, || request, parts);
+                    None
+                }
+            }
+        } else {
+            streams::add(request, start, parts)
+        };
         match edits {
             Some(edits) => self.hold.apply(&edits, input, parts.call.out),
             None => self.hold.release(input, parts.call.out),
