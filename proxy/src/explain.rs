@@ -98,6 +98,9 @@ pub fn added_bytes(policy: &Policy) -> String {
     if policy.stream_carriers.iter().any(|(_, carrier)| *carrier == StreamCarrier::Field) {
         forms.push("fields `traceparent` and `tracestate` of streams, where --stream-carrier says field".to_owned());
     }
+    if !policy.envelopes.is_empty() {
+        forms.push("members `traceparent` and `tracestate` in jobs of the libraries that --envelope names".to_owned());
+    }
     forms.join("; ")
 }
 

@@ -45,6 +45,7 @@ pub fn arguments(data: &[u8]) {
         &mut options.tracing.exclude,
         &mut options.carriers.carriers,
         &mut options.carriers.stream_carriers,
+        &mut options.carriers.envelopes,
         &mut options.tracing.modes,
         &mut options.carriers.read_json,
         &mut options.carriers.keep_context,

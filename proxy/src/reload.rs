@@ -195,6 +195,7 @@ fn merged(old: &Policy, new: &Policy) -> Policy {
         exclude: new.exclude,
         carriers: new.carriers,
         stream_carriers: new.stream_carriers,
+        envelopes: new.envelopes,
         read_json: new.read_json,
         keep_context: new.keep_context,
         strip_supplied: new.strip_supplied,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use redistributed_core::carrier::json::JsonPath;
-use redistributed_core::carrier::{Carrier, StreamCarrier, opencensus};
+use redistributed_core::carrier::{Carrier, Envelope, StreamCarrier, opencensus};
 use redistributed_core::choice::Choice;
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Follow, Forged, Mode, OutOfBand, Policy, Relation, Trust};
@@ -84,6 +84,13 @@ pub(crate) struct CarrierOptions {
     #[arg(long = "stream-carrier", value_name = "GLOB=CARRIER")]
     pub(crate) stream_carriers: Vec<String>,
 
+    /// Libraries whose jobs get a context in their envelopes: celery, taskiq, sidekiq, with commas between them; repeatable
+    ///
+    /// For workers without a sidecar that have the library's own instrumentation. A job that the service adds to a queue gets
+    /// `traceparent` where that instrumentation looks for it, and keeps it. See proxy/docs/queues.md.
+    #[arg(long = "envelope", value_name = "LIBRARY[,LIBRARY]")]
+    pub(crate) envelopes: Vec<String>,
+
     /// Take `traceparent` in a JSON payload as the parent on channels that match; repeatable, the first match wins
     ///
     /// PATH is where it stands in the object: names with dots between them, as in headers.traceparent. Without a path it is a
@@ -147,6 +154,7 @@ impl Validation<'_> {
             modes: tracing.modes.iter().filter_map(|text| self.choice_for("--mode-for", text)).collect(),
             carriers: carriers.carriers.iter().filter_map(|text| self.choice_for("--carrier", text)).collect(),
             stream_carriers: self.stream_carriers(&carriers.stream_carriers),
+            envelopes: self.envelopes(&carriers.envelopes),
             include: self.globs("--include", &tracing.include),
             exclude: self.globs("--exclude", &tracing.exclude),
             read_json: carriers.read_json.iter().filter_map(|text| self.glob_and_path(text)).collect(),
@@ -184,6 +192,22 @@ impl Validation<'_> {
 
     fn stream_carriers(&mut self, carriers: &[String]) -> Vec<(Glob, StreamCarrier)> {
         carriers.iter().filter_map(|text| self.choice_for("--stream-carrier", text)).collect()
+    }
+
+    /// Reads the libraries of `--envelope`, of which each counts once.
+    fn envelopes(&mut self, lists: &[String]) -> Vec<Envelope> {
+        let mut envelopes = Vec::new();
+        for (text, name) in lists.iter().flat_map(|text| text.split(',').map(move |name| (text, name.trim()))) {
+            match Envelope::parse(name) {
+                Some(envelope) if envelopes.contains(&envelope) => {}
+                Some(envelope) => envelopes.push(envelope),
+                None => {
+                    let form = format!("write {}", choices::list::<Envelope>("or", str::to_owned));
+                    self.reject("--envelope", Some(text), format!("`{}` is not known", redact(name)), form);
+                }
+            }
+        }
+        envelopes
     }
 
     fn commands(&mut self, text: Option<&str>, follow: Follow) -> Commands {
@@ -313,6 +337,7 @@ pub(super) fn effective_carriers(policy: &Policy, context_key_file: Option<&Path
     vec![
         ("carrier", list(&policy.carriers)),
         ("stream-carrier", list(&policy.stream_carriers)),
+        ("envelope", policy.envelopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
         ("read-json", list(&policy.read_json)),
         ("keep-context", globs(&policy.keep_context)),
         ("strip-supplied", globs(&policy.strip_supplied)),
@@ -353,6 +378,24 @@ mod tests {
         assert_eq!(commands("errors, slow=1s"), commands("slow=1000ms,errors"));
         for text in ["", "slow", "slow=", "slow=10", "slow=x", "fast", "all,errors", "slow=1ms,", "ALL"] {
             commands(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn libraries_are_read_with_commas_or_one_by_one_and_each_counts_once() {
+        let envelopes = |words: &[&str]| {
+            let all = [&["redistributed", "--listen", "127.0.0.1:1", "--upstream", "h"], words].concat();
+            let loaded =
+                Invocation::new(Options::command(), all.into_iter().map(Into::into)).with_file(None, &|_| None);
+            loaded.map(|loaded| loaded.settings.policy.envelopes.clone()).map_err(|error| error.to_string())
+        };
+        assert_eq!(envelopes(&[]), Ok(vec![]));
+        assert_eq!(envelopes(&["--envelope", "taskiq, celery"]), Ok(vec![Envelope::Taskiq, Envelope::Celery]));
+        let repeated = ["--envelope", "sidekiq", "--envelope", "celery,sidekiq"];
+        assert_eq!(envelopes(&repeated), Ok(vec![Envelope::Sidekiq, Envelope::Celery]));
+        for unknown in ["bullmq", "Celery", "celery,", "celery;taskiq", "none"] {
+            let error = envelopes(&["--envelope", unknown]).unwrap_err();
+            assert!(error.contains("--envelope") && error.contains("write celery, taskiq or sidekiq"), "{error}");
         }
     }
 

@@ -15,6 +15,7 @@
 //! | [`groups`] | the span of an entry of a stream ends with its `XACK`, and what is claimed is handed over again |
 //! | [`job_scripts`] | a job that one script adds and another takes has both ends in one trace |
 //! | [`streams`] | contexts in the entries of streams are read by whoever has no proxy, and by no service behind one |
+//! | [`envelopes`] | contexts in the envelopes of job libraries are read by workers with a proxy and without one |
 //! | [`queues`] | the work of a plain worker is below the item of a list or a stream that caused it |
 //!
 //! The other modules are shared by the tests: [`deployment`] (Redis, collector, sidecars), [`spans`] (the spans that
@@ -28,6 +29,7 @@ mod spans;
 mod carriers;
 mod collectors;
 mod commands;
+mod envelopes;
 mod every_client;
 mod following;
 mod groups;
