@@ -53,8 +53,10 @@ def bullmq(version: int) -> Library:
 
 LIBRARIES = (
     Library("Celery", "python", "celery"),
+    Library("Celery, envelopes", "python", "celery", options=("--envelope", "celery")),
     Library("Huey", "python", "huey"),
     Library("taskiq, list", "python", "taskiq", {"TASKIQ_BROKER": "list"}),
+    Library("taskiq, list, envelopes", "python", "taskiq", {"TASKIQ_BROKER": "list"}, options=("--envelope", "taskiq")),
     Library("taskiq, stream", "python", "taskiq", {"TASKIQ_BROKER": "stream"}),
     Library("taskiq, Pub/Sub", "python", "taskiq", {"TASKIQ_BROKER": "pubsub"}, "subscribed taskiq", options_of_both=INJECT),
     Library("RQ", "python", "rq"),
@@ -84,6 +86,7 @@ LIBRARIES = (
     Library("node-redis, group, RESP2", "node", "node_redis", {"PROTOCOL": "2"}),
     Library("node-redis, group, RESP3", "node", "node_redis", {"PROTOCOL": "3"}),
     Library("Sidekiq", "ruby", "sidekiq"),
+    Library("Sidekiq, envelopes", "ruby", "sidekiq", options=("--envelope", "sidekiq")),
     Library("Laravel, phpredis", "php", "laravel", {"LARAVEL_CLIENT": "phpredis"}),
     Library("Laravel, predis", "php", "laravel", {"LARAVEL_CLIENT": "predis"}),
 )
