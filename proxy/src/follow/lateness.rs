@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redistributed_core::trace::UnixNanos;
 
-use super::messages::YOUNG;
+/// How long the messages of a new subscription count as late, in nanoseconds: what is told may be of messages before it.
+const YOUNG: u64 = 60_000_000;
 
 /// How long messages count as late after the client has not taken what had come, in nanoseconds.
 const AFTER_A_STALL: u64 = 1_000_000_000;

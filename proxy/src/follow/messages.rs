@@ -31,9 +31,6 @@ pub(super) const PATIENCE: u64 = 250 * MILLISECOND;
 /// How long nothing is matched by a name after something was not matched, in nanoseconds.
 const DOUBT: u64 = 10_000 * MILLISECOND;
 
-/// How long a new subscription's messages are not matched, in nanoseconds: what was told may be of messages before it.
-pub(super) const YOUNG: u64 = 60 * MILLISECOND;
-
 /// The most windows. With more, the oldest is decided as if nothing had been told.
 const MAX_WINDOWS: usize = 16_384;
 
