@@ -12,7 +12,9 @@ COUNTDOWN = float(os.environ.get("CELERY_COUNTDOWN", 0)) or None
 
 app = Celery("jobs", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 if os.environ.get("CELERY_LATE"):
-    app.conf.update(task_acks_late=True, broker_transport_options={"visibility_timeout": VISIBILITY_TIMEOUT})
+    # By itself, kombu looks for such jobs when it begins, and then every 100 seconds.
+    looks = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    app.conf.update(task_acks_late=True, broker_transport_options=looks | {"visibility_timeout": VISIBILITY_TIMEOUT})
 
 
 @app.task(autoretry_for=(jobs.Interrupted,), default_retry_delay=0)
