@@ -73,8 +73,13 @@ impl Deployment {
 
     /// Waits until the collector has received so many spans of which this is true.
     pub(crate) async fn collector_has_such(&self, spans: usize, is_such: impl Fn(&ReceivedSpan) -> bool) {
+        // Each request is looked at once, because there may be thousands.
+        let (mut seen, mut found) = (0, 0);
         let has_all = |requests: &[ReceivedRequest]| {
-            requests.iter().flat_map(ReceivedRequest::spans).filter(|span| is_such(span)).count() >= spans
+            let new = requests[seen..].iter().flat_map(ReceivedRequest::spans);
+            found += new.filter(|span| is_such(span)).count();
+            seen = requests.len();
+            found >= spans
         };
         self.collector.wait_for(crate::support::DEADLINE, has_all).await.expect("the spans");
     }
