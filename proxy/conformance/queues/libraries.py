@@ -45,10 +45,10 @@ INJECT = ("--mode", "inject")
 """Mode `auto`, the default, would first have to prove that the workers are behind proxies."""
 
 
-def bullmq(version: int) -> Library:
+def bullmq(version: int, way: str = "", options: tuple = ()) -> Library:
     # The event `drained` is there once more each time the worker is faster than the program that adds jobs.
     keys = {"passing": "bull:jobs:stalled-check", "unsized": "bull:jobs:events"}
-    return Library(f"BullMQ {version}", "node", "bullmq", {"BULLMQ": f"bullmq{version}"}, **keys)
+    return Library(f"BullMQ {version}{way}", "node", "bullmq", {"BULLMQ": f"bullmq{version}"}, options=options, **keys)
 
 
 LIBRARIES = (
@@ -68,7 +68,9 @@ LIBRARIES = (
     Library("redis-py, group, RESP2", "python", "group", {"PROTOCOL": "2"}),
     Library("redis-py, group, RESP3", "python", "group", {"PROTOCOL": "3"}),
     bullmq(5),
+    bullmq(5, ", envelopes", ("--envelope", "bullmq")),
     bullmq(6),
+    bullmq(6, ", envelopes", ("--envelope", "bullmq")),
     Library("Bull", "node", "bull", passing="bull:jobs:stalled-check", takes_ids=True),
     Library(
         "Bee-Queue",

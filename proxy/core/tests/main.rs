@@ -15,6 +15,7 @@ mod large;
 mod properties;
 mod pushes;
 mod queues;
+mod script_jobs;
 mod scripts;
 mod simulation;
 mod support;

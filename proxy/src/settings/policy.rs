@@ -84,10 +84,10 @@ pub(crate) struct CarrierOptions {
     #[arg(long = "stream-carrier", value_name = "GLOB=CARRIER")]
     pub(crate) stream_carriers: Vec<String>,
 
-    /// Libraries whose jobs get a context in their envelopes: celery, taskiq, sidekiq, with commas between them; repeatable
+    /// Libraries whose jobs get a context in their envelopes: celery, taskiq, sidekiq, bullmq, with commas between them; repeatable
     ///
     /// For workers without a sidecar that have the library's own instrumentation. A job that the service adds to a queue gets
-    /// `traceparent` where that instrumentation looks for it, and keeps it. See proxy/docs/queues.md.
+    /// a context where that instrumentation looks for it, and keeps it. See proxy/docs/queues.md.
     #[arg(long = "envelope", value_name = "LIBRARY[,LIBRARY]")]
     pub(crate) envelopes: Vec<String>,
 
@@ -390,12 +390,15 @@ mod tests {
             loaded.map(|loaded| loaded.settings.policy.envelopes.clone()).map_err(|error| error.to_string())
         };
         assert_eq!(envelopes(&[]), Ok(vec![]));
-        assert_eq!(envelopes(&["--envelope", "taskiq, celery"]), Ok(vec![Envelope::Taskiq, Envelope::Celery]));
+        assert_eq!(envelopes(&["--envelope", "taskiq, bullmq"]), Ok(vec![Envelope::Taskiq, Envelope::BullMq]));
         let repeated = ["--envelope", "sidekiq", "--envelope", "celery,sidekiq"];
         assert_eq!(envelopes(&repeated), Ok(vec![Envelope::Sidekiq, Envelope::Celery]));
-        for unknown in ["bullmq", "Celery", "celery,", "celery;taskiq", "none"] {
+        for unknown in ["bull", "Celery", "celery,", "celery;taskiq", "none"] {
             let error = envelopes(&["--envelope", unknown]).unwrap_err();
-            assert!(error.contains("--envelope") && error.contains("write celery, taskiq or sidekiq"), "{error}");
+            assert!(
+                error.contains("--envelope") && error.contains("write celery, taskiq, sidekiq or bullmq"),
+                "{error}"
+            );
         }
     }
 

@@ -31,6 +31,25 @@ async fn call(wire: &mut Wire, words: &[&str]) -> Value {
     wire.call_words(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()).await
 }
 
+/// A script with the keys of BullMQ that add a job, of which it keeps as much.
+const ADD: &str = "redis.call('HSET', KEYS[1] .. ':7', 'data', ARGV[2], 'opts', cjson.encode(cmsgpack.unpack(ARGV[3])))
+    redis.call('LPUSH', KEYS[1], '7')
+    return '7'";
+
+/// A script with those of BullMQ that take one.
+const TAKE: &str = "local id = redis.call('RPOPLPUSH', KEYS[1], KEYS[2])
+    return {redis.call('HGETALL', KEYS[1] .. ':' .. id), id, 0, 0}";
+
+/// Calls a script whose keys are these names behind `bull:mail:`.
+async fn eval(wire: &mut Wire, script: &str, names: &str, arguments: &[&[u8]]) -> Value {
+    let keys: Vec<String> = names.split(' ').map(|name| format!("bull:mail:{name}")).collect();
+    let count = keys.len().to_string();
+    let mut words = vec![&b"EVAL"[..], script.as_bytes(), count.as_bytes()];
+    words.extend(keys.iter().map(String::as_bytes));
+    words.extend_from_slice(arguments);
+    wire.call_words(&words).await
+}
+
 /// The job that is taken from a queue.
 async fn take(wire: &mut Wire, queue: &str) -> String {
     let Value::Array(taken) = call(wire, &["BRPOP", queue, "20"]).await else { panic!("no job in {queue}") };
@@ -89,6 +108,33 @@ async fn a_worker_without_a_proxy_finds_the_context_and_one_behind_a_proxy_is_in
                 assert_eq!((item.body_size(), item.links.len()), (Some(*len as i64), 0));
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_bullmq_has_the_context_in_its_options_as_redis_reads_them() {
+    for server in servers::all() {
+        let deployment = Deployment::on(server).await;
+        let options = ["--envelope", "bullmq"];
+        let (api, worker) = (deployment.sidecar("api", &options), deployment.sidecar("worker", &options));
+        let (mut adds, mut plain, mut takes) = (api.connect().await, deployment.direct().await, worker.connect().await);
+        let names = "wait paused meta id completed delayed active events marker";
+        let job: [&[u8]; 3] = [b"\x92\xaabull:mail:\xa0", b"{}", b"\xde\0\x01\xa8attempts\0"];
+        assert_eq!(eval(&mut adds, ADD, names, &job).await, Value::Bulk(b"7".to_vec()));
+        let Value::Bulk(options) = call(&mut plain, &["HGET", "bull:mail:wait:7", "opts"]).await else { panic!() };
+        let options: serde_json::Value = serde_json::from_slice(&options).unwrap();
+        assert_eq!((options.as_object().unwrap().len(), &options["attempts"]), (2, &serde_json::json!(0)));
+        let texts: serde_json::Value = serde_json::from_str(options["tm"].as_str().unwrap()).unwrap();
+        let context = SpanContext::parse_traceparent(texts["traceparent"].as_str().unwrap().as_bytes()).unwrap();
+        let names = "wait active prioritized events stalled limiter delayed paused meta pc marker";
+        eval(&mut takes, TAKE, names, &[b"bull:mail:", b"1700000000000", b"\x80"]).await;
+        drop((adds, takes));
+        let spans = deployment.spans([api, worker]).await;
+        assert!(spans.of("api").any(|span| span.name.starts_with("send") && is_of(span, &context)));
+        let items: Vec<_> = spans.of("worker").filter(|span| span.name.starts_with("process")).collect();
+        let [item] = items[..] else { panic!("one job: {items:?}") };
+        let expected = (context.trace_id.to_string(), context.span_id.to_string());
+        assert_eq!((&item.trace_id, &item.parent), (&expected.0, &expected.1));
     }
 }
 

@@ -11,6 +11,8 @@
 //! Nobody removes the members again: whoever takes the element, puts it back or removes it by its bytes has it as it is in
 //! Redis. They have no mark of a proxy and no MAC, because they are what the library's own instrumentation would have written.
 //!
+//! Jobs of BullMQ have theirs in their [`options`].
+//!
 //! An element is an envelope only if it has exactly the shape that the library gives it. What differs in anything, or may be
 //! read in two ways, is none. An element that names a context anywhere in that object is none either.
 
@@ -20,6 +22,8 @@ use super::json::{self, Member};
 use super::texts;
 use crate::choice;
 use crate::trace::Context;
+
+pub(crate) mod options;
 
 /// The object of an item that stands for the item itself.
 pub(crate) const ITEM: &str = "";
@@ -40,6 +44,8 @@ choice! {
         Taskiq = "taskiq",
         /// The members of Sidekiq's jobs.
         Sidekiq = "sidekiq",
+        /// The options of BullMQ's jobs.
+        BullMq = "bullmq",
     }
 }
 
@@ -105,26 +111,20 @@ const SIDEKIQ: Shape = Shape {
 const SIDEKIQ_KEY: &[u8] = b"queue:";
 
 impl Envelope {
-    /// The name of the object in which the library's instrumentation has its context.
-    const fn object(self) -> &'static str {
+    /// The name of the object in which the library's instrumentation has its context, and the shape of an element that has it.
+    /// `None` if the library adds no elements.
+    const fn object_and_shape(self) -> Option<(&'static str, &'static Shape)> {
         match self {
-            Self::Celery => HEADERS,
-            Self::Taskiq => LABELS,
-            Self::Sidekiq => ITEM,
-        }
-    }
-
-    const fn shape(self) -> &'static Shape {
-        match self {
-            Self::Celery => &CELERY,
-            Self::Taskiq => &TASKIQ,
-            Self::Sidekiq => &SIDEKIQ,
+            Self::Celery => Some((HEADERS, &CELERY)),
+            Self::Taskiq => Some((LABELS, &TASKIQ)),
+            Self::Sidekiq => Some((ITEM, &SIDEKIQ)),
+            Self::BullMq => None,
         }
     }
 
     /// Where a context goes in this element of the list `key`, if it is an envelope of the library without one.
     fn gap(self, key: &[u8], element: &str, members: &[Member<'_>]) -> Option<Gap> {
-        let shape = self.shape();
+        let (object, shape) = self.object_and_shape()?;
         let find = |name: &str| members.iter().find(|member| member.name == name);
         if !shape.required.iter().all(|(name, kind)| find(name).is_some_and(|member| kind.is_of(member))) {
             return None;
@@ -145,7 +145,7 @@ impl Envelope {
             let name = queue.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
             (key.strip_prefix(SIDEKIQ_KEY) == Some(name)).then_some(())?;
         }
-        match self.object() {
+        match object {
             ITEM => Gap::at_end_of(element, 0),
             name => {
                 let object = find(name)?;

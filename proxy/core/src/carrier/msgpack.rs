@@ -4,6 +4,8 @@
 //!
 //! Nothing recurses: what an array or a map holds is a number of values that are still owed.
 
+use alloc::vec::Vec;
+
 /// What a value begins with.
 enum Head {
     /// The value is a text of this length.
@@ -38,6 +40,66 @@ pub(crate) fn member<'a>(map: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         pass_over(&mut rest)?;
     }
     None
+}
+
+/// A map to which a member can be added.
+#[derive(Debug)]
+pub(crate) struct Map<'a> {
+    bytes: &'a [u8],
+    /// Length of its header, in bytes: 1, 3 or 5.
+    header_len: usize,
+    names: Vec<&'a [u8]>,
+}
+
+/// Most members of a [`Map`].
+const MAX_MEMBERS: usize = 64;
+
+impl<'a> Map<'a> {
+    /// Reads a map. `None` if something follows it, if a name is no text or is there twice, or if it has more than 64 members.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let Head::Map(pairs) = head(&mut rest)? else { return None };
+        let header_len = bytes.len() - rest.len();
+        let mut names = Vec::new();
+        for _ in 0..Some(pairs).filter(|pairs| *pairs <= MAX_MEMBERS)? {
+            let name = text(&mut rest).filter(|name| !names.contains(name))?;
+            names.push(name);
+            pass_over(&mut rest)?;
+        }
+        rest.is_empty().then_some(Self { bytes, header_len, names })
+    }
+
+    /// Whether a member has this name.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.names.contains(&name)
+    }
+
+    /// The map with one member more, at its end. Both are texts of less than 64 KiB. The header stays as long as it is, if the
+    /// number of members has place in it.
+    pub(crate) fn with(&self, name: &[u8], value: &[u8]) -> Vec<u8> {
+        // There are few members.
+        let count = u8::try_from(self.names.len()).unwrap_or(u8::MAX).saturating_add(1);
+        let mut map = match self.header_len {
+            1 if count <= 0x0f => Vec::from([0x80 | count]),
+            1 | 3 => Vec::from([0xde, 0, count]),
+            _ => Vec::from([0xdf, 0, 0, 0, count]),
+        };
+        map.extend_from_slice(self.bytes.get(self.header_len..).unwrap_or_default());
+        write_text(name, &mut map);
+        write_text(value, &mut map);
+        map
+    }
+}
+
+/// Appends a text of less than 64 KiB.
+fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    let [high, low] = u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes();
+    match (high, low) {
+        (0, 0..=0x1f) => out.push(0xa0 | low),
+        (0, _) => out.extend_from_slice(&[0xd9, low]),
+        _ => out.extend_from_slice(&[0xda, high, low]),
+    }
+    out.extend_from_slice(text);
 }
 
 /// Takes the next value if it is a text, and returns its bytes.
@@ -95,8 +157,6 @@ fn number(rest: &mut &[u8], len: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     /// `msgpack.packb(["bull:mail:", "", "name", 1700000000000, None])` of Python.
@@ -118,6 +178,45 @@ mod tests {
         assert_eq!(member(MAP, b"delay"), None, "it is a member of another map");
         assert_eq!(member(b"\xde\0\x01\xa2tm\xdb\0\0\0\x01y", b"tm"), Some(&b"y"[..]));
         assert_eq!(member(b"\xdf\0\0\0\x01\xa2tm\xa1y", b"tm"), Some(&b"y"[..]));
+    }
+
+    #[test]
+    fn a_member_is_added_behind_the_others() {
+        let added = |map: &[u8]| Map::read(map).map(|map| map.with(b"tm", b"{}"));
+        let (end, old_end) = (b"\xa2tm\xa2{}", b"\xa1x\xc4\x01y");
+        assert_eq!(added(b"\x80"), Some([&b"\x81"[..], end].concat()));
+        assert_eq!(added(b"\xde\0\x01\xa8attempts\0"), Some([&b"\xde\0\x02\xa8attempts\0"[..], end].concat()));
+        assert_eq!(added(b"\xdf\0\0\0\x01\xa1x\xc0"), Some([&b"\xdf\0\0\0\x02\xa1x\xc0"[..], end].concat()));
+        assert!(MAP.ends_with(old_end));
+        assert_eq!(Map::read(MAP).map(|map| (map.has(b"tm"), map.has(b"type"))), Some((true, false)));
+        let of = |count: u8, head: &[u8]| {
+            (0..count).fold(head.to_vec(), |map, at| [&map[..], &[0xa1, b'A' + at, 0xc0]].concat())
+        };
+        for (count, head, new_head) in [
+            (14, &b"\x8e"[..], &b"\x8f"[..]),
+            (15, b"\x8f", b"\xde\0\x10"),
+            (15, b"\xde\0\x0f", b"\xde\0\x10"),
+            (63, b"\xde\0\x3f", b"\xde\0\x40"),
+        ] {
+            assert_eq!(added(&of(count, head)), Some([of(count, new_head), end.to_vec()].concat()), "{count}");
+        }
+        let text = |len: usize| Map::read(b"\x80").unwrap().with(b"t", "x".repeat(len).as_bytes());
+        for (len, head) in [(31, &b"\xbf"[..]), (32, b"\xd9\x20"), (255, b"\xd9\xff"), (256, b"\xda\x01\0")] {
+            assert!(text(len).starts_with(&[&b"\x81\xa1t"[..], head, b"x"].concat()), "{len}");
+            assert_eq!(member(&text(len), b"t"), Some("x".repeat(len).as_bytes()));
+        }
+    }
+
+    #[test]
+    fn nothing_is_added_to_what_may_be_read_in_two_ways() {
+        for cut in 0..MAP.len() {
+            assert!(Map::read(&MAP[..cut]).is_none(), "{cut}");
+        }
+        let behind = [MAP, b"\0"].concat();
+        let many = (0..65).fold(b"\xde\0\x41".to_vec(), |map, at| [&map[..], &[0xa1, at, 0xc0]].concat());
+        for map in [&behind[..], &many, b"\x82\xa1x\0\xa1x\0", b"\x81\x01\0", b"\x81\xc4\x01x\0", b"\x90", b"{}", b""] {
+            assert!(Map::read(map).is_none(), "{map:?}");
+        }
     }
 
     #[test]

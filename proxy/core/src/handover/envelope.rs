@@ -29,6 +29,7 @@
 use alloc::borrow::Cow;
 
 use super::Item;
+use crate::carrier::envelope::options::CONTEXT;
 use crate::carrier::envelope::{HEADERS, ITEM, LABELS};
 use crate::carrier::faststream;
 use crate::carrier::json::{text_member, wrapped_context};
@@ -64,10 +65,10 @@ pub(crate) fn context(item: &Item<'_>, formats: Propagators) -> Option<Context> 
 /// The context in the options of a job, which the script that adds the job has in MessagePack, and Redis in JSON.
 fn of_job(item: &Item<'_>, formats: Propagators) -> Option<Context> {
     let in_text = |text: &[u8]| wrapped_context(text, false, &[""], formats);
-    match field(item, "tm") {
+    match field(item, CONTEXT) {
         Some((text, _)) => in_text(text),
         None => field(item, "opts")
-            .and_then(|(options, is_cut_off)| in_text(text_member(options, is_cut_off, "tm")?.as_bytes())),
+            .and_then(|(options, is_cut_off)| in_text(text_member(options, is_cut_off, CONTEXT)?.as_bytes())),
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::{Item, Script};
+use crate::carrier::envelope::options::CONTEXT;
 use crate::resp::complete::decimal;
 use crate::resp::{Values, take_line};
 use crate::service::{Bulks, MAX_VALUES};
@@ -109,8 +110,8 @@ impl<'a> Push<'a> {
 
     fn of_script(script: Script<'a>) -> Option<Self> {
         match script {
-            Script::AddsJob { queue, data, context } => {
-                let names = Bulks::new([&b"data"[..], b"tm"]);
+            Script::AddsJob { queue, data, context, .. } => {
+                let names = Bulks::new([&b"data"[..], CONTEXT.as_bytes()]);
                 let values = Bulks::new([Some(data), context].into_iter().flatten());
                 let (awaits, size) = (Some(Awaited::Job), len_of(data));
                 Some(Self { awaits, names, values, count: 1, size, ..Self::begin(Cow::Borrowed(queue)) })

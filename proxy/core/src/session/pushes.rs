@@ -180,10 +180,10 @@ pub(super) fn is_waited_for(key: &[u8], now: UnixNanos, parts: &mut Parts<'_>) -
     inference.is_some_and(|inference| inference.is_waited_for(now, database, key))
 }
 
-/// The span of a command that adds an entry to this stream, whose id comes with the reply.
-pub(super) fn awaits_id(mut span: SpanRecord, key: &[u8], parts: &mut Parts<'_>) -> SpanRecord {
+/// The span of a command that adds an entry to this stream or a job to this queue, whose id comes with the reply.
+pub(super) fn awaits_id(mut span: SpanRecord, awaits: Awaited, key: &[u8], parts: &mut Parts<'_>) -> SpanRecord {
     if let Operation::Send(sent) = &mut span.operation {
-        sent.entry = parts.call.env.inference.is_some().then(|| parts.entries.push(Awaited::Entry, key));
+        sent.entry = parts.call.env.inference.is_some().then(|| parts.entries.push(awaits, key));
     }
     span
 }

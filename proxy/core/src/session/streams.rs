@@ -8,7 +8,7 @@ use super::items::carried;
 use super::{Parts, attribution, pushes};
 use crate::commands::{Answer, Command};
 use crate::counts::Counter;
-use crate::handover::{Push, Pushes};
+use crate::handover::{Awaited, Push, Pushes};
 use crate::resp::complete::{self, Head};
 use crate::rewrite::entries::{NewEntry, Producer};
 use crate::rewrite::{Edits, Input};
@@ -71,6 +71,6 @@ fn with_context(
         carries_context: true,
         ..Sent::default()
     };
-    let span = producer.record(start, sent).map(|span| pushes::awaits_id(span, &push.key, parts));
+    let span = producer.record(start, sent).map(|span| pushes::awaits_id(span, Awaited::Entry, &push.key, parts));
     Ok((edits, span))
 }

@@ -133,7 +133,8 @@ fn only_the_envelopes_of_named_libraries_count() {
     let all = [("celery", CELERY), ("q", TASKIQ), ("queue:default", SIDEKIQ)];
     for named in Envelope::ALL {
         let gets = |(key, element): (&str, &str)| gap(key.as_bytes(), element.as_bytes(), &[*named]).is_some();
-        assert_eq!(all.into_iter().filter(|job| gets(*job)).count(), 1, "{named}");
+        let adds_elements = usize::from(*named != Envelope::BullMq);
+        assert_eq!(all.into_iter().filter(|job| gets(*job)).count(), adds_elements, "{named}");
     }
     assert!(all.into_iter().all(|(key, element)| gap(key.as_bytes(), element.as_bytes(), &[]).is_none()));
 }

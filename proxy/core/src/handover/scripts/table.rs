@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::call::{Call, queue_of};
 use super::{MAX_CHANNELS, Script};
+use crate::carrier::envelope::options::CONTEXT;
 use crate::carrier::msgpack;
 use crate::handover::Shape;
 
@@ -60,11 +61,12 @@ fn bullmq_adds<'a>(call: &Call<'a>) -> Option<Script<'a>> {
         prefix.len() > 1 && prefix.ends_with(b":") && call.keys().iter().all(|key| key.starts_with(prefix));
     let has_keys = ["meta", "id", "completed", "events"].iter().all(|name| call.has_key(prefix, name));
     // The key of a member of the options stands for `telemetry.metadata`: src/classes/job.ts.
-    let context = msgpack::member(options, b"tm");
+    let context = msgpack::member(options, CONTEXT.as_bytes());
     (is_of_queue && has_keys && call.argument_count == 3).then(|| Script::AddsJob {
         queue: queue_of(prefix),
         data,
         context,
+        options: Some(options),
     })
 }
 
@@ -84,7 +86,7 @@ fn bullmq_finishes<'a>(call: &Call<'a>) -> Option<Script<'a>> {
 fn bull_adds<'a>(call: &Call<'a>) -> Option<Script<'a>> {
     let prefix = call.prefix_before(&["wait", "paused", "meta-paused", "id", "delayed", "priority"])?;
     let is_adding = call.argument(1) == prefix && call.argument_count >= 11;
-    is_adding.then(|| Script::AddsJob { queue: queue_of(prefix), data: call.argument(4), context: None })
+    is_adding.then(|| Script::AddsJob { queue: queue_of(prefix), data: call.argument(4), context: None, options: None })
 }
 
 fn bull_moves_to_active<'a>(call: &Call<'a>) -> Option<Script<'a>> {
@@ -108,7 +110,7 @@ fn bee_queue_adds<'a>(call: &Call<'a>) -> Option<Script<'a>> {
     };
     let data = call.argument(2);
     let is_adding = call.argument_count == arguments && data.starts_with(b"{\"data\":");
-    is_adding.then(|| Script::AddsJob { queue: queue_of(prefix), data, context: None })
+    is_adding.then(|| Script::AddsJob { queue: queue_of(prefix), data, context: None, options: None })
 }
 
 fn takes_job(prefix: &[u8], finishes: bool) -> Script<'_> {

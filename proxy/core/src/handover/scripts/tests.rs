@@ -32,7 +32,7 @@ fn told(frame: &[u8]) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     match Script::of_request(frame) {
         None => "-".into(),
-        Some(Script::AddsJob { queue, data, context }) => {
+        Some(Script::AddsJob { queue, data, context, .. }) => {
             format!("job {} {} {}", text(queue), text(data), context.map_or("-".into(), text))
         }
         Some(Script::AddsElement { queue, element }) => format!("element {} {}", text(&queue), text(element)),

@@ -1,5 +1,5 @@
 //! Requests that are held back from their first byte on, because they may be an `XADD` that gets a context (`--stream-carrier`), or
-//! an `LPUSH` whose job gets one (`--envelope`).
+//! an `LPUSH` or a script whose job gets one (`--envelope`).
 //!
 //! The number of words at the beginning of a request or the length of one changes with the context, so that it has to wait. Any
 //! other request goes on as soon as the length of its name, or the name, says that it is another one.
@@ -7,11 +7,12 @@
 use core::mem;
 
 use super::{RequestReader, requested};
-use crate::commands::Answer;
+use crate::commands::{self, Request};
 use crate::output::Output;
 use crate::policy::MAX_CHANNEL_LEN;
 use crate::rewrite::{Bulk, Input, entries};
-use crate::session::{Parts, envelopes, streams};
+use crate::session::envelopes::{self, Adds};
+use crate::session::{Parts, streams};
 
 /// What may get a context in a request that is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ enum Target {
     /// The entry of a stream.
     Entry,
     /// The job in an envelope.
-    Job,
+    Job(Adds),
 }
 
 impl RequestReader {
@@ -36,8 +37,8 @@ impl RequestReader {
         let (name, count) = (name.as_bytes(), self.request.count);
         if parts.adds_fields && name.eq_ignore_ascii_case(streams::NAME) && count >= entries::MIN_WORDS {
             Some(Target::Entry)
-        } else if parts.adds_to_envelopes && envelopes::is_named(name, count) {
-            Some(Target::Job)
+        } else if parts.adds_to_envelopes {
+            envelopes::adds(name, count, parts.call.env.policy).map(Target::Job)
         } else {
             None
         }
@@ -46,8 +47,14 @@ impl RequestReader {
     /// An argument of `len` bytes begins.
     pub(super) fn held_argument_begins(&mut self, input: &mut Input<'_>, len: u64, parts: &mut Parts<'_>) {
         let may_be_added_to = match self.request.index {
-            0 => parts.adds_fields && len == streams::NAME_LEN || parts.adds_to_envelopes && len == envelopes::NAME_LEN,
-            1 => usize::try_from(len).is_ok_and(|len| len <= MAX_CHANNEL_LEN),
+            0 => {
+                parts.adds_fields && len == streams::NAME_LEN
+                    || parts.adds_to_envelopes
+                        && envelopes::may_be_named(len, self.request.count, parts.call.env.policy)
+            }
+            1 if self.target(parts) != Some(Target::Job(Adds::ByScript)) => {
+                usize::try_from(len).is_ok_and(|len| len <= MAX_CHANNEL_LEN)
+            }
             _ => {
                 let held = u64::try_from(self.hold.len(input)).unwrap_or(u64::MAX);
                 let skipped = entries::too_long(held.saturating_add(len), &parts.call);
@@ -72,7 +79,8 @@ impl RequestReader {
                 let key = Bulk::new(self.hold.held(input), usize::try_from(len).unwrap_or_default());
                 match target {
                     Some(Target::Entry) => parts.call.env.policy.has_fields(key.body()),
-                    Some(Target::Job) => envelopes::has_jobs(key.body(), parts),
+                    Some(Target::Job(Adds::Element)) => envelopes::has_jobs(key.body(), parts),
+                    Some(Target::Job(Adds::ByScript)) => true,
                     None => false,
                 }
             }
@@ -89,16 +97,18 @@ impl RequestReader {
         let start = self.request.start;
         let [name, ..] = &self.request.words;
         let (name, request) = (name.as_bytes(), self.hold.held(input));
-        let edits = if envelopes::is_named(name, self.request.count) {
+        let edits = if name.eq_ignore_ascii_case(streams::NAME) {
+            streams::add(request, start, parts)
+        } else {
+            // None of these commands is told from others by further words.
+            let answer = commands::answer(name, &Request { count: self.request.count, second: &[], third: &[] });
             match envelopes::job(request, parts) {
-                Some(job) => envelopes::add(&job, name, request, start, parts),
+                Some(job) => envelopes::add(&job, answer, name, request, start, parts),
                 None => {
-                    requested(Answer::Replies(1), name, start, || request, parts);
+                    requested(answer, name, start, || request, parts);
                     None
                 }
             }
-        } else {
-            streams::add(request, start, parts)
         };
         match edits {
             Some(edits) => self.hold.apply(&edits, input, parts.call.out),
