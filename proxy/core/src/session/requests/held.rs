@@ -10,7 +10,7 @@ use super::{RequestReader, requested};
 use crate::commands::Answer;
 use crate::output::Output;
 use crate::policy::MAX_CHANNEL_LEN;
-use crate::rewrite::{Bulk, Input, entries};
+use crate::rewrite::{Bulk, Input, entries, exceeds};
 use crate::session::{Parts, envelopes, streams};
 
 /// What may get a context in a request that is held back.
@@ -40,6 +40,14 @@ impl RequestReader {
             Some(Target::Job)
         } else {
             None
+        }
+    }
+
+    /// The number of words of the request has been read. One with more words than bytes may be held back gets no context. Redis
+    /// refuses the greatest numbers without reading on, so that the client may send nothing more.
+    pub(super) fn held_count_ends(&mut self, input: &mut Input<'_>, count: u64, parts: &mut Parts<'_>) {
+        if exceeds(count, parts.call.env.policy.inject_limit) {
+            self.let_go(input, parts.call.out);
         }
     }
 
