@@ -204,6 +204,13 @@ fn a_publish_in_a_transaction_gets_a_context_if_the_transaction_is_complete() {
         (&[&["MULTI"], &publish, &publish, &["DISCARD"], &["EXEC"]], 0, true, "it is discarded"),
         (&[&["MULTI"], &publish, &publish, &["HELLO", "3"], &["EXEC"]], 0, true, "something else changes"),
         (&[&["BLPOP", "q", "0"], &["MULTI"], &publish, &publish, &["EXEC"]], 0, true, "Redis may wait before it"),
+        (
+            &[&["MULTI"], &["SUBSCRIBE", "ch"], &publish, &publish, &["EXEC"]],
+            0,
+            true,
+            "it is a receiver itself by then",
+        ),
+        (&[&["MULTI"], &["HELLO", "2"], &publish, &publish, &["EXEC"]], 0, true, "it may become one in RESP2"),
     ] {
         let talk = sent(commands, cut, sees_ahead);
         assert_eq!((talk.count(Counter::Injected), talk.count(Counter::SkippedAutoOrder)), (0, 2), "{why}");

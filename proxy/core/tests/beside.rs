@@ -166,3 +166,82 @@ fn a_message_with_a_context_awaits_none() {
         assert_eq!(talk.driver.deliveries.len(), 1);
     });
 }
+
+/// The script by which Laravel broadcasts.
+const BROADCAST: &str = "for i = 2, #ARGV do\n  redis.call('publish', ARGV[i], ARGV[1])\nend";
+
+/// The spans of a script that publishes this on three channels, and that is answered like this.
+fn broadcast(talk: &mut Conversation, payload: &[u8], reply: &str) -> Vec<SpanRecord> {
+    let channels = [&b"news"[..], b"orders", b"private-7"];
+    let words = [&[b"EVAL", BROADCAST.as_bytes(), b"0", payload][..], &channels].concat();
+    let before = talk.driver.to_server.len();
+    talk.feed(redistributed_core::Side::Client, &multibulk(&words));
+    talk.server(reply);
+    assert_eq!(talk.driver.to_server[before..], multibulk(&words));
+    talk.spans()
+}
+
+#[test]
+fn what_a_script_publishes_is_told_of_each_channel_when_it_has_succeeded() {
+    for mode in [Mode::Inject, Mode::Auto] {
+        both_ways(&beside(mode), |mut talk| {
+            let spans = broadcast(&mut talk, b"hello", "$-1\r\n");
+            let all: Vec<_> = spans.iter().flat_map(told).collect();
+            assert_eq!((spans.len(), all.len()), (3, 3));
+            for ((span, (companion, notice)), channel) in spans.iter().zip(&all).zip(["news", "orders", "private-7"]) {
+                assert_eq!(span.handling.payload, Change::Skipped(Counter::SkippedBeside));
+                let expected = CompanionChannel::Messages(MessagesOf::Channel, channel.as_bytes().into());
+                assert_eq!((companion, notice.context.as_ref().unwrap().span), (&expected, span.context));
+                assert_eq!(notice.name.to_string() == NAME, channel == "orders", "as of a publish");
+            }
+            let spans = broadcast(&mut talk, b"hello", "-NOPERM no\r\n");
+            assert!(spans.len() == 3 && spans.iter().all(|span| told(span).is_empty()));
+            let mut payload = b"hello".to_vec();
+            trailer::write(&span(CAUSE).into(), &mut payload);
+            let spans = broadcast(&mut talk, &payload, "$-1\r\n");
+            assert!(spans.len() == 3 && spans.iter().all(|span| told(span).is_empty()), "who gets it finds that one");
+        });
+    }
+    let silent = [
+        Policy { carriers: vec![], ..beside(Mode::Inject) },
+        Policy { out_of_band: OutOfBand::Off, ..beside(Mode::Inject) },
+        beside(Mode::Strip),
+        beside(Mode::Observe),
+    ];
+    for policy in silent {
+        both_ways(&policy, |mut talk| {
+            assert!(broadcast(&mut talk, b"hello", "$-1\r\n").iter().all(|span| told(span).is_empty()));
+        });
+    }
+}
+
+#[test]
+fn mode_auto_tells_what_a_script_publishes_unless_somebody_else_would_see_it() {
+    for reason in [NotProven::NoEvidence, NotProven::Unproxied, NotProven::Order] {
+        for is_unseen in [false, true] {
+            both_ways(&auto(), |mut talk| {
+                talk.driver.set_audience(Arc::new(Says(reason, is_unseen)));
+                let spans = broadcast(&mut talk, b"hello", "$-1\r\n");
+                let count = spans.iter().flat_map(told).count();
+                assert_eq!((spans.len(), count), (3, if is_unseen { 3 } else { 0 }), "{reason:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_without_a_reply() {
+    for mode in ["OFF", "SKIP"] {
+        both_ways(&beside(Mode::Inject), |mut talk| {
+            talk.client(&["CLIENT", "REPLY", mode]);
+            talk.client(&["PUBLISH", "orders", "hello"]);
+            let mut spans = talk.spans();
+            talk.client(&["CLIENT", "REPLY", mode]);
+            spans.extend(broadcast(&mut talk, b"hello", ""));
+            talk.client(&["CLIENT", "REPLY", "ON"]);
+            talk.server("+OK\r\n");
+            spans.extend(talk.spans());
+            assert!(spans.len() >= 2 && spans.iter().all(|span| told(span).is_empty()), "{spans:?}");
+        });
+    }
+}

@@ -217,6 +217,8 @@ fn a_request_is_held_back_no_further_than_to_its_name_or_to_the_limit() {
         ("*5\r\n$4\r\nXADD\r\n$5\r\nother\r\n", 0),
         ("*5\r\n$4\r\nXADD\r\n$7\r\nqueue:s\r\n", 27),
         ("*5\r\n$4\r\nXA", 10),
+        ("*2147483648\r\n", 0),
+        ("*1000\r\n", 7),
         ("*5\r\n$4\r\nXADD\r\n$7\r\nqueue:s\r\n$1\r\n*\r\n$2000000\r\n", 0),
         ("*5\r\n$4\r\nXADD\r\n$1000000\r\n", 0),
     ] {

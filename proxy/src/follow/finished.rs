@@ -14,6 +14,21 @@ pub(super) enum Found {
     Batch(Vec<SpanContext>),
 }
 
+/// The spans of a command that has ended. Only a script that publishes on several channels has more than one.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) first: Leaving,
+    pub(super) others: Vec<Leaving>,
+}
+
+impl Ended {
+    /// The spans, which wait no longer, because their cause was `found` or because it will not be.
+    pub(super) fn finished(self, found: Option<&Found>) -> impl Iterator<Item = Finished> {
+        let finished = move |span| Finished::Command { span, found: found.cloned() };
+        std::iter::once(self.first).chain(self.others).map(finished)
+    }
+}
+
 /// A span that waits no longer.
 #[derive(Debug)]
 pub(super) enum Finished {

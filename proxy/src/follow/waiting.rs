@@ -9,7 +9,7 @@ use redistributed_core::trace::{SpanContext, SpanRecord, UnixNanos};
 
 use super::Leaving;
 use super::deliveries::{Deliveries, Origin, Windows};
-use super::finished::{Finished, Found};
+use super::finished::{Ended, Finished, Found};
 use super::queue::Queue;
 use crate::telemetry::SpanSink;
 
@@ -30,13 +30,15 @@ pub(super) struct Waiting {
     missed: UnixNanos,
     /// Hashes what an acknowledgement names.
     hasher: RandomState,
-    commands: Queue<Leaving>,
+    commands: Queue<Ended>,
     /// The causes of commands that have not ended yet.
     causes: Queue<Found>,
+    /// The command that has ended last with a cause that was known before, for the further spans that it may have.
+    known: Option<(u64, Found)>,
     /// Commands of whose items other proxies are told soon, with their causes or without.
     untold: VecDeque<(UnixNanos, u64)>,
     /// Commands that wait no longer, and have not been taken yet.
-    finished: Vec<Leaving>,
+    finished: Vec<Finished>,
 }
 
 impl Waiting {
@@ -100,26 +102,36 @@ impl Waiting {
         if self.measured.contains(id) { &mut self.measured } else { &mut self.recorded }
     }
 
-    /// A command has ended whose cause may become known. Returns its span if that is known by now.
+    /// A command has ended whose cause may become known. Returns its span if that is known by now. It ends once for each span.
     pub(super) fn command_ends(&mut self, now: UnixNanos, command: u64, span: Leaving) -> Option<Finished> {
         if let Some(found) = self.causes.remove(command) {
-            return Some(Finished::Command { span, found: Some(found) });
+            self.known = Some((command, found));
+        }
+        if let Some((_, found)) = self.known.as_ref().filter(|(known, _)| *known == command) {
+            return Some(Finished::Command { span, found: Some(found.clone()) });
         }
         if span.record.is_to_be_told() {
             self.untold.push_back((now, command));
         }
-        let oldest = self.commands.insert(now, command, span);
-        self.finished.extend(oldest.map(|(_, span)| span));
+        if let Some(ended) = self.commands.get(command) {
+            ended.others.push(span);
+            return None;
+        }
+        let oldest = self.commands.insert(now, command, Ended { first: span, others: Vec::new() });
+        self.finished.extend(oldest.into_iter().flat_map(|(_, ended)| ended.finished(None)));
         None
     }
 
-    /// The command's cause has become known. Returns its span if the command has ended.
+    /// The command's cause has become known. Returns its first span if the command has ended.
     pub(super) fn cause_found(&mut self, now: UnixNanos, command: u64, found: Found) -> Option<Finished> {
-        let Some(span) = self.commands.remove(command) else {
+        let Some(ended) = self.commands.remove(command) else {
             self.causes.insert(now, command, found);
             return None;
         };
-        Some(Finished::Command { span, found: Some(found) })
+        let mut spans = ended.finished(Some(&found));
+        let first = spans.next();
+        self.finished.extend(spans);
+        first
     }
 
     /// The commands whose causes have not become known for so long that other proxies are told of their items without. Their spans
@@ -130,9 +142,11 @@ impl Waiting {
             self.untold.front().filter(|(since, _)| now.0.saturating_sub(since.0) >= UNTOLD).copied()
         {
             self.untold.pop_front();
-            let Some(span) = self.commands.get(command) else { continue };
-            untold.push((span.record.clone(), span.sink.clone()));
-            span.record.mark_told();
+            let Some(Ended { first, others }) = self.commands.get(command) else { continue };
+            for span in std::iter::once(first).chain(others).filter(|span| span.record.is_to_be_told()) {
+                untold.push((span.record.clone(), span.sink.clone()));
+                span.record.mark_told();
+            }
         }
         untold
     }
@@ -153,8 +167,8 @@ impl Waiting {
             deliveries.end_due(now, windows, self.missed, &has_to_wait);
         }
         let is_due = |since: UnixNanos| now.0.saturating_sub(since.0) >= COMMAND_WAITS;
-        while let Some((_, span)) = self.commands.pop_if(is_due) {
-            self.finished.push(span);
+        while let Some((_, ended)) = self.commands.pop_if(is_due) {
+            self.finished.extend(ended.finished(None));
         }
         while self.causes.pop_if(is_due).is_some() {}
         self.take_finished().collect()
@@ -164,8 +178,8 @@ impl Waiting {
     pub(super) fn take_all(&mut self) -> Vec<Finished> {
         self.recorded.end_all();
         self.measured.end_all();
-        while let Some((_, span)) = self.commands.pop_if(|_| true) {
-            self.finished.push(span);
+        while let Some((_, ended)) = self.commands.pop_if(|_| true) {
+            self.finished.extend(ended.finished(None));
         }
         self.take_finished().collect()
     }
@@ -173,8 +187,7 @@ impl Waiting {
     /// Takes the spans that wait no longer.
     pub(super) fn take_finished(&mut self) -> impl Iterator<Item = Finished> {
         let deliveries = self.recorded.finished.drain(..).chain(self.measured.finished.drain(..));
-        let commands = self.finished.drain(..).map(|span| Finished::Command { span, found: None });
-        deliveries.map(Finished::Delivery).chain(commands)
+        deliveries.map(Finished::Delivery).chain(self.finished.drain(..))
     }
 }
 
@@ -442,6 +455,21 @@ mod tests {
             records.iter().map(|record| (record.parent, record.inferred.as_ref().unwrap().rule)).collect();
         let parent = Some(context(7).span_id);
         assert_eq!(found, [(parent, Some("joined")), (parent, Some("response"))]);
+    }
+
+    #[test]
+    fn all_spans_of_a_script_that_publishes_share_its_cause() {
+        let cause = || Found::Cause(Some(Context::from(context(7))), "joined");
+        let mut waiting = Waiting::default();
+        waiting.cause_found(at(1), 1, cause());
+        let before = [(); 3].map(|()| waiting.command_ends(at(2), 1, publish()));
+        assert!([(); 3].map(|()| waiting.command_ends(at(2), 2, publish())).iter().all(Option::is_none));
+        let first = waiting.cause_found(at(3), 2, cause());
+        let later = first.into_iter().chain(waiting.take_due(at(4), WINDOWS, |_| false));
+        let records = records(before.into_iter().flatten().chain(later).collect());
+        assert_eq!(records.iter().filter(|record| record.parent == Some(context(7).span_id)).count(), 6);
+        assert!([(); 3].map(|()| waiting.command_ends(at(5), 3, publish())).iter().all(Option::is_none));
+        assert_eq!(waiting.take_all().len(), 3, "without a cause each has its span too");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::e2e::spans::{Span, Spans};
 use crate::support::redis::RealRedis;
 use crate::support::servers::Server;
 use crate::support::spawn::{self, Spawned};
-use crate::support::wire::Wire;
+use crate::support::wire::{Value, Wire};
+use crate::support::within;
 
 /// The protocol between a sidecar and the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,18 @@ impl Deployment {
         let now = clock::wall();
         Spans(received.iter().map(|span| Span::checked(span, self.began, now, server)).collect())
     }
+}
+
+/// Waits until proxies listen to so many channels on which they tell each other contexts of this kind: `context` for those of
+/// items, `message` for those of messages.
+pub(crate) async fn proxies_listen(direct: &mut Wire, kind: &str, channels: usize) {
+    let asked = format!("PUBSUB CHANNELS __redistributed:{kind}:*");
+    let listening = async {
+        while !matches!(direct.call(&asked).await, Value::Array(found) if found.len() == channels) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(&format!("proxies to listen to {channels} channels"), listening).await;
 }
 
 /// A running sidecar.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::e2e::deployment::Deployment;
+use crate::e2e::deployment::{Deployment, proxies_listen};
 use crate::e2e::spans::Span;
 use crate::support::admin::exchange;
 use crate::support::wire::{Value, Wire};
@@ -18,15 +18,7 @@ fn job(number: u64) -> String {
 
 /// Waits until proxies listen to so many keys.
 async fn listening(direct: &mut Wire, keys: usize) {
-    let began = Instant::now();
-    loop {
-        let Value::Array(found) = direct.call("PUBSUB CHANNELS __redistributed:context:*").await else { panic!() };
-        if found.len() == keys {
-            return;
-        }
-        assert!(began.elapsed() < DEADLINE, "proxies listen to {found:?}");
-        tokio::task::yield_now().await;
-    }
+    proxies_listen(direct, "context", keys).await;
 }
 
 /// The span of this service and name whose item is so long.

@@ -102,6 +102,11 @@ fn parse(file: &str, text: &str) -> Vec<Conversation> {
 pub(crate) type Received = BTreeMap<String, Vec<u8>>;
 
 impl Conversation {
+    /// The commands that are written as words, whoever sends them.
+    pub(crate) fn commands(&self) -> Vec<&str> {
+        self.steps.iter().filter_map(|step| step.get(1..)?.strip_prefix(": ")).collect()
+    }
+
     /// Holds the conversation, and returns the bytes that each connection received.
     pub(crate) async fn hold(
         &self,

@@ -8,6 +8,7 @@
 //! | [`conversation`] | protocol cases, each named after its promise: `conversations/*.txt` |
 //! | [`random`] | random conversations that change what replies mean |
 //! | [`commands`] | every command of the server's own table, called rightly and wrongly, in several contexts |
+//! | [`further`] | the same in further settings: contexts beside messages, and in entries of streams |
 //! | [`rules`] | what must differ, and why |
 //! | [`probe`] | whether the proxy can still tell which reply answers which command |
 //! | [`testbed`] | a server with a proxy in front of it |
@@ -27,6 +28,7 @@ mod support;
 mod commands;
 mod conversation;
 mod cut;
+mod further;
 mod notation;
 mod probe;
 mod random;
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         trials.extend(conversations(&oracle, server));
         trials.extend(commands_of(&oracle, server));
         trials.extend(random::trials(&oracle, server));
+        trials.extend(further::trials(&oracle, server));
     }
     let partly = arguments.filter.is_some() || !arguments.skip.is_empty();
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -128,7 +131,9 @@ fn commands_of(oracle: &Arc<Oracle>, server: &Server) -> Vec<Trial> {
     let trial = |command: Documented| {
         let (oracle, server) = (Arc::clone(oracle), server.clone());
         let name = format!("{}/command {}", server.name, command.name);
-        Trial::test(name, move || oracle.runtime.block_on(commands::compare(&oracle, &server, &command)))
+        Trial::test(name, move || {
+            oracle.runtime.block_on(commands::compare(&oracle, &server, Setting::Inject, &command))
+        })
     };
     table.into_iter().map(trial).collect()
 }
@@ -194,7 +199,7 @@ impl Oracle {
     fn problems(&self, partly: bool) -> Vec<String> {
         let mut complaints = Vec::new();
         let warnings: Vec<String> = conversation::all().into_iter().flat_map(|one| one.warnings).collect();
-        let (mut sent, mut lost) = (0, 0);
+        let (mut sent, mut lost, mut told) = (0, 0, 0);
         for (kind, log) in self.pool.stop() {
             let ordinary = [
                 "listening",
@@ -204,9 +209,12 @@ impl Oracle {
                 "stopped",
                 "counted",
                 "can no longer be paired",
+                "a message got no context",
             ];
+            let of_connections = if kind.setting.has_connections() { further::WARNINGS } else { &[] };
             let known = |line: &str| {
-                ordinary.iter().copied().chain(warnings.iter().map(String::as_str)).any(|text| line.contains(text))
+                let texts = ordinary.iter().chain(of_connections).copied();
+                texts.chain(warnings.iter().map(String::as_str)).any(|text| line.contains(text))
             };
             let unknown = log.lines().filter(|line| !known(line));
             complaints.extend(
@@ -225,6 +233,11 @@ impl Oracle {
             }
             sent += number_in(&log, "spans_sent");
             lost += number_in(&log, "pairing_lost");
+            told += number_in(&log, "contexts_told");
+        }
+        eprintln!("{told} contexts told beside messages");
+        if !partly && told == 0 {
+            complaints.push("no context was told beside a message".to_owned());
         }
         let spans = self.collector.spans();
         if !partly && spans.len() as u64 != sent {

@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use otlp_receiver::Receiver;
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::support::redis::{RealRedis, free_address};
 use crate::support::servers::Server;
@@ -27,23 +30,38 @@ pub(crate) enum Setting {
     Observe,
     /// Contexts travel, but no span is recorded.
     Unsampled,
+    /// Contexts go beside the messages only, in messages of the proxy's own.
+    Beside,
+    /// The default mode: the proxy asks Redis about subscribers, and contexts go into the payload or beside it.
+    Auto,
+    /// Contexts are added to entries of streams and removed from them.
+    Fields,
 }
 
 impl Setting {
+    /// The settings that each conversation is held in. The others are in [`further`](crate::further).
     pub(crate) const ALL: [Self; 5] = [Self::Inject, Self::AllCommands, Self::Strip, Self::Observe, Self::Unsampled];
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Inject | Self::Unsampled => &[],
-            Self::AllCommands => &["--commands", "all", "--follow", "parent"],
-            Self::Strip => &["--mode", "strip"],
-            Self::Observe => &["--mode", "observe"],
+            Self::Inject | Self::Unsampled => &["--out-of-band", "off"],
+            Self::AllCommands => &["--out-of-band", "off", "--commands", "all", "--follow", "parent"],
+            Self::Strip => &["--out-of-band", "off", "--mode", "strip"],
+            Self::Observe => &["--out-of-band", "off", "--mode", "observe"],
+            Self::Beside => &["--mode", "inject", "--carrier", "*=beside"],
+            Self::Auto => &["--mode", "auto", "--auto-interval", "50ms"],
+            Self::Fields => &["--out-of-band", "off", "--stream-carrier", "*=field"],
         }
     }
 
     /// Whether every publish has a span.
     pub(crate) fn has_spans(self) -> bool {
-        matches!(self, Self::Inject | Self::AllCommands)
+        !matches!(self, Self::Strip | Self::Observe | Self::Unsampled)
+    }
+
+    /// Whether the proxy has connections of its own to Redis.
+    pub(crate) fn has_connections(self) -> bool {
+        matches!(self, Self::Beside | Self::Auto)
     }
 }
 
@@ -80,6 +98,22 @@ pub(crate) struct Testbed {
     redis: RealRedis,
     proxy: Spawned,
     operator: Wire,
+    /// Reads what a client behind the proxy gets that is subscribed all the time.
+    listener: Option<JoinHandle<()>>,
+}
+
+/// The channels to which somebody behind the proxy is subscribed all the time, where the proxy has connections of its own: only
+/// then have proxies anything to tell each other, in conversations that take some milliseconds. They are those of the
+/// conversations and of the examples.
+const LISTEN: [&[u8]; 6] = [b"SUBSCRIBE", b"a", b"abc", b"context", b"own", b"x"];
+
+async fn listen(proxy: &Spawned) -> JoinHandle<()> {
+    let mut stream = TcpStream::connect(proxy.addresses[0]).await.expect("a proxy");
+    stream.write_all(&request(&LISTEN)).await.expect("an open connection");
+    within("a confirmation", stream.read_u8()).await.expect("an open connection");
+    tokio::spawn(async move {
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok(); // until the proxy stops
+    })
 }
 
 impl Testbed {
@@ -93,9 +127,7 @@ impl Testbed {
         }
         let redis = RealRedis::start_server(&kind.server, &arguments);
         let upstream = redis.url();
-        // Commands that list or kill clients and channels see the proxy's own connections.
-        let route =
-            ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100", "--out-of-band", "off"];
+        let route = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--max-connections", "100"];
         let mut command = spawn::command(&[&route[..], kind.setting.arguments()].concat());
         command
             .env("OTEL_SERVICE_NAME", "oracle")
@@ -121,7 +153,10 @@ impl Testbed {
             };
             within("a cluster of one node", ready).await;
         }
-        Self { kind, redis, proxy, operator }
+        // Where the server has arguments, as of a limit on what waits for a subscriber, it may disconnect this one.
+        let may_listen = kind.setting.has_connections() && kind.arguments.is_empty();
+        let listener = if may_listen { Some(listen(&proxy).await) } else { None };
+        Self { kind, redis, proxy, operator, listener }
     }
 
     /// The requests with which an ordinary client authenticates, if the server requires that.
@@ -217,6 +252,9 @@ impl Pool {
         let testbeds: Vec<Testbed> = self.lock().drain().flat_map(|(_, testbeds)| testbeds).collect();
         let mut logs = Vec::new();
         for testbed in testbeds {
+            if let Some(listener) = testbed.listener {
+                listener.abort();
+            }
             testbed.proxy.signal(Signal::TERM);
             let ended = testbed.proxy.ended();
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);

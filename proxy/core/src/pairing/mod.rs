@@ -285,9 +285,11 @@ impl Pairing {
     }
 
     /// Whether the server will execute a publish that is sent now as soon as it and, in a transaction, the `EXEC` arrive, and
-    /// its reply will be told from others.
+    /// its reply will be told from others. Behind a subscription in the same transaction the connection itself may be a receiver
+    /// more, whom nobody knows of yet.
     pub(crate) fn answers_promptly_or_at_exec(&self) -> bool {
-        let certain = !self.lost && self.requested == ReplyMode::On && !self.muted && !self.monitoring;
+        let to_itself = self.queueing.is_some_and(|queueing| queueing.to_itself);
+        let certain = !self.lost && self.requested == ReplyMode::On && !self.muted && !self.monitoring && !to_itself;
         certain && self.pending_late == 0 && self.queue.len() < MAX_ENTRIES / 2
     }
 

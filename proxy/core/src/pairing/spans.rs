@@ -182,8 +182,11 @@ fn report_unpaired(mut span: SpanRecord, call: &mut Call<'_>) {
 }
 
 /// Removes the name of a command without a row, because no reply has shown that the command exists. The
-/// word could be anything.
+/// word could be anything. Nor are others told of a message, because no reply has shown that it was published.
 fn unanswered(mut span: SpanRecord) -> SpanRecord {
+    if let Some(inferred) = &mut span.inferred {
+        inferred.message = None;
+    }
     if let Operation::Command { name, .. } = &span.operation
         && commands::find(name.as_bytes()).is_none()
     {

@@ -28,6 +28,6 @@ pub(crate) use input::Input;
 pub(crate) use publish::{Admission, Decision, Publish, PublishPlan, Standing};
 
 /// Whether `len` bytes are more than `limit`.
-fn exceeds(len: u64, limit: usize) -> bool {
+pub(crate) fn exceeds(len: u64, limit: usize) -> bool {
     usize::try_from(len).map_or(true, |len| len > limit)
 }

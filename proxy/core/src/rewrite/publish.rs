@@ -15,7 +15,7 @@ use crate::output::{Call, Output};
 use crate::policy::{MAX_CHANNEL_LEN, Mode, Policy, Rule, Trust};
 use crate::service::{Attribution, Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
-use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, ToldMessage, UnixNanos};
+use crate::trace::{Change, Context, Inferred, Operation, SpanContext, SpanId, SpanRecord, ToldMessage, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -140,21 +140,19 @@ impl PublishPlan {
         (sampled || watched).then(|| record(context, None, None, publish.start, change, operation()))
     }
 
-    /// The PRODUCER span of a script's publish on `channel`, whose payload of `len` bytes goes on as it came. As of a publish, there is
-    /// none in the modes that add nothing.
+    /// The PRODUCER span of a script's publish of `payload`, which goes on as it came. As of a publish, there is none in the
+    /// modes that add nothing. No context is ever added to the payload, because it is the script's input, so it goes beside
+    /// the message wherever that of a publish might.
     #[cold]
     pub(crate) fn span_of_script(
         &mut self,
-        channel: &[u8],
-        len: u64,
-        start: UnixNanos,
+        publish: &Publish<'_>,
+        payload: &[u8],
         attribution: Option<&Attribution>,
         call: &mut Call<'_>,
     ) -> Option<SpanRecord> {
         let Environment { policy, watched, .. } = call.env;
-        if !policy.enabled || channel.len() > MAX_CHANNEL_LEN {
-            return None;
-        }
+        let channel = publish.channel.filter(|channel| policy.enabled && channel.len() <= MAX_CHANNEL_LEN)?;
         let rule = self.channels.look_up(channel, policy);
         if !rule.traced || !matches!(rule.mode, Mode::Inject | Mode::Auto) {
             return None;
@@ -165,10 +163,16 @@ impl PublishPlan {
             None => child_of(parent, policy, call.env.ids),
             link => linked_to(link, policy, call.env.ids),
         };
+        let told = script_told_beside(publish, payload, rule, &mut self.channels, call);
+        let change = match &told {
+            None if rule.carrier != Carrier::Beside => Change::None,
+            _ => Change::Skipped(Counter::SkippedBeside),
+        };
+        let len = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         let operation = operation(&mut self.channels, false, len, policy);
-        (sampled || watched).then(|| SpanRecord {
-            inferred: attribution.and_then(inferred),
-            ..record(context, parent, link, start, Change::None, operation)
+        (sampled || watched || told.is_some()).then(|| SpanRecord {
+            inferred: telling(told, attribution.and_then(inferred), parent, policy),
+            ..record(context, parent, link, publish.start, change, operation)
         })
     }
 
@@ -194,7 +198,7 @@ impl PublishPlan {
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let permission = permission(publish, standing, rule, call);
         let told = match (&permission, carried, &added) {
-            (Err(skipped), None, None) => told_beside(publish, body, *skipped, channels, call).map(Box::new),
+            (Err(skipped), None, None) if goes_beside(*skipped, call) => told_beside(publish, body, channels, call),
             _ => None,
         };
         let mut operation = || operation(channels, publish.sharded, size, policy);
@@ -236,11 +240,7 @@ impl PublishPlan {
         call.out.counts.count(counter);
         // What is not sampled is told as well, so that who gets the message decides alike.
         let span = (sampled || watched || told.is_some()).then(|| {
-            let mut inferred = attribution.and_then(inferred);
-            if let Some(mut told) = told {
-                told.baggage = passed_baggage(parent, policy);
-                inferred.get_or_insert_default().message = Some(told);
-            }
+            let inferred = telling(told, attribution.and_then(inferred), parent, policy);
             SpanRecord { inferred, ..record(context, parent, link, publish.start, change, operation()) }
         });
         let added = injected.is_ok().then_some(context.span_id);
@@ -301,29 +301,71 @@ fn expected_receivers(
     standing.prompt.then_some(expected).ok_or(NotProven::Order)
 }
 
-/// What other proxies are told of a message that carries no context, and to which none is added for this reason.
+/// Whether the context of a publish that gets none in its payload for this reason goes beside the message.
 #[cold]
-fn told_beside(
-    publish: &Publish<'_>,
-    payload: &[u8],
-    skipped: Counter,
-    channels: &mut ChannelCache,
-    call: &Call<'_>,
-) -> Option<ToldMessage> {
-    let Environment { policy, audience, inference, .. } = &call.env;
-    let is_for_some = match skipped {
+fn goes_beside(skipped: Counter, call: &Call<'_>) -> bool {
+    match skipped {
         Counter::SkippedBeside => true,
         // Somebody may get the message who is not behind a proxy.
         Counter::SkippedAutoUnknown
         | Counter::SkippedAutoUnproxied
         | Counter::SkippedAutoProving
         | Counter::SkippedAutoContradicted
-        | Counter::SkippedAutoOrder => audience.is_some_and(|audience| audience.companions_are_unseen()),
+        | Counter::SkippedAutoOrder => companions_are_unseen(call),
         _ => false,
-    };
-    let channel = publish.channel.filter(|_| is_for_some && inference.is_some() && policy.tells_of_messages())?;
+    }
+}
+
+fn companions_are_unseen(call: &Call<'_>) -> bool {
+    call.env.audience.is_some_and(|audience| audience.companions_are_unseen())
+}
+
+/// What other proxies are told of a message that carries no context, and to which none is added.
+#[cold]
+fn told_beside(
+    publish: &Publish<'_>,
+    payload: &[u8],
+    channels: &mut ChannelCache,
+    call: &Call<'_>,
+) -> Option<Box<ToldMessage>> {
+    let Environment { policy, inference, .. } = &call.env;
+    let channel = publish.channel.filter(|_| inference.is_some() && policy.tells_of_messages())?;
     let (name, _) = Identity::of_message(channel, publish.sharded, payload)?.derive(&policy.keys)?;
-    Some(ToldMessage { channel: channels.shared(), is_sharded: publish.sharded, name, baggage: None, is_told: false })
+    let (channel, is_sharded) = (channels.shared(), publish.sharded);
+    Some(Box::new(ToldMessage { channel, is_sharded, name, baggage: None, is_told: false }))
+}
+
+/// What other proxies are told of a message that a script publishes, unless it carries a context, which they find themselves.
+#[cold]
+fn script_told_beside(
+    publish: &Publish<'_>,
+    payload: &[u8],
+    rule: Rule,
+    channels: &mut ChannelCache,
+    call: &Call<'_>,
+) -> Option<Box<ToldMessage>> {
+    let policy = &**call.env.policy;
+    // Nothing may be added to the payload, whoever gets it: in mode `auto` also where all receivers are known to be behind proxies.
+    if rule.carrier != Carrier::Beside && !(rule.mode == Mode::Auto && companions_are_unseen(call)) {
+        return None;
+    }
+    let place = policy.place(publish.channel.unwrap_or_default(), rule);
+    let carries = carrier::find_added(payload, &place).is_some() || carried_by(payload, None, rule, policy).is_some();
+    if carries { None } else { told_beside(publish, payload, channels, call) }
+}
+
+/// What a publish's span tells of its cause, with what other proxies are `told` of its message.
+fn telling(
+    told: Option<Box<ToldMessage>>,
+    mut inferred: Option<Box<Inferred>>,
+    parent: Option<&Context>,
+    policy: &Policy,
+) -> Option<Box<Inferred>> {
+    if let Some(mut told) = told {
+        told.baggage = passed_baggage(parent, policy);
+        inferred.get_or_insert_default().message = Some(told);
+    }
+    inferred
 }
 
 /// The baggage of the parent, if it is passed on.

@@ -57,7 +57,8 @@ pub enum NotProven {
     /// Redis reported another number of receivers than the evidence led to expect.
     Contradicted,
     /// The publish is queued in a transaction, waits for a command that blocks, or gets no reply. So Redis may execute it
-    /// much later, or its reply cannot be told from others.
+    /// much later, or its reply cannot be told from others. Or it follows a subscription in the same transaction, which
+    /// nobody knows of yet.
     Order,
 }
 

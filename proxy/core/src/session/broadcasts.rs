@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Parts;
 use crate::handover::Script;
+use crate::rewrite::Publish;
 use crate::service::{Attribution, Event};
 use crate::trace::{Operation, SpanId, SpanRecord, UnixNanos};
 
@@ -39,7 +40,10 @@ impl Broadcasts {
         if self.0.capacity() == 0 {
             return 0;
         }
-        let of_one = |(_, others): &(SpanId, Vec<SpanRecord>)| others.capacity() * size_of::<SpanRecord>();
+        let told = |span: &SpanRecord| span.told_message().map_or(0, |told| size_of_val(told) + told.channel.len());
+        let of_one = |(_, others): &(SpanId, Vec<SpanRecord>)| {
+            others.capacity() * size_of::<SpanRecord>() + others.iter().map(told).sum::<usize>()
+        };
         self.0.capacity() * size_of::<(SpanId, Vec<SpanRecord>)>() + self.0.iter().map(of_one).sum::<usize>()
     }
 }
@@ -54,8 +58,10 @@ pub(super) fn span_of(
 ) -> Option<Option<SpanRecord>> {
     parts.call.env.inference.as_ref()?;
     let Script::Publishes { payload, channels } = Script::of_request(frame)? else { return None };
-    let len = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    let of_channel = |channel| parts.publish.span_of_script(channel, len, start, attribution, &mut parts.call);
+    let of_channel = |channel| {
+        let publish = Publish { channel: Some(channel), sharded: false, start };
+        parts.publish.span_of_script(&publish, payload, attribution, &mut parts.call)
+    };
     let mut spans = channels.into_iter().filter_map(of_channel);
     let first = spans.next();
     let others: Vec<_> = spans.collect();

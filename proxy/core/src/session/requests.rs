@@ -117,6 +117,7 @@ impl RequestReader {
                     }
                     Progress::Done(count) => {
                         self.request.begin(count.unsigned_abs());
+                        self.held_count_ends(input, count.unsigned_abs(), parts);
                         self.state = State::LengthType;
                     }
                 },

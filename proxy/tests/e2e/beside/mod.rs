@@ -1,29 +1,22 @@
 //! Contexts beside messages: proxies tell each other what they do not add to a payload.
 
 mod load;
+mod scripts;
 
 use std::time::{Duration, Instant};
 
 use otlp_receiver::ReceivedSpan;
 
-use crate::e2e::deployment::{Deployment, Sidecar};
+use crate::e2e::deployment::{Deployment, Sidecar, proxies_listen};
 use crate::e2e::spans::{Span, Spans};
-use crate::support::wire::{Value, Wire};
+use crate::support::wire::Wire;
 use crate::support::{DEADLINE, servers};
 
 const BESIDE: [&str; 4] = ["--mode", "inject", "--carrier", "*=beside"];
 
 /// Waits until proxies listen for so many subscriptions.
 async fn listening(direct: &mut Wire, subscriptions: usize) {
-    let began = Instant::now();
-    loop {
-        let Value::Array(found) = direct.call("PUBSUB CHANNELS __redistributed:message:1:*").await else { panic!() };
-        if found.len() == subscriptions {
-            return;
-        }
-        assert!(began.elapsed() < DEADLINE, "proxies listen for {found:?}");
-        tokio::task::yield_now().await;
-    }
+    proxies_listen(direct, "message", subscriptions).await;
 }
 
 /// Waits until so many spans of the worker have a parent.

@@ -3,6 +3,8 @@
 use super::Call;
 use super::exceptions;
 use super::generate::Words;
+use crate::further;
+use crate::testbed::Setting;
 
 /// The largest number of calls of one command that are made in all contexts.
 const MOST_CALLS: usize = 4;
@@ -26,7 +28,7 @@ const CONTEXTS: [Context; 9] = [
 ];
 
 /// The first of `calls`, each either in all contexts or in one, which differs between commands and protocols.
-pub(super) fn all(command: &str, calls: &[&Call], resp3: bool, full: bool) -> Vec<Call> {
+pub(super) fn all(command: &str, calls: &[&Call], setting: Setting, resp3: bool, full: bool) -> Vec<Call> {
     if exceptions::without_contexts(command).is_some() {
         return Vec::new();
     }
@@ -36,7 +38,7 @@ pub(super) fn all(command: &str, calls: &[&Call], resp3: bool, full: bool) -> Ve
     for (index, call) in calls.iter().take(most).enumerate() {
         for (number, context) in CONTEXTS.iter().enumerate() {
             let is_turn = (number + 2 * index + turn) % CONTEXTS.len() < 2;
-            if full || is_turn {
+            if (full || is_turn) && !(setting.has_connections() && further::may_hear_proxies(context.before)) {
                 let parts = [words(context.before), call.requests.clone(), words(context.behind)];
                 all.push(Call { requests: parts.concat(), inline: call.inline });
             }

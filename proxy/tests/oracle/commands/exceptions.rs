@@ -1,7 +1,7 @@
 //! The commands that are not tested in every way, each with the reason.
 
 /// A name or `prefix*`, and the reason.
-type Reasons = &'static [(&'static str, &'static str)];
+pub(crate) type Reasons = &'static [(&'static str, &'static str)];
 
 /// Commands that are not called at all.
 const NEVER_SENT: Reasons = &[
@@ -67,8 +67,9 @@ const WITHOUT_CONTEXTS: Reasons = &[
     ("vsim", "is answered by another thread of the server, before or after the push that stands behind it"),
 ];
 
-fn find(reasons: Reasons, command: &str) -> Option<&'static str> {
-    let is = |name: &str| name.strip_suffix('*').map_or(name == command, |start| command.starts_with(start));
+/// The reason of a name.
+pub(crate) fn find(reasons: Reasons, wanted: &str) -> Option<&'static str> {
+    let is = |name: &str| name.strip_suffix('*').map_or(name == wanted, |start| wanted.starts_with(start));
     reasons.iter().find(|(name, _)| is(name)).map(|(_, reason)| *reason)
 }
 

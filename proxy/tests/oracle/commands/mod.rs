@@ -28,6 +28,7 @@ use crate::{Oracle, Share};
 use generate::Words;
 
 pub(crate) use docs::Documented;
+pub(crate) use exceptions::{Reasons, find};
 
 /// Requests that are sent together on a connection in its first state.
 #[derive(Clone, Debug)]
@@ -51,19 +52,24 @@ const ENDED: &[u8] = b"$11\r\nthe-end-now\r\n";
 const TAIL: &[u8] = b"+RESET\r\n:0\r\n$11\r\nthe-end-now\r\n";
 
 /// The kind of testbed for a command. Cluster commands are called on a cluster.
-fn kind(server: &Server, command: &Documented) -> Kind {
+fn kind(server: &Server, setting: Setting, command: &Documented) -> Kind {
     let cluster = exceptions::needs_cluster(&command.name);
-    Kind { server: server.clone(), setting: Setting::Inject, arguments: Vec::new(), cluster }
+    Kind { server: server.clone(), setting, arguments: Vec::new(), cluster }
 }
 
 /// Compares all calls of a command.
-pub(crate) async fn compare(oracle: &Oracle, server: &Server, command: &Documented) -> Result<(), Failed> {
+pub(crate) async fn compare(
+    oracle: &Oracle,
+    server: &Server,
+    setting: Setting,
+    command: &Documented,
+) -> Result<(), Failed> {
     if let Some(reason) = exceptions::never_sent(&command.name) {
         // The command appears in the table, so that nobody takes it for tested.
         assert!(examples::of(&command.name).is_empty(), "{} has examples but is never sent: {reason}", command.name);
         return Ok(());
     }
-    let mut testbed = oracle.pool.take(&kind(server, command), &oracle.collector).await;
+    let mut testbed = oracle.pool.take(&kind(server, setting, command), &oracle.collector).await;
     let result = compare_on(oracle, &mut testbed, command).await;
     oracle.pool.give_back(testbed);
     result
@@ -80,12 +86,15 @@ async fn compare_on(oracle: &Oracle, testbed: &mut Testbed, command: &Documented
         let right: Vec<&Call> =
             calls.iter().zip(&direct).filter(|(_, answer)| is_carried_out(answer)).map(|(call, _)| call).collect();
         carried_out |= !right.is_empty();
-        let cuts: &[Cut] = if oracle.full { &[Cut::Whole, Cut::Random(1), Cut::Bytes] } else { &[Cut::Random(1)] };
+        let cuts: &[Cut] = match testbed.kind.setting {
+            Setting::Inject if oracle.full => &[Cut::Whole, Cut::Random(1), Cut::Bytes],
+            _ => &[Cut::Random(1)],
+        };
         for &cut in cuts {
             let proxied = script.run(testbed, &calls, Some(&direct), cut).await;
             script.compare(oracle, &calls, &direct, &proxied, cut, &mut failures);
         }
-        let calls: Vec<Call> = context::all(&command.name, &right, resp3, oracle.full);
+        let calls: Vec<Call> = context::all(&command.name, &right, testbed.kind.setting, resp3, oracle.full);
         let direct = script.run(testbed, &calls, None, Cut::Whole).await;
         let proxied = script.run(testbed, &calls, Some(&direct), Cut::Whole).await;
         script.compare(oracle, &calls, &direct, &proxied, Cut::Whole, &mut failures);

@@ -10,7 +10,7 @@ use super::{RequestReader, requested};
 use crate::commands::{self, Request};
 use crate::output::Output;
 use crate::policy::MAX_CHANNEL_LEN;
-use crate::rewrite::{Bulk, Input, entries};
+use crate::rewrite::{Bulk, Input, entries, exceeds};
 use crate::session::envelopes::{self, Adds};
 use crate::session::{Parts, streams};
 
@@ -41,6 +41,14 @@ impl RequestReader {
             envelopes::adds(name, count, parts.call.env.policy).map(Target::Job)
         } else {
             None
+        }
+    }
+
+    /// The number of words of the request has been read. One with more words than bytes may be held back gets no context. Redis
+    /// refuses the greatest numbers without reading on, so that the client may send nothing more.
+    pub(super) fn held_count_ends(&mut self, input: &mut Input<'_>, count: u64, parts: &mut Parts<'_>) {
+        if exceeds(count, parts.call.env.policy.inject_limit) {
+            self.let_go(input, parts.call.out);
         }
     }
 
