@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use redistributed_core::carrier::out_of_band::{CompanionChannel, MessagesOf, Notice, notices_of};
+use redistributed_core::carrier::out_of_band::{About, CompanionChannel, MessagesOf, Notice, notices_of};
 use redistributed_core::carrier::{Carrier, trailer};
 use redistributed_core::glob::Glob;
 use redistributed_core::policy::{Commands, Mode, OutOfBand};
 use redistributed_core::service::{Audience, ExpectedReceivers, NotProven};
-use redistributed_core::trace::{Change, SpanRecord};
+use redistributed_core::trace::{Change, PublishNumber, SpanRecord};
 use redistributed_core::{Counter, Policy};
 
 use crate::following::{CAUSE, Conversation, both_ways, following, span};
@@ -54,6 +54,79 @@ fn a_publish_is_told_with_its_reply_and_passes_as_it_came() {
             }
         });
     }
+}
+
+/// The numbers of the publishes that are told of these spans, all of one connection.
+fn numbers(spans: &[SpanRecord]) -> Vec<u32> {
+    let of = |(_, notice): (CompanionChannel, Notice)| match notice.about {
+        About::Message(publish) => publish,
+        other => panic!("{other:?}"),
+    };
+    let numbers: Vec<PublishNumber> = spans.iter().flat_map(told).map(of).collect();
+    assert!(numbers.iter().all(|number| number.connection == numbers[0].connection));
+    numbers.iter().map(|number| number.number).collect()
+}
+
+#[test]
+fn the_publishes_of_a_connection_are_told_with_their_numbers_whether_others_fail_or_nobody_gets_them() {
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        for payload in ["hello", "other", "hello", "hello", "hello"] {
+            talk.client(&["PUBLISH", "orders", payload]);
+        }
+        talk.server(":1\r\n:0\r\n-NOPERM no\r\n:2\r\n:1\r\n");
+        assert_eq!(numbers(&talk.spans()), [0, 3, 4]);
+        for words in [&["MULTI"][..], &["PUBLISH", "orders", "hello"], &["PUBLISH", "orders", "hello"], &["EXEC"]] {
+            talk.client(words);
+        }
+        talk.server("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+        assert_eq!(talk.spans(), [], "nothing is told before it is executed");
+        talk.server("*2\r\n:1\r\n:1\r\n");
+        assert_eq!(numbers(&talk.spans()), [5, 6]);
+        for words in [&["MULTI"][..], &["PUBLISH", "orders", "hello"], &["EXEC"]] {
+            talk.client(words);
+        }
+        talk.server("+OK\r\n+QUEUED\r\n*-1\r\n");
+        let aborted = talk.spans();
+        assert!(aborted.len() == 1 && told(&aborted[0]).is_empty(), "{aborted:?}");
+    });
+}
+
+#[test]
+fn a_publish_without_a_reply_is_not_told() {
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        talk.client(&["CLIENT", "REPLY", "SKIP"]);
+        talk.client(&["PUBLISH", "orders", "hello"]);
+        talk.client(&["PUBLISH", "orders", "hello"]);
+        talk.server(":1\r\n");
+        assert_eq!(numbers(&talk.spans()), [1]);
+        talk.client(&["CLIENT", "REPLY", "OFF"]);
+        talk.client(&["PUBLISH", "orders", "hello"]);
+        let spans = talk.spans();
+        assert!(spans.len() == 1 && told(&spans[0]).is_empty(), "{spans:?}");
+    });
+    // What the connection's end takes along may have been executed or not.
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        talk.client(&["PUBLISH", "orders", "hello"]);
+        talk.driver.close();
+        assert!(talk.spans().iter().all(|span| told(span).is_empty()));
+    });
+}
+
+#[test]
+fn the_inference_learns_when_subscriptions_begin_and_end_or_are_not_known_any_more() {
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        talk.client(&["SUBSCRIBE", "orders"]);
+        talk.server(SUBSCRIBED);
+        assert_eq!(talk.changes(), [true]);
+        talk.client(&["UNSUBSCRIBE", "orders"]);
+        talk.server("*3\r\n$11\r\nunsubscribe\r\n$6\r\norders\r\n:0\r\n");
+        assert_eq!(talk.changes(), [false]);
+        talk.client(&["RESET"]);
+        talk.server("+RESET\r\n");
+        assert_eq!(talk.changes(), [false]);
+        talk.server("no RESP\r\n");
+        assert!(talk.changes().contains(&false), "messages may not be seen any more");
+    });
 }
 
 #[test]

@@ -28,6 +28,8 @@ struct Scripted {
     told: Arc<Mutex<Vec<String>>>,
     databases: Arc<Mutex<Vec<u32>>>,
     commands: u32,
+    /// Whether each subscription began or ended.
+    changes: Arc<Mutex<Vec<bool>>>,
     /// The keys at which the client has waited.
     waited: Vec<(u32, Vec<u8>)>,
 }
@@ -148,6 +150,14 @@ impl Inference for Scripted {
     fn hears_of_messages(&self) -> bool {
         true
     }
+
+    fn subscribed(&mut self, _now: UnixNanos) {
+        self.changes.lock().unwrap().push(true);
+    }
+
+    fn unsubscribed(&mut self, _now: UnixNanos) {
+        self.changes.lock().unwrap().push(false);
+    }
 }
 
 pub(crate) struct Conversation {
@@ -156,6 +166,7 @@ pub(crate) struct Conversation {
     by_byte: bool,
     told: Arc<Mutex<Vec<String>>>,
     databases: Arc<Mutex<Vec<u32>>>,
+    changes: Arc<Mutex<Vec<bool>>>,
 }
 
 impl Conversation {
@@ -163,8 +174,9 @@ impl Conversation {
         let mut driver = Driver::new(&Arc::new(policy));
         let inference = Scripted::default();
         let (told, databases) = (Arc::clone(&inference.told), Arc::clone(&inference.databases));
+        let changes = Arc::clone(&inference.changes);
         driver.set_inference(Box::new(inference));
-        Self { driver, ids: CountingIds::default(), by_byte, told, databases }
+        Self { driver, ids: CountingIds::default(), by_byte, told, databases, changes }
     }
 
     pub(crate) fn feed(&mut self, from: Side, bytes: &[u8]) {
@@ -186,6 +198,11 @@ impl Conversation {
     /// What the inference was told since the last call.
     pub(crate) fn told(&self) -> Vec<String> {
         std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// Whether each subscription has begun or ended since the last call.
+    pub(crate) fn changes(&self) -> Vec<bool> {
+        std::mem::take(&mut self.changes.lock().unwrap())
     }
 
     /// The databases of the commands that the inference was told of.

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use redistributed_core::carrier::out_of_band::{Notice, Turn};
+use redistributed_core::carrier::out_of_band::{About, Notice, Turn};
 use redistributed_core::service::{NamedItem, Told};
 use redistributed_core::trace::{Companion, Context, SpanContext, SpanId, TraceId, UnixNanos};
 
@@ -193,14 +193,14 @@ impl Arrivals {
         if self.told.len() >= MAX_KEYS {
             self.told.retain(|_, last| now.0.saturating_sub(last.0) < TOLD);
         }
-        let has_additions = notices.iter().any(|notice| notice.turn != Some(Turn::Taken));
+        let has_additions = notices.iter().any(|notice| notice.about != About::Id(Turn::Taken));
         if has_additions && self.told.len() < MAX_KEYS {
             self.told.insert((redis, companion), now);
         }
         let mut settled = Vec::new();
-        for Notice { name, context, turn } in notices {
+        for Notice { name, context, about } in notices {
             let item = (redis, name);
-            if let (Some(turn), Some(context)) = (turn, &context) {
+            if let (About::Id(turn), Some(context)) = (about, &context) {
                 settled.extend(self.heard_of_id(now, item, turn, context));
                 continue;
             }

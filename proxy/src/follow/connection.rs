@@ -78,20 +78,23 @@ impl FollowedConnection {
 
     /// Says whether deliveries are measured.
     #[must_use]
-    pub fn measured(self, is_measured: bool) -> Self {
-        Self { is_measured, ..self }
+    pub fn measured(mut self, is_measured: bool) -> Self {
+        self.is_measured = is_measured;
+        self
     }
 
     /// Adds the Redis whose contexts other proxies tell.
     #[must_use]
-    pub fn hearing(self, interests: Arc<Interests>) -> Self {
-        Self { interests: Some(interests), ..self }
+    pub fn hearing(mut self, interests: Arc<Interests>) -> Self {
+        self.interests = Some(interests);
+        self
     }
 
     /// Adds where other proxies are told which ids the service takes.
     #[must_use]
-    pub fn telling(self, outbox: Arc<Outbox>) -> Self {
-        Self { outbox: Some(outbox), ..self }
+    pub fn telling(mut self, outbox: Arc<Outbox>) -> Self {
+        self.outbox = Some(outbox);
+        self
     }
 
     /// Notes whether the client takes what has come for it.
@@ -286,6 +289,10 @@ impl Inference for FollowedConnection {
         self.lateness.subscribed(now);
     }
 
+    fn unsubscribed(&mut self, now: UnixNanos) {
+        self.lateness.ended(now);
+    }
+
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>) {
         let id = id_of_span(delivery.id);
         let awaited = delivery.awaits.as_ref().zip(self.interests.as_deref()).map(|(named, interests)| {
@@ -316,6 +323,13 @@ impl Inference for FollowedConnection {
             });
             state.begin(now, id, delivery.context, self.is_measured, waits);
         });
+    }
+}
+
+/// Its subscriptions end with it.
+impl Drop for FollowedConnection {
+    fn drop(&mut self) {
+        self.lateness.ended(clock::now());
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redistributed_core::trace::UnixNanos;
 
-/// How long the messages of a new subscription count as late, in nanoseconds: what is told may be of messages before it.
-const YOUNG: u64 = 60_000_000;
+/// How long the messages of a new subscription count as late, in nanoseconds: what is told may be of messages before it. Others tell
+/// the context of a message after 150 ms if its cause is not known at once.
+const YOUNG: u64 = 250_000_000;
 
 /// How long messages count as late after the client has not taken what had come, in nanoseconds.
 const AFTER_A_STALL: u64 = 1_000_000_000;
@@ -22,12 +23,14 @@ pub(super) struct Lateness {
     stalled_since: AtomicU64,
     /// Since when there was always more to be read than had been read, because other connections have their turn.
     behind_since: AtomicU64,
+    /// When it has ended a subscription last, or 0.
+    ended: AtomicU64,
 }
 
 impl Default for Lateness {
     fn default() -> Self {
         let (stalled_since, behind_since) = (AtomicU64::new(NEVER), AtomicU64::new(NEVER));
-        Self { late_until: AtomicU64::new(0), stalled_since, behind_since }
+        Self { late_until: AtomicU64::new(0), stalled_since, behind_since, ended: AtomicU64::new(0) }
     }
 }
 
@@ -35,6 +38,16 @@ impl Lateness {
     /// The client has begun a subscription: what is told now may be of messages before it.
     pub(super) fn subscribed(&self, now: UnixNanos) {
         self.late_until.fetch_max(now.0.saturating_add(YOUNG), Ordering::Relaxed);
+    }
+
+    /// A subscription has ended, or messages of it may not be seen any more.
+    pub(super) fn ended(&self, now: UnixNanos) {
+        self.ended.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether all subscriptions go on that there were then.
+    pub(super) fn has_ended_none_since(&self, then: UnixNanos) -> bool {
+        self.ended.load(Ordering::Relaxed) < then.0
     }
 
     /// The client has stopped to take what comes, or takes it again.
@@ -82,6 +95,15 @@ mod tests {
         lateness.stalled(at(10 * YOUNG), false);
         let end = 10 * YOUNG + AFTER_A_STALL;
         assert!(lateness.is_late(at(end - 1)) && !lateness.is_late(at(end)));
+    }
+
+    #[test]
+    fn it_is_known_since_when_all_subscriptions_go_on() {
+        let lateness = Lateness::default();
+        assert!(lateness.has_ended_none_since(at(0)));
+        lateness.ended(at(7));
+        lateness.ended(at(5));
+        assert!(!lateness.has_ended_none_since(at(7)) && lateness.has_ended_none_since(at(8)));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Messages that carry no context, and the contexts that other proxies tell of them: which is whose.
 //!
 //! Both ends name a message by its bytes, and the same bytes may be published again, by somebody without a proxy too. So no match
-//! is made at once. What has one name is put into one window until nothing more comes for a moment. Only if there is one context
-//! by then, and each subscription has got one message, that message is the one that was told. Otherwise nobody can tell which is
-//! whose, and for a while nothing is matched by that name.
+//! is made at once. What has one name is put into one [window](window) until nothing more comes for a moment. Only if all contexts
+//! by then come from one connection, and each subscription has got as many messages, these are the messages that were told, in
+//! their order. Otherwise nobody can tell which is whose, and for a while nothing is matched by that name.
 //!
 //! Redis sends a message before it answers the publish, and so before the context is told. What could still come of the same name has
 //! therefore reached this machine in that moment, and is read before anything is decided: [`Lateness`] knows of connections
@@ -12,39 +12,35 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use redistributed_core::carrier::out_of_band::Notice;
-use redistributed_core::trace::{Context, TraceId, UnixNanos};
+use redistributed_core::carrier::out_of_band::{About, Notice};
+use redistributed_core::trace::{Context, PublishNumber, TraceId, UnixNanos};
 
 use super::lateness::Lateness;
+use recent::Recent;
+use window::Window;
+
+mod recent;
+mod window;
 
 const MILLISECOND: u64 = 1_000_000;
 
 /// For how long nothing more may come before a window is decided, in nanoseconds.
 const QUIET: u64 = 50 * MILLISECOND;
 
-/// The same for payloads that hold an id.
+/// The same for payloads that hold an id and have come once.
 const QUIET_WITH_ID: u64 = 10 * MILLISECOND;
 
 /// How long a message waits for its context, or a context for its message, in nanoseconds.
 pub(super) const PATIENCE: u64 = 250 * MILLISECOND;
 
-/// How long nothing is matched by a name after something was not matched, in nanoseconds.
-const DOUBT: u64 = 10_000 * MILLISECOND;
-
 /// The most windows. With more, the oldest is decided as if nothing had been told.
 const MAX_WINDOWS: usize = 16_384;
-
-/// The most names that are doubted. The oldest makes room.
-const MAX_DOUBTED: usize = 65_536;
 
 /// How long a context counts as likely to come, in nanoseconds, after one was told at the same Redis.
 const TOLD: u64 = 60_000 * MILLISECOND;
 
 /// After so many messages in vain, nobody seems to tell anything, and messages are not named before somebody does.
 const MOST_IN_VAIN: u64 = 10_000;
-
-/// The most messages and contexts of one window. With more, nothing of it is matched.
-const MAX_OF_WINDOW: usize = 4096;
 
 /// A name at the Redis with this number.
 type Key = (u64, TraceId);
@@ -60,8 +56,10 @@ pub(super) struct Messages {
     due: VecDeque<(UnixNanos, Key)>,
     /// Those that are due sooner, because their payloads hold an id.
     due_soon: VecDeque<(UnixNanos, Key)>,
-    doubted: HashMap<Key, UnixNanos>,
-    doubted_by_age: VecDeque<(UnixNanos, Key)>,
+    /// The names by which nothing is matched for a while after something was not matched.
+    doubted: Recent<Key>,
+    /// The publishes whose messages were found, so that a context that is told again later is of no other message.
+    found: Recent<(u64, PublishNumber)>,
     has_begun: bool,
     /// Until when every name is doubted.
     all_doubted_until: UnixNanos,
@@ -69,18 +67,6 @@ pub(super) struct Messages {
     told: HashMap<u64, UnixNanos>,
     /// How many messages have waited in vain since something was told.
     in_vain: u64,
-}
-
-#[derive(Debug)]
-struct Window {
-    last: UnixNanos,
-    contexts: Vec<Context>,
-    messages: HashMap<Subscription, (u64, Arc<Lateness>)>,
-    /// Further messages of a subscription that has got one.
-    others: Vec<u64>,
-    holds_id: bool,
-    /// Whether nothing of it can be matched.
-    is_in_doubt: bool,
 }
 
 /// A message that is delivered.
@@ -101,23 +87,18 @@ impl Messages {
     /// A message is delivered that has this name. Returns whether its context may come.
     pub(super) fn delivered(&mut self, now: UnixNanos, redis: u64, name: TraceId, message: Message) -> bool {
         let key = (redis, name);
-        if !message.holds_id && message.lateness.is_late(now) {
-            if let Some(window) = self.windows.get_mut(&key) {
-                window.is_in_doubt = true;
-            }
-            self.doubt(now, key);
+        let is_late = message.lateness.is_late(now);
+        if is_late
+            && !message.holds_id
+            && let Some(window) = self.windows.get_mut(&key)
+        {
+            window.put_in_doubt();
+        }
+        if is_late && !message.holds_id || self.is_doubted(now, key) {
+            self.doubted.keep(now, key);
             return false;
         }
-        if self.is_doubted(now, key) {
-            self.doubt(now, key);
-            return false;
-        }
-        let window = self.window(now, key, message.holds_id);
-        let message = (message.subscription, (message.delivery, message.lateness));
-        if let Some((other, _)) = window.messages.insert(message.0, message.1) {
-            window.others.push(other);
-            window.is_in_doubt = true;
-        }
+        self.window(now, key, message.holds_id).add_message(message, is_late);
         true
     }
 
@@ -129,19 +110,17 @@ impl Messages {
         }
         self.in_vain = 0;
         self.told.insert(redis, now);
-        for Notice { name, context, .. } in notices {
+        for Notice { name, context, about } in notices {
             let key = (redis, name);
-            let Some(context) = context else { continue };
-            if self.is_doubted(now, key) {
-                self.doubt(now, key);
+            let (Some(context), About::Message(publish)) = (context, about) else { continue };
+            if self.found.is_kept(now, &(redis, publish)) {
                 continue;
             }
-            let window = self.window(now, key, false);
-            // It is told once for each of the service's subscriptions that match.
-            if !window.contexts.contains(&context) {
-                window.contexts.push(context);
-                window.is_in_doubt |= window.contexts.len() > 1;
+            if self.is_doubted(now, key) {
+                self.doubted.keep(now, key);
+                continue;
             }
+            self.window(now, key, false).add_context(publish, context);
         }
     }
 
@@ -161,7 +140,12 @@ impl Messages {
             return;
         }
         self.all_doubted_until = after(now, 2 * PATIENCE);
-        self.windows.values_mut().for_each(|window| window.is_in_doubt = true);
+        self.interrupt();
+    }
+
+    /// Messages and contexts are not told any more for a while, so that of what waits some may be missing.
+    pub(super) fn interrupt(&mut self) {
+        self.windows.values_mut().for_each(Window::put_in_doubt);
     }
 
     /// The messages of the windows to which nothing more has come for long enough. Every thread that carries connections has to have had
@@ -176,9 +160,10 @@ impl Messages {
         while self.windows.len() > MAX_WINDOWS
             && let Some((_, key)) = self.due.pop_front()
         {
-            self.give_up(now, key, &mut decided);
+            self.decide(now, key, false, &mut decided);
         }
-        self.forget_doubts(now);
+        self.doubted.forget_old(now);
+        self.found.forget_old(now);
         decided
     }
 
@@ -198,37 +183,27 @@ impl Messages {
 
     fn look_at(&mut self, now: UnixNanos, key: Key, is_soon: bool, decided: &mut Vec<Decided>) {
         let Some(window) = self.windows.get(&key) else { return };
-        let quiet = if window.holds_id { QUIET_WITH_ID } else { QUIET };
-        let since = now.0.saturating_sub(window.last.0);
-        let is_whole = since >= quiet && window.is_matched() && window.is_read();
-        if is_whole || window.is_in_doubt || since >= PATIENCE {
-            return self.decide(now, key, decided);
+        let is_certain = window.is_certain(now);
+        if is_certain || window.is_over(now) {
+            return self.decide(now, key, is_certain, decided);
         }
-        if is_soon {
-            return;
+        if !is_soon {
+            self.due.push_back((after(now, QUIET), key));
         }
-        self.due.push_back((after(now, QUIET), key));
     }
 
-    fn decide(&mut self, now: UnixNanos, key: Key, decided: &mut Vec<Decided>) {
+    fn decide(&mut self, now: UnixNanos, key: Key, is_certain: bool, decided: &mut Vec<Decided>) {
         let Some(window) = self.windows.remove(&key) else { return };
-        let context = if window.is_matched() && window.is_read() { window.contexts.first() } else { None };
-        // A payload that holds an id is not published again as long as nobody has seen that it was.
-        if window.contexts.is_empty() {
+        if !window.has_contexts() {
             self.in_vain += 1;
         }
-        if context.is_none() && (window.is_in_doubt || !window.holds_id) {
-            self.doubt(now, key);
+        if is_certain {
+            window.publishes().for_each(|publish| self.found.keep(now, (key.0, publish)));
+        } else if !window.relies_on_id() {
+            // A payload that holds an id is not published again as long as nobody has seen that it was.
+            self.doubted.keep(now, key);
         }
-        let messages = window.messages.values().map(|(delivery, _)| delivery).chain(&window.others);
-        decided.extend(messages.map(|delivery| (*delivery, context.cloned())));
-    }
-
-    fn give_up(&mut self, now: UnixNanos, key: Key, decided: &mut Vec<Decided>) {
-        if let Some(window) = self.windows.get_mut(&key) {
-            window.is_in_doubt = true;
-            self.decide(now, key, decided);
-        }
+        decided.extend(window.decide(is_certain));
     }
 
     /// The window of this name, to which something comes now.
@@ -237,66 +212,23 @@ impl Messages {
         if is_new {
             self.due.push_back((after(now, QUIET), key));
         }
-        let window = self.windows.entry(key).or_insert_with(|| Window {
-            last: now,
-            contexts: Vec::new(),
-            messages: HashMap::new(),
-            others: Vec::new(),
-            holds_id: false,
-            is_in_doubt: false,
-        });
-        window.last = now;
-        window.holds_id |= holds_id;
-        window.is_in_doubt |= window.messages.len() >= MAX_OF_WINDOW;
-        if window.holds_id {
+        let window = self.windows.entry(key).or_insert_with(|| Window::new(now));
+        window.touch(now, holds_id);
+        if window.relies_on_id() {
             self.due_soon.push_back((after(now, QUIET_WITH_ID), key));
         }
         window
     }
 
     fn is_doubted(&self, now: UnixNanos, key: Key) -> bool {
-        now < self.all_doubted_until || self.doubted.get(&key).is_some_and(|until| now < *until)
-    }
-
-    fn doubt(&mut self, now: UnixNanos, key: Key) {
-        let until = after(now, DOUBT);
-        if self.doubted.insert(key, until).is_some() {
-            return;
-        }
-        self.doubted_by_age.push_back((until, key));
-        if self.doubted_by_age.len() > MAX_DOUBTED
-            && let Some((_, oldest)) = self.doubted_by_age.pop_front()
-        {
-            self.doubted.remove(&oldest);
-        }
-    }
-
-    fn forget_doubts(&mut self, now: UnixNanos) {
-        while let Some((_, key)) = self.doubted_by_age.front().copied().filter(|(until, _)| *until <= now) {
-            self.doubted_by_age.pop_front();
-            match self.doubted.get(&key) {
-                // There was further reason for it.
-                Some(until) if *until > now => self.doubted_by_age.push_back((*until, key)),
-                _ => drop(self.doubted.remove(&key)),
-            }
-        }
+        now < self.all_doubted_until
+            || self.doubted.is_kept(now, &key)
+            || self.windows.get(&key).is_some_and(Window::is_in_doubt)
     }
 }
 
 fn after(now: UnixNanos, nanos: u64) -> UnixNanos {
     UnixNanos(now.0.saturating_add(nanos))
-}
-
-impl Window {
-    /// Whether there is one context, and one message of each subscription that has got any.
-    fn is_matched(&self) -> bool {
-        !self.is_in_doubt && self.contexts.len() == 1 && !self.messages.is_empty()
-    }
-
-    /// Whether all that had come when the last message or context came has been read.
-    fn is_read(&self) -> bool {
-        self.messages.values().all(|(_, lateness)| lateness.has_been_read_since(self.last))
-    }
 }
 
 #[cfg(test)]

@@ -261,7 +261,7 @@ impl Follow {
     pub fn flush(&self) {
         let (now, policy) = (UnixNanos(u64::MAX), self.policy.current());
         let finished = self.state().as_mut().map(|state| {
-            let due = state.take_certain(now, now);
+            let due = state.take_certain(now, clock::now());
             let mut finished = state.settle(clock::now(), due, &policy);
             finished.extend(state.waiting.take_all());
             finished
@@ -285,7 +285,10 @@ impl Follow {
     fn follows(&self, policy: &Policy, now: UnixNanos) -> bool {
         if policy.follow == Mode::Off || now.0 < self.paused_until.load(Ordering::Relaxed) {
             if self.is_on.load(Ordering::Relaxed) && self.is_on.swap(false, Ordering::Relaxed) {
-                self.with(|state| state.waiting.missed_acknowledgements(now));
+                self.with(|state| {
+                    state.waiting.missed_acknowledgements(now);
+                    state.messages.interrupt();
+                });
             }
             return false;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redistributed_core::carrier::out_of_band::Notice;
+use redistributed_core::carrier::out_of_band::{About, Notice};
 use redistributed_core::policy::{Commands, Follow as Mode, OutOfBand, Policy, Relation};
 use redistributed_core::service::{
     Attribution, Bulks, EntryId, Inference as _, NamedItem, ObservedCommand, ObservedDelivery, ObservedItem,
@@ -129,7 +129,7 @@ impl Service {
     }
 
     fn hear(&self, name: u64, context: Option<SpanContext>) {
-        let notice = Notice { name: span(name, 1).trace_id, context: context.map(Context::from), turn: None };
+        let notice = Notice { name: span(name, 1).trace_id, context: context.map(Context::from), about: About::Item };
         self.follow.hear(self.redis, &CompanionChannel::Key(KEY), vec![notice]);
     }
 

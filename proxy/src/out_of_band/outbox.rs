@@ -159,7 +159,7 @@ pub(super) fn messages<'a>(
 
 #[cfg(test)]
 mod tests {
-    use redistributed_core::carrier::out_of_band::notices;
+    use redistributed_core::carrier::out_of_band::{About, notices};
     use redistributed_core::trace::{Companion, Context, Operation, Sent, SpanContext, UnixNanos};
 
     use super::*;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn notice(id: u64) -> Notice {
-        Notice { name: span(id).trace_id, context: Some(Context::from(span(id))), turn: None }
+        Notice { name: span(id).trace_id, context: Some(Context::from(span(id))), about: About::Item }
     }
 
     fn ended(companion: u64, id: u64) -> SpanRecord {

@@ -87,6 +87,7 @@ fn pattern(name: &[u8]) -> Option<(Glob, CompanionChannel)> {
 
 #[cfg(test)]
 mod tests {
+    use redistributed_core::carrier::out_of_band::About;
     use redistributed_core::trace::TraceId;
 
     use super::*;
@@ -99,7 +100,7 @@ mod tests {
         let patterns = Patterns { known, asked: None };
         let of = |kind, name: &str| CompanionChannel::Messages(kind, name.as_bytes().into());
         let told = |companion: CompanionChannel| {
-            let queued = [(companion, Notice { name: TraceId::MIN, context: None, turn: None })];
+            let queued = [(companion, Notice { name: TraceId::MIN, context: None, about: About::Item })];
             let told = patterns.spread(&queued).map(|(companion, _)| String::from_utf8(companion.name()).unwrap());
             (told.collect::<Vec<_>>(), patterns.matches(&queued[0].0))
         };

@@ -48,14 +48,17 @@ pub(super) fn cause(record: &SpanRecord) -> Option<&'static str> {
     record.inferred.as_ref().and_then(|inferred| inferred.rule)
 }
 
-/// The links of a span: that to its producer or its cause, those that are inferred, and those to the contexts of the items that were
-/// added.
+/// The links of a span: that to its producer or its cause, those that are inferred, and those to the contexts that follow from what names
+/// the items that were added or the message that was published.
 pub(super) fn links(record: &SpanRecord) -> impl Iterator<Item = &SpanContext> {
     let items: &[SpanContext] = match &record.operation {
         Operation::Send(sent) => &sent.items,
         _ => &[],
     };
-    record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links)).chain(items)
+    let message = record.told_message().and_then(|told| told.derived.as_ref());
+    // The span begins this trace itself if it has no cause.
+    let message = message.filter(|derived| derived.trace_id != record.context.trace_id);
+    record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links)).chain(items).chain(message)
 }
 
 /// The spans of those who have written what the command has read.

@@ -44,6 +44,18 @@
 //! | `u` | the id was added, but it is not known whether its addition before has been taken | the same |
 //! | `t` | the id was taken | the name as the trace, and a number of the proxy whose service has taken it as the span |
 //!
+//! **A message** may be published again with the same bytes. So each of its notices, which always have a context, has these 13 bytes
+//! between the name and the context. The MAC covers them as well:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 1 | `m` |
+//! | 8 | a random number of the client connection that has published it, not 0 |
+//! | 4 | the number of the publish on that connection, big-endian. It grows with each publish of which anything may be told |
+//!
+//! A notice of the same publish may come more than once: by several companion channels, or again because the connection of the proxy that tells
+//! was lost. These 13 bytes are the same in all of them.
+//!
 //! **What is not
 //! exactly of this form, or not proven where there are keys, is passed over, with all that follows it in the message.**
 
@@ -54,7 +66,8 @@ use hmac::Mac as _;
 
 use super::{Added, Carrier, ContextKeys, Place, find_added, write_trailer};
 use crate::trace::{
-    Companion, Context, Operation, Sent, SpanContext, SpanId, SpanRecord, ToldMessage, TraceFlags, TraceId,
+    Companion, Context, Operation, PublishNumber, Sent, SpanContext, SpanId, SpanRecord, ToldMessage, TraceFlags,
+    TraceId,
 };
 
 const LABEL: &[u8; 16] = b"redistributed/q\0";
@@ -130,11 +143,55 @@ impl CompanionChannel {
 pub struct Notice {
     /// What names the item or the message.
     pub name: TraceId,
-    /// The context of the span that has added or published it. `None` if the item was added more than once. Notices of ids always have
-    /// one.
+    /// The context of the span that has added or published it. `None` if the item was added more than once. Notices of ids and of
+    /// messages always have one.
     pub context: Option<Context>,
-    /// What happens to an element that is nothing but an id. `None` if the item is another one.
-    pub turn: Option<Turn>,
+    /// What it is about.
+    pub about: About,
+}
+
+/// What a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// An item that its name tells from all others.
+    Item,
+    /// What happens to an element that is nothing but an id.
+    Id(Turn),
+    /// A message, from this publish.
+    Message(PublishNumber),
+}
+
+/// The first of the bytes that say which publish a message comes from, and their number.
+const MESSAGE: u8 = b'm';
+const MESSAGE_LEN: usize = 1 + 8 + 4;
+
+impl About {
+    /// Appends the bytes between the name and the context.
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Item => {}
+            Self::Id(turn) => out.push(turn.byte()),
+            Self::Message(PublishNumber { connection, number }) => {
+                out.push(MESSAGE);
+                out.extend_from_slice(&connection.to_bytes());
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [] => Some(Self::Item),
+            [turn] => Turn::of(*turn).map(Self::Id),
+            [MESSAGE, publish @ ..] => {
+                let (connection, number) = publish.split_first_chunk()?;
+                let (connection, number) =
+                    (SpanId::from_bytes(*connection)?, u32::from_be_bytes(number.try_into().ok()?));
+                Some(Self::Message(PublishNumber { connection, number }))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What happens to an element that is nothing but an id.
@@ -166,12 +223,12 @@ impl Notice {
     /// The notice that an id of this name was taken, from the proxy with this number.
     pub fn of_taken(name: TraceId, by: SpanId) -> Self {
         let taker = SpanContext { trace_id: name, span_id: by, flags: TraceFlags::default() };
-        Self { name, context: Some(taker.into()), turn: Some(Turn::Taken) }
+        Self { name, context: Some(taker.into()), about: About::Id(Turn::Taken) }
     }
 
     /// Whether the notice says that the proxy with this number has taken an id.
     pub fn is_taken_by(&self, number: SpanId) -> bool {
-        let by = self.context.as_ref().filter(|_| self.turn == Some(Turn::Taken));
+        let by = self.context.as_ref().filter(|_| self.about == About::Id(Turn::Taken));
         by.is_some_and(|context| context.span.span_id == number)
     }
 
@@ -179,13 +236,14 @@ impl Notice {
     pub fn write(&self, channel: &[u8], keys: &ContextKeys, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; LEN_LEN]);
-        let name = self.name.to_bytes();
-        out.extend_from_slice(&name);
+        out.extend_from_slice(&self.name.to_bytes());
         let Some(context) = &self.context else { return };
-        let turn = self.turn.map(Turn::byte);
-        out.extend(turn);
+        let mut covered = Vec::with_capacity(NAME_LEN + MESSAGE_LEN);
+        covered.extend_from_slice(&self.name.to_bytes());
+        self.about.write(&mut covered);
+        out.extend_from_slice(covered.get(NAME_LEN..).unwrap_or_default());
         let place = Place { channel, carrier: Carrier::Trailer, keys };
-        write_trailer([&name, turn.as_slice()], &place, context, out);
+        write_trailer([&covered, &[]], &place, context, out);
         // The longest trailer is far below 64 KiB.
         let len = u16::try_from(out.len() - start - LEN_LEN - NAME_LEN).unwrap_or_default();
         if let Some(place) = out.get_mut(start..start + LEN_LEN) {
@@ -194,11 +252,12 @@ impl Notice {
     }
 
     /// The longest notice, in bytes.
-    pub const MAX_LEN: usize = LEN_LEN + NAME_LEN + 1 + super::trailer::MAX_LEN;
+    pub const MAX_LEN: usize = LEN_LEN + NAME_LEN + MESSAGE_LEN + super::trailer::MAX_LEN;
 }
 
 /// What other proxies are told of a span that has ended, if they are told anything and it has not failed: where, and a notice for each
-/// item or for the message. Of a message that nobody has received they are told nothing.
+/// item or for the message. Of a message they are told only if Redis has answered that somebody has received it: what is told has been
+/// executed, in the order of its connection.
 pub fn notices_of(span: &SpanRecord) -> Option<(CompanionChannel, impl Iterator<Item = Notice>)> {
     if span.error.is_some() || !span.is_to_be_told() {
         return None;
@@ -206,13 +265,13 @@ pub fn notices_of(span: &SpanRecord) -> Option<(CompanionChannel, impl Iterator<
     let context = Context { span: span.context, trace_state: span.trace_state.clone(), baggage: None, published: None };
     let (channel, of_message, of_items) = match &span.operation {
         Operation::Send(sent) => (CompanionChannel::Key(sent.companion?), None, Some(items_of(span, sent, context))),
-        Operation::Publish { receivers: Some(0), .. } => return None,
+        Operation::Publish { receivers: None | Some(0), .. } => return None,
         _ => {
-            let ToldMessage { channel, is_sharded, name, baggage, .. } = span.told_message()?;
+            let ToldMessage { channel, is_sharded, name, publish, baggage, .. } = span.told_message()?;
             let context = Context { baggage: baggage.clone(), ..context };
             let kind = if *is_sharded { MessagesOf::ShardChannel } else { MessagesOf::Channel };
             let channel = CompanionChannel::Messages(kind, Arc::clone(channel));
-            (channel, Some(Notice { name: *name, context: Some(context), turn: None }), None)
+            (channel, Some(Notice { name: *name, context: Some(context), about: About::Message(*publish) }), None)
         }
     };
     Some((channel, of_message.into_iter().chain(of_items.into_iter().flatten())))
@@ -224,10 +283,10 @@ fn items_of(span: &SpanRecord, sent: &Sent, context: Context) -> impl Iterator<I
     let is_certain = |name: &TraceId| !sent.repeated.contains(name);
     let of_ids = context.clone();
     let notices =
-        names.map(move |name| Notice { name, context: is_certain(&name).then(|| context.clone()), turn: None });
+        names.map(move |name| Notice { name, context: is_certain(&name).then(|| context.clone()), about: About::Item });
     let ids = sent.ids.iter().map(move |name| {
         let turn = if is_certain(name) { Turn::Added } else { Turn::AddedUnclear };
-        Notice { name: *name, context: Some(of_ids.clone()), turn: Some(turn) }
+        Notice { name: *name, context: Some(of_ids.clone()), about: About::Id(turn) }
     });
     notices.chain(ids)
 }
@@ -256,17 +315,13 @@ fn read(notice: &[u8], place: &Place<'_>) -> Option<Notice> {
     let (name, context) = notice.split_first_chunk::<NAME_LEN>()?;
     let name = TraceId::from_bytes(*name)?;
     if context.is_empty() {
-        return Some(Notice { name, context: None, turn: None });
+        return Some(Notice { name, context: None, about: About::Item });
     }
     let Added { range, context: Some(context), form: Carrier::Trailer, .. } = find_added(notice, place)? else {
         return None;
     };
-    let turn = match notice.get(NAME_LEN..range.start)? {
-        [] => None,
-        [byte] => Some(Turn::of(*byte)?),
-        _ => return None,
-    };
-    Some(Notice { name, context: Some(context), turn })
+    let about = About::read(notice.get(NAME_LEN..range.start)?)?;
+    Some(Notice { name, context: Some(context), about })
 }
 
 #[cfg(test)]
@@ -297,9 +352,9 @@ mod tests {
     fn what_one_proxy_writes_another_one_reads_if_it_has_the_key() {
         let with_state = Context { trace_state: Some("vendor=1".into()), ..context(2) };
         let all = vec![
-            Notice { name: name(1), context: Some(context(1)), turn: None },
-            Notice { name: name(2), context: None, turn: None },
-            Notice { name: name(3), context: Some(with_state), turn: None },
+            Notice { name: name(1), context: Some(context(1)), about: About::Item },
+            Notice { name: name(2), context: None, about: About::Item },
+            Notice { name: name(3), context: Some(with_state), about: About::Item },
         ];
         let read = |message: &[u8], keys: &ContextKeys| notices(CHANNEL.as_bytes(), message, keys).collect::<Vec<_>>();
         let (none, key, other) = (ContextKeys::default(), ContextKeys::new(["key"]), ContextKeys::new(["other"]));
@@ -377,8 +432,8 @@ mod tests {
         };
         let span = SpanRecord::new(context.span, crate::trace::UnixNanos(1), Operation::Send(sent.into()));
         let mut all: Vec<_> = notices_of(&span).unwrap().1.collect();
-        let turns: Vec<_> = all.iter().map(|notice| (notice.name, notice.turn)).collect();
-        assert_eq!(turns, [(name(1), Some(Turn::Added)), (name(2), Some(Turn::AddedUnclear))]);
+        let turns: Vec<_> = all.iter().map(|notice| (notice.name, notice.about)).collect();
+        assert_eq!(turns, [(name(1), About::Id(Turn::Added)), (name(2), About::Id(Turn::AddedUnclear))]);
         assert!(all.iter().all(|notice| notice.context.as_ref() == Some(&context) && !notice.is_taken_by(by)));
         all.push(Notice::of_taken(name(3), by));
         assert!(all[2].is_taken_by(by) && !all[2].is_taken_by(SpanId::from_u64(1).unwrap()));
@@ -392,6 +447,31 @@ mod tests {
             assert_eq!(read(&other).is_empty(), is_proven, "a turn cannot be changed where there are keys");
             other[LEN_LEN + NAME_LEN] = b'x';
             assert_eq!(read(&other), []);
+        }
+    }
+
+    #[test]
+    fn which_publish_a_message_comes_from_is_told_byte_by_byte_and_proven_with_its_name() {
+        let connection = SpanId::from_u64(0x0102_0304_0506_0708).unwrap();
+        let of = |number| About::Message(PublishNumber { connection, number });
+        let all = [7, u32::MAX].map(|number| Notice { name: name(1), context: Some(context(1)), about: of(number) });
+        for keys in [ContextKeys::default(), ContextKeys::new(["key"])] {
+            let written = message(&all, &keys);
+            assert_eq!(written[LEN_LEN + NAME_LEN..][..MESSAGE_LEN], *b"m\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x07");
+            let read = |message: &[u8]| notices(CHANNEL.as_bytes(), message, &keys).collect::<Vec<_>>();
+            assert_eq!(read(&written), all);
+            for at in 0..MESSAGE_LEN {
+                let mut other = written.clone();
+                other[LEN_LEN + NAME_LEN + at] ^= 1;
+                // Without keys, only the letter can be told from another one.
+                assert_eq!(read(&other).is_empty(), at == 0 || !keys.is_empty(), "{at}");
+            }
+        }
+        let mut nobody = message(&all[..1], &ContextKeys::default());
+        nobody[LEN_LEN + NAME_LEN + 1..][..8].fill(0);
+        assert_eq!(notices(CHANNEL.as_bytes(), &nobody, &ContextKeys::default()).count(), 0, "no connection is 0");
+        for len in [2, 12, 14] {
+            assert_eq!(About::read(&[b'm'; 14][..len]), None);
         }
     }
 

@@ -42,7 +42,7 @@ use subscriptions::Subscriptions;
 
 use crate::commands::{Answer, NameTicket, Protocol, ReplyMode};
 use crate::output::Call;
-use crate::service::{Event, ExpectedReceivers, SubscriptionChange, SubscriptionKind};
+use crate::service::{Event, ExpectedReceivers, Inference, SubscriptionChange, SubscriptionKind};
 use crate::trace::{CommandId, SpanId, SpanRecord, UnixNanos};
 
 /// Most spans of one connection that wait for a reply, and most bytes that they take. Further ones end with their request.
@@ -407,13 +407,14 @@ impl Pairing {
         count: u64,
         call: &mut Call<'_>,
     ) {
+        if let Some(inference) = call.env.inference.as_deref_mut() {
+            let changed = if begun { Inference::subscribed } else { Inference::unsubscribed };
+            changed(inference, call.env.now);
+        }
         match name {
             _ if !self.tracked => {}
             None => self.untracked(call),
             Some(name) => {
-                if let Some(inference) = call.env.inference.as_deref_mut().filter(|_| begun) {
-                    inference.subscribed(call.env.now);
-                }
                 let change = SubscriptionChange::Confirmed { kind, begun, name: name.to_vec(), count };
                 call.out.events.push(Event::Subscription(change));
             }
@@ -422,6 +423,9 @@ impl Pairing {
 
     /// The connection's subscriptions, or the messages that it gets, are no longer known for certain.
     pub(crate) fn untracked(&mut self, call: &mut Call<'_>) {
+        if let Some(inference) = call.env.inference.as_deref_mut() {
+            inference.unsubscribed(call.env.now);
+        }
         if core::mem::take(&mut self.tracked) {
             call.out.events.push(Event::Subscription(SubscriptionChange::Untracked));
         }

@@ -71,6 +71,9 @@ impl Pairing {
     }
 
     pub(super) fn reset(&mut self, call: &mut Call<'_>) {
+        if let Some(inference) = call.env.inference.as_deref_mut() {
+            inference.unsubscribed(call.env.now);
+        }
         if self.tracked {
             call.out.events.push(Event::Subscription(SubscriptionChange::Reset));
         }

@@ -1,6 +1,7 @@
 //! The identity of new spans, and their records.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::channel_cache::text;
 use crate::carrier::derived::Identity;
@@ -107,6 +108,11 @@ impl<'a> Consumer<'a> {
             published: None,
         }
     }
+}
+
+/// The baggage of the parent, if it is passed on.
+pub(super) fn passed_baggage(parent: Option<&Context>, policy: &Policy) -> Option<Arc<str>> {
+    parent.and_then(|parent| parent.baggage.clone()).filter(|_| policy.propagators.baggage)
 }
 
 /// The context that a payload carries, whoever put it there. It is moved out of `added`, if a proxy put it there. With

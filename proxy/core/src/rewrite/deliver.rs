@@ -11,7 +11,7 @@ use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Forged, Mode, Policy, Rule, Trust};
-use crate::service::{Environment, Event, NamedMessage, ObservedDelivery};
+use crate::service::{Environment, Event, NamedMessage, ObservedDelivery, Passage};
 use crate::trace::{Change, Context, Operation, SpanContext, SpanId, TraceFlags};
 
 /// The rules for messages. The state of the plan only saves work.
@@ -119,7 +119,10 @@ impl DeliverPlan {
             !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject && !needs_context;
         let mut own = None;
         if !is_untraced {
-            let span = Consumer::of(parent, policy, call.env.ids);
+            let span = match &mut awaits {
+                Some(named) => begin(named, policy, &mut call.env),
+                None => Consumer::of(parent, policy, call.env.ids),
+            };
             if span.is_sampled || watched || awaits.is_some() {
                 let mut record = span.record(now, change, operation());
                 if let Some(named) = &mut awaits {
@@ -179,6 +182,17 @@ fn tell_inference(observed: Observed<'_>, call: &mut Call<'_>) -> Option<SpanId>
         inference.delivered(call.env.now, &delivery);
     }
     Some(id)
+}
+
+/// The span of a message whose context may be told. Otherwise it begins the trace that follows from what names the message, if nobody
+/// else has most probably the same name.
+#[cold]
+fn begin<'a>(named: &NamedMessage<'_>, policy: &Policy, env: &mut Environment<'_>) -> Consumer<'a> {
+    let sampled = policy.sampler.samples(named.name, None);
+    let derived = SpanContext { flags: TraceFlags::default().with_sampled(sampled), ..named.span };
+    let is_unique = named.holds_id
+        && env.inference.as_deref_mut().is_some_and(|inference| inference.is_first(named.span.span_id, Passage::Taken));
+    Consumer::named(derived, is_unique, policy, env.ids)
 }
 
 /// What names a message that carries no context to other proxies, if one of them may tell it. Its span is not known yet.

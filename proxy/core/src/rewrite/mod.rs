@@ -8,6 +8,7 @@
 //! [`Hold`] keeps the held bytes and applies the edits. `admit` bounds their number, and no other bytes are held. Plans
 //! keep no state of a message between the two questions. The cache of the last channel only saves work.
 
+mod beside;
 mod bulk;
 mod channel_cache;
 mod context;

@@ -1,21 +1,19 @@
 //! The plan for `PUBLISH` and `SPUBLISH`, which adds a context to the payload.
 
-use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::beside::{self, PublishNumbers};
 use super::channel_cache::ChannelCache;
-use super::context::{carried_by, child_of, inferred, linked_to, parent_and_link, record, untraced};
+use super::context::{carried_by, child_of, inferred, linked_to, parent_and_link, passed_baggage, record, untraced};
 use super::{Bulk, Edits, exceeds};
-use crate::carrier::derived::Identity;
 use crate::carrier::{self, Added, Carrier, Place};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{MAX_CHANNEL_LEN, Mode, Policy, Rule, Trust};
 use crate::service::{Attribution, Audience, Environment, ExpectedReceivers, NotProven};
 use crate::trace::context::limited_trace_state;
-use crate::trace::{Change, Context, Inferred, Operation, SpanContext, SpanId, SpanRecord, ToldMessage, UnixNanos};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId, SpanRecord, UnixNanos};
 
 /// Longest bulk string, in bytes, that Redis takes before authentication. A longer one is a protocol error
 /// (`unauthenticated bulk length`, seen on Redis 7.0 and 8.2 and on Valkey 9.1).
@@ -26,6 +24,7 @@ pub(super) const UNAUTHENTICATED_BULK_LEN: usize = 16 * 1024;
 pub(crate) struct PublishPlan {
     channels: ChannelCache,
     edits: Edits,
+    numbers: PublishNumbers,
 }
 
 /// The head of a publish, which is all that is known before its payload.
@@ -159,19 +158,20 @@ impl PublishPlan {
         }
         let (parent, link) =
             attribution.map_or((None, None), |attribution| parent_and_link(attribution, policy.follow));
-        let (context, sampled) = match link {
-            None => child_of(parent, policy, call.env.ids),
-            link => linked_to(link, policy, call.env.ids),
+        let named = beside::of_script(channel, payload, rule, &mut self.channels, call);
+        let (context, sampled) = match (parent, link, &named) {
+            (None, None, Some(named)) => beside::root(named, policy, call.env.ids),
+            (parent, None, _) => child_of(parent, policy, call.env.ids),
+            (_, link, _) => linked_to(link, policy, call.env.ids),
         };
-        let told = script_told_beside(publish, payload, rule, &mut self.channels, call);
-        let change = match &told {
+        let change = match &named {
             None if rule.carrier != Carrier::Beside => Change::None,
             _ => Change::Skipped(Counter::SkippedBeside),
         };
         let len = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         let operation = operation(&mut self.channels, false, len, policy);
-        (sampled || watched || told.is_some()).then(|| SpanRecord {
-            inferred: telling(told, attribution.and_then(inferred), parent, policy),
+        (sampled || watched || named.is_some()).then(|| SpanRecord {
+            inferred: beside::telling(named, &mut self.numbers, attribution.and_then(inferred), parent, &mut call.env),
             ..record(context, parent, link, publish.start, change, operation)
         })
     }
@@ -186,7 +186,7 @@ impl PublishPlan {
         attribution: Option<&Attribution>,
         call: &mut Call<'_>,
     ) -> Decision {
-        let Self { channels, edits } = self;
+        let Self { channels, edits, numbers } = self;
         let Environment { policy, watched, wall_offset, .. } = call.env;
         let rule = channels.last(policy);
         let body = payload.body();
@@ -197,8 +197,10 @@ impl PublishPlan {
         let size = body.len() - added.as_ref().map_or(0, |added| added.range.len());
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let permission = permission(publish, standing, rule, call);
-        let told = match (&permission, carried, &added) {
-            (Err(skipped), None, None) if goes_beside(*skipped, call) => told_beside(publish, body, channels, call),
+        let named = match (&permission, carried, &added, publish.channel) {
+            (Err(skipped), None, None, Some(channel)) if beside::is_used(*skipped, call) => {
+                beside::named(channel, publish.sharded, body, channels, call)
+            }
             _ => None,
         };
         let mut operation = || operation(channels, publish.sharded, size, policy);
@@ -217,9 +219,10 @@ impl PublishPlan {
             None => (carried, None),
             Some(attribution) => parent_and_link(attribution, policy.follow),
         };
-        let (context, sampled) = match link {
-            None => child_of(parent, policy, call.env.ids),
-            link => linked_to(link, policy, call.env.ids),
+        let (context, sampled) = match (parent, link, &named) {
+            (None, None, Some(named)) => beside::root(named, policy, call.env.ids),
+            (parent, None, _) => child_of(parent, policy, call.env.ids),
+            (_, link, _) => linked_to(link, policy, call.env.ids),
         };
         let form = added.as_ref().map_or(rule.carrier, |added| added.form);
         let context = carrier::carried_span(context, form, body, added.as_ref());
@@ -239,8 +242,8 @@ impl PublishPlan {
         };
         call.out.counts.count(counter);
         // What is not sampled is told as well, so that who gets the message decides alike.
-        let span = (sampled || watched || told.is_some()).then(|| {
-            let inferred = telling(told, attribution.and_then(inferred), parent, policy);
+        let span = (sampled || watched || named.is_some()).then(|| {
+            let inferred = beside::telling(named, numbers, attribution.and_then(inferred), parent, &mut call.env);
             SpanRecord { inferred, ..record(context, parent, link, publish.start, change, operation()) }
         });
         let added = injected.is_ok().then_some(context.span_id);
@@ -299,78 +302,6 @@ fn expected_receivers(
     let channel = publish.channel.ok_or(NotProven::NoEvidence)?;
     let expected = audience.ok_or(NotProven::NoEvidence)?.expected_receivers(channel, publish.sharded)?;
     standing.prompt.then_some(expected).ok_or(NotProven::Order)
-}
-
-/// Whether the context of a publish that gets none in its payload for this reason goes beside the message.
-#[cold]
-fn goes_beside(skipped: Counter, call: &Call<'_>) -> bool {
-    match skipped {
-        Counter::SkippedBeside => true,
-        // Somebody may get the message who is not behind a proxy.
-        Counter::SkippedAutoUnknown
-        | Counter::SkippedAutoUnproxied
-        | Counter::SkippedAutoProving
-        | Counter::SkippedAutoContradicted
-        | Counter::SkippedAutoOrder => companions_are_unseen(call),
-        _ => false,
-    }
-}
-
-fn companions_are_unseen(call: &Call<'_>) -> bool {
-    call.env.audience.is_some_and(|audience| audience.companions_are_unseen())
-}
-
-/// What other proxies are told of a message that carries no context, and to which none is added.
-#[cold]
-fn told_beside(
-    publish: &Publish<'_>,
-    payload: &[u8],
-    channels: &mut ChannelCache,
-    call: &Call<'_>,
-) -> Option<Box<ToldMessage>> {
-    let Environment { policy, inference, .. } = &call.env;
-    let channel = publish.channel.filter(|_| inference.is_some() && policy.tells_of_messages())?;
-    let (name, _) = Identity::of_message(channel, publish.sharded, payload)?.derive(&policy.keys)?;
-    let (channel, is_sharded) = (channels.shared(), publish.sharded);
-    Some(Box::new(ToldMessage { channel, is_sharded, name, baggage: None, is_told: false }))
-}
-
-/// What other proxies are told of a message that a script publishes, unless it carries a context, which they find themselves.
-#[cold]
-fn script_told_beside(
-    publish: &Publish<'_>,
-    payload: &[u8],
-    rule: Rule,
-    channels: &mut ChannelCache,
-    call: &Call<'_>,
-) -> Option<Box<ToldMessage>> {
-    let policy = &**call.env.policy;
-    // Nothing may be added to the payload, whoever gets it: in mode `auto` also where all receivers are known to be behind proxies.
-    if rule.carrier != Carrier::Beside && !(rule.mode == Mode::Auto && companions_are_unseen(call)) {
-        return None;
-    }
-    let place = policy.place(publish.channel.unwrap_or_default(), rule);
-    let carries = carrier::find_added(payload, &place).is_some() || carried_by(payload, None, rule, policy).is_some();
-    if carries { None } else { told_beside(publish, payload, channels, call) }
-}
-
-/// What a publish's span tells of its cause, with what other proxies are `told` of its message.
-fn telling(
-    told: Option<Box<ToldMessage>>,
-    mut inferred: Option<Box<Inferred>>,
-    parent: Option<&Context>,
-    policy: &Policy,
-) -> Option<Box<Inferred>> {
-    if let Some(mut told) = told {
-        told.baggage = passed_baggage(parent, policy);
-        inferred.get_or_insert_default().message = Some(told);
-    }
-    inferred
-}
-
-/// The baggage of the parent, if it is passed on.
-fn passed_baggage(parent: Option<&Context>, policy: &Policy) -> Option<Arc<str>> {
-    parent.and_then(|parent| parent.baggage.clone()).filter(|_| policy.propagators.baggage)
 }
 
 /// The context that travels with the message.

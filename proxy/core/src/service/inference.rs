@@ -88,6 +88,9 @@ pub trait Inference: Debug + Send {
     /// The client has begun a subscription.
     fn subscribed(&mut self, _now: UnixNanos) {}
 
+    /// The client has ended a subscription, or messages that it gets may not be told any more.
+    fn unsubscribed(&mut self, _now: UnixNanos) {}
+
     /// A message is delivered to the client.
     fn delivered(&mut self, now: UnixNanos, delivery: &ObservedDelivery<'_>);
 }

@@ -5,12 +5,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use super::context::{SpanContext, TraceId};
+use super::context::{SpanContext, SpanId, TraceId};
 use super::time::UnixNanos;
 
 /// A command among those of its connection that causes are inferred for. Numbers are used again after 2^32 commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(pub NonZeroU32);
+
+/// Which publish a message comes from, among those whose contexts other proxies are told. A server executes what one connection sends in
+/// that order, and each subscription gets the messages in the order in which they were executed. So of two publishes with the same
+/// connection, the one with the lower number comes first everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublishNumber {
+    /// A random number of the client connection.
+    pub connection: SpanId,
+    /// The number of the publish on that connection. It grows, and has gaps where nothing is told of a publish.
+    pub number: u32,
+}
 
 /// A message whose context other proxies are told, because nothing is added to its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +32,11 @@ pub struct ToldMessage {
     pub is_sharded: bool,
     /// What names the message to both of its ends.
     pub name: TraceId,
+    /// The context that follows from what names the message, if nobody else has most probably the same name. A span in another
+    /// trace has a link to it.
+    pub derived: Option<SpanContext>,
+    /// Which publish it comes from.
+    pub publish: PublishNumber,
     /// The `baggage` of the parent, which is passed on.
     pub baggage: Option<Arc<str>>,
     /// Whether other proxies were told, so that the context of the span cannot change any more.

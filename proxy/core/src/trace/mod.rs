@@ -22,7 +22,7 @@ pub mod request;
 pub mod sampler;
 pub mod time;
 
-pub use cause::{CommandId, Inferred, ToldMessage};
+pub use cause::{CommandId, Inferred, PublishNumber, ToldMessage};
 pub use companion::Companion;
 pub use context::{Context, SpanContext, SpanId, TraceFlags, TraceId};
 pub use destination::Destination;

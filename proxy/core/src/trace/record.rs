@@ -93,7 +93,7 @@ impl SpanRecord {
     }
 
     /// The message that the span has published, if its context goes beside it.
-    pub(crate) fn told_message(&self) -> Option<&ToldMessage> {
+    pub fn told_message(&self) -> Option<&ToldMessage> {
         self.inferred.as_ref()?.message.as_deref()
     }
 }

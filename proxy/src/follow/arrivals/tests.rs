@@ -17,7 +17,7 @@ fn item(id: u64, is_shared: bool) -> NamedItem {
 }
 
 fn notice(id: u64, told: Option<u64>) -> Vec<Notice> {
-    vec![Notice { name: context(id).span.trace_id, context: told.map(context), turn: None }]
+    vec![Notice { name: context(id).span.trace_id, context: told.map(context), about: About::Item }]
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn there_is_a_most_of_contexts_and_of_items_that_wait() {
 fn an_id_waits_for_its_context_no_longer_than_what_it_causes() {
     let mut arrivals = Arrivals::default();
     let id = NamedItem { is_id: true, ..item(1, false) };
-    let added = |by| vec![Notice { turn: Some(Turn::Added), ..notice(1, Some(by)).remove(0) }];
+    let added = |by| vec![Notice { about: About::Id(Turn::Added), ..notice(1, Some(by)).remove(0) }];
     for number in 10..12 {
         assert_eq!(arrivals.told(at(1), REDIS, &id), Told::NothingYet);
         assert_eq!(arrivals.wait(at(1), REDIS, number, &id), None);
@@ -176,7 +176,7 @@ fn an_id_that_is_added_again_while_it_waits_has_no_context() {
     arrivals.wait(at(1), REDIS, 5, &id);
     let again = context(20).span;
     assert!(!arrivals.adds_id(at(2), REDIS, id.name, again.span_id));
-    let unclear = vec![Notice { turn: Some(Turn::AddedUnclear), ..notice(1, Some(20)).remove(0) }];
+    let unclear = vec![Notice { about: About::Id(Turn::AddedUnclear), ..notice(1, Some(20)).remove(0) }];
     let settled = arrivals.heard(at(3), REDIS, KEY, unclear);
     assert_eq!(settled, [Settled { delivery: 5, context: None, own: None, is_used: false, held: vec![] }]);
 }

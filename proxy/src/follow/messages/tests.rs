@@ -1,6 +1,10 @@
-use redistributed_core::trace::SpanContext;
+use redistributed_core::trace::{PublishNumber, SpanContext, SpanId};
 
+use super::recent::MAX_KEPT;
+use super::window::MAX_OF_WINDOW;
 use super::*;
+
+mod chance;
 
 const REDIS: u64 = 1;
 
@@ -17,8 +21,14 @@ fn name(id: u64) -> TraceId {
     context(id).span.trace_id
 }
 
+/// The context of a publish on a connection of its own.
 fn notice(of: u64, told: u64) -> Vec<Notice> {
-    vec![Notice { name: name(of), context: Some(context(told)), turn: None }]
+    vec![notice_of(of, told, told, 0)]
+}
+
+fn notice_of(of: u64, told: u64, connection: u64, number: u32) -> Notice {
+    let publish = PublishNumber { connection: SpanId::from_u64(connection).unwrap(), number };
+    Notice { name: name(of), context: Some(context(told)), about: About::Message(publish) }
 }
 
 fn message(delivery: u64, connection: u32) -> Message {
@@ -74,7 +84,8 @@ fn of_the_same_bytes_nothing_is_said_if_they_are_not_one_message_with_one_contex
     let told = |told: u64| move |messages: &mut Messages, now| messages.heard(at(now), REDIS, notice(1, told));
     let comes = |id: u64, connection: u32| {
         move |messages: &mut Messages, now: u64| {
-            messages.delivered(at(now), REDIS, name(1), message(id, connection));
+            let waits = messages.delivered(at(now), REDIS, name(1), message(id, connection));
+            assert!(waits || messages.windows[&(REDIS, name(1))].is_in_doubt());
         }
     };
     let (a, b, first, second, other) = (told(10), told(11), comes(5, 1), comes(6, 1), comes(7, 2));
@@ -92,13 +103,158 @@ fn of_the_same_bytes_nothing_is_said_if_they_are_not_one_message_with_one_contex
             comes(&mut messages, now as u64 * 9);
         }
         let found = decided(&mut messages, 0, 400);
-        assert!(!found.is_empty() && found.iter().all(|(_, (_, context))| context.is_none()), "{found:?}");
+        assert!(messages.is_empty() && found.iter().all(|(_, (_, context))| context.is_none()), "{found:?}");
         // For a while there is reason for doubt.
         assert!(!messages.delivered(at(5_000), REDIS, name(1), message(8, 1)));
         messages.heard(at(5_000), REDIS, notice(1, 12));
         assert_eq!(decided(&mut messages, 5_000, 6_000), []);
         assert!(messages.delivered(at(5_000 + 10_001), REDIS, name(1), message(9, 1)), "and then not any more");
         assert!(messages.delivered(at(5_000), REDIS + 1, name(1), message(9, 1)), "at another Redis there is none");
+    }
+}
+
+/// Delivers the message with this id to a connection, which has to wait for its context.
+fn waits(messages: &mut Messages, now: u64, delivery: u64, connection: u32) {
+    assert!(messages.delivered(at(now), REDIS, name(1), message(delivery, connection)));
+}
+
+/// Which context each message got, in the order of the messages.
+fn sorted(found: Vec<(u64, Decided)>) -> Vec<(u64, Option<Context>)> {
+    let mut found: Vec<_> = found.into_iter().map(|(_, one)| one).collect();
+    found.sort_by_key(|(delivery, _)| *delivery);
+    found
+}
+
+#[test]
+fn the_same_bytes_of_one_connection_are_matched_in_their_order() {
+    let mut messages = Messages::default();
+    // Notices may come in another order than the messages, and several times, and there are gaps between their numbers.
+    messages.heard(at(0), REDIS, vec![notice_of(1, 12, 9, 70), notice_of(1, 10, 9, 3)]);
+    for (nth, delivery) in [100, 101, 102].into_iter().enumerate() {
+        waits(&mut messages, 1 + nth as u64, delivery, 1);
+        let pattern = Message { subscription: (1, 77), ..message(delivery + 100, 1) };
+        assert!(messages.delivered(at(1 + nth as u64), REDIS, name(1), pattern));
+    }
+    (0..3).for_each(|nth| waits(&mut messages, 20 + nth, 300 + nth, 2));
+    messages.heard(at(40), REDIS, vec![notice_of(1, 11, 9, 4), notice_of(1, 10, 9, 3)]);
+    let found = decided(&mut messages, 1, 400);
+    assert!(found.iter().all(|(when, _)| (90..150).contains(when)), "{found:?}");
+    let expected = [100, 200, 300].into_iter().flat_map(|first| (0..3).map(move |nth| (first + nth, 10 + nth)));
+    let expected: Vec<_> = expected.map(|(delivery, told)| (delivery, Some(context(told)))).collect();
+    assert_eq!(sorted(found), expected);
+    // There is no reason for doubt.
+    waits(&mut messages, 500, 400, 1);
+    messages.heard(at(501), REDIS, vec![notice_of(1, 13, 9, 71)]);
+    assert_eq!(sorted(decided(&mut messages, 501, 900)), [(400, Some(context(13)))]);
+}
+
+/// Whether two messages of one connection, and what comes with them, are matched.
+fn are_two_matched(holds_id: bool, and: impl Fn(&mut Messages, &Arc<Lateness>)) -> bool {
+    let (mut messages, lateness) = (Messages::default(), Arc::<Lateness>::default());
+    for delivery in [1, 2] {
+        let message = Message { holds_id, lateness: Arc::clone(&lateness), ..message(delivery, 1) };
+        messages.delivered(at(delivery), REDIS, name(1), message);
+    }
+    messages.heard(at(3), REDIS, vec![notice_of(1, 10, 9, 0), notice_of(1, 11, 9, 1)]);
+    and(&mut messages, &lateness);
+    let found = sorted(decided(&mut messages, 3, 600));
+    assert!(messages.is_empty());
+    let is_matched = found.iter().any(|(_, context)| context.is_some());
+    if is_matched {
+        assert_eq!(found[..2], [(1, Some(context(10))), (2, Some(context(11)))]);
+    }
+    assert_eq!(messages.is_doubted(at(700), (REDIS, name(1))), !is_matched);
+    is_matched
+}
+
+#[test]
+fn of_the_same_bytes_none_is_matched_where_their_order_is_not_certain() {
+    for holds_id in [false, true] {
+        let are_matched = |and: &dyn Fn(&mut Messages, &Arc<Lateness>)| are_two_matched(holds_id, and);
+        assert!(are_matched(&|_, _| {}));
+        assert!(are_matched(&|messages, _| messages.heard(at(4), REDIS, vec![notice_of(2, 12, 8, 1)])));
+        // A publish of another connection, or a further one of the same whose message has not come, as where it came to others only.
+        assert!(!are_matched(&|messages, _| messages.heard(at(4), REDIS, notice(1, 12))));
+        assert!(!are_matched(&|messages, _| messages.heard(at(4), REDIS, vec![notice_of(1, 12, 9, 2)])));
+        // Two contexts of one publish.
+        assert!(!are_matched(&|messages, _| messages.heard(at(4), REDIS, vec![notice_of(1, 12, 9, 1)])));
+        // A message of somebody without a proxy, or of a publish that was not told, before they are decided.
+        let further = |now, connection| {
+            move |messages: &mut Messages, _: &Arc<Lateness>| {
+                messages.delivered(at(now), REDIS, name(1), message(3, connection));
+            }
+        };
+        assert!(!are_matched(&further(40, 1)));
+        // Another subscription has got fewer: it has begun or ended in between.
+        assert!(!are_matched(&further(4, 2)));
+        // This one has ended, and somebody else may have published what it got before.
+        assert!(!are_matched(&|_, lateness| lateness.ended(at(30))));
+        assert!(!are_matched(&|messages, _| messages.interrupt()));
+        assert!(!are_matched(&|_, lateness| lateness.behind(at(1), true)));
+    }
+    // One that is young may have begun in between, even if what it gets holds an id.
+    let mut messages = Messages::default();
+    for delivery in [1, 2] {
+        let message = with_id(delivery, 1);
+        message.lateness.subscribed(at(0));
+        assert!(messages.delivered(at(delivery), REDIS, name(1), message));
+    }
+    messages.heard(at(3), REDIS, vec![notice_of(1, 10, 9, 0), notice_of(1, 11, 9, 1)]);
+    assert!(sorted(decided(&mut messages, 3, 600)).iter().all(|(_, context)| context.is_none()));
+}
+
+#[test]
+fn what_comes_after_the_same_bytes_were_decided_is_not_of_them() {
+    let mut messages = Messages::default();
+    (1..=3).for_each(|delivery| waits(&mut messages, delivery, delivery, 1));
+    messages.heard(at(4), REDIS, vec![notice_of(1, 10, 9, 0), notice_of(1, 11, 9, 1)]);
+    let found = decided(&mut messages, 4, 400);
+    assert!(found.iter().all(|(when, (_, context))| (251..320).contains(when) && context.is_none()), "{found:?}");
+    messages.heard(at(401), REDIS, vec![notice_of(1, 12, 9, 2)]);
+    assert!(!messages.delivered(at(402), REDIS, name(1), message(4, 1)) && messages.is_empty());
+}
+
+#[test]
+fn a_context_that_is_told_again_after_its_message_was_found_is_of_no_other_message() {
+    let mut messages = Messages::default();
+    for (now, delivery) in [(0, 1), (400, 2)] {
+        // Somebody who tells nothing may have published the second one.
+        assert!(messages.delivered(at(now), REDIS, name(1), with_id(delivery, 1)));
+        messages.heard(at(now + 1), REDIS, vec![notice_of(1, 10, 9, 0)]);
+        let expected = (delivery == 1).then(|| context(10));
+        assert_eq!(sorted(decided(&mut messages, now + 1, now + 390)), [(delivery, expected)]);
+    }
+}
+
+#[test]
+fn the_same_bytes_without_a_quiet_moment_are_matched_to_nothing_and_end_all_the_same() {
+    for holds_id in [false, true] {
+        let (mut messages, mut most, mut longest) = (Messages::default(), 0, 0);
+        for now in 0..2_000 {
+            messages.delivered(at(now), REDIS, name(1), Message { holds_id, ..message(now, 1) });
+            messages.heard(at(now), REDIS, vec![notice_of(1, 10 + now, 9, now as u32)]);
+            for (delivery, context) in messages.take_decided(at(now)) {
+                assert_eq!(context, None);
+                longest = longest.max(now - delivery);
+            }
+            most = most.max(messages.windows.len() + messages.due.len() + messages.due_soon.len());
+        }
+        assert!(longest <= (PATIENCE + 2 * QUIET) / MILLISECOND && most < 10, "{longest} {most}");
+    }
+}
+
+#[test]
+fn of_too_many_messages_with_the_same_bytes_none_is_matched() {
+    for (count, is_matched) in [(MAX_OF_WINDOW / 2, true), (MAX_OF_WINDOW / 2 + 1, false)] {
+        let mut messages = Messages::default();
+        let told = (0..count).map(|nth| notice_of(1, 10 + nth as u64, 9, nth as u32)).collect();
+        messages.heard(at(0), REDIS, told);
+        for nth in 0..count as u64 {
+            messages.delivered(at(1), REDIS, name(1), message(nth, 1));
+        }
+        let found = sorted(decided(&mut messages, 1, 400));
+        let expected = |nth: u64| is_matched.then(|| context(10 + nth));
+        assert!(found.len() + 1 >= count && found.iter().all(|(nth, context)| *context == expected(*nth)));
     }
 }
 
@@ -166,13 +322,13 @@ fn memory_is_bounded_and_time_empties_it() {
         messages.heard(at(1), REDIS, notice(id + 200_000, 1));
     }
     let given_up = messages.take_decided(at(1));
-    assert!(messages.windows.len() <= MAX_WINDOWS && messages.doubted.len() <= MAX_DOUBTED);
+    assert!(messages.windows.len() <= MAX_WINDOWS && messages.doubted.lens() == (MAX_KEPT, MAX_KEPT));
     let rest: Vec<_> = decided(&mut messages, 2, 400).into_iter().map(|(_, one)| one).collect();
     assert_eq!(given_up.len() + rest.len(), 100_000, "each of them is told that it waits no longer");
     assert!(given_up.iter().chain(&rest).all(|(_, context)| context.is_none()));
     messages.take_decided(at(20_000));
-    let sizes = (messages.windows.len(), messages.doubted.len(), messages.doubted_by_age.len(), messages.due.len());
-    assert_eq!((sizes, messages.due_soon.len()), ((0, 0, 0, 0), 0));
+    let sizes = (messages.windows.len(), messages.doubted.lens(), messages.found.lens(), messages.due.len());
+    assert_eq!((sizes, messages.due_soon.len()), ((0, (0, 0), (0, 0), 0), 0));
 }
 
 #[test]

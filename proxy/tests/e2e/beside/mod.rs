@@ -1,6 +1,7 @@
 //! Contexts beside messages: proxies tell each other what they do not add to a payload.
 
 mod load;
+mod order;
 mod scripts;
 
 use std::time::{Duration, Instant};
