@@ -193,6 +193,36 @@ fn mode_auto_tells_where_somebody_may_have_no_proxy_and_nobody_else_would_see_it
     }
 }
 
+/// A payload that holds an id.
+fn with_id(text: &str) -> String {
+    format!(r#"{{"id":"550e8400-e29b-41d4-a716-446655440000","text":"{text}"}}"#)
+}
+
+#[test]
+fn a_message_with_an_id_is_in_the_trace_that_follows_from_it_if_nothing_has_caused_it() {
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        for (payload, is_unique) in [(with_id("x"), true), (with_id("caused"), true), ("hello".to_owned(), false)] {
+            let span = publish(&mut talk, &payload, ":1\r\n");
+            let [(_, notice)] = &told(&span)[..] else { panic!("{span:?}") };
+            let derived = span.told_message().unwrap().derived;
+            assert_eq!(derived.map(|derived| derived.trace_id), is_unique.then_some(notice.name));
+            let is_root = span.parent.is_none();
+            assert_eq!(is_root, !payload.contains("caused"));
+            assert_eq!(span.context.trace_id == notice.name, is_root && is_unique);
+            // Somebody else may publish the same bytes.
+            assert_ne!(derived.map(|derived| derived.span_id), Some(span.context.span_id));
+            talk.client(&["SUBSCRIBE", "orders"]);
+            talk.server(SUBSCRIBED);
+            talk.server(&format!("*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n${}\r\n{payload}\r\n", payload.len()));
+            let [delivered] = &std::mem::take(&mut talk.driver.deliveries)[..] else { panic!("one delivery") };
+            assert_eq!((delivered.parent, delivered.link), (None, None));
+            assert_eq!(delivered.context.trace_id == notice.name, is_unique, "{payload}");
+            talk.client(&["UNSUBSCRIBE", "orders"]);
+            talk.server("*3\r\n$11\r\nunsubscribe\r\n$6\r\norders\r\n:0\r\n");
+        }
+    });
+}
+
 const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$6\r\norders\r\n:1\r\n";
 const HELLO: &str = "*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n$5\r\nhello\r\n";
 

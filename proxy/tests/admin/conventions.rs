@@ -107,8 +107,11 @@ async fn each_operation_is_counted_and_timed_and_has_its_span_as_exemplar() {
 }
 
 /// The values of the series of a metric, in their order.
+/// The values of a metric's series, the lowest first. The page has the series in the order in which they began.
 fn values<'a>(page: &'a str, metric: &str) -> Vec<&'a str> {
-    samples(page, &format!("{metric}{{")).into_iter().map(|(_, value)| value).collect()
+    let mut values: Vec<_> = samples(page, &format!("{metric}{{")).into_iter().map(|(_, value)| value).collect();
+    values.sort_unstable();
+    values
 }
 
 #[tokio::test]

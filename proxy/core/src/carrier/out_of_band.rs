@@ -265,7 +265,7 @@ pub fn notices_of(span: &SpanRecord) -> Option<(CompanionChannel, impl Iterator<
     let context = Context { span: span.context, trace_state: span.trace_state.clone(), baggage: None, published: None };
     let (channel, of_message, of_items) = match &span.operation {
         Operation::Send(sent) => (CompanionChannel::Key(sent.companion?), None, Some(items_of(span, sent, context))),
-        Operation::Publish { receivers: None | Some(0), .. } => return None,
+        Operation::Publish { receivers: Some(0), .. } => return None,
         _ => {
             let ToldMessage { channel, is_sharded, name, publish, baggage, .. } = span.told_message()?;
             let context = Context { baggage: baggage.clone(), ..context };
