@@ -23,6 +23,8 @@ pub(super) struct Lateness {
     stalled_since: AtomicU64,
     /// Since when there was always more to be read than had been read, because other connections have their turn.
     behind_since: AtomicU64,
+    /// Until when a subscription is young.
+    young_until: AtomicU64,
     /// When it has ended a subscription last, or 0.
     ended: AtomicU64,
 }
@@ -30,14 +32,17 @@ pub(super) struct Lateness {
 impl Default for Lateness {
     fn default() -> Self {
         let (stalled_since, behind_since) = (AtomicU64::new(NEVER), AtomicU64::new(NEVER));
-        Self { late_until: AtomicU64::new(0), stalled_since, behind_since, ended: AtomicU64::new(0) }
+        let young_until = AtomicU64::new(0);
+        Self { late_until: AtomicU64::new(0), stalled_since, behind_since, young_until, ended: AtomicU64::new(0) }
     }
 }
 
 impl Lateness {
     /// The client has begun a subscription: what is told now may be of messages before it.
     pub(super) fn subscribed(&self, now: UnixNanos) {
-        self.late_until.fetch_max(now.0.saturating_add(YOUNG), Ordering::Relaxed);
+        let until = now.0.saturating_add(YOUNG);
+        self.late_until.fetch_max(until, Ordering::Relaxed);
+        self.young_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// A subscription has ended, or messages of it may not be seen any more.
@@ -45,9 +50,9 @@ impl Lateness {
         self.ended.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    /// Whether all subscriptions go on that there were then.
-    pub(super) fn has_ended_none_since(&self, then: UnixNanos) -> bool {
-        self.ended.load(Ordering::Relaxed) < then.0
+    /// Whether there are the same subscriptions as then, and none of them was young then.
+    pub(super) fn is_unchanged_since(&self, then: UnixNanos) -> bool {
+        self.ended.load(Ordering::Relaxed) < then.0 && self.young_until.load(Ordering::Relaxed) <= then.0
     }
 
     /// The client has stopped to take what comes, or takes it again.
@@ -98,12 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_since_when_all_subscriptions_go_on() {
+    fn it_is_known_since_when_the_subscriptions_are_the_same() {
         let lateness = Lateness::default();
-        assert!(lateness.has_ended_none_since(at(0)));
+        assert!(lateness.is_unchanged_since(at(0)));
         lateness.ended(at(7));
         lateness.ended(at(5));
-        assert!(!lateness.has_ended_none_since(at(7)) && lateness.has_ended_none_since(at(8)));
+        assert!(!lateness.is_unchanged_since(at(7)) && lateness.is_unchanged_since(at(8)));
+        lateness.subscribed(at(8));
+        assert!(!lateness.is_unchanged_since(at(7 + YOUNG)) && lateness.is_unchanged_since(at(8 + YOUNG)));
     }
 
     #[test]

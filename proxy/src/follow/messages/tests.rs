@@ -204,6 +204,20 @@ fn of_the_same_bytes_none_is_matched_where_their_order_is_not_certain() {
 }
 
 #[test]
+fn a_context_that_comes_while_a_subscription_is_young_is_of_no_message_that_comes_later() {
+    for young_at in [0, 1] {
+        let mut messages = Messages::default();
+        let message = message(5, 1);
+        message.lateness.subscribed(at(young_at));
+        // It is of a message before the subscription, unless nobody has begun one for long.
+        messages.heard(at(250), REDIS, notice(1, 10));
+        assert!(messages.delivered(at(260), REDIS, name(1), message));
+        let expected = (young_at == 0).then(|| context(10));
+        assert_eq!(sorted(decided(&mut messages, 260, 600)), [(5, expected)]);
+    }
+}
+
+#[test]
 fn what_comes_after_the_same_bytes_were_decided_is_not_of_them() {
     let mut messages = Messages::default();
     (1..=3).for_each(|delivery| waits(&mut messages, delivery, delivery, 1));

@@ -5,9 +5,10 @@
 //! the same publishes: the first message is of the first context, and so on. What would make that untrue puts the window in doubt:
 //!
 //! - contexts from two connections, whose order nobody knows
-//! - more messages than contexts or fewer, as when somebody publishes without a proxy, or when a subscription begins or ends in between
-//! - a client that may have got less than was published, or later: its subscription is young, it has ended one, or it does not take what
-//!   comes
+//! - more messages than contexts or fewer, as when somebody publishes without a proxy, or when a subscription begins or ends in
+//!   between
+//! - a client that may have got less than was published, or later: its subscription was young when the window began, be it by a
+//!   context, it has ended one, or it does not take what comes
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Window {
 
     /// Whether all that had come when the last message or context came has been read, by subscriptions that were there all the time.
     fn is_read(&self) -> bool {
-        let is_there = |lateness: &Lateness| self.relies_on_id() || lateness.has_ended_none_since(self.began);
+        let is_there = |lateness: &Lateness| self.relies_on_id() || lateness.is_unchanged_since(self.began);
         let mut all = self.received.values().map(|received| &received.lateness);
         all.all(|lateness| lateness.has_been_read_since(self.last) && is_there(lateness))
     }

@@ -9,11 +9,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use otlp_receiver::ReceivedSpan;
 use tokio::task::JoinSet;
 
 use super::{BESIDE, listening};
 use crate::e2e::deployment::{Deployment, Sidecar, Transport};
 use crate::e2e::spans::{Span, Spans};
+use crate::support::DEADLINE;
 use crate::support::wire::{Value, Wire, request};
 
 /// The number of messages of each publisher that are sent before their replies are read.
@@ -53,7 +55,7 @@ fn unique(number: usize) -> String {
     let id = if number.is_multiple_of(2) {
         format!("550e8400-e29b-41d4-a716-{number:012x}")
     } else {
-        format!("{number:036}")
+        format!("n{number:035}")
     };
     format!(r#"{{"id":"{id}","pad":"{}"}}"#, "x".repeat(number % LENGTHS / 5))
 }
@@ -70,6 +72,32 @@ async fn publish(publisher: &mut Wire, remainder: usize, all: usize, receivers: 
             assert_eq!(publisher.read().await, Value::Integer(receivers as i64), "all have subscribed");
         }
     }
+}
+
+/// The longest payload of those that are published before anything is measured.
+const LONGEST_FIRST: i64 = 9;
+
+/// Publishes until a message without an id is joined. Those of the first moment of a subscription are not.
+async fn settled(deployment: &Deployment, remainder: usize, publisher: &mut Wire, subscribed: &mut [Wire]) {
+    let (began, channel, len) = (Instant::now(), channel(remainder), 5 + remainder as i64);
+    let is_joined = |span: &ReceivedSpan| {
+        span.service_name() == "worker" && size_of(span) == len && !span.parent_span_id().is_empty()
+    };
+    for number in 0.. {
+        let payload = format!("{number:0len$}", len = 5 + remainder);
+        publisher.publish(&channel, payload.as_bytes()).await;
+        for receiver in &mut *subscribed {
+            receiver.message().await;
+        }
+        if deployment.has_received(|spans| spans.iter().any(is_joined)) {
+            return;
+        }
+        assert!(began.elapsed() < DEADLINE, "after {number} messages nothing was joined");
+    }
+}
+
+fn size_of(span: &ReceivedSpan) -> i64 {
+    span.int("messaging.message.body.size").unwrap_or_default()
 }
 
 fn numbers(remainder: usize, all: usize) -> Vec<usize> {
@@ -91,7 +119,8 @@ fn sidecar(deployment: &Deployment, service: &str) -> Sidecar {
 fn joined(spans: &Spans, receivers: usize) -> usize {
     let published: BTreeMap<&str, &Span> = spans.of("api").map(|span| (span.span_id.as_str(), span)).collect();
     let mut children = BTreeMap::<&str, usize>::new();
-    for delivered in spans.of("worker").filter(|span| !span.parent.is_empty()) {
+    let is_measured = |span: &&Span| span.body_size().is_some_and(|size| size > LONGEST_FIRST);
+    for delivered in spans.of("worker").filter(is_measured).filter(|span| !span.parent.is_empty()) {
         let publish = published.get(delivered.parent.as_str()).expect("the parent is a publish");
         let of = |span: &Span| (span.trace_id.clone(), span.body_size());
         assert_eq!(of(delivered), of(publish), "a message is below the publish of another one");
@@ -119,6 +148,9 @@ async fn many_messages_are_joined_and_none_wrongly() {
         sidecars.extend([api, worker]);
     }
     listening(&mut direct, PAIRS).await;
+    for (remainder, publisher, subscribed) in &mut ends {
+        settled(&deployment, *remainder, publisher, subscribed).await;
+    }
     let began = Instant::now();
     let mut running = JoinSet::new();
     for (remainder, mut publisher, subscribed) in ends {
@@ -138,7 +170,8 @@ async fn many_messages_are_joined_and_none_wrongly() {
     let ends = running.join_all().await;
     let took = began.elapsed();
     // All spans of the subscribers are there once the last one has waited for work.
-    deployment.collector_has_such(all, |span| span.service_name() == "worker").await;
+    let is_measured = |span: &ReceivedSpan| span.service_name() == "worker" && size_of(span) > LONGEST_FIRST;
+    deployment.collector_has_such(all, is_measured).await;
     drop(ends);
     let spans = deployment.spans(sidecars).await;
     let joined = joined(&spans, receivers);

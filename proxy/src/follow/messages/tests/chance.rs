@@ -72,7 +72,7 @@ impl Episode {
             let lateness = Arc::<Lateness>::default();
             Subscriber { is_subscribed, may_change: changes, last: 0, lateness }
         };
-        let mut subscribers = vec![subscriber(true), subscriber(!changes || chance.one_in(2))];
+        let mut subscribers: Vec<_> = (0..=chance.below(2)).map(|_| subscriber(!changes || chance.one_in(2))).collect();
         // A publisher with a proxy, or with another one, or with one without.
         let publishers = [1, 1, 2, 3][chance.below(4) as usize];
         let (mut now, mut told, gaps) = (1_000, Vec::new(), [0, 0, 0, 1, 3, 10, 40, 90, 240]);
@@ -84,6 +84,8 @@ impl Episode {
                     subscriber.is_subscribed = !subscriber.is_subscribed;
                     let change = if subscriber.is_subscribed { Comes::Begun(number) } else { Comes::Ended(number) };
                     episode.coming.push((subscriber.comes(now, HELD_UP[0], chance), change));
+                    // What is published next is for a subscription that is young, or not any more.
+                    now += chance.one_of(&[0, 20, 70, 110, 260, 300]);
                 }
             }
             let held_up = HELD_UP[usize::from(holds_id)];
