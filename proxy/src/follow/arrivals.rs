@@ -55,8 +55,7 @@ pub(super) struct Arrivals {
 struct Waiting {
     /// `None` if it is a message, of which others know what names it.
     item: Option<Item>,
-    /// Its own span, if that is nobody's without a context.
-    own: Option<SpanContext>,
+    own: Option<Own>,
     is_shared: bool,
     /// Whether it is nothing but an id.
     is_id: bool,
@@ -67,6 +66,14 @@ struct Waiting {
     /// Whether something was told the context that the delivery has for now.
     is_used: bool,
     held: Vec<Held>,
+}
+
+/// The span of a delivery that waits, whether or not its [context is kept](super::contexts): many may come meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) span: SpanContext,
+    /// Whether it is nobody's unless a context comes, so that nothing that the delivery causes was told it.
+    pub(super) is_nobodys: bool,
 }
 
 /// A command that waits until the traces of its causes are certain.
@@ -85,8 +92,8 @@ pub(super) struct Settled {
     pub(super) delivery: u64,
     /// The context of who has added the item, if it came.
     pub(super) context: Option<Context>,
-    /// Its own span, if that is nobody's without a context.
-    pub(super) own: Option<SpanContext>,
+    /// Its own span, if it has one.
+    pub(super) own: Option<Own>,
     /// Whether the span of the delivery has to stay in its trace, because something was told that.
     pub(super) is_used: bool,
     /// The commands that have waited for it.
@@ -113,7 +120,14 @@ impl Arrivals {
 
     /// An item is handed over whose context had not come when it was [asked for](Self::told). Its span has this id.
     /// Returns the context if it has come since, as it may: notices are heard on another thread.
-    pub(super) fn wait(&mut self, now: UnixNanos, redis: u64, delivery: u64, item: &NamedItem) -> Option<Context> {
+    pub(super) fn wait(
+        &mut self,
+        now: UnixNanos,
+        redis: u64,
+        delivery: u64,
+        own: Option<Own>,
+        item: &NamedItem,
+    ) -> Option<Context> {
         let key = (redis, item.name);
         let told = if item.is_id { self.ids.waits(key) } else { self.told(now, redis, item) };
         match told {
@@ -127,22 +141,16 @@ impl Arrivals {
         let last = self.told.get(&(redis, item.companion));
         let is_likely = last.is_some_and(|last| now.0.saturating_sub(last.0) < TOLD);
         let waiting =
-            Waiting { item: Some(key), is_shared: item.is_shared, is_id: item.is_id, ..Waiting::new(is_likely) };
+            Waiting { item: Some(key), is_shared: item.is_shared, is_id: item.is_id, ..Waiting::new(own, is_likely) };
         self.add(now, delivery, waiting);
         self.by_item.entry(key).or_default().push(delivery);
         None
     }
 
-    /// A message is delivered whose context may come, and whose `own` span is nobody's without one, if it is there.
-    pub(super) fn wait_for_message(
-        &mut self,
-        now: UnixNanos,
-        delivery: u64,
-        own: Option<SpanContext>,
-        is_likely: bool,
-    ) {
+    /// A message is delivered whose context may come.
+    pub(super) fn wait_for_message(&mut self, now: UnixNanos, delivery: u64, own: Option<Own>, is_likely: bool) {
         if self.waiting.len() < MAX_WAITING {
-            self.add(now, delivery, Waiting { own, ..Waiting::new(is_likely) });
+            self.add(now, delivery, Waiting::new(own, is_likely));
         }
     }
 
@@ -314,8 +322,8 @@ impl Arrivals {
 }
 
 impl Waiting {
-    fn new(is_likely: bool) -> Self {
-        let (item, own, held) = (None, None, Vec::new());
+    fn new(own: Option<Own>, is_likely: bool) -> Self {
+        let (item, held) = (None, Vec::new());
         Self { item, own, is_shared: false, is_id: false, is_young: true, is_likely, is_used: false, held }
     }
 }

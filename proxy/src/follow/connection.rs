@@ -18,7 +18,7 @@ use redistributed_core::service::{
 use redistributed_core::trace::{CommandId, Companion, Context, SpanContext, SpanId, TraceId, UnixNanos};
 
 use super::access::Access;
-use super::arrivals::Held;
+use super::arrivals::{Held, Own};
 use super::lateness::Lateness;
 use super::messages::Message;
 use super::spans::{FollowedSpans, id_of_command, id_of_span};
@@ -183,7 +183,9 @@ impl Inference for FollowedConnection {
             let trace = item.context.map(|context| context.span.trace_id.low_u64());
             let values = item.values.as_slice().iter().copied();
             let awaited = item.awaits.as_ref().zip(interests);
-            let told = awaited.and_then(|(named, interests)| state.arrivals.wait(now, interests.number(), id, named));
+            let own = item.context.map(|context| Own { span: context.span, is_nobodys: false });
+            let told =
+                awaited.and_then(|(named, interests)| state.arrivals.wait(now, interests.number(), id, own, named));
             state.causes.item(now, connection, &QueueItem { id, trace, key: item.key, entry: item.entry }, values);
             let first = match &item.pending {
                 Some(entry) => state.begin_entry(now, id, item, entry, is_measured),
@@ -318,7 +320,7 @@ impl Inference for FollowedConnection {
                 },
             );
             let waits = awaited.is_some_and(|(redis, named, message)| {
-                let own = delivery.context.is_none().then_some(named.span);
+                let own = Own { span: named.span, is_nobodys: delivery.context.is_none() };
                 state.await_context(now, redis, named.name, message, own)
             });
             state.begin(now, id, delivery.context, self.is_measured, waits);
@@ -349,19 +351,12 @@ fn hash_of(pattern: &[u8]) -> u64 {
 
 impl State {
     /// A message is delivered that carries no context. Returns whether it waits for one.
-    fn await_context(
-        &mut self,
-        now: UnixNanos,
-        redis: u64,
-        name: TraceId,
-        message: Message,
-        own: Option<SpanContext>,
-    ) -> bool {
+    fn await_context(&mut self, now: UnixNanos, redis: u64, name: TraceId, message: Message, own: Own) -> bool {
         let delivery = message.delivery;
         let waits = self.messages.delivered(now, redis, name, message);
         if waits {
             let is_likely = self.messages.is_likely(now, redis);
-            self.arrivals.wait_for_message(now, delivery, own, is_likely);
+            self.arrivals.wait_for_message(now, delivery, Some(own), is_likely);
         }
         waits
     }

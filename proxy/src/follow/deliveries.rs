@@ -11,6 +11,10 @@ use super::queue::Queue;
 /// How long an entry is remembered that is not acknowledged, in nanoseconds. It is not shorter than the longest `--ack-window`.
 const KEPT: u64 = 10 * 60 * 1_000_000_000;
 
+/// The most deliveries that wait for work. A message has its place until it is decided [whose it is](super::messages), even if as many
+/// come as [are followed](super::budget).
+pub(super) const MAX_WORKING: usize = 16_384;
+
 /// How long deliveries wait, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows {
@@ -24,7 +28,7 @@ pub(super) struct Windows {
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     /// Those that wait for work.
-    working: Queue<Delivery>,
+    working: Queue<Delivery, MAX_WORKING>,
     /// Entries of streams that wait for their acknowledgement.
     unacknowledged: Queue<Delivery>,
     /// The entries that are not acknowledged, by their hashes.
@@ -194,11 +198,11 @@ impl Deliveries {
 
     /// Ends all spans that wait, because the process stops.
     pub(super) fn end_all(&mut self) {
-        for deliveries in [&mut self.working, &mut self.unacknowledged] {
-            while let Some((_, delivery)) = deliveries.pop_if(|_| true) {
-                self.finished.extend(delivery.finish());
-            }
+        let mut all = Vec::new();
+        while let Some((_, delivery)) = self.working.pop_if(|_| true).or_else(|| self.unacknowledged.pop_if(|_| true)) {
+            all.push(delivery);
         }
+        self.finished.extend(all.into_iter().filter_map(Delivery::finish));
     }
 
     fn await_work(&mut self, since: UnixNanos, id: u64, delivery: Delivery) {

@@ -51,7 +51,7 @@ use crate::out_of_band::Hearer;
 use crate::settings::FollowSettings;
 use crate::telemetry::{Connection, SpanSink};
 use crate::workers::Workers;
-use arrivals::{Arrivals, Held, Settled};
+use arrivals::{Arrivals, Held, Own, Settled};
 use budget::{Budget, PAUSE};
 pub use connection::FollowedConnection;
 use contexts::Contexts;
@@ -391,33 +391,34 @@ impl State {
     }
 
     /// A delivery that has begun without a context gets that of who has added the item or published the message. Its span stays in its
-    /// trace if that `is_used`, because something was told it. Of a message it is its `own` span that was nobody's until now.
+    /// trace if that `is_used`, because something was told it.
     fn origin_found(
         &mut self,
         now: UnixNanos,
         delivery: u64,
-        own: Option<SpanContext>,
+        own: Option<Own>,
         context: Context,
         is_used: bool,
         policy: &Policy,
     ) {
         let known = self.contexts.get(delivery).map(|known| known.span);
-        let Some(own) = known.or(own) else { return };
+        let known = known.map(|span| Own { span, is_nobodys: false });
+        let Some(Own { span: own, is_nobodys }) = known.or(own) else { return };
         let origin = context.span;
-        // What was nobody's until now was told to nobody.
-        let stays = is_used && known.is_some() && own.trace_id != origin.trace_id;
+        let stays = is_used && !is_nobodys && own.trace_id != origin.trace_id;
         let is_child = policy.relation == Relation::Parent && !stays;
         let is_sampled = policy.sampler.samples(origin.trace_id, Some(&origin));
-        let span = match (is_child, known) {
+        let span = match (is_child, is_nobodys) {
             (true, _) => SpanContext { span_id: own.span_id, flags: origin.flags.with_sampled(is_sampled), ..origin },
             // As of any span that is linked to another one.
-            (false, None) => SpanContext { flags: own.flags.with_sampled(is_sampled), ..own },
-            (false, Some(known)) => known,
+            (false, true) => SpanContext { flags: own.flags.with_sampled(is_sampled), ..own },
+            (false, false) => own,
         };
-        match known {
-            None => self.contexts.insert(now, delivery, Context { span, ..context.clone() }),
-            Some(_) if is_child => self.contexts.change(delivery, Context { span, ..context.clone() }),
-            Some(_) => {}
+        let passed_on = || Context { span, ..context.clone() };
+        if is_nobodys {
+            self.contexts.insert(now, delivery, passed_on());
+        } else if is_child {
+            self.contexts.change(delivery, passed_on());
         }
         self.waiting.origin_found(delivery, Origin { context, span, is_child });
     }

@@ -4,30 +4,30 @@ use std::collections::{HashMap, VecDeque};
 
 use redistributed_core::trace::UnixNanos;
 
-/// The most entries. With more the oldest leaves.
+/// The most entries of a queue that needs no more.
 pub(super) const MAX_ENTRIES: usize = 4096;
 
-/// Entries by a key, with the order in which they came. There are [`MAX_ENTRIES`] at most.
+/// Entries by a key, with the order in which they came. There are `MAX` at most, and with more the oldest leaves.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(super) struct Queue<T, const MAX: usize = MAX_ENTRIES> {
     entries: HashMap<u64, T>,
     /// Keys of entries that are gone are passed over.
     order: VecDeque<(UnixNanos, u64)>,
 }
 
-impl<T> Default for Queue<T> {
+impl<T, const MAX: usize> Default for Queue<T, MAX> {
     fn default() -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new() }
     }
 }
 
-impl<T> Queue<T> {
+impl<T, const MAX: usize> Queue<T, MAX> {
     /// Adds an entry, and returns the oldest with its key if there are too many.
     pub(super) fn insert(&mut self, now: UnixNanos, key: u64, entry: T) -> Option<(u64, T)> {
         self.order.push_back((now, key));
         self.entries.insert(key, entry);
-        let oldest = (self.entries.len() > MAX_ENTRIES).then(|| self.pop_if(|_| true)).flatten();
-        if self.order.len() > 2 * MAX_ENTRIES {
+        let oldest = (self.entries.len() > MAX).then(|| self.pop_if(|_| true)).flatten();
+        if self.order.len() > 2 * MAX {
             self.order.retain(|(_, key)| self.entries.contains_key(key));
         }
         oldest

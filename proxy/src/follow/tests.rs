@@ -170,6 +170,19 @@ fn a_context_that_has_come_before_its_item_is_there_at_once() {
 }
 
 #[test]
+fn an_item_moves_to_the_trace_that_is_told_of_it_however_many_others_come_meanwhile() {
+    let mut service = Service::new(Policy::default());
+    service.hand_over(1, 10);
+    for other in 1_000..11_000 {
+        service.hand_over(other, other);
+    }
+    service.hear(1, Some(span(77, 70)));
+    let records = service.rest();
+    let item = records.iter().find(|record| record.context.span_id == span(1, 10).span_id).unwrap();
+    assert_eq!((item.context, item.parent), (span(77, 10), Some(span(77, 70).span_id)));
+}
+
+#[test]
 fn a_context_that_comes_while_its_item_is_handed_over_is_not_missed() {
     let mut service = Service::new(Policy::default());
     service.hand_over_while(1, 10, |service| service.hear(1, Some(span(77, 70))));

@@ -196,6 +196,7 @@ mod tests {
     use redistributed_core::policy::{Commands, Follow, Policy};
     use redistributed_core::trace::{CommandId, Context, Inferred, Operation, SpanRecord};
 
+    use super::super::deliveries::MAX_WORKING;
     use super::super::queue::MAX_ENTRIES;
     use super::*;
     use crate::telemetry::{Connection, test_sink};
@@ -265,7 +266,7 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.delivery_begins(at(0), 9, true);
         waiting.delivered(9, delivery(at(2)));
-        for id in 10..=10 + MAX_ENTRIES as u64 {
+        for id in 10..=10 + MAX_WORKING as u64 {
             waiting.delivery_begins(at(0), id, false);
             waiting.delivered(id, delivery(at(2)));
         }
@@ -274,10 +275,10 @@ mod tests {
             ((1, 0), 1),
             "the oldest that is measured has left"
         );
-        waiting.work_of(10 + MAX_ENTRIES as u64, at(80));
+        waiting.work_of(10 + MAX_WORKING as u64, at(80));
         let ended: Vec<_> =
             records(waiting.take_due(at(150), WINDOWS, |_| false)).iter().map(|record| record.end).collect();
-        assert_eq!((ended.len(), ended.iter().all(|end| *end == at(2))), (MAX_ENTRIES + 1, true));
+        assert_eq!((ended.len(), ended.iter().all(|end| *end == at(2))), (MAX_WORKING + 1, true));
         assert!(!waiting.is_empty());
         let last = records(waiting.take_due(at(180), WINDOWS, |_| false));
         assert_eq!((last.len(), last[0].end, waiting.is_empty()), (1, at(80), true));
@@ -485,15 +486,17 @@ mod tests {
     #[test]
     fn with_too_many_that_wait_the_oldest_waits_no_longer() {
         let mut waiting = Waiting::default();
-        for id in 0..=MAX_ENTRIES as u64 {
+        for id in 0..=MAX_WORKING as u64 {
             waiting.delivery_begins(at(id), id, true);
             waiting.delivered(id, delivery(at(id)));
+        }
+        for id in 0..=MAX_ENTRIES as u64 {
             waiting.command_ends(at(id), id, publish());
             waiting.cause_found(at(id), 1_000_000 + id, Found::Cause(None, "token"));
         }
-        assert_eq!(waiting.len(), (MAX_ENTRIES, MAX_ENTRIES));
+        assert_eq!(waiting.len(), (MAX_WORKING, MAX_ENTRIES));
         let have_left = (waiting.recorded.finished.len(), waiting.finished.len());
         assert_eq!((have_left, waiting.causes.len()), ((1, 1), MAX_ENTRIES));
-        assert_eq!(records(waiting.take_all()).len(), 2 * MAX_ENTRIES + 2);
+        assert_eq!(records(waiting.take_all()).len(), MAX_WORKING + MAX_ENTRIES + 2);
     }
 }

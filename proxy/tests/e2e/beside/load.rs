@@ -24,7 +24,7 @@ const AT_ONCE: usize = 50;
 /// The number of publishers, each with subscribers of its own.
 const PAIRS: usize = 4;
 
-/// How many lengths there are. Messages with the same length are far apart.
+/// After so many messages their lengths begin again. Those of one channel with the same length are far apart.
 const LENGTHS: usize = 5_000;
 
 const SETTINGS: [&str; 2] = ["--follow-window", "1s"];
@@ -50,14 +50,14 @@ fn number(variable: &str) -> Option<usize> {
     Some(number.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// A payload that no other message has, and with every second one an id in it.
+/// A payload that no other message has. Those of every second channel hold an id.
 fn unique(number: usize) -> String {
     let id = if number.is_multiple_of(2) {
         format!("550e8400-e29b-41d4-a716-{number:012x}")
     } else {
         format!("n{number:035}")
     };
-    format!(r#"{{"id":"{id}","pad":"{}"}}"#, "x".repeat(number % LENGTHS / 5))
+    format!(r#"{{"id":"{id}","pad":"{}"}}"#, "x".repeat(number % LENGTHS / PAIRS))
 }
 
 /// Publishes those messages whose numbers have this remainder, on a channel of their own.
