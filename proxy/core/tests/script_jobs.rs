@@ -17,7 +17,7 @@ const PACKED: &[u8] = b"\x99\xabqueue:mail:\xa0\xa6length\xcbBz\"\xf8\xc6\x9e\x8
 const OPTIONS: &[u8] = b"\xde\0\x01\xa8attempts\0";
 const STANDARD: &str = "wait paused meta id completed delayed active events marker";
 const DELAYED: &str = "marker meta id delayed completed events";
-const PARENT: &str = "meta id completed events";
+const PARENT: &str = "meta id delayed waiting-children completed events";
 
 fn policy() -> Policy {
     Policy { envelopes: vec![Envelope::BullMq], ..following(Commands::None) }
@@ -131,6 +131,7 @@ fn whatever_is_in_doubt_goes_on_as_it_came() {
     let whole = standard("{}", OPTIONS);
     for options in [
         &b"\x81\xa3omc\xc3"[..],
+        b"\x81\xa6repeat\x80",
         b"\x81\xa2tm\xc0",
         b"\x91\0",
         b"{}",
@@ -189,6 +190,24 @@ fn where_no_item_is_believed_the_ends_are_joined_by_the_id() {
         let [item] = sent.items[..] else { panic!("{sent:?}") };
         let consumer = taken(&mut talk, &texts(record.context));
         assert_eq!((consumer.parent, consumer.link), (None, Some(item)));
+    });
+}
+
+#[test]
+fn a_job_of_version_4_is_joined_by_the_id_that_a_worker_may_take_alone() {
+    both_ways(&policy(), |mut talk| {
+        for names in ["wait paused meta id completed events", "wait paused meta id delayed completed events"] {
+            let request = request("EVALSHA", names, "{}", OPTIONS);
+            talk.feed(Side::Client, &request);
+            talk.server("$2\r\n17\r\n");
+            let ((record, _), (went, _)) = (only(&mut talk), sent(&mut talk));
+            assert_eq!(went, request, "it has no telemetry");
+            talk.client(&["BRPOPLPUSH", "queue:mail:wait", "queue:mail:active", "5"]);
+            talk.server("$2\r\n17\r\n");
+            talk.driver.to_server.clear();
+            let [consumer] = <[SpanRecord; 1]>::try_from(std::mem::take(&mut talk.driver.deliveries)).expect("one job");
+            assert_eq!(consumer.link, Some(record.context));
+        }
     });
 }
 

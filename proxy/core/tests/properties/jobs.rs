@@ -67,8 +67,9 @@ fn script() -> impl Strategy<Value = Vec<u8>> {
     let keys = prop::sample::select(
         &[
             "meta id completed events",
-            "wait meta id completed events",
-            "wait paused meta id delayed completed events pc",
+            "marker meta id delayed completed events",
+            "meta id delayed waiting-children completed events",
+            "wait paused meta id delayed completed events marker",
         ][..],
     );
     let members = 0..20_u8;

@@ -19,9 +19,14 @@ pub(crate) const CONTEXT: &str = "tm";
 /// The member by which the application says that a job has no context (`telemetry.omitContext`).
 const OMITS_CONTEXT: &[u8] = b"omc";
 
-/// Reads the options. `None` if they get no context: they have one, or say that they have none, or may be read in two ways.
+/// The member of a job that repeats. A worker hands the options of such a job on to the next one, so that a context in them would
+/// be that of all further jobs (`src/classes/repeat.ts`).
+const REPEATS: &[u8] = b"repeat";
+
+/// Reads the options. `None` if they get no context: they have one, or say that they have none, or are handed on to other jobs, or
+/// may be read in two ways.
 pub(crate) fn read(options: &[u8]) -> Option<Map<'_>> {
-    Map::read(options).filter(|map| !map.has(CONTEXT.as_bytes()) && !map.has(OMITS_CONTEXT))
+    Map::read(options).filter(|map| ![CONTEXT.as_bytes(), OMITS_CONTEXT, REPEATS].iter().any(|name| map.has(name)))
 }
 
 /// The options with this context.
@@ -53,10 +58,15 @@ mod tests {
     }
 
     #[test]
-    fn a_job_with_a_context_or_without_one_on_purpose_gets_none() {
-        for options in
-            [&b"\x81\xa2tm\xa2{}"[..], b"\x81\xa2tm\xc0", b"\x81\xa3omc\xc3", b"\x82\xa1a\0\xa3omc\xc2", b"\x91\0"]
-        {
+    fn a_job_that_has_a_context_or_is_to_have_none_or_repeats_gets_none() {
+        for options in [
+            &b"\x81\xa2tm\xa2{}"[..],
+            b"\x81\xa2tm\xc0",
+            b"\x81\xa3omc\xc3",
+            b"\x82\xa1a\0\xa3omc\xc2",
+            b"\x81\xa6repeat\xde\0\x01\xa5every\xcd\x02\xbc",
+            b"\x91\0",
+        ] {
             assert!(read(options).is_none(), "{options:?}");
         }
     }

@@ -31,7 +31,8 @@ pub(crate) enum Script<'a> {
         data: &'a [u8],
         /// The texts of a context that the library's own instrumentation has given to the job, as a JSON object.
         context: Option<&'a [u8]>,
-        /// The options in which that instrumentation has its context, in MessagePack. They are the last word of the call.
+        /// The options in which that instrumentation has its context, in MessagePack. They are the last word of the call. `None` if
+        /// the library, or the release of it that makes this call, has no such instrumentation.
         options: Option<&'a [u8]>,
     },
     /// It adds a job that is one argument as a whole, and that is handed over as it is.

@@ -62,11 +62,14 @@ fn bullmq_adds<'a>(call: &Call<'a>) -> Option<Script<'a>> {
     let has_keys = ["meta", "id", "completed", "events"].iter().all(|name| call.has_key(prefix, name));
     // The key of a member of the options stands for `telemetry.metadata`: src/classes/job.ts.
     let context = msgpack::member(options, CONTEXT.as_bytes());
+    // Version 4 has no telemetry, and its workers may take nothing but the job's id. None of its scripts that add a job has one of
+    // these keys. Version 5 has them in each, but for `addParentJob-4.lua` of older releases.
+    let has_telemetry = ["marker", "waiting-children"].iter().any(|name| call.has_key(prefix, name));
     (is_of_queue && has_keys && call.argument_count == 3).then(|| Script::AddsJob {
         queue: queue_of(prefix),
         data,
         context,
-        options: Some(options),
+        options: has_telemetry.then_some(options),
     })
 }
 
