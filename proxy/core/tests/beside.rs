@@ -129,6 +129,57 @@ fn the_inference_learns_when_subscriptions_begin_and_end_or_are_not_known_any_mo
     });
 }
 
+/// A payload that holds an id besides other bytes, and the ids that follow from it, computed in Python as `docs/queues.md` says.
+const WITH_ID: &str = r#"{"id":"550e8400-e29b-41d4-a716-446655440000"}"#;
+const DERIVED: &str = "00-fa69e89ba1704b165547e41db20ee056-60bb6bf812bd42b2-01";
+
+#[test]
+fn a_publish_is_in_the_trace_that_follows_from_its_payload_or_has_a_link_to_it() {
+    both_ways(&beside(Mode::Inject), |mut talk| {
+        let first = publish(&mut talk, WITH_ID, ":1\r\n");
+        assert_eq!((first.context.trace_id, first.link_of_message()), (span(DERIVED).trace_id, None));
+        assert_eq!((first.parent, first.context.flags), (None, span(DERIVED).flags));
+        assert_ne!(first.context.span_id, span(DERIVED).span_id, "somebody else may publish the same bytes");
+        assert_eq!(told(&first)[0].1.name, span(DERIVED).trace_id);
+        // The same bytes again have a trace of their own.
+        talk.repeats();
+        let again = publish(&mut talk, WITH_ID, ":1\r\n");
+        assert_ne!(again.context.trace_id, span(DERIVED).trace_id);
+        assert_eq!((again.link_of_message(), again.link), (Some(&span(DERIVED)), None));
+        let caused = r#"{"id":"550e8400-e29b-41d4-a716-446655440001","caused":1}"#;
+        let caused = publish(&mut talk, caused, ":1\r\n");
+        assert_eq!(caused.parent, Some(span(CAUSE).span_id));
+        assert!(caused.link_of_message().is_some_and(|link| link.trace_id == told(&caused)[0].1.name));
+        for other in ["hello", "550e8400-e29b-41d4-a716-446655440000", "\"550e8400-e29b-41d4-a716-446655440000\""] {
+            let other = publish(&mut talk, other, ":1\r\n");
+            assert_ne!(other.context.trace_id, told(&other)[0].1.name, "libraries may publish it again");
+            assert_eq!(other.link_of_message(), None);
+        }
+    });
+    let silent = [following(Commands::None), Policy { out_of_band: OutOfBand::Off, ..beside(Mode::Inject) }];
+    for policy in silent {
+        both_ways(&policy, |mut talk| {
+            let publish = publish(&mut talk, WITH_ID, ":1\r\n");
+            assert_ne!(publish.context.trace_id, span(DERIVED).trace_id);
+            assert_eq!(publish.link_of_message(), None);
+        });
+    }
+}
+
+#[test]
+fn a_publish_whose_cause_becomes_known_later_moves_to_its_trace_with_a_link_to_what_follows_from_its_payload() {
+    let policy = beside(Mode::Inject);
+    both_ways(&policy, |mut talk| {
+        let payload = r#"{"id":"550e8400-e29b-41d4-a716-446655440002","later":1}"#;
+        let mut publish = publish(&mut talk, payload, ":1\r\n");
+        let derived = publish.context.trace_id;
+        assert_eq!(publish.link_of_message(), None);
+        policy.attribute(&mut publish, &span(CAUSE).into(), "token");
+        let linked = publish.link_of_message().map(|link| link.trace_id);
+        assert_eq!((publish.context.trace_id, linked), (span(CAUSE).trace_id, Some(derived)));
+    });
+}
+
 #[test]
 fn what_is_not_sampled_is_told_too_and_what_carries_a_context_is_not() {
     let never = redistributed_core::trace::Sampler {
@@ -193,36 +244,6 @@ fn mode_auto_tells_where_somebody_may_have_no_proxy_and_nobody_else_would_see_it
     }
 }
 
-/// A payload that holds an id.
-fn with_id(text: &str) -> String {
-    format!(r#"{{"id":"550e8400-e29b-41d4-a716-446655440000","text":"{text}"}}"#)
-}
-
-#[test]
-fn a_message_with_an_id_is_in_the_trace_that_follows_from_it_if_nothing_has_caused_it() {
-    both_ways(&beside(Mode::Inject), |mut talk| {
-        for (payload, is_unique) in [(with_id("x"), true), (with_id("caused"), true), ("hello".to_owned(), false)] {
-            let span = publish(&mut talk, &payload, ":1\r\n");
-            let [(_, notice)] = &told(&span)[..] else { panic!("{span:?}") };
-            let derived = span.told_message().unwrap().derived;
-            assert_eq!(derived.map(|derived| derived.trace_id), is_unique.then_some(notice.name));
-            let is_root = span.parent.is_none();
-            assert_eq!(is_root, !payload.contains("caused"));
-            assert_eq!(span.context.trace_id == notice.name, is_root && is_unique);
-            // Somebody else may publish the same bytes.
-            assert_ne!(derived.map(|derived| derived.span_id), Some(span.context.span_id));
-            talk.client(&["SUBSCRIBE", "orders"]);
-            talk.server(SUBSCRIBED);
-            talk.server(&format!("*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n${}\r\n{payload}\r\n", payload.len()));
-            let [delivered] = &std::mem::take(&mut talk.driver.deliveries)[..] else { panic!("one delivery") };
-            assert_eq!((delivered.parent, delivered.link), (None, None));
-            assert_eq!(delivered.context.trace_id == notice.name, is_unique, "{payload}");
-            talk.client(&["UNSUBSCRIBE", "orders"]);
-            talk.server("*3\r\n$11\r\nunsubscribe\r\n$6\r\norders\r\n:0\r\n");
-        }
-    });
-}
-
 const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$6\r\norders\r\n:1\r\n";
 const HELLO: &str = "*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n$5\r\nhello\r\n";
 
@@ -236,7 +257,10 @@ fn a_message_without_a_context_awaits_one_and_passes_as_it_came() {
             let told = talk.told();
             let [line] = &told[..] else { panic!("{told:?}") };
             let expected = format!("delivered orders hello traced={is_kept} publish=None awaits={NAME}");
-            assert!(line.starts_with(&expected) && line.ends_with("holds_id=false pattern=None"), "{line}");
+            assert!(
+                line.starts_with(&expected) && line.ends_with("holds_id=false pattern=None derived=None"),
+                "{line}"
+            );
             assert_eq!(talk.driver.to_client, [SUBSCRIBED, HELLO].concat().as_bytes());
             let [span] = &talk.driver.deliveries[..] else { panic!("{:?}", talk.driver.deliveries) };
             assert_eq!((span.is_exported(), span.needs_context()), (is_kept, !is_kept));
@@ -249,6 +273,19 @@ fn a_message_without_a_context_awaits_one_and_passes_as_it_came() {
             talk.server(HELLO);
             assert_eq!(talk.told(), ["delivered orders hello traced=false publish=None"]);
             assert_eq!(talk.driver.deliveries, []);
+        });
+    }
+}
+
+#[test]
+fn a_message_that_holds_an_id_besides_other_bytes_awaits_also_what_follows_from_it() {
+    for (payload, derived) in [(WITH_ID, "Some(60bb6bf812bd42b2)"), ("550e8400-e29b-41d4-a716-446655440000", "None")] {
+        both_ways(&beside(Mode::Inject), |mut talk| {
+            talk.client(&["SUBSCRIBE", "orders"]);
+            talk.server(SUBSCRIBED);
+            talk.server(&format!("*3\r\n$7\r\nmessage\r\n$6\r\norders\r\n${}\r\n{payload}\r\n", payload.len()));
+            let told = talk.told();
+            assert!(told[0].ends_with(&format!("holds_id=true pattern=None derived={derived}")), "{told:?}");
         });
     }
 }

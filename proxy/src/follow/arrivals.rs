@@ -92,6 +92,8 @@ pub(super) struct Settled {
     pub(super) delivery: u64,
     /// The context of who has added the item, if it came.
     pub(super) context: Option<Context>,
+    /// The context that follows from what names a message of which nothing was told, if something does.
+    pub(super) derived: Option<SpanContext>,
     /// Its own span, if it has one.
     pub(super) own: Option<Own>,
     /// Whether the span of the delivery has to stay in its trace, because something was told that.
@@ -277,7 +279,7 @@ impl Arrivals {
                 self.by_item.remove(&item);
             }
         }
-        Some(Settled { delivery, context, own, is_used, held })
+        Some(Settled { delivery, context, derived: None, own, is_used, held })
     }
 
     /// The commands that have waited for long enough. The traces of their causes stay as they are.
@@ -310,9 +312,10 @@ impl Arrivals {
         due
     }
 
-    /// Whether a delivery waits for its context, and what it causes may wait with it.
-    pub(super) fn is_young(&self, delivery: u64) -> bool {
-        self.waiting.get(&delivery).is_some_and(|waiting| waiting.is_young)
+    /// Whether the span of a delivery has to wait for its context: as long as what it causes may wait with it, and that of a
+    /// message until it is decided whose it is.
+    pub(super) fn has_to_wait(&self, delivery: u64) -> bool {
+        self.waiting.get(&delivery).is_some_and(|waiting| waiting.is_young || waiting.item.is_none())
     }
 
     /// Whether nothing waits.

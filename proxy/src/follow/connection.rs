@@ -302,6 +302,7 @@ impl Inference for FollowedConnection {
                 delivery: id,
                 subscription: (self.number, named.pattern.map_or(0, hash_of)),
                 holds_id: named.holds_id,
+                derived: named.derived,
                 lateness: Arc::clone(&self.lateness),
             };
             (interests.number(), named, message)
@@ -351,11 +352,16 @@ fn hash_of(pattern: &[u8]) -> u64 {
 
 impl State {
     /// A message is delivered that carries no context. Returns whether it waits for one.
-    fn await_context(&mut self, now: UnixNanos, redis: u64, name: TraceId, message: Message, own: Own) -> bool {
-        let delivery = message.delivery;
+    fn await_context(&mut self, now: UnixNanos, redis: u64, name: TraceId, mut message: Message, own: Own) -> bool {
+        let (delivery, is_likely) = (message.delivery, self.messages.is_likely(now, redis));
+        // Of bytes that come again nobody can tell which publish they come from.
+        let is_again = |derived: SpanContext| !self.seen.is_first(derived.span_id, Passage::Taken);
+        let is_again = self.messages.is_first(redis, name) && message.derived.is_some_and(is_again);
+        if is_again || own.is_nobodys && !is_likely {
+            message.derived = None;
+        }
         let waits = self.messages.delivered(now, redis, name, message);
         if waits {
-            let is_likely = self.messages.is_likely(now, redis);
             self.arrivals.wait_for_message(now, delivery, Some(own), is_likely);
         }
         waits

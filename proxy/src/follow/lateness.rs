@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redistributed_core::trace::UnixNanos;
 
-/// How long the messages of a new subscription count as late, in nanoseconds: what is told may be of messages before it. Others tell
-/// the context of a message after 150 ms if its cause is not known at once.
+/// How long the messages of a new subscription count as late, in nanoseconds: what is told may be of messages before it. Others
+/// tell the context of a message after 150 ms if its cause is not known at once.
 const YOUNG: u64 = 250_000_000;
 
 /// How long messages count as late after the client has not taken what had come, in nanoseconds.

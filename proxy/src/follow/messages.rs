@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use redistributed_core::carrier::out_of_band::{About, Notice};
-use redistributed_core::trace::{Context, PublishNumber, TraceId, UnixNanos};
+use redistributed_core::trace::{Context, PublishNumber, SpanContext, TraceId, UnixNanos};
 
 use super::lateness::Lateness;
 use recent::Recent;
@@ -76,12 +76,25 @@ pub(super) struct Message {
     pub(super) delivery: u64,
     pub(super) subscription: Subscription,
     pub(super) holds_id: bool,
+    /// The context that follows from what names it, if its span has a link to that where nothing is told.
+    pub(super) derived: Option<SpanContext>,
     /// How far its connection lags behind.
     pub(super) lateness: Arc<Lateness>,
 }
 
-/// A message that waits no longer, with its context if it is certain.
-pub(super) type Decided = (u64, Option<Context>);
+/// A message that waits no longer, by the id of its span.
+pub(super) type Decided = (u64, Found);
+
+/// What is known of the publish that a message comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Found {
+    /// Its context.
+    Context(Context),
+    /// That it has this context or a link to it, which follows from what names the message.
+    Derived(SpanContext),
+    /// Nothing.
+    Nothing,
+}
 
 impl Messages {
     /// A message is delivered that has this name. Returns whether its context may come.
@@ -100,6 +113,11 @@ impl Messages {
         }
         self.window(now, key, message.holds_id).add_message(message, is_late);
         true
+    }
+
+    /// Whether a message of this name that is delivered now is the first of its moment.
+    pub(super) fn is_first(&self, redis: u64, name: TraceId) -> bool {
+        self.windows.get(&(redis, name)).is_none_or(|window| !window.has_messages())
     }
 
     /// Takes what was told.
@@ -160,6 +178,7 @@ impl Messages {
         while self.windows.len() > MAX_WINDOWS
             && let Some((_, key)) = self.due.pop_front()
         {
+            self.windows.get_mut(&key).into_iter().for_each(Window::put_in_doubt);
             self.decide(now, key, false, &mut decided);
         }
         self.doubted.forget_old(now);
@@ -188,7 +207,10 @@ impl Messages {
             return self.decide(now, key, is_certain, decided);
         }
         if !is_soon {
-            self.due.push_back((after(now, QUIET), key));
+            // When it is over, others wait with it no longer.
+            let over = window.patience_ends();
+            let next = if over > now { over.min(after(now, QUIET)) } else { after(now, QUIET) };
+            self.due.push_back((next, key));
         }
     }
 

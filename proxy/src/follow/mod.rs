@@ -240,7 +240,7 @@ impl Follow {
             for held in state.arrivals.take_held(now) {
                 finished.extend(state.release(now, held));
             }
-            finished.extend(state.waiting.take_due(now, windows, |delivery| state.arrivals.is_young(delivery)));
+            finished.extend(state.waiting.take_due(now, windows, |delivery| state.arrivals.has_to_wait(delivery)));
             let untold = state.waiting.take_untold(now);
             let is_forgotten = state.causes.remembers_nothing() && state.contexts.is_empty();
             let waits = !state.waiting.is_empty() || !state.arrivals.is_empty() || !state.messages.is_empty();
@@ -370,7 +370,14 @@ impl State {
     /// The deliveries that wait for their contexts no longer, because they are certain or have waited for long enough.
     fn take_certain(&mut self, now: UnixNanos, read_until: UnixNanos) -> Vec<Settled> {
         let decided = self.messages.take_decided(read_until);
-        let settle = |(message, context)| self.arrivals.settle(message, context);
+        let settle = |(message, found)| match found {
+            messages::Found::Context(context) => self.arrivals.settle(message, Some(context)),
+            messages::Found::Derived(derived) => {
+                let settled = self.arrivals.settle(message, None)?;
+                Some(Settled { derived: Some(derived), ..settled })
+            }
+            messages::Found::Nothing => self.arrivals.settle(message, None),
+        };
         let mut due: Vec<_> = decided.into_iter().filter_map(settle).collect();
         due.extend(self.arrivals.take_due(now));
         due
@@ -379,9 +386,11 @@ impl State {
     /// Takes deliveries that wait for their contexts no longer. Returns the spans of commands that have waited with them.
     fn settle(&mut self, now: UnixNanos, settled: Vec<Settled>, policy: &Policy) -> Vec<Finished> {
         let mut finished = Vec::new();
-        for Settled { delivery, context, own, is_used, held } in settled {
+        for Settled { delivery, context, derived, own, is_used, held } in settled {
             if let Some(context) = context {
                 self.origin_found(now, delivery, own, context, is_used, policy);
+            } else if let Some(derived) = derived {
+                self.origin_follows(now, delivery, own, derived, is_used);
             }
             for held in held {
                 finished.extend(self.release(now, held));
@@ -401,9 +410,7 @@ impl State {
         is_used: bool,
         policy: &Policy,
     ) {
-        let known = self.contexts.get(delivery).map(|known| known.span);
-        let known = known.map(|span| Own { span, is_nobodys: false });
-        let Some(Own { span: own, is_nobodys }) = known.or(own) else { return };
+        let Some(Own { span: own, is_nobodys }) = self.own(delivery, own) else { return };
         let origin = context.span;
         let stays = is_used && !is_nobodys && own.trace_id != origin.trace_id;
         let is_child = policy.relation == Relation::Parent && !stays;
@@ -421,6 +428,25 @@ impl State {
             self.contexts.change(delivery, passed_on());
         }
         self.waiting.origin_found(delivery, Origin { context, span, is_child });
+    }
+
+    /// The span of a delivery as it is now, which had this one when it began to wait.
+    fn own(&self, delivery: u64, began_with: Option<Own>) -> Option<Own> {
+        let known = self.contexts.get(delivery).map(|known| known.span);
+        known.map(|span| Own { span, is_nobodys: false }).or(began_with)
+    }
+
+    /// Nothing was told of a message, and a context follows from what names it, that its publish has or is linked to. The span of
+    /// the delivery is linked to it, and is in its trace unless it has to stay in its own, as [above](Self::origin_found).
+    fn origin_follows(&mut self, now: UnixNanos, delivery: u64, own: Option<Own>, derived: SpanContext, is_used: bool) {
+        let Some(Own { span: own, is_nobodys }) = self.own(delivery, own) else { return };
+        let span = if is_used && !is_nobodys { own } else { SpanContext { span_id: own.span_id, ..derived } };
+        if is_nobodys {
+            self.contexts.insert(now, delivery, span.into());
+        } else {
+            self.contexts.change(delivery, span.into());
+        }
+        self.waiting.origin_found(delivery, Origin { context: derived.into(), span, is_child: false });
     }
 
     /// Takes a command whose causes are found. Returns its span if it has ended, and their traces are certain.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use redistributed_core::carrier::out_of_band::{About, Notice};
+use redistributed_core::carrier::out_of_band::{About, MessagesOf, Notice};
 use redistributed_core::policy::{Commands, Follow as Mode, OutOfBand, Policy, Relation};
 use redistributed_core::service::{
-    Attribution, Bulks, EntryId, Inference as _, NamedItem, ObservedCommand, ObservedDelivery, ObservedItem,
-    ObservedRead, PendingEntry, Told,
+    Attribution, Bulks, EntryId, Inference as _, NamedItem, NamedMessage, ObservedCommand, ObservedDelivery,
+    ObservedItem, ObservedRead, PendingEntry, Told,
 };
 use redistributed_core::trace::{
-    CommandId, Companion, Context, Inferred, Operation, Sent, SpanContext, SpanRecord, UnixNanos,
+    CommandId, Companion, Context, Inferred, Operation, PublishNumber, Sent, SpanContext, SpanRecord, UnixNanos,
 };
 
 use super::*;
@@ -21,6 +21,11 @@ const SECOND: u64 = 1_000_000_000;
 
 fn span(trace: u64, id: u64) -> SpanContext {
     SpanContext::parse_traceparent(format!("00-{trace:032x}-{id:016x}-01").as_bytes()).unwrap()
+}
+
+/// The context that follows from what names a message.
+fn derived(name: u64) -> SpanContext {
+    span(name, 9000 + name)
 }
 
 /// An id that no other item has.
@@ -105,6 +110,37 @@ impl Service {
         let mut record = SpanRecord::new(context.span, self.now, operation);
         record.link = Some(span(name, 1));
         self.connection.spans().keep_delivery(record, &Connection::default(), &self.sink)
+    }
+
+    /// Delivers the message with this name, whose span has this id, in a trace of its own if `is_kept` and nobody's otherwise.
+    fn deliver(&mut self, name: u64, id: u64, is_kept: bool) -> Option<SpanRecord> {
+        let (own, payload) = (span(5000 + name, id), uuid(name));
+        let derived = Some(derived(name));
+        let awaits = NamedMessage { name: span(name, 1).trace_id, holds_id: true, pattern: None, span: own, derived };
+        let context = Context::from(own);
+        let delivery = ObservedDelivery {
+            id: own.span_id,
+            context: Some(&context).filter(|_| is_kept),
+            publish: None,
+            channel: b"orders",
+            payload: payload.as_bytes(),
+            awaits: Some(awaits),
+        };
+        self.last = name;
+        self.connection.delivered(self.now, &delivery);
+        let operation = Operation::Deliver { channel: "orders".into(), pattern: None, sharded: false, body_size: 3 };
+        let mut record = SpanRecord::new(own, self.now, operation);
+        let inferred = Inferred { awaits_context: true, needs_context: !is_kept, ..Inferred::default() };
+        record.inferred = Some(Box::new(inferred));
+        self.connection.spans().keep_delivery(record, &Connection::default(), &self.sink)
+    }
+
+    /// Other proxies tell the context of a message, if they have any to tell.
+    fn hear_of_messages(&self, name: u64, told: SpanContext) {
+        let publish = PublishNumber { connection: told.span_id, number: 0 };
+        let (name, context) = (span(name, 1).trace_id, Some(Context::from(told)));
+        let channel = CompanionChannel::Messages(MessagesOf::Channel, b"orders"[..].into());
+        self.follow.hear(self.redis, &channel, vec![Notice { name, context, about: About::Message(publish) }]);
     }
 
     /// Sends a command that names the last item.
@@ -298,4 +334,58 @@ fn others_are_told_of_an_item_though_its_cause_is_not_known_and_then_its_span_st
     service.hear(1, Some(span(77, 70)));
     let sent = (service.exported)().expect("its cause is certain");
     assert_eq!((sent.context, sent.parent, sent.link), (span(999, 99), None, Some(span(77, 10))));
+}
+
+/// When the context of a message has not come for so long that it is awaited no longer.
+fn in_vain(service: &Service) -> UnixNanos {
+    UnixNanos(service.now.0 + arrivals::PATIENCE)
+}
+
+#[test]
+fn a_message_of_which_nothing_was_told_is_in_the_trace_that_follows_from_its_name() {
+    let mut service = Service::new(Policy::default());
+    assert!(service.deliver(1, 10, true).is_none());
+    service.follow.tick(in_vain(&service));
+    assert_eq!(service.command().cause.map(|(cause, _)| cause.span), Some(span(1, 10)), "so is what it causes");
+    let [delivery] = &service.rest()[..] else { panic!() };
+    assert_eq!((delivery.context, delivery.parent, delivery.link), (span(1, 10), None, Some(derived(1))));
+    // Nobody can tell which publish the same bytes come from that come again.
+    assert!(service.deliver(1, 11, true).is_none());
+    service.follow.tick(in_vain(&service));
+    let [again] = &service.rest()[..] else { panic!() };
+    assert_eq!((again.context, again.link), (span(5001, 11), None));
+}
+
+#[test]
+fn a_message_stays_in_its_trace_once_something_was_told_that_and_is_linked_all_the_same() {
+    let mut service = Service::new(Policy::default());
+    service.deliver(1, 10, true);
+    assert_eq!(service.command().cause.map(|(cause, _)| cause.span), Some(span(5001, 10)));
+    service.follow.tick(in_vain(&service));
+    let [delivery] = &service.rest()[..] else { panic!() };
+    assert_eq!((delivery.context, delivery.parent, delivery.link), (span(5001, 10), None, Some(derived(1))));
+}
+
+#[test]
+fn where_a_message_has_no_span_of_its_own_it_is_linked_only_if_others_are_told_something() {
+    let mut service = Service::new(Policy::default());
+    service.deliver(1, 10, false);
+    service.follow.tick(in_vain(&service));
+    assert_eq!(service.rest(), []);
+    service.hear_of_messages(500, span(77, 70));
+    service.deliver(2, 20, false);
+    let attribution = service.command();
+    assert!(attribution.is_undecided, "what it causes waits with it");
+    assert!(service.end(&attribution, set()).is_none());
+    service.follow.tick(in_vain(&service));
+    let rest = service.rest();
+    let [command, delivery] = &rest[..] else { panic!("{rest:#?}") };
+    assert_eq!((delivery.context, delivery.parent, delivery.link), (span(2, 20), None, Some(derived(2))));
+    assert_eq!((command.context.trace_id, command.parent), (span(2, 1).trace_id, Some(span(2, 20).span_id)));
+    // One of which something was told is below that.
+    service.deliver(3, 30, false);
+    service.hear_of_messages(3, span(77, 71));
+    service.follow.tick(UnixNanos(service.now.0 + SECOND / 10));
+    let [delivery] = &service.rest()[..] else { panic!() };
+    assert_eq!((delivery.context, delivery.parent, delivery.link), (span(77, 30), Some(span(77, 71).span_id), None));
 }

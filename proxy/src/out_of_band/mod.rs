@@ -93,7 +93,8 @@ impl OutOfBand {
         let purpose = Purpose {
             feature: "--out-of-band",
             task,
-            without: "items of queues are joined to what has added them by links only, and messages without a context have no span",
+            without: "items of queues, and messages that hold an id, are joined to where they come from by links \
+                      only, and other messages that carry no context have no span",
             page: "proxy/docs/queues.md",
         };
         Backoff::new(purpose, self.dialer.clone(), LOOK_AGAIN)

@@ -55,9 +55,7 @@ pub(super) fn links(record: &SpanRecord) -> impl Iterator<Item = &SpanContext> {
         Operation::Send(sent) => &sent.items,
         _ => &[],
     };
-    let message = record.told_message().and_then(|told| told.derived.as_ref());
-    // The span begins this trace itself if it has no cause.
-    let message = message.filter(|derived| derived.trace_id != record.context.trace_id);
+    let message = record.link_of_message();
     record.link.iter().chain(record.inferred.iter().flat_map(|inferred| &inferred.links)).chain(items).chain(message)
 }
 

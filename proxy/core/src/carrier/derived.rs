@@ -46,7 +46,8 @@ pub(crate) enum Identity<'a> {
     Element { database: u32, element: &'a [u8] },
     /// A job of Bull, BullMQ or Bee-Queue: they count the jobs of a queue, whose keys all begin with its name.
     Job { database: u32, queue: &'a [u8], id: &'a [u8] },
-    /// A message. Its ids only name it to other proxies: the same payload may be published more than once.
+    /// A message. Where its payload holds no id besides other bytes, its ids only name it to other proxies, because the same
+    /// payload may be published more than once.
     Message { channel: &'a [u8], is_sharded: bool, payload: &'a [u8] },
     /// An element of the list of this key that is nothing but an id. It names no single addition.
     Id { database: u32, key: &'a [u8], id: &'a [u8] },
@@ -57,7 +58,7 @@ impl<'a> Identity<'a> {
     ///
     /// An element that is nothing but an id is often added again when its job is tried again, so it names no single addition.
     pub(crate) fn of_element(database: u32, element: &'a [u8]) -> Option<Self> {
-        let is_named = element.len() <= MAX_ELEMENT_LEN && id_in(element).is_some_and(|len| len + 2 < element.len());
+        let is_named = element.len() <= MAX_ELEMENT_LEN && Ids::of(element) == Ids::WithMore;
         is_named.then_some(Self::Element { database, element })
     }
 
@@ -97,9 +98,25 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// Whether a payload holds an id, so that two messages with the same bytes are most probably one.
-pub(crate) fn holds_id(payload: &[u8]) -> bool {
-    id_in(payload).is_some()
+/// Whether bytes hold an id, so that two messages with the same bytes are most probably one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// There is none.
+    None,
+    /// There is nothing but an id, at most between two other bytes such as quotation marks.
+    Alone,
+    /// There are other bytes, too.
+    WithMore,
+}
+
+impl Ids {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        match id_in(bytes) {
+            None => Self::None,
+            Some(len) if len + 2 < bytes.len() => Self::WithMore,
+            Some(_) => Self::Alone,
+        }
+    }
 }
 
 /// The length of the first id in these bytes: a UUID, or [`MIN_DIGITS`] hexadecimal digits or more, between bytes that are no
@@ -175,13 +192,18 @@ mod tests {
         let message = |is_sharded| Identity::of_message(b"orders", is_sharded, b"hello").unwrap();
         assert_eq!(derived(message(false), &key), "80b8907a648ca6b86867285866fd0a85 06ab8f9984e6dee9");
         assert_eq!(derived(message(true), &none), "9fb439f2010276422307821ebd786e1d 0c41acc6c72e554c");
+        let with_id = br#"{"id":"550e8400-e29b-41d4-a716-446655440000"}"#;
+        let with_id = Identity::of_message(b"orders", false, with_id).unwrap();
+        assert_eq!(derived(with_id, &key), "f8779c91d18dc40669fbc0a6c261d0f4 6e24890fbf6568f9");
     }
 
     #[test]
     fn a_message_is_named_up_to_a_length() {
         assert!(Identity::of_message(b"ch", false, &[b'x'; MAX_ELEMENT_LEN]).is_some());
         assert!(Identity::of_message(b"ch", false, &[b'x'; MAX_ELEMENT_LEN + 1]).is_none());
-        assert!(holds_id(b"550e8400-e29b-41d4-a716-446655440000") && !holds_id(b"{\"n\":17}"));
+        assert_eq!(Ids::of(b"\"550e8400-e29b-41d4-a716-446655440000\""), Ids::Alone);
+        assert_eq!(Ids::of(b"[\"550e8400-e29b-41d4-a716-446655440000\"]"), Ids::WithMore);
+        assert_eq!(Ids::of(b"{\"n\":17}"), Ids::None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use super::channel_cache::ChannelCache;
 use super::context::{carried_by, child_of, derived_context, passed_baggage};
-use crate::carrier::derived::{Identity, holds_id};
+use crate::carrier::derived::{self, Identity};
 use crate::carrier::{self, Carrier};
 use crate::counts::Counter;
 use crate::output::Call;
@@ -20,14 +20,16 @@ pub(super) struct Named {
     is_sharded: bool,
     /// The context that follows from what names it.
     derived: SpanContext,
-    /// Whether its bytes hold an id and have not been published before, so that nobody else has most probably the same name.
+    /// Whether its payload holds an id besides other bytes, so that no other message has most probably the same name.
     is_unique: bool,
+    /// Whether the service has published the same bytes before all the same.
+    is_repeated: bool,
 }
 
 /// The identity of a publish without a cause, and whether it is sampled. The trace follows from what names the message. The id of the
 /// span does not, because somebody else may publish the same bytes.
 pub(super) fn root(named: &Named, policy: &Policy, ids: &mut dyn Ids) -> (SpanContext, bool) {
-    if !named.is_unique {
+    if !named.is_unique || named.is_repeated {
         return child_of(None, policy, ids);
     }
     (SpanContext { span_id: ids.span_id(), ..named.derived }, named.derived.flags.is_sampled())
@@ -79,8 +81,9 @@ pub(super) fn named(
     let Environment { policy, inference, .. } = &mut call.env;
     let inference = inference.as_deref_mut().filter(|_| policy.tells_of_messages())?;
     let derived = derived_context(Identity::of_message(channel, is_sharded, payload)?, policy)?;
-    let is_unique = holds_id(payload) && inference.is_first(derived.span_id, Passage::Added);
-    Some(Named { channel: channels.shared(), is_sharded, derived, is_unique })
+    let is_unique = derived::Ids::of(payload) == derived::Ids::WithMore;
+    let is_repeated = is_unique && !inference.is_first(derived.span_id, Passage::Added);
+    Some(Named { channel: channels.shared(), is_sharded, derived, is_unique, is_repeated })
 }
 
 /// A message that a script publishes on the channel that was looked up last, unless it carries a context, which other proxies find themselves.
@@ -110,7 +113,7 @@ pub(super) fn telling(
     parent: Option<&Context>,
     env: &mut Environment<'_>,
 ) -> Option<Box<Inferred>> {
-    if let Some(Named { channel, is_sharded, derived, is_unique }) = named {
+    if let Some(Named { channel, is_sharded, derived, is_unique, .. }) = named {
         let (publish, baggage) = (numbers.next(env.ids), passed_baggage(parent, env.policy));
         let (name, derived) = (derived.trace_id, is_unique.then_some(derived));
         let told = ToldMessage { channel, is_sharded, name, derived, publish, baggage, is_told: false };

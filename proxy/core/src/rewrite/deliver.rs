@@ -4,15 +4,15 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::channel_cache::ChannelCache;
-use super::context::{Consumer, carried_by, untraced};
+use super::context::{Consumer, carried_by, derived_context, untraced};
 use super::{Bulk, Edits, exceeds};
-use crate::carrier::derived::{Identity, holds_id};
+use crate::carrier::derived::{Identity, Ids};
 use crate::carrier::{self, Added, Carrier};
 use crate::counts::Counter;
 use crate::output::{Call, Output};
 use crate::policy::{Forged, Mode, Policy, Rule, Trust};
-use crate::service::{Environment, Event, NamedMessage, ObservedDelivery, Passage};
-use crate::trace::{Change, Context, Operation, SpanContext, SpanId, TraceFlags};
+use crate::service::{Environment, Event, NamedMessage, ObservedDelivery};
+use crate::trace::{Change, Context, Operation, SpanContext, SpanId};
 
 /// The rules for messages. The state of the plan only saves work.
 #[derive(Debug, Default)]
@@ -119,10 +119,7 @@ impl DeliverPlan {
             !policy.enabled || !rule.traced || parent.is_none() && rule.mode != Mode::Inject && !needs_context;
         let mut own = None;
         if !is_untraced {
-            let span = match &mut awaits {
-                Some(named) => begin(named, policy, &mut call.env),
-                None => Consumer::of(parent, policy, call.env.ids),
-            };
+            let span = Consumer::of(parent, policy, call.env.ids);
             if span.is_sampled || watched || awaits.is_some() {
                 let mut record = span.record(now, change, operation());
                 if let Some(named) = &mut awaits {
@@ -184,17 +181,6 @@ fn tell_inference(observed: Observed<'_>, call: &mut Call<'_>) -> Option<SpanId>
     Some(id)
 }
 
-/// The span of a message whose context may be told. Otherwise it begins the trace that follows from what names the message, if nobody
-/// else has most probably the same name.
-#[cold]
-fn begin<'a>(named: &NamedMessage<'_>, policy: &Policy, env: &mut Environment<'_>) -> Consumer<'a> {
-    let sampled = policy.sampler.samples(named.name, None);
-    let derived = SpanContext { flags: TraceFlags::default().with_sampled(sampled), ..named.span };
-    let is_unique = named.holds_id
-        && env.inference.as_deref_mut().is_some_and(|inference| inference.is_first(named.span.span_id, Passage::Taken));
-    Consumer::named(derived, is_unique, policy, env.ids)
-}
-
 /// What names a message that carries no context to other proxies, if one of them may tell it. Its span is not known yet.
 #[cold]
 fn named<'a>(message: &Message<'a>, payload: &[u8], rule: Rule, call: &Call<'_>) -> Option<NamedMessage<'a>> {
@@ -204,9 +190,10 @@ fn named<'a>(message: &Message<'a>, payload: &[u8], rule: Rule, call: &Call<'_>)
         return None;
     }
     let identity = Identity::of_message(message.channel?, message.sharded, payload)?;
-    let (name, span_id) = identity.derive(&policy.keys)?;
-    let span = SpanContext { trace_id: name, span_id, flags: TraceFlags::default() };
-    Some(NamedMessage { name, holds_id: holds_id(payload), pattern: message.pattern, span })
+    let (derived, ids) = (derived_context(identity, policy)?, Ids::of(payload));
+    let (name, holds_id) = (derived.trace_id, ids != Ids::None);
+    let own = Some(derived).filter(|_| ids == Ids::WithMore);
+    Some(NamedMessage { name, holds_id, pattern: message.pattern, span: derived, derived: own })
 }
 
 /// The payload without the context that is removed from its beginning or its end.

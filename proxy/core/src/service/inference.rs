@@ -172,6 +172,8 @@ pub struct NamedMessage<'a> {
     pub pattern: Option<&'a [u8]>,
     /// The span of the delivery, if its context comes.
     pub span: SpanContext,
+    /// The context that follows from what names it, if its payload holds an id besides other bytes.
+    pub derived: Option<SpanContext>,
 }
 
 /// An item that a queue or a stream hands over to the client.

@@ -12,9 +12,9 @@ use super::time::UnixNanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(pub NonZeroU32);
 
-/// Which publish a message comes from, among those whose contexts other proxies are told. A server executes what one connection sends in
-/// that order, and each subscription gets the messages in the order in which they were executed. So of two publishes with the same
-/// connection, the one with the lower number comes first everywhere.
+/// Which publish a message comes from, among those whose contexts other proxies are told. A server executes what one connection
+/// sends in that order, and each subscription gets the messages in the order in which they were executed. So of two publishes
+/// with the same connection, the one with the lower number comes first everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublishNumber {
     /// A random number of the client connection.
@@ -32,11 +32,11 @@ pub struct ToldMessage {
     pub is_sharded: bool,
     /// What names the message to both of its ends.
     pub name: TraceId,
-    /// The context that follows from what names the message, if nobody else has most probably the same name. A span in another
-    /// trace has a link to it.
-    pub derived: Option<SpanContext>,
     /// Which publish it comes from.
     pub publish: PublishNumber,
+    /// The context that follows from what names it, if its payload holds an id besides other bytes. The span is in its trace
+    /// or has a link to it. So is the span of a delivery of which nothing was told, and has the link too.
+    pub derived: Option<SpanContext>,
     /// The `baggage` of the parent, which is passed on.
     pub baggage: Option<Arc<str>>,
     /// Whether other proxies were told, so that the context of the span cannot change any more.

@@ -92,6 +92,13 @@ impl SpanRecord {
         }
     }
 
+    /// The context that follows from what names the message that the span has published, if something does and the span is in
+    /// another trace.
+    pub fn link_of_message(&self) -> Option<&SpanContext> {
+        let derived = self.told_message()?.derived.as_ref();
+        derived.filter(|derived| derived.trace_id != self.context.trace_id)
+    }
+
     /// The message that the span has published, if its context goes beside it.
     pub fn told_message(&self) -> Option<&ToldMessage> {
         self.inferred.as_ref()?.message.as_deref()

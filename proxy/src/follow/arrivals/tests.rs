@@ -57,12 +57,13 @@ fn an_item_waits_for_its_context_for_a_moment() {
     arrivals.wait(at(10), REDIS, 5, None, &item(1, false));
     arrivals.wait(at(20), REDIS, 6, None, &item(2, false));
     let settled = arrivals.heard(at(30), REDIS, KEY, notice(1, Some(10)));
-    let expected = Settled { delivery: 5, context: Some(context(10)), own: None, is_used: false, held: vec![] };
+    let expected =
+        Settled { delivery: 5, context: Some(context(10)), derived: None, own: None, is_used: false, held: vec![] };
     assert_eq!(settled, [expected]);
     assert_eq!(arrivals.told(at(1), REDIS, &item(1, false)), Told::NothingYet, "it belongs to who has waited");
     assert_eq!(arrivals.take_due(at(2019)), []);
     let due = arrivals.take_due(at(2020));
-    assert_eq!(due, [Settled { delivery: 6, context: None, own: None, is_used: false, held: vec![] }]);
+    assert_eq!(due, [Settled { delivery: 6, context: None, derived: None, own: None, is_used: false, held: vec![] }]);
     arrivals.take_held(at(2020));
     let ages = (arrivals.young.len(), arrivals.waiting_by_age.len());
     assert_eq!((arrivals.is_empty(), arrivals.by_item.len(), ages), (true, 0, (0, 0)));
@@ -152,8 +153,14 @@ fn an_id_waits_for_its_context_no_longer_than_what_it_causes() {
         assert_eq!(arrivals.told(at(1), REDIS, &id), Told::NothingYet);
         assert_eq!(arrivals.wait(at(1), REDIS, number, None, &id), None);
         let settled = arrivals.heard(at(2), REDIS, KEY, added(number));
-        let expected =
-            Settled { delivery: number, context: Some(context(number)), own: None, is_used: false, held: vec![] };
+        let expected = Settled {
+            delivery: number,
+            context: Some(context(number)),
+            derived: None,
+            own: None,
+            is_used: false,
+            held: vec![],
+        };
         assert_eq!(settled, [expected]);
     }
     arrivals.told(at(3), REDIS, &id);
@@ -178,5 +185,8 @@ fn an_id_that_is_added_again_while_it_waits_has_no_context() {
     assert!(!arrivals.adds_id(at(2), REDIS, id.name, again.span_id));
     let unclear = vec![Notice { about: About::Id(Turn::AddedUnclear), ..notice(1, Some(20)).remove(0) }];
     let settled = arrivals.heard(at(3), REDIS, KEY, unclear);
-    assert_eq!(settled, [Settled { delivery: 5, context: None, own: None, is_used: false, held: vec![] }]);
+    assert_eq!(
+        settled,
+        [Settled { delivery: 5, context: None, derived: None, own: None, is_used: false, held: vec![] }]
+    );
 }

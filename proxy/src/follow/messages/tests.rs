@@ -32,16 +32,29 @@ fn notice_of(of: u64, told: u64, connection: u64, number: u32) -> Notice {
 }
 
 fn message(delivery: u64, connection: u32) -> Message {
-    Message { delivery, subscription: (connection, 0), holds_id: false, lateness: Arc::default() }
+    Message { delivery, subscription: (connection, 0), holds_id: false, derived: None, lateness: Arc::default() }
 }
 
 fn with_id(delivery: u64, connection: u32) -> Message {
     Message { holds_id: true, ..message(delivery, connection) }
 }
 
+/// A message that waits no longer, and the context that was told of it.
+type Matched = (u64, Option<Context>);
+
+/// The messages that wait no longer. From none of their names a context follows.
+fn taken(messages: &mut Messages, now: u64) -> Vec<Matched> {
+    let told = |(delivery, found)| match found {
+        Found::Context(context) => (delivery, Some(context)),
+        Found::Nothing => (delivery, None),
+        Found::Derived(derived) => panic!("{derived:?}"),
+    };
+    messages.take_decided(at(now)).into_iter().map(told).collect()
+}
+
 /// What is decided in each of these milliseconds, by when.
-fn decided(messages: &mut Messages, from: u64, until: u64) -> Vec<(u64, Decided)> {
-    (from..=until).flat_map(|now| messages.take_decided(at(now)).into_iter().map(move |one| (now, one))).collect()
+fn decided(messages: &mut Messages, from: u64, until: u64) -> Vec<(u64, Matched)> {
+    (from..=until).flat_map(|now| taken(messages, now).into_iter().map(move |one| (now, one))).collect()
 }
 
 #[test]
@@ -119,7 +132,7 @@ fn waits(messages: &mut Messages, now: u64, delivery: u64, connection: u32) {
 }
 
 /// Which context each message got, in the order of the messages.
-fn sorted(found: Vec<(u64, Decided)>) -> Vec<(u64, Option<Context>)> {
+fn sorted(found: Vec<(u64, Matched)>) -> Vec<Matched> {
     let mut found: Vec<_> = found.into_iter().map(|(_, one)| one).collect();
     found.sort_by_key(|(delivery, _)| *delivery);
     found
@@ -173,7 +186,8 @@ fn of_the_same_bytes_none_is_matched_where_their_order_is_not_certain() {
         let are_matched = |and: &dyn Fn(&mut Messages, &Arc<Lateness>)| are_two_matched(holds_id, and);
         assert!(are_matched(&|_, _| {}));
         assert!(are_matched(&|messages, _| messages.heard(at(4), REDIS, vec![notice_of(2, 12, 8, 1)])));
-        // A publish of another connection, or a further one of the same whose message has not come, as where it came to others only.
+        // A publish of another connection, or a further one of the same whose message has not come, as where it came to others
+        // only.
         assert!(!are_matched(&|messages, _| messages.heard(at(4), REDIS, notice(1, 12))));
         assert!(!are_matched(&|messages, _| messages.heard(at(4), REDIS, vec![notice_of(1, 12, 9, 2)])));
         // Two contexts of one publish.
@@ -247,7 +261,7 @@ fn the_same_bytes_without_a_quiet_moment_are_matched_to_nothing_and_end_all_the_
         for now in 0..2_000 {
             messages.delivered(at(now), REDIS, name(1), Message { holds_id, ..message(now, 1) });
             messages.heard(at(now), REDIS, vec![notice_of(1, 10 + now, 9, now as u32)]);
-            for (delivery, context) in messages.take_decided(at(now)) {
+            for (delivery, context) in taken(&mut messages, now) {
                 assert_eq!(context, None);
                 longest = longest.max(now - delivery);
             }
@@ -329,13 +343,47 @@ fn nothing_is_decided_before_all_is_read_that_had_come() {
 }
 
 #[test]
+fn a_message_of_which_nothing_was_told_has_what_follows_from_its_name_unless_that_is_in_doubt() {
+    let derived = context(1).span;
+    let named = |delivery, connection| Message { derived: Some(derived), ..with_id(delivery, connection) };
+    let found = |and: &dyn Fn(&mut Messages)| {
+        let mut messages = Messages::default();
+        assert!(messages.is_first(REDIS, name(1)));
+        messages.delivered(at(0), REDIS, name(1), named(1, 1));
+        assert!(!messages.is_first(REDIS, name(1)) && messages.is_first(REDIS, name(2)));
+        // Another subscription gets it too.
+        messages.delivered(at(3), REDIS, name(1), named(2, 2));
+        and(&mut messages);
+        let decided = (4..=500).flat_map(|now| messages.take_decided(at(now)).into_iter().map(move |one| (now, one)));
+        let mut found: Vec<_> = decided.collect();
+        found.sort_by_key(|(_, (delivery, _))| *delivery);
+        found
+    };
+    let of = |found: Found| [(250, (1, found.clone())), (250, (2, found))];
+    // What waits for it waits as long and no longer.
+    assert_eq!(found(&|_| {}), of(Found::Derived(derived)));
+    let told = found(&|messages| messages.heard(at(5), REDIS, notice(1, 10)));
+    assert!(told.iter().all(|(_, (_, found))| *found == Found::Context(context(10))), "{told:?}");
+    let doubts: [&dyn Fn(&mut Messages); 4] = [
+        &|messages| assert!(messages.delivered(at(9), REDIS, name(1), named(3, 2))),
+        &|messages| messages.heard(at(5), REDIS, [notice(1, 10), notice(1, 11)].concat()),
+        &|messages| messages.heard(at(5), REDIS, vec![notice_of(1, 10, 9, 0), notice_of(1, 11, 9, 1)]),
+        &Messages::interrupt,
+    ];
+    for doubt in doubts {
+        let found = found(doubt);
+        assert!(found.len() >= 2 && found.iter().all(|(_, (_, found))| *found == Found::Nothing), "{found:?}");
+    }
+}
+
+#[test]
 fn memory_is_bounded_and_time_empties_it() {
     let mut messages = Messages::default();
     for id in 0..100_000 {
         messages.delivered(at(1), REDIS, name(id + 1), message(id, 1));
         messages.heard(at(1), REDIS, notice(id + 200_000, 1));
     }
-    let given_up = messages.take_decided(at(1));
+    let given_up = taken(&mut messages, 1);
     assert!(messages.windows.len() <= MAX_WINDOWS && messages.doubted.lens() == (MAX_KEPT, MAX_KEPT));
     let rest: Vec<_> = decided(&mut messages, 2, 400).into_iter().map(|(_, one)| one).collect();
     assert_eq!(given_up.len() + rest.len(), 100_000, "each of them is told that it waits no longer");

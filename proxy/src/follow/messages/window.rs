@@ -1,8 +1,10 @@
-//! What has one name and comes within one moment: contexts that other proxies tell, and messages by the subscriptions that get them.
+//! What has one name and comes within one moment: contexts that other proxies tell, and messages by the subscriptions that get
+//! them.
 //!
-//! A server executes the publishes of one connection in their order, and sends the messages to each subscription in the order in which they were
-//! executed. So if all contexts come from one connection, and a subscription that was there all the time has got as many messages, these are
-//! the same publishes: the first message is of the first context, and so on. What would make that untrue puts the window in doubt:
+//! A server executes the publishes of one connection in their order, and sends the messages to each subscription in the order in
+//! which they were executed. So if all contexts come from one connection, and a subscription that was there all the time has got
+//! as many messages, these are the same publishes: the first message is of the first context, and so on. What would make that
+//! untrue puts the window in doubt:
 //!
 //! - contexts from two connections, whose order nobody knows
 //! - more messages than contexts or fewer, as when somebody publishes without a proxy, or when a subscription begins or ends in
@@ -13,9 +15,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use redistributed_core::trace::{Context, PublishNumber, UnixNanos};
+use redistributed_core::trace::{Context, PublishNumber, SpanContext, UnixNanos};
 
-use super::{Decided, Message, PATIENCE, QUIET, QUIET_WITH_ID, Subscription};
+use super::{Decided, Found, Message, PATIENCE, QUIET, QUIET_WITH_ID, Subscription};
 use crate::follow::lateness::Lateness;
 
 /// The most messages and contexts of one window. With more, nothing of it is matched.
@@ -37,6 +39,8 @@ pub(super) struct Window {
     /// Whether a client has got a message that may have been published some time ago.
     has_late: bool,
     holds_id: bool,
+    /// What the spans of all messages are linked to if nothing is told.
+    derived: Option<SpanContext>,
     is_in_doubt: bool,
 }
 
@@ -60,6 +64,7 @@ impl Window {
             has_repeats: false,
             has_late: false,
             holds_id: false,
+            derived: None,
             is_in_doubt: false,
         }
     }
@@ -74,7 +79,10 @@ impl Window {
 
     /// A subscription has got a further message.
     pub(super) fn add_message(&mut self, message: Message, is_late: bool) {
-        let Message { delivery, subscription, lateness, .. } = message;
+        let Message { delivery, subscription, lateness, derived, .. } = message;
+        if self.received.is_empty() {
+            self.derived = derived;
+        }
         let received = self.received.entry(subscription);
         let received = received.or_insert_with(|| Received { deliveries: Vec::new(), lateness });
         received.deliveries.push(delivery);
@@ -98,6 +106,16 @@ impl Window {
     /// Whether nothing of it can be matched.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.is_in_doubt
+    }
+
+    /// Whether any subscription has got a message.
+    pub(super) fn has_messages(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    /// When it is over, unless each message has its context by then.
+    pub(super) fn patience_ends(&self) -> UnixNanos {
+        UnixNanos(self.began.0.saturating_add(PATIENCE))
     }
 
     /// Whether any context was told.
@@ -127,13 +145,16 @@ impl Window {
         self.is_in_doubt || now.0.saturating_sub(self.began.0) >= longest
     }
 
-    /// The messages, with their contexts if they are certain.
+    /// The messages, with their contexts if they are certain, or with that which follows from what names them if none was told and
+    /// the bytes have come once.
     pub(super) fn decide(self, is_certain: bool) -> impl Iterator<Item = Decided> {
+        let derived = self.derived.filter(|_| self.relies_on_id() && self.contexts.is_empty());
         let contexts: Vec<_> = self.contexts.into_values().collect();
         let deliveries = self.received.into_values().flat_map(|received| received.deliveries.into_iter().enumerate());
         deliveries.map(move |(nth, delivery)| {
-            let context = if is_certain { contexts.get(nth).cloned() } else { None };
-            (delivery, context)
+            let told = contexts.get(nth).filter(|_| is_certain).cloned();
+            let found = told.map(Found::Context).or(derived.map(Found::Derived)).unwrap_or(Found::Nothing);
+            (delivery, found)
         })
     }
 
@@ -147,7 +168,8 @@ impl Window {
             && self.received.values().all(is_whole)
     }
 
-    /// Whether all that had come when the last message or context came has been read, by subscriptions that were there all the time.
+    /// Whether all that had come when the last message or context came has been read, by subscriptions that were there all the
+    /// time.
     fn is_read(&self) -> bool {
         let is_there = |lateness: &Lateness| self.relies_on_id() || lateness.is_unchanged_since(self.began);
         let mut all = self.received.values().map(|received| &received.lateness);

@@ -3,6 +3,7 @@
 mod load;
 mod order;
 mod scripts;
+mod untold;
 
 use std::time::{Duration, Instant};
 
@@ -94,14 +95,21 @@ async fn mode_auto_goes_beside_the_message_while_somebody_has_no_proxy() {
         assert_eq!(receiver.message().await.payload, payload.as_bytes());
         assert_eq!(legacy.message().await.payload, payload.as_bytes(), "nobody adds anything");
         published.push(payload);
-        if deployment.has_received(|spans| spans.iter().any(|span| span.service_name() == "worker")) {
+        let is_joined = |span: &ReceivedSpan| span.service_name() == "worker" && !span.parent_span_id().is_empty();
+        if deployment.has_received(|spans| spans.iter().any(is_joined)) {
             break;
         }
         assert!(began.elapsed() < DEADLINE, "after {} messages nothing was joined", published.len());
     }
     drop((publisher, receiver));
     let spans = deployment.spans([api, worker]).await;
-    let joined: Vec<_> = published.iter().filter(|payload| !of_message(&spans, "worker", payload).is_empty()).collect();
+    // On a machine that is busy enough, a context comes so late that it is not awaited any more.
+    for late in spans.of("worker").filter(|span| span.is_root()) {
+        let traces: Vec<_> = late.links.iter().map(|(trace, _)| trace).collect();
+        assert_eq!(traces, [&late.trace_id], "it is in the trace that follows from its bytes");
+    }
+    let is_joined = |payload: &&String| of_message(&spans, "worker", payload).iter().any(|span| !span.is_root());
+    let joined: Vec<_> = published.iter().filter(is_joined).collect();
     assert!(!joined.is_empty());
     joined.iter().for_each(|payload| assert_below(&spans, payload, "worker", 1));
     let reasons: Vec<_> = spans.of("api").filter_map(|span| span.text("redistributed.context.skipped")).collect();

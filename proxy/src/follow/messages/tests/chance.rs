@@ -1,5 +1,6 @@
-//! The same bytes from several publishers, with and without proxies, to subscriptions that begin and end, by chance. Redis is simulated, and so is
-//! the network, which holds up no message for as long as a window has to be quiet. Whatever is matched has to be true.
+//! The same bytes from several publishers, with and without proxies, to subscriptions that begin and end, by chance. Redis is
+//! simulated, and so is the network, which holds up no message for as long as a window has to be quiet. Whatever is matched has
+//! to be true.
 
 use super::*;
 
@@ -138,7 +139,7 @@ impl Episode {
             if now % 10 != phase {
                 continue;
             }
-            for (delivery, found) in messages.take_decided(at(now)) {
+            for (delivery, found) in taken(&mut messages, now) {
                 if let Some(found) = found {
                     assert_eq!(found, context(100 + self.truth[delivery as usize]), "{:?}", self.truth);
                     matched += 1;
